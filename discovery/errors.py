@@ -1,0 +1,46 @@
+"""What can go wrong, as one tree.
+
+DiscoveryError
+├── BadInput          the user asked for something that cannot be     (exit code 2)
+└── RunError          a run could not go on                           (exit code 1)
+    ├── LedgerError   its records cannot be read or written
+    └── ExecutorError its workers cannot be started or kept
+
+A proposal that diverges, times out or crashes is none of these: it is a recorded outcome.
+Ctrl-C is Python's own KeyboardInterrupt                              (exit code 130).
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class DiscoveryError(Exception):
+    """Base of everything this package raises on purpose; its text is meant for the user."""
+
+    exit_code = 1
+
+
+class BadInput(DiscoveryError, ValueError):
+    """The user asked for something that cannot be; the message says what can."""
+
+    exit_code = 2
+
+
+class RunError(DiscoveryError):
+    """A run could not go on; what was recorded is kept."""
+
+
+class LedgerError(RunError):
+    """A run's records cannot be read or written."""
+
+
+class ExecutorError(RunError):
+    """Workers cannot be started or kept."""
+
+
+def unknown(kind: str, name: str, names: Iterable[str]) -> BadInput:
+    """A `BadInput` for a name that is not in `names`, naming the nearest ones."""
+    names = sorted(names)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(names)}"
+    return BadInput(f"there is no {kind} named {name!r}; {hint}")

@@ -1,0 +1,102 @@
+"""What to run for a set of requests, and what the results mean.
+
+Seeds: a training's key is a hash of (run seed, split, generation, task name, seed index), of the
+pair index too where antithetic pairs have their own tasks, and of the proposal index only when
+common random numbers are off. So the numbers depend neither on the executor, nor on the number of
+workers, nor on the order of completion. Splits share no seeds by construction.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from discovery.config import SearchConfig
+from discovery.meta.base import Request, Result
+from discovery.work import AlgorithmSpec, Job, Outcome
+from environments.task import Task
+
+SPLITS = ("search", "selection", "report")
+
+
+def seed_words(*parts: object) -> np.ndarray:
+    """Raw key data, uint32 ``[2]``, from a hash of `parts`: equal parts, equal key, on any machine."""
+    digest = hashlib.sha256("/".join(str(part) for part in parts).encode()).digest()
+    return np.frombuffer(digest[:8], dtype="<u4").astype(np.uint32)
+
+
+def spec_of(config: SearchConfig) -> AlgorithmSpec:
+    """The searched algorithm of a config."""
+    return AlgorithmSpec(config.algorithm, tuple(sorted(config.algorithm_options.items())))
+
+
+def job_id(proposal: str, split: str, task: str, seed: int) -> str:
+    """The id of one training, unique within a run."""
+    return f"{proposal}/{split}/{task}/s{seed}"
+
+
+def _lifetime(task: Task, shortest: float, words: np.ndarray) -> int:
+    """N: the whole budget, or log-uniform between its `shortest` share and all of it."""
+    if shortest >= 1:
+        return task.n_updates
+    low, high = np.log(max(1.0, shortest * task.n_updates)), np.log(task.n_updates)
+    u = np.random.default_rng(words).random()
+    return int(np.clip(np.rint(np.exp(low + u * (high - low))), 1, task.n_updates))
+
+
+def jobs_of(request: Request, config: SearchConfig) -> list[Job]:
+    """The trainings a request needs: its tasks times its seeds."""
+    searching = request.split == "search"
+    identity: tuple[object, ...] = (config.seed, request.split, request.generation if searching else 0)
+    if searching and config.antithetic_tasks:
+        identity += ("pair", request.pair)
+    if searching and not config.common_random_numbers:
+        identity += ("proposal", request.index)
+    jobs = []
+    for task in config.tasks:
+        for seed in range(config.seeds if searching else config.selection_seeds):
+            identity_of_seed = (*identity, task.name, seed)
+            shortest = config.shortest_life if searching else 1.0
+            jobs.append(
+                Job(
+                    id=job_id(request.id, request.split, task.name, seed),
+                    algorithm=spec_of(config),
+                    task=task,
+                    meta_params=request.meta_params,
+                    key=seed_words(*identity_of_seed),
+                    lifetime=_lifetime(task, shortest, seed_words(*identity_of_seed, "lifetime")),
+                )
+            )
+    return jobs
+
+
+def report_jobs(
+    subject: str,
+    spec: AlgorithmSpec,
+    meta_params: object,
+    tasks: Iterable[Task],
+    seeds: int,
+    run_seed: int = 0,
+) -> list[Job]:
+    """Full-length trainings of one subject on held-out seeds; all subjects share them."""
+    return [
+        Job(
+            id=job_id(subject, "report", task.name, seed),
+            algorithm=spec,
+            task=task,
+            meta_params=meta_params,
+            key=seed_words(run_seed, "report", 0, task.name, seed),
+            lifetime=task.n_updates,
+        )
+        for task in tasks
+        for seed in range(seeds)
+    ]
+
+
+def result_of(request: Request, config: SearchConfig, outcomes: Mapping[str, Outcome | None]) -> Result:
+    """A request's scores from its trainings' outcomes by job id; NaN where one failed."""
+    scores: dict[str, list[float]] = {}
+    for job in jobs_of(request, config):
+        outcome = outcomes[job.id]
+        scores.setdefault(job.task.name, []).append(float("nan") if outcome is None else float(outcome.score))
+    return Result(request.id, {name: np.asarray(values, np.float64) for name, values in scores.items()})

@@ -1,0 +1,89 @@
+"""One call of the training function: what goes in, what comes out, and errors as values.
+
+Runs in this process (`inline`) and in workers (`processes`); imports no jax of its own.
+"""
+
+import importlib
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int32, UInt32
+
+from discovery.errors import BadInput
+
+RUN_CHUNK = "discovery.inner.compiled:run_chunk"
+"""What executors call by default, as "module:function"; see `Request` for the arguments."""
+
+
+class Request(NamedTuple):
+    """Arguments of ``run_chunk(algorithm, task, meta_params, keys, lifetimes)``.
+
+    Attributes:
+        algorithm: AlgorithmSpec of all lanes.
+        task: Task of all lanes.
+        meta_params: pytree of ``[W, ...]``.
+        keys: raw keys ``[W, 2]``.
+        lifetimes: number of rollouts ``[W]``.
+    """
+
+    algorithm: Any
+    task: Any
+    meta_params: Any
+    keys: UInt32[np.ndarray, "W 2"]
+    lifetimes: Int32[np.ndarray, " W"]
+
+
+class Reply(NamedTuple):
+    """What came of a call: an outcome, or an error with one line of detail.
+
+    Attributes:
+        outcome: Outcome of arrays ``[W, ...]``, or None.
+        seconds: wall-clock time of the call, compilation included.
+        compile_seconds: the part of it spent on compilation.
+        error: None, "out_of_memory" or "failed".
+        detail: one line.
+        trace: the traceback, for logs.
+    """
+
+    outcome: Any
+    seconds: float
+    compile_seconds: float = 0.0
+    error: str | None = None
+    detail: str = ""
+    trace: str = ""
+
+
+def resolve(path: str) -> Callable[..., Any]:
+    """The function that "module:function" names."""
+    module, colon, name = path.partition(":")
+    if not (module and colon and name):
+        raise BadInput(f'the function to run must be given as "module:function", got {path!r}')
+    return getattr(importlib.import_module(module), name)
+
+
+def call(function: Callable[..., Any], request: Request) -> Reply:
+    """Run one chunk; whatever it raises, except Ctrl-C, comes back as a `Reply`."""
+    begin = time.perf_counter()
+    try:
+        outcome, compile_seconds = function(*request)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit too: code under trial must not end a search
+        return failure(error, time.perf_counter() - begin)
+    return Reply(outcome, time.perf_counter() - begin, compile_seconds)
+
+
+def failure(error: BaseException, seconds: float = 0.0) -> Reply:
+    """An exception as a `Reply`."""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+    return Reply(
+        outcome=None,
+        seconds=seconds,
+        error="out_of_memory" if memory else "failed",
+        detail=f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__,
+        trace="".join(traceback.format_exception(error)),
+    )

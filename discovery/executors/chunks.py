@@ -1,0 +1,138 @@
+"""Cutting jobs into chunks of one fixed width W, and back into results; pure.
+
+Lanes of a compiled program do not influence one another, but its width does. So every call has
+width W = `agents_per_call`: a chunk with fewer jobs repeats its first one. Which jobs share a chunk
+depends on the jobs and on W alone, never on the number of workers.
+
+A chunk that took its process down is tried once more; one that fails again, or that raised, is cut
+in halves of the same width, until what is wrong stands alone and fails alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import jax.tree_util as tree
+import numpy as np
+
+from discovery.executors.call import Reply, Request
+from discovery.work import Job, JobResult
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """At most W jobs that one compiled program can train side by side.
+
+    Attributes:
+        jobs: the real lanes, 1 to W.
+        width: W, lanes of the call; lanes beyond `jobs` repeat the first job and are dropped.
+        attempts: how often these jobs were started.
+        halved: whether it came out of a larger chunk that failed.
+    """
+
+    jobs: tuple[Job, ...]
+    width: int
+    attempts: int = 0
+    halved: bool = False
+
+    @property
+    def cost(self) -> int:
+        """Environment steps of the real lanes: what to start first."""
+        return sum(job.lifetime for job in self.jobs) * self.jobs[0].task.setup.steps_per_update
+
+    def started(self) -> "Chunk":
+        """The same jobs, started once more."""
+        return replace(self, attempts=self.attempts + 1)
+
+    def request(self) -> Request:
+        """Its jobs as one batched call, every leaf ``[W, ...]``."""
+        lanes = self.jobs + self.jobs[:1] * (self.width - len(self.jobs))
+        first = self.jobs[0]
+        return Request(
+            algorithm=first.algorithm,
+            task=first.task,
+            meta_params=tree.tree_map(lambda *leaves: np.stack(leaves), *(job.meta_params for job in lanes)),
+            keys=np.stack([np.asarray(job.key, np.uint32) for job in lanes]),
+            lifetimes=np.asarray([job.lifetime for job in lanes], np.int32),
+        )
+
+
+def cut(jobs: Sequence[Job], width: int) -> list[Chunk]:
+    """Chunks of `width` lanes; equal programs together, similar lifetimes together, longest chunk first."""
+    ids = [job.id for job in jobs]
+    if len(set(ids)) < len(ids):
+        raise ValueError(f"job ids must be unique, {next(id for id in ids if ids.count(id) > 1)!r} is not")
+    groups: dict[Any, list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(_program(job), []).append(job)
+    chunks = []
+    for group in groups.values():
+        ordered = sorted(group, key=lambda job: job.lifetime)
+        chunks += [
+            Chunk(tuple(ordered[start : start + width]), width) for start in range(0, len(ordered), width)
+        ]
+    return sorted(chunks, key=lambda chunk: -chunk.cost)
+
+
+def halves(chunk: Chunk) -> tuple[Chunk, ...]:
+    """A chunk that failed, in two of the same width; nothing if it is one job that failed alone."""
+    if len(chunk.jobs) == 1:
+        return ()
+    middle = (len(chunk.jobs) + 1) // 2
+    parts = chunk.jobs[:middle], chunk.jobs[middle:]
+    return tuple(replace(chunk, jobs=part, halved=True) for part in parts)
+
+
+def again(chunk: Chunk) -> tuple[Chunk, ...]:
+    """What to run after `chunk` took its process down: itself, its halves, or nothing more."""
+    if chunk.attempts < 2 and not chunk.halved:
+        return (chunk,)
+    return halves(chunk)
+
+
+def finished(chunk: Chunk, reply: Reply, worker: str) -> list[JobResult]:
+    """One result a job, from the lanes of the reply's outcome; times are shared equally."""
+    results = []
+    for lane, job in enumerate(chunk.jobs):
+        outcome = tree.tree_map(lambda leaf, lane=lane: np.asarray(leaf)[lane], reply.outcome)
+        diverged = not np.isfinite(outcome.score)
+        results.append(
+            JobResult(
+                id=job.id,
+                outcome=outcome,
+                error="diverged" if diverged else None,
+                detail=_divergence(int(outcome.nonfinite_step)) if diverged else "",
+                seconds=reply.seconds / len(chunk.jobs),
+                compile_seconds=reply.compile_seconds / len(chunk.jobs),
+                worker=worker,
+                attempts=chunk.attempts,
+            )
+        )
+    return results
+
+
+def failed(chunk: Chunk, error: str, detail: str, seconds: float, worker: str) -> list[JobResult]:
+    """One failed result a job."""
+    share = seconds / len(chunk.jobs)
+    return [
+        JobResult(job.id, None, error, detail, seconds=share, worker=worker, attempts=chunk.attempts)
+        for job in chunk.jobs
+    ]
+
+
+def _divergence(nonfinite_step: int) -> str:
+    if nonfinite_step < 0:
+        return "the score is not finite: no episode was completed where it counts"
+    return f"something became non-finite at environment step {nonfinite_step}"
+
+
+def _program(job: Job) -> tuple:
+    """What jobs of one chunk have in common."""
+    leaves, structure = tree.tree_flatten(job.meta_params)
+    shapes = tuple((np.shape(leaf), np.asarray(leaf).dtype.str) for leaf in leaves)
+    task = tuple(_hashable(getattr(job.task, field.name)) for field in fields(job.task))
+    return job.algorithm, task, structure, shapes
+
+
+def _hashable(value: Any) -> Any:
+    return frozenset(value.items()) if isinstance(value, Mapping) else value

@@ -1,0 +1,77 @@
+"""Cores, and jax's CPU thread pool, which compiled trainings must not share with other threads.
+
+On a pool of two threads a whole jitted training can stop for ever, and more threads gain next to
+nothing; so whoever trains on a CPU runs with ``PJRT_NPROC=1``, and has one process a core.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from discovery.errors import ExecutorError
+
+
+def cores() -> int:
+    """How many cores this process may use: affinity and container quota respected."""
+    try:
+        usable = len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        usable = os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        usable = min(usable, int(quota) // int(period))
+    except (OSError, ValueError):  # no cgroup v2, or "max": no quota
+        pass
+    return max(usable, 1)
+
+
+def backend_started() -> bool:
+    """Whether jax has started its backends in this process; does not import jax."""
+    bridge = sys.modules.get("jax._src.xla_bridge")
+    return bridge is not None and bridge.backends_are_initialized()
+
+
+def cpu_pool_threads() -> int | None:
+    """Threads in the pool of jax's CPU backend; 0 before it starts, None where it cannot be told."""
+    if not backend_started():
+        return 0
+    tasks = Path("/proc/self/task")
+    if not tasks.is_dir():
+        return None
+    return sum(_comm(task).startswith("tf_XLAEigen") for task in tasks.iterdir())
+
+
+def ensure_single_thread() -> None:
+    """Make jax's CPU pool have one thread; raise `ExecutorError` if it is too late.
+
+    Does nothing where jax runs, or was told to run, on something else than a CPU.
+    """
+    if not backend_started():
+        if _platform_asked() in ("", "cpu"):
+            os.environ["PJRT_NPROC"] = "1"  # read when the backend starts
+        return
+    if sys.modules["jax"].default_backend() != "cpu":
+        return
+    threads = cpu_pool_threads()
+    single = os.environ.get("PJRT_NPROC") == "1" if threads is None else threads <= 1
+    if not single:
+        raise ExecutorError(
+            f"jax already runs a CPU pool of {threads or 'several'} threads in this process, on which "
+            "compiled trainings can hang for ever; set PJRT_NPROC=1 in the environment and start again "
+            '(in a notebook: os.environ["PJRT_NPROC"] = "1" in the first cell, then restart the kernel), '
+            'or use the executor "processes"'
+        )
+
+
+def _platform_asked() -> str:
+    """First platform that the user asked jax for; "" if none."""
+    jax = sys.modules.get("jax")
+    asked = jax.config.jax_platforms if jax else os.environ.get("JAX_PLATFORMS")
+    return (asked or "").split(",")[0].strip().lower()
+
+
+def _comm(task: Path) -> str:
+    try:
+        return (task / "comm").read_text()
+    except OSError:  # the thread has just ended
+        return ""

@@ -1,0 +1,65 @@
+"""All trainings in this process, one chunk after the other: for notebooks, debuggers and GPUs."""
+
+import logging
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+from discovery.errors import BadInput
+from discovery.executors.call import RUN_CHUNK, call, failure, resolve
+from discovery.executors.chunks import Chunk, cut, failed, finished, halves
+from discovery.executors.cpu import ensure_single_thread
+from discovery.work import Job, JobResult
+
+log = logging.getLogger(__name__)
+
+
+class Inline:
+    """Runs chunks in this process. Nothing can be cut short here: a training that hangs, hangs.
+
+    Args:
+        agents_per_call: W, trainings batched in one compiled call.
+        function: what runs a chunk, as "module:function".
+
+    Raises:
+        ExecutorError: jax already runs a CPU pool of several threads here; says what to do.
+    """
+
+    def __init__(self, agents_per_call: int = 8, *, function: str = RUN_CHUNK) -> None:
+        if agents_per_call < 1:
+            raise BadInput(f"agents_per_call must be at least 1, got {agents_per_call}")
+        ensure_single_thread()
+        self.agents_per_call = agents_per_call
+        self._function = function
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
+        """Run all jobs; yield each result as soon as it is known."""
+        return self._run(cut(jobs, self.agents_per_call))
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def _run(self, chunks: list[Chunk]) -> Iterator[JobResult]:
+        pending = deque(chunks)
+        function = resolve(self._function)
+        while pending:
+            chunk = pending.popleft().started()
+            try:
+                request = chunk.request()
+            except Exception as error:
+                reply = failure(error)
+            else:
+                reply = call(function, request)
+            if reply.error is None:
+                yield from finished(chunk, reply, "inline")
+            elif parts := halves(chunk):
+                pending.extendleft(reversed(parts))
+            else:
+                log.debug("%s failed:\n%s", chunk.jobs[0].id, reply.trace)
+                yield from failed(chunk, reply.error, reply.detail, reply.seconds, "inline")

@@ -1,0 +1,1 @@
+"""One inner training: `init`, `advance`, `train` over a `TrainingState`."""

@@ -1,0 +1,115 @@
+"""What a training writes down about itself, in memory that does not grow with its length."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from discovery.work import Outcome
+
+
+class Metrics(NamedTuple):
+    """Sums over some stretch of training, so that stretches add up; see `means`.
+
+    `updates` rollouts were learned from; `episodes` were completed, with total undiscounted
+    return `episode_return` and total length `episode_length`; the rest are per-update means, summed.
+    """
+
+    updates: Float[Array, "*K"]
+    episodes: Float[Array, "*K"]
+    episode_return: Float[Array, "*K"]
+    episode_length: Float[Array, "*K"]
+    kl: Float[Array, "*K"]
+    clip_fraction: Float[Array, "*K"]
+    entropy: Float[Array, "*K"]
+    grad_norm: Float[Array, "*K"]
+    loss: Float[Array, "*K"]
+
+    def means(self) -> dict[str, Array]:
+        """Mean return and length per episode, the rest per update; NaN where there was none."""
+        per_episode = {"episode_return", "episode_length"}
+        names = [name for name in self._fields if name not in ("updates", "episodes")]
+        return {
+            name: getattr(self, name) / (self.episodes if name in per_episode else self.updates)
+            for name in names
+        }
+
+
+def zero_metrics(shape: tuple[int, ...] = ()) -> Metrics:
+    """Sums over nothing."""
+    return Metrics(*(jnp.zeros(shape) for _ in Metrics._fields))
+
+
+class Record(NamedTuple):
+    """Sums per window of the life (K windows), and when anything first became non-finite.
+
+    `nonfinite_update` is the index of that update, or -1.
+    """
+
+    windows: Metrics
+    nonfinite_update: Int[Array, ""]
+
+
+def empty_record(points: int) -> Record:
+    """A record with `points` windows and nothing in them."""
+    return Record(zero_metrics((points,)), jnp.int32(-1))
+
+
+def add_to_record(record: Record, update: Array, lifetime: Array, metrics: Metrics, finite: Array) -> Record:
+    """Add one update's metrics to the window ``floor(update * K / lifetime)`` it falls in."""
+    points = record.windows.updates.shape[0]
+    window = jnp.minimum((update * points) // jnp.maximum(lifetime, 1), points - 1)
+    here = jnp.arange(points) == window
+    windows = jax.tree.map(lambda total, x: total + jnp.where(here, x, 0.0), record.windows, metrics)
+    first = jnp.where((record.nonfinite_update < 0) & ~finite, update, record.nonfinite_update)
+    return Record(windows, first.astype(jnp.int32))
+
+
+def _carry_forward(curve: Float[Array, " K"]) -> Float[Array, " K"]:
+    """Fill empty windows with the last known value, and those before the first with the first."""
+
+    def fill(last: Array, x: Array) -> tuple[Array, Array]:
+        value = jnp.where(jnp.isnan(x), last, x)
+        return value, value
+
+    first = curve[jnp.argmax(~jnp.isnan(curve))]
+    return jax.lax.scan(fill, first, curve)[1]
+
+
+def summarize(record: Record, steps_per_update: int) -> Outcome:
+    """Turn a record into an `Outcome`; `score` is left equal to `final` for the task to choose.
+
+    `final` is the mean return of the episodes completed in the last fifth of the windows, or in the
+    last window that has any; NaN when none was completed at all, or anything became non-finite.
+    """
+    windows, means = record.windows, record.windows.means()
+    points = windows.updates.shape[0]
+    filled = _carry_forward(means["episode_return"])
+    last = jnp.arange(points) >= points - max(1, points // 5)
+    episodes = jnp.sum(jnp.where(last, windows.episodes, 0.0))
+    total = jnp.sum(jnp.where(last, windows.episode_return, 0.0))
+    final = jnp.where(episodes > 0, total / jnp.maximum(episodes, 1.0), filled[-1])
+    failed = record.nonfinite_update >= 0
+    final = jnp.where(failed, jnp.nan, final)
+    auc = jnp.where(failed, jnp.nan, filled.mean())
+    step = jnp.where(failed, record.nonfinite_update * steps_per_update, -1)
+    return Outcome(
+        score=final,
+        final=final,
+        auc=auc,
+        curve=means["episode_return"],
+        episodes=windows.episodes,
+        length=means["episode_length"],
+        kl=means["kl"],
+        clip_fraction=means["clip_fraction"],
+        entropy=means["entropy"],
+        grad_norm=means["grad_norm"],
+        nonfinite_step=step,
+    )
+
+
+def finite(*trees: Any) -> Array:
+    """Whether every number in `trees` is finite."""
+    leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(trees)]
+    return jnp.all(jnp.stack(leaves))

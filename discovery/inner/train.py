@@ -1,0 +1,187 @@
+"""One inner training, as a state that advances.
+
+    state = init(algorithm, setup, meta_params, key, lifetime)
+    state, metrics = advance(algorithm, setup, meta_params, state, n_updates)
+    outcome = train(algorithm, setup, meta_params, key, lifetime)
+
+All three are pure; jit them with `algorithm` and `setup` static (`discovery/inner/compiled.py` does),
+vmap or scan them at will. `meta_params` here is complete: searched entries and plain numbers, see
+`complete`. The state is one pytree of arrays: splitting a training at any update changes no bit.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, PRNGKeyArray
+
+from discovery.inner.networks import Network, make_network
+from discovery.inner.record import (
+    Metrics,
+    Record,
+    add_to_record,
+    empty_record,
+    finite,
+    summarize,
+    zero_metrics,
+)
+from discovery.inner.rollout import completed, rollout
+from discovery.inner.update import flatten_batch, update
+from discovery.work import Outcome
+from environments import vector
+from environments.base import Environment
+from environments.make import make
+from environments.task import Setup
+from objectives.base import Algorithm, MetaParams, Progress
+
+
+class TrainingState(NamedTuple):
+    """Everything an inner training carries: one serializable pytree.
+
+    Attributes:
+        params: the agent's parameters.
+        opt_state: the optimizer's state.
+        memory: the algorithm's memory.
+        environments: E environments with their statistics.
+        key: the training's key.
+        update: n, rollouts learned from so far, int32.
+        lifetime: N, rollouts in the whole life, int32.
+        record: learning curve and diagnostics, of fixed size.
+    """
+
+    params: Any
+    opt_state: Any
+    memory: Any
+    environments: vector.VectorState
+    key: PRNGKeyArray
+    update: Int[Array, ""]
+    lifetime: Int[Array, ""]
+    record: Record
+
+
+def complete(
+    algorithm: Algorithm, numbers: Mapping[str, Any], meta_params: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Everything numeric the algorithm reads: its defaults, overridden by a task's `numbers`,
+    overridden by the searched `meta_params`. Numbers become float32 arrays.
+
+    Raises:
+        ValueError: where `numbers` names something the algorithm does not read.
+    """
+    defaults = dict(algorithm.defaults)
+    strange = sorted(set(numbers) - set(defaults))
+    if strange:
+        raise ValueError(
+            f"algorithm {algorithm.name!r} does not read {', '.join(strange)}; "
+            f"it reads: {', '.join(sorted(defaults))}"
+        )
+    plain = {name: jnp.asarray(value, jnp.float32) for name, value in {**defaults, **numbers}.items()}
+    return {**plain, **meta_params}
+
+
+@functools.lru_cache(maxsize=256)
+def parts(algorithm: Algorithm, setup: Setup) -> tuple[Environment, Network]:
+    """The environment and the network of a training, made once per (algorithm, setup)."""
+    environment = make(setup.environment)
+    heads = algorithm.policy.heads(environment.n_actions, environment.continuous)
+    network = make_network(
+        heads, environment.observation_size, setup.hidden, setup.activation, setup.shared_torso
+    )
+    return environment, network
+
+
+def init(
+    algorithm: Algorithm, setup: Setup, meta_params: MetaParams, key: PRNGKeyArray, lifetime: Array | int
+) -> TrainingState:
+    """A newborn agent in freshly reset environments, with a life of `lifetime` updates."""
+    environment, network = parts(algorithm, setup)
+    key_network, key_environment, key_memory, key = jax.random.split(key, 4)
+    params = network.init(key_network)
+    return TrainingState(
+        params=params,
+        opt_state=algorithm.optimizer(meta_params).init(params),
+        memory=algorithm.memory.init(meta_params, params, key_memory),
+        environments=vector.reset(environment, setup, key_environment),
+        key=key,
+        update=jnp.int32(0),
+        lifetime=jnp.asarray(lifetime, jnp.int32),
+        record=empty_record(setup.curve_points),
+    )
+
+
+def advance_once(
+    algorithm: Algorithm, setup: Setup, meta_params: MetaParams, state: TrainingState
+) -> tuple[TrainingState, Metrics]:
+    """One rollout, learned from."""
+    environment, network = parts(algorithm, setup)
+    key, key_rollout, key_update = jax.random.split(state.key, 3)
+    progress = Progress(state.update, state.lifetime, jnp.int32(0), setup.n_epochs)
+    environments, trajectory, episodes = rollout(
+        algorithm,
+        environment,
+        setup,
+        network,
+        meta_params,
+        state.params,
+        state.environments,
+        progress,
+        key_rollout,
+    )
+    targets = algorithm.targets(meta_params, state.memory, trajectory, progress)
+    (params, opt_state), seen = update(
+        algorithm,
+        setup,
+        network,
+        meta_params,
+        (state.params, state.opt_state),
+        flatten_batch(trajectory, targets),
+        progress,
+        key_update,
+    )
+    n_episodes, total_return, total_length = completed(episodes)
+    metrics = Metrics(
+        updates=jnp.float32(1),
+        episodes=n_episodes,
+        episode_return=total_return,
+        episode_length=total_length,
+        kl=seen.kl,
+        clip_fraction=seen.clip_fraction,
+        entropy=seen.entropy,
+        grad_norm=seen.grad_norm,
+        loss=seen.loss,
+    )
+    memory = algorithm.memory.update(meta_params, state.memory, trajectory, params, metrics, progress)
+    healthy = seen.finite & finite(params)  # the last step of an update may be the one that breaks it
+    record = add_to_record(state.record, state.update, state.lifetime, metrics, healthy)
+    state = TrainingState(
+        params, opt_state, memory, environments, key, state.update + 1, state.lifetime, record
+    )
+    return state, metrics
+
+
+def advance(
+    algorithm: Algorithm, setup: Setup, meta_params: MetaParams, state: TrainingState, n_updates: Array | int
+) -> tuple[TrainingState, Metrics]:
+    """`n_updates` rollouts, learned from; returns the state and the metrics summed over them.
+
+    A traced `n_updates` gives a loop with that trip count (a short life costs its share); a Python
+    int gives one that can be differentiated.
+    """
+
+    def body(_: Array, carry: tuple[TrainingState, Metrics]) -> tuple[TrainingState, Metrics]:
+        state, total = carry
+        state, metrics = advance_once(algorithm, setup, meta_params, state)
+        return state, jax.tree.map(jnp.add, total, metrics)
+
+    return jax.lax.fori_loop(0, n_updates, body, (state, zero_metrics()))
+
+
+def train(
+    algorithm: Algorithm, setup: Setup, meta_params: MetaParams, key: PRNGKeyArray, lifetime: Array | int
+) -> Outcome:
+    """A whole life: `init`, `advance` by `lifetime` updates, and what came of it."""
+    state = init(algorithm, setup, meta_params, key, lifetime)
+    state, _ = advance(algorithm, setup, meta_params, state, lifetime)
+    return summarize(state.record, setup.steps_per_update)

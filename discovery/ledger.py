@@ -1,0 +1,480 @@
+"""The ledger: everything that happened in a run, committed as it happens (schema: docs/ledger.md).
+
+    with Ledger.open("runs/...", write=True) as ledger:
+        ledger.propose(requests)                               # before they are evaluated
+        done = ledger.finished(ids)                            # what need not run again
+        ledger.record(Evaluation(...), result)                 # each as it arrives
+        ledger.close_generation(generation, state, metrics, fitness)
+
+A write either happened wholly or not at all, whenever the process is killed; large arrays are on
+the disk before the row that names them. One process writes; any number read beside it.
+"""
+
+import json
+import os
+import platform
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import UInt32
+
+from discovery.arrays import digest_of, discard_unfinished, pack, read_tree, unpack, write_tree
+from discovery.database import (
+    ARRAYS,
+    FILE,
+    acquire_lock,
+    build_database,
+    check_database,
+    explained,
+    open_reader,
+    open_writer,
+    safe_generations,
+    write_copy,
+)
+from discovery.errors import LedgerError
+from discovery.meta.base import Request
+from discovery.work import JobResult
+
+NUMBERS = ("generations", "proposals", "evaluations", "reports")
+"""The tables that two runs of the same search share; `meta` describes one run only."""
+
+OBSERVATIONAL = frozenset(
+    {"closed_at", "recorded_at", "seconds", "compile_seconds", "worker", "attempts", "device"}
+    | {"detail", "command", "source"}
+)
+"""Columns that may differ between two runs with the same numbers: times, places, prose."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was evaluated in a search: one inner training of one proposal.
+
+    Attributes:
+        id: the job's.
+        proposal: id of the request it belongs to.
+        generation: generation it belongs to.
+        split: "search" or "selection".
+        task: the task's stable name.
+        seed: seed index.
+        lifetime: N, number of rollouts.
+        key: raw key data of the training.
+    """
+
+    id: str
+    proposal: str
+    generation: int
+    split: str
+    task: str
+    seed: int
+    lifetime: int
+    key: UInt32[np.ndarray, " words"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was evaluated by `discovery evaluate`: an access to held-out tasks or seeds.
+
+    Attributes:
+        id: the job's, unique among the ledger's reports.
+        subject: what was judged, as its table calls it, for example "ppo" or "discovered".
+        source: where it came from: a run and generation, a file, or "" for a known algorithm.
+        task: the task's stable name.
+        seed: seed index.
+        lifetime: N, number of rollouts.
+        key: raw key data of the training.
+        command: the command line that asked.
+        split: of the seeds.
+    """
+
+    id: str
+    subject: str
+    source: str
+    task: str
+    seed: int
+    lifetime: int
+    key: UInt32[np.ndarray, " words"]
+    command: str = ""
+    split: str = "report"
+
+
+class Ledger:
+    """A run's ledger. Make one with `create` or `open`, and close it, or use it in a `with`."""
+
+    def __init__(self, folder: Path, db: sqlite3.Connection, lock: int | None, scratch: str | None) -> None:
+        self.folder = folder
+        self.writable = lock is not None
+        self._db, self._lock, self._scratch = db, lock, scratch
+        self._closed = self.last_generation()
+        self._next_copy = 0.0
+        self._copied = True
+
+    @classmethod
+    def create(cls, folder: str | Path, meta: Mapping[str, str]) -> "Ledger":
+        """Begin a run in `folder`, which is made if need be, and open its ledger for writing.
+
+        `meta` describes the run (id, config hash ...); `provenance()` and the time are added.
+        """
+        folder = Path(folder)
+        with explained(folder, "begin the run"):
+            (folder / ARRAYS).mkdir(parents=True, exist_ok=True)
+            lock = acquire_lock(folder)
+            try:
+                if (folder / FILE).exists():
+                    raise LedgerError(
+                        f"{folder} holds a run already; `discovery resume {folder}` continues it"
+                    )
+                build_database(folder, provenance() | {"created": _now()} | dict(meta))
+                return cls(folder, open_writer(folder), lock, None)
+            except BaseException:
+                os.close(lock)
+                raise
+
+    @classmethod
+    def open(cls, folder: str | Path, write: bool = False) -> "Ledger":
+        """Open a run's ledger. Only one process at a time can do so for writing."""
+        folder = Path(folder)
+        with explained(folder, "open the run"):
+            if not (folder / FILE).exists():
+                raise LedgerError(f"{folder} holds no {FILE}: it is no run, or was stopped before it began")
+            lock = acquire_lock(folder) if write else None
+            db = scratch = None
+            try:
+                # Looked at before it is opened for writing, so that a damaged file is left as it is.
+                db, scratch = open_reader(folder)
+                check_database(folder, db)
+                if write:
+                    db.close()
+                    db = open_writer(folder)
+                    discard_unfinished(folder / ARRAYS)
+                return cls(folder, db, lock, scratch)
+            except BaseException:
+                _release(db, lock, scratch)
+                raise
+
+    def close(self) -> None:
+        """Close it and let others write; safe to call twice."""
+        if not self._copied:
+            self._secure(now=True)
+            self._copied = True
+        _release(self._db, self._lock, self._scratch)
+        self._lock = self._scratch = None
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def propose(self, requests: Iterable[Request]) -> None:
+        """Record what the meta-optimizer asked for, by reference to the state it asked from.
+
+        After an interruption the same requests may come again; others than those recorded are refused.
+        """
+        last = self._need_closed()
+        asked = self._one("SELECT state_digest FROM generations WHERE generation = ?", last)["state_digest"]
+        rows = [_proposal_row(request, asked) for request in requests]
+        with self._transaction("record the proposals"):
+            for row in rows:
+                if row["generation"] != last + 1:
+                    raise LedgerError(f"proposal {row['id']!r} came while generation {last + 1} was open")
+                known = self._db.execute("SELECT * FROM proposals WHERE id = ?", [row["id"]]).fetchone()
+                if known is None:
+                    self._insert("proposals", row)
+                elif dict(known) != row | {"fitness": None}:
+                    raise LedgerError(
+                        f"proposal {row['id']!r} is not the one recorded before the interruption: "
+                        "code, configuration, versions or device changed; go back to those the run began with"
+                    )
+
+    def record(self, what: Evaluation | Report, result: JobResult) -> None:
+        """Commit one finished evaluation."""
+        self.record_all([(what, result)])
+
+    def record_all(self, finished: Iterable[tuple[Evaluation | Report, JobResult]]) -> None:
+        """Commit finished evaluations together: all of them or, on an error, none."""
+        with self._transaction("record an evaluation"):
+            for what, result in finished:
+                if what.id != result.id:
+                    raise LedgerError(f"the result of {result.id!r} cannot be recorded as {what.id!r}")
+                row = vars(what) | {"key": "".join(f"{word:08x}" for word in what.key.tolist())}
+                table = "evaluations" if isinstance(what, Evaluation) else "reports"
+                self._insert(table, row | _measured(result))
+
+    def finished(
+        self, ids: Iterable[str], table: Literal["evaluations", "reports"] = "evaluations"
+    ) -> dict[str, JobResult]:
+        """Results of those of `ids` that are recorded, by id; outcomes have the bits they came with."""
+        wanted = json.dumps(list(ids))
+        rows = self._rows(f"SELECT * FROM {table} WHERE id IN (SELECT value FROM json_each(?))", wanted)
+        return {row["id"]: _result(row) for row in rows}
+
+    def put_state(self, tree: Any) -> str:
+        """Store a pytree in the run's arrays; returns its digest once it is safely on the disk."""
+        self._need_writable()
+        with explained(self.folder, "store a state", self._closed):
+            return write_tree(self.folder / ARRAYS, tree)
+
+    def close_generation(
+        self,
+        generation: int,
+        state: Any,
+        metrics: Mapping[str, float],
+        fitness: Mapping[str, float] | None = None,
+        mean: Any = None,
+    ) -> None:
+        """Close a generation together with the state that the next one starts from, in one transaction.
+
+        Args:
+            generation: -1 for the initial state, then 0, 1, 2 ...
+            state: the meta-optimizer's, after `tell`.
+            metrics: its metrics.
+            fitness: proposal id -> aggregated score; NaN for one without.
+            mean: what the meta-optimizer would answer now: nested dicts of arrays.
+        """
+        if generation != (expected := -1 if self._closed is None else self._closed + 1):
+            raise LedgerError(f"generation {generation} cannot be closed: {expected} comes next")
+        row: dict[str, Any] = {"generation": generation, "state_digest": self.put_state(state)}
+        row["mean_digest"] = None if mean is None else self.put_state(mean)
+        row["metrics"] = json.dumps({name: float(value) for name, value in metrics.items()})
+        with self._transaction(f"close generation {generation}"):
+            for name, value in (fitness or {}).items():
+                update = "UPDATE proposals SET fitness = ? WHERE id = ? AND generation = ?"
+                if self._db.execute(update, [_real(value), name, generation]).rowcount != 1:
+                    raise LedgerError(f"{name!r} was not proposed in generation {generation}")
+            self._insert("generations", row | {"closed_at": _now()})
+        self._closed = generation
+        self._secure()
+
+    def last_generation(self) -> int | None:
+        """The last closed generation; -1 when only the initial state is there, None before that."""
+        return self._one("SELECT max(generation) AS last FROM generations")["last"]
+
+    def load_state(self, generation: int, template: Any) -> Any:
+        """The state after a generation, bit for bit; `template` is a state of the same structure."""
+        return self._load(generation, "state_digest", template)
+
+    def load_mean(self, generation: int | None = None, template: Any = None) -> Any:
+        """The mean after a generation (default: the last), as nested dicts unless a template is given."""
+        return self._load(self._need_closed() if generation is None else generation, "mean_digest", template)
+
+    @property
+    def meta(self) -> dict[str, str]:
+        """What describes the run: its id, when and with which versions it was begun."""
+        return {row["key"]: row["value"] for row in self._rows("SELECT * FROM meta")}
+
+    def generations(self) -> list[dict[str, Any]]:
+        """Closed generations in order; `metrics` is a dict."""
+        rows = self._rows("SELECT * FROM generations ORDER BY generation")
+        return [row | {"metrics": json.loads(row["metrics"])} for row in rows]
+
+    def proposals(self, generation: int | None = None) -> list[dict[str, Any]]:
+        """Proposals in order; `fitness` is NaN until their generation is closed."""
+        where = "" if generation is None else f"WHERE generation = {int(generation)}"
+        rows = self._rows(f"SELECT * FROM proposals {where} ORDER BY generation, rowid")
+        return [row | {"fitness": _float(row["fitness"])} for row in rows]
+
+    def evaluations(self, generation: int | None = None, outcomes: bool = True) -> list[dict[str, Any]]:
+        """Finished evaluations as they came; `outcome` is an `Outcome` or None, missing scores are NaN."""
+        where = "" if generation is None else f"WHERE generation = {int(generation)}"
+        return [
+            _readable(row, outcomes)
+            for row in self._rows(f"SELECT * FROM evaluations {where} ORDER BY rowid")
+        ]
+
+    def reports(self, outcomes: bool = True) -> list[dict[str, Any]]:
+        """What `discovery evaluate` found, as `evaluations` gives it."""
+        return [_readable(row, outcomes) for row in self._rows("SELECT * FROM reports ORDER BY rowid")]
+
+    def _load(self, generation: int, column: str, template: Any) -> Any:
+        rows = self._rows(f"SELECT {column} AS digest FROM generations WHERE generation = ?", generation)
+        if not rows or rows[0]["digest"] is None:
+            what = column.removesuffix("_digest")
+            raise LedgerError(
+                f"{self.folder} has no {what} of generation {generation}; {safe_generations(self._closed)}"
+            )
+        with explained(self.folder, "read a state", self._closed):
+            return read_tree(self.folder / ARRAYS, rows[0]["digest"], template)
+
+    def _rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        with explained(self.folder, "read the ledger", getattr(self, "_closed", None)):
+            return [dict(row) for row in self._db.execute(query, values)]
+
+    def _one(self, query: str, *values: Any) -> dict[str, Any]:
+        return self._rows(query, *values)[0]
+
+    def _insert(self, table: str, row: Mapping[str, Any]) -> None:
+        columns, marks = ", ".join(row), ", ".join("?" * len(row))
+        # SQLite would take a numpy number for bytes.
+        values = [value.item() if isinstance(value, np.generic) else value for value in row.values()]
+        try:
+            self._db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", values)
+        except sqlite3.IntegrityError as error:
+            if error.sqlite_errorname == "SQLITE_CONSTRAINT_FOREIGNKEY":
+                raise LedgerError(
+                    f"{row['id']!r} belongs to {row['proposal']!r}, which was not proposed"
+                ) from error
+            name = row.get("id", row.get("generation"))
+            raise LedgerError(f"{name!r} is in the {table} of {self.folder} already ({error})") from error
+
+    @contextmanager
+    def _transaction(self, doing: str) -> Iterator[None]:
+        """All that happens inside is committed at the end, or nothing of it."""
+        self._need_writable()
+        with explained(self.folder, doing, self._closed):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+                self._copied = False
+            except BaseException:
+                with suppress(sqlite3.Error):  # SQLite may have rolled back by itself.
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def _need_writable(self) -> None:
+        if self._lock is None:
+            raise LedgerError(f"the ledger of {self.folder} is open for reading only")
+
+    def _need_closed(self) -> int:
+        if (last := self.last_generation()) is None:
+            raise LedgerError(f"{self.folder} has no initial state yet; close generation -1 first")
+        return last
+
+    def _secure(self, now: bool = False) -> None:
+        """Move what is closed out of the write-ahead log, and now and then into a copy of the ledger.
+
+        The copy is what a damaged ledger can be restored from. Neither may fail a run, nor take more
+        than 1% of its time.
+        """
+        start = time.monotonic()
+        with suppress(sqlite3.Error, OSError):
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            if now or start >= self._next_copy:
+                write_copy(self._db, self.folder)
+                self._copied = True
+                self._next_copy = start + 100 * (time.monotonic() - start)
+
+
+def same_numbers(a: Ledger, b: Ledger) -> list[str]:
+    """How two runs differ, row for row and bit for bit, observational columns apart; empty if they do not."""
+    differences = []
+    for table in NUMBERS:
+        ours, theirs = _compared(a, table), _compared(b, table)
+        for name in sorted(ours.keys() | theirs.keys()):
+            if name not in ours or name not in theirs:
+                where = a.folder if name in ours else b.folder
+                differences.append(f"{table} {name}: only in {where}")
+                continue
+            left, right = ours[name], theirs[name]
+            # Text of a float is exact, and tells 0.0 from -0.0 and 1 from 1.0.
+            differs = [column for column in left if repr(left[column]) != repr(right[column])]
+            differences += [f"{table} {name}: {_difference(c, left[c], right[c])}" for c in differs]
+    return differences
+
+
+def provenance() -> dict[str, str]:
+    """Versions that numbers may depend on, and the platform's kind; nothing that names the machine."""
+    versions = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
+    for name in ("rl-discovery", "jax", "jaxlib", "numpy", "flax", "optax", "evosax", "gymnax"):
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
+
+
+def _release(db: sqlite3.Connection | None, lock: int | None, scratch: str | None) -> None:
+    """Give back what a ledger holds."""
+    if db is not None:
+        db.close()
+    if lock is not None:
+        os.close(lock)
+    if scratch is not None:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _compared(ledger: Ledger, table: str) -> dict[Any, dict[str, Any]]:
+    rows = ledger._rows(f"SELECT * FROM {table}")
+    rows = [{column: row[column] for column in row.keys() - OBSERVATIONAL} for row in rows]
+    return {row["generation" if table == "generations" else "id"]: row for row in rows}
+
+
+def _difference(column: str, left: Any, right: Any) -> str:
+    if not (isinstance(left, bytes) and isinstance(right, bytes)):
+        return f"{column} {left!r} is {right!r}"
+    ours, theirs = unpack(left), unpack(right)
+    parts = [name for name in ours._fields if _bits(getattr(ours, name)) != _bits(getattr(theirs, name))]
+    return f"{column} differs in {', '.join(parts)}"
+
+
+def _bits(array: np.ndarray) -> tuple[str, tuple[int, ...], bytes]:
+    return array.dtype.str, array.shape, array.tobytes()
+
+
+def _proposal_row(request: Request, asked: str) -> dict[str, Any]:
+    return {
+        "id": request.id,
+        "generation": int(request.generation),
+        "idx": int(request.index),
+        "split": request.split,
+        "pair": int(request.pair),
+        "kind": request.kind,
+        "asked_digest": asked,
+        "params_digest": digest_of(request.meta_params),
+    }
+
+
+def _measured(result: JobResult) -> dict[str, Any]:
+    """The columns of a result."""
+    outcome = result.outcome
+    return {
+        "score": None if outcome is None else _real(outcome.score),
+        "final": None if outcome is None else _real(outcome.final),
+        "auc": None if outcome is None else _real(outcome.auc),
+        "nonfinite_step": None if outcome is None else int(outcome.nonfinite_step),
+        "outcome": None if outcome is None else pack(outcome),
+        "error": result.error,
+        "detail": result.detail,
+        "seconds": float(result.seconds),
+        "compile_seconds": float(result.compile_seconds),
+        "worker": result.worker,
+        "attempts": int(result.attempts),
+        "device": str(result.extra.get("device", "")),
+        "recorded_at": _now(),
+    }
+
+
+def _result(row: Mapping[str, Any]) -> JobResult:
+    """The result that `_measured` took apart."""
+    same = ("id", "error", "detail", "seconds", "compile_seconds", "worker", "attempts")
+    outcome = None if row["outcome"] is None else unpack(row["outcome"])
+    extra = {"device": row["device"]} if row["device"] else {}
+    return JobResult(outcome=outcome, extra=extra, **{name: row[name] for name in same})
+
+
+def _readable(row: dict[str, Any], outcomes: bool) -> dict[str, Any]:
+    """A measured row for analysis."""
+    row |= {name: _float(row[name]) for name in ("score", "final", "auc")}
+    data = row.pop("outcome")
+    return row | {"outcome": None if data is None else unpack(data)} if outcomes else row
+
+
+def _real(value: Any) -> float | None:
+    """SQL has no NaN: it is NULL there."""
+    value = float(value)
+    return None if np.isnan(value) else value
+
+
+def _float(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,155 @@
+"""Options of a search by an evolution strategy; imports no jax."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from discovery.errors import BadInput, unknown
+from discovery.meta.strategies import (
+    GRADIENT_OPTIONS,
+    OPTIMIZERS,
+    SIGMA_OPTIONS,
+    STRATEGIES,
+    Shaping,
+    Strategy,
+    StrategyName,
+    TaskNormalization,
+    users_of,
+)
+
+
+@dataclass(frozen=True)
+class ESConfig:
+    """An evolution strategy and its numbers.
+
+    Options that only some strategies use are None (or empty) when not set, and then mean what the
+    strategy's row in `discovery.meta.strategies` says. Setting one that the strategy would ignore
+    is an error.
+    """
+
+    strategy: StrategyName = "Open_ES"
+    """Evolution strategy, by its name in evosax."""
+    population: int = 32
+    """P: proposals per generation; even where the strategy samples antithetic pairs."""
+    sigma: float = 0.3
+    """Standard deviation of the proposals around the mean, in the first generation."""
+    sigma_decay: float | None = None
+    """Factor on sigma per generation, in (0, 1]: generation g uses sigma * sigma_decay**g.
+    Open_ES and ARS only, default 1; the others adapt it."""
+    sigma_floor: float | None = None
+    """Sigma does not decay below this. Default 0."""
+    optimizer: str | None = None
+    """optax optimizer that moves the mean, by name. Default "adam" (Open_ES, PGPE, ARS) or "sgd"
+    (SNES, xNES, SimpleES)."""
+    learning_rate: float | None = None
+    """Learning rate of the optimizer in the first generation. Default 0.1, or 1 for SNES, xNES, SimpleES."""
+    learning_rate_decay: float | None = None
+    """Factor on the learning rate per generation, in (0, 1]. Default 1."""
+    learning_rate_floor: float | None = None
+    """The learning rate does not decay below this. Default 0."""
+    optimizer_options: Mapping[str, float] = field(default_factory=dict)
+    """Further arguments of the optimizer under their optax names, for example b1=0.99."""
+    shaping: Shaping | None = None
+    """How the scores of a generation become utilities. centered_rank: ranks in [-0.5, 0.5], ties
+    averaged; z_score; pairwise_sign: 1 for the winner of each antithetic pair, 0 for the loser, 0.5
+    for a tie, per task and seed; none. Open_ES, PGPE (default centered_rank) and ARS (default none)
+    only; the others use the order of the proposals."""
+    task_normalization: TaskNormalization | None = None
+    """How each task's scores are made comparable before they are averaged over tasks. z_score or
+    rank: over the population; reference: divided by the size of the task's reference return; none.
+    Default z_score; none for RandomSearch. pairwise_sign has no use for it."""
+    antithetic: bool | None = None
+    """Open_ES only: sample antithetic pairs. Default True."""
+    mean_every: int = 1
+    """k: evaluate the mean on the selection seeds every k generations; 0: only after the last."""
+
+    def __post_init__(self) -> None:
+        if self.strategy not in STRATEGIES:
+            raise unknown("evolution strategy", self.strategy, STRATEGIES)
+        _check_used(self)
+        _check_choices(self)
+        _check_ranges(self)
+
+    @property
+    def facts(self) -> Strategy:
+        """The strategy's row in the table."""
+        return STRATEGIES[self.strategy]
+
+    @property
+    def pairs(self) -> bool:
+        """Whether proposals i and i + P/2 form antithetic pairs."""
+        return self.facts.pairs and self.antithetic is not False
+
+    def resolved(self) -> "ESConfig":
+        """The same, with the strategy's defaults for what it uses and was not set."""
+        used = self.facts.options | ({"task_normalization"} if self.shaping != "pairwise_sign" else set())
+        unset = [name for name in used if getattr(self, name) is None]
+        return dataclasses.replace(self, **{name: self.facts.defaults[name] for name in unset})
+
+
+def _is_set(config: ESConfig, option: str) -> bool:
+    value = getattr(config, option)
+    return bool(value) if option == "optimizer_options" else value is not None
+
+
+def _check_used(config: ESConfig) -> None:
+    """Refuse options that would have no effect."""
+    for option in sorted(GRADIENT_OPTIONS | SIGMA_OPTIONS | {"shaping", "antithetic"}):
+        if _is_set(config, option) and option not in config.facts.options:
+            raise BadInput(
+                f"{config.strategy} would ignore {option}={getattr(config, option)!r}; "
+                f"leave it unset, or use one of {', '.join(users_of(option))}"
+            )
+    for name in ("sigma", "learning_rate"):
+        if _is_set(config, f"{name}_floor") and not _is_set(config, f"{name}_decay"):
+            raise BadInput(
+                f"{name}_floor={getattr(config, f'{name}_floor')!r} has no effect without "
+                f"{name}_decay; set {name}_decay as well, or leave the floor unset"
+            )
+    if config.shaping == "pairwise_sign" and config.task_normalization is not None:
+        raise BadInput(
+            f"shaping='pairwise_sign' would ignore task_normalization={config.task_normalization!r} "
+            "(it compares within each task); leave task_normalization unset, or use another shaping"
+        )
+
+
+def _check_choices(config: ESConfig) -> None:
+    """Refuse values that are unknown, or that make no sense for this strategy."""
+    for option, choices in (
+        ("shaping", config.facts.shapings),
+        ("task_normalization", config.facts.task_normalizations),
+    ):
+        value = getattr(config, option)
+        if value is not None and value not in choices:
+            raise BadInput(
+                f"{option}={value!r} is no choice for {config.strategy}; it takes {' or '.join(choices)}"
+            )
+    if config.optimizer is not None and config.optimizer not in OPTIMIZERS:
+        raise unknown("optax optimizer (of those that need a gradient only)", config.optimizer, OPTIMIZERS)
+    if config.shaping == "pairwise_sign" and not config.pairs:
+        raise BadInput("shaping='pairwise_sign' compares antithetic pairs; leave antithetic unset, or True")
+
+
+def _check_ranges(config: ESConfig) -> None:
+    """Refuse numbers out of range."""
+    if config.population < 2:
+        raise BadInput(f"population must be at least 2, got {config.population}")
+    if config.facts.pairs and config.population % 2:
+        raise BadInput(
+            f"population must be even for {config.strategy}, which samples in pairs, "
+            f"got {config.population}; use {config.population + 1}"
+        )
+    if config.mean_every < 0:
+        raise BadInput(f"mean_every must be at least 0, got {config.mean_every}")
+    for name in ("sigma", "learning_rate"):
+        start = getattr(config, name)
+        if start is not None and not (math.isfinite(start) and start > 0):
+            raise BadInput(f"{name} must be positive, got {start}")
+        decay = getattr(config, f"{name}_decay")
+        if decay is not None and not 0 < decay <= 1:
+            raise BadInput(f"{name}_decay is a factor per generation in (0, 1], got {decay}")
+        floor = getattr(config, f"{name}_floor")
+        start = config.facts.defaults.get(name) if start is None else start
+        if floor is not None and not 0 <= floor <= start:
+            raise BadInput(f"{name}_floor must lie between 0 and {name}={start}, got {floor}")

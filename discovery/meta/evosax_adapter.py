@@ -1,0 +1,158 @@
+"""Strategies of evosax behind a few pure functions, with their surprises taken care of.
+
+* evosax minimizes: it is given a loss.
+* Its methods compile once per instance: `adapt` builds one, which serves the whole search.
+* Its schedules for sigma lag by one generation: sigma and the learning rate follow from the number
+  of the generation here (`EvosaxStrategy.at_generation`).
+* xNES multiplies sigma in twice: its shape matrix starts as the identity here.
+* The rest is in `evosax_fixes`.
+
+States are at rest as numpy arrays, so that a restored one is the same one.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from evosax.algorithms import algorithms
+from evosax.core.fitness_shaping import identity_fitness_shaping_fn
+from jaxtyping import Float, PRNGKeyArray
+
+from discovery.meta.es_config import ESConfig
+from discovery.meta.evosax_fixes import GaussianRandomSearch, cr_fm_nes_params, tied_weights
+from discovery.meta.outer_optimizer import outer_optimizer, with_learning_rate
+
+State = Any
+"""A state of evosax: a dataclass of arrays, always with `mean`, flat ``[d]``."""
+
+
+class EvosaxStrategy(NamedTuple):
+    """One strategy of evosax as functions of its state.
+
+    Attributes:
+        init: ``(key, mean) -> state``, the state of generation 0.
+        ask: ``(key, state) -> (population, state)``; leaves of the population are ``[P, ...]``.
+        tell: ``(key, population, loss [P], state) -> state``; the state is the one `ask` returned.
+        at_generation: ``(state, generation) -> state``: sets what follows a schedule.
+        mean: ``state -> pytree``.
+        sigma: ``state -> float``: standard deviation of an entry of the next proposals, averaged
+            over entries.
+    """
+
+    init: Callable[[PRNGKeyArray, Any], State]
+    ask: Callable[[PRNGKeyArray, State], tuple[Any, State]]
+    tell: Callable[[PRNGKeyArray, Any, Float[np.ndarray, " P"], State], State]
+    at_generation: Callable[[State, int], State]
+    mean: Callable[[State], Any]
+    sigma: Callable[[State], float]
+
+
+def adapt(config: ESConfig, template: Any) -> EvosaxStrategy:
+    """The strategy that `config` (resolved) names, for meta-parameters shaped like `template`."""
+    algorithm = _construct(config, template)
+    params = _params(config, algorithm)
+
+    def init(key, mean):
+        state = _initial(config, algorithm.init(key, mean, params))
+        return _at_generation(config, _at_rest(state), 0)
+
+    def ask(key, state):
+        return _at_rest(algorithm.ask(key, state, params))
+
+    def tell(key, population, loss, state):
+        with np.errstate(over="ignore"):  # a loss beyond float32 becomes inf; the caller checks the mean
+            loss = loss.astype(np.float32)
+        state, _ = algorithm.tell(key, population, loss, state, params)
+        return _at_rest(state)
+
+    return EvosaxStrategy(
+        init,
+        ask,
+        tell,
+        at_generation=lambda state, generation: _at_generation(config, state, generation),
+        mean=lambda state: _at_rest(algorithm.get_mean(state)),
+        sigma=lambda state: _mean_sigma(config, state),
+    )
+
+
+def scheduled(start: float, decay: float, floor: float, generation: int) -> float:
+    """``max(start * decay**generation, floor)``."""
+    return max(start * decay**generation, floor)
+
+
+def _at_rest(tree: Any) -> Any:
+    """The same tree of numpy arrays."""
+    return jax.tree.map(np.asarray, jax.device_get(tree))
+
+
+def _construct(config: ESConfig, template: Any) -> Any:
+    """The evosax object."""
+    arguments: dict[str, Any] = {
+        "population_size": config.population,
+        "solution": template,
+        "metrics_fn": _no_metrics,
+        "fitness_shaping_fn": tied_weights if config.facts.reads == "order" else identity_fitness_shaping_fn,
+    }
+    if config.strategy == "RandomSearch":
+        return GaussianRandomSearch(config.sigma, **arguments)
+    if "optimizer" in config.facts.options:
+        arguments["optimizer"] = outer_optimizer(config)
+    if "antithetic" in config.facts.options:
+        arguments["use_antithetic_sampling"] = config.antithetic
+    if "sigma_decay" in config.facts.options:
+        arguments["std_schedule"] = optax.constant_schedule(config.sigma)  # _at_generation overrules it
+    return algorithms[config.strategy](**arguments)
+
+
+def _no_metrics(*_: Any) -> dict[str, Any]:
+    """evosax's own describe utilities of one generation as if they were fitness of the search."""
+    return {}
+
+
+def _params(config: ESConfig, algorithm: Any) -> Any:
+    """evosax's constants for this strategy, with our sigma."""
+    params = cr_fm_nes_params(algorithm) if config.strategy == "CR_FM_NES" else algorithm.default_params
+    return params.replace(std_init=np.float32(config.sigma)) if hasattr(params, "std_init") else params
+
+
+def _initial(config: ESConfig, state: State) -> State:
+    """evosax's initial state, corrected; see the module's docstring."""
+    if config.strategy == "xNES":
+        return state.replace(B=jnp.eye(len(state.mean)))
+    if config.strategy == "RandomSearch":
+        return state.replace(origin=state.mean, best_solution_shaped=state.mean)
+    return state
+
+
+def _at_generation(config: ESConfig, state: State, generation: int) -> State:
+    """The state with the sigma and the learning rate that `generation` uses."""
+    if "sigma_decay" in config.facts.options:
+        sigma = scheduled(config.sigma, config.sigma_decay, config.sigma_floor, generation)  # pyright: ignore
+        state = state.replace(std=np.asarray(sigma, np.float32))
+    if "learning_rate" in config.facts.options:
+        rate = scheduled(
+            config.learning_rate,  # pyright: ignore[reportArgumentType]
+            config.learning_rate_decay,  # pyright: ignore[reportArgumentType]
+            config.learning_rate_floor,  # pyright: ignore[reportArgumentType]
+            generation,
+        )
+        state = state.replace(opt_state=with_learning_rate(state.opt_state, rate))
+    return state
+
+
+def _mean_sigma(config: ESConfig, state: State) -> float:
+    """Standard deviation of an entry of the next proposals, averaged over entries.
+
+    Negative weights can make a variance of CMA negative; evosax takes it for zero.
+    """
+    scale = {
+        "CMA_ES": lambda: np.sqrt(np.maximum(np.diag(state.C), 0.0)),
+        "Sep_CMA_ES": lambda: np.sqrt(np.maximum(state.C, 0.0)),
+        "xNES": lambda: np.sqrt(np.square(state.B).sum(axis=0)),
+        "CR_FM_NES": lambda: state.D * np.sqrt(1.0 + np.square(state.v)),
+    }.get(config.strategy, lambda: 1.0)()
+    std = config.sigma if config.strategy == "RandomSearch" else state.std
+    return float(np.mean(std * scale))

@@ -1,0 +1,330 @@
+"""Figures of a run, from plain arrays.
+
+Every function returns a `matplotlib.figure.Figure` and leaves pyplot alone: no window and no global
+state, so workers, tests and notebooks can draw side by side. `save` writes a figure to a file.
+
+Failures are shown, not dropped: NaN means that a training failed, or that no episode had ended yet.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle, islice
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float, Real
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from discovery.errors import BadInput
+from discovery.statistics import Interval, band, interval
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's palette for every kind of color vision, without its yellow (too pale on white)."""
+
+LINES = ("-", "--", ":", "-.")
+RATIOS = (0.02, 0.05, 0.2, 0.5, 1, 2, 5, 20, 50)
+NEAR_RATIOS = (0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5)
+STEPS = (1, 2, 2.5, 5, 10)
+PANELS_IN_A_ROW = 3
+
+_METADATA = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+
+
+def save(figure: Figure, path: str | Path) -> Path:
+    """Write `figure` to `path` (.png, .svg or .pdf) and return the path.
+
+    The file holds no date, so equal data give equal bytes; it appears whole or not at all.
+    """
+    path = Path(path)
+    if path.suffix not in _METADATA:
+        raise BadInput(f"cannot write a figure to {path.name!r}; end the name in {', '.join(_METADATA)}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    with matplotlib.rc_context({"svg.hashsalt": "discovery"}):  # else the ids in an SVG are random
+        figure.savefig(part, format=path.suffix[1:], dpi=150, metadata=_METADATA[path.suffix])
+    return part.replace(path)
+
+
+def meta_learning_curve(
+    generations: Real[np.ndarray, " G"],
+    scores: Real[np.ndarray, "G P"],
+    mean_generations: Real[np.ndarray, " M"],
+    mean_scores: Real[np.ndarray, "M S"],
+    baselines: Mapping[str, Interval] | None = None,
+    ylabel: str = "score",
+    title: str = "",
+) -> Figure:
+    """How a search went: its population, the best of it, and the mean on selection seeds.
+
+    Args:
+        generations: ``[G]`` numbers of the generations.
+        scores: ``[G, P]`` of their proposals; NaN for one that failed. A strip below the curves shows
+            the share that failed, where any did.
+        mean_generations: ``[M]`` generations whose mean was scored on selection seeds; may be empty.
+        mean_scores: ``[M, S]`` these scores; each row gives a mean and a 95% interval.
+        baselines: by name, drawn as horizontal lines with their intervals.
+        ylabel: what a score is.
+        title: of the figure.
+    """
+    generations, scores = np.asarray(generations), np.asarray(scores, np.float64)
+    mean_generations, mean_scores = np.asarray(mean_generations), np.asarray(mean_scores, np.float64)
+    _check_shape("scores", scores, (generations.size, None), "generations x proposals")
+    _check_shape("mean_scores", mean_scores, (mean_generations.size, None), "generations x seeds")
+    if generations.size == 0:
+        raise BadInput("there is no generation to draw; give at least one row of scores")
+    if generations.size == 1:  # one point is no line: draw it as a short one
+        generations, scores = generations + np.array([-0.3, 0.3]), np.repeat(scores, 2, axis=0)
+    failed = 1 - np.isfinite(scores).mean(1)
+    figure = Figure(figsize=(7.5, 5), layout="constrained")
+    heights = (6, 1) if failed.any() else (1,)
+    axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights).ravel()
+    main, strip = axes[0], axes[1:]
+    _draw_population(main, generations, scores)
+    _draw_mean(main, mean_generations, mean_scores)
+    for (name, baseline), (color, _) in zip(
+        (baselines or {}).items(), islice(_styles(), 2, None), strict=False
+    ):
+        main.axhline(baseline.estimate, color=color, linestyle="--", linewidth=1.5, label=name)
+        if np.isfinite([baseline.low, baseline.high]).all():
+            main.axhspan(baseline.low, baseline.high, color=color, alpha=0.12, linewidth=0)
+    _tidy(main, ylabel=ylabel, title=title)
+    for below in strip:
+        below.fill_between(generations, 100 * failed, step="mid", color="0.4", linewidth=0)
+        below.set_ylim(0, 100)
+        _tidy(below, ylabel="failed, %")
+    drawn = np.concatenate([generations, mean_generations])
+    axes[-1].set_xlim(drawn.min() - 0.5, drawn.max() + 0.5)
+    axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, steps=STEPS, min_n_ticks=1))
+    axes[-1].set_xlabel("generation")
+    _add_legend(figure)
+    return figure
+
+
+def learning_curves(
+    steps: Real[np.ndarray, " K"],
+    curves: Mapping[str, Real[np.ndarray, "S K"]],
+    ylabel: str = "mean return",
+    title: str = "",
+    xlabel: str = "environment steps",
+) -> Figure:
+    """Mean learning curve of each algorithm over its seeds ``[S, K]``, with a pointwise 95% band."""
+    steps = np.asarray(steps)
+    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    marker = "o" if steps.size == 1 else ""  # one point is no line
+    for (name, values), (color, line) in zip(curves.items(), _styles(), strict=False):
+        values = np.asarray(values, np.float64)
+        _check_shape(f"curves[{name!r}]", values, (None, steps.size), "seeds x steps")
+        center = band(values)
+        seeds = f"{len(values)} seed{'s' * (len(values) != 1)}"
+        axes.plot(steps, center.mean, line, color=color, marker=marker, label=f"{name} ({seeds})")
+        axes.fill_between(steps, center.low, center.high, color=color, alpha=0.2, linewidth=0)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    _tidy(axes, ylabel=ylabel, title=title)
+    axes.set_xlabel(f"{xlabel} (bands: 95% interval of the mean)")
+    _add_legend(figure)
+    return figure
+
+
+def comparison(
+    rows: Sequence[tuple[str, str, Interval]], xlabel: str = "mean score, 95% interval", title: str = ""
+) -> Figure:
+    """Intervals of (name, task, interval) rows: a panel for each task, a line for each name.
+
+    Each panel has its own scale. A point without a line has too few seeds for an interval.
+    """
+    if not rows:
+        raise BadInput("there is nothing to compare; give at least one (name, task, interval) row")
+    names = list(dict.fromkeys(name for name, _, _ in rows))
+    tasks = list(dict.fromkeys(task for _, task, _ in rows))
+    columns = min(len(tasks), PANELS_IN_A_ROW)
+    lines = -(-len(tasks) // columns)
+    figure = Figure(
+        figsize=(1.5 + 3.2 * columns, 0.9 + lines * (0.7 + 0.5 * len(names))), layout="constrained"
+    )
+    panels = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
+    style = dict(zip(names, _styles(), strict=False))
+    for name, task, score in rows:
+        _draw_interval(panels[tasks.index(task)], names.index(name), score, style[name][0])
+    for panel, task in zip(panels, tasks, strict=False):
+        panel.set_yticks(range(len(names)), names)
+        panel.set_ylim(len(names) - 0.5, -0.7)
+        panel.margins(x=0.3)
+        panel.xaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
+        _tidy(panel, title=task)
+        panel.tick_params(axis="y", length=0)
+    for panel in panels[len(tasks) :]:
+        panel.remove()
+    figure.supxlabel(xlabel, fontsize=10)
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def drift_picture(
+    log_ratio: Real[np.ndarray, " R"],
+    advantage: Real[np.ndarray, " A"],
+    panels: Sequence[tuple[str, Real[np.ndarray, "A R"], Real[np.ndarray, "A R"]]],
+    clip: float = 98.0,
+) -> Figure:
+    """The LPO picture: drift f above, slope d(r A - f)/dr of the objective below, a column for each.
+
+    Args:
+        log_ratio: ``[R]`` values of log r, increasing; r is the new policy's probability of the
+            action over the old one's.
+        advantage: ``[A]`` values of the advantage, increasing.
+        panels: (title, drift ``[A, R]``, slope ``[A, R]``) of each algorithm, or of one at several
+            points of training. NaN cells are gray.
+        clip: percentile of the absolute values of a row at which its common color scale ends, so that
+            a corner of large values does not wash out the rest.
+    """
+    log_ratio, advantage = np.asarray(log_ratio), np.asarray(advantage)
+    if not panels:
+        raise BadInput("there is nothing to draw; give at least one (title, drift, slope) panel")
+    figure = Figure(figsize=(1.6 + 2.5 * len(panels), 5.8), layout="constrained")
+    axes = figure.subplots(2, len(panels), sharex=True, sharey=True, squeeze=False)
+    for row, label in enumerate(("drift f", "slope d(r A \N{MINUS SIGN} f) / dr")):
+        images = [np.asarray(panel[row + 1], np.float64) for panel in panels]
+        for (title, *_), image in zip(panels, images, strict=True):
+            _check_shape(title, image, (advantage.size, log_ratio.size), "advantages x log-ratios")
+        _draw_heat_maps(figure, axes[row], log_ratio, advantage, images, label, clip)
+    for column, (title, *_) in enumerate(panels):
+        _add_ratio_axis(axes[0, column], log_ratio)
+        axes[0, column].set_title(title, fontsize=10)
+        axes[1, column].set_xlabel("log r")
+    for first in axes[:, 0]:
+        first.set_ylabel("advantage A")
+    return figure
+
+
+def _styles() -> Iterator[tuple[str, str]]:
+    """Pairs of color and line style, all different for the first 28, then again from the start."""
+    return cycle((color, line) for line in LINES for color in COLORS)
+
+
+def _tidy(axes: Axes, ylabel: str = "", title: str = "") -> None:
+    axes.set_ylabel(ylabel)
+    axes.set_title(title, fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="0.9", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _add_legend(figure: Figure) -> None:
+    """A legend below the axes, in as many columns as fit the figure."""
+    for columns in (4, 3, 2, 1):
+        legend = figure.legend(loc="outside lower center", ncols=columns, frameon=False)
+        if columns == 1 or legend.get_window_extent().width < 0.97 * figure.bbox.width:
+            return
+        legend.remove()
+
+
+def _check_shape(name: str, array: np.ndarray, shape: tuple[int | None, int | None], meaning: str) -> None:
+    if array.ndim != 2 or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True)):
+        wanted = " x ".join("any" if want is None else str(want) for want in shape)
+        raise BadInput(f"{name} must be an array of {meaning}, {wanted}, not of shape {list(array.shape)}")
+
+
+def _quantiles(scores: Float[np.ndarray, "G P"], shares: Sequence[float]) -> Float[np.ndarray, "G Q"]:
+    """Quantiles of each row's finite entries; NaN for a row without any."""
+    finite = [row[np.isfinite(row)] for row in scores]
+    missing = np.full(len(shares), np.nan)
+    return np.array([np.quantile(row, shares) if row.size else missing for row in finite]).reshape(
+        -1, len(shares)
+    )
+
+
+def _draw_population(axes: Axes, generations: np.ndarray, scores: Float[np.ndarray, "G P"]) -> None:
+    low, high, best = _quantiles(scores, (0.1, 0.9, 1.0)).T
+    finite = np.isfinite(scores)
+    total, count = np.where(finite, scores, 0.0).sum(1), finite.sum(1)
+    average = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    spread = {"alpha": 0.2, "linewidth": 0, "label": "population, 10% to 90%"}
+    axes.fill_between(generations, low, high, color=COLORS[0], **spread)
+    axes.plot(generations, average, color=COLORS[0], label="population, mean")
+    axes.plot(generations, best, ":", color=COLORS[0], linewidth=1.2, label="population, best")
+
+
+def _draw_mean(axes: Axes, generations: np.ndarray, scores: Float[np.ndarray, "M S"]) -> None:
+    if generations.size == 0:
+        return
+    rows = [interval(row, "mean", failures="drop") for row in scores]
+    low, high = np.array([[row.low, row.high] for row in rows]).T
+    known = np.isfinite(low) & np.isfinite(high)
+    failed = sum(row.failed for row in rows)
+    label = "search mean on selection seeds, 95%" + (f" ({failed} of {scores.size} failed)" if failed else "")
+    axes.plot(generations, [row.estimate for row in rows], "o-", color=COLORS[1], markersize=4, label=label)
+    axes.vlines(generations[known], low[known], high[known], color=COLORS[1], linewidth=1.5)
+
+
+def _draw_interval(axes: Axes, line: int, score: Interval, color: str) -> None:
+    notes = [f"{score.failed} failed"] if score.failed else []
+    if not np.isfinite(score.estimate):
+        axes.text(
+            0.5,
+            line,
+            "all failed",
+            transform=axes.get_yaxis_transform(),
+            ha="center",
+            va="center",
+            fontsize=8,
+        )
+        return
+    axes.plot(score.estimate, line, "o", color=color, markersize=5)
+    if np.isfinite([score.low, score.high]).all():
+        axes.hlines(line, score.low, score.high, color=color, linewidth=2)
+        notes.insert(0, _interval_text(score))
+    else:
+        notes.insert(0, f"{score.estimate:.4g} (n = {score.n})")
+    place = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "fontsize": 8, "color": "0.25"}
+    text = ", ".join(notes).replace("-", "\N{MINUS SIGN}")
+    axes.annotate(text, (score.estimate, line), **place)
+
+
+def _interval_text(score: Interval) -> str:
+    """Estimate [low, high], to two significant digits of the interval's width."""
+    width = score.high - score.low
+    digits = 1 - int(np.floor(np.log10(width))) if width > 0 else 1
+    estimate, low, high = (f"{value:.{max(digits, 0)}f}" for value in (score.estimate, score.low, score.high))
+    return f"{estimate} [{low}, {high}]"
+
+
+def _draw_heat_maps(
+    figure: Figure,
+    axes: np.ndarray,
+    log_ratio: Float[np.ndarray, " R"],
+    advantage: Float[np.ndarray, " A"],
+    images: Sequence[Float[np.ndarray, "A R"]],
+    label: str,
+    clip: float,
+) -> None:
+    """One row of heat maps on a common scale, symmetric about 0, with its color bar."""
+    values = np.abs(np.stack(images))
+    values = values[np.isfinite(values)]
+    largest = values.max(initial=0.0)
+    # A drift that is 0 nearly everywhere has a percentile of 0: then its largest value serves.
+    limit = (np.percentile(values, clip) if values.size else 0.0) or largest or 1.0
+    colors = matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.7")
+    for panel, image in zip(axes, images, strict=True):
+        style = {"cmap": colors, "vmin": -limit, "vmax": limit, "shading": "nearest", "rasterized": True}
+        mesh = panel.pcolormesh(log_ratio, advantage, np.ma.masked_invalid(image), **style)
+        panel.axvline(0, color="0.3", linewidth=0.6)
+        panel.axhline(0, color="0.3", linewidth=0.6)
+    clipped = largest > limit
+    note = f"\n(ends at the {clip:g}th percentile)" if clipped else ""
+    figure.colorbar(
+        mesh, ax=list(axes), extend="both" if clipped else "neither", label=label + note, pad=0.02
+    )
+
+
+def _add_ratio_axis(axes: Axes, log_ratio: Float[np.ndarray, " R"]) -> None:
+    """Ticks of r along the top, at the logarithms of round ratios."""
+    low, high = np.exp(log_ratio.min()), np.exp(log_ratio.max())
+    candidates = RATIOS if high > 64 * low else NEAR_RATIOS
+    if high < 4 * low:
+        candidates = MaxNLocator(5).tick_values(low, high)
+    ratios = [r for r in candidates if low <= r <= high]
+    top = axes.secondary_xaxis("top")
+    top.set_xticks(np.log(ratios), [f"{r:g}" for r in ratios], fontsize=8)
+    top.set_xlabel("r", fontsize=9, labelpad=2)

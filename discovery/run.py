@@ -1,0 +1,109 @@
+"""A run: one folder with everything that happened in one search.
+
+``config.toml`` (the whole config), ``ledger.sqlite`` and ``arrays/`` (see docs/ledger.md), and what
+people made of it: ``plots/``, ``exports/``.
+"""
+
+import hashlib
+import re
+import subprocess
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from discovery.config import SearchConfig
+from discovery.configfile import dumps, load
+from discovery.errors import BadInput, RunError
+from discovery.ledger import Ledger
+
+CONFIG = "config.toml"
+
+
+class Run:
+    """A search's folder, its config and its open ledger. Make one with `create` or `open`."""
+
+    def __init__(self, folder: Path, config: SearchConfig, ledger: Ledger) -> None:
+        self.folder = folder
+        self.config = config
+        self.ledger = ledger
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @classmethod
+    def create(
+        cls, config: SearchConfig, output: Path, preset: str = "search", name: str | None = None
+    ) -> Self:
+        """Begin a run in a new folder below `output`, ``<date>-<preset>-<short id>`` unless named."""
+        folder = new_folder(config, output, preset, name)
+        try:
+            folder.mkdir(parents=True)
+            (folder / CONFIG).write_text(dumps(config), encoding="utf-8")
+        except FileExistsError as error:
+            raise BadInput(f"{folder} exists already; choose another name, or resume it") from error
+        except OSError as error:
+            raise RunError(
+                f"a run cannot be made in {output}: {error.strerror}; choose another folder with --output"
+            ) from error
+        meta = {"run": folder.name, "config_hash": config_hash(config), "commit": commit(), "preset": preset}
+        return cls(folder, config, Ledger.create(folder, meta))
+
+    @classmethod
+    def open(cls, folder: Path | str, write: bool = False) -> Self:
+        """Open an existing run, for writing or only to look at."""
+        folder = Path(folder)
+        if not folder.is_dir() or not (folder / CONFIG).exists():
+            raise BadInput(
+                f"{folder} is not a run: it holds no {CONFIG}; `discovery list` shows the runs there are"
+            )
+        return cls(folder, load(folder / CONFIG), Ledger.open(folder, write=write))
+
+    def close(self) -> None:
+        """Close the ledger; safe to call twice."""
+        self.ledger.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def means(self) -> dict[int, Any]:
+        """The searched meta-parameters after each closed generation, by generation (-1: the initial ones)."""
+        return {
+            row["generation"]: self.ledger.load_mean(row["generation"]) for row in self.ledger.generations()
+        }
+
+
+def new_folder(config: SearchConfig, output: Path, preset: str, name: str | None) -> Path:
+    """A folder name that is free; the short id is a hash of config and time, and nothing depends on it."""
+    if name is not None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise BadInput(f"a run's name has letters, digits, '.', '_' and '-' only, got {name!r}")
+        return output / name
+    now = datetime.now()
+    short = hashlib.sha256(f"{config_hash(config)}{now.isoformat()}".encode()).hexdigest()[:6]
+    return output / f"{now:%Y-%m-%d}-{preset}-{short}"
+
+
+def config_hash(config: SearchConfig) -> str:
+    """Twelve hex digits that tell configs apart."""
+    return hashlib.sha256(dumps(config).encode()).hexdigest()[:12]
+
+
+def commit() -> str:
+    """The commit of this source tree, with "+" when it was changed since; "" outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        said = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=12", "--dirty=+"],
+            cwd=here, capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return said.stdout.strip()

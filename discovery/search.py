@@ -1,0 +1,141 @@
+"""The search loop: ask, evaluate, tell, close the generation. All of it fits on a screen.
+
+Everything that happens goes to the ledger first, so that a search killed at any instant resumes
+from what is there: the same generation is asked again (a pure function of state and key), what was
+finished is taken from the ledger, and the rest runs.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import jax
+import numpy as np
+
+from discovery.config import SearchConfig
+from discovery.evaluation import jobs_of, result_of, seed_words, spec_of
+from discovery.executors.base import Executor
+from discovery.inner.compiled import build_algorithm
+from discovery.ledger import Evaluation
+from discovery.meta.base import MetaOptimizer, Request, Result
+from discovery.meta.es import make_es, mean_request
+from discovery.run import Run
+from discovery.work import Job, JobResult
+
+
+class Listener(Protocol):
+    """Who is told how a search goes; see discovery/progress.py."""
+
+    def started(self, generation: int, jobs: Sequence[Job], done: int) -> None:
+        """A generation's trainings are known; `done` of them were finished before."""
+
+    def finished(self, job: Job, result: JobResult) -> None:
+        """One training ended and is recorded."""
+
+    def closed(self, generation: int, results: Mapping[str, Result], metrics: Mapping[str, float]) -> None:
+        """A generation is closed, safe on disk."""
+
+
+class Choice(NamedTuple):
+    """The generation a search answers with: the one whose mean did best on the selection seeds."""
+
+    generation: int
+    scores: Mapping[str, np.ndarray]
+
+
+def meta_optimizer(config: SearchConfig) -> MetaOptimizer:
+    """The meta-optimizer of a config, built once per search (its methods compile)."""
+    algorithm = build_algorithm(spec_of(config))
+    return make_es(config.meta, algorithm.init, {task.name: task.reference for task in config.tasks})
+
+
+def key_of(config: SearchConfig, *parts: object) -> jax.Array:
+    """A meta-optimizer's key, derived from the run's seed."""
+    return jax.random.wrap_key_data(seed_words(config.seed, "meta", *parts))
+
+
+def search(run: Run, executor: Executor, listener: Listener) -> Choice:
+    """Run a search from wherever it stands to its end; returns the chosen generation."""
+    config, ledger = run.config, run.ledger
+    meta = meta_optimizer(config)
+    state = meta.init(key_of(config, "init"))
+    if ledger.last_generation() is None:
+        ledger.close_generation(-1, state, meta.metrics(state), mean=meta.mean(state))
+    last = ledger.last_generation()
+    state = ledger.load_state(last, state)
+    for generation in range(last + 1, config.generations):
+        requests, asked = meta.ask(key_of(config, "ask", generation), state)
+        results = evaluate(run, executor, requests, listener)
+        state = meta.tell(asked, results)
+        metrics = meta.metrics(state)
+        ledger.close_generation(generation, state, metrics, _fitness(results), meta.mean(state))
+        listener.closed(generation, results, metrics)
+    evaluate(run, executor, [mean_request(state)], listener)
+    return choose(run)
+
+
+def evaluate(
+    run: Run, executor: Executor, requests: Sequence[Request], listener: Listener
+) -> dict[str, Result]:
+    """Run what `requests` need and the ledger does not hold yet; returns their results by id."""
+    config, ledger = run.config, run.ledger
+    ledger.propose(requests)
+    jobs = {job.id: (job, request) for request in requests for job in jobs_of(request, config)}
+    outcomes = {name: result.outcome for name, result in ledger.finished(jobs).items()}
+    listener.started(requests[0].generation, [job for job, _ in jobs.values()], len(outcomes))
+    for result in executor.run([job for name, (job, _) in jobs.items() if name not in outcomes]):
+        job, request = jobs[result.id]
+        ledger.record(_record(job, request), result)
+        outcomes[result.id] = result.outcome
+        listener.finished(job, result)
+    return {request.id: result_of(request, config, outcomes) for request in requests}
+
+
+def choose(run: Run) -> Choice:
+    """The evaluated mean with the best selection score; tasks are standardized before averaging.
+
+    A mean with a failed training is passed over unless all have one.
+    """
+    scores = selection_scores(run)
+    generations = sorted(scores)
+    tasks = sorted(scores[generations[0]])
+    table = np.array([[scores[g][task].mean() for task in tasks] for g in generations])
+    if len(tasks) > 1:
+        spread = np.nanstd(table, axis=0)
+        table = (table - np.nanmean(table, axis=0)) / np.where(spread > 0, spread, 1.0)
+    merit = np.nan_to_num(table, nan=-np.inf).mean(axis=1)
+    best = generations[int(np.argmax(merit))]
+    return Choice(best, scores[best])
+
+
+def selection_scores(run: Run) -> dict[int, dict[str, np.ndarray]]:
+    """Selection scores of every evaluated mean: generation -> task -> float64 ``[S]``.
+
+    Generation g here counts updates of the mean: 0 is the initial one, g the one that the ledger
+    keeps as closed generation g - 1.
+    """
+    found: dict[int, dict[str, list[float]]] = {}
+    rows = [row for row in run.ledger.evaluations(outcomes=False) if row["split"] == "selection"]
+    for row in sorted(rows, key=lambda row: (row["generation"], row["task"], row["seed"])):
+        found.setdefault(row["generation"], {}).setdefault(row["task"], []).append(row["score"])
+    whole = run.config.selection_seeds
+    return {
+        generation: {task: np.asarray(values) for task, values in tasks.items()}
+        for generation, tasks in found.items()
+        if len(tasks) == len(run.config.tasks) and all(len(values) == whole for values in tasks.values())
+    }
+
+
+def _record(job: Job, request: Request) -> Evaluation:
+    seed = int(job.id.rpartition("/s")[2])
+    return Evaluation(
+        job.id, request.id, request.generation, request.split, job.task.name, seed, job.lifetime, job.key
+    )
+
+
+def _fitness(results: Mapping[str, Result]) -> dict[str, float]:
+    """Mean over tasks and seeds, for the record; NaN where any training failed."""
+    return {name: _mean(result.scores.values()) for name, result in results.items()}
+
+
+def _mean(scores: Iterable[np.ndarray]) -> float:
+    return float(np.mean([values.mean() for values in scores]))

@@ -1,0 +1,26 @@
+"""Where learning algorithms are judged.
+
+`base.py` holds the contract (`Environment`, `Step`), `make.py` turns an id into an environment,
+`gymnax.py` adapts that library, `vector.py` is what one agent steps, and `task.py` describes an
+inner training as plain data. Nothing here imports jax until an environment is made or a name of
+the contract is asked for, so that configuration and command line stay light.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from environments.task import Setup, Task
+
+if TYPE_CHECKING:
+    from environments.base import Environment, Step
+
+__distribution__ = "rl-discovery"
+"""The distribution this package belongs to: its name is common, and another one may shadow it."""
+
+__all__ = ["Environment", "Setup", "Step", "Task", "__distribution__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Environment", "Step"):
+        return getattr(importlib.import_module("environments.base"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

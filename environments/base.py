@@ -1,0 +1,58 @@
+"""The contract: what an environment is.
+
+An `Environment` is a NamedTuple of pure functions with one `Step` type. Quirks of the libraries
+(int rewards, scalar observations, dropped final observations) end in their adapter.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+
+class Step(NamedTuple):
+    """What one step returns.
+
+    Where an episode ended, `observation` (and the returned state) already belong to the next
+    episode, and `final_observation` is the one the episode ended in; elsewhere the two are equal.
+    `terminated` (the task ended) and `truncated` (time ran out) may both be true.
+    """
+
+    observation: Float[Array, " D"]
+    reward: Float[Array, ""]
+    terminated: Bool[Array, ""]
+    truncated: Bool[Array, ""]
+    final_observation: Float[Array, " D"]
+
+
+class Environment(NamedTuple):
+    """One task's dynamics, for a single instance; vmap over instances.
+
+    A *level* is what may differ between trainings of the same task (a maze, a mass, a gravity): a
+    pytree sampled once per training. Environments without levels use the empty tuple.
+
+    Attributes:
+        id: the id it was made from.
+        observation_size: D, after flattening.
+        observation_shape: shape before flattening, for networks that want the image.
+        n_actions: the number of discrete actions, or the dimension of a continuous action.
+        continuous: whether actions are float vectors ``[A]`` (else an int32 scalar).
+        action_low, action_high: bounds ``[A]`` of a continuous action; `step` clips to them.
+        horizon: steps after which an episode is truncated.
+        sample_level: ``key -> level``.
+        reset: ``(key, level) -> (state, observation [D])``.
+        step: ``(key, state, action, level) -> (state, Step)``; resets by itself when an episode ends.
+    """
+
+    id: str
+    observation_size: int
+    observation_shape: tuple[int, ...]
+    n_actions: int
+    continuous: bool
+    action_low: np.ndarray | None
+    action_high: np.ndarray | None
+    horizon: int
+    sample_level: Callable[[PRNGKeyArray], Any]
+    reset: Callable[[PRNGKeyArray, Any], tuple[Any, Array]]
+    step: Callable[[PRNGKeyArray, Any, Array, Any], tuple[Any, Step]]

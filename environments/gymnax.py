@@ -1,0 +1,129 @@
+"""The adapter for gymnax 1.0: its quirks end here.
+
+What differs between its environments, and what leaves this file:
+
+* observations: images, int32 vectors, a bare integer (FrozenLake) -> float32 ``[D]``, integers of
+  a `Discrete` space one-hot;
+* rewards: int32 or bool in places -> float32 scalar;
+* actions: out-of-bounds continuous ones reach some rewards unclipped -> clipped in `step`;
+* horizon: a float in BernoulliBandit -> int;
+* state: Python numbers in `reset`, arrays in `step` -> arrays whose types never change, so that a
+  program compiled for a state compiles once.
+
+Auto-reset, `terminated`, `truncated` and `final_observation` are gymnax's own and already right.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import gymnax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnax.environments import spaces
+from jaxtyping import Array, Float
+
+from environments.base import Environment, Step
+
+
+class _Actions(NamedTuple):
+    """The fields of `Environment` about actions, and how to hand one of ours to gymnax."""
+
+    n_actions: int
+    continuous: bool
+    low: np.ndarray | None
+    high: np.ndarray | None
+    decode: Callable[[Array], Array]
+
+
+def from_gymnax(id: str) -> Environment:
+    """Makes the registered gymnax environment `id`, with its default parameters as constants."""
+    env, params = gymnax.make(id)
+    shape, encode = _observations(id, env, params)
+    actions = _actions(id, env.action_space(params))
+
+    def reset(key, level):
+        del level
+        observation, state = env.reset(key, params)
+        return _strong(state), encode(observation)
+
+    def step(key, state, action, level):
+        del level
+        observation, state, reward, terminated, truncated, info = env.step(
+            key, state, actions.decode(action), params
+        )
+        return _strong(state), Step(
+            observation=encode(observation),
+            reward=_scalar(reward, jnp.float32),
+            terminated=_scalar(terminated, jnp.bool_),
+            truncated=_scalar(truncated, jnp.bool_),
+            final_observation=encode(info["final_observation"]),
+        )
+
+    return Environment(
+        id=id,
+        observation_size=math.prod(shape),
+        observation_shape=shape,
+        n_actions=actions.n_actions,
+        continuous=actions.continuous,
+        action_low=actions.low,
+        action_high=actions.high,
+        horizon=int(params.max_steps_in_episode),
+        sample_level=_no_level,
+        reset=reset,
+        step=step,
+    )
+
+
+def _no_level(key: Array) -> tuple[()]:
+    del key
+    return ()
+
+
+def _observations(
+    id: str, env: Any, params: Any
+) -> tuple[tuple[int, ...], Callable[[Array], Float[Array, " D"]]]:
+    """Returns the shape before flattening, and the function that makes an observation float32 ``[D]``."""
+    space = env.observation_space(params)
+    if isinstance(space, spaces.Discrete):
+        n = int(space.n)
+        return (n,), lambda observation: jax.nn.one_hot(observation, n, dtype=jnp.float32).reshape(n)
+    if not isinstance(space, spaces.Box):
+        raise ValueError(_unsupported(id, "observation", space))
+    # The space is what the environment declares; what it returns is what counts.
+    observation, _ = jax.eval_shape(env.reset, jax.random.key(0), params)
+    return tuple(observation.shape), lambda observation: observation.astype(jnp.float32).reshape(-1)
+
+
+def _actions(id: str, space: Any) -> _Actions:
+    """Reads an action space; a continuous action is flattened to ``[A]``."""
+    if isinstance(space, spaces.Discrete):
+        return _Actions(int(space.n), False, None, None, lambda action: jnp.asarray(action, space.dtype))
+    if not isinstance(space, spaces.Box):
+        raise ValueError(_unsupported(id, "action", space))
+    low, high = (
+        np.broadcast_to(np.asarray(bound, np.float32), space.shape).reshape(-1)
+        for bound in (space.low, space.high)
+    )
+
+    def decode(action):
+        return jnp.clip(jnp.asarray(action, jnp.float32), low, high).reshape(space.shape).astype(space.dtype)
+
+    return _Actions(low.size, True, low, high, decode)
+
+
+def _unsupported(id: str, kind: str, space: Any) -> str:
+    return (
+        f"environment {id!r} has {kind} space {space!r}; supported are Discrete and Box: "
+        'wrap it in a function of yours and pass "package.module:function"'
+    )
+
+
+def _scalar(value: Array, dtype: Any) -> Array:
+    return jnp.asarray(value, dtype).reshape(())
+
+
+def _strong(state: Any) -> Any:
+    """Strips weak types: a carry of `scan` and an argument of `jit` must keep its type."""
+    return jax.tree.map(lambda leaf: leaf.astype(leaf.dtype), state)

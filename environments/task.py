@@ -1,0 +1,94 @@
+"""A task: an environment, an agent and recipe to train on it, a budget, and how to score it.
+
+`Setup` is what a compiled program depends on; `Task` adds the numbers, which are traced.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from environments.make import make
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The structure of an inner training: change any field and it compiles again."""
+
+    environment: str = "CartPole-v1"
+    """Environment id, or "package.module:function" for your own."""
+    n_envs: int = 8
+    """E: environments stepped in parallel by one agent."""
+    n_steps: int = 64
+    """T: steps per environment between updates."""
+    n_epochs: int = 8
+    """Passes over each rollout."""
+    n_minibatches: int = 4
+    """Minibatches per pass; must divide n_envs * n_steps."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Widths of the hidden layers."""
+    activation: Literal["tanh", "relu", "swish"] = "tanh"
+    """Nonlinearity of the hidden layers."""
+    shared_torso: bool = False
+    """One body for all heads, instead of one per torso."""
+    normalize_observation: bool = False
+    """Standardize observations by running statistics."""
+    normalize_reward: bool = False
+    """Divide rewards by the running standard deviation of the discounted return."""
+    legacy_truncation: bool = False
+    """Treat a time limit as termination, as papers built on PureJaxRL did."""
+    curve_points: int = 20
+    """K: points of the learning curve."""
+
+    def __post_init__(self) -> None:
+        for name in ("n_envs", "n_steps", "n_epochs", "n_minibatches", "curve_points"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if (self.n_envs * self.n_steps) % self.n_minibatches:
+            raise ValueError(
+                f"n_minibatches must divide n_envs * n_steps = {self.n_envs * self.n_steps}, "
+                f"got {self.n_minibatches}"
+            )
+        if any(width < 1 for width in self.hidden):
+            raise ValueError(f"hidden widths must be at least 1, got {self.hidden}")
+
+    @property
+    def steps_per_update(self) -> int:
+        """Environment steps in one rollout of one agent, E * T."""
+        return self.n_envs * self.n_steps
+
+
+@dataclass(frozen=True)
+class Task:
+    """A setup with its numbers and budget.
+
+    `numbers` overrides an algorithm's defaults (learning_rate, gamma, entropy_coef ...).
+    """
+
+    name: str = "CartPole-v1"
+    """Stable name: seeds derive from it."""
+    setup: Setup = field(default_factory=Setup)
+    """Structure of the inner training."""
+    total_steps: int = 50_000
+    """Budget in environment steps of one agent."""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    """Plain numbers of the recipe, by name."""
+    score: Literal["final", "auc"] = "final"
+    """"final": mean return of episodes completed in the last fifth; "auc": mean over the curve."""
+    reference: float | None = None
+    """A good score on this task, where one is known: what task_normalization "reference" divides by."""
+
+    def __post_init__(self) -> None:
+        if self.total_steps < self.setup.steps_per_update:
+            raise ValueError(
+                f"total_steps of task {self.name!r} must be at least one rollout "
+                f"({self.setup.steps_per_update} steps), got {self.total_steps}"
+            )
+
+    @property
+    def n_updates(self) -> int:
+        """N: rollouts in a full life."""
+        return self.total_steps // self.setup.steps_per_update
+
+    def environment(self):
+        """The environment object, one per process per id."""
+        return make(self.setup.environment)

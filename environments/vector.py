@@ -1,0 +1,188 @@
+"""What one agent steps: E instances of an environment, normalization, and episode statistics.
+
+Normalization follows PureJaxRL's `NormalizeVecObservation` and `NormalizeVecReward`: statistics
+start at mean 0, variance 1, count 1e-4, take in each new batch of E values first, and normalize it
+then; nothing is clipped. Two differences, both at the end of an episode:
+
+* `final_observation` is normalized too, with the same statistics, which it does not enter;
+  PureJaxRL drops it.
+* The discounted return is a plain ``G_t = gamma G_{t-1} + r_t`` up to and including the last step
+  of an episode and restarts from zero after it. PureJaxRL resets one step early: an episode's last
+  return is its last reward alone, which then leaks into the next episode.
+
+Options that are off cost nothing: their statistics are the empty tuple.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from environments.base import Environment
+from environments.task import Setup
+
+INITIAL_COUNT = 1e-4
+"""Weight of the statistics' initial values, in samples."""
+EPSILON = 1e-8
+"""Added to variances before their root is taken."""
+
+
+class Moments(NamedTuple):
+    """Running mean and (biased) variance of everything seen, ``[...]`` of one sample's shape."""
+
+    mean: Float[Array, "..."]
+    var: Float[Array, "..."]
+    count: Float[Array, ""]
+
+
+class RewardStats(NamedTuple):
+    """The discounted return of each running episode, and the moments of all its past values."""
+
+    discounted_return: Float[Array, " E"]
+    moments: Moments
+
+
+class VectorState(NamedTuple):
+    """E running instances. `observation` is what the agent sees: normalized where that is on.
+
+    `episode_return` and `episode_length` are of the episodes under way, undiscounted and raw.
+    """
+
+    env_state: Any
+    observation: Float[Array, "E D"]
+    level: Any
+    episode_return: Float[Array, " E"]
+    episode_length: Int[Array, " E"]
+    obs_stats: Moments | tuple[()]
+    reward_stats: RewardStats | tuple[()]
+
+
+class VectorStep(NamedTuple):
+    """What one step of E instances returns; see `Step` for what happens where an episode ends.
+
+    `observation`, `final_observation` and `reward` are normalized where that is on.
+    `episode_return` (undiscounted, never normalized) and `episode_length` count the present step
+    and are those of a completed episode only where `finished`.
+    """
+
+    observation: Float[Array, "E D"]
+    reward: Float[Array, " E"]
+    terminated: Bool[Array, " E"]
+    truncated: Bool[Array, " E"]
+    final_observation: Float[Array, "E D"]
+    finished: Bool[Array, " E"]
+    episode_return: Float[Array, " E"]
+    episode_length: Int[Array, " E"]
+
+
+def reset(environment: Environment, setup: Setup, key: PRNGKeyArray) -> VectorState:
+    """Samples one level and starts ``E = setup.n_envs`` instances on it."""
+    level_key, reset_key = jax.random.split(key)
+    level = environment.sample_level(level_key)
+    env_state, observation = jax.vmap(environment.reset, in_axes=(0, None))(
+        jax.random.split(reset_key, setup.n_envs), level
+    )
+    obs_stats = reward_stats = ()
+    if setup.normalize_observation:
+        obs_stats = _merge(_no_samples(observation.shape[1:]), observation)
+        observation = _standardize(obs_stats, observation)
+    if setup.normalize_reward:
+        reward_stats = RewardStats(jnp.zeros(setup.n_envs, jnp.float32), _no_samples(()))
+    return VectorState(
+        env_state=env_state,
+        observation=observation,
+        level=level,
+        episode_return=jnp.zeros(setup.n_envs, jnp.float32),
+        episode_length=jnp.zeros(setup.n_envs, jnp.int32),
+        obs_stats=obs_stats,
+        reward_stats=reward_stats,
+    )
+
+
+def step(
+    environment: Environment,
+    setup: Setup,
+    gamma: Float[Array, ""] | float,
+    key: PRNGKeyArray,
+    state: VectorState,
+    action: Array,
+) -> tuple[VectorState, VectorStep]:
+    """Steps E instances with ``action`` (int32 ``[E]``, or float32 ``[E, A]``).
+
+    `gamma` discounts the return whose spread normalizes rewards; unused where that is off.
+    """
+    keys = jax.random.split(key, setup.n_envs)
+    env_state, raw = jax.vmap(environment.step, in_axes=(0, 0, 0, None))(
+        keys, state.env_state, action, state.level
+    )
+    finished = raw.terminated | raw.truncated
+    episode_return = state.episode_return + raw.reward
+    episode_length = state.episode_length + 1
+
+    observation, final_observation, obs_stats = raw.observation, raw.final_observation, state.obs_stats
+    if isinstance(obs_stats, Moments):
+        obs_stats = _merge(obs_stats, observation)
+        observation = _standardize(obs_stats, observation)
+        final_observation = _standardize(obs_stats, final_observation)
+    reward, reward_stats = raw.reward, state.reward_stats
+    if isinstance(reward_stats, RewardStats):
+        reward, reward_stats = _normalize_reward(reward_stats, gamma, reward, finished)
+
+    state = VectorState(
+        env_state=env_state,
+        observation=observation,
+        level=state.level,
+        episode_return=jnp.where(finished, 0.0, episode_return),
+        episode_length=jnp.where(finished, 0, episode_length),
+        obs_stats=obs_stats,
+        reward_stats=reward_stats,
+    )
+    return state, VectorStep(
+        observation=observation,
+        reward=reward,
+        terminated=raw.terminated,
+        truncated=raw.truncated,
+        final_observation=final_observation,
+        finished=finished,
+        episode_return=episode_return,
+        episode_length=episode_length,
+    )
+
+
+def _normalize_reward(
+    stats: RewardStats,
+    gamma: Float[Array, ""] | float,
+    reward: Float[Array, " E"],
+    finished: Bool[Array, " E"],
+) -> tuple[Float[Array, " E"], RewardStats]:
+    """Divides by the standard deviation of the discounted return; the mean stays where it is."""
+    discounted_return = gamma * stats.discounted_return + reward
+    moments = _merge(stats.moments, discounted_return)
+    reward = reward / jnp.sqrt(moments.var + EPSILON)
+    return reward, RewardStats(jnp.where(finished, 0.0, discounted_return), moments)
+
+
+def _no_samples(shape: tuple[int, ...]) -> Moments:
+    return Moments(
+        mean=jnp.zeros(shape, jnp.float32),
+        var=jnp.ones(shape, jnp.float32),
+        count=jnp.asarray(INITIAL_COUNT, jnp.float32),
+    )
+
+
+def _merge(moments: Moments, batch: Float[Array, "E ..."]) -> Moments:
+    """Takes a batch into the moments (Chan's parallel form of Welford's update)."""
+    batch_count = batch.shape[0]
+    delta = batch.mean(0) - moments.mean
+    count = moments.count + batch_count
+    squares = (
+        moments.var * moments.count
+        + batch.var(0) * batch_count
+        + jnp.square(delta) * moments.count * batch_count / count
+    )
+    return Moments(mean=moments.mean + delta * batch_count / count, var=squares / count, count=count)
+
+
+def _standardize(moments: Moments, value: Float[Array, "E D"]) -> Float[Array, "E D"]:
+    return (value - moments.mean) / jnp.sqrt(moments.var + EPSILON)

@@ -1,0 +1,229 @@
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+"""The contract: what a learning algorithm is. Read this file first.
+
+An `Algorithm` is four parts and a memory, each a value made of pure functions. PPO is an
+`Algorithm` whose parts are all fixed; a search opens one part, or several at once, by letting it
+read an entry of `meta_params` that the search proposes.
+
+`meta_params` is one dict that holds *everything numeric* an algorithm's maths reads:
+
+* entries that are searched, for example ``meta_params["drift"]``, a network's weights, made by
+  `Algorithm.init`;
+* plain numbers such as ``meta_params["gamma"]`` or ``meta_params["learning_rate"]``: the defaults
+  of `Algorithm.defaults`, overridden by a task's recipe, overridden by the search where it opens
+  them.
+
+All of them reach the compiled program as traced arrays, so changing a number never recompiles.
+
+Shape letters, everywhere: P population, S seeds, E environments, T time, B minibatch, A actions,
+D observation features.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import optax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+MetaParams = Mapping[str, Any]
+"""Everything numeric an algorithm reads; see the module docstring."""
+
+Outputs = Mapping[str, Array]
+"""The network's heads by name, each ``[..., size]``, or ``[...]`` for a head of size 0."""
+
+
+class Progress(NamedTuple):
+    """Where a training stands in its life. All fields are scalars and traced.
+
+    Attributes:
+        update: n, the number of rollouts learned from before this one, ``0 <= n < N``.
+        n_updates: N, the number of rollouts in the agent's life.
+        epoch: which pass over the present rollout this is, ``0 <= epoch < n_epochs``; 0 while acting.
+        n_epochs: passes over each rollout.
+    """
+
+    update: Int[Array, ""] | int
+    n_updates: Int[Array, ""] | int
+    epoch: Int[Array, ""] | int = 0
+    n_epochs: Int[Array, ""] | int = 1
+
+    @property
+    def fraction(self) -> Float[Array, ""]:
+        """n / N, in [0, 1): the share of the life that has passed (temporally-aware papers' n/N)."""
+        return jax.numpy.asarray(self.update, "float32") / self.n_updates
+
+
+@runtime_checkable
+@runtime_checkable
+class Distribution(Protocol):
+    """What a policy returns: a distribution over actions, batched over leading axes."""
+
+    def sample(self, key: PRNGKeyArray) -> Array: ...
+    def log_prob(self, action: Array) -> Array: ...
+    def entropy(self) -> Array: ...
+    def mode(self) -> Array: ...
+
+
+class Head(NamedTuple):
+    """One output of the agent's network.
+
+    Attributes:
+        size: number of outputs; 0 means one output whose axis is squeezed away (a scalar head).
+        torso: the body it sits on when torsos are separate, "actor" or "critic" by custom; it is
+            also the role its parameters have in `ParamInfo`.
+        scale: gain of the orthogonal initializer of its kernel.
+        free: a parameter vector that does not see the observation (a Gaussian's log standard
+            deviation), initialized to `initial`.
+        initial: initial value of a free head.
+    """
+
+    size: int
+    torso: str = "actor"
+    scale: float = 1.0
+    free: bool = False
+    initial: float = 0.0
+
+
+class Policy(NamedTuple):
+    """How the agent acts, and which heads its network must have.
+
+    Attributes:
+        heads: ``(n_actions, continuous) -> {name: Head}``; `n_actions` is the number of discrete
+            actions, or the dimension of a continuous one. No head is presumed, not even a value.
+        distribution: ``(meta_params, outputs, progress) -> Distribution``, for acting and learning.
+    """
+
+    heads: Callable[[int, bool], dict[str, Head]]
+    distribution: Callable[[MetaParams, Outputs, Progress], Distribution]
+
+
+class Trajectory(NamedTuple):
+    """One rollout, time first.
+
+    `outputs` are the network's at the state acted in; `outputs_next` at the state reached, which
+    is the episode's final observation (not the reset one) where an episode ended. `terminated`
+    and `truncated` may both be true; only `terminated` stops the bootstrap.
+    """
+
+    observation: Float[Array, "T E D"]
+    action: Array  # int32 [T, E], or float32 [T, E, A]
+    log_prob: Float[Array, "T E"]
+    reward: Float[Array, "T E"]
+    terminated: Bool[Array, "T E"]
+    truncated: Bool[Array, "T E"]
+    outputs: Outputs
+    outputs_next: Outputs
+
+
+class Batch(NamedTuple):
+    """A minibatch of transitions for the loss; `targets` is what `Algorithm.targets` returned.
+
+    `outputs` are the behavior policy's, as in `Trajectory`; the loss receives the present ones
+    beside the batch.
+    """
+
+    observation: Float[Array, "B D"]
+    action: Array
+    log_prob: Float[Array, " B"]
+    reward: Float[Array, " B"]
+    terminated: Bool[Array, " B"]
+    truncated: Bool[Array, " B"]
+    outputs: Outputs
+    targets: Any
+
+
+Targets = Callable[[MetaParams, Any, Trajectory, Progress], Any]
+"""``(meta_params, memory, trajectory, progress) -> pytree of [T, E, ...]``."""
+
+
+class Loss(NamedTuple):
+    """What is minimized, as one number per sample; the loop takes the mean.
+
+    Attributes:
+        per_sample: ``(meta_params, batch, outputs, progress, key) -> [B]``.
+        couples_batch: whether a sample's loss depends on the other samples of its minibatch (as
+            with advantage normalization); hosts that split minibatches further must know.
+    """
+
+    per_sample: Callable[[MetaParams, Batch, Outputs, Progress, PRNGKeyArray], Float[Array, " B"]]
+    couples_batch: bool = False
+
+
+Optimizer = Callable[[MetaParams], optax.GradientTransformationExtraArgs]
+"""``meta_params -> transformation`` over one tree of all agent parameters. It owns clipping and the
+learning rate. Its update receives ``key``, ``progress``, ``activations`` (a tree
+``{torso: {layer: [B, H]}}``) and ``param_info`` (a tree like the parameters', of `ParamInfo`)."""
+
+
+class ParamInfo(NamedTuple):
+    """What one parameter tensor is: plain data, derived from the network.
+
+    Attributes:
+        role: the torso it belongs to ("actor", "critic", or "shared").
+        layer: index of its layer within the role, from the input; a free head counts as one more.
+        n_layers: number of layers in the role.
+        path: ``(torso, layer name)`` of the activations its layer produces, or None for free heads.
+        neuron_axis: which axis of the tensor runs over output neurons.
+    """
+
+    role: str
+    layer: int
+    n_layers: int
+    path: tuple[str, str] | None
+    neuron_axis: int
+
+
+class Memory(NamedTuple):
+    """What an algorithm remembers over the agent's life; reset with the agent.
+
+    Attributes:
+        init: ``(meta_params, params, key) -> memory``.
+        update: ``(meta_params, memory, trajectory, params, metrics, progress) -> memory``, once per
+            rollout, after the parameters changed; `metrics` are that update's `Metrics`.
+    """
+
+    init: Callable[[MetaParams, Any, PRNGKeyArray], Any]
+    update: Callable[[MetaParams, Any, Trajectory, Any, Any, Progress], Any]
+
+
+def _no_memory(*_: Any) -> tuple[()]:
+    return ()
+
+
+NO_MEMORY = Memory(init=_no_memory, update=_no_memory)
+
+
+class PolicyLoss(NamedTuple):
+    """The elementwise heart of an actor-critic loss: what drift families, programs and exports define.
+
+    Attributes:
+        per_sample: ``(meta_params, log_prob, old_log_prob, advantage, progress) -> same shape``,
+            minimized. Pure and elementwise: no mean, no normalization, no state.
+        normalize_advantage: whether it expects advantages standardized over the minibatch.
+    """
+
+    per_sample: Callable[[MetaParams, Array, Array, Array, Progress], Array]
+    normalize_advantage: bool = True
+
+
+class Algorithm(NamedTuple):
+    """A learning algorithm.
+
+    Attributes:
+        name: for people and records; nothing in the inner loop looks at it.
+        policy, targets, loss, optimizer, memory: the parts.
+        init: ``key -> dict`` of the searched entries of `meta_params`; empty when nothing is searched.
+        defaults: names and values of the plain numbers its parts read.
+        policy_loss: the elementwise loss inside `loss`, where it has one: for pictures and exports.
+    """
+
+    name: str
+    policy: Policy
+    targets: Targets
+    loss: Loss
+    optimizer: Optimizer
+    memory: Memory
+    init: Callable[[PRNGKeyArray], dict[str, Any]]
+    defaults: tuple[tuple[str, float], ...]
+    policy_loss: PolicyLoss | None = None

@@ -1,0 +1,124 @@
+"""Known algorithms in the form of everything else here: baselines, and oracles for tests.
+
+Mirror learning (Kuba et al. 2022) writes a policy loss as -(r A - f(r, A)), r = pi / pi_old, with
+a *drift* f that is non-negative, zero at r = 1, and flat there. `ppo_drift` and `dpo_drift` are such
+f; algorithms without one (VSOP, A2C) define their loss directly.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from objectives.base import Algorithm, MetaParams, PolicyLoss, Progress
+from objectives.parts import actor_critic
+
+Drift = Callable[[MetaParams, Array, Array, Progress], Array]
+"""``(meta_params, log_ratio, advantage, progress) -> drift``, elementwise."""
+
+
+def drift_loss(drift: Drift, normalize_advantage: bool = True) -> PolicyLoss:
+    """The mirror-learning policy loss -(r A - f(log r, A)) of a drift, elementwise."""
+
+    def per_sample(
+        meta_params: MetaParams, log_prob: Array, old_log_prob: Array, advantage: Array, progress: Progress
+    ) -> Array:
+        log_ratio = log_prob - old_log_prob
+        return drift(meta_params, log_ratio, advantage, progress) - jnp.exp(log_ratio) * advantage
+
+    return PolicyLoss(per_sample, normalize_advantage)
+
+
+def no_drift(
+    meta_params: MetaParams,
+    log_ratio: Float[Array, "..."],
+    advantage: Float[Array, "..."],
+    progress: Progress,
+) -> Float[Array, "..."]:
+    """f = 0: the importance-weighted policy gradient."""
+    return jnp.zeros_like(log_ratio * advantage)
+
+
+def ppo_drift(
+    meta_params: MetaParams,
+    log_ratio: Float[Array, "..."],
+    advantage: Float[Array, "..."],
+    progress: Progress,
+) -> Float[Array, "..."]:
+    """f = relu((r - clip(r, 1 - c, 1 + c)) A): PPO's clipping as a drift. Reads "clip"."""
+    ratio, clip = jnp.exp(log_ratio), meta_params["clip"]
+    return jax.nn.relu((ratio - jnp.clip(ratio, 1.0 - clip, 1.0 + clip)) * advantage)
+
+
+def kl_drift(
+    meta_params: MetaParams,
+    log_ratio: Float[Array, "..."],
+    advantage: Float[Array, "..."],
+    progress: Progress,
+) -> Float[Array, "..."]:
+    """f = k (r - 1 - log r), whose mean under the old policy is k KL(old || new). Reads "kl_coef"."""
+    return meta_params["kl_coef"] * (jnp.expm1(log_ratio) - log_ratio)
+
+
+def dpo_drift(
+    meta_params: MetaParams,
+    log_ratio: Float[Array, "..."],
+    advantage: Float[Array, "..."],
+    progress: Progress,
+) -> Float[Array, "..."]:
+    """Discovered Policy Optimisation (Lu et al. 2022), closed form. Reads "dpo_alpha", "dpo_beta".
+
+    A >= 0: relu((r-1)A - a tanh((r-1)A / a)); A < 0: relu(A log r - b tanh(A log r / b)).
+    """
+    alpha, beta = meta_params["dpo_alpha"], meta_params["dpo_beta"]
+    gain = jnp.expm1(log_ratio) * advantage
+    loss = log_ratio * advantage
+    positive = jax.nn.relu(gain - alpha * jnp.tanh(gain / alpha))
+    negative = jax.nn.relu(loss - beta * jnp.tanh(loss / beta))
+    return jnp.where(advantage >= 0, positive, negative)
+
+
+def policy_gradient() -> Algorithm:
+    """Importance-weighted policy gradient without any trust region."""
+    return actor_critic("policy_gradient", drift_loss(no_drift))
+
+
+def ppo() -> Algorithm:
+    """PPO with a clipped surrogate (Schulman et al. 2017, eq. 7) and clipped value loss."""
+    return actor_critic("ppo", drift_loss(ppo_drift))
+
+
+def ppo_kl() -> Algorithm:
+    """PPO with a fixed KL penalty (Schulman et al. 2017, eq. 8), estimated per sample."""
+    return actor_critic("ppo_kl", drift_loss(kl_drift), kl_coef=1.0)
+
+
+def dpo() -> Algorithm:
+    """DPO, the closed form read out of LPO (Lu et al. 2022), alpha = 2, beta = 0.6."""
+    return actor_critic("dpo", drift_loss(dpo_drift), dpo_alpha=2.0, dpo_beta=0.6)
+
+
+def _vsop_loss(
+    meta_params: MetaParams, log_prob: Array, old_log_prob: Array, advantage: Array, progress: Progress
+) -> Array:
+    return -log_prob * jax.nn.relu(advantage)
+
+
+def _a2c_loss(
+    meta_params: MetaParams, log_prob: Array, old_log_prob: Array, advantage: Array, progress: Progress
+) -> Array:
+    return -log_prob * advantage
+
+
+def vsop() -> Algorithm:
+    """VSOP (Jesson et al. 2023): -log pi max(A, 0); advantages not normalized; unclipped value loss."""
+    return actor_critic("vsop", PolicyLoss(_vsop_loss, normalize_advantage=False), value_clip=float("inf"))
+
+
+def a2c() -> Algorithm:
+    """A2C-style: -log pi A, no ratio; advantages not normalized; unclipped value loss.
+
+    It is on-policy: use it with one epoch, or expect the many-epoch failure it is known for.
+    """
+    return actor_critic("a2c", PolicyLoss(_a2c_loss, normalize_advantage=False), value_clip=float("inf"))

@@ -1,0 +1,318 @@
+"""What holds for every algorithm: shapes, types, transformations, derivatives, and honest defaults."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from discovery.inner.update import flatten_batch
+from objectives import FACTORIES, build, factory
+from objectives.base import Algorithm, Progress, Trajectory
+
+T, E, D, A = 5, 4, 3, 3
+B = T * E
+NOW = Progress(3, 10, 1, 4)
+LPO = {
+    "lpo_anchored": {"anchored": True, "activation": "swish", "width": 8},
+    "ta_lpo": {"temporal": True, "activation": "gelu", "width": 8},
+    "ta_lpo_anchored": {"temporal": True, "anchored": True, "activation": "relu", "width": 8},
+}
+MEMBERS = {name: (name, {}) for name in FACTORIES} | {name: ("lpo", options) for name, options in LPO.items()}
+NOT_MIRROR_LEARNING = {"vsop"}
+"""Whose gradient at ratio 1 is not the policy gradient."""
+
+every_algorithm = pytest.mark.parametrize("name", MEMBERS)
+kinds_of_action = pytest.mark.parametrize("continuous", [False, True], ids=["discrete", "continuous"])
+
+
+def make(name: str) -> Algorithm:
+    return build(*MEMBERS[name])
+
+
+def numbers_of(algorithm: Algorithm, seed: int = 0) -> dict[str, Any]:
+    """Defaults, and random weights in place of initial ones, which may be zero and hide things."""
+    searched = algorithm.init(jax.random.key(seed))
+    leaves, treedef = jax.tree.flatten(searched)
+    keys = jax.random.split(jax.random.key(seed + 1), max(len(leaves), 1))
+    drawn = [jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=False)]
+    plain = {key: jnp.asarray(value, float) for key, value in algorithm.defaults}
+    return {**plain, **jax.tree.unflatten(treedef, drawn)}
+
+
+def heads_of(algorithm: Algorithm, continuous: bool) -> dict[str, Any]:
+    return algorithm.policy.heads(A, continuous)
+
+
+def linear(params: Any, observation: jax.Array) -> dict[str, jax.Array]:
+    """A network with the declared heads: one matrix each."""
+    outputs = {name: observation @ weights for name, weights in params.items()}
+    return {name: y[..., 0] if name == "value" else y for name, y in outputs.items()}
+
+
+def linear_params(algorithm: Algorithm, continuous: bool, seed: int, scale: float = 0.3) -> Any:
+    rng = np.random.default_rng(seed)
+    heads = heads_of(algorithm, continuous)
+    return {name: jnp.asarray(rng.normal(0, scale, (D, max(head.size, 1)))) for name, head in heads.items()}
+
+
+def make_trajectory(algorithm: Algorithm, meta_params: Any, continuous: bool) -> Trajectory:
+    """A rollout of the policy with linear heads; endings of every kind."""
+    rng = np.random.default_rng(3)
+    params = linear_params(algorithm, continuous, seed=0)
+    observation, reached = (jnp.asarray(rng.normal(0, 1, (T, E, D))) for _ in range(2))
+    outputs = linear(params, observation)
+    distribution = algorithm.policy.distribution(meta_params, outputs, NOW)
+    action = distribution.sample(jax.random.key(1))
+    return Trajectory(
+        observation=observation,
+        action=action,
+        log_prob=distribution.log_prob(action),
+        reward=jnp.asarray(rng.normal(0, 1, (T, E))),
+        terminated=jnp.asarray(rng.random((T, E)) < 0.2),
+        truncated=jnp.asarray(rng.random((T, E)) < 0.2),
+        outputs=outputs,
+        outputs_next=linear(params, reached),
+    )
+
+
+def losses(algorithm: Algorithm, meta_params: Any, params: Any, trajectory: Trajectory) -> jax.Array:
+    """Targets and loss of a whole rollout, [B]."""
+    memory = algorithm.memory.init(meta_params, params, jax.random.key(2))
+    batch = flatten_batch(trajectory, algorithm.targets(meta_params, memory, trajectory, NOW))
+    outputs = linear(params, batch.observation)
+    return algorithm.loss.per_sample(meta_params, batch, outputs, NOW, jax.random.key(5))
+
+
+def learn(algorithm: Algorithm, meta_params: Any, params: Any, trajectory: Trajectory) -> Any:
+    """Parameters after one gradient step of the algorithm's optimizer on a whole rollout."""
+    gradient = jax.grad(lambda p: losses(algorithm, meta_params, p, trajectory).mean())(params)
+    optimizer = algorithm.optimizer(meta_params)
+    updates, _ = optimizer.update(
+        gradient,
+        optimizer.init(params),
+        params,
+        key=jax.random.key(7),
+        progress=NOW,
+        activations={},
+        param_info={},
+    )
+    return optax.apply_updates(params, updates)
+
+
+class Recording(dict):
+    """A mapping that remembers what was read from it."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.read: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        self.read.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        raise AssertionError(f"{name!r} must be read with [], so that a missing default is an error")
+
+
+@every_algorithm
+@kinds_of_action
+def test_loss_is_one_float_per_sample_under_jit_and_vmap(name, continuous):
+    """[B], never [B, B]; float32; finite away from ratio 1 and at it; vmap over meta_params is a loop."""
+    algorithm = make(name)
+    proposals = [numbers_of(algorithm, seed) for seed in range(2)]
+    proposals[1]["gamma"] = proposals[1]["gamma"] - 0.1
+    trajectory = make_trajectory(algorithm, proposals[0], continuous)
+    loss = jax.jit(lambda m, p, t: losses(algorithm, m, p, t))
+    for seed in (0, 1):  # 0: the behavior policy itself, ratio 1
+        params = linear_params(algorithm, continuous, seed)
+        alone = [loss(meta_params, params, trajectory) for meta_params in proposals]
+        for got in alone:
+            assert got.shape == (B,) and got.dtype == jnp.float32
+            assert np.isfinite(got).all()
+    if continuous:
+        return
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *proposals)
+    together = jax.jit(jax.vmap(lambda m: losses(algorithm, m, params, trajectory)))(stacked)
+    np.testing.assert_allclose(together, jnp.stack(alone), rtol=1e-4, atol=1e-5)
+
+
+@every_algorithm
+def test_policy_loss_is_elementwise(name):
+    """A function of each sample alone: any shape, and a diagonal Jacobian; jit changes nothing."""
+    algorithm = make(name)
+    meta_params = numbers_of(algorithm)
+    rng = np.random.default_rng(0)
+    log_prob, old, advantage = (jnp.asarray(rng.normal(0, 0.5, 6), jnp.float32) for _ in range(3))
+    f = jax.jit(lambda *x: algorithm.policy_loss.per_sample(meta_params, *x, NOW))
+    whole = f(log_prob, old, advantage)
+    assert whole.shape == (6,) and whole.dtype == jnp.float32
+    in_two = f(*(x.reshape(3, 2) for x in (log_prob, old, advantage)))
+    np.testing.assert_allclose(in_two.ravel(), whole, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(f(log_prob[0], old[0], advantage[0]), whole[0], rtol=1e-5, atol=1e-6)
+    jacobian = np.asarray(jax.jit(jax.jacrev(f))(log_prob, old, advantage))
+    np.testing.assert_array_equal(jacobian - np.diag(np.diag(jacobian)), np.zeros((6, 6)))
+
+
+@every_algorithm
+def test_slopes_match_finite_differences(name):
+    """d policy_loss / d (log_prob, advantage), float64, away from kinks by chance of the seed."""
+    algorithm = make(name)
+    with jax.enable_x64(True):
+        meta_params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), numbers_of(algorithm))
+        rng = np.random.default_rng(1)
+        log_ratio, advantage = jnp.asarray(rng.uniform(-1.5, 1.5, 200)), jnp.asarray(rng.normal(0, 2, 200))
+
+        @jax.jit
+        def f(x, a):
+            return algorithm.policy_loss.per_sample(meta_params, x - 1.0, jnp.full_like(x, -1.0), a, NOW)
+
+        slopes = jax.jit(jax.grad(lambda x, a: f(x, a).sum(), argnums=(0, 1)))(log_ratio, advantage)
+        h = 1e-6
+        differences = (
+            (f(log_ratio + h, advantage) - f(log_ratio - h, advantage)) / (2 * h),
+            (f(log_ratio, advantage + h) - f(log_ratio, advantage - h)) / (2 * h),
+        )
+        for slope, difference in zip(slopes, differences, strict=True):
+            assert slope.dtype == jnp.float64
+            np.testing.assert_allclose(slope, difference, rtol=1e-6, atol=1e-6)
+
+
+@every_algorithm
+@kinds_of_action
+def test_whole_update_matches_finite_differences(name, continuous):
+    """Loss w.r.t. parameters, and parameters after an update w.r.t. everything numeric: nothing is stopped."""
+    algorithm = make(name)
+    if continuous and name not in ("ppo", "ta_lpo"):
+        return  # the kind of action reaches a loss through its distribution only
+    with jax.enable_x64(True):
+        # So large an epsilon that the first step of Adam is not the sign of its gradient.
+        numbers = {**numbers_of(algorithm), "learning_rate": 1.0, "adam_eps": 0.1, "entropy_coef": 0.1}
+        meta_params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), numbers)
+        finite = {k: v for k, v in meta_params.items() if np.isfinite(jax.tree.leaves(v)[0]).all()}
+        trajectory = make_trajectory(algorithm, meta_params, continuous)
+        params, probe = (
+            jax.tree.map(lambda x: x.astype(jnp.float64), linear_params(algorithm, continuous, seed))
+            for seed in (1, 9)
+        )
+
+        def loss(p):
+            return losses(algorithm, meta_params, p, trajectory).mean()
+
+        def outcome(m):
+            after = learn(algorithm, {**meta_params, **m}, params, trajectory)
+            return sum(jax.tree.leaves(jax.tree.map(lambda a, b: (a * b).sum(), after, probe)))
+
+        # One program for both: the first does not depend on `m`, the second not on `p`.
+        _, slopes = check_directions(
+            jax.jit(jax.value_and_grad(lambda both: loss(both[0]) + outcome(both[1]))), (params, finite)
+        )
+        for searched in algorithm.init(jax.random.key(0)):
+            for path, slope in jax.tree.leaves_with_path(slopes[searched]):
+                assert np.abs(slope).max() > 1e-6, f"no gradient reaches {searched}{path}"
+
+
+def check_directions(value_and_grad: Any, at: Any, h: float = 1e-6) -> Any:
+    """Compares the gradient along a random direction of every leaf with central differences; returns it."""
+    _, gradient = value_and_grad(at)
+    leaves, treedef = jax.tree.flatten(at)
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(at)]
+    for index, (leaf, slope) in enumerate(zip(leaves, jax.tree.leaves(gradient), strict=True)):
+        direction = jnp.asarray(np.random.default_rng(index).normal(0, 1, leaf.shape))
+        there, here = (
+            value_and_grad(jax.tree.unflatten(treedef, [*leaves[:index], moved, *leaves[index + 1 :]]))[0]
+            for moved in (leaf + h * direction, leaf - h * direction)
+        )
+        difference, expected = float(there - here) / (2 * h), float((slope * direction).sum())
+        assert expected == pytest.approx(difference, rel=1e-5, abs=1e-8), paths[index]
+    return gradient
+
+
+@every_algorithm
+def test_gradient_at_ratio_one_is_the_policy_gradient(name):
+    """Elementwise -A; and through the distribution -A grad log pi."""
+    if name in NOT_MIRROR_LEARNING:
+        return
+    algorithm = make(name)
+    meta_params = numbers_of(algorithm)
+    rng = np.random.default_rng(0)
+    old, advantage = (jnp.asarray(rng.normal(-1, 2, 50), jnp.float32) for _ in range(2))
+    f = jax.jit(
+        jax.grad(lambda x: algorithm.policy_loss.per_sample(meta_params, x, old, advantage, NOW).sum())
+    )
+    np.testing.assert_allclose(f(old), -advantage, rtol=1e-6, atol=1e-7)
+
+    logits = jnp.asarray(rng.normal(0, 1, (50, A)), jnp.float32)
+    action = jnp.asarray(rng.integers(0, A, 50), jnp.int32)
+
+    @jax.jit
+    @jax.grad
+    def through(logits):
+        distribution = algorithm.policy.distribution(meta_params, {"logits": logits}, NOW)
+        log_prob = distribution.log_prob(action)
+        behavior = jax.lax.stop_gradient(log_prob)
+        return algorithm.policy_loss.per_sample(meta_params, log_prob, behavior, advantage, NOW).sum()
+
+    expected = -np.asarray(advantage)[:, None] * (np.eye(A)[action] - np.asarray(jax.nn.softmax(logits)))
+    np.testing.assert_allclose(through(logits), expected, atol=1e-5)
+
+
+@every_algorithm
+def test_defaults_are_what_the_parts_read(name):
+    """A missing default would be a KeyError in a run; one that nothing reads would be a lie in a record."""
+    algorithm = make(name)
+    read: set[str] = set()
+    for continuous in (False, True):
+        meta_params = Recording({**dict(algorithm.defaults), **algorithm.init(jax.random.key(0))})
+
+        def life(meta_params=meta_params, continuous=continuous):
+            trajectory = make_trajectory(algorithm, meta_params, continuous)
+            return learn(algorithm, meta_params, linear_params(algorithm, continuous, 1), trajectory)
+
+        jax.eval_shape(life)  # tracing reads; nothing needs computing
+        read |= meta_params.read
+    declared = set(dict(algorithm.defaults)) | set(algorithm.init(jax.random.key(0)))
+    assert declared - read <= READ_BY_THE_LOOP, f"declared but never read: {declared - read}"
+
+
+READ_BY_THE_LOOP = {"clip"}
+"""For the clip fraction, a diagnostic; algorithms without clipping share the default."""
+
+
+@every_algorithm
+def test_an_algorithm_is_hashable_named_and_sorted(name):
+    algorithm = make(name)
+    hash(algorithm)
+    assert algorithm.name and list(algorithm.defaults) == sorted(algorithm.defaults)
+    searched = algorithm.init(jax.random.key(0))
+    assert not set(searched) & set(dict(algorithm.defaults))
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(searched))
+    same, other = algorithm.init(jax.random.key(0)), algorithm.init(jax.random.key(1))
+    for a, b, c in zip(*(jax.tree.leaves(x) for x in (searched, same, other)), strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert not np.any(a) or not np.array_equal(a, c)
+
+
+@every_algorithm
+def test_unknown_options_are_refused_with_the_valid_ones(name):
+    registered, _ = MEMBERS[name]
+    with pytest.raises(ValueError, match=rf"{registered}.*no option 'widht'.*options are: (.*width|none)"):
+        build(registered, {"widht": 3})
+
+
+def test_unknown_algorithms_are_refused_with_the_nearest_names():
+    with pytest.raises(ValueError, match="did you mean ppo"):
+        build("ppoo")
+    with pytest.raises(ValueError, match="there are: a2c"):
+        build("xyzzy")
+    for path in ("objectives.known:nothing", "objectives.nowhere:ppo"):
+        with pytest.raises(ValueError, match="cannot be imported"):
+            build(path)
+    assert factory("objectives.known:ppo") is factory("ppo")
+
+
+def test_every_registered_name_builds():
+    for name, path in FACTORIES.items():
+        assert isinstance(build(name), Algorithm), path

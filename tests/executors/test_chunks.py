@@ -1,0 +1,106 @@
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from discovery.executors.call import call
+from discovery.executors.chunks import Chunk, again, cut, finished, halves
+from discovery.work import AlgorithmSpec
+from tests.executors import fakes
+from tests.executors.fakes import TASK, job
+
+
+def random_jobs(seed):
+    """Jobs of several programs and lifetimes, shuffled."""
+    rng = np.random.default_rng(seed)
+    other = replace(TASK, numbers={"gamma": 0.9})
+    jobs = []
+    for index in range(rng.integers(1, 40)):
+        one = job(index, task=(TASK, other)[rng.integers(2)], lifetime=int(rng.integers(1, 100)))
+        if rng.integers(2):
+            one = replace(one, algorithm=AlgorithmSpec("another", (("width", 3),)))
+        if rng.integers(4) == 0:
+            one = replace(one, meta_params={})
+        jobs.append(one)
+    return jobs
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_cut_keeps_every_job_once_and_mixes_no_programs(seed):
+    jobs, width = random_jobs(seed), 1 + seed % 5
+    chunks = cut(jobs, width)
+    assert sorted(one.id for chunk in chunks for one in chunk.jobs) == sorted(one.id for one in jobs)
+    for chunk in chunks:
+        assert 1 <= len(chunk.jobs) <= width
+        assert len({one.algorithm for one in chunk.jobs}) == 1
+        assert all(one.task == chunk.jobs[0].task for one in chunk.jobs)
+        assert len({len(one.meta_params) for one in chunk.jobs}) == 1
+    costs = [chunk.cost for chunk in chunks]
+    assert costs == sorted(costs, reverse=True)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_only_the_last_chunk_of_a_program_is_short_and_lifetimes_do_not_interleave(seed):
+    jobs = [replace(one, task=TASK) for one in random_jobs(seed)]
+    chunks = cut(jobs, 4)
+    groups = {}
+    for chunk in chunks:
+        groups.setdefault((chunk.jobs[0].algorithm, len(chunk.jobs[0].meta_params)), []).append(chunk)
+    for group in groups.values():
+        assert sum(len(chunk.jobs) < 4 for chunk in group) <= 1
+        ranges = sorted((chunk.jobs[0].lifetime, chunk.jobs[-1].lifetime) for chunk in group)
+        assert all(high <= low for (_, high), (low, _) in itertools.pairwise(ranges))
+
+
+def test_numbers_of_a_task_may_be_given_in_any_order():
+    one = replace(TASK, numbers={"a": 1.0, "b": 2.0})
+    two = replace(TASK, numbers={"b": 2.0, "a": 1.0})
+    assert len(cut([job(0, task=one), job(1, task=two)], 2)) == 1
+
+
+def test_leaves_of_other_shapes_do_not_share_a_chunk():
+    jobs = [replace(job(index), meta_params={"w": np.zeros(index)}) for index in range(3)]
+    assert len(cut(jobs, 4)) == 3
+
+
+def test_a_request_has_its_full_width_and_repeats_the_first_job():
+    request = Chunk((job(0), job(1), job(2)), width=5).request()
+    assert request.meta_params["layers"][0].shape == (5, 3, 2)
+    assert request.keys.shape == (5, 2) and request.lifetimes.shape == (5,)
+    for lane in (3, 4):
+        np.testing.assert_array_equal(request.keys[lane], request.keys[0])
+        np.testing.assert_array_equal(
+            request.meta_params["layers"][0][lane], request.meta_params["layers"][0][0]
+        )
+
+
+def test_halves_keep_width_and_order_and_end_at_one():
+    chunk = Chunk(tuple(job(index) for index in range(5)), width=8, attempts=2)
+    left, right = halves(chunk)
+    assert left.jobs + right.jobs == chunk.jobs
+    assert left.width == right.width == 8 and left.attempts == 2
+    assert halves(Chunk((job(0),), width=8)) == ()
+
+
+def test_a_lost_chunk_is_tried_again_once_then_cut_then_given_up():
+    fresh = Chunk((job(0), job(1)), width=2)
+    (retry,) = again(fresh.started())
+    assert retry.jobs == fresh.jobs
+    left, right = again(retry.started())
+    assert again(left.started()) == () == again(right.started())
+    assert len(again(Chunk((job(0),), width=2).started())) == 1
+
+
+def test_results_share_time_and_drop_padding():
+    chunk = Chunk((job(0), job(1, "nan")), width=4).started()
+    reply = call(fakes.run_chunk, chunk.request())
+    good, bad = finished(chunk, reply._replace(seconds=3.0), "w")
+    assert (good.id, good.seconds, good.compile_seconds, good.attempts) == ("j0", 1.5, 0.125, 1)
+    assert good.error is None and good.outcome is not None and good.outcome.curve.shape == (3,)
+    assert bad.error == "diverged" and bad.outcome is not None and "step 17" in bad.detail
+
+
+def test_equal_ids_are_refused():
+    with pytest.raises(ValueError, match="'j1' is not"):
+        cut([job(0), job(1), job(1)], 2)

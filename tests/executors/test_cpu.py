@@ -1,0 +1,53 @@
+"""jax's CPU thread pool: counted, kept at one thread, refused where it is too late. Real jax here."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from discovery.executors.cpu import cores
+
+INLINE = "from discovery.executors.inline import Inline; Inline()\n"
+COUNT = "from discovery.executors.cpu import cpu_pool_threads; print(cpu_pool_threads())\n"
+
+
+def python(code, **environment):
+    """Run `code` in a process where PJRT_NPROC is not set unless given."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PJRT_NPROC"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=inherited | {"PYTHONPATH": os.pathsep.join(sys.path), "JAX_PLATFORMS": "cpu"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.stdout.split(), done.stderr
+
+
+def test_cores_are_those_we_may_use():
+    assert 1 <= cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_of_the_pool_are_counted(threads):
+    printed, _ = python(COUNT + "import jax; jax.devices()\n" + COUNT, PJRT_NPROC=str(threads))
+    assert printed == ["0", str(threads)]
+
+
+def test_inline_makes_the_pool_one_thread_wide_even_after_jax_was_imported():
+    printed, errors = python("import jax\n" + INLINE + "jax.devices()\n" + COUNT + INLINE, PJRT_NPROC="4")
+    assert printed == ["1"] and not errors
+
+
+def test_inline_refuses_a_pool_of_several_threads_and_says_what_to_do():
+    _, errors = python("import jax; jax.devices()\n" + INLINE, PJRT_NPROC="2")
+    last = errors.strip().splitlines()[-1]
+    assert "ExecutorError: jax already runs a CPU pool of 2 threads" in last
+    assert "PJRT_NPROC=1" in last and '"processes"' in last
+
+
+def test_inline_leaves_jax_alone_where_it_was_told_to_use_something_else():
+    code = INLINE + "import os; print(os.environ.get('PJRT_NPROC'))"
+    assert python(code, JAX_PLATFORMS="cuda,cpu")[0] == ["None"]
+    assert python(code, JAX_PLATFORMS="")[0] == ["1"]

@@ -1,0 +1,108 @@
+"""What every executor promises."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from discovery.errors import BadInput, ExecutorError
+from discovery.executors import make_executor
+from discovery.executors.inline import Inline
+from discovery.executors.processes import Processes
+from tests.executors.fakes import RUN_CHUNK, job
+
+WAYS = {
+    "inline": lambda **options: Inline(**options),
+    "processes-1": lambda **options: Processes(1, **options),
+    "processes-2": lambda **options: Processes(2, **options),
+    "processes-3": lambda **options: Processes(3, **options),
+}
+
+
+def outcomes(executor, jobs):
+    with executor:
+        results = list(executor.run(jobs))
+    assert sorted(result.id for result in results) == sorted(one.id for one in jobs)
+    return {result.id: result for result in results}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_numbers_are_the_same_everywhere_and_the_calls_too(way, tmp_path):
+    def run(executor, log):
+        jobs = [job(index, lifetime=1 + 7 * index % 5, log=str(log)) for index in range(7)]
+        jobs[3] = job(3, "nan", log=str(log))
+        return outcomes(executor, jobs), sorted(log.read_text().splitlines())
+
+    reference, calls = run(Inline(3, function=RUN_CHUNK), tmp_path / "reference")
+    assert len(calls) == 3 and all(call.startswith("3 ") for call in calls)
+    results, same_calls = run(WAYS[way](agents_per_call=3, function=RUN_CHUNK), tmp_path / way)
+    assert same_calls == calls
+    for id, expected in reference.items():
+        got = results[id]
+        assert (got.error, got.detail, got.attempts) == (expected.error, expected.detail, 1)
+        assert got.worker.startswith(way.split("-")[0]) and got.compile_seconds > 0
+        for one, other in zip(got.outcome, expected.outcome, strict=True):
+            assert np.asarray(one).dtype == np.asarray(other).dtype
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("way", ["inline", "processes-2"])
+def test_a_job_that_raises_fails_alone_with_one_line(way):
+    faults = {1: "raise", 4: "quit"}
+    executor = WAYS[way](agents_per_call=4, function=RUN_CHUNK)
+    results = outcomes(executor, [job(index, faults.get(index, "none")) for index in range(6)])
+    assert {id for id, result in results.items() if result.error} == {"j1", "j4"}
+    assert results["j1"].error == "failed" and results["j1"].outcome is None
+    assert results["j1"].detail == "ValueError: this proposal is wrong"
+    assert results["j4"].detail == "SystemExit: 3"
+    assert results["j1"].attempts == 3  # four, two, one: an exception would only come again
+
+
+@pytest.mark.parametrize("way", ["inline", "processes-1"])
+def test_no_jobs_are_no_results(way):
+    assert outcomes(WAYS[way](function=RUN_CHUNK), []) == {}
+
+
+@pytest.mark.parametrize("way", ["inline", "processes-2"])
+def test_close_twice(way):
+    executor = WAYS[way](function=RUN_CHUNK)
+    executor.close()
+    executor.close()
+
+
+def test_names():
+    with make_executor("processes", workers=2, agents_per_call=3, timeout=5.0) as executor:
+        assert isinstance(executor, Processes) and executor.workers == 2
+    assert isinstance(make_executor("inline"), Inline)
+    with pytest.raises(BadInput, match=r"no executor named 'proceses'.*processes"):
+        make_executor("proceses")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "inline", "workers": 2}, "workers=2"),
+        ({"name": "inline", "memory_limit": 10}, "cannot limit memory"),
+        ({"name": "inline", "agents_per_call": 0}, "agents_per_call must be at least 1, got 0"),
+        ({"name": "processes", "agents_per_call": 0}, "agents_per_call must be at least 1, got 0"),
+        ({"name": "processes", "workers": 0}, "workers must be at least 1, got 0"),
+        ({"name": "processes", "timeout": 0.0}, "timeout must be more than 0 seconds"),
+        ({"name": "processes", "memory_limit": 0}, "memory_limit must be None or more"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(BadInput, match=message):
+        make_executor(**options)
+
+
+def test_a_closed_executor_says_so():
+    executor = Processes(1, function=RUN_CHUNK)
+    executor.close()
+    with pytest.raises(ExecutorError, match="closed"):
+        executor.run([job(0)])
+
+
+def test_importing_the_package_imports_no_jax():
+    code = "import sys, discovery.executors; sys.exit('jax' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,110 @@
+"""Workers that die, hang and swell; what becomes of the innocent."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from discovery.errors import ExecutorError
+from discovery.executors.processes import Processes
+from tests.executors.fakes import RUN_CHUNK, job
+
+MIB = 2**20
+
+
+def run(jobs, workers=2, width=4, function=RUN_CHUNK, **options):
+    with Processes(workers, width, function=function, **options) as executor:
+        return {result.id: result for result in executor.run(jobs)}
+
+
+def test_a_worker_that_dies_once_costs_one_more_attempt(tmp_path):
+    marker = str(tmp_path / "died")
+    results = run([job(0, "die_once", marker=marker), job(1, marker=marker), job(2)])
+    assert {result.error for result in results.values()} == {None}
+    assert [results[f"j{index}"].attempts for index in range(3)] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_what_always_kills_fails_alone(workers):
+    bad = {2, 5}
+    results = run([job(index, "die" if index in bad else "none") for index in range(8)], workers, width=8)
+    assert {id for id, result in results.items() if result.error} == {f"j{index}" for index in bad}
+    assert results["j2"].error == "crashed" and "SIGKILL" in results["j2"].detail
+    assert results["j2"].attempts == 5  # eight twice, four, two, one
+    assert results["j0"].outcome is not None
+
+
+def test_what_hangs_is_stopped_and_fails_alone():
+    started = time.monotonic()
+    results = run([job(0, "hang"), job(1)], width=2, timeout=1.0)
+    assert (results["j0"].error, results["j0"].attempts) == ("timeout", 3)
+    assert "within 1 s" in results["j0"].detail and results["j0"].seconds >= 1.0
+    assert results["j1"].error is None
+    assert time.monotonic() - started < 30
+
+
+def test_a_caller_who_takes_his_time_makes_nobody_late():
+    with Processes(1, 1, timeout=1.0, function=RUN_CHUNK) as executor:
+        for result in executor.run([job(0), job(1)]):
+            time.sleep(1.2 if result.id == "j0" else 0.0)
+            assert (result.error, result.attempts) == (None, 1)
+
+
+def test_what_swells_is_stopped_and_fails_alone():
+    results = run([job(0), job(1, "swell")], width=2, workers=1, memory_limit=300 * MIB)
+    assert results["j0"].error is None
+    assert results["j1"].error == "out_of_memory" and "more than its 300 MiB" in results["j1"].detail
+
+
+@pytest.mark.parametrize("fault", ["memory_error", "exhausted"])
+def test_an_exception_for_want_of_memory_gets_a_fresh_worker(fault):
+    result = run([job(0, fault)], width=2)["j0"]
+    assert (result.error, result.attempts) == ("out_of_memory", 2)
+    assert "\n" not in result.detail and result.detail
+
+
+def test_a_worker_killed_between_runs_is_replaced():
+    with Processes(2, 1, function=RUN_CHUNK) as executor:
+        first = scores(executor)
+        victim = executor.pids()[0]
+        os.kill(victim, signal.SIGKILL)
+        time.sleep(0.2)
+        second = scores(executor)
+        assert first == second and None not in first.values()
+        assert victim not in executor.pids() and len(executor.pids()) == 2
+
+
+def test_workers_are_kept_between_runs_and_no_more_than_needed():
+    with Processes(3, 2, function=RUN_CHUNK) as executor:
+        list(executor.run([job(0), job(1), job(2)]))
+        pids = executor.pids()
+        assert len(pids) == 2  # two chunks
+        list(executor.run([job(3), job(4), job(5)]))
+        assert executor.pids() == pids
+
+
+def test_a_reply_that_cannot_travel_is_a_failed_job():
+    result = run([job(0)], function="tests.executors.fakes:unpicklable_chunk")["j0"]
+    assert result.error == "failed" and "pickle" in result.detail
+
+
+def test_a_request_that_cannot_travel_is_a_failed_job():
+    results = run([job(0, log=Unpicklable()), job(1)])
+    assert results["j0"].error == "failed" and "pickle" in results["j0"].detail
+    assert results["j1"].error is None
+
+
+def test_workers_that_cannot_start_end_the_run_with_their_last_words():
+    with pytest.raises(ExecutorError, match=r"(?s)before they can work.*No module named 'nowhere_at_all'"):
+        run([job(0)], function="nowhere_at_all:run_chunk")
+
+
+def scores(executor):
+    results = list(executor.run([job(0), job(1)]))
+    return {result.id: result.outcome and result.outcome.score for result in results}
+
+
+class Unpicklable:
+    def __reduce__(self):
+        raise TypeError("cannot pickle this")

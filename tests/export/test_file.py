@@ -1,0 +1,211 @@
+"""The exported file as a file: header, cleanliness, what it imports; and what cannot be exported."""
+
+import ast
+import json
+import math
+import subprocess
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import objectives
+from discovery.errors import BadInput
+from discovery.export import FORMATS, Provenance, Score, export
+from discovery.export.literals import array, literal, plain
+from discovery.export.probe import OURS
+from discovery.work import AlgorithmSpec
+from environments import Setup, Task
+from objectives.known import ppo
+
+LPO = AlgorithmSpec("lpo", (("anchored", True), ("temporal", True)))
+
+TASKS = (
+    Task("CartPole-v1", Setup(n_envs=4, hidden=(64, 64)), 50_000, {"learning_rate": 0.002}),
+    Task("Acrobot", Setup("Acrobot-v1", n_envs=4, hidden=(32,)), 100_000, {"entropy_coef": 0.01}),
+)
+
+PROVENANCE = Provenance(
+    run="2026-01-02-quick-ab12",
+    generation=37,
+    commit="0123abc",
+    config_hash="fedcba98",
+    created="2026-01-02 03:04",
+    versions={"jax": "0.10.2", "python": "3.11.9"},
+    tasks=TASKS,
+    scores=(
+        Score("discovered", "CartPole-v1", 481.25, 470.5, 490.0, 16, iqm=495.0),
+        Score("ppo", "Acrobot", -91.5, -99.0, -85.5, 32),
+    ),
+    notes=("A remark.",),
+)
+
+
+@pytest.mark.parametrize("target", FORMATS)
+def test_header_tells_where_it_comes_from(target, exported, load):
+    source = exported(LPO, target=target, provenance=PROVENANCE)
+    text = ast.get_docstring(ast.parse(source)) or ""
+    for fact in (
+        "lpo (anchored True, temporal True)", "2026-01-02-quick-ab12", "37", "0123abc", "fedcba98",
+        "2026-01-02 03:04", "jax 0.10.2", "tuned on    CartPole-v1, Acrobot", "A remark.",
+        "n_envs 4", "gamma 0.99", "learning_rate 0.002", "95% interval",
+    ):  # fmt: skip
+        assert fact in text
+    table = [line.split() for line in text.splitlines() if "held-out" in line]
+    assert table == [
+        ["discovered", "CartPole-v1", "held-out", "481.2", "495", "[470.5,", "490]", "16"],
+        ["ppo", "Acrobot", "held-out", "-91.5", "-", "[-99,", "-85.5]", "32"],
+    ]
+    if target != "jax":
+        assert "time limit" in text
+    if target != "rejax":
+        file = load(source)
+        assert file["RECIPE"]["n_envs"] == 4 and file["RECIPE"]["gae_lambda"] == 0.95
+        assert file["TASKS"]["Acrobot"]["total_steps"] == 100_000
+        assert file["TASKS"]["Acrobot"]["entropy_coef"] == 0.01
+        assert file["TASKS"]["CartPole-v1"]["hidden"] == (64, 64)
+
+
+@pytest.mark.parametrize("target", FORMATS)
+@pytest.mark.parametrize("name", [*objectives.FACTORIES, LPO])
+def test_source_is_clean(name, target, exported):
+    spec = name if isinstance(name, AlgorithmSpec) else AlgorithmSpec(name)
+    source = exported(spec, target=target, provenance=PROVENANCE)
+    assert source == exported(spec, target=target, provenance=PROVENANCE)
+    assert max(map(len, source.splitlines())) <= 110
+    assert source.endswith("\n") and not source.endswith("\n\n")
+    assert "$" not in source and "\t" not in source and "\n\n\n\n" not in source
+    assert not any(line != line.rstrip() for line in source.splitlines())
+    assert not any(ours in source.replace("rl-discovery", "") for ours in ("meta_params", "import discovery"))
+
+
+def test_ruff_finds_nothing(exported, tmp_path):
+    pytest.importorskip("ruff")
+    for target in FORMATS:
+        for spec in (LPO, AlgorithmSpec("lpo", (("width", 600),)), AlgorithmSpec("vsop")):
+            provenance = PROVENANCE if spec is LPO else Provenance()
+            file = tmp_path / f"{target}_{spec.name}_{len(spec.options)}.py"
+            file.write_text(exported(spec, target=target, provenance=provenance), encoding="utf-8")
+    options = ["--isolated", "--no-cache", "--line-length", "110", str(tmp_path)]
+    for command in (
+        ["check", "--select", "E,F,I,UP,B,W,D1,D2,D3", "--ignore", "D105,D107,D100,D203,D212,D213"],
+        ["format", "--diff"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, *options], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout
+
+
+def test_nothing_in_the_header_is_code(exported, load):
+    evil = 'x"""\nimport os\nHACKED = True\n"""\\'
+    provenance = Provenance(
+        run=evil, notes=(evil,), tasks=(Task(evil),), scores=(Score(evil, evil, 1, 0, 2, 3),)
+    )
+    for target in ("jax", "purejaxrl"):
+        file = load(exported(AlgorithmSpec("ppo"), target=target, provenance=provenance))
+        assert "HACKED" not in file
+        assert list(file["TASKS"]) == [] or next(iter(file["TASKS"])) == evil
+
+
+def test_without_a_run_the_file_says_so(exported, load):
+    source = exported(AlgorithmSpec("vsop"), target="purejaxrl")
+    assert "a known algorithm" in source and "not normalized" in source
+    file = load(source)
+    assert file["RECIPE"] == {} and file["TASKS"] == {} and "CONFIG" not in file and "drift" not in file
+
+
+def test_the_file_imports_numpy_and_jax_only(exported, tmp_path):
+    (tmp_path / "found.py").write_text(exported(LPO, provenance=PROVENANCE), encoding="utf-8")
+    script = f"""
+import json, sys
+from importlib.abc import MetaPathFinder
+class Blocker(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {OURS!r}:
+            raise ImportError(name)
+sys.meta_path.insert(0, Blocker())
+import numpy, jax, jax.numpy
+before = set(sys.modules)
+sys.path.insert(0, {str(tmp_path)!r})
+import found
+loss = found.policy_loss(*jax.numpy.ones((3, 5)), fraction=0.5)
+print(json.dumps([sorted({{name.partition(".")[0] for name in set(sys.modules) - before}}), loss.shape]))
+"""
+    done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, check=True)
+    modules, shape = json.loads(done.stdout)
+    assert shape == [5]
+    assert set(modules) - set(sys.stdlib_module_names) <= {"found", "jax", "jaxlib", "numpy", "ml_dtypes"}
+
+
+def test_importing_the_package_imports_no_jax():
+    script = "import sys, discovery.export; print([m for m in ('jax', 'flax', 'gymnax') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture
+def mine(monkeypatch):
+    """A user's module with an algorithm that has no elementwise policy loss, and one without source form."""
+    module = ModuleType("mine")
+    module.__dict__.update(coupled=lambda: ppo()._replace(policy_loss=None), own=ppo)
+    monkeypatch.setitem(sys.modules, "mine", module)
+
+
+@pytest.mark.parametrize(
+    ("spec", "numbers", "target", "message"),
+    [
+        (AlgorithmSpec("ppo"), {}, "rejacks", "no export format named 'rejacks'; did you mean rejax"),
+        (AlgorithmSpec("pop"), {}, "jax", "no algorithm named 'pop'; did you mean ppo"),
+        (AlgorithmSpec("lpo", (("depth", 2),)), {}, "jax", "has no option 'depth'"),
+        (
+            AlgorithmSpec("ppo"),
+            {"clop": 0.1},
+            "jax",
+            "no number of algorithm 'ppo' named 'clop'; did you mean clip",
+        ),
+        (AlgorithmSpec("mine:coupled"), {}, "jax", "not an elementwise function policy_loss"),
+        (AlgorithmSpec("mine:own"), {}, "jax", "no source form yet; exportable are: a2c, dpo"),
+    ],
+)
+@pytest.mark.usefixtures("mine")
+def test_bad_input_is_one_clear_line(spec, numbers, target, message):
+    with pytest.raises(BadInput, match=message) as error:
+        export(spec, {}, numbers, Provenance(), target)
+    assert "\n" not in str(error.value)
+
+
+def test_entries_of_wrong_shape_or_value_are_refused(searched):
+    entries = searched(AlgorithmSpec("lpo"))
+    with pytest.raises(BadInput, match=r"do not fit algorithm 'lpo'.*16, 128.*8, 128"):
+        export(LPO, entries, {}, Provenance(), "jax")
+    with pytest.raises(BadInput, match="do not fit algorithm 'ppo'"):
+        export(AlgorithmSpec("ppo"), entries, {}, Provenance(), "jax")
+    entries["drift"]["w_in"][3, 4] = np.nan
+    with pytest.raises(BadInput, match=r"w_in.*is not finite"):
+        export(AlgorithmSpec("lpo"), entries, {}, Provenance(), "jax")
+
+
+def test_a_number_that_a_search_opened_becomes_a_constant(load):
+    source = export(AlgorithmSpec("ppo"), {"clip": np.float32(0.35)}, {"clip": 0.1}, Provenance(), "jax")
+    assert load(source)["CLIP"] == 0.35
+
+
+@pytest.mark.parametrize(
+    "value", [0.2, np.float32(0.2), 1e-8, math.inf, -math.inf, 3, True, "it's", (1,), (1, 2.5)]
+)
+def test_literals_round_trip(value):
+    back = eval(literal(value))
+    assert back == plain(value) and type(back) is type(plain(value))
+
+
+def test_arrays_round_trip_bit_for_bit():
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 2**32, 6000, dtype=np.uint32).view(np.float32)
+    finite = np.concatenate([bits[np.isfinite(bits)], np.array([0.0, -0.0, 1e-45, 3.4028235e38], "float32")])
+    for value in (finite[:3000].reshape(-1, 2), finite[-6:].reshape(2, 3), finite[:5000]):
+        space = {"np": np}
+        exec("import base64\n" + array("W", value), space)
+        assert space["W"].shape == value.shape
+        np.testing.assert_array_equal(space["W"].view(np.uint32), value.view(np.uint32))

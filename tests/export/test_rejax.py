@@ -1,0 +1,79 @@
+"""A real rejax PPO trains with an exported file, where our packages cannot be imported."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import discovery.export.probe as probe
+from discovery.export import Provenance
+from discovery.work import AlgorithmSpec
+from environments import Setup, Task
+
+pytestmark = pytest.mark.rejax
+
+TEMPORAL = AlgorithmSpec("lpo", (("temporal", True), ("width", 16)))
+HOST = Path(__file__).with_name("rejax_host.py")
+
+
+def run_host(folder: Path, ppo: str, found: str, steps: int) -> dict:
+    pytest.importorskip("rejax", reason="rejax is not installed")
+    (folder / "ppo.py").write_text(ppo, encoding="utf-8")
+    (folder / "found.py").write_text(found, encoding="utf-8")
+    command = [sys.executable, "-I", HOST, probe.__file__, folder / "ppo.py", folder / "found.py", steps]
+    environment = {**os.environ, "PJRT_NPROC": "1", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        list(map(str, command)), env=environment, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def result(exported, tmp_path_factory):
+    ppo = exported(AlgorithmSpec("ppo"), target="rejax")
+    return run_host(tmp_path_factory.mktemp("host"), ppo, exported(TEMPORAL, target="rejax"), 2048)
+
+
+def test_exported_ppo_updates_as_rejaxs_own(result):
+    assert result["same"]["actor"] <= 1e-6
+    assert result["same"]["critic"] <= 1e-6
+    assert result["same"]["moved"] >= 1e-4
+
+
+def test_a_temporal_drift_trains_from_an_environment_id(result):
+    assert result["train"]["global_step"] == 2048
+    assert result["train"]["finite"]
+    assert len(result["train"]["returns"]) == 1
+    assert all(8 <= value <= 500 for value in result["train"]["returns"])
+    assert result["train"]["length"] == result["train"]["returns"]
+
+
+def test_the_step_shim_has_five_values_and_can_be_copied(result):
+    assert result["train"]["step_values"] == 5
+    assert result["train"]["copies"] == ["CartPole"] * 3
+
+
+def test_the_fraction_of_the_training(result):
+    assert result["fractions"] == pytest.approx([0.0, 0.1, 0.9, 0.9])
+
+
+def test_the_recipe_is_given_in_rejaxs_words(exported):
+    task = Task("Cart", Setup(n_envs=4, n_steps=32, n_minibatches=2), 100_000, {"gamma": 0.9})
+    source = exported(AlgorithmSpec("ppo"), target="rejax", provenance=Provenance(tasks=(task,)))
+    config = source.partition("CONFIG = ")[2].partition("\n}\n")[0] + "\n}"
+    config = eval(config)
+    assert config["total_timesteps"] == 781 * 128 and config["total_timesteps"] % config["eval_freq"] == 0
+    assert config["num_envs"] == 4 and config["gamma"] == 0.9 and config["clip_eps"] == 0.2
+    assert config["agent_kwargs"] == {"hidden_layer_sizes": (64, 64), "activation": "tanh"}
+
+
+@pytest.mark.slow
+def test_rejax_learns_cartpole_with_an_exported_loss(exported, tmp_path):
+    anchored = AlgorithmSpec("lpo", (("anchored", True), ("temporal", True), ("width", 16)))
+    ppo = exported(AlgorithmSpec("ppo"), target="rejax")
+    result = run_host(tmp_path, ppo, exported(anchored, target="rejax"), 200_000)
+    assert result["train"]["returns"][-1] >= 300

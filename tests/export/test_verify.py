@@ -1,0 +1,98 @@
+"""`verify` passes what is right and fails loudly on what is not."""
+
+import re
+
+import pytest
+
+from discovery.errors import BadInput, RunError
+from discovery.export import verify
+from discovery.export.verify import compare, points, probe, reference
+from discovery.export.write import resolve
+from discovery.work import AlgorithmSpec
+
+SPEC = AlgorithmSpec("lpo", (("temporal", True), ("width", 8)))
+PPO = AlgorithmSpec("ppo")
+
+
+def test_a_right_file_passes_and_is_reported(exported, searched, tmp_path):
+    path = tmp_path / "found.py"
+    path.write_text(exported(SPEC), encoding="utf-8")
+    report = verify(path, SPEC, searched(SPEC), {})
+    assert report.n_points == 10_000
+    assert report.float64_value < 1e-9 and report.float64_gradient < 1e-9
+    assert 0 < report.float32_value < 1e-3
+    assert re.match(r"verified at 10,000 points in float64: values differ by at most \d", str(report))
+
+
+def test_one_corrupted_weight_fails_loudly(exported, searched):
+    source = exported(SPEC)
+    weight = str(searched(SPEC)["drift"]["w_out"][3])
+    assert source.count(weight) == 1
+    corrupted = source.replace(weight, str(round(float(weight) + 1e-3, 6)))
+    with pytest.raises(RunError, match=r"value of 'lpo': [\d,]+ of 10,000 points differ, most at log ratio"):
+        verify(corrupted, SPEC, searched(SPEC), {})
+
+
+WRONG = {
+    "another number": ("CLIP = 0.2\n", "CLIP = 0.20000002\n", "value of 'ppo'.*points differ"),
+    "a coupled batch": (
+        "    return drift(log_ratio, advantage) - jnp.exp(log_ratio) * advantage\n",
+        "    loss = drift(log_ratio, advantage) - jnp.exp(log_ratio) * advantage\n"
+        "    return loss + (log_ratio.mean() - jax.lax.stop_gradient(log_ratio.mean()))\n",
+        "gradient of 'ppo'.*points differ",
+    ),
+    "float32 inside": (
+        "    log_ratio = log_prob - old_log_prob\n",
+        '    log_ratio = (1.0001 * (log_prob - old_log_prob)).astype("float32")\n',
+        "points differ",
+    ),
+    "not a number": (
+        "* advantage)\n",
+        "* advantage) + 0.0 * jnp.log(jnp.abs(log_ratio))\n",
+        "the file gives nan",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def wrong(exported):
+    """What we compute, and what each wrong file does."""
+    source = exported(PPO)
+    assert all(old in source for old, _, _ in WRONG.values())
+    at = points(500, 0, 3.0, 0.2)
+    sources = [source.replace(old, new, 1) for old, new, _ in WRONG.values()]
+    theirs = dict(zip(WRONG, probe(sources, at), strict=True))
+    return at, reference(*resolve(PPO, {}, {}), at), theirs
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_computation_is_refused(name, wrong):
+    at, ours, theirs = wrong
+    with pytest.raises(RunError, match=WRONG[name][2]):
+        compare(PPO, theirs[name], ours, at)
+
+
+def test_another_shape_is_refused(wrong):
+    at, ours, _ = wrong
+    with pytest.raises(
+        RunError, match=r"does not keep shape and dtype: its value is float64 \(\) for float64 \(500,\)"
+    ):
+        compare(PPO, {**ours, "float64/value": ours["float64/value"].mean()}, ours, at)
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        ("discovery.errors", "must stand alone.*discovery"),
+        ("no_such_host", "no_such_host.*install that host"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_alone_is_refused(module, message, exported):
+    source = exported(PPO).replace("import jax\n", f"import {module}\nimport jax\n", 1)
+    with pytest.raises(RunError, match=message):
+        verify(source, PPO, {}, {}, n_points=500)
+
+
+def test_a_missing_file_is_bad_input(tmp_path):
+    with pytest.raises(BadInput, match="there is no file"):
+        verify(tmp_path / "gone.py", PPO, {}, {})

@@ -1,0 +1,67 @@
+"""Small trainings that several tests share, so that each program compiles once; and states as bytes."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from discovery.inner.train import TrainingState, advance, init
+from environments.task import Setup
+
+CATCH = Setup(
+    environment="Catch-bsuite",
+    n_envs=4,
+    n_steps=8,
+    n_epochs=2,
+    n_minibatches=2,
+    hidden=(16,),
+    normalize_observation=True,
+    normalize_reward=True,
+    curve_points=5,
+)
+begin = jax.jit(init, static_argnums=(0, 1))
+go = jax.jit(advance, static_argnums=(0, 1))
+
+
+def is_key(leaf: Any) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def to_bytes(state: TrainingState) -> list[tuple[bool, str, tuple[int, ...], bytes]]:
+    """Every leaf as plain bytes, random keys included."""
+    leaves = [
+        (is_key(x), np.asarray(jax.random.key_data(x) if is_key(x) else x)) for x in jax.tree.leaves(state)
+    ]
+    return [(key, x.dtype.str, x.shape, x.tobytes()) for key, x in leaves]
+
+
+def from_bytes(like: TrainingState, stored: list[tuple[bool, str, tuple[int, ...], bytes]]) -> TrainingState:
+    """The state again, from its bytes and the structure of one of its kind."""
+    arrays = [(key, np.frombuffer(data, dtype).reshape(shape)) for key, dtype, shape, data in stored]
+    leaves = [jax.random.wrap_key_data(x) if key else jax.numpy.asarray(x) for key, x in arrays]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def assert_same_bits(a: Any, b: Any) -> None:
+    """Equal in structure, types and every bit (so NaN equals NaN)."""
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(a)]
+    different = [path for path, x, y in zip(paths, to_bytes(a), to_bytes(b), strict=True) if x != y]
+    assert not different, f"differ in {different}"
+
+
+def assert_splitting_changes_no_bit(algorithm: Any, meta_params: Any, setup: Setup = CATCH) -> TrainingState:
+    """3 + 4 updates, through bytes in between, against 7 at once and 7 times 1; returns where they arrive."""
+    start = begin(algorithm, setup, meta_params, jax.random.key(0), 20)
+    whole, total = go(algorithm, setup, meta_params, start, 7)
+    part, first = go(algorithm, setup, meta_params, start, 3)
+    part = from_bytes(start, to_bytes(part))
+    part, second = go(algorithm, setup, meta_params, part, 4)
+    assert_same_bits(whole, part)
+    assert float(first.updates + second.updates) == float(total.updates) == 7.0
+    single = start
+    for _ in range(7):
+        single, _ = go(algorithm, setup, meta_params, single, 1)
+    assert_same_bits(whole, single)
+    assert not np.array_equal(jax.random.key_data(start.key), jax.random.key_data(whole.key))
+    return whole

@@ -1,0 +1,149 @@
+"""Networks: shapes, initialization, a forward pass by hand, and what they say about themselves."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from discovery.inner.networks import ACTIVATIONS, make_network
+from objectives.base import Head, ParamInfo
+
+LOGITS, VALUE = Head(3, scale=0.01), Head(0, torso="critic")
+DISCRETE = {"logits": LOGITS, "value": VALUE}
+CONTINUOUS = {"mean": Head(2, scale=0.01), "log_std": Head(2, free=True, initial=-0.5), "value": VALUE}
+
+
+def layer(role, index, n_layers, name):
+    """The info of a kernel and a bias of one layer."""
+    path = (role, name)
+    return {
+        "kernel": ParamInfo(role, index, n_layers, path, 1),
+        "bias": ParamInfo(role, index, n_layers, path, 0),
+    }
+
+
+EXPECTED = {
+    "separate": (
+        make_network(DISCRETE, 5, (16, 8), "tanh"),
+        {
+            "actor": {
+                "hidden_0": layer("actor", 0, 3, "hidden_0"),
+                "hidden_1": layer("actor", 1, 3, "hidden_1"),
+                "logits": layer("actor", 2, 3, "logits"),
+            },
+            "critic": {
+                "hidden_0": layer("critic", 0, 3, "hidden_0"),
+                "hidden_1": layer("critic", 1, 3, "hidden_1"),
+                "value": layer("critic", 2, 3, "value"),
+            },
+        },
+    ),
+    "shared": (
+        make_network(DISCRETE, 5, (16,), "relu", shared_torso=True),
+        {
+            "shared": {
+                "hidden_0": layer("shared", 0, 2, "hidden_0"),
+                "logits": layer("shared", 1, 2, "logits"),
+                "value": layer("shared", 1, 2, "value"),
+            }
+        },
+    ),
+    "free": (
+        make_network(CONTINUOUS, 5, (16, 8), "tanh"),
+        {
+            "actor": {
+                "hidden_0": layer("actor", 0, 4, "hidden_0"),
+                "hidden_1": layer("actor", 1, 4, "hidden_1"),
+                "mean": layer("actor", 2, 4, "mean"),
+                "log_std": ParamInfo("actor", 3, 4, None, 0),
+            },
+            "critic": {
+                "hidden_0": layer("critic", 0, 3, "hidden_0"),
+                "hidden_1": layer("critic", 1, 3, "hidden_1"),
+                "value": layer("critic", 2, 3, "value"),
+            },
+        },
+    ),
+    "single head": (make_network({"q": Head(4)}, 5, (), "tanh"), {"actor": {"q": layer("actor", 0, 1, "q")}}),
+}
+every_network = pytest.mark.parametrize("kind", EXPECTED)
+
+
+@every_network
+def test_param_info_is_complete_and_right(kind):
+    network, expected = EXPECTED[kind]
+    params = network.init(jax.random.key(0))
+    assert network.param_info == expected
+    # One for every tensor, in a tree that follows the parameters': what a learned optimizer maps over.
+    infos = jax.tree.structure(params).flatten_up_to(network.param_info)
+    assert all(isinstance(info, ParamInfo) for info in infos)
+
+
+@every_network
+def test_activations_are_there_for_every_layer_with_its_neurons(kind):
+    network, _ = EXPECTED[kind]
+    params = network.init(jax.random.key(0))
+    _, activations = network.apply(params, jnp.ones((7, 5)))
+    leaves, treedef = jax.tree.flatten(params)
+    seen = set()
+    for leaf, info in zip(leaves, treedef.flatten_up_to(network.param_info), strict=True):
+        if info.path is None:
+            continue
+        torso, name = info.path
+        assert activations[torso][name].shape == (7, leaf.shape[info.neuron_axis])
+        seen.add(info.path)
+    assert seen == {(torso, name) for torso, layers in activations.items() for name in layers}
+
+
+def test_forward_pass_by_hand():
+    network, _ = EXPECTED["free"]
+    params = network.init(jax.random.key(0))
+    params = jax.tree.map(lambda p: p + 0.1, params)  # biases that are not zero
+    x = np.random.default_rng(0).normal(0, 1, (2, 3, 5)).astype(np.float32)
+    outputs, activations = network.apply(params, jnp.asarray(x))
+    dense = lambda x, p: x @ np.asarray(p["kernel"]) + np.asarray(p["bias"])  # noqa: E731
+    for torso, head in (("actor", "mean"), ("critic", "value")):
+        h0 = np.tanh(dense(x, params[torso]["hidden_0"]))
+        h1 = np.tanh(dense(h0, params[torso]["hidden_1"]))
+        y = dense(h1, params[torso][head])
+        np.testing.assert_allclose(activations[torso]["hidden_0"], h0, atol=1e-5)
+        np.testing.assert_allclose(activations[torso]["hidden_1"], h1, atol=1e-5)
+        np.testing.assert_allclose(activations[torso][head], y, atol=1e-5)
+        np.testing.assert_allclose(outputs[head], y[..., 0] if head == "value" else y, atol=1e-5)
+    assert outputs["value"].shape == (2, 3) and outputs["mean"].shape == (2, 3, 2)
+    np.testing.assert_allclose(outputs["log_std"], np.full((2, 3, 2), -0.4), rtol=1e-6)
+
+
+def test_orthogonal_gains_and_zero_biases():
+    """Rows or columns, whichever are fewer, are orthogonal and of length sqrt 2, or the head's scale."""
+    network = make_network({**DISCRETE, "wide": Head(3, scale=1.7)}, 5, (16, 8), "tanh")
+    params = network.init(jax.random.key(3))
+    gains = {"hidden_0": 2**0.5, "hidden_1": 2**0.5, "logits": 0.01, "value": 1.0, "wide": 1.7}
+    for layers in params.values():
+        for name, tensors in layers.items():
+            kernel = np.asarray(tensors["kernel"])
+            kernel = kernel if kernel.shape[0] >= kernel.shape[1] else kernel.T
+            np.testing.assert_allclose(
+                kernel.T @ kernel, gains[name] ** 2 * np.eye(kernel.shape[1]), atol=1e-5 * gains[name] ** 2
+            )
+            assert not tensors["bias"].any()
+
+
+def test_torsos_and_keys_differ():
+    network, _ = EXPECTED["separate"]
+    here, again, other = (network.init(jax.random.key(seed)) for seed in (0, 0, 1))
+    same = jax.tree.map(np.array_equal, here, again)
+    assert all(jax.tree.leaves(same))
+    kernel = lambda params, torso: params[torso]["hidden_0"]["kernel"]  # noqa: E731
+    assert not np.array_equal(kernel(here, "actor"), kernel(here, "critic"))
+    assert not np.array_equal(kernel(here, "actor"), kernel(other, "actor"))
+
+
+def test_relu_and_swish_are_what_they_say():
+    x = jnp.array([-2.0, 0.5])
+    np.testing.assert_allclose(ACTIVATIONS["relu"](x), [0.0, 0.5])
+    np.testing.assert_allclose(
+        ACTIVATIONS["swish"](x), np.asarray(x) / (1 + np.exp(-np.asarray(x))), rtol=1e-6
+    )
+    with pytest.raises(ValueError, match="relu"):
+        make_network(DISCRETE, 5, (16,), "sigmoid")

@@ -1,0 +1,124 @@
+"""The record of a training: windows, curves, scores, and the moment it broke."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from discovery.inner.record import (
+    Metrics,
+    add_to_record,
+    empty_record,
+    finite,
+    summarize,
+    zero_metrics,
+)
+
+ADD = jax.jit(add_to_record)
+
+
+def one_update(episodes=1.0, total=0.0, length=0.0, **others):
+    """Metrics of a single update."""
+    numbers = {name: 0.0 for name in Metrics._fields} | {
+        "updates": 1.0,
+        "episodes": episodes,
+        "episode_return": total,
+        "episode_length": length,
+    }
+    return Metrics(**{name: jnp.float32(value) for name, value in (numbers | others).items()})
+
+
+def record_of(updates, lifetime, points):
+    """A record of a life; `updates` are (metrics, finite), or metrics."""
+    record = empty_record(points)
+    for n, entry in enumerate(updates):
+        metrics, is_finite = entry if type(entry) is tuple else (entry, True)
+        record = ADD(record, jnp.int32(n), jnp.int32(lifetime), metrics, jnp.bool_(is_finite))
+    return record
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "counts"), [(10, [2] * 5), (12, [3, 2, 3, 2, 2]), (3, [1, 1, 0, 1, 0]), (1, [1, 0, 0, 0, 0])]
+)
+def test_windows_split_the_life_evenly(lifetime, counts):
+    """Update n belongs to window floor(n K / N)."""
+    record = record_of([one_update()] * lifetime, lifetime, points=5)
+    np.testing.assert_array_equal(record.windows.updates, counts)
+    assert sum(counts) == lifetime
+
+
+def test_curve_final_and_area_by_hand():
+    """Ten updates in five windows of two; returns per window: 1, (none), 3 and 5, 7, 2."""
+    life = [
+        one_update(2, 2.0, 30.0, kl=0.1),
+        one_update(0, 0.0, 0.0, kl=0.3),
+        one_update(0),
+        one_update(0),
+        one_update(1, 3.0),
+        one_update(3, 15.0),
+        one_update(0),
+        one_update(1, 7.0),
+        one_update(1, 4.0),
+        one_update(3, 4.0),
+    ]
+    outcome = summarize(record_of(life, 10, points=5), steps_per_update=32)
+    np.testing.assert_allclose(outcome.curve, [1.0, np.nan, 4.5, 7.0, 2.0])
+    np.testing.assert_allclose(outcome.episodes, [2, 0, 4, 1, 4])
+    assert float(outcome.length[0]) == 15.0 and np.isnan(outcome.length[1])
+    assert float(outcome.kl[0]) == pytest.approx(0.2)
+    # The last fifth of the windows is the last one; the gap in the curve counts as the value before it.
+    assert float(outcome.final) == float(outcome.score) == 2.0
+    assert float(outcome.auc) == pytest.approx((1.0 + 1.0 + 4.5 + 7.0 + 2.0) / 5)
+    assert int(outcome.nonfinite_step) == -1
+
+
+def test_final_weighs_episodes_not_windows():
+    """Ten windows: the last fifth are two, with one episode of return 10 and three of return 2."""
+    life = [one_update(1, 0.0)] * 8 + [one_update(1, 10.0), one_update(3, 6.0)]
+    assert float(summarize(record_of(life, 10, points=10), 1).final) == 4.0
+
+
+def test_gaps_carry_the_last_value_forward_and_the_first_backward():
+    life = [one_update(0), one_update(1, 4.0), one_update(0), one_update(1, 8.0), one_update(0)]
+    outcome = summarize(record_of(life, 5, points=5), 1)
+    np.testing.assert_allclose(outcome.curve, [np.nan, 4.0, np.nan, 8.0, np.nan])
+    assert float(outcome.final) == 8.0  # nothing was completed in the last fifth
+    assert float(outcome.auc) == pytest.approx((4 + 4 + 4 + 8 + 8) / 5)
+
+
+def test_no_episode_at_all_is_no_score():
+    outcome = summarize(record_of([one_update(0)] * 5, 5, points=5), 1)
+    assert np.isnan(outcome.final) and np.isnan(outcome.auc) and np.isnan(outcome.curve).all()
+    assert int(outcome.nonfinite_step) == -1
+
+
+def test_first_nonfinite_update_is_remembered_and_spoils_the_scores():
+    life = (
+        [one_update(1, 1.0)] * 3 + [(one_update(1, 1.0, loss=np.nan), False)] * 2 + [one_update(1, 1.0)] * 5
+    )
+    record = record_of(life, 10, points=5)
+    assert int(record.nonfinite_update) == 3
+    outcome = summarize(record, steps_per_update=32)
+    assert int(outcome.nonfinite_step) == 96
+    assert np.isnan(outcome.final) and np.isnan(outcome.auc)
+    np.testing.assert_allclose(outcome.curve, np.ones(5))  # what happened stays readable
+
+
+def test_a_record_does_not_grow():
+    shapes = lambda record: [leaf.shape for leaf in jax.tree.leaves(record)]  # noqa: E731
+    assert shapes(record_of([one_update()] * 30, 30, points=5)) == shapes(empty_record(5))
+
+
+def test_metrics_add_up_and_average():
+    total = jax.tree.map(jnp.add, one_update(2, 6.0, 20.0, kl=0.1), one_update(1, 0.0, 10.0, kl=0.3))
+    means = total.means()
+    assert float(means["episode_return"]) == 2.0 and float(means["episode_length"]) == 10.0
+    assert float(means["kl"]) == pytest.approx(0.2)
+    assert set(means) == set(Metrics._fields) - {"updates", "episodes"}
+    assert np.isnan(zero_metrics().means()["episode_return"])
+
+
+def test_finite():
+    assert finite(jnp.ones(3), {"a": jnp.zeros(())})
+    assert not finite(jnp.ones(3), {"a": jnp.array([0.0, jnp.inf])})
+    assert not finite(jnp.nan)

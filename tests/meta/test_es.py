@@ -1,0 +1,318 @@
+"""The numbers of Open_ES and its relatives, schedules, requests, and what is refused."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from discovery.errors import BadInput, RunError
+from discovery.meta.base import Result
+from discovery.meta.es import ESConfig, make_es, mean_request
+from discovery.meta.evosax_adapter import adapt, scheduled
+from discovery.meta.shaping import centered_ranks
+from discovery.meta.strategies import OPTIMIZERS
+
+NAN = float("nan")
+
+
+def noise(key) -> np.ndarray:
+    """``[16, 7]``: what Open_ES draws, antithetic."""
+    z = np.asarray(jax.random.normal(key, (8, 7)), np.float64)
+    return np.concatenate([z, -z])
+
+
+def vector(meta_params) -> np.ndarray:
+    """``[7]`` in the order in which evosax ravels."""
+    return np.asarray(ravel_pytree(meta_params)[0], np.float64)
+
+
+def test_open_es_is_the_score_function_gradient_with_adam(build, problem):
+    meta = build(learning_rate=0.05, optimizer_options={"b1": 0.99})
+    state = meta.init(jax.random.key(0))
+    adam = optax.adam(0.05, b1=0.99)
+    mean = vector(state.mean)
+    adam_state = adam.init(jnp.asarray(mean, jnp.float32))
+    for generation in range(4):
+        requests, state = meta.ask(problem.key_of(generation), state)
+        z = noise(problem.key_of(generation))
+        proposals = np.stack([vector(request.meta_params) for request in requests])
+        np.testing.assert_allclose(proposals, mean + 0.3 * z, rtol=1e-5, atol=1e-5)
+        fitness = centered_ranks(np.array([problem.score(r.meta_params) for r in requests]))
+        gradient = z.T @ fitness / (16 * 0.3)
+        step, adam_state = adam.update(jnp.asarray(-gradient, jnp.float32), adam_state)
+        mean = mean + np.asarray(step, np.float64)
+        state = meta.tell(state, problem.results_of(requests))
+        np.testing.assert_allclose(vector(state.mean), mean, rtol=1e-4, atol=1e-5)
+
+
+def test_pairwise_signs_give_the_estimate_of_the_paper(build, problem):
+    meta = build(shaping="pairwise_sign", optimizer="sgd", learning_rate=1.0)
+    requests, state = meta.ask(problem.key_of(0), meta.init(jax.random.key(0)))
+    scores = np.array([problem.score(request.meta_params) for request in requests])
+    estimate = np.sign(scores[:8] - scores[8:]) @ noise(problem.key_of(0))[:8] / (2 * 8 * 0.3)
+    moved = vector(meta.tell(state, problem.results_of(requests)).mean) - vector(state.mean)
+    np.testing.assert_allclose(moved, estimate, rtol=1e-4, atol=1e-5)
+
+
+def two_tasks(problem, factor=1.0):
+    """Scores on two tasks with two seeds each; `factor` scales the second task."""
+
+    def scores(meta_params):
+        x = problem.flat(meta_params)
+        noise_of = np.sin(100.0 * x.sum())
+        return {
+            "a": np.array([problem.score(meta_params), problem.score(meta_params) + noise_of]),
+            "b": factor * np.array([x[0], noise_of]),
+        }
+
+    return scores
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"shaping": "pairwise_sign"},
+        {"task_normalization": "z_score"},
+        {"task_normalization": "rank", "shaping": "none"},
+        {"task_normalization": "z_score", "shaping": "z_score"},
+    ],
+)
+def test_the_scale_of_a_task_leaves_the_step_unchanged(options, build, problem):
+    meta = build(**options)
+    plain = problem.search(meta, 3, two_tasks(problem))
+    scaled = problem.search(meta, 3, two_tasks(problem, 1000.0))
+    np.testing.assert_array_equal(vector(plain.mean), vector(scaled.mean))
+
+
+def test_the_scale_of_a_level_leaves_the_step_of_pairwise_signs_unchanged(build, problem):
+    meta = build(shaping="pairwise_sign")
+    requests, state = meta.ask(problem.key_of(0), meta.init(jax.random.key(0)))
+    plain = problem.results_of(requests)
+    scaled = {
+        request.id: Result(
+            request.id, {"task": plain[request.id].scores["task"] * (1000.0 if request.pair == 2 else 1.0)}
+        )
+        for request in requests
+    }
+    np.testing.assert_array_equal(vector(meta.tell(state, plain).mean), vector(meta.tell(state, scaled).mean))
+
+
+@pytest.mark.parametrize("strategy", ["Open_ES", "PGPE", "ARS", "CR_FM_NES"])
+def test_the_order_of_pairs_leaves_the_step_unchanged(strategy, problem):
+    config = ESConfig(strategy=strategy, population=16).resolved()
+    core = adapt(config, problem.initial_mean(jax.random.key(0)))
+    state = core.init(jax.random.key(1), problem.initial_mean(jax.random.key(0)))
+    key = problem.key_of(0)
+    population, state = core.ask(key, state)
+    loss = np.array([-problem.score(jax.tree.map(lambda leaf, i=i: leaf[i], population)) for i in range(16)])
+    pairs = np.random.default_rng(0).permutation(8)
+    order = np.concatenate([pairs, pairs + 8])
+    shuffled = jax.tree.map(lambda leaf: leaf[order], population)
+    state_shuffled = state
+    if strategy == "CR_FM_NES":  # it remembers the noise beside the population
+        state_shuffled = state.replace(z=state.z[order], y=state.y[order])
+    mean = core.tell(key, population, loss, state).mean
+    np.testing.assert_allclose(core.tell(key, shuffled, loss[order], state_shuffled).mean, mean, rtol=1e-5)
+
+
+def test_the_order_of_results_is_no_matter(build, problem):
+    meta = build()
+    requests, state = meta.ask(problem.key_of(0), meta.init(jax.random.key(0)))
+    results = problem.results_of(requests)
+    backwards = dict(reversed(results.items()))
+    np.testing.assert_array_equal(
+        vector(meta.tell(state, results).mean), vector(meta.tell(state, backwards).mean)
+    )
+
+
+def test_schedules_follow_the_generation_and_do_not_lag(build, problem):
+    """Also over a generation that was skipped: sgd makes step = rate * gradient visible."""
+    meta = build(
+        optimizer="sgd",
+        shaping="pairwise_sign",
+        sigma_decay=0.5,
+        sigma_floor=0.1,
+        learning_rate=1.0,
+        learning_rate_decay=0.5,
+        learning_rate_floor=0.2,
+    )
+    state = meta.init(jax.random.key(0))
+    for generation, (sigma, rate) in enumerate([(0.3, 1.0), (0.15, 0.5), (0.1, 0.25), (0.1, 0.2)]):
+        assert meta.metrics(state)["sigma"] == pytest.approx(sigma)
+        assert meta.metrics(state)["learning_rate"] == pytest.approx(rate)
+        requests, state = meta.ask(problem.key_of(generation), state)
+        z = noise(problem.key_of(generation))
+        proposals = np.stack([vector(request.meta_params) for request in requests])
+        np.testing.assert_allclose(proposals - vector(state.mean), sigma * z, rtol=1e-3, atol=1e-5)
+        before = vector(state.mean)
+        if generation == 1:
+            state = meta.tell(state, problem.results_of(requests, lambda _: NAN))
+            np.testing.assert_array_equal(vector(state.mean), before)
+            continue
+        scores = np.array([problem.score(request.meta_params) for request in requests])
+        estimate = np.sign(scores[:8] - scores[8:]) @ z[:8] / (16 * sigma)
+        state = meta.tell(state, problem.results_of(requests))
+        np.testing.assert_allclose(vector(state.mean) - before, rate * estimate, rtol=1e-3, atol=1e-5)
+
+
+def test_scheduled():
+    assert scheduled(0.04, 0.999, 0.01, 0) == 0.04
+    assert scheduled(0.04, 0.999, 0.01, 100) == pytest.approx(0.04 * 0.999**100)
+    assert scheduled(0.04, 0.999, 0.01, 5000) == 0.01
+
+
+def even_score(meta_params) -> float:
+    """A drift network's parity: ``w2 . tanh(W1 x)`` is unchanged when both weights change sign."""
+    x = np.array([0.3, -0.7, 1.1])
+    value = meta_params["w2"].astype(np.float64) @ np.tanh(meta_params["w1"].astype(np.float64) @ x)
+    return -float((value - 0.8) ** 2)
+
+
+@pytest.mark.parametrize("shaping", ["centered_rank", "pairwise_sign"])
+def test_a_zero_mean_is_a_dead_point_of_an_even_objective(shaping, problem):
+    """Plus and minus are the same function there: every pair ties. Hence the non-zero initial mean."""
+
+    def init(key):
+        return {"w1": jax.random.normal(key, (4, 3)), "w2": jnp.zeros(4)}
+
+    meta = make_es(ESConfig(population=16, shaping=shaping, optimizer="sgd", learning_rate=1.0), init)
+    alive = meta.init(jax.random.key(0))
+    dead = alive._replace(strategy=alive.strategy.replace(mean=np.zeros(16, np.float32)))
+    assert np.linalg.norm(vector(problem.search(meta, 1, even_score, dead).mean)) < 1e-6
+    moved = vector(problem.search(meta, 1, even_score, alive).mean) - vector(alive.mean)
+    assert np.linalg.norm(moved) > 1e-2
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_constructs(optimizer, problem):
+    config = ESConfig(optimizer=optimizer).resolved()
+    core = adapt(config, problem.initial_mean(jax.random.key(0)))
+    assert callable(core.tell)
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop"])
+def test_other_optimizers_climb(optimizer, build, problem):
+    meta = build(optimizer=optimizer)
+    start = problem.score(meta.mean(meta.init(jax.random.key(0))))
+    assert problem.score(meta.mean(problem.search(meta, 20))) > 0.5 * start
+
+
+def test_without_pairs(build, problem):
+    meta = build(antithetic=False)
+    requests, _ = meta.ask(problem.key_of(0), meta.init(jax.random.key(0)))
+    assert {request.pair for request in requests} == {-1}
+
+
+def test_requests_and_the_mean_when_it_is_due(problem):
+    meta = make_es(ESConfig(population=4, mean_every=2), problem.initial_mean)
+    state = meta.init(jax.random.key(0))
+    for generation in range(3):
+        requests, state = meta.ask(problem.key_of(generation), state)
+        proposals, means = requests[:4], requests[4:]
+        assert [r.id for r in proposals] == [f"g{generation}/p{i}" for i in range(4)]
+        assert [r.index for r in proposals] == [0, 1, 2, 3]
+        assert [r.pair for r in proposals] == [0, 1, 0, 1]
+        assert {(r.split, r.kind, r.generation) for r in requests[:4]} == {("search", "score", generation)}
+        assert len(means) == (generation % 2 == 0)
+        for request in means:
+            assert (request.id, request.index, request.pair) == (f"g{generation}/mean", -1, -1)
+            assert request.split == "selection" and request.generation == generation
+            np.testing.assert_array_equal(vector(request.meta_params), vector(meta.mean(state)))
+        leaves = jax.tree.leaves([r.meta_params for r in requests])
+        assert all(isinstance(leaf, np.ndarray) and leaf.dtype == np.float32 for leaf in leaves)
+        state = meta.tell(state, problem.results_of(requests))
+    last = mean_request(state)
+    assert (last.id, last.index, last.split) == ("g3/mean", -1, "selection")
+    np.testing.assert_array_equal(vector(last.meta_params), vector(meta.mean(state)))
+
+
+def test_building_twice_gives_equal_numbers(problem):
+    config = ESConfig(strategy="SNES", population=4)
+    first, second = (problem.search(make_es(config, problem.initial_mean), 3) for _ in range(2))
+    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_key_of_init_matters(build):
+    meta = build()
+    a, b = (vector(meta.init(jax.random.key(seed)).mean) for seed in (0, 1))
+    assert not np.array_equal(a, b)
+
+
+def test_as_many_entries_as_a_drift_network_has():
+    """evosax alone would never return from building CR_FM_NES with 633 entries or more."""
+    config = ESConfig(strategy="CR_FM_NES", population=8).resolved()
+    core = adapt(config, {"w": jnp.zeros(1152)})
+    assert np.isfinite(core.sigma(core.init(jax.random.key(0), {"w": jnp.zeros(1152)})))
+
+
+def test_constants_of_cr_fm_nes_are_those_of_evosax():
+    from evosax.algorithms.distribution_based import cr_fm_nes
+
+    from discovery.meta.evosax_fixes import _h_inv
+
+    for n_entries in (1, 7, 100, 632):
+        assert _h_inv(n_entries) == pytest.approx(cr_fm_nes.get_h_inv(n_entries), rel=1e-9)
+
+
+def test_reference_returns_divide(build, problem):
+    meta = build(references={"a": 2.0, "b": -4.0}, task_normalization="reference", shaping="none")
+    direct = build(task_normalization="none", shaping="none")
+
+    def divided(meta_params):
+        scores = two_tasks(problem)(meta_params)
+        return {"a": scores["a"] / 2.0, "b": scores["b"] / 4.0}
+
+    state = problem.search(meta, 1, two_tasks(problem))
+    np.testing.assert_allclose(vector(state.mean), vector(problem.search(direct, 1, divided).mean), rtol=1e-5)
+
+
+@pytest.mark.parametrize("references", [None, {}, {"a": 1.0, "b": None}, {"b": 0.0}, {"b": NAN}])
+def test_missing_references_are_refused(references, problem):
+    with pytest.raises(BadInput, match="reference"):
+        make_es(ESConfig(task_normalization="reference"), problem.initial_mean, references)
+
+
+@pytest.mark.parametrize(
+    ("init", "words"),
+    [
+        (lambda key: {"w": jnp.zeros(3), "n": {"k": jnp.arange(3)}}, r"\['n'\]\['k'\] is int32"),
+        (lambda key: {}, "nothing to search"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(init, words):
+    with pytest.raises(BadInput, match=words):
+        make_es(ESConfig(), init)
+
+
+def test_a_mean_that_is_not_finite_is_refused():
+    meta = make_es(ESConfig(population=4), lambda key: {"w": jnp.full(2, NAN)})
+    with pytest.raises(BadInput, match="non-finite"):
+        meta.init(jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"beta1": 0.9}, "b1"), ({"learning_rate": 0.1}, "learning_rate"), ({"mu_dtype": 3.0}, "mu_dtype")],
+)
+def test_options_that_optax_does_not_know_are_refused(options, words, problem):
+    with pytest.raises(BadInput, match=words):
+        make_es(ESConfig(optimizer_options=options), problem.initial_mean)
+
+
+def test_what_tell_refuses(build, problem):
+    meta = build()
+    state = meta.init(jax.random.key(0))
+    requests, asked = meta.ask(problem.key_of(0), state)
+    results = problem.results_of(requests)
+    with pytest.raises(RunError, match="call ask first"):
+        meta.tell(state, results)
+    with pytest.raises(RunError, match=r"1 of 16 results are missing.*g0/p4"):
+        meta.tell(asked, {name: result for name, result in results.items() if name != "g0/p4"})
+    for scores in ({"other": np.ones(1)}, {"task": np.ones(2)}):
+        with pytest.raises(RunError, match="g0/p3"):
+            meta.tell(asked, {**results, "g0/p3": Result("g0/p3", scores)})
+    with pytest.raises(RunError, match="at least 1"):
+        meta.tell(asked, {name: Result(name, {"task": np.ones(0)}) for name in results})

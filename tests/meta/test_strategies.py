@@ -1,0 +1,190 @@
+"""One suite over every strategy on offer."""
+
+import jax
+import numpy as np
+import pytest
+
+from discovery.meta.base import Result
+from discovery.meta.strategies import STRATEGIES
+
+NAN = float("nan")
+# Plain gradient steps, since Adam's first one is the sign of each entry and hides how far it goes.
+SGD = {
+    "Open_ES": {"optimizer": "sgd", "learning_rate": 0.3},
+    "PGPE": {"optimizer": "sgd", "learning_rate": 3.0},
+    "ARS": {"optimizer": "sgd", "learning_rate": 0.1},
+}
+names = pytest.mark.parametrize("strategy", STRATEGIES)
+
+
+def equal(a, b) -> bool:
+    """Bit for bit, structure included."""
+    leaves_a, tree_a = jax.tree.flatten(a)
+    leaves_b, tree_b = jax.tree.flatten(b)
+    return tree_a == tree_b and all(
+        np.asarray(x).tobytes() == np.asarray(y).tobytes() for x, y in zip(leaves_a, leaves_b, strict=True)
+    )
+
+
+@names
+def test_it_climbs_a_quadratic_from_a_mean_that_is_not_zero(strategy, build, problem):
+    meta = build(strategy=strategy, **SGD.get(strategy, {}))
+    start = meta.init(jax.random.key(0))
+    np.testing.assert_allclose(problem.flat(meta.mean(start)), 1.5, atol=0.5)
+    gain = problem.score(meta.mean(problem.search(meta, 40))) / problem.score(meta.mean(start))
+    assert gain < (0.8 if strategy == "RandomSearch" else 0.1)
+
+
+@names
+@pytest.mark.parametrize("sign", [1, -1])
+def test_it_maximizes(strategy, sign, build, problem):
+    meta = build(strategy=strategy, **SGD.get(strategy, {}))
+    before = problem.flat(meta.mean(meta.init(jax.random.key(0)))).sum()
+    state = problem.search(meta, 5, score_fn=lambda x: sign * problem.flat(x).sum())
+    assert sign * (problem.flat(meta.mean(state)).sum() - before) > 0.1
+
+
+def first_generation(meta, problem, key=0):
+    """Requests of generation 0, the state, their scores ``[P]`` and proposals ``[P, d]``."""
+    requests, state = meta.ask(problem.key_of(key), meta.init(jax.random.key(0)))
+    proposals = np.stack([problem.flat(request.meta_params) for request in requests])
+    return requests, state, np.array([problem.score(r.meta_params) for r in requests]), proposals
+
+
+def told(meta, requests, state, scores):
+    by_id = dict(zip([request.id for request in requests], scores, strict=True))
+    results = {name: Result(name, {"task": np.array([score])}) for name, score in by_id.items()}
+    return meta.tell(state, results)
+
+
+@names
+def test_a_failed_proposal_is_worst_and_pushed_away_from(strategy, build, problem):
+    meta = build(strategy=strategy, **SGD.get(strategy, {}))
+    requests, state, scores, proposals = first_generation(meta, problem)
+    best = scores.argmax()
+    broken, awful = scores.copy(), scores.copy()
+    broken[best], awful[best] = NAN, -1e6
+    with_best = problem.flat(told(meta, requests, state, scores).mean)
+    after = told(meta, requests, state, broken)
+    without = problem.flat(after.mean)
+    assert np.isfinite(without).all() and after.failed == 1 and after.skipped == 0
+    if strategy == "RandomSearch":
+        np.testing.assert_allclose(without, proposals[np.argsort(scores)[-2]], rtol=1e-6)
+        return
+    away = (without - with_best) @ (proposals[best] - problem.flat(state.mean))
+    assert away < 0
+    if STRATEGIES[strategy].reads == "order" or strategy == "Open_ES":
+        assert equal(after.mean, told(meta, requests, state, awful).mean)
+
+
+@names
+@pytest.mark.parametrize("n_failed", [15, 8])
+def test_many_failures_leave_everything_finite(strategy, n_failed, build, problem):
+    meta = build(strategy=strategy, **SGD.get(strategy, {}))
+    requests, state, scores, _ = first_generation(meta, problem)
+    scores[:n_failed] = NAN
+    state = problem.search(meta, 3, state=told(meta, requests, state, scores))
+    assert state.skipped == 0
+    assert np.isfinite(problem.flat(meta.mean(state))).all()
+    assert all(np.isfinite(value) for value in meta.metrics(state).values())
+
+
+@names
+def test_a_generation_that_failed_altogether_changes_nothing(strategy, build, problem):
+    meta = build(strategy=strategy, **SGD.get(strategy, {}))
+    requests, state, scores, _ = first_generation(meta, problem)
+    after = told(meta, requests, state, np.full_like(scores, NAN))
+    assert equal(after.mean, state.mean) and equal(after.strategy, state.strategy)
+    assert (after.generation, after.failed, after.skipped) == (1, 16, 1)
+    assert meta.metrics(after)["skipped_generations"] == 1
+    assert problem.search(meta, 2, state=after).skipped == 1
+
+
+@names
+def test_scores_too_large_for_float32_do_no_harm(strategy, build, problem):
+    meta = build(strategy=strategy, **SGD.get(strategy, {}))
+    state = problem.search(meta, 2, score_fn=lambda x: 1e60 * problem.score(x))
+    assert np.isfinite(problem.flat(meta.mean(state))).all()
+
+
+@names
+def test_a_restored_state_goes_on_bit_for_bit(strategy, build, problem):
+    meta = build(strategy=strategy, **SGD.get(strategy, {}))
+    template = jax.tree.structure(meta.init(jax.random.key(3)))
+
+    def restored(state):
+        leaves = [np.array(leaf) for leaf in jax.tree.leaves(state)]
+        return jax.tree.unflatten(template, leaves)
+
+    state = stored = problem.search(meta, 2)
+    for generation in (2, 3):
+        requests, state = meta.ask(problem.key_of(generation), state)
+        again, stored = meta.ask(problem.key_of(generation), restored(stored))
+        assert equal([r.meta_params for r in requests], [r.meta_params for r in again])
+        assert [r.id for r in requests] == [r.id for r in again]
+        state = meta.tell(state, problem.results_of(requests))
+        stored = meta.tell(restored(stored), problem.results_of(again))
+        assert equal(state, stored)
+
+
+@names
+def test_states_keep_their_shapes_and_types(strategy, build, problem):
+    meta = build(strategy=strategy, **SGD.get(strategy, {}))
+
+    def types(state):
+        return jax.tree.map(lambda leaf: (np.shape(leaf), np.asarray(leaf).dtype), state)
+
+    start = meta.init(jax.random.key(0))
+    _, asked = meta.ask(problem.key_of(0), start)
+    assert types(start) == types(asked) == types(problem.search(meta, 2))
+    assert all(isinstance(leaf, np.ndarray | int) for leaf in jax.tree.leaves(asked))
+
+
+@names
+def test_proposals_depend_on_state_and_key_only(strategy, build, problem):
+    meta = build(strategy=strategy, **SGD.get(strategy, {}))
+    state = problem.search(meta, 1)
+    first, asked = meta.ask(problem.key_of(1), state)
+    assert equal(
+        [r.meta_params for r in first], [r.meta_params for r in meta.ask(problem.key_of(1), asked)[0]]
+    )
+    other, _ = meta.ask(problem.key_of(2), state)
+    assert not equal([r.meta_params for r in first], [r.meta_params for r in other])
+
+
+@names
+def test_antithetic_pairs_are_what_the_requests_say(strategy, build, problem):
+    requests, state, _, proposals = first_generation(
+        build(strategy=strategy, **SGD.get(strategy, {})), problem
+    )
+    offsets = proposals - problem.flat(state.mean)
+    if STRATEGIES[strategy].pairs:
+        assert [request.pair for request in requests] == [*range(8), *range(8)]
+        np.testing.assert_allclose(offsets[:8], -offsets[8:], atol=1e-6)
+    else:
+        assert {request.pair for request in requests} == {-1}
+        assert np.abs(offsets[:8] + offsets[8:]).min() > 1e-6
+
+
+@names
+def test_sigma_is_the_standard_deviation_of_the_first_generation(strategy, build, problem):
+    """Also where evosax would multiply it in twice (xNES)."""
+    meta = build(strategy=strategy, **SGD.get(strategy, {}), sigma=0.05)
+    state = meta.init(jax.random.key(0))
+    offsets = []
+    for key in range(30):
+        requests, asked = meta.ask(problem.key_of(key), state)
+        offsets += [problem.flat(request.meta_params) - problem.flat(asked.mean) for request in requests]
+    assert np.std(offsets) == pytest.approx(meta.metrics(state)["sigma"], rel=0.06)
+    assert np.std(offsets) == pytest.approx(0.05, rel=0.2)  # CR_FM_NES begins with one longer direction
+
+
+@pytest.mark.parametrize("strategy", [name for name, row in STRATEGIES.items() if row.reads == "order"])
+def test_a_flat_generation_favors_nobody(strategy, build, problem):
+    """Weights of ties are averaged: the mean moves no more than the average proposal does."""
+    meta = build(strategy=strategy, **SGD.get(strategy, {}))
+    requests, state, scores, proposals = first_generation(meta, problem)
+    mean = problem.flat(state.mean)
+    moved = problem.flat(told(meta, requests, state, np.zeros_like(scores)).mean) - mean
+    average = proposals.mean(axis=0) - mean
+    assert np.linalg.norm(moved) <= np.linalg.norm(average) + 1e-6

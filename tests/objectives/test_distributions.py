@@ -1,0 +1,99 @@
+"""Distributions against scipy, numpy and frequencies."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import special, stats
+
+from objectives.base import Progress
+from objectives.distributions import Categorical, Gaussian
+from objectives.parts import actor_critic_policy
+
+
+@pytest.fixture(scope="module")
+def logits():
+    return np.random.default_rng(0).normal(0, 2, (3, 5, 4)).astype(np.float32)
+
+
+def test_categorical_log_prob_and_entropy(logits):
+    action = np.random.default_rng(1).integers(0, 4, (3, 5))
+    log_p = special.log_softmax(logits.astype(np.float64), axis=-1)
+    distribution = Categorical(jnp.asarray(logits))
+    expected = np.take_along_axis(log_p, action[..., None], -1)[..., 0]
+    np.testing.assert_allclose(distribution.log_prob(jnp.asarray(action)), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(distribution.entropy(), -(np.exp(log_p) * log_p).sum(-1), rtol=1e-5)
+    np.testing.assert_array_equal(distribution.mode(), logits.argmax(-1))
+
+
+def test_categorical_ignores_a_shift_of_the_logits(logits):
+    action = jnp.zeros((3, 5), jnp.int32)
+    here, there = Categorical(jnp.asarray(logits)), Categorical(jnp.asarray(logits) + 7.5)
+    np.testing.assert_allclose(here.log_prob(action), there.log_prob(action), atol=1e-5)
+    np.testing.assert_allclose(here.entropy(), there.entropy(), atol=1e-5)
+
+
+def test_categorical_samples_with_its_frequencies():
+    p = np.array([0.5, 0.3, 0.15, 0.05])
+    action = Categorical(jnp.broadcast_to(jnp.log(p), (20_000, 4))).sample(jax.random.key(0))
+    assert action.shape == (20_000,) and action.dtype == jnp.int32
+    np.testing.assert_allclose(np.bincount(action, minlength=4) / 20_000, p, atol=0.02)
+
+
+def test_categorical_gradient_is_one_hot_minus_p(logits):
+    x = jnp.asarray(logits[0, 0])
+    gradient = jax.grad(lambda x: Categorical(x).log_prob(jnp.int32(2)))(x)
+    np.testing.assert_allclose(gradient, np.eye(4)[2] - special.softmax(logits[0, 0]), atol=1e-6)
+
+
+def test_categorical_with_a_forbidden_action_stays_finite():
+    logits = jnp.array([0.0, 1.0, -jnp.inf])
+    p = special.softmax([0.0, 1.0])
+    assert float(Categorical(logits).entropy()) == pytest.approx(-(p * np.log(p)).sum(), rel=1e-5)
+    for f in (lambda x: Categorical(x).entropy(), lambda x: Categorical(x).log_prob(jnp.int32(0))):
+        assert np.isfinite(jax.grad(f)(logits)).all()
+
+
+def test_entropy_gradient_matches_finite_differences(logits):
+    with jax.enable_x64(True):
+        x = jnp.asarray(logits[0, 0], jnp.float64)
+        gradient = jax.grad(lambda x: Categorical(x).entropy())(x)
+        for i, step in enumerate(np.eye(4) * 1e-6):
+            slope = (Categorical(x + step).entropy() - Categorical(x - step).entropy()) / 2e-6
+            np.testing.assert_allclose(gradient[i], slope, rtol=1e-6, atol=1e-9)
+
+
+def test_gaussian_against_scipy():
+    rng = np.random.default_rng(0)
+    mean, log_std, action = (rng.normal(0, 1, (7, 3)).astype(np.float32) for _ in range(3))
+    distribution = Gaussian(jnp.asarray(mean), jnp.asarray(log_std))
+    expected = stats.norm.logpdf(action, mean, np.exp(log_std)).sum(-1)
+    np.testing.assert_allclose(distribution.log_prob(jnp.asarray(action)), expected, rtol=1e-4)
+    expected = stats.norm.entropy(mean, np.exp(log_std)).sum(-1)
+    np.testing.assert_allclose(distribution.entropy(), expected, rtol=1e-5)
+    np.testing.assert_array_equal(distribution.mode(), mean)
+
+
+def test_gaussian_samples_with_its_moments():
+    mean, std = jnp.array([1.0, -2.0]), jnp.array([0.5, 3.0])
+    distribution = Gaussian(jnp.broadcast_to(mean, (20_000, 2)), jnp.broadcast_to(jnp.log(std), (20_000, 2)))
+    action = np.asarray(distribution.sample(jax.random.key(0)))
+    assert action.shape == (20_000, 2)
+    np.testing.assert_allclose(action.mean(0), mean, atol=0.1)
+    np.testing.assert_allclose(action.std(0), std, rtol=0.03)
+
+
+def test_actor_critic_policy_declares_and_reads_its_heads():
+    progress = Progress(0, 1)
+    discrete = actor_critic_policy.heads(3, False)
+    assert set(discrete) == {"logits", "value"} and discrete["logits"].size == 3
+    continuous = actor_critic_policy.heads(2, True)
+    assert set(continuous) == {"mean", "log_std", "value"}
+    assert continuous["log_std"].free and continuous["log_std"].initial == 0.0
+    for heads in (discrete, continuous):
+        assert heads["value"].size == 0 and heads["value"].torso == "critic" and heads["value"].scale == 1.0
+    assert discrete["logits"].scale == continuous["mean"].scale == 0.01
+    outputs = {"logits": jnp.zeros((5, 3)), "value": jnp.zeros(5)}
+    assert isinstance(actor_critic_policy.distribution({}, outputs, progress), Categorical)
+    outputs = {"mean": jnp.zeros((5, 2)), "log_std": jnp.zeros((5, 2)), "value": jnp.zeros(5)}
+    assert isinstance(actor_critic_policy.distribution({}, outputs, progress), Gaussian)

@@ -1,0 +1,212 @@
+"""Learned drifts: legality for every weight, PPO at zero weights, parity, temporal gates."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from objectives import build
+from objectives.base import Progress
+from objectives.drift import ACTIVATIONS, drift_features
+
+NOW = Progress(3, 10)
+VARIANTS = [
+    {},
+    {"anchored": True},
+    {"temporal": True},
+    {"temporal": True, "anchored": True},
+    {"activation": "relu", "width": 16},
+    {"activation": "swish", "anchored": True, "width": 16},
+    {"activation": "gelu", "temporal": True, "width": 16},
+]
+
+
+def name_of(options: dict) -> str:
+    return "-".join(f"{k}={v}" for k, v in options.items()) or "default"
+
+
+variants = pytest.mark.parametrize("options", VARIANTS, ids=name_of)
+
+
+def drift_of(algorithm):
+    """f(meta_params, log r, A, progress), recovered from the policy loss -(r A - f)."""
+
+    def drift(meta_params, log_ratio, advantage, progress=NOW):
+        loss = algorithm.policy_loss.per_sample(
+            meta_params, log_ratio, jnp.zeros_like(log_ratio), advantage, progress
+        )
+        return loss + jnp.exp(log_ratio) * advantage
+
+    return drift
+
+
+def random_meta_params(algorithm, seed, scale=1.0):
+    """Defaults and weights of any size; not the initial ones, which may be zero."""
+    shapes = jax.eval_shape(algorithm.init, jax.random.key(0))["drift"]
+    keys = jax.random.split(jax.random.key(seed), len(shapes))
+    weights = {
+        name: scale * jax.random.normal(key, shape.shape)
+        for key, (name, shape) in zip(keys, shapes.items(), strict=True)
+    }
+    return {**dict(algorithm.defaults), "drift": weights}
+
+
+def grid():
+    log_ratio, advantage = jnp.meshgrid(jnp.linspace(-2, 2, 81), jnp.linspace(-8, 8, 65))
+    return log_ratio.ravel(), advantage.ravel()
+
+
+def test_features_by_hand_in_the_order_of_the_original():
+    r, a = 1.5, -2.0
+    u = np.array([np.log(r), np.log(r) ** 2, 1 - r, (1 - r) ** 2])
+    expected = np.concatenate([u, a * u])
+    features = drift_features(jnp.log(jnp.array([r])), jnp.array([a]))
+    assert features.shape == (1, 8)
+    np.testing.assert_allclose(features[0], expected, rtol=1e-5)
+    features = drift_features(jnp.log(jnp.array([r])), jnp.array([a]), 0.25)
+    assert features.shape == (1, 16)
+    np.testing.assert_allclose(features[0], np.concatenate([expected, 0.25 * expected]), rtol=1e-5)
+
+
+@variants
+def test_zero_and_flat_at_ratio_one(options):
+    """1e3 random advantages, random weights of three sizes, several points of the life: exactly zero."""
+    algorithm = build("lpo", options)
+    advantage = jnp.asarray(np.random.default_rng(0).normal(0, 4, 1000), jnp.float32)
+    at_one = jnp.zeros(1000)
+
+    @jax.jit
+    def value_and_slope(meta_params, update):
+        f = lambda x: algorithm.policy_loss.per_sample(  # noqa: E731
+            meta_params, x, at_one, advantage, Progress(update, 10)
+        )
+        return f(at_one), jax.grad(lambda x: f(x).sum())(at_one)
+
+    for seed, scale in enumerate([0.1, 1.0, 10.0]):
+        meta_params = random_meta_params(algorithm, seed, scale)
+        for update in (0, 1, 5, 9):
+            value, slope = value_and_slope(meta_params, jnp.int32(update))
+            np.testing.assert_array_equal(value, -advantage)
+            np.testing.assert_array_equal(slope, -advantage)
+
+
+@variants
+def test_never_negative_and_somewhere_positive(options):
+    algorithm = build("lpo", options)
+    log_ratio, advantage = grid()
+    drift = jax.jit(drift_of(algorithm))
+    for seed in range(3):
+        f = drift(random_meta_params(algorithm, seed), log_ratio, advantage)
+        # The drift is recovered from the loss by adding r A, of size up to 60: hence the rounding.
+        assert (f >= -1e-4).all() and (f > 0.1).any()
+
+
+@pytest.mark.parametrize("temporal", [False, True])
+def test_anchored_with_zero_weights_has_the_gradient_of_ppo(temporal):
+    xi = 1e-4
+    anchored = build("lpo", {"anchored": True, "temporal": temporal})
+    ppo = build("ppo")
+    meta_params = {**dict(anchored.defaults), **anchored.init(jax.random.key(0))}
+    assert not meta_params["drift"]["w_out"].any() and meta_params["drift"]["w_in"].any()
+    log_ratio, advantage = grid()
+    old = jnp.zeros_like(log_ratio)
+
+    def slope(algorithm):
+        loss = lambda x: algorithm.policy_loss.per_sample(meta_params, x, old, advantage, NOW).sum()  # noqa: E731
+        return np.asarray(jax.jit(jax.grad(loss))(log_ratio))
+
+    ratio = np.exp(np.asarray(log_ratio, float))
+    f_ppo = np.maximum((ratio - ratio.clip(0.8, 1.2)) * np.asarray(advantage), 0.0)
+    inside, outside = f_ppo == 0, f_ppo > 1.01 * xi
+    assert outside.sum() > 1000
+    np.testing.assert_allclose(slope(anchored)[outside], slope(ppo)[outside], atol=1e-5)
+    np.testing.assert_array_equal(slope(anchored)[inside], slope(ppo)[inside])
+
+
+def test_parity_in_the_weights():
+    """g is even under (w_in, w_out) -> (-w_in, -w_out): antithetic pairs around zero are one function."""
+    log_ratio, advantage = grid()
+    for options in ({}, {"anchored": True}, {"temporal": True}):
+        algorithm = build("lpo", options)
+        here = random_meta_params(algorithm, 0)
+        there = {**here, "drift": jax.tree.map(jnp.negative, here["drift"])}
+        half = {**here, "drift": {**here["drift"], "w_out": -here["drift"]["w_out"]}}
+        drift = jax.jit(drift_of(algorithm))
+        f = drift(here, log_ratio, advantage)
+        np.testing.assert_array_equal(f, drift(there, log_ratio, advantage))
+        assert np.abs(f - drift(half, log_ratio, advantage)).max() > 0.1
+
+
+def test_default_initial_mean_is_no_dead_point():
+    """A search that starts at exactly zero and samples antithetic pairs sees no slope: so it must not."""
+    for options in VARIANTS:
+        weights = build("lpo", options).init(jax.random.key(0))["drift"]
+        assert np.abs(weights["w_in"]).max() > 0.1
+        assert bool(np.any(weights["w_out"])) != bool(options.get("anchored"))
+    scaled = build("lpo", {"anchored": True, "output_scale": 2.0}).init(jax.random.key(0))["drift"]["w_out"]
+    assert np.std(scaled) == pytest.approx(2.0 / 128**0.5, rel=0.3)
+
+
+def test_temporal_gates_change_with_the_share_of_life_and_only_with_it():
+    algorithm = build("lpo", {"temporal": True})
+    meta_params = random_meta_params(algorithm, 0)
+    log_ratio, advantage = grid()
+    drift = jax.jit(
+        lambda n, n_updates: drift_of(algorithm)(meta_params, log_ratio, advantage, Progress(n, n_updates))
+    )
+    early, late, same = drift(0, 10), drift(5, 10), drift(10, 20)
+    assert np.abs(early - late).max() > 0.1
+    np.testing.assert_allclose(late, same, atol=1e-4)
+    # At n = 0 the gated half is silent: an ungated drift with the first eight rows.
+    plain = {**meta_params, "drift": {**meta_params["drift"], "w_in": meta_params["drift"]["w_in"][:8]}}
+    expected = jax.jit(drift_of(build("lpo")))(plain, log_ratio, advantage)
+    np.testing.assert_allclose(early, expected, atol=1e-4)
+
+
+def test_drift_against_numpy():
+    """The whole formula once more, with numpy and float64."""
+    for options in ({}, {"anchored": True, "xi": 0.3, "log_ratio_clip": 1.0}):
+        algorithm = build("lpo", options)
+        meta_params = random_meta_params(algorithm, 4)
+        log_ratio, advantage = (np.asarray(x, np.float64) for x in grid())
+        x = log_ratio.clip(*((-1.0, 1.0) if options else (-3.0, 3.0)))
+        u = np.stack([x, x**2, 1 - np.exp(x), (1 - np.exp(x)) ** 2], -1)
+        features = np.concatenate([u, advantage[:, None] * u], -1)
+        weights = jax.tree.map(lambda w: np.asarray(w, np.float64), meta_params["drift"])
+        g = np.tanh(features @ weights["w_in"]) @ weights["w_out"]
+        r = np.exp(log_ratio)
+        base = np.maximum((r - r.clip(0.8, 1.2)) * advantage, 0) if options else 0.0
+        expected = np.maximum(base + g - options.get("xi", 1e-4), 0.0)
+        got = jax.jit(drift_of(algorithm))(meta_params, *grid())
+        np.testing.assert_allclose(got, expected, atol=5e-3)
+
+
+def test_far_ratios_stay_finite():
+    """An action that the new policy has all but forgotten, or nearly always takes."""
+    algorithm = build("lpo", {"anchored": True})
+    meta_params = random_meta_params(algorithm, 0)
+    log_ratio = jnp.array([-80.0, -20.0, 20.0, 40.0])
+    advantage = jnp.array([3.0, -3.0, -3.0, 3.0])
+    loss = lambda x: algorithm.policy_loss.per_sample(meta_params, x, jnp.zeros(4), advantage, NOW)  # noqa: E731
+    assert np.isfinite(jax.jit(loss)(log_ratio)).all()
+    assert np.isfinite(jax.jit(jax.grad(lambda x: loss(x).sum()))(log_ratio)).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"activation": "sigmoid"}, "tanh"),
+        ({"width": 0}, "width"),
+        ({"xi": 0.0}, "xi"),
+        ({"xi": -1e-4}, "xi"),
+        ({"log_ratio_clip": 0.0}, "log_ratio_clip"),
+    ],
+)
+def test_options_that_would_break_legality_are_refused(options, says):
+    with pytest.raises(ValueError, match=says):
+        build("lpo", options)
+
+
+def test_activations_vanish_at_zero():
+    for name, activation in ACTIVATIONS.items():
+        assert float(activation(jnp.zeros(()))) == 0.0, name

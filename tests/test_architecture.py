@@ -1,0 +1,107 @@
+"""The house rules that a reader relies on: which way imports go, what is light, what is public."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax.numpy as jnp
+import jaxtyping
+import pytest
+
+from objectives.parts import standardize
+
+ROOT = Path(__file__).parents[1]
+FOUNDATIONS = ("objectives", "environments", "llm_prompts")
+PACKAGES = ("discovery", *FOUNDATIONS)
+MATHS = {"jax", "flax", "optax", "numpy", "jaxtyping"}
+HEAVY = ("jax", "flax", "optax", "evosax", "gymnax", "matplotlib", "pandas")
+
+
+def imports(package: str) -> Iterator[tuple[str, str]]:
+    """Yields (place, top-level name) of every import in a package's files, those in functions included."""
+    for path in sorted((ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(), str(path))):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [package if node.level else node.module or ""]
+            else:
+                continue
+            for name in names:
+                yield f"{path.relative_to(ROOT)}:{node.lineno}", name.partition(".")[0]
+
+
+@pytest.mark.parametrize("package", FOUNDATIONS)
+def test_foundations_import_neither_discovery_nor_one_another(package: str) -> None:
+    others = set(PACKAGES) - {package}
+    wrong = [f"{place} imports {name}" for place, name in imports(package) if name in others]
+    assert not wrong
+
+
+def test_objectives_are_pure_maths() -> None:
+    allowed = MATHS | sys.stdlib_module_names | {"objectives"}
+    wrong = [f"{place} imports {name}" for place, name in imports("objectives") if name not in allowed]
+    assert not wrong
+
+
+def test_import_checker_sees_all_forms() -> None:
+    """Guards the guard: without imports found, the tests above would pass on anything."""
+    found = {name for _, name in imports("objectives")}
+    assert {"jax", "objectives", "typing"} <= found
+    assert {"objectives", "environments"} <= {name for _, name in imports("discovery")}
+
+
+def heavy_modules_after(statement: str) -> list[str]:
+    """The names of `HEAVY` that a fresh interpreter has loaded after `statement`; fails if that fails."""
+    code = f"""
+import sys
+try:
+    {statement}
+except SystemExit as end:
+    if end.code:
+        raise
+print("loaded:", *[name for name in {HEAVY!r} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1].split()[1:]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import discovery",
+        "import sys, discovery.cli; sys.argv = ['discovery', '--help']; sys.exit(discovery.cli.main())",
+        "import sys, runpy; sys.argv = ['discovery', '--help']; "
+        "runpy.run_module('discovery', run_name='__main__')",
+    ],
+    ids=["import", "console script", "python -m"],
+)
+def test_help_and_import_are_light(statement: str) -> None:
+    assert heavy_modules_after(statement) == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_public_names_exist(package: str) -> None:
+    module = importlib.import_module(package)
+    assert len(set(module.__all__)) == len(module.__all__)
+    missing = [name for name in module.__all__ if not hasattr(module, name)]
+    assert not missing
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_say_whose_they_are(package: str) -> None:
+    """`discovery doctor` tells our packages from another distribution's of the same name by this."""
+    module = importlib.import_module(package)
+    assert module.__distribution__ == "rl-discovery"
+    assert Path(module.__file__ or "").parent == ROOT / package
+
+
+def test_shapes_are_checked_in_tests() -> None:
+    """The import hook of conftest.py is at work: an annotation " B" refuses a matrix."""
+    assert standardize(jnp.arange(3.0)).shape == (3,)
+    with pytest.raises(jaxtyping.TypeCheckError):
+        standardize(jnp.zeros((2, 3)))

@@ -1,0 +1,323 @@
+"""Statistics against hand-computed values, scipy, and simulated truths."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from discovery import statistics as st
+from discovery.errors import BadInput
+from discovery.statistics import Interval
+
+SKEWED = np.random.default_rng(3).exponential(size=24)
+
+
+# --- estimates ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ([5.0], 5.0),
+        ([1.0, 3.0], 2.0),
+        ([0.0, 1.0, 100.0], (0.25 * 0 + 1 * 1 + 0.25 * 100) / 1.5),
+        ([0.0, 1.0, 2.0, 100.0], 1.5),
+        ([0.0, 1.0, 2.0, 3.0, 4.0, 99.0], (0.5 * 1 + 2 + 3 + 0.5 * 4) / 3),
+        ([9.0, 1.0, 5.0, 3.0, 7.0, 100.0, -100.0, 2.0], (2 + 3 + 5 + 7) / 4),
+    ],
+)
+def test_iqm_by_hand(scores, expected):
+    assert st.iqm(scores) == pytest.approx(expected, rel=1e-14)
+
+
+@pytest.mark.parametrize("n", range(1, 34))
+def test_iqm_is_the_trimmed_mean_of_four_copies(n):
+    """Four copies of each score make every quarter a whole number, where all definitions agree."""
+    scores = np.random.default_rng(n).normal(size=n)
+    assert st.iqm(scores) == pytest.approx(scipy.stats.trim_mean(np.repeat(scores, 4), 0.25), abs=1e-13)
+    if n % 4 == 0:
+        assert st.iqm(scores) == pytest.approx(scipy.stats.trim_mean(scores, 0.25), abs=1e-13)
+
+
+def test_mean_is_the_mean():
+    assert st.mean([1, 2, 6]) == 3.0
+
+
+@pytest.mark.parametrize("estimate", [st.mean, st.iqm])
+def test_estimates_refuse_failures_and_nothing(estimate):
+    with pytest.raises(BadInput, match="1 of 3 scores are not finite"):
+        estimate([1.0, np.nan, 2.0])
+    with pytest.raises(BadInput, match="no scores"):
+        estimate([])
+    with pytest.raises(BadInput, match=r"shape \[1, 2\]"):
+        estimate([[1.0, 2.0]])
+
+
+# --- failures ----------------------------------------------------------------------------------
+
+
+def test_settle_failures():
+    scores = [1.0, np.nan, 3.0, np.inf, -np.inf]
+    kept, failed = st.settle_failures(scores, "drop")
+    assert kept.tolist() == [1.0, 3.0]
+    assert failed == 3
+    given, failed = st.settle_failures(scores, -5)
+    assert given.tolist() == [1.0, -5.0, 3.0, -5.0, -5.0]
+    assert failed == 3
+    untouched, failed = st.settle_failures([1.0, 2.0], "raise")
+    assert untouched.tolist() == [1.0, 2.0]
+    assert failed == 0
+
+
+@pytest.mark.parametrize(
+    ("failures", "message"), [("raise", "say how"), ("dorp", "drop"), (np.nan, "finite")]
+)
+def test_settle_failures_refuses(failures, message):
+    with pytest.raises(BadInput, match=message):
+        st.settle_failures([1.0, np.nan], failures)
+
+
+def test_intervals_report_failures():
+    scores = [*range(20), np.nan, np.nan]
+    dropped = st.interval(scores, failures="drop")
+    assert (dropped.n, dropped.failed, dropped.estimate) == (20, 2, 9.5)
+    worst = st.interval(scores, failures=0.0)
+    assert (worst.n, worst.failed, worst.estimate) == (22, 2, pytest.approx(190 / 22))
+    with pytest.raises(BadInput):
+        st.interval(scores)
+    nothing = st.interval([np.nan] * 3, failures="drop")
+    assert np.isnan(nothing.estimate)
+    assert nothing[1:] == (-np.inf, np.inf, 0.95, 0, 3)
+
+
+# --- intervals against scipy -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.999])
+def test_student_quantile(level):
+    for freedom in (1, 2, 3, 4, 7, 15, 30, 99, 1000):
+        expected = scipy.stats.t.ppf((1 + level) / 2, freedom)
+        assert st._student_quantile(level, freedom) == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_t_interval(level):
+    ours = st.interval(SKEWED, "mean", level, "t")
+    freedom, center, error = len(SKEWED) - 1, SKEWED.mean(), scipy.stats.sem(SKEWED)
+    assert ours[1:3] == pytest.approx(scipy.stats.t.interval(level, freedom, center, error), rel=1e-10)
+    trimmed = st.interval(SKEWED, "iqm", level, "t")
+    expected = scipy.stats.mstats.trimmed_mean_ci(SKEWED, (0.25, 0.25), alpha=1 - level)
+    assert trimmed[1:3] == pytest.approx(np.asarray(expected), rel=1e-10)
+
+
+@pytest.mark.parametrize("statistic", ["mean", "iqm"])
+@pytest.mark.parametrize("method", ["bca", "percentile"])
+def test_bootstrap_interval(statistic, method):
+    """Scipy's with its own resamples: equal up to their noise, when BCa is asked for the wider level."""
+    n, level = len(SKEWED), 0.95
+    if method == "bca":
+        z = np.sqrt(n / (n - 1)) * scipy.stats.t.ppf(0.975, n - 1)
+        level = float(2 * scipy.stats.norm.cdf(z) - 1)
+    oracle = np.mean if statistic == "mean" else lambda x, axis: scipy.stats.trim_mean(x, 0.25, axis=axis)
+    expected = scipy.stats.bootstrap(
+        (SKEWED,), oracle, confidence_level=level, method=method, n_resamples=20_000, rng=0
+    ).confidence_interval
+    ours = st.interval(SKEWED, statistic, method=method)
+    assert [ours.low, ours.high] == pytest.approx(list(expected), abs=0.04 * (expected.high - expected.low))
+
+
+# --- coverage ----------------------------------------------------------------------------------
+
+SIMULATIONS = 2000
+MONTE_CARLO_ERROR = np.sqrt(0.95 * 0.05 / SIMULATIONS)  # 0.5%
+
+_QUARTERS = np.array([0.25, 0.75])
+DISTRIBUTIONS = {  # name: (draw, mean, IQM)
+    "normal": (lambda generator, shape: generator.normal(size=shape), 0.0, 0.0),
+    "skewed": (
+        lambda generator, shape: generator.exponential(size=shape),
+        1.0,
+        2 * np.diff(_QUARTERS - _QUARTERS * np.log(_QUARTERS))[0],  # twice the integral of -log u
+    ),
+    "two modes": (
+        lambda generator, shape: generator.normal(size=shape) + 4 * (generator.random(shape) < 0.5),
+        2.0,
+        2.0,
+    ),
+}
+
+
+def coverage(name: str, statistic: st.Statistic, n: int, corrected: bool = True) -> float:
+    draw, *truths = DISTRIBUTIONS[name]
+    truth = truths[statistic == "iqm"]
+    hits = 0
+    for chunk in range(SIMULATIONS // 500):
+        samples = np.sort(draw(np.random.default_rng([n, chunk]), (500, n)), axis=1)
+        low, high = st._bootstrap_limits(samples, statistic, 0.95, corrected)
+        hits += ((low <= truth) & (truth <= high)).sum()
+    return hits / SIMULATIONS
+
+
+@pytest.mark.parametrize("n", [16, 30])
+@pytest.mark.parametrize("statistic", ["mean", "iqm"])
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_intervals_cover(name, statistic, n):
+    """93% to 97%, and three Monte Carlo errors on either side."""
+    tolerance = 3 * MONTE_CARLO_ERROR
+    assert 0.93 - tolerance < coverage(name, statistic, n) < 0.97 + tolerance
+
+
+def test_why_not_the_plain_percentile_bootstrap():
+    assert coverage("skewed", "mean", 16, corrected=False) < 0.91
+
+
+def test_bands_cover():
+    truth, curves = 0.0, np.random.default_rng(0).normal(size=(16, 20_000))
+    low, high = st.band(curves)[1:3]
+    assert np.mean((low <= truth) & (truth <= high)) == pytest.approx(0.95, abs=3 * 0.0016)
+
+
+# --- properties of intervals -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("statistic", ["mean", "iqm"])
+@pytest.mark.parametrize("method", ["bca", "t", "percentile"])
+def test_intervals_are_deterministic_in_any_order_scale_and_shift(statistic, method):
+    first = st.interval(SKEWED, statistic, method=method)
+    assert st.interval(SKEWED[::-1], statistic, method=method) == first
+    moved = st.interval(1e6 * SKEWED - 1e7, statistic, method=method)
+    assert moved[:3] == pytest.approx([1e6 * value - 1e7 for value in first[:3]], rel=1e-9)
+
+
+@pytest.mark.parametrize("method", ["bca", "t", "percentile"])
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
+def test_intervals_contain_their_estimate(method, level):
+    generator = np.random.default_rng(0)
+    for n in (2, 3, 4, 5, 16, 17):
+        for statistic in ("mean", "iqm"):
+            ours = st.interval(generator.exponential(size=n) ** 4, statistic, level, method)
+            assert ours.low <= ours.estimate <= ours.high
+
+
+def test_default_method_follows_the_number_of_scores():
+    scores = np.random.default_rng(0).exponential(size=1001)
+    expected: list[tuple[int, st.Method]] = [(15, "t"), (16, "bca"), (300, "bca"), (1001, "t")]
+    for n, method in expected:
+        assert st.interval(scores[:n]) == st.interval(scores[:n], method=method)
+
+
+def test_interval_equals_one_row_of_many():
+    samples = np.sort(np.random.default_rng(0).normal(size=(7, 20)), axis=1)
+    low, high = st._bootstrap_limits(samples, "iqm", 0.95, True)
+    rows = [st.interval(row, "iqm") for row in samples]
+    assert [row.low for row in rows] == pytest.approx(list(low), rel=1e-12)
+    assert [row.high for row in rows] == pytest.approx(list(high), rel=1e-12)
+
+
+@pytest.mark.parametrize("statistic", ["mean", "iqm"])
+def test_capped_returns_give_finite_limits_within_the_cap(statistic):
+    """Most resamples of nearly equal scores have no spread at all, which breaks a bootstrap-t."""
+    scores = [500.0] * 28 + [300.0, 310.0]
+    ours = st.interval(scores, statistic)
+    assert 300 < ours.low <= ours.estimate <= ours.high <= 500
+    if statistic == "mean":
+        assert ours.low < 480 < 495 < ours.high
+
+
+@pytest.mark.parametrize("method", [None, "bca", "t", "percentile"])
+@pytest.mark.parametrize("n", [4, 16])
+def test_equal_scores_have_no_width(method, n):
+    for statistic in ("mean", "iqm"):
+        assert st.interval([7.0] * n, statistic, method=method) == (7.0, 7.0, 7.0, 0.95, n, 0)
+
+
+@pytest.mark.parametrize("method", [None, "bca", "t", "percentile"])
+@pytest.mark.parametrize(("statistic", "n"), [("mean", 1), ("iqm", 1), ("iqm", 3)])
+def test_too_few_scores_have_infinite_limits(statistic, n, method):
+    ours = st.interval(np.arange(n), statistic, method=method)
+    assert ours[1:] == (-np.inf, np.inf, 0.95, n, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"scores": []}, "no scores"),
+        ({"scores": [1.0, 2.0], "level": 95}, "between 0 and 1, not 95"),
+        ({"scores": [1.0, 2.0], "statistic": "iqr"}, "did you mean iqm"),
+        ({"scores": [1.0, 2.0], "method": "bcaa"}, "did you mean bca"),
+    ],
+)
+def test_interval_refuses(arguments, message):
+    with pytest.raises(BadInput, match=message):
+        st.interval(**arguments)
+
+
+# --- comparisons -------------------------------------------------------------------------------
+
+
+def test_paired_difference_sees_through_common_noise():
+    noise = 100 * np.random.default_rng(0).normal(size=20)
+    a, b = noise + 1 + 0.1 * np.random.default_rng(1).normal(size=20), noise
+    paired = st.paired_difference(a, b)
+    assert paired == st.interval(a - b)
+    assert 0.9 < paired.low < paired.high < 1.1
+    assert not st.apart(st.interval(a), st.interval(b))
+
+
+def test_paired_difference_settles_pairs():
+    a, b = [1.0, np.nan, 3.0, np.inf, 5.0], [0.0, 1.0, np.nan, np.inf, 1.0]
+    assert st.paired_difference(a, b, failures="drop")[::3] == (2.5, 0.95)
+    assert st.paired_difference(a, b, failures="drop")[4:] == (2, 3)
+    given = st.paired_difference(a, b, failures=0.0)
+    assert given.estimate == pytest.approx(np.mean([1, -1, 3, 0, 4]))
+    assert (given.n, given.failed) == (5, 3)
+    with pytest.raises(BadInput, match="3 of 5"):
+        st.paired_difference(a, b)
+    with pytest.raises(BadInput, match="2 and 1 scores"):
+        st.paired_difference([1.0, 2.0], [1.0])
+
+
+def test_apart():
+    def span(low: float, high: float) -> Interval:
+        return Interval((low + high) / 2, low, high, 0.95, 16)
+
+    assert st.apart(span(0, 1), span(1.5, 2))
+    assert st.apart(span(1.5, 2), span(0, 1))
+    assert not st.apart(span(0, 1), span(1, 2))
+    assert not st.apart(span(0, 3), span(1, 2))
+    assert not st.apart(st.interval([1.0]), span(50, 60))
+    assert not st.apart(st.interval([np.nan], failures="drop"), span(50, 60))
+
+
+# --- bands -------------------------------------------------------------------------------------
+
+
+def test_band_is_the_t_interval_at_each_point():
+    curves = np.random.default_rng(0).normal(size=(9, 5)).cumsum(1)
+    ours = st.band(curves, 0.9)
+    expected = scipy.stats.t.interval(0.9, 8, curves.mean(0), scipy.stats.sem(curves))
+    np.testing.assert_allclose(ours.mean, curves.mean(0), rtol=1e-12)
+    np.testing.assert_allclose([ours.low, ours.high], expected, rtol=1e-10)
+    assert ours.n.tolist() == [9] * 5
+
+
+def test_band_carries_the_last_known_value_forward():
+    nan = np.nan
+    curves = np.array([[nan, 1.0, nan, nan], [nan, nan, 3.0, np.inf], [nan, 4.0, 5.0, 6.0]])
+    filled = [[nan, 1.0, 1.0, 1.0], [nan, nan, 3.0, 3.0], [nan, 4.0, 5.0, 6.0]]
+    np.testing.assert_array_equal(st.carry_forward(curves), filled)
+    ours = st.band(curves)
+    assert ours.n.tolist() == [0, 2, 3, 3]
+    np.testing.assert_allclose(ours.mean, [nan, 2.5, 3.0, 10 / 3])
+    assert np.isnan([ours.low[0], ours.high[0]]).all()
+    assert np.isfinite(ours.low[1:]).all()
+
+
+def test_band_of_one_curve_has_no_width_to_show():
+    ours = st.band(np.array([[1.0, 2.0]]))
+    assert ours.mean.tolist() == [1.0, 2.0]
+    assert np.isnan([ours.low, ours.high]).all()
+
+
+def test_band_refuses_a_single_vector():
+    with pytest.raises(BadInput, match=r"\[seeds, points\], not \[3\]"):
+        st.band(np.zeros(3))
