@@ -1,0 +1,51 @@
+"""Run the benchmarks and print one table: `python -m benchmarks [--rounds N] [scaling hosts ...]`."""
+
+import os
+
+os.environ["PJRT_NPROC"] = "1"  # before jax is imported: one thread for every side of every comparison
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import argparse
+import importlib
+import json
+import sys
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.table import Table
+
+PARTS = ("scaling", "hosts", "generation", "memory")
+
+
+def main() -> int:
+    """Print every ratio with its range and goal; exit 1 when a goal is missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS), help="which ones")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds to take medians of")
+    parser.add_argument("--json", action="store_true", help="print JSON lines instead of a table")
+    options = parser.parse_args()
+    figures = []
+    for part in options.parts:
+        print(f"measuring {part} ...", file=sys.stderr, flush=True)
+        figures += importlib.import_module(f"benchmarks.{part}").measure(options.rounds)
+    if options.json:
+        for figure in figures:
+            print(json.dumps(asdict(figure)))
+    else:
+        _print(figures, options.rounds)
+    return int(any(figure.met is False for figure in figures))
+
+
+def _print(figures: list, n: int) -> None:
+    table = Table(title=f"ratios, median of {n} (smallest to largest)")
+    for column in ("what", "ratio", "goal", "", "behind it"):
+        table.add_column(column, overflow="fold")
+    for f in figures:
+        mark = {True: "met", False: "MISSED", None: ""}[f.met]
+        notes = ", ".join(f"{name}: {value}" for name, value in f.notes.items())
+        table.add_row(f.name, f"{f.ratio:.2f} ({f.low:.2f} to {f.high:.2f})", f.goal, mark, notes)
+    Console(width=140).print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

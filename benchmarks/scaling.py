@@ -1,0 +1,98 @@
+"""(a) Two worker processes against one, and against one process that vmaps over all agents."""
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+from benchmarks.tasks import BREAKOUT, CARTPOLE, jobs, steps
+from benchmarks.timing import Figure, rate, ratio, rounds, timed
+from discovery.executors import make_executor
+from environments.task import Task
+
+WATCHDOG = 120.0
+"""Seconds without an answer after which the vmapped process counts as hung: XLA's CPU pool can wedge."""
+
+
+class Vmapped:
+    """A process with XLA's default threads that trains all agents in one vmapped call, on demand."""
+
+    def __init__(self, task: str, agents: int) -> None:
+        environment = {name: value for name, value in os.environ.items() if name != "PJRT_NPROC"}
+        command = [sys.executable, "-m", "benchmarks.vmapped", task, str(agents)]
+        self._process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._said: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=_listen, args=(self._process.stdout, self._said), daemon=True).start()
+
+    def run(self) -> float | None:
+        """Seconds of one call, or None when the process hangs or is gone."""
+        if self._process.poll() is not None or self._process.stdin is None:
+            return None
+        self._process.stdin.write("go\n")
+        self._process.stdin.flush()
+        try:
+            return float(self._said.get(timeout=WATCHDOG))
+        except queue.Empty:
+            self.close()
+            return None
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait()
+
+
+def _listen(stream: IO[str] | None, said: "queue.Queue[str]") -> None:
+    for line in stream or ():
+        said.put(line)
+
+
+@contextmanager
+def _vmapped(task: str, agents: int) -> Iterator[Vmapped]:
+    process = Vmapped(task, agents)
+    try:
+        yield process
+    finally:
+        process.close()
+
+
+def _scaling(task: Task, agents: int, width: int, goals: tuple[float, float], n: int) -> list[Figure]:
+    work = jobs(task, agents)
+    with (
+        make_executor("processes", workers=1, agents_per_call=width) as one,
+        make_executor("processes", workers=2, agents_per_call=width) as two,
+        _vmapped(task.name, agents) as vmapped,
+    ):
+        seconds = rounds(
+            {
+                "one": timed(lambda: list(one.run(work))),
+                "two": timed(lambda: list(two.run(work))),
+                "vmapped": vmapped.run,
+            },
+            n,
+        )
+    total = steps(task, agents)
+    rates = {name: rate(total, values) for name, values in seconds.items()}
+    return [
+        ratio(
+            f"{task.name}: 2 workers / 1 worker", seconds["one"], seconds["two"], at_least=goals[0], **rates
+        ),
+        ratio(
+            f"{task.name}: 2 workers / one vmapped process, default threads",
+            seconds["vmapped"],
+            seconds["two"],
+            at_least=goals[1],
+            **rates,
+        ),
+    ]
+
+
+def measure(n: int) -> list[Figure]:
+    """Speed-ups on CartPole (16 agents in chunks of 8) and Breakout-MinAtar (8 in chunks of 4)."""
+    return _scaling(CARTPOLE, 16, 8, (1.8, 1.7), n) + _scaling(BREAKOUT, 8, 4, (1.5, 1.5), n)

@@ -1,0 +1,21 @@
+"""The usual way: one process, default threads, one vmapped call over all agents. See scaling.py."""
+
+import sys
+import time
+
+from benchmarks.tasks import BREAKOUT, CARTPOLE, PPO, inputs
+from discovery.inner.compiled import run_chunk
+
+
+def main() -> None:
+    """Train once per line on standard input; print the seconds of each."""
+    task = {task.name: task for task in (CARTPOLE, BREAKOUT)}[sys.argv[1]]
+    keys, lifetimes = inputs(task, int(sys.argv[2]))
+    for _ in sys.stdin:
+        started = time.perf_counter()
+        run_chunk(PPO, task, {}, keys, lifetimes)
+        print(time.perf_counter() - started, flush=True)
+
+
+if __name__ == "__main__":
+    main()
