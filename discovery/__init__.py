@@ -2,7 +2,96 @@
 
 import discovery as d
 run = d.load_run("runs/...")
+
+Names load what they need when they are first used: importing this package imports no jax.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from discovery.analysis import LoadedRun, load_run
+    from discovery.api import algorithms, discover, evaluate, resume
+    from discovery.comparison import Comparison
+    from discovery.config import SearchConfig
+    from discovery.errors import BadInput, DiscoveryError, ExecutorError, LedgerError, RunError
+    from discovery.executors import make_executor
+    from discovery.inner.train import train
+    from discovery.meta.es_config import ESConfig
+    from discovery.objective import Objective, objective_of
+    from discovery.pictures import plot_run
+    from discovery.run import Run
+    from discovery.statistics import Interval, apart, interval, iqm, paired_difference
+    from discovery.takeaway import export_run, verify_run
+    from discovery.work import AlgorithmSpec
+    from environments.task import Setup, Task
+    from objectives import build
+
 __distribution__ = "rl-discovery"
-__all__ = ["__distribution__"]
+__all__ = [
+    "AlgorithmSpec",
+    "BadInput",
+    "Comparison",
+    "DiscoveryError",
+    "ESConfig",
+    "ExecutorError",
+    "Interval",
+    "LedgerError",
+    "LoadedRun",
+    "Objective",
+    "Run",
+    "RunError",
+    "SearchConfig",
+    "Setup",
+    "Task",
+    "__distribution__",
+    "algorithms",
+    "apart",
+    "build",
+    "discover",
+    "evaluate",
+    "export_run",
+    "interval",
+    "iqm",
+    "load_run",
+    "make_executor",
+    "objective_of",
+    "paired_difference",
+    "plot_run",
+    "resume",
+    "train",
+    "verify_run",
+]
+
+_HOMES = {
+    "discovery.analysis": ("LoadedRun", "load_run"),
+    "discovery.api": ("algorithms", "discover", "evaluate", "resume"),
+    "discovery.comparison": ("Comparison",),
+    "discovery.config": ("SearchConfig",),
+    "discovery.errors": ("BadInput", "DiscoveryError", "ExecutorError", "LedgerError", "RunError"),
+    "discovery.executors": ("make_executor",),
+    "discovery.inner.train": ("train",),
+    "discovery.meta.es_config": ("ESConfig",),
+    "discovery.objective": ("Objective", "objective_of"),
+    "discovery.pictures": ("plot_run",),
+    "discovery.run": ("Run",),
+    "discovery.statistics": ("Interval", "apart", "interval", "iqm", "paired_difference"),
+    "discovery.takeaway": ("export_run", "verify_run"),
+    "discovery.work": ("AlgorithmSpec",),
+    "environments.task": ("Setup", "Task"),
+    "objectives": ("build",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, from the module that defines it (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'discovery' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -19,6 +19,9 @@ from discovery.errors import BadInput, unknown
 
 T = TypeVar("T")
 
+CONFIG = "config.toml"
+"""The file in a run's folder that holds its config."""
+
 
 def dumps(config: Any) -> str:
     """A config dataclass as TOML text."""
@@ -44,15 +47,26 @@ def load(path: Path) -> SearchConfig:
         BadInput: if the file cannot be read, is no TOML, or holds an unknown or unsuitable setting.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise BadInput(f"config file {path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"config file {path} is no valid TOML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"config file {path} is no text in UTF-8: {error}") from error
+    return loads(text, f"config file {path}")
+
+
+def loads(text: str, source: str) -> SearchConfig:
+    """A search config from TOML text; `source` is what messages call it.
+
+    Raises:
+        BadInput: as for `load`.
+    """
     try:
-        return build(SearchConfig, data)
+        return build(SearchConfig, tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(f"{source} is no valid TOML: {error}") from error
     except ValueError as error:
-        raise BadInput(f"config file {path}: {error}") from error
+        raise BadInput(f"{source}: {error}") from error
 
 
 def build(cls: type[T], data: Any, where: str = "") -> T:

@@ -6,6 +6,7 @@ state, so workers, tests and notebooks can draw side by side. `save` writes a fi
 Failures are shown, not dropped: NaN means that a training failed, or that no episode had ended yet.
 """
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle, islice
 from pathlib import Path
@@ -30,6 +31,15 @@ STEPS = (1, 2, 2.5, 5, 10)
 PANELS_IN_A_ROW = 3
 
 _METADATA = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+
+
+class Picture(Figure):
+    """A figure that notebooks show as it is: they know only those that pyplot made."""
+
+    def _repr_png_(self) -> bytes:
+        data = io.BytesIO()
+        self.savefig(data, format="png", dpi=100)
+        return data.getvalue()
 
 
 def save(figure: Figure, path: str | Path) -> Path:
@@ -77,7 +87,7 @@ def meta_learning_curve(
     if generations.size == 1:  # one point is no line: draw it as a short one
         generations, scores = generations + np.array([-0.3, 0.3]), np.repeat(scores, 2, axis=0)
     failed = 1 - np.isfinite(scores).mean(1)
-    figure = Figure(figsize=(7.5, 5), layout="constrained")
+    figure = Picture(figsize=(7.5, 5), layout="constrained")
     heights = (6, 1) if failed.any() else (1,)
     axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights).ravel()
     main, strip = axes[0], axes[1:]
@@ -111,7 +121,7 @@ def learning_curves(
 ) -> Figure:
     """Mean learning curve of each algorithm over its seeds ``[S, K]``, with a pointwise 95% band."""
     steps = np.asarray(steps)
-    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
+    figure = Picture(figsize=(7.5, 4.5), layout="constrained")
     axes = figure.subplots()
     marker = "o" if steps.size == 1 else ""  # one point is no line
     for (name, values), (color, line) in zip(curves.items(), _styles(), strict=False):
@@ -141,7 +151,7 @@ def comparison(
     tasks = list(dict.fromkeys(task for _, task, _ in rows))
     columns = min(len(tasks), PANELS_IN_A_ROW)
     lines = -(-len(tasks) // columns)
-    figure = Figure(
+    figure = Picture(
         figsize=(1.5 + 3.2 * columns, 0.9 + lines * (0.7 + 0.5 * len(names))), layout="constrained"
     )
     panels = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
@@ -182,7 +192,7 @@ def drift_picture(
     log_ratio, advantage = np.asarray(log_ratio), np.asarray(advantage)
     if not panels:
         raise BadInput("there is nothing to draw; give at least one (title, drift, slope) panel")
-    figure = Figure(figsize=(1.6 + 2.5 * len(panels), 5.8), layout="constrained")
+    figure = Picture(figsize=(1.6 + 2.5 * len(panels), 5.8), layout="constrained")
     axes = figure.subplots(2, len(panels), sharex=True, sharey=True, squeeze=False)
     for row, label in enumerate(("drift f", "slope d(r A \N{MINUS SIGN} f) / dr")):
         images = [np.asarray(panel[row + 1], np.float64) for panel in panels]

@@ -4,8 +4,11 @@
 people made of it: ``plots/``, ``exports/``.
 """
 
+import errno
 import hashlib
+import os
 import re
+import shutil
 import subprocess
 from datetime import datetime
 from pathlib import Path
@@ -13,11 +16,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from discovery.config import SearchConfig
-from discovery.configfile import dumps, load
-from discovery.errors import BadInput, RunError
+from discovery.configfile import CONFIG, dumps, load
+from discovery.errors import BadInput, DiscoveryError, LedgerError, RunError
 from discovery.ledger import Ledger
 
-CONFIG = "config.toml"
+__all__ = ["CONFIG", "Run", "commit", "config_hash", "new_folder"]
 
 
 class Run:
@@ -37,19 +40,23 @@ class Run:
     def create(
         cls, config: SearchConfig, output: Path, preset: str = "search", name: str | None = None
     ) -> Self:
-        """Begin a run in a new folder below `output`, ``<date>-<preset>-<short id>`` unless named."""
+        """Begin a run in a new folder below `output`, ``<date>-<preset>-<short id>`` unless named.
+
+        It is made under a temporary name, so that it is there completely or not at all.
+        """
         folder = new_folder(config, output, preset, name)
-        try:
-            folder.mkdir(parents=True)
-            (folder / CONFIG).write_text(dumps(config), encoding="utf-8")
-        except FileExistsError as error:
-            raise BadInput(f"{folder} exists already; choose another name, or resume it") from error
-        except OSError as error:
-            raise RunError(
-                f"a run cannot be made in {output}: {error.strerror}; choose another folder with --output"
-            ) from error
+        part = output / f".{folder.name}-{os.getpid()}"
         meta = {"run": folder.name, "config_hash": config_hash(config), "commit": commit(), "preset": preset}
-        return cls(folder, config, Ledger.create(folder, meta))
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+            part.mkdir()
+            (part / CONFIG).write_text(dumps(config), encoding="utf-8")
+            Ledger.create(part, meta).close()
+            part.rename(folder)
+        except (OSError, LedgerError) as error:
+            shutil.rmtree(part, ignore_errors=True)
+            raise _not_made(error, folder) from error
+        return cls(folder, config, Ledger.open(folder, write=True))
 
     @classmethod
     def open(cls, folder: Path | str, write: bool = False) -> Self:
@@ -85,10 +92,24 @@ def new_folder(config: SearchConfig, output: Path, preset: str, name: str | None
     if name is not None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
             raise BadInput(f"a run's name has letters, digits, '.', '_' and '-' only, got {name!r}")
+        if (output / name).exists():
+            raise BadInput(f"{output / name} exists already; choose another name, or resume it")
         return output / name
     now = datetime.now()
     short = hashlib.sha256(f"{config_hash(config)}{now.isoformat()}".encode()).hexdigest()[:6]
     return output / f"{now:%Y-%m-%d}-{preset}-{short}"
+
+
+def _not_made(error: OSError | LedgerError, folder: Path) -> DiscoveryError:
+    """What to say when a run's folder cannot be made."""
+    if isinstance(error, LedgerError):
+        return error
+    if error.errno in (errno.EEXIST, errno.ENOTEMPTY) and folder.exists():
+        return BadInput(f"{folder} exists already; choose another name, or resume it")
+    kind = RunError if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else BadInput
+    return kind(
+        f"a run cannot be made in {folder.parent}: {error.strerror}; choose another folder with --output"
+    )
 
 
 def config_hash(config: SearchConfig) -> str:

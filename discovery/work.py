@@ -76,7 +76,8 @@ class JobResult:
     "crashed", "timeout", "out_of_memory", "failed" with the reason in `detail`.
 
     `outcome` with a non-finite score is the typed error "diverged", kept with its outcome.
-    Observational (not reproducible, and not compared between runs): seconds, compile_seconds, worker, attempts.
+    Observational (not reproducible, and not compared between runs): seconds, compile_seconds, worker,
+    attempts.
     """
 
     id: str

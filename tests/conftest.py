@@ -2,6 +2,8 @@
 
 import os
 import typing
+from pathlib import Path
+from types import SimpleNamespace
 
 # These are read when jax and matplotlib are imported. A pool of two threads can hang on vmapped trainings.
 os.environ["PJRT_NPROC"] = "1"
@@ -28,3 +30,51 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skipif(True, reason="needs an accelerator: set JAX_PLATFORMS=cuda"))
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """The folder of a whole search, seconds long, and the jobs it ran. Not to be written to."""
+    from discovery.api import discover
+    from discovery.config import SearchConfig
+    from discovery.executors.inline import Inline
+    from discovery.meta.es_config import ESConfig
+    from environments.task import Setup, Task
+
+    class Recorder(Inline):
+        """Keeps what it is given."""
+
+        def run(self, jobs):
+            given.extend(jobs)
+            return super().run(jobs)
+
+    given = []
+    setup = Setup(
+        "CartPole-v1", n_envs=2, n_steps=8, n_epochs=1, n_minibatches=2, hidden=(8,), curve_points=5
+    )
+    config = SearchConfig(
+        generations=3,
+        algorithm_options={"anchored": True, "temporal": True, "width": 4},
+        meta=ESConfig(population=4, mean_every=2),
+        tasks=(Task("cart", setup, 480, {"learning_rate": 0.01, "clip": 0.3}),),
+        # The same structure as the task, so that nothing compiles again.
+        held_out=(Task("fast cart", setup, 480, {"learning_rate": 0.03}),),
+        seeds=2,
+        selection_seeds=4,
+    )
+    run = discover(config, tmp_path_factory.mktemp("runs"), "tiny", Recorder(4))
+    return SimpleNamespace(folder=run.folder, jobs=given)
+
+
+@pytest.fixture(scope="session")
+def reported_run(finished_run: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """A copy of that run in which two subjects beside it were evaluated, and the comparison."""
+    import shutil
+
+    from discovery.api import evaluate
+    from discovery.executors.inline import Inline
+
+    folder = tmp_path_factory.mktemp("reported") / finished_run.folder.name
+    shutil.copytree(finished_run.folder, folder)
+    comparison = evaluate(folder, against=("initial", "ppo"), seeds=4, executor=Inline(4))
+    return SimpleNamespace(folder=Path(folder), comparison=comparison)

@@ -105,7 +105,7 @@ def update(
     progress: Progress,
     key: PRNGKeyArray,
 ) -> tuple[tuple[Any, Any], Diagnostics]:
-    """`n_epochs` passes over a flat batch ``[T * E, ...]``, each in a fresh order, in `n_minibatches` steps."""
+    """`n_epochs` passes over a flat batch ``[T * E, ...]``, each in a fresh order, in minibatches."""
     size = setup.steps_per_update
 
     def epoch(

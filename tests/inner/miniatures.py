@@ -120,9 +120,11 @@ def normalizer(log_power, scores):
 def normalizer_jvp(primals, tangents):
     """Implicit: the mass stays 1, so d lambda = -(d mass at fixed lambda) / (d mass / d lambda)."""
     shift = normalizer(*primals)
-    mass = lambda log_power, scores, shift: phi(log_power, scores + shift[..., None]).sum(-1)  # noqa: E731
-    _, moved = jax.jvp(lambda p, f: mass(p, f, shift), primals, tangents)
-    _, slope = jax.jvp(lambda x: mass(*primals, x), (shift,), (jnp.ones_like(shift),))
+    log_power, scores = primals
+    _, moved = jax.jvp(lambda p, f: phi(p, f + shift[..., None]).sum(-1), primals, tangents)
+    _, slope = jax.jvp(
+        lambda x: phi(log_power, scores + x[..., None]).sum(-1), (shift,), (jnp.ones_like(shift),)
+    )
     return shift, -moved / slope
 
 
@@ -195,7 +197,7 @@ def pqn_distribution(meta_params, outputs, progress):
 
 
 def lambda_returns(meta_params, memory, trajectory, progress):
-    """G_t = r_t + gamma (1 - terminated) [(1 - lambda) max Q(s'_t) + lambda G_{t+1}], no G across an ending."""
+    """G_t = r_t + gamma (1 - terminated) [(1 - lambda) max Q(s'_t) + lambda G_{t+1}], within an episode."""
     best_next = trajectory.outputs_next["q"].max(-1)
     decay = jnp.where(trajectory.truncated | trajectory.terminated, 0.0, meta_params["q_lambda"])
 
@@ -263,7 +265,7 @@ def open_optimizer(meta_params):
     def init(params):
         return jax.tree.map(jnp.zeros_like, params)
 
-    def update(gradients, momenta, params, *, key, progress, activations, param_info, **_):
+    def update(gradients, momenta, params=None, *, key, progress, activations, param_info, **_):
         momenta = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, momenta, gradients)
         leaves, treedef = jax.tree.flatten(params)
         infos, steps = treedef.flatten_up_to(param_info), []
@@ -276,7 +278,7 @@ def open_optimizer(meta_params):
         mean = sum(step.sum() for step in steps) / sum(step.size for step in steps)
         return jax.tree.unflatten(treedef, [mean - step for step in steps]), momenta
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)  # pyright: ignore[reportArgumentType]
 
 
 def open_init(key):
@@ -294,7 +296,7 @@ def open_rule() -> Algorithm:
     )
 
 
-# 5. PPO with an adaptive KL penalty, whose coefficient lives as long as the agent; and an average of its parameters.
+# 5. PPO with an adaptive KL penalty, whose coefficient lives as long as the agent; and an average of params.
 
 
 class AdaptiveTargets(NamedTuple):

@@ -1,5 +1,8 @@
 """The parts are really pluggable: five algorithms unlike PPO, through the unmodified loop."""
 
+import functools
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,11 +10,13 @@ import pytest
 from scipy import optimize
 
 from discovery.inner.rollout import rollout
-from discovery.inner.train import advance, advance_once, complete, init, parts
+from discovery.inner.train import advance, complete, init, parts
 from objectives import build
 from objectives.base import Progress
 from tests.inner import miniatures
-from tests.inner.states import CATCH, assert_splitting_changes_no_bit, begin, go
+from tests.inner.states import CATCH, QUICK, assert_splitting_changes_no_bit
+from tests.inner.states import quick_begin as begin
+from tests.inner.states import quick_go as go
 
 NAMES = ["lpg", "ampo", "pqn", "open_rule", "adaptive_kl"]
 RANDOM_RETURN = -0.6
@@ -41,7 +46,7 @@ def one_rollout(name, meta_params):
     algorithm = ALGORITHMS[name]
     environment, network = parts(algorithm, CATCH)
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=QUICK)
     def act(meta_params):
         state = init(algorithm, CATCH, meta_params, jax.random.key(0), 10)
         return rollout(
@@ -61,7 +66,7 @@ def one_rollout(name, meta_params):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_splitting_changes_no_bit(name):
-    assert_splitting_changes_no_bit(ALGORITHMS[name], meta_params_of(name))
+    assert_splitting_changes_no_bit(ALGORITHMS[name], meta_params_of(name), begin, go)
 
 
 # LPG
@@ -88,13 +93,14 @@ def test_lpg_has_its_heads_and_learns_with_the_weights_of_reinforce():
 def test_lpg_meta_gradient_flows_through_the_loop():
     """From parameters after two updates back to every weight of the recurrence."""
     algorithm, numbers = ALGORITHMS["lpg"], meta_params_of("lpg", learning_rate=1e-2)
+    setup = replace(CATCH, n_epochs=1, n_minibatches=1)
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=QUICK)
     @jax.grad
     def gradient(searched):
         meta_params = {**numbers, **searched}
-        state = init(algorithm, CATCH, meta_params, jax.random.key(0), 10)
-        state, _ = advance(algorithm, CATCH, meta_params, state, 2)
+        state = init(algorithm, setup, meta_params, jax.random.key(0), 10)
+        state, _ = advance(algorithm, setup, meta_params, state, 2)
         return sum(jnp.sin(leaf).sum() for leaf in jax.tree.leaves(state.params))
 
     for path, leaf in jax.tree.leaves_with_path(gradient(algorithm.init(jax.random.key(0)))):
@@ -301,15 +307,3 @@ def test_adaptive_kl_memory_reaches_the_loss():
 def test_adaptive_kl_learns():
     early, late, _ = train("adaptive_kl", meta_params_of("adaptive_kl", learning_rate=3e-3))
     assert late > early + 0.3 and late > RANDOM_RETURN + 0.4
-
-
-def test_advance_once_is_what_advance_repeats():
-    algorithm, meta_params = ALGORITHMS["pqn"], meta_params_of("pqn")
-    state = begin(algorithm, CATCH, meta_params, jax.random.key(0), 5)
-    once, metrics = jax.jit(advance_once, static_argnums=(0, 1))(algorithm, CATCH, meta_params, state)
-    looped, total = go(algorithm, CATCH, meta_params, state, 1)
-    assert int(once.update) == int(looped.update) == 1
-    assert float(metrics.episodes) == float(total.episodes)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), once.params, looped.params
-    )

@@ -1,5 +1,7 @@
 """Known policy losses against the formulas they were published with, and against tables."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,9 +31,9 @@ def loss_of_ratio(algorithm, ratio, advantage, old_log_prob=-1.3):
     )
 
 
-def value_and_slope(algorithm, ratio, advantage):
+def value_and_slope(algorithm: Any, ratio: Any, advantage: Any) -> tuple[Any, Any]:
     """Loss and d loss / d r, elementwise; the first argument may be any elementwise function of (r, A)."""
-    function = algorithm if callable(algorithm) else lambda r, a: loss_of_ratio(algorithm, r, a)
+    function: Any = algorithm if callable(algorithm) else lambda r, a: loss_of_ratio(algorithm, r, a)
     ratio, advantage = jnp.broadcast_arrays(jnp.asarray(ratio, float), jnp.asarray(advantage, float))
     slope = jax.jit(jax.grad(lambda r: function(r, advantage).sum()))(ratio)
     return function(ratio, advantage), slope

@@ -1,0 +1,8 @@
+"""``python -m discovery`` is the console script ``discovery``."""
+
+import sys
+
+from discovery.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,326 @@
+"""Looking at a run: scores and curves as arrays and frames, proposals, objectives, pictures.
+
+    run = load_run("runs/...")
+    run.frame()                          # one row per training
+    run.objective()                      # the loss that was found, as a function
+    run.plot_objective()
+
+Only the ledger is read, so a run may be looked at while its search is writing. What is loaded is
+how the run stood then; `LoadedRun.reload` looks again.
+
+Generations count updates of the search's mean: 0 is the initial mean, around which the proposals of
+generation 0 were drawn; g is the mean after g updates. The ledger keeps it as closed generation g - 1.
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from discovery import summary
+from discovery.arrays import digest_of
+from discovery.config import SearchConfig
+from discovery.errors import BadInput, LedgerError, RunError, unknown
+from discovery.evaluation import spec_of
+from discovery.run import Run
+from discovery.search import Choice, choose, selection_scores
+from discovery.work import AlgorithmSpec, Outcome
+from environments.task import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from discovery.frames import Curves
+    from discovery.objective import Objective
+    from discovery.regenerate import Regenerator
+
+Generation = int | Literal["initial", "last"] | None
+Split = Literal["search", "selection", "report"]
+Rows = list[dict[str, Any]]
+
+CURVES = ("curve", "episodes", "length", "kl", "clip_fraction", "entropy", "grad_norm")
+"""Fields of an `Outcome` that run over the training, ``[K]``."""
+
+
+def load_run(path: str | Path) -> "LoadedRun":
+    """Load a run from its folder.
+
+    Raises:
+        BadInput: if `path` is no run.
+        LedgerError: if its ledger cannot be read.
+    """
+    with Run.open(path) as run:
+        return LoadedRun(run)
+
+
+class LoadedRun:
+    """A run as it stood when it was loaded; see the module's docstring.
+
+    Attributes:
+        name, folder, config: of the run.
+        meta: its provenance: when, from which commit, with which versions it was begun.
+        selection: generation -> task -> ``[S]``: scores of the mean on the selection seeds.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.name: str = run.name
+        self.folder: Path = run.folder
+        self.config: SearchConfig = run.config
+        self.meta: dict[str, str] = run.ledger.meta
+        # In this order: while a search writes, later tables may know more than earlier ones, never less.
+        self._generations: Rows = run.ledger.generations()
+        self._proposals: Rows = run.ledger.proposals()
+        self._evaluations: Rows = run.ledger.evaluations(outcomes=False)
+        self._reports: Rows = run.ledger.reports(outcomes=False)
+        self.selection: dict[int, dict[str, np.ndarray]] = selection_scores(run)
+        self._choice: Choice | None = choose(run) if self.selection else None
+        self._regenerator: Regenerator | None = None
+
+    def reload(self) -> "LoadedRun":
+        """The same run as it stands now."""
+        return load_run(self.folder)
+
+    def __repr__(self) -> str:
+        return f"LoadedRun({summary.line(self)})"
+
+    def _repr_html_(self) -> str:
+        return summary.html(summary.facts(self))
+
+    # What it is
+
+    @property
+    def spec(self) -> AlgorithmSpec:
+        """The searched algorithm."""
+        return spec_of(self.config)
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """Meta-train tasks, then held-out ones."""
+        return (*self.config.tasks, *self.config.held_out)
+
+    @property
+    def n_generations(self) -> int:
+        """G: closed generations, the initial state apart."""
+        return max(0, len(self._generations) - 1)
+
+    @property
+    def choice(self) -> Choice:
+        """The generation that the search answers with, and its selection scores.
+
+        Raises:
+            RunError: no mean has been scored on the selection seeds yet.
+        """
+        if self._choice is None:
+            raise RunError(
+                f"run {self.name} has no mean scored on its selection seeds yet; let it go on "
+                f"(`discovery resume {self.folder}`), or name a generation"
+            )
+        return self._choice
+
+    def generation_number(self, generation: Generation = None) -> int:
+        """The number that `generation` means: None is the chosen one, "initial" (or -1) is 0."""
+        if generation is None:
+            return self.choice.generation
+        number = {"initial": 0, -1: 0, "last": self.n_generations}.get(generation, generation)
+        if not isinstance(number, int) or not 0 <= number <= self.n_generations:
+            raise BadInput(
+                f"run {self.name} has no mean of generation {generation!r}; "
+                f'it has 0 (or "initial") to {self.n_generations} (or "last")'
+            )
+        return number
+
+    def label(self, generation: int) -> str:
+        """What tables call the mean of a generation."""
+        if generation == 0:
+            return "initial mean"
+        chosen = self._choice is not None and generation == self._choice.generation
+        return "discovered" if chosen else f"generation {generation}"
+
+    def steps_per_update(self, task: str) -> int:
+        """Environment steps of a rollout; 1 for a task that is not the run's own, whose setup is not kept."""
+        known = {each.name: each for each in self.tasks}
+        return known[task].setup.steps_per_update if task in known else 1
+
+    # The ledger's rows
+
+    def generations(self) -> Rows:
+        """Closed generations in order; -1 is the initial state; `metrics` is a dict."""
+        return [dict(row) for row in self._generations]
+
+    def proposals(self) -> Rows:
+        """Proposals and evaluated means, in order."""
+        return [dict(row) for row in self._proposals]
+
+    def evaluations(self) -> Rows:
+        """Trainings of the search, in the order in which they ended, without their outcomes."""
+        return [dict(row) for row in self._evaluations]
+
+    def reports(self) -> Rows:
+        """Trainings of `discovery evaluate`, in the order in which they ended, without their outcomes."""
+        return [dict(row) for row in self._reports]
+
+    def outcomes(self, split: Split = "report") -> dict[str, Outcome | None]:
+        """All that trainings of a split returned, by the id in the rows; None where one crashed."""
+        return {row["id"]: row["outcome"] for row in self._read(split)}
+
+    # Arrays
+
+    @cached_property
+    def scores(self) -> Float[np.ndarray, "G P"]:
+        """Aggregated score of each proposal of the closed generations; NaN for one that failed."""
+        table = np.full((self.n_generations, self.config.meta.population), np.nan)
+        for row in self._proposals:
+            if row["split"] == "search" and row["generation"] < self.n_generations:
+                table[row["generation"], row["idx"]] = row["fitness"]
+        return table
+
+    @cached_property
+    def task_scores(self) -> Float[np.ndarray, "G P tasks S"]:
+        """Score of each training of the closed generations, tasks as in the config; NaN where one failed."""
+        names = [task.name for task in self.config.tasks]
+        table = np.full((*self.scores.shape, len(names), self.config.seeds), np.nan)
+        index = {row["id"]: row["idx"] for row in self._proposals}
+        for row in self._evaluations:
+            if row["split"] == "search" and row["generation"] < self.n_generations:
+                place = row["generation"], index[row["proposal"]], names.index(row["task"]), row["seed"]
+                table[place] = row["score"]
+        return table
+
+    def curves(
+        self,
+        split: Split = "report",
+        task: str | None = None,
+        subject: str | None = None,
+        generation: int | None = None,
+        field: str = "curve",
+    ) -> "Curves":
+        """Learning curves, or another quantity over the training, of one task.
+
+        Args:
+            split: "search" (proposals), "selection" (means) or "report" (what `evaluate` ran).
+            task: its name; by default the first task of the config.
+            subject: of the reports, only this one's.
+            generation: of the search, only this one's.
+            field: one of `CURVES`.
+        """
+        from discovery import frames
+
+        if field not in CURVES:
+            raise unknown("curve", field, CURVES)
+        wanted = {"task": task or self.config.tasks[0].name, "subject": subject, "generation": generation}
+        wanted = {name: value for name, value in wanted.items() if value is not None}
+        rows = self._read(split, generation)
+        found = [row for row in rows if all(row.get(name) == value for name, value in wanted.items())]
+        return frames.curves(found, field, self.steps_per_update)
+
+    # Frames
+
+    def frame(self) -> "pd.DataFrame":
+        """One row per finished training of the search: what it was, its scores, errors and times."""
+        from discovery import frames
+
+        return frames.trainings(self._evaluations, self.steps_per_update)
+
+    def proposals_frame(self) -> "pd.DataFrame":
+        """One row per proposal (and evaluated mean), with its mean score on each task and its failures."""
+        from discovery import frames
+
+        return frames.proposals(self._proposals, self._evaluations)
+
+    def generations_frame(self) -> "pd.DataFrame":
+        """One row per closed generation: its population's scores, and the state's metrics after it."""
+        from discovery import frames
+
+        return frames.generations(self._generations, self.scores)
+
+    def reports_frame(self) -> "pd.DataFrame":
+        """One row per training of `discovery evaluate`: each access to held-out tasks and seeds."""
+        from discovery import frames
+
+        return frames.trainings(self._reports, self.steps_per_update)
+
+    # What was found
+
+    def meta_params(self, generation: Generation = None) -> dict[str, Any]:
+        """The searched entries of a generation's mean; by default of the chosen one."""
+        number = self.generation_number(generation)
+        with Run.open(self.folder) as run:
+            return run.ledger.load_mean(number - 1)
+
+    def proposal(self, generation: int, index: int) -> dict[str, Any]:
+        """The searched entries of a proposal; index -1 is the mean it was drawn around.
+
+        Proposals are not stored. They are asked again from the stored state with the run's key, and
+        compared with the digest that was recorded, so these are the numbers that were trained.
+
+        Raises:
+            BadInput: there is no such proposal.
+            LedgerError: what is asked now is not what was asked then (other versions, or another device).
+        """
+        from discovery.regenerate import Regenerator
+
+        rows = [row for row in self._proposals if (row["generation"], row["idx"]) == (generation, index)]
+        if not rows:
+            raise BadInput(
+                f"run {self.name} has no proposal {index} in generation {generation}; "
+                "`LoadedRun.proposals_frame` lists those it has"
+            )
+        with Run.open(self.folder) as run:
+            self._regenerator = self._regenerator or Regenerator(run)
+            meta_params = self._regenerator.requests(run, generation)[rows[0]["id"]]
+        if digest_of(meta_params) != rows[0]["params_digest"]:
+            raise LedgerError(
+                f"proposal {rows[0]['id']} of {self.name} comes out different from the one that was trained; "
+                "use the device and the versions that `LoadedRun.meta` names"
+            )
+        return meta_params
+
+    def objective(self, generation: Generation = None, task: str | None = None) -> "Objective":
+        """The loss of a generation's mean as a function; by default of the chosen one.
+
+        Args:
+            generation: which mean.
+            task: whose plain numbers it reads (PPO's clip range, say); by default the first task's.
+        """
+        from discovery.objective import objective_of
+
+        number = self.generation_number(generation)
+        numbers = self.config.task(task or self.config.tasks[0].name).numbers
+        return objective_of(self.spec, self.meta_params(number), numbers, self.label(number))
+
+    # Pictures
+
+    def plot_meta_learning(self, task: str | None = None) -> "Figure":
+        """Scores over the generations: population, mean on selection seeds, baselines where reported."""
+        from discovery import pictures
+
+        return pictures.meta_learning(self, task or self.config.tasks[0].name)
+
+    def plot_objective(self, generation: Generation = None) -> "Figure":
+        """The LPO picture: drift and slope of the objective, beside PPO's and DPO's."""
+        from discovery import pictures
+
+        return pictures.objectives_picture(self, generation)
+
+    def plot_learning_curves(self, task: str | None = None) -> "Figure":
+        """Learning curves of all that was reported on a task."""
+        from discovery import pictures
+
+        return pictures.learning_curves(self, task or self.config.tasks[0].name)
+
+    def plot_comparison(self) -> "Figure":
+        """Intervals of all that was reported, a panel for each task."""
+        from discovery import pictures
+
+        return pictures.comparison_picture(self)
+
+    def _read(self, split: Split, generation: int | None = None) -> Rows:
+        """Rows of a split with their outcomes, as the ledger has them now."""
+        if split not in ("search", "selection", "report"):
+            raise unknown("split", split, ("search", "selection", "report"))
+        with Run.open(self.folder) as run:
+            rows = run.ledger.reports() if split == "report" else run.ledger.evaluations(generation)
+        return [row for row in rows if row["split"] == split]

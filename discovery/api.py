@@ -1,0 +1,124 @@
+"""The pipeline in a few lines of Python; `import discovery as d` offers these by name.
+
+task = d.Task("Catch", d.Setup("Catch-bsuite", n_envs=8, n_steps=32), 20_000)
+run = d.discover(d.SearchConfig(generations=10, tasks=(task,)))
+print(d.evaluate(run, against=("ppo", "initial")).verdicts())
+d.plot_run(run.reload(), run.folder / "plots")
+d.export_run(run, "jax", "found.py")
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from discovery.analysis import LoadedRun, load_run
+from discovery.compare import Watcher, compare, pick_tasks, subjects
+from discovery.comparison import Comparison
+from discovery.config import SearchConfig
+from discovery.executors import make_executor
+from discovery.executors.base import Executor
+from discovery.meta.base import Result
+from discovery.run import Run
+from discovery.search import Listener, search
+from discovery.work import Job, JobResult
+from objectives import FACTORIES
+
+
+class Silence:
+    """A listener that says nothing."""
+
+    def started(self, generation: int, jobs: Sequence[Job], done: int) -> None: ...
+
+    def finished(self, job: Job, result: JobResult) -> None: ...
+
+    def closed(
+        self, generation: int, results: Mapping[str, Result], metrics: Mapping[str, float]
+    ) -> None: ...
+
+
+def discover(
+    config: SearchConfig,
+    output: Path | str = "runs",
+    name: str | None = None,
+    executor: Executor | None = None,
+    listener: Listener | None = None,
+) -> LoadedRun:
+    """Run a whole search, and load it.
+
+    Args:
+        config: what to search, how, on what.
+        output: the folder in which the run's own is made.
+        name: the run's; by default date, "search" and a short id.
+        executor: where trainings run; by default what the config says, closed at the end.
+        listener: told how it goes.
+    """
+    with Run.create(config, Path(output), name=name) as run:
+        folder = run.folder
+        _search(run, executor, listener)
+    return load_run(folder)
+
+
+def resume(
+    folder: Path | str, executor: Executor | None = None, listener: Listener | None = None
+) -> LoadedRun:
+    """Go on with a run that was interrupted, and load it; one that is finished is only loaded."""
+    with Run.open(folder, write=True) as run:
+        _search(run, executor, listener)
+    return load_run(folder)
+
+
+def evaluate(
+    run: LoadedRun | Path | str,
+    against: Sequence[str] = ("ppo",),
+    tasks: Sequence[str] | None = None,
+    seeds: int = 16,
+    executor: Executor | None = None,
+    listener: Watcher | None = None,
+) -> Comparison:
+    """Compare what a run found with others on held-out seeds, and record every training in the run.
+
+    Args:
+        run: the run, or its folder.
+        against: known algorithms, other runs, or "initial" for the mean this one began with.
+        tasks: names; by default the run's meta-train and held-out tasks.
+        seeds: S, trainings of each on each task.
+        executor: where they run; by default what the run's config says, closed at the end.
+        listener: told how it goes.
+    """
+    folder = run.folder if isinstance(run, LoadedRun) else Path(run)
+    named = [f"{folder}@initial" if name == "initial" else name for name in against]
+    who = subjects([str(folder), *named])
+    with Run.open(folder, write=True) as opened:
+        config = opened.config
+        every = [task.name for task in (*config.tasks, *config.held_out)]
+        chosen = pick_tasks(every if tasks is None else tasks, config)
+        with _Lent(config, executor) as lent:
+            unseen = [task.name for task in config.held_out]
+            return compare(who, chosen, seeds, lent, opened.ledger, listener, "discovery.evaluate", unseen)
+
+
+def algorithms() -> tuple[str, ...]:
+    """Names of the algorithms and families there are; `build` makes one."""
+    return tuple(sorted(FACTORIES))
+
+
+class _Lent:
+    """The caller's executor, left open; or one of the config's, closed at the end."""
+
+    def __init__(self, config: SearchConfig, executor: Executor | None) -> None:
+        self._own = None
+        if executor is None:
+            self._own = make_executor(config.executor, config.workers, config.agents_per_call, config.timeout)
+        self._executor = executor or self._own
+
+    def __enter__(self) -> Executor:
+        assert self._executor is not None
+        return self._executor
+
+    def __exit__(self, *_: object) -> None:
+        if self._own is not None:
+            self._own.close()
+
+
+def _search(run: Run, executor: Executor | None, listener: Listener | None) -> None:
+    with _Lent(run.config, executor) as lent:
+        search(run, lent, listener or Silence())

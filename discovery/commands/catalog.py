@@ -1,0 +1,165 @@
+"""``discovery presets``, ``discovery envs`` and ``discovery objectives``: what there is to choose from."""
+
+import inspect
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from discovery.commands import presets as shipped
+from discovery.commands.parsing import parse
+from discovery.commands.tables import show, table
+from discovery.errors import BadInput, unknown
+
+
+@dataclass(frozen=True)
+class Presets:
+    """Arguments of `discovery presets`."""
+
+    name: Annotated[Positional[str | None], arg(metavar="PRESET")] = None
+    """Print this preset's file, to copy and change."""
+
+
+@dataclass(frozen=True)
+class Envs:
+    """Arguments of `discovery envs`."""
+
+    name: Annotated[Positional[str | None], arg(metavar="ID")] = None
+    """Make this environment and describe it; also "package.module:function"."""
+
+
+@dataclass(frozen=True)
+class Objectives:
+    """Arguments of `discovery objectives`."""
+
+    name: Annotated[Positional[str | None], arg(metavar="NAME")] = None
+    """Describe this algorithm: its options, numbers, and what is searched; also "package.module:function"."""
+
+
+def presets(argv: Sequence[str]) -> int:
+    """List the presets, or print one."""
+    description = "List the searches that are ready to run.\n\n  discovery presets lpo-catch > mine.toml"
+    args = parse(Presets, argv, "discovery presets", description)
+    if args.name:
+        print(shipped.text(args.name), end="")
+        return 0
+    show(table(("preset", "what it does"), [(name, shipped.summary(name)) for name in shipped.names()]))
+    print(
+        "\ndiscovery search PRESET --dry-run   what it would do, and how long it takes\n"
+        "discovery presets PRESET            its file, to copy and change"
+    )
+    return 0
+
+
+def envs(argv: Sequence[str]) -> int:
+    """List the environments, or describe one."""
+    args = parse(Envs, argv, "discovery envs", "List the environments that agents can train in.")
+    if args.name:
+        return _describe_environment(args.name)
+    rows = [
+        (id, shape, actions, str(horizon), text) for id, (shape, actions, horizon, text) in known().items()
+    ]
+    show(table(("environment", "observation", "actions", "steps", "what it is"), rows, right=("steps",)))
+    print('\nYour own: "package.module:function", a function that returns an environments.Environment.')
+    return 0
+
+
+def known() -> dict[str, list[Any]]:
+    """What environments.toml says, by id."""
+    text = (files("discovery.commands") / "environments.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)["gymnax"]
+
+
+def shape_text(shape: Iterable[int]) -> str:
+    """An observation's shape, for example "10 x 10 x 4"."""
+    return " x ".join(map(str, shape)) or "1"
+
+
+def actions_text(environment: Any) -> str:
+    """An environment's actions: "3", or "2 continuous"."""
+    return f"{environment.n_actions} continuous" if environment.continuous else str(environment.n_actions)
+
+
+def _describe_environment(name: str) -> int:
+    if ":" not in name and name not in known():
+        raise unknown("environment", name, known())
+    from environments.make import make
+
+    try:
+        environment = make(name)
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+    about = known().get(name, ["", "", 0, ""])[3]
+    print(f"{name}{': ' if about else ''}{about}")
+    print(f"  observation  {shape_text(environment.observation_shape)} float32, flattened for the network")
+    print(f"  actions      {actions_text(environment)}")
+    if environment.continuous:
+        print(f"  bounds       {environment.action_low} to {environment.action_high}")
+    print(f"  horizon      truncated after {environment.horizon} steps")
+    return 0
+
+
+def objectives(argv: Sequence[str]) -> int:
+    """List the algorithms, or describe one."""
+    args = parse(
+        Objectives, argv, "discovery objectives", "List what can be searched, and the known algorithms."
+    )
+    from discovery.executors.cpu import ensure_single_thread
+    from objectives import FACTORIES
+
+    ensure_single_thread()
+    if args.name:
+        return _describe_algorithm(args.name)
+    found = {name: _built(name) for name in sorted(FACTORIES)}
+    rows = []
+    for name, (make, algorithm) in found.items():
+        kind = "searched" if _searched(algorithm) else "known"
+        rows.append((name, kind, _summary(make), ", ".join(inspect.signature(make).parameters)))
+    rows.sort(key=lambda row: row[1], reverse=True)
+    show(table(("name", "kind", "what it is", "options"), rows))
+    print(
+        "\ndiscovery objectives NAME   its options and numbers with their defaults\n"
+        'Your own: "package.module:function", a function that returns an objectives.base.Algorithm.'
+    )
+    return 0
+
+
+def _built(name: str) -> tuple[Any, Any]:
+    from objectives import build, factory
+
+    try:
+        return factory(name), build(name)
+    except (ValueError, TypeError) as error:
+        raise BadInput(str(error)) from error
+
+
+def _searched(algorithm: Any) -> dict[str, tuple[int, ...]]:
+    """The searched entries' shapes, by path; empty for an algorithm that is fixed."""
+    import jax
+
+    leaves = jax.tree_util.tree_leaves_with_path(jax.eval_shape(algorithm.init, jax.random.key(0)))
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf.shape for path, leaf in leaves}
+
+
+def _describe_algorithm(name: str) -> int:
+    make, algorithm = _built(name)
+    print(f"{name}: {inspect.getdoc(make) or ''}\n")
+    options = inspect.signature(make).parameters.values()
+    print("Options (--algorithm-options NAME=VALUE): " + ("" if options else "none"))
+    for option in options:
+        print(f"  {option}")
+    print("Numbers (--tasks.0.numbers NAME=VALUE):")
+    for number, value in sorted(dict(algorithm.defaults).items()):
+        print(f"  {number} = {float(value):g}")
+    searched = _searched(algorithm)
+    print(
+        "Searched: " + (", ".join(f"{path} {list(shape)}" for path, shape in searched.items()) or "nothing")
+    )
+    return 0
+
+
+def _summary(make: Any) -> str:
+    return (inspect.getdoc(make) or "").partition("\n")[0].replace("``", "")

@@ -1,0 +1,77 @@
+"""What a config must satisfy before a run is made of it, beyond what its dataclasses know."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from discovery.config import SearchConfig
+from discovery.errors import BadInput
+from discovery.executors.cpu import ensure_single_thread
+
+if TYPE_CHECKING:
+    from environments.task import Task
+    from objectives.base import Algorithm
+
+
+def check(config: SearchConfig) -> None:
+    """Build all that `config` names, so that whatever does not fit is told before anything is written.
+
+    Starts jax, with one CPU thread. Programs of the user's own are traced as well: code that raises
+    would fail every training.
+
+    Raises:
+        BadInput: an unknown algorithm, option, environment or number, or one that does not work.
+    """
+    ensure_single_thread()
+    from discovery.evaluation import spec_of
+    from discovery.inner.compiled import build_algorithm
+    from discovery.inner.train import complete, parts
+    from discovery.search import meta_optimizer
+
+    own = ":" in config.algorithm
+    with _explained("", f"algorithm {config.algorithm!r} with {dict(config.algorithm_options)}", own):
+        algorithm = build_algorithm(spec_of(config))
+    for task in (*config.tasks, *config.held_out):
+        name = task.setup.environment
+        with _explained(f"task {task.name!r}: ", f"environment {name!r}", ":" in name):
+            task.environment()
+        with _explained(f"task {task.name!r}: ", f"algorithm {config.algorithm!r}", own):
+            complete(algorithm, task.numbers, {})
+            parts(algorithm, task.setup)
+        if own or ":" in name:
+            with _explained(f"task {task.name!r}: ", f"a training with {config.algorithm!r}", True):
+                _trace(algorithm, task)
+    with _explained("", f"the initial mean of {config.algorithm!r}", own):
+        meta_optimizer(config)
+
+
+@contextmanager
+def _explained(place: str, what: str, own: bool) -> Iterator[None]:
+    """Turn what is raised into one line of bad input.
+
+    A ValueError speaks for itself. Others are told as what they are: a TypeError is what options of
+    the wrong type come to; code of the user's `own` may raise anything.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise BadInput(f"{place}{error}") from error
+    except Exception as error:
+        if not own and not isinstance(error, TypeError):
+            raise
+        text = " ".join(str(error).split())[:300]
+        raise BadInput(f"{place}{what} raises {type(error).__name__}: {text}") from error
+
+
+def _trace(algorithm: "Algorithm", task: "Task") -> None:
+    """Trace one training, without compiling or running it."""
+    import jax
+    import jax.numpy as jnp
+
+    from discovery.inner.train import complete, train
+
+    def training(key: jax.Array) -> object:
+        meta_params = complete(algorithm, task.numbers, algorithm.init(key))
+        return train(algorithm, task.setup, meta_params, key, jnp.int32(1))
+
+    jax.eval_shape(training, jax.random.key(0))

@@ -1,0 +1,229 @@
+"""``discovery doctor``: what this installation is, and what is wrong with it."""
+
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import NamedTuple
+
+from discovery.commands.folders import OUTPUT
+from discovery.commands.parsing import parse
+
+PROG = "discovery doctor"
+
+DESCRIPTION = """Say what this installation is, and what is wrong with it: versions, devices, cores, the
+threads of jax's CPU backend, whether a worker starts, and whether other packages are in the way of ours.
+
+Exits with 1 if something is wrong.
+"""
+
+DISTRIBUTION = "rl-discovery"
+PACKAGES = ("discovery", "objectives", "environments", "llm_prompts")
+EXTRAS = ("ray", "openai", "torch", "brax", "rejax", "marimo")
+READY_SECONDS = 120.0
+
+
+class Finding(NamedTuple):
+    """One line: what was looked at, what was found, and whether that is "ok", a "hint" or "wrong"."""
+
+    what: str
+    found: str
+    verdict: str = "ok"
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Arguments of `discovery doctor`."""
+
+    output: Path = OUTPUT
+    """Folder in which runs would be made."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb."""
+    args = parse(Doctor, argv, PROG, DESCRIPTION)
+    wrong = 0
+    for finding in findings(args.output):
+        mark = {"ok": "  ", "hint": "? ", "wrong": "! "}[finding.verdict]
+        print(f"{mark}{finding.what:<13} {finding.found}", flush=True)
+        wrong += finding.verdict == "wrong"
+    print(
+        "\nAll is well." if not wrong else f"\n{wrong} thing{'s' * (wrong > 1)} to see to, marked with '!'."
+    )
+    return 1 if wrong else 0
+
+
+def findings(output: Path) -> Iterator[Finding]:
+    """Everything that is looked at, quick things first."""
+    yield Finding("python", f"{platform.python_version()} at {sys.executable}, {platform.platform()}")
+    yield from packages()
+    yield from requirements()
+    yield extras()
+    yield cores_found()
+    yield folder(output)
+    yield from jax_found()
+    yield worker()
+
+
+def packages() -> Iterator[Finding]:
+    """Whether each of our packages is the one that would be imported: their names are common."""
+    home = Path(__file__).parents[2]
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        places = [] if spec is None else list(spec.submodule_search_locations or [spec.origin or "?"])
+        if not places:
+            yield Finding(name, f"cannot be imported; reinstall {DISTRIBUTION}", "wrong")
+        elif Path(places[0]).resolve() != home / name:
+            yield Finding(name, f"comes from {places[0]}, not from {home}: {_remedy(name)}", "wrong")
+        elif getattr(importlib.import_module(name), "__distribution__", None) != DISTRIBUTION:
+            yield Finding(name, f"{places[0]} is not ours: {_remedy(name)}", "wrong")
+        elif others := _shadowed(name, home):
+            yield Finding(name, f"{home / name}, which hides {', '.join(others)}", "hint")
+        else:
+            yield Finding(name, str(home / name))
+
+
+def _remedy(name: str) -> str:
+    owners = set(metadata.packages_distributions().get(name, [])) - {DISTRIBUTION}
+    whose = f"it belongs to {', '.join(sorted(owners))}; " if owners else ""
+    return f"{whose}install {DISTRIBUTION} into an environment of its own"
+
+
+def _shadowed(name: str, home: Path) -> list[str]:
+    """Packages of the same name elsewhere on the import path."""
+    places = {Path(entry or ".").resolve() / name for entry in sys.path} - {home / name}
+    return sorted(str(place) for place in places if (place / "__init__.py").is_file())
+
+
+def requirements() -> Iterator[Finding]:
+    """Installed versions against those we ask for."""
+    from packaging.requirements import Requirement
+
+    try:
+        wanted = [Requirement(text) for text in metadata.requires(DISTRIBUTION) or []]
+    except metadata.PackageNotFoundError:
+        yield Finding(DISTRIBUTION, "is not installed, only imported; `pip install -e .` installs it", "hint")
+        return
+    fine = [f"{DISTRIBUTION} {metadata.version(DISTRIBUTION)}"]
+    for need in wanted:
+        if need.marker and not need.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            version = metadata.version(need.name)
+        except metadata.PackageNotFoundError:
+            yield Finding(need.name, f"is missing; {need} is needed", "wrong")
+            continue
+        if need.specifier.contains(version, prereleases=True):
+            fine.append(f"{need.name} {version}")
+        else:
+            yield Finding(need.name, f"{version} is installed; {need} is needed", "wrong")
+    yield Finding("versions", ", ".join(fine))
+
+
+def extras() -> Finding:
+    """Optional libraries."""
+    there = {name for name in EXTRAS if importlib.util.find_spec(name)}
+    missing = [name for name in EXTRAS if name not in there]
+    texts = [f"{name} {metadata.version(name)}" for name in EXTRAS if name in there]
+    return Finding(
+        "optional", "; ".join(texts + ([f"not installed: {', '.join(missing)}"] if missing else []))
+    )
+
+
+def cores_found() -> Finding:
+    """Cores this process may use, and memory."""
+    from discovery.executors.cpu import cores
+
+    usable, there = cores(), os.cpu_count() or 1
+    text = f"{usable} usable" + (f" of {there}" if there != usable else "")
+    memory = _memory()
+    short = memory is not None and memory < usable * 1.0
+    text += "" if memory is None else f", {memory:.1f} GiB of memory available"
+    if short:
+        text += "; a worker takes about 1 GiB: use fewer with --workers"
+    return Finding("cores", text, "hint" if short else "ok")
+
+
+def _memory() -> float | None:
+    """Available memory in GiB, where the system says."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) / 2**20
+    except (OSError, StopIteration, ValueError):
+        return None
+
+
+def folder(output: Path) -> Finding:
+    """Whether runs can be made."""
+    place = output.absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        return Finding("runs", f"{place} cannot be written; use --output", "wrong")
+    free = shutil.disk_usage(place).free / 2**30
+    return Finding("runs", f"{output} ({free:.1f} GiB free)", "hint" if free < 1 else "ok")
+
+
+def jax_found() -> Iterator[Finding]:
+    """Devices, and the CPU backend's threads as our processes have them."""
+    given = os.environ.get("PJRT_NPROC")
+    from discovery.executors.cpu import cpu_pool_threads, ensure_single_thread
+
+    ensure_single_thread()
+    import jax
+    import jax.numpy as jnp
+
+    try:
+        devices = jax.devices()
+        total = float(jnp.arange(1000.0).sum())
+    except Exception as error:  # plugins raise what they like
+        text = " ".join(str(error).split())[:300]
+        yield Finding("devices", f"jax cannot compute: {text}; see JAX_PLATFORMS", "wrong")
+        return
+    kinds = ", ".join(f"{device.platform}:{device.id} {device.device_kind}" for device in devices)
+    idle = jax.default_backend() == "cpu" and shutil.which("nvidia-smi")
+    hint = (
+        "; there seems to be an NVIDIA GPU that this jax cannot use: `pip install 'jax[cuda12]'`"
+        if idle
+        else ""
+    )
+    yield Finding("devices", kinds + hint, "hint" if hint else "ok" if total == 499500.0 else "wrong")
+    if jax.default_backend() != "cpu":
+        yield Finding("executor", "use --executor inline: workers run on the CPU", "hint")
+        return
+    threads = cpu_pool_threads()
+    text = f"{'unknown' if threads is None else threads} with PJRT_NPROC=1, which the command line sets"
+    if given not in (None, "1"):
+        yield Finding("XLA threads", f"{text}; PJRT_NPROC={given} in your environment is overridden", "hint")
+    elif threads is not None and threads > 1:
+        yield Finding(
+            "XLA threads", f"{threads} in spite of PJRT_NPROC=1: trainings may hang in-process", "wrong"
+        )
+    else:
+        yield Finding("XLA threads", text)
+
+
+def worker() -> Finding:
+    """Whether a worker process starts."""
+    from discovery.executors.call import RUN_CHUNK
+    from discovery.executors.spawn import WorkerProcess
+    from discovery.executors.worker import READY
+
+    began = time.monotonic()
+    process = WorkerProcess("doctor", RUN_CHUNK)
+    try:
+        heard = wait([process.connection], READY_SECONDS)
+        if heard and process.connection.recv() == READY:
+            return Finding("worker", f"ready after {time.monotonic() - began:.1f} s")
+        return Finding("worker", f"not ready after {READY_SECONDS:g} s: {process.last_words(1)}", "wrong")
+    except (EOFError, OSError):
+        return Finding("worker", f"{process.obituary()}: {' '.join(process.last_words(3))}", "wrong")
+    finally:
+        process.kill()

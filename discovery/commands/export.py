@@ -1,0 +1,85 @@
+"""``discovery export RUN --to FORMAT --out FILE``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+
+from discovery.commands.folders import OUTPUT, find_run
+from discovery.commands.parsing import parse
+from discovery.errors import BadInput, unknown
+
+if TYPE_CHECKING:
+    from discovery.analysis import Generation
+
+PROG = "discovery export"
+
+DESCRIPTION = """Take what a run found away as one standalone Python file that needs nothing of this project.
+
+  discovery export runs/NAME --to jax --out found.py --verify
+  discovery export NAME --to purejaxrl
+  discovery export NAME --to rejax --generation 12
+
+Formats: jax (numpy and jax only), purejaxrl and rejax (the same, with an adapter for that code base).
+"""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Arguments of `discovery export`."""
+
+    run: Annotated[Positional[str], arg(metavar="RUN")]
+    """The run's folder, or its name below --output."""
+    to: str = "jax"
+    """Format: jax, purejaxrl or rejax."""
+    out: Path | None = None
+    """The file to write. Default: exports/<algorithm>_<format>.py in the run's folder."""
+    generation: str | None = None
+    """Whose mean: a number, "initial" or "last". Default: the one that the search chose."""
+    verify: bool = False
+    """Prove that the file computes what was trained, at 10,000 points, and fail if it does not."""
+    output: Path = OUTPUT
+    """Folder in which RUN is looked for."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb."""
+    args = parse(Export, argv, PROG, DESCRIPTION)
+    from discovery.export import FORMATS
+
+    if args.to not in FORMATS:
+        raise unknown("export format", args.to, FORMATS)
+    folder = find_run(args.run, args.output)
+    path, report = take(folder, args.to, args.out, args.generation, args.verify)
+    print(path)
+    if report:
+        print(report)
+    return 0
+
+
+def take(
+    folder: Path, target: str, out: Path | None = None, generation: str | None = None, prove: bool = True
+) -> tuple[Path, str]:
+    """Write the file, and verify it if asked; returns its path and what the proof found."""
+    from discovery.executors.cpu import ensure_single_thread
+
+    ensure_single_thread()
+    from discovery.analysis import load_run
+    from discovery.takeaway import export_run, verify_run
+
+    run = load_run(folder)
+    which = _generation(generation)
+    path = out or folder / "exports" / f"{run.spec.name.rpartition(':')[2]}_{target}.py"
+    path = export_run(run, target, path, which)
+    return path, str(verify_run(path, run, which)) if prove else ""
+
+
+def _generation(text: str | None) -> "Generation":
+    if text is None or text == "initial" or text == "last":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise BadInput(f'--generation must be a number, "initial" or "last", got {text!r}') from None

@@ -1,0 +1,61 @@
+"""``discovery plot RUN``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from discovery.commands.folders import OUTPUT, find_run
+from discovery.commands.parsing import parse
+from discovery.errors import RunError
+
+PROG = "discovery plot"
+
+DESCRIPTION = """Draw a run: how the search went, what the objective looks like beside PPO's, and, where
+`discovery evaluate` has reported, learning curves and the comparison. A run may be drawn while its
+search goes on.
+
+  discovery plot runs/NAME
+"""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Arguments of `discovery plot`."""
+
+    run: Annotated[Positional[str], arg(metavar="RUN")]
+    """The run's folder, or its name below --output."""
+    out: Path | None = None
+    """Folder for the pictures. Default: plots/ in the run's folder."""
+    output: Path = OUTPUT
+    """Folder in which RUN is looked for."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb."""
+    args = parse(Plot, argv, PROG, DESCRIPTION)
+    folder = find_run(args.run, args.output)
+    for path in draw(folder, args.out or folder / "plots"):
+        print(path)
+    return 0
+
+
+def draw(run: Path, out: Path) -> list[Path]:
+    """Every picture of a run, in the folder `out`."""
+    from discovery.executors.cpu import ensure_single_thread
+
+    ensure_single_thread()
+    from discovery.analysis import load_run
+    from discovery.pictures import plot_run
+
+    loaded = load_run(run)
+    if not loaded.n_generations:
+        raise RunError(f"{run} has nothing to draw yet: no generation is closed")
+    try:
+        return plot_run(loaded, out)
+    except OSError as error:
+        raise RunError(
+            f"{out} cannot be written: {error.strerror}; choose another folder with --out"
+        ) from error

@@ -1,0 +1,56 @@
+"""The presets that are shipped with the package, by name."""
+
+import re
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from discovery.config import SearchConfig
+from discovery.configfile import load, loads
+from discovery.errors import BadInput, unknown
+
+
+def _folder() -> Traversable:
+    return files("discovery") / "presets"
+
+
+def names() -> list[str]:
+    """Names of all presets."""
+    files = (entry.name for entry in _folder().iterdir())
+    return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml"))
+
+
+def text(name: str) -> str:
+    """The file of a preset."""
+    if name not in names():
+        raise unknown("preset", name, names())
+    return (_folder() / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def summary(name: str) -> str:
+    """Its first line, which is a comment that says what it is for."""
+    return text(name).partition("\n")[0].lstrip("# ")
+
+
+def read(name: str) -> tuple[SearchConfig, str]:
+    """The config of a preset or of a TOML file, and a short name for it.
+
+    Raises:
+        BadInput: no preset and no file is called so, or the file is not a config.
+    """
+    if name in names():
+        return loads(text(name), f"preset {name}"), name
+    path = Path(name)
+    if path.is_file():
+        return load(path), _short_name(path)
+    if path.suffix == ".toml" or "/" in name:
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise BadInput(f"config file {name} {what}; `discovery presets` lists the presets")
+    raise unknown("preset", name, names())
+
+
+def _short_name(path: Path) -> str:
+    """What runs of a file are called; a run's own config.toml continues the run's name."""
+    name = path.resolve().parent.name if path.name == "config.toml" else path.stem
+    dated = re.fullmatch(r"\d{4}-\d\d-\d\d-(.+)-[0-9a-f]{6}", name)
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", dated[1] if dated else name).strip("-.") or "search"

@@ -1,0 +1,128 @@
+"""``discovery quickstart``: a whole small discovery, from a random network to a file to take away."""
+
+import dataclasses
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from discovery.commands import presets
+from discovery.commands.folders import OUTPUT
+from discovery.commands.parsing import parse
+from discovery.config import SearchConfig
+
+if TYPE_CHECKING:
+    from discovery.executors.base import Executor
+
+PROG = "discovery quickstart"
+
+DESCRIPTION = """Discover a drift function for policy optimization from random weights, and see its worth.
+
+Searches with the preset `quickstart`, trains what was found beside its initial mean, PPO and DPO on
+held-out seeds and on a task the search never saw, draws it, and exports and verifies it as one file.
+Takes minutes on two cores.
+"""
+
+AGAINST = ("ppo", "dpo")
+STEPS = ("search", "compare on held-out seeds", "draw", "export and verify")
+
+
+@dataclass(frozen=True)
+class Quickstart:
+    """Arguments of `discovery quickstart`."""
+
+    preset: str = "quickstart"
+    """The search: a preset or a TOML file."""
+    seed: int = 0
+    """Seed of the search."""
+    generations: int | None = None
+    """Generations of the search. Default: the preset's."""
+    seeds: int = 64
+    """Held-out seeds of the comparison."""
+    workers: int | None = None
+    """Worker processes. Default: one per core."""
+    executor: str | None = None
+    """Where trainings run: "processes" or "inline". Default: the preset's."""
+    output: Path = OUTPUT
+    """Folder in which the run gets a folder of its own."""
+    name: str | None = None
+    """The run's name. Default: date, preset and a short id."""
+    quiet: bool = False
+    """Print the final table and the paths only."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb."""
+    args = parse(Quickstart, argv, PROG, DESCRIPTION)
+    preset, short = presets.read(args.preset)
+    config = _config(preset, args)
+    began = time.monotonic()
+
+    from discovery.commands.checks import check
+    from discovery.commands.session import conduct
+    from discovery.executors import make_executor
+    from discovery.progress import view
+    from discovery.run import Run, new_folder
+
+    executor = make_executor(config.executor, config.workers, config.agents_per_call, config.timeout)
+    new_folder(config, args.output, short, args.name)
+    check(config)
+    run = Run.create(config, args.output, short, args.name)
+    with executor:
+        _announce(1, args.quiet)
+        if code := conduct(run, executor, view(config, args.quiet), farewell=False):
+            return code
+        return _enjoy(run.folder, config, args, executor, began)
+
+
+def _config(preset: SearchConfig, args: Quickstart) -> SearchConfig:
+    given = {
+        "seed": args.seed,
+        "generations": args.generations or preset.generations,
+        "executor": args.executor or preset.executor,
+        "workers": args.workers if args.workers or args.executor else preset.workers,
+    }
+    return dataclasses.replace(preset, **given)
+
+
+def _announce(number: int, quiet: bool) -> None:
+    if not quiet:
+        print(f"\n{number}/{len(STEPS)} {STEPS[number - 1]}", flush=True)
+
+
+def _enjoy(folder: Path, config: SearchConfig, args: Quickstart, executor: "Executor", began: float) -> int:
+    """Compare, draw, export, and say what there is now."""
+    from discovery.commands.evaluate import judge, print_comparison
+    from discovery.commands.export import take
+    from discovery.commands.plot import draw
+    from discovery.formats import duration
+    from discovery.progress import view
+
+    _announce(2, args.quiet)
+    names = [str(folder), f"{folder}@initial", *AGAINST]
+    tasks = (*config.tasks, *config.held_out)
+    with view(None, args.quiet) as shown:
+        result = judge(names, tasks, args.seeds, executor, shown, [task.name for task in config.held_out])
+    executor.close()
+    _announce(3, args.quiet)
+    pictures = draw(folder, folder / "plots")
+    _announce(4, args.quiet)
+    path, proof = take(folder, "jax")
+
+    print()
+    print_comparison(result)
+    name = shlex.quote(str(folder))
+    print(
+        f"\nRun       {folder} ({duration(time.monotonic() - began)} in all)"
+        f"\nPictures  {pictures[0].parent}: {', '.join(picture.name for picture in pictures)}"
+        f"\nFile      {path}\n          {proof}"
+        "\nNext"
+        f"\n  discovery show {name}"
+        f"\n  discovery search lpo-catch --seed 1"
+        f"\n  discovery evaluate {name} ppo --tasks Acrobot-v1 --seeds 32"
+        f"\n  discovery export {name} --to purejaxrl --out found.py"
+        f"\n  discovery search ta-lpo-catch --dry-run"
+    )
+    return 0

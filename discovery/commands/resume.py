@@ -1,0 +1,101 @@
+"""``discovery resume RUN``."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+
+from discovery.commands.folders import OUTPUT, find_run
+from discovery.commands.parsing import parse
+from discovery.config import SearchConfig
+from discovery.configfile import CONFIG, dumps
+from discovery.errors import BadInput, RunError
+
+if TYPE_CHECKING:
+    from discovery.run import Run
+
+PROG = "discovery resume"
+
+DESCRIPTION = """Go on with a search that was interrupted or killed, or extend one that is done.
+
+What was finished is not repeated, and the numbers are those of a search that was never interrupted.
+Only what has no influence on them can be changed, and the number of generations.
+
+  discovery resume runs/NAME
+  discovery resume NAME --generations 60 --workers 4
+"""
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Arguments of `discovery resume`."""
+
+    run: Annotated[Positional[str], arg(metavar="RUN")]
+    """The run's folder, or its name below --output."""
+    generations: int | None = None
+    """Extend the search to so many generations, and record that."""
+    executor: str | None = None
+    """Where trainings run from now on: "processes" or "inline". Default: as before."""
+    workers: int | None = None
+    """Worker processes. Default: as before."""
+    output: Path = OUTPUT
+    """Folder in which RUN is looked for."""
+    quiet: bool = False
+    """Print nothing but warnings and errors."""
+    json: bool = False
+    """Print one JSON object a line, for programs."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb."""
+    args = parse(Resume, argv, PROG, DESCRIPTION)
+    folder = find_run(args.run, args.output)
+
+    from discovery.commands.checks import check
+    from discovery.commands.session import conduct
+    from discovery.executors import make_executor
+    from discovery.progress import view
+    from discovery.run import Run
+
+    run = Run.open(folder, write=True)
+    try:
+        config = here(run.config, args)
+        executor = make_executor(config.executor, config.workers, config.agents_per_call, config.timeout)
+        run.config = extended(run, args.generations)
+        check(run.config)
+    except BaseException:
+        run.close()
+        raise
+    with executor:
+        return conduct(run, executor, view(run.config, args.quiet, args.json))
+
+
+def here(config: SearchConfig, args: Resume) -> SearchConfig:
+    """The config with what concerns this session only."""
+    executor = args.executor or config.executor
+    workers = args.workers if args.workers or executor != config.executor else config.workers
+    return dataclasses.replace(config, executor=executor, workers=workers)
+
+
+def extended(run: "Run", generations: int | None) -> SearchConfig:
+    """The run's config with more generations, written to its folder."""
+    config = run.config
+    if generations is None or generations == config.generations:
+        return config
+    if generations < config.generations:
+        raise BadInput(
+            f"the run has {config.generations} generations, which can be extended but not cut, "
+            f"got --generations {generations}"
+        )
+    config = dataclasses.replace(config, generations=generations)
+    path, part = run.folder / CONFIG, run.folder / f"{CONFIG}.part"
+    try:
+        part.write_text(dumps(config), encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}") from error
+    return config

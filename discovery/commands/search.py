@@ -1,0 +1,109 @@
+"""``discovery search PRESET-or-FILE [overrides]``."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from discovery.commands import presets
+from discovery.commands.folders import OUTPUT
+from discovery.commands.parsing import parse, positional
+from discovery.config import SearchConfig
+from discovery.errors import BadInput
+
+PROG = "discovery search"
+
+DESCRIPTION = """Search for a learning algorithm, and keep all that happens in a new run below --output.
+
+Every setting of the preset or file can be overridden, of tasks too, which are numbered from 0.
+`discovery search PRESET --help` shows the preset's own values and tasks; `discovery presets PRESET`
+prints its file, to copy and change. Entries of options and numbers are added to those of the preset.
+
+  discovery search lpo-catch --dry-run                        what it would do, and how long it takes
+  discovery search lpo-catch --seed 1 --generations 10
+  discovery search lpo-catch --meta.population 64 --tasks.0.total-steps 4e4
+  discovery search lpo-catch --algorithm-options width=32 xi=1e-5 --tasks.0.numbers gamma=0.95
+  discovery search lpo-catch --meta.sigma-decay None --meta.strategy SNES
+  discovery search mine.toml --workers 1 --json > log.jsonl
+"""
+
+
+@dataclass(frozen=True)
+class Search:
+    """Arguments of `discovery search`."""
+
+    preset: Annotated[Positional[str], arg(metavar="PRESET-or-FILE")]
+    """A name from `discovery presets`, or a TOML file such as the config.toml of a run."""
+    output: Path = OUTPUT
+    """Folder in which the run gets a folder of its own."""
+    name: str | None = None
+    """The run's name. Default: date, preset and a short id."""
+    quiet: bool = False
+    """Print nothing but warnings and errors."""
+    json: bool = False
+    """Print one JSON object a line, for programs."""
+    dry_run: bool = False
+    """Only check, and print the resolved config, the number of trainings and the time they would take."""
+    config: Annotated[SearchConfig, arg(name="")] = field(default_factory=SearchConfig)
+    """The search itself."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb."""
+    preset, rest = positional(argv, switches())
+    if preset is None:
+        if {"-h", "--help"} & set(argv):
+            parse(Search, ["--help"], PROG, DESCRIPTION)
+        raise BadInput(f"which search? Name a preset ({', '.join(presets.names())}) or a TOML file")
+    config, short = presets.read(preset)
+    args = parse(Search, [preset, *rest], PROG, DESCRIPTION, Search(preset, config=config))
+    return dry_run(args, short) if args.dry_run else begin(args, short)
+
+
+def begin(args: Search, short: str) -> int:
+    """Make the run and search."""
+    from discovery.commands.checks import check
+    from discovery.commands.session import conduct
+    from discovery.executors import make_executor
+    from discovery.progress import view
+    from discovery.run import Run, new_folder
+
+    config = args.config
+    executor = make_executor(config.executor, config.workers, config.agents_per_call, config.timeout)
+    new_folder(config, args.output, short, args.name)  # the name, before the long check
+    check(config)
+    run = Run.create(config, args.output, short, args.name)
+    with executor:
+        return conduct(run, executor, view(config, args.quiet, args.json))
+
+
+def dry_run(args: Search, short: str) -> int:
+    """Say what the search would do."""
+    from discovery.commands.checks import check
+    from discovery.commands.estimate import estimate
+    from discovery.configfile import dumps, plain
+    from discovery.formats import json_line
+    from discovery.run import new_folder
+
+    new_folder(args.config, args.output, short, args.name)
+    check(args.config)
+    plan = estimate(args.config, args.output)
+    if args.json:
+        print(json_line({"event": "plan", "config": plain(args.config), **dataclasses.asdict(plan)}))
+    else:
+        sys.stdout.write(f"{dumps(args.config)}\n{plan.text(args.config)}\n")
+    return 0
+
+
+def switches() -> frozenset[str]:
+    """Names of the flags of this verb that take no value."""
+    from discovery.meta.es_config import ESConfig
+    from environments.task import Setup, Task
+
+    kinds = (Search, SearchConfig, ESConfig, Task, Setup)
+    fields = (field for kind in kinds for field in dataclasses.fields(kind))
+    return frozenset({"help", "h"} | {f.name.replace("_", "-") for f in fields if f.type in (bool, "bool")})

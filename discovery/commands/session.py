@@ -1,0 +1,144 @@
+"""One sitting of a search, new or resumed: from an open run to an exit code."""
+
+import contextlib
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from discovery.commands.failure import INTERRUPTED, unexpected
+from discovery.commands.folders import algorithm_text
+from discovery.errors import DiscoveryError, RunError
+from discovery.formats import duration, interval_facts, interval_text
+from discovery.progress import View, row_facts, rows
+from discovery.statistics import Interval, interval
+from discovery.tally import final_row
+
+if TYPE_CHECKING:
+    from discovery.executors.base import Executor
+    from discovery.meta.base import Result
+    from discovery.run import Run
+    from discovery.search import Choice
+    from discovery.work import Job, JobResult
+
+HOPELESS = 16
+"""So many trainings that raised or took their process down, and none that did not: it is the program."""
+
+
+def conduct(run: "Run", executor: "Executor", view: View, farewell: bool = True) -> int:
+    """Search from where the run stands to its end; returns the exit code. Closes the run.
+
+    With `farewell`, commands to go on with are shown at the end.
+
+    Raises:
+        RunError: the search cannot go on; what was recorded is kept.
+    """
+    from discovery.search import search
+
+    began = time.monotonic()
+    resume = f"discovery resume {shlex.quote(str(run.folder))}"
+    try:
+        with run, view:
+            view.say("run", _opening(run), **_facts(run))
+            choice = search(run, executor, _Guard(view))
+            _report(run, choice, view, time.monotonic() - began, farewell)
+    except (KeyboardInterrupt, BrokenPipeError):
+        with contextlib.suppress(BrokenPipeError):
+            text = f"\nStopped; nothing that was finished is lost. To go on:\n  {resume}"
+            view.say("interrupted", text, resume=resume)
+        return INTERRUPTED
+    except DiscoveryError as error:
+        if "discovery resume" in str(error) or isinstance(error, Hopeless):
+            raise
+        raise RunError(f"{error}; `{resume}` goes on") from error
+    except Exception as error:
+        raise unexpected(error, run.folder, f"`{resume}` goes on") from error
+    return 0
+
+
+class Hopeless(RunError):
+    """Every training fails, and would fail again."""
+
+
+class _Guard:
+    """Passes everything on to a view, and ends a search of which every training fails."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._broken = 0
+
+    def started(self, generation: int, jobs: "Sequence[Job]", done: int) -> None:
+        self._view.started(generation, jobs, done)
+
+    def finished(self, job: "Job", result: "JobResult") -> None:
+        self._view.finished(job, result)
+        if result.outcome is not None:
+            self._broken = -1
+        elif self._broken >= 0:
+            self._broken += 1
+            if self._broken >= HOPELESS:
+                raise Hopeless(
+                    f"all of the first {HOPELESS} trainings failed ({result.error}: {result.detail}); see to "
+                    "that and begin a new run, since these failures are on this run's record"
+                )
+
+    def closed(self, generation: int, results: "Mapping[str, Result]", metrics: Mapping[str, float]) -> None:
+        self._view.closed(generation, results, metrics)
+
+
+def _opening(run: "Run") -> str:
+    config = run.config
+    tasks = ", ".join(task.name for task in config.tasks)
+    meta = f"{config.meta.strategy}, population {config.meta.population}"
+    return f"{run.folder}: {algorithm_text(config)} on {tasks}, {meta}, seed {config.seed}"
+
+
+def _facts(run: "Run") -> dict[str, Any]:
+    last = run.ledger.last_generation()
+    return {
+        "run": str(run.folder),
+        "config_hash": run.ledger.meta.get("config_hash", ""),
+        "generations": run.config.generations,
+        "closed": 0 if last is None else last + 1,
+    }
+
+
+def _report(run: "Run", choice: "Choice", view: View, seconds: float, farewell: bool) -> None:
+    """Say what was found, and what can be done with it."""
+    from discovery.search import selection_scores
+
+    found, evaluated = _intervals(choice.scores), selection_scores(run)
+    before = _intervals(evaluated.get(0, {}))
+    last = final_row(run.config, _intervals(evaluated.get(run.config.generations, {})))
+    view.say("final", "\n".join(rows(last, run.config)), **row_facts(last))
+    lines = [f"\nFound: generation {choice.generation} of {run.config.generations}, in {duration(seconds)}"]
+    for task, score in found.items():
+        initial = f"; the initial mean: {interval_text(before[task])}" if task in before else ""
+        lines.append(f"  {task}: {interval_text(score)} on {score.n + score.failed} selection seeds{initial}")
+    if farewell:
+        lines += ["Next:", *(f"  {command}" for command in next_commands(run.folder))]
+    view.say(
+        "result",
+        "\n".join(lines),
+        run=str(run.folder),
+        generation=choice.generation,
+        scores={task: interval_facts(score) for task, score in found.items()},
+        initial={task: interval_facts(score) for task, score in before.items()},
+        seconds=seconds,
+    )
+
+
+def _intervals(scores: Mapping[str, Any]) -> dict[str, Interval]:
+    return {task: interval(values, failures="drop") for task, values in scores.items()}
+
+
+def next_commands(folder: Path) -> list[str]:
+    """What people do with a finished run."""
+    name = shlex.quote(str(folder))
+    return [
+        f"discovery show {name}",
+        f"discovery evaluate {name} {name}@initial ppo dpo --seeds 16",
+        f"discovery plot {name}",
+        f"discovery export {name} --to jax --out found.py --verify",
+    ]

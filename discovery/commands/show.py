@@ -1,0 +1,186 @@
+"""``discovery show RUN``."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from discovery.commands.folders import OUTPUT, Standing, algorithm_text, find_run, is_running, standing_of
+from discovery.commands.parsing import parse
+from discovery.commands.tables import show
+from discovery.config import SearchConfig
+from discovery.configfile import CONFIG
+
+if TYPE_CHECKING:
+    from discovery.run import Run
+
+PROG = "discovery show"
+
+DESCRIPTION = """Show one run: its config, how far it got, what it found, what failed, and how long it took.
+
+  discovery show runs/NAME
+  discovery show NAME --config         the whole config, as TOML
+"""
+
+
+@dataclass(frozen=True)
+class Show:
+    """Arguments of `discovery show`."""
+
+    run: Annotated[Positional[str], arg(metavar="RUN")]
+    """The run's folder, or its name below --output."""
+    config: bool = False
+    """Print the whole config as TOML, and nothing else."""
+    output: Path = OUTPUT
+    """Folder in which RUN is looked for."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb."""
+    args = parse(Show, argv, PROG, DESCRIPTION)
+    folder = find_run(args.run, args.output)
+
+    from discovery.run import Run
+
+    if args.config:
+        print((folder / CONFIG).read_text(encoding="utf-8"), end="")
+        return 0
+    running = is_running(folder)
+    with Run.open(folder) as run:
+        _print(run, standing_of(run, running))
+    return 0
+
+
+def _print(run: "Run", one: Standing) -> None:
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in _facts(run, one):
+        table.add_row(name, text)
+    show(table, width=160)
+
+
+def _facts(run: "Run", one: Standing) -> Iterator[tuple[str, str]]:
+    """What is shown, as (name, text)."""
+    config, rows = run.config, run.ledger.evaluations(outcomes=False)
+    yield "run", str(run.folder)
+    yield "state", f"{one.state}, {one.closed} of {config.generations} generations"
+    yield "begun", _origin(one.meta)
+    yield "algorithm", algorithm_text(config)
+    yield "search", _search_text(config)
+    for task in config.tasks:
+        yield f"task {task.name}", task_text(task)
+    for task in config.held_out:
+        yield f"held out {task.name}", task_text(task)
+    yield from _scores(run, one)
+    yield "trainings", _trainings_text(rows)
+    yield "time", _time_text(rows, one.meta.get("created", ""))
+    yield from _products(run.folder)
+    yield "next", "\n".join(_next(one))
+
+
+def _origin(meta: dict[str, str]) -> str:
+    versions = ", ".join(f"{name} {meta[name]}" for name in ("rl-discovery", "jax") if name in meta)
+    commit = f", commit {meta['commit']}" if meta.get("commit") else ""
+    return f"{meta.get('created', '?')[:19]} UTC from {meta.get('preset', '?')} with {versions}{commit}"
+
+
+def _search_text(config: SearchConfig) -> str:
+    meta = config.meta.resolved()
+    parts = [f"{meta.strategy}, population {meta.population}, sigma {meta.sigma:g}", f"seed {config.seed}"]
+    if meta.learning_rate is not None:
+        parts.insert(1, f"{meta.optimizer} {meta.learning_rate:g}")
+    parts.append(f"{config.seeds} seeds a proposal, {config.selection_seeds} selection seeds")
+    return ", ".join(parts)
+
+
+def task_text(task: Any) -> str:
+    """A task in one line."""
+    setup = task.setup
+    numbers = "".join(f", {name} {value:g}" for name, value in sorted(task.numbers.items()))
+    return (
+        f"{setup.environment}, {task.total_steps:,} steps, {setup.n_envs} x {setup.n_steps} a rollout, "
+        f"{setup.n_epochs} epochs of {setup.n_minibatches}{numbers}, score: {task.score}"
+    )
+
+
+def _scores(run: "Run", one: Standing) -> Iterator[tuple[str, str]]:
+    from discovery.formats import interval_text
+    from discovery.search import selection_scores
+    from discovery.statistics import interval
+
+    if one.chosen is None:
+        yield "found", "nothing yet: no mean was evaluated on the selection seeds"
+        return
+    initial = selection_scores(run).get(0, {})
+    yield (
+        "found",
+        f"generation {one.chosen}, chosen for its score on the selection seeds (mean, 95% interval)",
+    )
+    for task, values in one.scores.items():
+        found = interval_text(interval(values, failures="drop"))
+        before = (
+            f"   initial mean {interval_text(interval(initial[task], failures='drop'))}"
+            if task in initial
+            else ""
+        )
+        yield f"  {task}", found + before
+
+
+def _trainings_text(rows: Sequence[dict[str, Any]]) -> str:
+    failures = Counter(row["error"] for row in rows if row["error"])
+    text = f"{len(rows):,} finished"
+    if not failures:
+        return f"{text}, none failed"
+    from discovery.formats import failures_text
+
+    example = next(row for row in rows if row["error"] == failures.most_common(1)[0][0])
+    return f"{text}, {failures_text(failures)}; for example {example['id']}: {example['detail']}"
+
+
+def _time_text(rows: Sequence[dict[str, Any]], created: str) -> str:
+    from discovery.formats import duration
+
+    seconds = sum(row["seconds"] for row in rows)
+    compiling = sum(row["compile_seconds"] for row in rows)
+    workers = len({row["worker"] for row in rows})
+    return (
+        f"{duration(seconds - compiling)} of training and {duration(compiling)} of compilation, summed over "
+        f"{workers} worker{'s' * (workers != 1)}; {wall_text(rows, created)}"
+    )
+
+
+def wall_text(rows: Sequence[dict[str, Any]], created: str) -> str:
+    """Wall-clock time from the run's beginning to its last record."""
+    from datetime import datetime
+
+    from discovery.formats import duration
+
+    if not rows:
+        return "nothing recorded yet"
+    last = max(datetime.fromisoformat(row["recorded_at"]) for row in rows)
+    seconds = (last - datetime.fromisoformat(created)).total_seconds()
+    return f"{duration(seconds)} from its beginning to the last record, pauses included"
+
+
+def _products(folder: Path) -> Iterator[tuple[str, str]]:
+    for name in ("plots", "exports"):
+        files = sorted(path for path in (folder / name).glob("*") if path.is_file())
+        if files:
+            yield name, "\n".join(map(str, files))
+
+
+def _next(one: Standing) -> list[str]:
+    from discovery.commands.session import next_commands
+
+    if one.state == "interrupted":
+        return [f"discovery resume {quote(str(one.folder))}"]
+    if one.state == "running":
+        return [f"discovery show {quote(str(one.folder))}"]
+    return next_commands(one.folder)[1:]

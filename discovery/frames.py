@@ -1,0 +1,73 @@
+"""The ledger's rows as pandas frames and arrays of curves."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+class Curves(NamedTuple):
+    """Learning curves of n trainings of one task.
+
+    Attributes:
+        steps: ``[n, K]`` environment steps at which each window ends.
+        values: ``[n, K]`` mean over the window; NaN where no episode ended, or all of it where the
+            training gave nothing.
+        rows: which trainings they are, a data frame of n rows.
+    """
+
+    steps: Float[np.ndarray, "n K"]
+    values: Float[np.ndarray, "n K"]
+    rows: pd.DataFrame
+
+
+def curves(rows: Rows, field: str, steps_per_update: Callable[[str], int]) -> Curves:
+    """`field` of the outcomes of `rows`, all of one task."""
+    found = [row["outcome"] for row in rows]
+    arrays = [None if outcome is None else np.asarray(getattr(outcome, field), float) for outcome in found]
+    points = max((array.size for array in arrays if array is not None), default=0)
+    missing = np.full(points, np.nan)
+    values = np.array([missing if array is None else array for array in arrays]).reshape(len(rows), points)
+    frame = trainings([{k: v for k, v in row.items() if k != "outcome"} for row in rows], steps_per_update)
+    total = frame["steps"].to_numpy(float) if len(frame) else np.zeros(0)
+    return Curves(total[:, None] * (1 + np.arange(points)) / max(points, 1), values, frame)
+
+
+def trainings(rows: Rows, steps_per_update: Callable[[str], int]) -> pd.DataFrame:
+    """One row per training, with `steps`: its environment steps."""
+    return pd.DataFrame([{**row, "steps": row["lifetime"] * steps_per_update(row["task"])} for row in rows])
+
+
+def proposals(proposals: Rows, evaluations: Rows) -> pd.DataFrame:
+    """One row per proposal, with its failures and its mean score on each task, NaN where one failed."""
+    frame = pd.DataFrame(proposals).rename(columns={"idx": "index"})
+    if frame.empty or not evaluations:
+        return frame
+    scores: dict[str, dict[str, list[float]]] = {}
+    for row in evaluations:
+        scores.setdefault(row["task"], {}).setdefault(row["proposal"], []).append(row["score"])
+    frame["failed"] = [
+        sum(bool(np.isnan(score)) for task in scores.values() for score in task.get(name, ()))
+        for name in frame["id"]
+    ]
+    for task, found in scores.items():
+        frame[f"score {task}"] = [float(np.mean(found.get(name, np.nan))) for name in frame["id"]]
+    return frame
+
+
+def generations(rows: Rows, scores: Float[np.ndarray, "G P"]) -> pd.DataFrame:
+    """One row per closed generation: its population's scores, and the state's metrics after it."""
+    table = []
+    for row in rows:
+        number = row["generation"]
+        known = scores[number][np.isfinite(scores[number])] if number >= 0 else np.array([])
+        population = {
+            name: f(known) if known.size else np.nan
+            for name, f in (("best", np.max), ("mean", np.mean), ("std", np.std))
+        }
+        table.append({"generation": number, **population, **row["metrics"], "closed_at": row["closed_at"]})
+    return pd.DataFrame(table)

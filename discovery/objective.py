@@ -1,0 +1,147 @@
+"""What an algorithm's policy maximizes, as functions of numbers: for pictures, tests and other people's code.
+
+    found = objective_of(AlgorithmSpec("lpo"), meta_params, task.numbers)
+    loss = found(log_prob, old_log_prob, advantage)                # minimize its mean
+    found.drift(log_ratio, advantage), found.slope(log_ratio, advantage)
+
+Everything here is elementwise over arrays of any common shape, and differentiable.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from discovery.errors import BadInput
+from discovery.inner.compiled import build_algorithm
+from discovery.inner.train import complete
+from discovery.work import AlgorithmSpec
+from objectives.base import PolicyLoss, Progress
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """An elementwise policy loss with its weights inside; make one with `objective_of`.
+
+    Attributes:
+        label: what tables and pictures call it.
+        spec: which algorithm.
+        meta_params: everything numeric it reads, searched entries and plain numbers.
+    """
+
+    label: str
+    spec: AlgorithmSpec
+    meta_params: Mapping[str, Any] = field(repr=False)
+    _loss: PolicyLoss = field(repr=False)
+
+    @property
+    def normalize_advantage(self) -> bool:
+        """Whether it expects advantages standardized over the minibatch."""
+        return self._loss.normalize_advantage
+
+    def __call__(
+        self,
+        log_prob: ArrayLike,
+        old_log_prob: ArrayLike,
+        advantage: ArrayLike,
+        fraction: ArrayLike = 0.0,
+    ) -> jax.Array:
+        """The loss per sample, to be minimized.
+
+        Args:
+            log_prob: log pi(a|s) of the policy that learns.
+            old_log_prob: log pi_old(a|s) of the policy that acted.
+            advantage: A, standardized where `normalize_advantage` says so.
+            fraction: n/N, the share of the training that has passed: a scalar in [0, 1).
+        """
+        new, old, advantage = jnp.broadcast_arrays(log_prob, old_log_prob, advantage)
+        progress = Progress(fraction, 1)  # type: ignore[arg-type]  # its `fraction` is then exactly this one
+        return self._loss.per_sample(self.meta_params, new, old, advantage, progress)
+
+    def drift(self, log_ratio: ArrayLike, advantage: ArrayLike, fraction: ArrayLike = 0.0) -> jax.Array:
+        """The drift f(r, A) = loss + r A, shifted by a function of A such that f(1, A) = 0.
+
+        Drift families have f(1, A) = 0 by themselves. Others (A2C, VSOP) have the drift that this
+        formula says, at an old probability of 1.
+        """
+        log_ratio, advantage = jnp.broadcast_arrays(log_ratio, advantage)
+        here = self(log_ratio, 0.0, advantage, fraction) + jnp.exp(log_ratio) * advantage
+        return here - (self(0.0, 0.0, advantage, fraction) + advantage)
+
+    def slope(self, log_ratio: ArrayLike, advantage: ArrayLike, fraction: ArrayLike = 0.0) -> jax.Array:
+        """d(r A - f)/dr = -d(loss)/dr: which way, and how hard, a sample pushes its action's probability."""
+        log_ratio, advantage = jnp.broadcast_arrays(
+            jnp.asarray(log_ratio, float), jnp.asarray(advantage, float)
+        )
+
+        def total(ratio: jax.Array) -> jax.Array:
+            return -jnp.sum(self(jnp.log(ratio), 0.0, advantage, fraction))
+
+        return jax.grad(total)(jnp.exp(log_ratio))
+
+
+def objective_of(
+    spec: AlgorithmSpec,
+    meta_params: Mapping[str, Any] | None = None,
+    numbers: Mapping[str, float] | None = None,
+    label: str = "",
+) -> Objective:
+    """The objective of an algorithm.
+
+    Args:
+        spec: which algorithm.
+        meta_params: its searched entries; none for a known algorithm.
+        numbers: plain numbers of a task's recipe, over the algorithm's defaults.
+        label: what pictures call it; its name by default.
+
+    Raises:
+        BadInput: the algorithm has no elementwise policy loss, its entries are missing, or it does
+            not read one of the numbers.
+    """
+    try:
+        algorithm = build_algorithm(spec)
+        full = complete(algorithm, numbers or {}, meta_params or {})
+    except (ValueError, TypeError) as error:
+        raise BadInput(str(error)) from error
+    if algorithm.policy_loss is None:
+        raise BadInput(
+            f"algorithm {spec.name!r} has no elementwise policy loss, so there is no value at a point; "
+            "look at its trainings instead (`LoadedRun.curves`)"
+        )
+    missing = sorted(set(jax.eval_shape(algorithm.init, jax.random.key(0))) - set(meta_params or {}))
+    if missing:
+        raise BadInput(
+            f"algorithm {spec.name!r} needs its searched entries {', '.join(missing)}; "
+            "take them from a run: LoadedRun.meta_params()"
+        )
+    return Objective(label or spec.name, spec, full, algorithm.policy_loss)
+
+
+def is_temporal(objective: Objective) -> bool:
+    """Whether it changes over a training: its drift does, somewhere on a coarse grid."""
+    log_ratio, advantage = jnp.linspace(-1.5, 1.5, 13), jnp.linspace(-2.0, 2.0, 5)[:, None]
+    early, late = (objective.drift(log_ratio, advantage, fraction) for fraction in (0.0, 0.75))
+    return bool(jnp.any(early != late))
+
+
+def numbers_read(spec: AlgorithmSpec) -> dict[str, float]:
+    """Names and defaults of the plain numbers that an algorithm's policy loss reads; found by running it."""
+    algorithm = build_algorithm(spec)
+    policy_loss, defaults, read = algorithm.policy_loss, dict(algorithm.defaults), set[str]()
+    if policy_loss is None:
+        return {}
+
+    class Recorder(dict[str, Any]):
+        def __getitem__(self, name: str) -> Any:
+            read.add(name)
+            return super().__getitem__(name)
+
+    def loss(entries: dict[str, Any], x: jax.Array) -> jax.Array:
+        return policy_loss.per_sample(Recorder(defaults | entries), x, x, x, Progress(0, 1))
+
+    entries = jax.eval_shape(algorithm.init, jax.random.key(0))
+    jax.eval_shape(loss, entries, jax.ShapeDtypeStruct((2,), jnp.float32))
+    return {name: defaults[name] for name in sorted(read) if name in defaults}

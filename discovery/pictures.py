@@ -1,0 +1,159 @@
+"""The pictures of a run: what `discovery plot` draws, and `LoadedRun.plot_*` return.
+
+`discovery/plots.py` draws arrays; this file decides which.
+"""
+
+import re
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+
+from discovery import plots
+from discovery.analysis import Generation, LoadedRun
+from discovery.compare import recorded
+from discovery.comparison import Comparison
+from discovery.errors import BadInput
+from discovery.objective import Objective, is_temporal, objective_of
+from discovery.statistics import Interval
+from discovery.work import AlgorithmSpec
+from environments.task import Task
+
+FRACTIONS = (0.0, 0.33, 0.67, 0.99)
+"""Points of a training at which a temporally-aware objective is drawn."""
+
+BESIDE = ("ppo", "dpo")
+"""What an objective is drawn beside."""
+
+LOG_RATIO = np.linspace(-1.2, 1.2, 121)
+ADVANTAGE = np.linspace(-2.5, 2.5, 101)
+"""What the LPO picture shows: ratios of 0.3 to 3.3, and all but 1% of standardized advantages."""
+
+SCORES = {"final": "mean return, last fifth of training", "auc": "mean return over training"}
+
+
+def plot_run(run: LoadedRun, folder: Path) -> list[Path]:
+    """Write every picture that the run has data for to `folder`; returns their paths.
+
+    Per task the meta-learning curve and, where `evaluate` has reported, the learning curves; the
+    LPO picture; and the comparison of all that was reported.
+    """
+    reports = recorded(run)
+    drawn: dict[str, Figure] = {}
+    for task in run.config.tasks if run.n_generations else ():
+        drawn[f"meta-learning-{_slug(task.name)}"] = meta_learning(run, task.name, reports)
+    if run.selection and _has_policy_loss(run):
+        drawn["objective"] = objectives_picture(run)
+    for task in reports.tasks:
+        drawn[f"learning-curves-{_slug(task)}"] = learning_curves(run, task, reports)
+    if reports.cells:
+        drawn["comparison"] = comparison_picture(run, reports)
+    return [plots.save(figure, folder / f"{name}.png") for name, figure in drawn.items()]
+
+
+def meta_learning(run: LoadedRun, task: str, reports: Comparison | None = None) -> Figure:
+    """How the search went on a meta-train task: population, mean, and known algorithms where reported.
+
+    Generation g shows the proposals drawn around mean g, and mean g on the selection seeds.
+    """
+    config, number = run.config, [each.name for each in run.config.tasks].index(_task(run, task).name)
+    scores = run.task_scores[:, :, number].mean(axis=-1)
+    selected = sorted(run.selection)
+    means = [run.selection[generation][task] for generation in selected]
+    return plots.meta_learning_curve(
+        np.arange(run.n_generations),
+        scores,
+        np.array(selected),
+        np.array(means).reshape(len(selected), config.selection_seeds),
+        _baselines(recorded(run) if reports is None else reports, task),
+        ylabel=SCORES[config.tasks[number].score],
+        title=f"{run.name}: {run.spec.name} on {task}"
+        + (f" (chosen: generation {run.choice.generation})" if selected else ""),
+    )
+
+
+def objectives_picture(run: LoadedRun, generation: Generation = None) -> Figure:
+    """The LPO picture of a generation's mean, beside PPO and DPO.
+
+    A temporally-aware objective is drawn at several points of a training.
+    """
+    found, task = run.objective(generation), run.config.tasks[0]
+    if is_temporal(found):
+        shown = [(found, fraction, f"{found.label}, n/N = {fraction:g}") for fraction in FRACTIONS]
+    else:
+        shown = [(found, 0.0, found.label)]
+    shown += [(known, 0.0, name.upper()) for name in BESIDE if (known := _known(name, task))]
+    panels = [(title, *_heat(objective, fraction)) for objective, fraction, title in shown]
+    return plots.drift_picture(LOG_RATIO, ADVANTAGE, panels)
+
+
+def learning_curves(run: LoadedRun, task: str, reports: Comparison | None = None) -> Figure:
+    """Learning curves of all that was reported on a task, with bands."""
+    cells = (recorded(run) if reports is None else reports).curves().get(task, {})
+    if not cells:
+        raise BadInput(
+            f"nothing was reported on task {task!r} of run {run.name} yet; "
+            f"`discovery evaluate {run.folder} ppo` trains it there"
+        )
+    steps = next(iter(cells.values())).steps
+    # One whose recipe had another length when it was trained does not fit these axes.
+    fitting = {name: cell.curves for name, cell in cells.items() if np.array_equal(cell.steps, steps)}
+    known = any(each.name == task for each in run.tasks)
+    unit = "environment steps" if known else "rollouts"
+    return plots.learning_curves(steps, fitting, title=task + _held_out(run, task), xlabel=unit)
+
+
+def comparison_picture(run: LoadedRun, reports: Comparison | None = None) -> Figure:
+    """Mean scores with intervals of all that was reported, a panel for each task."""
+    reports = recorded(run) if reports is None else reports
+    rows = [(row.subject, row.task + _held_out(run, row.task), row.mean) for row in reports.rows]
+    return plots.comparison(rows, xlabel="mean score on held-out seeds, 95% interval", title=run.name)
+
+
+def _heat(objective: Objective, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """Drift and slope on the grid, each ``[A, R]``."""
+    log_ratio, advantage = jnp.asarray(LOG_RATIO), jnp.asarray(ADVANTAGE)[:, None]
+    drift, slope = (f(log_ratio, advantage, fraction) for f in (objective.drift, objective.slope))
+    return np.asarray(drift), np.asarray(slope)
+
+
+def _known(name: str, task: Task) -> Objective | None:
+    """A known algorithm's objective under a task's recipe; None if it does not read one of its numbers."""
+    try:
+        return objective_of(AlgorithmSpec(name), numbers=task.numbers)
+    except BadInput:
+        return None
+
+
+def _has_policy_loss(run: LoadedRun) -> bool:
+    try:
+        run.objective()
+    except BadInput:
+        return False
+    return True
+
+
+def _baselines(reports: Comparison, task: str) -> dict[str, Interval]:
+    """Known algorithms' means on held-out seeds."""
+    return {
+        f"{row.subject} ({row.n} held-out seeds)": row.mean
+        for row in reports.rows
+        if row.task == task and not reports.sources[row.subject]
+    }
+
+
+def _task(run: LoadedRun, name: str) -> Task:
+    names = [task.name for task in run.config.tasks]
+    if name not in names:
+        raise BadInput(f"run {run.name} did not search on {name!r}; it did on {', '.join(names)}")
+    return run.config.tasks[names.index(name)]
+
+
+def _held_out(run: LoadedRun, task: str) -> str:
+    return " (held out)" if any(each.name == task for each in run.config.held_out) else ""
+
+
+def _slug(name: str) -> str:
+    """A task's name as part of a file's."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")

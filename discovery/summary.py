@@ -1,0 +1,51 @@
+"""What a loaded run is, in a few short facts: for its repr, notebooks and the command line."""
+
+from collections.abc import Mapping
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from discovery.analysis import LoadedRun
+
+
+def facts(run: "LoadedRun") -> dict[str, str]:
+    """The facts, name to text, in the order in which people ask for them."""
+    config = run.config
+    options = ", ".join(f"{name} {value}" for name, value in run.spec.options)
+    evaluations, reports = run.evaluations(), run.reports()
+    failed = sum(row["error"] is not None for row in evaluations)
+    subjects = sorted({row["subject"] for row in reports})
+    return {
+        "run": run.name,
+        "searched": run.spec.name + (f" ({options})" if options else ""),
+        "by": f"{config.meta.strategy}, population {config.meta.population}",
+        "tasks": ", ".join(task.name for task in config.tasks),
+        "held out": ", ".join(task.name for task in config.held_out) or "none",
+        "generations": f"{run.n_generations} of {config.generations}",
+        "trainings": f"{len(evaluations)}, {failed} failed",
+        "chosen": _chosen(run),
+        "reports": f"{len(reports)} trainings of {', '.join(subjects)}" if subjects else "none",
+    }
+
+
+def line(run: "LoadedRun") -> str:
+    """The run on one line."""
+    known = facts(run)
+    return (
+        f"{known['run']}: {known['searched']}, generations {known['generations']}, chosen {known['chosen']}"
+    )
+
+
+def html(known: Mapping[str, str]) -> str:
+    """Facts as a table for notebooks."""
+    left = ' style="text-align:left"'
+    rows = [f"<tr><th{left}>{escape(k)}</th><td{left}>{escape(v)}</td></tr>" for k, v in known.items()]
+    return f"<table>{''.join(rows)}</table>"
+
+
+def _chosen(run: "LoadedRun") -> str:
+    if not run.selection:
+        return "none yet"
+    generation, scores = run.choice
+    texts = ", ".join(f"{task} {values.mean():.4g}" for task, values in sorted(scores.items()))
+    return f"generation {generation} ({texts} on {run.config.selection_seeds} selection seeds)"

@@ -1,0 +1,132 @@
+"""Taking away what a run found: one file, its header filled from the ledger, and its proof."""
+
+import os
+from pathlib import Path
+
+from discovery.analysis import Generation, LoadedRun
+from discovery.compare import recorded
+from discovery.comparison import INITIAL, Comparison
+from discovery.errors import BadInput, RunError
+from discovery.export import Provenance, Score, VerifyReport, export, verify
+from discovery.objective import numbers_read
+from discovery.statistics import Interval, interval
+
+LIBRARIES = ("jax", "flax", "optax", "evosax", "gymnax")
+"""Whose versions the header names."""
+
+
+def export_run(run: LoadedRun, target: str, out: Path | str, generation: Generation = None) -> Path:
+    """Write the objective that a run found to one standalone file.
+
+    Args:
+        run: which run.
+        target: a name in `discovery.export.FORMATS`.
+        out: the file; its folders are made, and a file that is there is replaced as a whole.
+        generation: whose mean; by default the chosen one.
+
+    Raises:
+        BadInput: unknown target, no such generation, or an algorithm that is no elementwise loss.
+        RunError: the file cannot be written.
+    """
+    number, out = run.generation_number(generation), Path(out)
+    source = export(run.spec, run.meta_params(number), _recipe(run), provenance(run, number), target)
+    if out.is_dir():
+        raise BadInput(f"{out} is a folder; name the file to write, for example {out / 'discovered.py'}")
+    part = out.with_name(f".{out.name}.part")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(source, encoding="utf-8")
+        os.replace(part, out)
+    except OSError as error:
+        if part.parent.is_dir():
+            part.unlink(missing_ok=True)
+        raise RunError(
+            f"{out} cannot be written: {error.strerror}; choose another file with --out"
+        ) from error
+    return out
+
+
+def verify_run(path: Path | str, run: LoadedRun, generation: Generation = None) -> VerifyReport:
+    """Prove that an exported file computes what was trained, at 10,000 points; see `discovery.export.verify`.
+
+    Raises:
+        RunError: it does not; the message names the worst point.
+    """
+    return verify(Path(path), run.spec, run.meta_params(generation), _recipe(run))
+
+
+def provenance(run: LoadedRun, generation: int) -> Provenance:
+    """What the header of an exported generation tells, from the run's ledger."""
+    reports = recorded(run)
+    return Provenance(
+        run=run.name,
+        generation=generation,
+        commit=run.meta.get("commit", ""),
+        config_hash=run.meta.get("config_hash", ""),
+        created=run.meta.get("created", "")[:10],
+        versions={name: run.meta[name] for name in LIBRARIES if name in run.meta},
+        tasks=run.config.tasks,
+        scores=(*_selection_scores(run, generation), *_report_scores(run, generation, reports)),
+        notes=[*_cautions(run, generation, reports), *_differing_numbers(run)],
+    )
+
+
+def _recipe(run: LoadedRun) -> dict[str, float]:
+    """The plain numbers that the loss was tuned to: the first task's."""
+    return dict(run.config.tasks[0].numbers)
+
+
+def _selection_scores(run: LoadedRun, generation: int) -> list[Score]:
+    rows = []
+    for task, scores in sorted(run.selection.get(generation, {}).items()):
+        mean, iqm = (interval(scores, statistic, failures="drop") for statistic in ("mean", "iqm"))
+        rows.append(_score(run.label(generation), task, mean, iqm, "selection seeds"))
+    return rows
+
+
+def _report_scores(run: LoadedRun, generation: int, reports: Comparison) -> list[Score]:
+    """This generation and what it is measured by: known algorithms, and the initial mean."""
+    shown = {run.label(generation), INITIAL, *(s for s in reports.subjects if not reports.sources[s])}
+    return [
+        _score(
+            row.subject,
+            row.task,
+            row.mean,
+            row.iqm,
+            "held-out task" if row.task in reports.held_out else "held-out seeds",
+        )
+        for row in reports.rows
+        if row.subject in shown
+    ]
+
+
+def _score(algorithm: str, task: str, mean: Interval, iqm: Interval, split: str) -> Score:
+    return Score(algorithm, task, mean.estimate, mean.low, mean.high, mean.n, iqm.estimate, split)
+
+
+def _cautions(run: LoadedRun, generation: int, reports: Comparison) -> list[str]:
+    cautions, label = [], run.label(generation)
+    if len(run.selection) > 1 and generation == run.choice.generation:
+        cautions.append(
+            f"This generation was chosen among {len(run.selection)} by its scores on the selection seeds, "
+            "which flatter it for that reason; those on held-out seeds do not."
+        )
+    if failed := sum(row.failed for row in reports.rows if row.subject == label):
+        cautions.append(
+            f"{failed} of its trainings on held-out seeds or tasks failed; they count as the worst score on "
+            "their task."
+        )
+    return cautions
+
+
+def _differing_numbers(run: LoadedRun) -> list[str]:
+    """What to say of plain numbers that the loss reads and its tasks do not agree on."""
+    notes = []
+    for name, default in numbers_read(run.spec).items():
+        values = {task.name: task.numbers.get(name, default) for task in run.config.tasks}
+        if len(set(values.values())) > 1:
+            listed = ", ".join(f"{task} {value:g}" for task, value in values.items())
+            notes.append(
+                f"The loss reads {name}, in which its tasks differ ({listed}); this is the first one's."
+            )
+    return notes

@@ -1,0 +1,205 @@
+"""What a search has done and has still to do, counted: trainings, environment steps, speed, time left.
+
+Plain numbers for whoever shows them (`progress.py`) or plans with them (`--dry-run`). Imports no jax.
+"""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from discovery.config import SearchConfig
+from discovery.statistics import Interval, interval
+from environments.task import Task
+
+if TYPE_CHECKING:
+    from discovery.meta.base import Result
+    from discovery.work import Job, JobResult
+
+
+SETTLED = 10.0
+"""Seconds without compilation after which the clock on the wall tells the speed."""
+
+
+def expected_steps(task: Task, shortest_life: float = 1.0) -> float:
+    """Environment steps of one training, on average over sampled lifetimes.
+
+    A log-uniform lifetime between s N and N has the mean N (1 - s) / log(1 / s).
+    """
+    shortest = max(shortest_life, 1 / task.n_updates)
+    share = (1 - shortest) / math.log(1 / shortest) if shortest < 1 else 1.0
+    return share * task.n_updates * task.setup.steps_per_update
+
+
+def mean_is_due(config: SearchConfig, generation: int) -> bool:
+    """Whether the mean of a generation is evaluated; the one after the last always is."""
+    every = config.meta.mean_every
+    return generation == config.generations or (bool(every) and generation % every == 0)
+
+
+def trainings_of(config: SearchConfig, generation: int) -> tuple[int, int]:
+    """Trainings per task in a generation: of proposals, and of the mean on selection seeds."""
+    searching = config.meta.population * config.seeds if generation < config.generations else 0
+    return searching, config.selection_seeds if mean_is_due(config, generation) else 0
+
+
+def planned(config: SearchConfig, first: int = 0) -> tuple[int, float]:
+    """Trainings and environment steps from generation `first` to the end of the search."""
+    counts = [trainings_of(config, generation) for generation in range(first, config.generations + 1)]
+    searching, selecting = (sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0)
+    steps = sum(
+        searching * expected_steps(task, config.shortest_life) + selecting * expected_steps(task)
+        for task in config.tasks
+    )
+    return (searching + selecting) * len(config.tasks), steps
+
+
+def steps_of(job: "Job") -> int:
+    """Environment steps of one training."""
+    return job.lifetime * job.task.setup.steps_per_update
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """One generation on one task.
+
+    Attributes:
+        mean, spread, best: of the proposals' scores (each averaged over its seeds) that are finite;
+            NaN where there are none.
+        selection: interval of the mean's score over the selection seeds, where it was evaluated.
+    """
+
+    mean: float
+    spread: float
+    best: float
+    selection: Interval | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One generation: its tasks by name, its trainings and failures by kind, and how fast it went."""
+
+    generation: int
+    tasks: Mapping[str, TaskRow]
+    trainings: int
+    failures: Mapping[str, int]
+    steps: int
+    seconds: float
+    seconds_left: float | None
+
+    @property
+    def steps_per_second(self) -> float:
+        """Environment steps per second, all workers together, compilation included."""
+        return self.steps / self.seconds if self.seconds > 0 else math.nan
+
+
+@dataclass
+class Tally:
+    """What happens in this session, as a `discovery.search.Listener` hears it.
+
+    Attributes:
+        config: of the search; None for trainings that belong to none.
+        clock: monotonic seconds.
+        generation, trainings, done: the open generation, its number of trainings, and how many ended.
+        steps: environment steps of it in this session.
+        failures: how many of its trainings failed, by kind.
+    """
+
+    config: SearchConfig | None
+    clock: Callable[[], float] = time.monotonic
+    generation: int = 0
+    trainings: int = 0
+    done: int = 0
+    steps: int = 0
+    failures: Counter = field(default_factory=Counter)
+    _began: float = 0.0
+    _left: float = 0.0
+    _since: float | None = None
+    _timed: int = 0
+    _all_steps: int = 0
+    _core_seconds: float = 0.0
+    _workers: set[str] = field(default_factory=set)
+
+    def started(self, generation: int, jobs: "Sequence[Job]", done: int) -> None:
+        """A generation's trainings are known; `done` of them were finished before."""
+        self.generation, self.trainings, self.done, self.steps = generation, len(jobs), done, 0
+        self.failures, self._began = Counter(), self.clock()
+        open_share = 1 - done / max(len(jobs), 1)
+        later = planned(self.config, generation + 1)[1] if self.config else 0.0
+        self._left = later + open_share * sum(map(steps_of, jobs))
+
+    def finished(self, job: "Job", result: "JobResult") -> None:
+        """One training ended."""
+        steps = steps_of(job)
+        self.done += 1
+        self.steps += steps
+        self._left -= steps
+        if result.error:
+            self.failures[result.error] += 1
+        self._all_steps += steps
+        self._core_seconds += result.seconds - result.compile_seconds
+        self._workers.add(result.worker)
+        if result.compile_seconds or self._since is None:
+            self._since, self._timed = self.clock(), 0  # compilation ends about here
+        else:
+            self._timed += steps
+
+    @property
+    def steps_per_second(self) -> float:
+        """Of this session, without compilation; NaN before there are results.
+
+        What was measured since the last compilation; while that is too short to tell, what the
+        workers make by their own clocks.
+        """
+        seconds = 0.0 if self._since is None else self.clock() - self._since
+        if seconds >= SETTLED and self._timed:
+            return self._timed / seconds
+        return (
+            self._all_steps / self._core_seconds * len(self._workers) if self._core_seconds > 0 else math.nan
+        )
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the search ends, at this speed; None while it cannot be told."""
+        rate = self.steps_per_second
+        return max(self._left, 0.0) / rate if rate > 0 else None
+
+    def row(self, results: "Mapping[str, Result]") -> Row:
+        """The generation that was just closed, from its results by proposal."""
+        return Row(
+            self.generation,
+            {task.name: task_row(task.name, results) for task in self.config.tasks} if self.config else {},
+            self.trainings,
+            dict(self.failures),
+            self.steps,
+            self.clock() - self._began,
+            self.seconds_left,
+        )
+
+
+def final_row(config: SearchConfig, selection: Mapping[str, Interval]) -> Row:
+    """The row of the mean after the last generation, which has no proposals."""
+    tasks = {
+        task.name: TaskRow(math.nan, math.nan, math.nan, selection.get(task.name)) for task in config.tasks
+    }
+    return Row(config.generations, tasks, config.selection_seeds * len(tasks), {}, 0, 0.0, 0.0)
+
+
+def task_row(task: str, results: "Mapping[str, Result]") -> TaskRow:
+    """A generation's scores on one task."""
+    scores = np.array([result.scores[task].mean() for result in _some(results, mean=False)])
+    scores = scores[np.isfinite(scores)]
+    means = [result.scores[task] for result in _some(results, mean=True)]
+    selection = interval(means[0], failures="drop") if means else None
+    if not scores.size:
+        return TaskRow(math.nan, math.nan, math.nan, selection)
+    return TaskRow(float(scores.mean()), float(scores.std()), float(scores.max()), selection)
+
+
+def _some(results: "Mapping[str, Result]", mean: bool) -> "Iterable[Any]":
+    """The results of the proposals, or of the mean, which is told by its request's id."""
+    return [result for name, result in results.items() if name.endswith("/mean") == mean]

@@ -1,0 +1,311 @@
+"""What a loaded run shows is what the ledger holds, and what was trained."""
+
+import ast
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+import discovery
+from discovery.analysis import LoadedRun, load_run
+from discovery.api import resume
+from discovery.arrays import digest_of, unpack
+from discovery.config import SearchConfig
+from discovery.errors import BadInput, LedgerError, RunError
+from discovery.ledger import Evaluation
+from discovery.meta.base import Request
+from discovery.meta.es_config import ESConfig
+from discovery.objective import is_temporal, numbers_read, objective_of
+from discovery.run import Run
+from discovery.search import choose
+from discovery.work import AlgorithmSpec, JobResult
+from objectives import build
+
+KEY = np.array([1, 2], np.uint32)
+
+
+@pytest.fixture(scope="module")
+def run(finished_run: SimpleNamespace) -> LoadedRun:
+    return load_run(finished_run.folder)
+
+
+@pytest.fixture
+def young_run(tmp_path: Path) -> LoadedRun:
+    """A run that was stopped in its first generation: one training crashed, one ended, others did not."""
+    config = SearchConfig(meta=ESConfig(population=2), seeds=2)
+    with Run.create(config, tmp_path, name="young") as open_run:
+        ledger = open_run.ledger
+        ledger.close_generation(-1, {"x": np.zeros(1)}, {}, mean={"x": np.zeros(1)})
+        ledger.propose([Request(f"g0/p{i}", {"x": np.full(1, i)}, 0, i) for i in range(2)])
+        for seed in range(2):
+            name = f"g0/p1/search/CartPole-v1/s{seed}"
+            what = Evaluation(name, "g0/p1", 0, "search", "CartPole-v1", seed, 97, KEY)
+            ledger.record(what, JobResult(name, None, "crashed"))
+    return load_run(tmp_path / "young")
+
+
+def query(folder: Path, text: str) -> list[dict]:
+    """Rows straight from the file, past all of our code."""
+    with sqlite3.connect(folder / "ledger.sqlite") as db:
+        db.row_factory = sqlite3.Row
+        return [dict(row) for row in db.execute(text)]
+
+
+def same_tree(a, b) -> bool:
+    return jax.tree.structure(a) == jax.tree.structure(b) and all(
+        x.dtype == y.dtype and x.tobytes() == y.tobytes()
+        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
+
+
+# Frames and arrays
+
+
+def test_frame_is_the_table(run: LoadedRun) -> None:
+    frame, rows = run.frame(), query(run.folder, "SELECT * FROM evaluations ORDER BY rowid")
+    assert len(frame) == len(rows) == 3 * 4 * 2 + 3 * 4
+    for column in set(rows[0]) - {"outcome"}:
+        assert frame[column].to_list() == [row[column] for row in rows], column
+    assert set(frame["steps"]) == {480}
+
+
+def test_proposals_frame_has_means_and_failures(run: LoadedRun) -> None:
+    frame = run.proposals_frame().set_index("id")
+    rows = query(run.folder, "SELECT proposal, avg(score) AS mean FROM evaluations GROUP BY proposal")
+    assert set(frame.index) == {row["proposal"] for row in rows}
+    for row in rows:
+        assert frame.loc[row["proposal"], "score cart"] == pytest.approx(row["mean"], rel=1e-12)
+    assert set(frame["failed"]) == {0}
+    assert set(frame.loc[["g0/mean", "g2/mean", "g3/mean"], "index"]) == {-1}
+
+
+def test_generations_frame_and_scores(run: LoadedRun) -> None:
+    frame = run.generations_frame().set_index("generation")
+    assert list(frame.index) == [-1, 0, 1, 2]
+    for row in query(run.folder, "SELECT * FROM generations"):
+        for name, value in json.loads(row["metrics"]).items():
+            assert frame.loc[row["generation"], name] == value
+    for row in query(run.folder, "SELECT * FROM proposals WHERE split = 'search'"):
+        assert run.scores[row["generation"], row["idx"]] == row["fitness"]
+    assert run.scores.shape == (3, 4)
+    np.testing.assert_array_equal(frame["best"].to_numpy()[1:], run.scores.max(axis=1))
+    np.testing.assert_allclose(frame["std"].to_numpy()[1:], run.scores.std(axis=1))
+
+
+def test_task_scores(run: LoadedRun) -> None:
+    assert run.task_scores.shape == (3, 4, 1, 2)
+    for row in query(run.folder, "SELECT * FROM evaluations WHERE split = 'search'"):
+        index = int(row["proposal"].rpartition("/p")[2])
+        assert run.task_scores[row["generation"], index, 0, row["seed"]] == row["score"]
+    np.testing.assert_allclose(run.task_scores.mean(axis=(2, 3)), run.scores, rtol=1e-12)
+
+
+@pytest.mark.parametrize("field", ["curve", "entropy"])
+def test_curves(run: LoadedRun, field: str) -> None:
+    curves = run.curves("selection", generation=2, field=field)
+    rows = query(run.folder, "SELECT outcome FROM evaluations WHERE split = 'selection' AND generation = 2")
+    expected = np.array([getattr(unpack(row["outcome"]), field) for row in rows], np.float64)
+    np.testing.assert_array_equal(curves.values, expected)
+    np.testing.assert_array_equal(curves.steps, np.tile([96.0, 192, 288, 384, 480], (4, 1)))
+    assert list(curves.rows["seed"]) == [0, 1, 2, 3]
+
+
+def test_curves_that_are_not_there(run: LoadedRun) -> None:
+    assert run.curves("report").values.shape == (0, 0)
+    with pytest.raises(BadInput, match="no curve named 'entrpy'; did you mean entropy"):
+        run.curves("search", field="entrpy")
+    with pytest.raises(BadInput, match="no split named"):
+        run.curves("test")  # type: ignore[arg-type]
+
+
+def test_a_failed_training_is_nan_and_counted(young_run: LoadedRun) -> None:
+    frame = young_run.proposals_frame().set_index("id")
+    assert np.isnan(frame.loc["g0/p1", "score CartPole-v1"])
+    assert list(frame["failed"]) == [0, 2]
+    curves = young_run.curves("search")
+    assert curves.values.shape == (2, 0)
+    assert len(curves.rows) == 2
+
+
+# What was found
+
+
+def test_proposals_come_out_bit_for_bit(run: LoadedRun, finished_run: SimpleNamespace) -> None:
+    """Against what the executor was given, for every proposal and mean of the search."""
+    trained = {job.id.partition("/search")[0].partition("/selection")[0]: job for job in finished_run.jobs}
+    assert len(trained) == 3 * 4 + 3
+    for row in run.proposals():
+        again = run.proposal(row["generation"], row["idx"])
+        assert same_tree(again, trained[row["id"]].meta_params), row["id"]
+
+
+def test_generations_count_updates_of_the_mean(run: LoadedRun, finished_run: SimpleNamespace) -> None:
+    means = {job.id.partition("/")[0]: job.meta_params for job in finished_run.jobs if "/mean/" in job.id}
+    assert set(means) == {"g0", "g2", "g3"}
+    assert same_tree(run.meta_params(0), means["g0"])
+    assert same_tree(run.meta_params(2), means["g2"])
+    assert same_tree(run.meta_params("initial"), run.meta_params(-1))
+    assert same_tree(run.meta_params("initial"), means["g0"])
+    assert same_tree(run.meta_params("last"), means["g3"])
+    assert same_tree(run.meta_params(), means[f"g{run.choice.generation}"])
+    with Run.open(run.folder) as open_run:
+        assert choose(open_run).generation == run.choice.generation
+
+
+@pytest.mark.parametrize("generation", [4, -2, "first"])
+def test_no_such_generation(run: LoadedRun, generation) -> None:
+    with pytest.raises(BadInput, match=r'it has 0 \(or "initial"\) to 3 \(or "last"\)'):
+        run.meta_params(generation)
+
+
+def test_no_such_proposal(run: LoadedRun) -> None:
+    with pytest.raises(BadInput, match="no proposal 4 in generation 0"):
+        run.proposal(0, 4)
+    with pytest.raises(BadInput, match="no proposal -1 in generation 1"):  # the mean was not due there
+        run.proposal(1, -1)
+
+
+def test_a_proposal_that_differs_is_refused(run: LoadedRun, tmp_path: Path) -> None:
+    folder = tmp_path / "changed"
+    shutil.copytree(run.folder, folder)
+    with sqlite3.connect(folder / "ledger.sqlite") as db:
+        db.execute("UPDATE proposals SET params_digest = ? WHERE id = 'g1/p0'", [digest_of({})])
+    changed = load_run(folder)
+    changed.proposal(1, 1)
+    with pytest.raises(LedgerError, match="g1/p0 of changed comes out different"):
+        changed.proposal(1, 0)
+
+
+def test_objective_with_zero_weights_is_ppo(run: LoadedRun) -> None:
+    """The initial mean's output weights are 0: f = relu(f_PPO - xi), with the task's clip of 0.3."""
+    log_ratio, advantage = np.linspace(-1.5, 1.5, 31)[None], np.linspace(-2, 2, 9)[:, None]
+    old = -np.abs(np.sin(log_ratio * 7))
+    ratio = np.exp(log_ratio)
+    clipped = np.maximum((ratio - np.clip(ratio, 0.7, 1.3)) * advantage, 0.0)
+    drift = np.maximum(clipped - 1e-4, 0.0)
+    objective = run.objective("initial")
+    for fraction in (0.0, 0.9):
+        loss = objective(old + log_ratio, old, advantage, fraction)
+        assert loss.shape == (9, 31)
+        np.testing.assert_allclose(loss, drift - ratio * advantage, atol=2e-6)
+        np.testing.assert_allclose(objective.drift(log_ratio, advantage, fraction), drift, atol=2e-6)
+    active = clipped > 1e-4
+    near_kink = np.abs(clipped - 1e-4) < 1e-3
+    slope = np.where(active, 0.0, advantage + 0 * ratio)
+    found = np.asarray(objective.slope(log_ratio, advantage))
+    np.testing.assert_allclose(found[~near_kink], slope[~near_kink], atol=1e-5)
+    assert objective.label == "initial mean"
+
+
+def test_the_found_objective_is_another(run: LoadedRun) -> None:
+    found, initial = run.objective("last"), run.objective("initial")
+    at = np.linspace(-1, 1, 11), np.float32(1.5)
+    assert np.abs(found.drift(*at) - initial.drift(*at)).max() > 1e-4
+    assert is_temporal(found)
+    assert not is_temporal(initial)  # its output weights are 0
+
+
+DPO_SLOPES = {  # of r A - f at these ratios, from the closed form
+    -1.0: [3.9073, 0.3431, -0.8419, -0.9923, -1, -1, -1, -1, -1],
+    2.0: [2, 2, 2, 2, 1.9950, 1.9221, 1.5729, 0.8399, 0.1413],
+}
+
+
+@pytest.mark.parametrize("advantage", DPO_SLOPES)
+def test_slopes_of_dpo(advantage: float) -> None:
+    log_ratio = np.log([0.2, 0.5, 0.8, 0.95, 1.05, 1.2, 1.5, 2.0, 3.0])
+    found = objective_of(AlgorithmSpec("dpo")).slope(log_ratio, advantage)
+    np.testing.assert_allclose(found, DPO_SLOPES[advantage], atol=1e-4)
+
+
+def test_implied_drift_is_zero_at_one() -> None:
+    """A2C has no ratio: -log pi A is r A - f with f = A (r - 1 - log r)."""
+    log_ratio = np.linspace(-1, 1, 5)
+    expected = 2.0 * (np.expm1(log_ratio) - log_ratio)
+    np.testing.assert_allclose(objective_of(AlgorithmSpec("a2c")).drift(log_ratio, 2.0), expected, atol=1e-6)
+
+
+def test_objective_says_what_is_wrong() -> None:
+    with pytest.raises(BadInput, match="does not read clop"):
+        objective_of(AlgorithmSpec("ppo"), numbers={"clop": 0.1})
+    with pytest.raises(BadInput, match="needs its searched entries drift"):
+        objective_of(AlgorithmSpec("lpo"))
+    with pytest.raises(BadInput, match="no algorithm named 'poo'"):
+        objective_of(AlgorithmSpec("poo"))
+
+
+def test_numbers_read() -> None:
+    assert numbers_read(AlgorithmSpec("ppo")) == {"clip": 0.2}
+    assert numbers_read(AlgorithmSpec("lpo")) == {}
+    assert set(numbers_read(AlgorithmSpec("dpo"))) == {"dpo_alpha", "dpo_beta"}
+
+
+# As a whole
+
+
+def test_repr_and_html(run: LoadedRun) -> None:
+    assert "tiny: lpo (anchored True, temporal True, width 4), generations 3 of 3, chosen" in repr(run)
+    html = run._repr_html_()
+    assert html.count("<tr>") == html.count("</tr>") == 9
+    assert "36, 0 failed" in html
+
+
+def test_loads_while_it_is_written(finished_run: SimpleNamespace, tmp_path: Path) -> None:
+    folder = tmp_path / "busy"
+    shutil.copytree(finished_run.folder, folder)
+    with Run.open(folder, write=True):
+        assert load_run(folder).n_generations == 3
+
+
+def test_a_young_run(young_run: LoadedRun) -> None:
+    assert young_run.scores.shape == (0, 2)
+    assert young_run.task_scores.shape == (0, 2, 1, 2)
+    assert list(young_run.generations_frame()["generation"]) == [-1]
+    assert young_run.reports_frame().empty
+    assert "chosen none yet" in repr(young_run)
+    with pytest.raises(RunError, match="no mean scored on its selection seeds yet"):
+        young_run.meta_params()
+    np.testing.assert_array_equal(young_run.meta_params("initial")["x"], [0.0])
+    with pytest.raises(BadInput, match="no generation to draw"):
+        young_run.plot_meta_learning()
+
+
+def test_no_run(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="is not a run"):
+        load_run(tmp_path)
+
+
+def test_resume_of_a_finished_run_changes_nothing(finished_run: SimpleNamespace, tmp_path: Path) -> None:
+    class Refusal:
+        def run(self, jobs):
+            assert not jobs
+            return iter(())
+
+    folder = tmp_path / "done"
+    shutil.copytree(finished_run.folder, folder)
+    again = resume(folder, executor=Refusal())  # type: ignore[arg-type]
+    pd.testing.assert_frame_equal(again.frame(), load_run(finished_run.folder).frame())
+
+
+def test_public_names_have_one_home() -> None:
+    """`__all__`, the table of homes and the imports for type checkers name the same things."""
+    source = ast.parse(Path(discovery.__file__ or "").read_text())
+    block = next(node for node in source.body if isinstance(node, ast.If))
+    typed = {
+        alias.name: node.module
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert typed == discovery._HOME
+    assert set(discovery.__all__) == {*discovery._HOME, "__distribution__"}
+    assert set(discovery.__all__) <= set(dir(discovery))
+    assert discovery.build is build
+    with pytest.raises(AttributeError, match="no attribute 'serch'"):
+        discovery.serch  # type: ignore[attr-defined]  # noqa: B018

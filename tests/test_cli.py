@@ -1,0 +1,659 @@
+"""The command line: every verb with good and bad input, exit codes, Ctrl-C, kill -9."""
+
+import json
+import os
+import random
+import re
+import shlex
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from discovery.cli import VERBS, main
+from discovery.commands import presets
+from discovery.commands.catalog import actions_text, known, shape_text
+from discovery.configfile import dumps, load
+from discovery.ledger import Ledger, same_numbers
+
+ROOT = Path(__file__).parents[1]
+
+TINY = """
+generations = 6
+seeds = 1
+selection_seeds = 2
+executor = "inline"
+agents_per_call = 4
+algorithm_options = { width = 4 }
+
+[meta]
+population = 4
+mean_every = 2
+
+[[tasks]]
+name = "Catch"
+total_steps = 96
+numbers = { learning_rate = 0.01 }
+
+[tasks.setup]
+environment = "Catch-bsuite"
+n_envs = 2
+n_steps = 8
+n_epochs = 1
+n_minibatches = 1
+hidden = [8]
+curve_points = 2
+"""
+
+Says = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder to work in, with a config and a finished run."""
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "tiny.toml").write_text(TINY)
+    assert main(["search", str(folder / "tiny.toml"), *at(folder), "--name", "done", "--quiet"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment in which processes share what they compiled."""
+    return {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+
+
+@pytest.fixture
+def says(capfd: pytest.CaptureFixture[str]) -> Says:
+    """Runs a verb: exit code, standard output, standard error."""
+
+    def run(*argv: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = main([str(argument) for argument in argv])
+        return code, *capfd.readouterr()
+
+    return run
+
+
+def at(home: Path) -> list[str]:
+    return ["--output", str(home / "runs")]
+
+
+def tree(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+# What anybody types first -------------------------------------------------------------------------
+
+
+def test_usage_names_every_verb(says: Says) -> None:
+    code, out, err = says("--help")
+    assert (code, err) == (0, "")
+    assert all(re.search(rf"^  {verb} ", out, re.MULTILINE) for verb in VERBS)
+    assert says("help")[:2] == says("-h")[:2] == (0, out)
+    assert says()[0] == 2
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(verb: str, says: Says) -> None:
+    code, out, err = says(verb, "--help")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"usage: discovery {verb}")
+    assert says("help", verb)[1] == out
+
+
+def test_version(says: Says) -> None:
+    code, out, _ = says("--version")
+    assert code == 0 and re.fullmatch(r"rl-discovery \d+\.\d+\.\d+\n", out)
+
+
+def test_search_help_shows_all_settings_with_the_values_of_the_preset(says: Says) -> None:
+    _, out, _ = says("search", "lpo-multitask", "--help")
+    for flag in (
+        "--seed",
+        "--generations",
+        "--output",
+        "--executor",
+        "--workers",
+        "--name",
+        "--quiet",
+        "--json",
+    ):
+        assert f"{flag} " in out or f"{flag}," in out
+    for flag in (
+        "--meta.population",
+        "--tasks.3.setup.n-envs",
+        "--held-out.1.numbers",
+        "--algorithm-options",
+    ):
+        assert flag in out
+    assert "(default: width=16)" in out
+
+
+# Bad input: one line, exit code 2, nothing written -------------------------------------------------
+
+BAD = {
+    "serch": "did you mean search",
+    "search": "preset",
+    "search lpo-cach": "did you mean lpo-catch",
+    "search nosuch.toml": "nosuch.toml does not exist",
+    "search lpo-catch --generatins 3": "did you mean --generations",
+    "search lpo-catch --population 8": "did you mean --meta.population",
+    "search lpo-catch --generations x": "--generations: a whole number is wanted, got 'x'",
+    "search lpo-catch --generations": "--generations needs a value",
+    "search lpo-catch --generations 0": "generations must be at least 1, got 0",
+    "search lpo-catch --seeds 0": "seeds must be at least 1, got 0",
+    "search lpo-catch --workers zwei": "--workers: INT is wanted, got 'zwei'",
+    "search lpo-catch more": "unexpected argument 'more'",
+    "search lpo-catch --meta.strategy openes": "did you mean Open_ES?",
+    "search lpo-catch --meta.strategy SNES": "`--meta.sigma-decay None` unsets it",
+    "search lpo-catch --meta.population 3": "population must be even for Open_ES",
+    "search lpo-catch --meta.optimizer adm": "did you mean adam",
+    "search lpo-catch --tasks.0.numbers.gamma 0.9": "`--tasks.0.numbers gamma=VALUE`",
+    "search lpo-catch --tasks.0.numbers gamma=x": "gamma: a number is wanted, got 'x'",
+    "search lpo-catch --tasks.0.setup.hidden a": "'a' cannot be read",
+    "search lpo-catch --tasks.0.total-steps 5": "must be at least one rollout (256 steps), got 5",
+    "search lpo-catch --executor ry": "there is no executor named 'ry'",
+    "search lpo-catch --name a/b": "a run's name has letters",
+    "resume": "RUN is missing",
+    "resume nope": "there is no run 'nope'",
+    "resume .": ". is not a run",
+    "show nope": "there is no run 'nope'",
+    "list --output nope": "there is no folder nope",
+    "plot nope": "there is no run 'nope'",
+    "export nope --to torch": "there are: jax, purejaxrl, rejax",
+    "evaluate": "what shall be judged?",
+    "evaluate ppo": "on which tasks?",
+    "evaluate ppoo": "did you mean ppo",
+    "evaluate ppo --tasks Catch-bsuite --seeds 0": "seeds must be at least 1, got 0",
+    "evaluate ppo --tasks Catc": "did you mean Catch-bsuite",
+    "presets nope": "there is no preset named 'nope'",
+    "envs CartPol": "did you mean CartPole-v1?",
+    "objectives lpoo": "did you mean lpo",
+    "doctor now": "unexpected argument 'now'",
+    "quickstart --preset nope": "there is no preset named 'nope'",
+}
+
+
+@pytest.mark.parametrize("line", BAD)
+def test_bad_input_is_one_clear_line(
+    line: str, says: Says, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = says(*line.split())
+    assert code == 2
+    assert BAD[line] in err and err.startswith("error: ") and err.count("\n") == 1
+    assert out == "" and not list(tmp_path.iterdir())
+
+
+BAD_CONFIGS = {
+    ("population = 4", "populaton = 4"): "did you mean meta.population",
+    ("population = 4", 'population = "4"'): "meta.population must be a whole number, got '4'",
+    ("[meta]", "[meta"): "is no valid TOML",
+    ("Catch-bsuite", "Catsh-bsuite"): "nearest: Catch-bsuite",
+    ("Catch-bsuite", "no.such:place"): "cannot import module 'no.such'",
+    ("width = 4", "widht = 4"): "its options are: anchored, temporal, width",
+    ("width = 4", 'width = "big"'): "{'width': 'big'} raises TypeError",
+    ("width = 4", "width = 0"): "must be positive, got width=0",
+    ("learning_rate", "learnin_rate"): "does not read learnin_rate",
+    (
+        "population = 4",
+        'population = 4\ntask_normalization = "reference"',
+    ): "reference return, which is missing",
+    ("generations = 6", 'generations = 6\nalgorithm = "lpoo"'): "did you mean lpo",
+    ("{ width = 4 }", '{}\nalgorithm = "ppo"'): "there is nothing to search",
+    ("n_steps = 8", "n_steps = 8\nactivation = 'gelu'"): "there is no value of tasks[0].setup.activation",
+}
+
+
+@pytest.mark.parametrize("change", BAD_CONFIGS, ids=lambda change: change[1][:30])
+def test_bad_config_is_told_before_a_run_is_made(
+    change: tuple[str, str], says: Says, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bad.toml").write_text(TINY.replace(*change))
+    code, out, err = says("search", "bad.toml")
+    assert (code, out) == (2, "")
+    assert BAD_CONFIGS[change] in err and err.count("\n") == 1
+    assert tree(tmp_path) == {"bad.toml"}
+
+
+def test_own_code_that_raises_is_told_before_a_run_is_made(
+    says: Says, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    Path("mine.py").write_text(
+        "from environments.make import make\n"
+        "def raises():\n    raise RuntimeError('not\\ntoday')\n"
+        "def step(*_):\n    raise IndexError('in step')\n"
+        "def steps_badly():\n    return make('Catch-bsuite')._replace(step=step)\n"
+    )
+    for function, words in (
+        ("raises", "raises RuntimeError: not today"),
+        ("steps_badly", "IndexError: in step"),
+    ):
+        Path("own.toml").write_text(TINY.replace("Catch-bsuite", f"mine:{function}"))
+        code, _, err = says("search", "own.toml")
+        assert code == 2 and words in err and err.count("\n") == 1
+    assert not Path("runs").exists()
+
+
+def test_output_that_cannot_be_written(says: Says, home: Path) -> None:
+    code, _, err = says("search", home / "tiny.toml", "--output", home / "tiny.toml")
+    assert code == 2 and "choose another folder with --output" in err and err.count("\n") == 1
+
+
+def test_unexpected_error_is_one_line_and_a_file(
+    says: Says, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a\nmistake of ours")
+
+    monkeypatch.setattr("discovery.search.choose", broken)
+    code, _, err = says("resume", home / "runs" / "done")
+    assert code == 1 and err.count("\n") == 1
+    assert "unexpected ZeroDivisionError: a mistake of ours" in err and "discovery resume" in err
+    trace = re.search(r"traceback is in (\S+);", err)
+    assert trace and "in broken" in Path(trace[1]).read_text()
+    Path(trace[1]).unlink()
+    monkeypatch.setenv("DISCOVERY_DEBUG", "1")
+    assert "Traceback" in says("resume", home / "runs" / "done")[2]
+    for path in (home / "runs" / "done").glob("traceback-*"):
+        path.unlink()
+
+
+# Search, resume -----------------------------------------------------------------------------------
+
+
+def test_dry_run_prints_a_config_that_can_be_run(says: Says, home: Path, tmp_path: Path) -> None:
+    code, out, _ = says(
+        "search", "--dry-run", home / "tiny.toml", "--output", tmp_path, "--meta.population", 6,
+        "--tasks.0.total-steps", "1_600", "--tasks.0.numbers", "gamma=0.9", "--algorithm-options", "xi=1e-5",
+    )  # fmt: skip
+    assert code == 0 and not list(tmp_path.iterdir())
+    config = load(_written(tmp_path / "again.toml", out))
+    assert config.meta.population == 6 and config.tasks[0].total_steps == 1600
+    assert config.tasks[0].numbers == {"learning_rate": 0.01, "gamma": 0.9}
+    assert config.algorithm_options == {"width": 4, "xi": 1e-5}
+    # 6 generations x 6 proposals, and 2 selection seeds in generations 0, 2, 4 and after the last
+    assert "# 44 trainings, 70.4k environment steps in all" in out
+    assert "Catch: 132k steps/s (measured on another machine" in out
+    again = says("search", tmp_path / "again.toml", "--output", tmp_path, "--dry-run", "--json")[1]
+    plan = json.loads(again)
+    assert (plan["trainings"], plan["steps"]) == (44, 70400)
+    assert plan["seconds"] > 0 and plan["config"]["meta"]["population"] == 6
+
+
+def _written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_dry_run_of_every_preset(says: Says, tmp_path: Path) -> None:
+    for name in presets.names():
+        code, out, err = says("search", name, "--dry-run", "--output", tmp_path)
+        assert (code, err) == (0, ""), name
+        assert tomllib.loads(out)["tasks"] and "environment steps in all" in out
+
+
+def test_dry_run_takes_rates_from_earlier_runs(
+    says: Says, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = home / "runs" / "done"
+    monkeypatch.setattr("discovery.commands.estimate.LEAST_SECONDS", 0.0)
+    _, out, _ = says("search", home / "tiny.toml", "--dry-run", *at(home))
+    assert f"measured in {folder}" in out
+
+
+def test_search_tells_its_story(says: Says, home: Path) -> None:
+    code, out, err = says(
+        "search", "--seed", 3, home / "tiny.toml", *at(home), "--generations", 2, "--name", "two"
+    )
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    folder = home / "runs" / "two"
+    assert lines[0] == f"{folder}: lpo(width=4) on Catch, Open_ES, population 4, seed 3"
+    assert [line.split()[0] for line in lines[2:5]] == ["0/2", "1/2", "2/2"]
+    assert f"  discovery evaluate {folder} {folder}@initial ppo dpo --seeds 16" in lines
+    config = load(folder / "config.toml")
+    assert (config.seed, config.generations) == (3, 2)
+
+
+def test_search_as_json(says: Says, home: Path) -> None:
+    _, out, _ = says(
+        "search", home / "tiny.toml", *at(home), "--generations", 2, "--json", "--meta.population", 6
+    )
+    events = [json.loads(line) for line in out.splitlines()]
+    kinds = [event["event"] for event in events]
+    assert kinds == ["run", "started", "generation", "started", "generation", "started", "final", "result"]
+    assert events[0]["generations"] == 2 and events[-1]["run"] == events[0]["run"]
+    name = Path(events[0]["run"]).name
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d-tiny-[0-9a-f]{6}", name)
+
+
+def test_a_run_is_a_config_to_search_again(says: Says, home: Path) -> None:
+    config = home / "runs" / "done" / "config.toml"
+    assert says("search", config, *at(home), "--name", "again", "--quiet") == (0, "", "")
+    assert differences(home / "runs" / "again", home / "runs" / "done") == []
+
+
+def test_names_are_taken_once(says: Says, home: Path) -> None:
+    code, _, err = says("search", home / "tiny.toml", *at(home), "--name", "done")
+    assert code == 2 and "exists already" in err
+
+
+def test_resume_of_a_finished_run_says_what_it_found(says: Says, home: Path) -> None:
+    before = tree(home / "runs" / "done")
+    code, out, _ = says("resume", "done", *at(home))
+    assert code == 0 and "Found: generation" in out
+    assert tree(home / "runs" / "done") == before
+
+
+def test_resume_extends(says: Says, home: Path) -> None:
+    assert (
+        says("search", home / "tiny.toml", *at(home), "--generations", 4, "--name", "longer", "--quiet")[0]
+        == 0
+    )
+    code, _, err = says("resume", "longer", *at(home), "--generations", 3)
+    assert code == 2 and "can be extended but not cut" in err
+    assert says("resume", "longer", *at(home), "--generations", 6, "--quiet") == (0, "", "")
+    assert load(home / "runs" / "longer" / "config.toml").generations == 6
+    assert differences(home / "runs" / "longer", home / "runs" / "done") == []
+
+
+def test_resume_refuses_a_run_that_is_being_written(says: Says, home: Path) -> None:
+    with Ledger.open(home / "runs" / "done", write=True):
+        code, _, err = says("resume", "done", *at(home))
+        assert code == 1 and "is being written by process" in err and err.count("\n") == 1
+        assert re.search(r"^done .* running$", says("list", *at(home))[1], re.MULTILINE)
+
+
+def test_search_ends_when_every_training_fails(
+    says: Says, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(*_: object) -> None:
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr("discovery.inner.compiled.run_chunk", explode)
+    code, _, err = says(
+        "search", home / "tiny.toml", *at(home), "--name", "hopeless", "--meta.population", 20
+    )
+    assert code == 1 and "all of the first 16 trainings failed (failed: RuntimeError: no luck)" in err
+    assert "16 failed; for example" in says("show", "hopeless", *at(home))[1]
+
+
+def differences(a: Path, b: Path) -> list[str]:
+    with Ledger.open(a) as left, Ledger.open(b) as right:
+        return same_numbers(left, right)
+
+
+# Looking, judging, taking away --------------------------------------------------------------------
+
+
+def test_list_shows_every_run(says: Says, home: Path) -> None:
+    code, out, _ = says("list", *at(home))
+    assert code == 0
+    assert re.search(r"^done +tiny +lpo\(width=4\) +6/6 +\S+ +done$", out, re.MULTILINE)
+    facts = [json.loads(line) for line in says("list", *at(home), "--json")[1].splitlines()]
+    one = next(fact for fact in facts if fact["run"].endswith("/done"))
+    assert (one["closed"], one["generations"], one["state"]) == (6, 6, "done") and "Catch" in one["scores"]
+
+
+def test_list_survives_what_is_no_run(says: Says, home: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    assert "There are no runs" in says("list", "--output", tmp_path)[1]
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.toml").write_text(TINY)
+    (tmp_path / "broken" / "ledger.sqlite").write_text("no database")
+    code, out, _ = says("list", "--output", tmp_path)
+    assert code == 0 and re.search(r"^broken +unreadable$", out, re.MULTILINE) and "is damaged" in out
+    code, _, err = says("show", "broken", "--output", tmp_path)
+    assert code == 1 and "is damaged" in err and err.count("\n") == 1
+
+
+def test_show(says: Says, home: Path) -> None:
+    code, out, _ = says("show", home / "runs" / "done")
+    assert code == 0
+    for words in ("done, 6 of 6 generations", "Open_ES, population 4", "chosen for its score", "none failed",
+                  "of compilation", "discovery evaluate"):  # fmt: skip
+        assert words in out
+    assert says("show", "done", *at(home), "--config")[1] == dumps(
+        load(home / "runs" / "done" / "config.toml")
+    )
+
+
+def test_plot_and_export(says: Says, home: Path, tmp_path: Path) -> None:
+    code, out, _ = says("plot", "done", *at(home))
+    assert code == 0 and all(Path(line).stat().st_size > 1000 for line in out.splitlines())
+    assert {"meta-learning-Catch.png", "objective.png"} <= {Path(line).name for line in out.splitlines()}
+    file = tmp_path / "deep" / "found.py"
+    code, out, _ = says(
+        "export", "done", *at(home), "--to", "jax", "--out", file, "--verify", "--generation", "2"
+    )
+    assert code == 0 and out.startswith(f"{file}\nverified at 10,000 points")
+    assert "def policy_loss(" in file.read_text()
+    assert says("export", "done", *at(home))[1] == f"{home / 'runs/done/exports/lpo_jax.py'}\n"
+    assert "exports" in says("show", "done", *at(home))[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--to", "torch"], "there is no export format named 'torch'"),
+        (["--generation", "99"], 'it has 0 (or "initial") to 6 (or "last")'),
+        (["--generation", "best"], "--generation must be a number"),
+    ],
+)
+def test_export_refuses(arguments: list[str], words: str, says: Says, home: Path) -> None:
+    code, _, err = says("export", "done", *at(home), *arguments)
+    assert code == 2 and words in err and err.count("\n") == 1
+
+
+def test_export_to_a_place_that_cannot_be_written(says: Says, home: Path) -> None:
+    code, _, err = says("export", "done", *at(home), "--out", home / "tiny.toml" / "found.py")
+    assert code == 1 and "cannot be written" in err and err.count("\n") == 1
+
+
+def test_quickstart_does_it_all(says: Says, home: Path) -> None:
+    """Also what `evaluate` does: with --seeds 2 there are two trainings for each of four subjects."""
+    code, out, err = says(
+        "quickstart",
+        "--preset",
+        home / "tiny.toml",
+        "--generations",
+        2,
+        "--seeds",
+        2,
+        *at(home),
+        "--name",
+        "quick",
+    )
+    assert (code, err) == (0, "")
+    folder = home / "runs" / "quick"
+    assert [line for line in out.splitlines() if re.match(r"\d/4 ", line)] == [
+        "1/4 search", "2/4 compare on held-out seeds", "3/4 draw", "4/4 export and verify"
+    ]  # fmt: skip
+    for words in (
+        "discovered",
+        "initial mean",
+        "ppo",
+        "dpo",
+        "comparison.png",
+        "verified at 10,000 points",
+        "Next",
+    ):
+        assert words in out
+    with Ledger.open(folder) as ledger:
+        assert {row["subject"] for row in ledger.reports()} == {"discovered", "initial mean", "ppo", "dpo"}
+
+    code, out, err = says("evaluate", "quick", "ppo", *at(home), "--seeds", 3, "--json")
+    assert (code, err) == (0, "")
+    events = [json.loads(line) for line in out.splitlines()]
+    # two of three seeds were trained by the quickstart
+    assert [(e["trainings"], e["finished_before"]) for e in events if e["event"] == "started"] == [(6, 4)]
+    assert [row["n"] for row in events[-1]["rows"]] == [3, 3]
+    assert says("evaluate", "quick@99", *at(home))[0] == 2
+
+
+# What there is to choose from ----------------------------------------------------------------------
+
+
+def test_presets_can_be_listed_and_copied(says: Says, tmp_path: Path) -> None:
+    code, out, _ = says("presets")
+    assert code == 0 and all(name in out and presets.summary(name) in out for name in presets.names())
+    assert {"quickstart", "lpo-catch", "lpo-minatar", "ta-lpo-catch"} <= set(presets.names())
+    copy = _written(tmp_path / "mine.toml", says("presets", "lpo-catch")[1])
+    assert load(copy) == presets.read("lpo-catch")[0]
+
+
+def test_environments_are_what_the_list_says(says: Says) -> None:
+    from environments.make import make, registered
+
+    assert set(known()) == set(registered())
+    for id, (shape, actions, horizon, _) in known().items():
+        environment = make(id)
+        found = shape_text(environment.observation_shape), actions_text(environment), environment.horizon
+        assert found == (shape, actions, horizon), id
+    code, out, _ = says("envs")
+    assert code == 0 and all(id in out for id in known())
+    assert "1 continuous" in says("envs", "Pendulum-v1")[1]
+
+
+def test_objectives(says: Says) -> None:
+    from objectives import FACTORIES
+
+    code, out, _ = says("objectives")
+    assert code == 0 and all(re.search(rf"^{name} ", out, re.MULTILINE) for name in FACTORIES)
+    _, out, _ = says("objectives", "lpo")
+    assert "width: int = 128" in out and "gamma = 0.99" in out and "drift.w_in [8, 128]" in out
+
+
+def test_doctor_finds_nothing_wrong_here(says: Says, tmp_path: Path) -> None:
+    code, out, err = says("doctor", "--output", tmp_path)
+    assert (code, err) == (0, "") and out.endswith("All is well.\n")
+    for words in ("jax 0.", "cores", "worker        ready after", str(ROOT / "environments")):
+        assert words in out
+
+
+def test_doctor_finds_an_intruder(says: Says, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from discovery.commands import doctor
+
+    other = tmp_path / "llm_prompts"
+    other.mkdir()
+    (other / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    hint = next(found for found in doctor.packages() if found.what == "llm_prompts")
+    if hint.verdict == "ok":  # ours was found first
+        pytest.fail(f"an intruder was not seen: {hint}")
+    assert str(other) in hint.found
+
+
+# Signals ------------------------------------------------------------------------------------------
+
+
+def start(home: Path, cache: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "discovery", *arguments, "--output", "runs"],
+        cwd=home, env=cache, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def recorded(folder: Path) -> int:
+    """How many trainings a run's ledger holds."""
+    if not (folder / "ledger.sqlite").exists():
+        return 0
+    with closing(sqlite3.connect(f"file:{folder / 'ledger.sqlite'}?mode=ro", uri=True, timeout=10)) as db:
+        return db.execute("SELECT count(*) FROM evaluations").fetchone()[0]
+
+
+def wait_for(ready: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not ready() and process.poll() is None:
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def children(pid: int) -> Iterator[int]:
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            yield int(path.parent.name)
+
+
+def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(home: Path, cache: dict[str, str]) -> None:
+    folder, moments = home / "runs" / "killed", random.Random()
+    seed = moments.randrange(10**6)
+    moments.seed(seed)
+    process = start(home, cache, "search", "tiny.toml", "--name", "killed", "--quiet")
+    kills = 0
+    for _ in range(4):
+        goal = recorded(folder) + moments.randint(1, 12)
+        wait_for(lambda goal=goal: recorded(folder) >= goal, process)
+        time.sleep(moments.random() * 0.03)
+        process.kill()
+        process.communicate()
+        kills += process.returncode == -signal.SIGKILL
+        process = start(home, cache, "resume", "killed", "--quiet")
+    assert process.communicate() == ("", ""), seed
+    assert process.returncode == 0 and kills >= 2, seed
+    assert differences(folder, home / "runs" / "done") == [], seed
+    with Ledger.open(folder) as ledger:
+        assert all(row["attempts"] == 1 for row in ledger.evaluations(outcomes=False))
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for children in /proc")
+def test_ctrl_c_ends_workers_and_tells_how_to_go_on(home: Path, cache: dict[str, str]) -> None:
+    folder = home / "runs" / "stopped"
+    process = start(
+        home, cache, "search", "tiny.toml", "--name", "stopped", "--executor", "processes", "--workers", "1"
+    )
+    wait_for(lambda: recorded(folder) > 0, process)
+    workers = list(children(process.pid))
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "")
+    assert workers and not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    command = out.splitlines()[-1].strip()
+    assert command == "discovery resume runs/stopped"
+
+    # elsewhere, and as one process: the same numbers
+    again = ["resume", str(folder), "--executor", "inline", "--quiet"]
+    assert shlex.split(command)[1] == again[0] and main(again) == 0
+    assert differences(folder, home / "runs" / "done") == []
+
+
+def test_sigterm_is_ctrl_c(home: Path, cache: dict[str, str]) -> None:
+    process = start(home, cache, "search", "tiny.toml", "--name", "ended", "--json", "--generations", "500")
+    wait_for(lambda: recorded(home / "runs" / "ended") > 4, process)
+    process.terminate()
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "")
+    assert json.loads(out.splitlines()[-1]) == {
+        "event": "interrupted",
+        "resume": "discovery resume runs/ended",
+    }
+
+
+def test_reader_that_leaves_is_no_error(home: Path, cache: dict[str, str]) -> None:
+    done = subprocess.run(
+        f"{shlex.quote(sys.executable)} -m discovery envs | head -1; exit ${{PIPESTATUS[0]}}",
+        shell=True, executable="/bin/bash", cwd=home, env=cache, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("environment")

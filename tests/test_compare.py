@@ -1,0 +1,410 @@
+"""Judging: who is meant, what is run and what is not run again, and what the numbers say."""
+
+import io
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Self
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from discovery.analysis import load_run
+from discovery.api import algorithms, evaluate
+from discovery.compare import Subject, compare, pick_tasks, recorded, subjects
+from discovery.comparison import Cell, Comparison
+from discovery.errors import BadInput, LedgerError
+from discovery.run import Run
+from discovery.statistics import interval, paired_difference
+from discovery.work import AlgorithmSpec, Job, JobResult, Outcome
+from environments.task import Setup, Task
+
+NAN = np.nan
+TASKS = (Task("one", Setup(curve_points=4), 1024), Task("two", Setup(curve_points=4), 1024))
+
+
+class Pretender:
+    """Trains nothing: a job's score follows from its key and algorithm. `jobs` are those it was given."""
+
+    def __init__(self, breaks_after: int | None = None, failing: Sequence[str] = ()) -> None:
+        self.jobs: list[Job] = []
+        self._breaks_after, self._failing = breaks_after, failing
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
+        for job in jobs:
+            if self._breaks_after is not None and len(self.jobs) == self._breaks_after:
+                raise KeyboardInterrupt
+            self.jobs.append(job)
+            if job.algorithm.name in self._failing:
+                yield JobResult(job.id, None, "timeout")
+                continue
+            score = pretended(job)
+            curve = np.linspace(0, score, 4, dtype=np.float32)
+            numbers = dict.fromkeys(Outcome._fields, curve) | {"score": score, "final": score, "auc": score}
+            yield JobResult(job.id, Outcome(**numbers | {"nonfinite_step": np.int32(-1)}))
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def pretended(job: Job) -> np.float32:
+    seed = [*job.key.tolist(), len(job.algorithm.name), int(1e6 * job.task.numbers.get("learning_rate", 0))]
+    return np.float32(np.random.default_rng(seed).normal())
+
+
+def known(*names: str) -> list[Subject]:
+    return subjects(names)
+
+
+def cell(subject: str, task: str, scores: Sequence[float], first_seed: int = 0) -> Cell:
+    seeds = np.arange(first_seed, first_seed + len(scores))
+    curves = np.tile(np.asarray(scores, float)[:, None], (1, 3))
+    return Cell(subject, task, seeds, np.asarray(scores, float), curves, np.array([1.0, 2, 3]))
+
+
+@pytest.fixture
+def copy(finished_run: SimpleNamespace, tmp_path: Path) -> Path:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished_run.folder, folder)
+    return folder
+
+
+# Who is meant
+
+
+def test_subjects(finished_run: SimpleNamespace) -> None:
+    folder, run = finished_run.folder, load_run(finished_run.folder)
+    chosen, initial, first, ppo = subjects([str(folder), f"{folder}@initial", f"{folder}@1", "ppo"])
+    number = run.choice.generation
+    assert (chosen.label, chosen.source) == ("discovered", f"tiny@{number}")
+    assert (initial.label, initial.source) == ("initial mean", "tiny@0")
+    assert (first.label, first.source) == ("discovered" if number == 1 else "generation 1", "tiny@1")
+    assert (ppo.label, ppo.source, ppo.meta_params) == ("ppo", "", {})
+    assert chosen.spec == run.spec
+    np.testing.assert_array_equal(first.meta_params["drift"]["w_in"], run.meta_params(1)["drift"]["w_in"])
+
+
+def test_subjects_of_several_runs_go_by_their_names(finished_run: SimpleNamespace, copy: Path) -> None:
+    names = [str(finished_run.folder), str(copy), f"{copy}@initial"]
+    assert [subject.label for subject in subjects(names)] == ["tiny", "copy", "copy initial mean"]
+
+
+def test_own_algorithm_by_its_place() -> None:
+    (mine,) = known("objectives.known:dpo")
+    assert mine.spec == AlgorithmSpec("objectives.known:dpo")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ppoo", "no run or algorithm named 'ppoo'; did you mean ppo"),
+        ("lpo", "family, with drift to be searched; name a run"),
+        ("objectives.known:nothing", "cannot be imported"),
+        ("{folder}@7", "has no mean of generation 7; it has 0"),
+        ("{folder}@soon", "has no mean of generation 'soon'"),
+        ("{folder}@", "has no mean of generation ''"),
+        ("{parent}", "is no run"),
+        ("{parent}/tinny", "did you mean .*tiny"),
+    ],
+)
+def test_no_such_subject(name: str, message: str, finished_run: SimpleNamespace) -> None:
+    folder = finished_run.folder
+    with pytest.raises(BadInput, match=message):
+        subjects([name.format(folder=folder, parent=folder.parent)])
+
+
+def test_subjects_twice() -> None:
+    with pytest.raises(BadInput, match="'ppo' is there twice"):
+        known("ppo", "dpo", "ppo")
+
+
+def test_pick_tasks(finished_run: SimpleNamespace) -> None:
+    config = load_run(finished_run.folder).config
+    assert [task.name for task in pick_tasks(["fast cart", "cart", "cart"], config)] == ["fast cart", "cart"]
+    with pytest.raises(BadInput, match="no task named 'cat'; did you mean cart"):
+        pick_tasks(["cat"], config)
+
+
+def test_algorithms_are_named() -> None:
+    assert {"ppo", "dpo", "lpo"} <= set(algorithms())
+
+
+# What is run
+
+
+def test_all_share_their_seeds() -> None:
+    executor = Pretender()
+    compare(known("ppo", "dpo"), TASKS, 3, executor)
+    keys = {(j.algorithm.name, j.task.name, j.id[-2:]): tuple(j.key) for j in executor.jobs}
+    assert len(keys) == len(executor.jobs) == 12
+    assert len(set(keys.values())) == 6  # a task's seed is the same for all
+    assert all(keys["ppo", task, seed] == keys["dpo", task, seed] for _, task, seed in keys)
+    assert {job.lifetime for job in executor.jobs} == {2}
+
+
+def test_intervals_are_those_of_statistics() -> None:
+    executor = Pretender()
+    found = compare(known("dpo", "ppo"), TASKS, 20, executor)
+    scores = {
+        name: np.array(
+            [pretended(j) for j in executor.jobs if (j.algorithm.name, j.task.name) == (name, "two")]
+        )
+        for name in ("dpo", "ppo")
+    }
+    row = found.row("dpo", "two")
+    assert found.baseline == "ppo"
+    assert row is not None
+    assert row.mean == interval(scores["dpo"])
+    assert row.iqm == interval(scores["dpo"], "iqm")
+    assert row.difference == paired_difference(scores["dpo"], scores["ppo"])
+    assert found.rows[3].difference is None
+    assert [(r.task, r.subject) for r in found.rows] == [
+        (t, s) for t in ("one", "two") for s in ("dpo", "ppo")
+    ]
+
+
+def test_recorded_trainings_are_not_run_again(copy: Path) -> None:
+    with Run.open(copy, write=True) as run:
+        tasks = run.config.tasks
+        first = compare(known("ppo", "dpo"), tasks, 2, one := Pretender(), run.ledger, command="discovery x")
+        again = compare(known("dpo", "ppo"), tasks, 3, two := Pretender(), run.ledger)
+        rows = run.ledger.reports()
+    assert (len(one.jobs), len(two.jobs)) == (4, 2)
+    assert {job.id[-2:] for job in two.jobs} == {"s2"}
+    assert [(r["subject"], r["seed"], r["command"]) for r in rows[:2]] == [
+        ("ppo", 0, "discovery x"),
+        ("ppo", 1, "discovery x"),
+    ]
+    for subject in ("ppo", "dpo"):
+        a, b = first.cell(subject, "cart"), again.cell(subject, "cart")
+        assert a is not None
+        assert b is not None
+        np.testing.assert_array_equal(a.scores, b.scores[:2])
+        np.testing.assert_array_equal(a.curves, b.curves[:2])
+
+
+def test_an_interrupted_comparison_goes_on(copy: Path) -> None:
+    with Run.open(copy, write=True) as run:
+        with pytest.raises(KeyboardInterrupt):
+            compare(known("ppo", "dpo"), run.config.tasks, 4, Pretender(breaks_after=5), run.ledger)
+        assert len(run.ledger.reports()) == 5
+        found = compare(known("ppo", "dpo"), run.config.tasks, 4, rest := Pretender(), run.ledger)
+    assert len(rest.jobs) == 3
+    assert [row.n for row in found.rows] == [4, 4]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"numbers": {"learning_rate": 0.02}},
+        {"total_steps": 2048},
+        {"setup": Setup(curve_points=4, n_epochs=1)},
+        {"score": "auc"},
+    ],
+)
+def test_a_changed_recipe_is_run_again(copy: Path, change: dict) -> None:
+    settings = {"name": "one", "setup": TASKS[0].setup, "total_steps": 1024} | change
+    with Run.open(copy, write=True) as run:
+        compare(known("ppo"), TASKS[:1], 2, Pretender(), run.ledger)
+        compare(known("ppo"), [Task(**settings)], 2, again := Pretender(), run.ledger)
+        last = recorded(load_run(copy)).cell("ppo", "one")
+    assert len(again.jobs) == 2
+    assert last is not None
+    np.testing.assert_array_equal(last.scores, [pretended(job) for job in again.jobs])
+
+
+def test_equal_numbers_are_trained_once(copy: Path) -> None:
+    """A search that chose its initial mean: both subjects are there, with one set of trainings."""
+    (initial,) = subjects([f"{copy}@initial"])
+    twin = Subject("discovered", initial.spec, initial.meta_params, initial.source)
+    found = compare([twin, initial], TASKS, 2, executor := Pretender())
+    assert len(executor.jobs) == 4
+    assert found.verdicts()[0] == (
+        "discovered is not distinguishable from the initial mean on one; "
+        "not distinguishable from the initial mean on two."
+    )
+
+
+def test_meta_params_tell_trainings_apart(copy: Path) -> None:
+    who = subjects([f"{copy}@1", f"{copy}@2", f"{copy}@3"])
+    compare(who, TASKS[:1], 1, executor := Pretender())
+    assert len({job.id for job in executor.jobs}) == 3
+
+
+def test_a_watcher_hears_all() -> None:
+    heard = []
+    watcher: Any = SimpleNamespace(
+        started=lambda generation, jobs, done: heard.append((len(jobs), done)),
+        finished=lambda job, result: heard.append(job.id == result.id),
+    )
+    compare(known("ppo"), TASKS[:1], 2, Pretender(), listener=watcher)
+    assert heard == [(2, 0), True, True]
+
+
+def test_nothing_to_compare() -> None:
+    with pytest.raises(BadInput, match="needs subjects, tasks and seeds, got 1, 0 and 2"):
+        compare(known("ppo"), [], 2, Pretender())
+    with pytest.raises(BadInput, match="dpo cannot be trained on one: algorithm 'dpo' does not read klop"):
+        compare(known("dpo"), [Task("one", numbers={"klop": 1.0})], 1, Pretender())
+    with pytest.raises(BadInput, match="labels must differ"):
+        compare(known("ppo") * 2, TASKS, 1, Pretender())
+    with pytest.raises(BadInput, match="nothing to compare"):
+        _ = Comparison(()).baseline
+
+
+def test_reports_need_a_ledger_to_write_to(finished_run: SimpleNamespace) -> None:
+    with Run.open(finished_run.folder) as run, pytest.raises(LedgerError, match="open for reading only"):
+        compare(known("ppo"), TASKS, 1, Pretender(), run.ledger)
+
+
+# What the numbers say
+
+
+def test_failures_count_as_the_worst_score() -> None:
+    found = compare(known("ppo", "dpo"), TASKS[:1], 4, executor := Pretender(failing=("dpo",)))
+    worst = min(pretended(job) for job in executor.jobs if job.algorithm.name == "ppo")
+    row = found.row("dpo", "one")
+    assert row is not None
+    assert (row.n, row.failed) == (4, 4)
+    assert row.mean.estimate == pytest.approx(worst)
+    assert found.verdicts()[-1].startswith("A failed training counts as the worst")
+
+
+def test_all_failed() -> None:
+    found = compare(known("ppo", "dpo"), TASKS[:1], 2, Pretender(failing=("dpo", "ppo")))
+    assert [row.failed for row in found.rows] == [2, 2]
+    assert json.loads(found.to_json())["rows"][0]["mean"]["estimate"] is None
+    assert found.verdicts()[0] == "dpo is not distinguishable from ppo on one."
+
+
+STEADY = np.linspace(-1, 1, 16)
+
+
+@pytest.mark.parametrize(
+    ("scores", "verdict"),
+    [
+        (STEADY + 5, "discovered is above ppo on one (intervals apart)."),
+        (STEADY - 5, "discovered is below ppo on one (intervals apart)."),
+        (
+            STEADY + 0.1,
+            "discovered is above ppo on one "
+            "(intervals overlap, but the paired difference is 0.1 [0.1, 0.1]).",
+        ),
+        (STEADY[::-1], "discovered is not distinguishable from ppo on one."),
+    ],
+)
+def test_verdicts(scores: np.ndarray, verdict: str) -> None:
+    cells = (cell("discovered", "one", list(scores)), cell("ppo", "one", list(STEADY)))
+    assert Comparison(cells, {"discovered": "t@3", "ppo": ""}).verdicts() == [verdict]
+
+
+def test_verdicts_judge_what_was_found_by_its_own_beginning() -> None:
+    labels = {"a": "a@3", "b": "b@2", "a initial mean": "a@0", "b initial mean": "b@0", "dpo": "", "ppo": ""}
+    found = Comparison(tuple(cell(label, "one", list(STEADY)) for label in labels), labels)
+    pairs = [line.partition(" is not distinguishable from ") for line in found.verdicts()]
+    assert [(a, b.partition(" on ")[0]) for a, _, b in pairs] == [
+        ("a", "a initial mean"),
+        ("a", "dpo"),
+        ("a", "ppo"),
+        ("b", "b initial mean"),
+        ("b", "dpo"),
+        ("b", "ppo"),
+    ]
+
+
+def test_differences_are_over_common_seeds() -> None:
+    cells = (
+        cell("ppo", "one", [1, 2, 3, 4]),
+        cell("dpo", "one", [5, 7, 9], first_seed=2),
+        cell("dpo", "two", [0]),
+    )
+    found = Comparison(cells)
+    assert found.difference("dpo", "ppo", "one") == paired_difference([5, 7], [3, 4])
+    assert found.difference("dpo", "ppo", "two") is None
+    assert found.row("ppo", "two") is None
+    assert "Only 1 seeds" in found.verdicts()[-1]
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_table_fits(width: int) -> None:
+    cells = [
+        cell(s, t, list(STEADY * 7.7 - 85))
+        for t in ("Breakout-MinAtar", "[two]")
+        for s in ("discovered", "ppo")
+    ]
+    cells[0] = cell("discovered", "Breakout-MinAtar", [NAN, *STEADY[1:] * 7.7 - 85])
+    found = Comparison(tuple(cells), {"discovered": "t@3"}, frozenset({"[two]"}))
+    out = Console(file=io.StringIO(), width=width, markup=width == 80)
+    out.print(found.table())
+    text = out.file.getvalue()  # type: ignore[attr-defined]
+    for expected in (
+        "Breakout-MinAtar",
+        "[two] (held out)",
+        "(1 failed)",
+        "minus ppo",
+        "[-87.6, -82.4]",
+        "discovered",
+    ):
+        assert expected in text, text
+    assert ("-85.0 [-87.6, -82.4]" in text) == (width == 200)
+    assert "…" not in text
+
+
+def test_json_holds_everything() -> None:
+    cells = (cell("discovered", "one", [1.0, NAN]), cell("ppo", "one", [0.0, 2.0]))
+    said = json.loads(Comparison(cells, {"discovered": "t@3"}, frozenset({"one"})).to_json())
+    assert said["baseline"] == "ppo"
+    row = said["rows"][0]
+    assert (row["source"], row["held_out"], row["failed"]) == ("t@3", True, 1)
+    assert row["scores"] == [1.0, None]
+    assert row["mean"]["estimate"] == 0.5
+    assert row["iqm"]["low"] is None  # two scores are too few for an interval
+    assert said["rows"][1]["difference"] is None
+
+
+# With real trainings
+
+
+def test_evaluate_records_what_it_returns(reported_run: SimpleNamespace) -> None:
+    run, found = load_run(reported_run.folder), reported_run.comparison
+    assert found.tasks == ("cart", "fast cart")
+    assert set(found.subjects) == {"discovered", "initial mean", "ppo"}
+    assert found.held_out == {"fast cart"}
+    frame = run.reports_frame()
+    for row in found.rows:
+        mine = frame.query("subject == @row.subject and task == @row.task").sort_values("seed")
+        assert len(mine) == 4
+        assert row.mean == interval(mine["score"].to_numpy())
+    again = recorded(run)
+    assert again.held_out == found.held_out
+    assert {(r.task, r.subject): r.mean for r in again.rows} == {
+        (r.task, r.subject): r.mean for r in found.rows
+    }
+    curves = run.curves("report", "fast cart", "ppo")
+    np.testing.assert_array_equal(curves.values, again.curves()["fast cart"]["ppo"].curves)
+    np.testing.assert_array_equal(curves.steps[0], again.curves()["fast cart"]["ppo"].steps)
+
+
+def test_evaluate_again_runs_nothing(reported_run: SimpleNamespace) -> None:
+    executor = Pretender()
+    found = evaluate(str(reported_run.folder), ("initial", "ppo"), ["cart"], 4, executor)
+    assert not executor.jobs
+    assert found.rows == tuple(row for row in reported_run.comparison.rows if row.task == "cart")
+
+
+def test_recorded_calls_means_by_what_they_are_now(reported_run: SimpleNamespace, tmp_path: Path) -> None:
+    """Reports of another run keep their name; a mean that is chosen no longer goes by its generation."""
+    run = load_run(reported_run.folder)
+    number = run.choice.generation
+    run._choice = None
+    assert f"generation {number}" in recorded(run).subjects
+    moved = tmp_path / "moved"
+    shutil.copytree(run.folder, moved)
+    assert "discovered" in recorded(load_run(moved)).subjects

@@ -1,0 +1,193 @@
+"""Pictures and files of a run: all that there is data for, and the numbers in them are the run's."""
+
+import dataclasses
+import importlib.util
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import matplotlib.image
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from discovery import pictures
+from discovery.analysis import LoadedRun, load_run
+from discovery.configfile import dumps
+from discovery.errors import BadInput, RunError
+from discovery.export import FORMATS
+from discovery.pictures import ADVANTAGE, LOG_RATIO, plot_run
+from discovery.run import CONFIG
+from discovery.statistics import interval
+from discovery.takeaway import export_run, provenance, verify_run
+from environments.task import Task
+
+
+@pytest.fixture(scope="module")
+def run(reported_run: SimpleNamespace) -> LoadedRun:
+    return load_run(reported_run.folder)
+
+
+@pytest.fixture(scope="module")
+def bare_run(finished_run: SimpleNamespace) -> LoadedRun:
+    """Nothing was evaluated in it."""
+    return load_run(finished_run.folder)
+
+
+def titles(figure: Figure) -> list[str]:
+    return [axes.get_title() for axes in figure.axes if axes.get_title()]
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+# Pictures
+
+
+def test_plot_run_draws_all_there_is(run: LoadedRun, tmp_path: Path) -> None:
+    paths = plot_run(run, tmp_path / "plots")
+    assert [path.name for path in paths] == [
+        "meta-learning-cart.png",
+        "objective.png",
+        "learning-curves-cart.png",
+        "learning-curves-fast-cart.png",
+        "comparison.png",
+    ]
+    assert sorted(paths) == sorted((tmp_path / "plots").iterdir())
+    for path in paths:
+        assert matplotlib.image.imread(path).std() > 0.05  # not blank
+
+
+def test_plot_run_without_reports(bare_run: LoadedRun, tmp_path: Path) -> None:
+    assert [path.name for path in plot_run(bare_run, tmp_path)] == ["meta-learning-cart.png", "objective.png"]
+    with pytest.raises(BadInput, match="nothing was reported on task 'cart' of run tiny yet"):
+        bare_run.plot_learning_curves()
+    with pytest.raises(BadInput, match="nothing to compare"):
+        bare_run.plot_comparison()
+
+
+def test_meta_learning_curve(run: LoadedRun, bare_run: LoadedRun) -> None:
+    figure = run.plot_meta_learning()
+    number = run.choice.generation
+    assert titles(figure) == [f"tiny: lpo on cart (chosen: generation {number})"]
+    assert "ppo (4 held-out seeds)" in legend(figure)
+    assert not any("ppo" in text for text in legend(bare_run.plot_meta_learning()))
+    lines = {str(line.get_label()): line for line in figure.axes[0].get_lines()}
+    np.testing.assert_array_equal(lines["population, best"].get_ydata(), run.scores.max(axis=1))
+    mean = lines["search mean on selection seeds, 95%"]
+    np.testing.assert_array_equal(mean.get_xdata(), [0, 2, 3])
+    np.testing.assert_allclose(
+        np.asarray(mean.get_ydata()), [run.selection[g]["cart"].mean() for g in (0, 2, 3)]
+    )
+    ppo = run.reports_frame().query("subject == 'ppo' and task == 'cart'")["score"].mean()
+    np.testing.assert_allclose(np.asarray(lines["ppo (4 held-out seeds)"].get_ydata()), ppo)
+    with pytest.raises(BadInput, match="did not search on 'fast cart'"):
+        run.plot_meta_learning("fast cart")
+
+
+def test_objective_picture_shows_points_of_training(run: LoadedRun) -> None:
+    """The initial mean does not change over a training (its output weights are 0); the last one does."""
+    assert titles(run.plot_objective("initial")) == ["initial mean", "PPO", "DPO"]
+    label = run.label(3)
+    shown = [f"{label}, n/N = {fraction}" for fraction in ("0", "0.33", "0.67", "0.99")]
+    assert titles(run.plot_objective("last")) == [*shown, "PPO", "DPO"]
+
+
+def test_heat_maps_hold_the_objective(run: LoadedRun) -> None:
+    """Drift and slope on the grid against finite differences of the loss in float64."""
+    drift, slope = pictures._heat(run.objective("initial"), 0.0)
+    ratio, advantage = np.exp(LOG_RATIO)[None], ADVANTAGE[:, None]
+    expected = np.maximum(np.maximum((ratio - np.clip(ratio, 0.7, 1.3)) * advantage, 0.0) - 1e-4, 0.0)
+    assert drift.shape == (ADVANTAGE.size, LOG_RATIO.size)
+    np.testing.assert_allclose(drift, expected, atol=2e-6)
+    middle = np.gradient(ratio * advantage - expected, ratio[0], axis=1)
+    smooth = np.ones(slope.shape, bool)
+    for kink in (0.7, 1.3):
+        smooth[:, np.abs(ratio[0] - kink) < 0.06] = False
+    smooth[np.abs(advantage[:, 0]) < 0.06] = False
+    np.testing.assert_allclose(slope[smooth], middle[smooth], atol=1e-4)
+
+
+def test_learning_curves_and_comparison(run: LoadedRun) -> None:
+    figure = run.plot_learning_curves("fast cart")
+    assert titles(figure) == ["fast cart (held out)"]
+    assert legend(figure) == ["discovered (4 seeds)", "initial mean (4 seeds)", "ppo (4 seeds)"]
+    assert titles(run.plot_comparison()) == ["cart", "fast cart (held out)"]
+
+
+# The file to take away
+
+
+@pytest.mark.parametrize("target", FORMATS)
+def test_export(run: LoadedRun, target: str, tmp_path: Path) -> None:
+    path = export_run(run, target, tmp_path / "new folder" / "found.py")
+    text = path.read_text()
+    assert [path] == list(path.parent.iterdir())  # no half-written file is left
+    head = text.partition('"""\n')[0]
+    number = run.choice.generation
+    for fact in (
+        "tiny",
+        f"generation  {number}",
+        run.meta["config_hash"],
+        run.meta["jax"],
+        "tuned on    cart",
+    ):
+        assert fact in head, fact
+    assert "CLIP = 0.3" in text
+
+
+def test_exported_file_computes_what_was_trained(run: LoadedRun, tmp_path: Path) -> None:
+    path = export_run(run, "jax", tmp_path / "found.py", "last")
+    assert verify_run(path, run, "last").n_points == 10_000
+    with pytest.raises(RunError, match="does not compute the value"):
+        verify_run(path, run, "initial")
+    spec = importlib.util.spec_from_file_location("found", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    at = np.linspace(-1, 0, 7), np.linspace(-0.5, -0.9, 7), np.linspace(-2, 2, 7)
+    ours, theirs = run.objective("last")(*at, 0.25), module.policy_loss(*at, fraction=0.25)
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_header_has_the_scores(run: LoadedRun) -> None:
+    number = run.choice.generation
+    origin = provenance(run, number)
+    label, selection = run.label(number), interval(run.selection[number]["cart"])
+    rows = {(row.algorithm, row.task, row.split): row for row in origin.scores}
+    first = rows[label, "cart", "selection seeds"]
+    assert (first.mean, first.low, first.high) == (selection.estimate, selection.low, selection.high)
+    held_out = [key for key in rows if key[2] == "held-out task"]
+    assert {subject for subject, _, _ in held_out} >= {label, "initial mean", "ppo"}
+    scores = run.reports_frame().query("subject == 'ppo' and task == 'fast cart'")["score"]
+    assert rows["ppo", "fast cart", "held-out task"].mean == pytest.approx(scores.mean())
+    assert any("chosen among 3" in note for note in origin.notes)
+    other = provenance(run, 1 if number != 1 else 3)
+    assert not any("chosen among" in note for note in other.notes)
+
+
+def test_tasks_that_differ_in_what_the_loss_reads_are_named(run: LoadedRun, tmp_path: Path) -> None:
+    """The file can hold one clip range only; it says whose."""
+    folder = tmp_path / "two"
+    shutil.copytree(run.folder, folder)
+    tasks = (*run.config.tasks, Task("other", run.config.tasks[0].setup, 480, {"learning_rate": 0.5}))
+    config = dataclasses.replace(run.config, tasks=tasks)
+    (folder / CONFIG).write_text(dumps(config))
+    two = load_run(folder)
+    with pytest.raises(RunError, match="no mean scored on its selection seeds"):  # not on the second task
+        two.meta_params()
+    assert provenance(two, 1).notes == [
+        "The loss reads clip, in which its tasks differ (cart 0.3, other 0.2); this is the first one's."
+    ]
+
+
+def test_export_says_what_is_wrong(run: LoadedRun, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no export format named 'torc'"):
+        export_run(run, "torc", tmp_path / "x.py")
+    with pytest.raises(BadInput, match="is a folder; name the file"):
+        export_run(run, "jax", tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot be written"):
+        export_run(run, "jax", tmp_path / "file" / "x.py")

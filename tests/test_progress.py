@@ -1,0 +1,210 @@
+"""What a search tells: counts, rows, and the four views."""
+
+import dataclasses
+import io
+import json
+import logging
+import math
+
+import numpy as np
+import pytest
+
+from discovery.config import SearchConfig
+from discovery.formats import duration, failures_text, interval_text, json_line, score, short
+from discovery.meta.base import Result
+from discovery.meta.es_config import ESConfig
+from discovery.progress import Json, Lines, Live, Silent, heading, view
+from discovery.statistics import Interval
+from discovery.tally import Tally, expected_steps, planned, trainings_of
+from discovery.work import AlgorithmSpec, Job, JobResult
+from environments.task import Setup, Task
+
+TASK = Task("Catch", Setup("Catch-bsuite", n_envs=2, n_steps=8, n_minibatches=1, hidden=(8,)), 160)
+CONFIG = SearchConfig(
+    generations=3, tasks=(TASK,), seeds=2, selection_seeds=4, meta=ESConfig(population=4, mean_every=2)
+)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def job(name: str = "g0/p0/search/Catch/s0", lifetime: int = 10) -> Job:
+    return Job(name, AlgorithmSpec("lpo"), TASK, {}, np.zeros(2, np.uint32), lifetime)
+
+
+def result(error: str | None = None, seconds: float = 1.0, compiling: float = 0.0) -> JobResult:
+    return JobResult("x", None, error, seconds=seconds, compile_seconds=compiling, worker="inline")
+
+
+def results(generation: int = 0, mean: bool = True) -> dict[str, Result]:
+    found = {f"g{generation}/p{i}": Result(f"p{i}", {"Catch": np.array([i, i + 1.0])}) for i in range(3)} | {
+        f"g{generation}/p3": Result("p3", {"Catch": np.array([np.nan, 1.0])})
+    }
+    if mean:
+        found[f"g{generation}/mean"] = Result("mean", {"Catch": np.array([1.0, 2.0, 3.0, np.nan])})
+    return found
+
+
+def test_plan_counts_trainings_and_steps() -> None:
+    assert [trainings_of(CONFIG, g) for g in range(4)] == [(8, 4), (8, 0), (8, 4), (0, 4)]
+    assert planned(CONFIG) == (36, 36 * 160)
+    assert planned(CONFIG, 3) == (4, 4 * 160)
+    assert planned(CONFIG, 4) == (0, 0)
+
+
+def test_plan_agrees_with_the_jobs_that_are_run() -> None:
+    from discovery.evaluation import jobs_of
+    from discovery.meta.base import Request
+
+    config = dataclasses.replace(CONFIG, shortest_life=0.1, seeds=200)
+    jobs = jobs_of(Request("g0/p0", {}, 0, 0), config)
+    steps = np.mean([j.lifetime * TASK.setup.steps_per_update for j in jobs])
+    assert steps == pytest.approx(expected_steps(TASK, 0.1), rel=0.1)
+    assert expected_steps(TASK) == 160
+
+
+def test_tally_tells_speed_and_time_left() -> None:
+    clock = Clock()
+    tally = Tally(CONFIG, clock)
+    tally.started(0, [job()] * 12, 0)
+    assert tally.seconds_left is None and math.isnan(tally.steps_per_second)
+    clock.now = 10.0
+    tally.finished(job(), result(seconds=10.0, compiling=8.0))  # 160 steps in 2 s of a worker
+    assert tally.steps_per_second == pytest.approx(80)
+    assert tally.seconds_left == pytest.approx(35 * 160 / 80)
+    for _ in range(11):
+        clock.now += 4.0  # slower on the wall than by the worker's own clock
+        tally.finished(job(), result("diverged", seconds=2.0))
+    assert tally.steps_per_second == pytest.approx(40)
+    assert tally.seconds_left == pytest.approx(24 * 160 / 40)
+    row = tally.row(results())
+    assert row.steps == 12 * 160 and row.seconds == 54.0 and row.failures == {"diverged": 11}
+
+
+def test_rows_leave_failed_proposals_out() -> None:
+    tally = Tally(CONFIG)
+    tally.started(0, [], 0)
+    row = tally.row(results()).tasks["Catch"]
+    assert (row.mean, row.best) == (1.5, 2.5) and row.spread == pytest.approx(np.std([0.5, 1.5, 2.5]))
+    assert row.selection is not None and (row.selection.estimate, row.selection.failed) == (2.0, 1)
+    nothing = {"g0/p0": Result("p0", {"Catch": np.array([np.nan])})}
+    row = tally.row(nothing).tasks["Catch"]
+    assert math.isnan(row.mean) and row.selection is None
+
+
+def play(shown: Silent) -> None:
+    """A generation, as a search tells it."""
+    with shown:
+        shown.say("run", "runs/x: a search", run="runs/x")
+        shown.started(0, [job()] * 12, 3)
+        shown.finished(job(), result("diverged"))
+        logging.getLogger("discovery.executors.processes").warning("%s was %s", "processes/0", "replaced")
+        shown.closed(0, results(), {"sigma": 0.3})
+        shown.say("result", "Found: generation 0", generation=0, scores={"Catch": float("nan")})
+
+
+def test_lines_for_logs() -> None:
+    out = io.StringIO()
+    play(Lines(Tally(CONFIG), out))
+    said = out.getvalue().splitlines()
+    assert said[0] == "runs/x: a search"
+    assert said[1] == heading(CONFIG)
+    assert said[2] == "generation 0/3: 3 of 12 trainings were finished before"
+    assert "0/3" in said[-3] and "1.50 ± 0.816" in said[-3] and "2.00 [" in said[-3]
+    assert said[-2].strip() == "1 diverged of 12 trainings"
+    assert said[-1] == "Found: generation 0"
+
+
+def test_json_is_one_object_a_line() -> None:
+    out = io.StringIO()
+    play(Json(Tally(CONFIG), out))
+    events = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [e["event"] for e in events] == ["run", "started", "warning", "generation", "result"]
+    assert events[1] == {"event": "started", "generation": 0, "trainings": 12, "finished_before": 3}
+    assert events[2]["text"] == "processes/0 was replaced"
+    assert events[3]["tasks"]["Catch"]["selection"]["mean"] == 2.0
+    assert events[3]["metrics"] == {"sigma": 0.3}
+    assert events[4]["scores"] == {"Catch": None}
+
+
+def test_quiet_says_only_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    out = io.StringIO()
+    play(Silent(Tally(CONFIG), out))
+    assert out.getvalue() == ""
+    assert capsys.readouterr().err == "warning: processes/0 was replaced\n"
+
+
+def test_live_display_keeps_the_rows() -> None:
+    from rich.console import Console
+
+    out = io.StringIO()
+    play(Live(Tally(CONFIG), Console(file=out, force_terminal=True, width=100, highlight=False)))
+    text = out.getvalue()
+    assert "1.50 ± 0.816" in text and "warning: processes/0 was replaced" in text and "Found" in text
+    assert text.rstrip().endswith("Found: generation 0") or "\x1b[?25h" in text  # the cursor is back
+
+
+def test_warnings_go_where_they_went_before_after_a_view() -> None:
+    logger = logging.getLogger("discovery.executors")
+    before = list(logger.handlers), logger.propagate
+    with view(CONFIG, as_json=True, out=io.StringIO()):
+        assert not logger.propagate
+    assert (list(logger.handlers), logger.propagate) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({}, Lines),
+        ({"quiet": True}, Silent),
+        ({"as_json": True}, Json),
+        ({"quiet": True, "as_json": True}, Json),
+    ],
+)
+def test_view_fits_the_output(options: dict[str, bool], kind: type) -> None:
+    assert type(view(CONFIG, out=io.StringIO(), **options)) is kind
+
+
+def test_view_of_trainings_without_a_search() -> None:
+    out = io.StringIO()
+    shown = view(None, out=out)
+    with shown:
+        shown.started(-1, [job()] * 2, 1)
+        shown.finished(job(), result())
+    assert out.getvalue().splitlines()[0] == "1 of 2 trainings were finished before"
+
+
+def test_several_tasks_get_a_line_each() -> None:
+    config = dataclasses.replace(CONFIG, tasks=(TASK, dataclasses.replace(TASK, name="A longer name")))
+    out = io.StringIO()
+    found = {
+        name: Result(name, {**r.scores, "A longer name": r.scores["Catch"] * 100})
+        for name, r in results().items()
+    }
+    with Lines(Tally(config), out) as shown:
+        shown.started(0, [], 0)
+        shown.closed(0, found, {})
+    head, first, second = out.getvalue().splitlines()
+    assert "task" in head
+    assert first.startswith("       0/3  Catch ") and second.startswith(" " * 12 + "A longer name ")
+    assert head.index("best") + 4 == first.index("2.50") + 4
+
+
+def test_formats() -> None:
+    assert [score(x) for x in (0.12345, -21.0, 123.44, 12345.6, math.nan)] == [
+        "0.123",
+        "-21.0",
+        "123.4",
+        "12346",
+        "-",
+    ]
+    assert [short(x) for x in (12, 1234, 2.5e6, 3e9, math.nan)] == ["12", "1.23k", "2.5M", "3G", "-"]
+    assert [duration(x) for x in (0.4, 62, 3723, None, math.inf)] == ["0:00", "1:02", "1:02:03", "-", "-"]
+    assert interval_text(Interval(0.5, 0.25, 0.75, 0.95, 16, 2)) == "0.500 [0.250, 0.750], 2 failed"
+    assert failures_text({"timeout": 1, "diverged": 3}) == "3 diverged, 1 timeout"
+    assert json_line({"a": [math.nan, (1.0, "é")]}) == '{"a": [null, [1.0, "é"]]}'
