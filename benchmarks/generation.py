@@ -70,7 +70,9 @@ def measure(n: int) -> list[Figure]:
         search(run, executor, watch)
     whole, bare = watch.whole[1:], watch.bare[1:]
     seconds = f"{sum(x or 0.0 for x in whole) / len(whole):.2f} s"
-    return [ratio("search generation / its bare trainings", whole, bare, at_most=1.05, generation=seconds)]
+    return [
+        ratio("search generation / its bare trainings", whole, bare, {"generation": seconds}, at_most=1.05)
+    ]
 
 
 def _with_generations(n: int) -> SearchConfig:

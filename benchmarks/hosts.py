@@ -82,7 +82,7 @@ def _against_rejax(task: Task, width: int, n: int) -> Figure:
     )
     rates = {name: rate(steps(task, width), values) for name, values in seconds.items()}
     name = f"{task.name}, {width} agents per call: our speed / rejax's"
-    return ratio(name, seconds["rejax"], seconds["ours"], at_least=1.0, **rates)
+    return ratio(name, seconds["rejax"], seconds["ours"], rates, at_least=1.0)
 
 
 def measure(n: int) -> list[Figure]:

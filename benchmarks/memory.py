@@ -23,7 +23,7 @@ def measure(n: int) -> list[Figure]:
         short.append(_peak(1 / 6))
         long.append(_peak(10 / 6))
     notes = {"short": f"{np.median(short):.0f} MiB", "long": f"{np.median(long):.0f} MiB"}
-    return [ratio("peak memory, 10 x longer training", long, short, at_most=1.05, **notes)]
+    return [ratio("peak memory, 10 x longer training", long, short, notes, at_most=1.05)]
 
 
 def main() -> None:

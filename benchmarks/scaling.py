@@ -80,15 +80,13 @@ def _scaling(task: Task, agents: int, width: int, goals: tuple[float, float], n:
     total = steps(task, agents)
     rates = {name: rate(total, values) for name, values in seconds.items()}
     return [
-        ratio(
-            f"{task.name}: 2 workers / 1 worker", seconds["one"], seconds["two"], at_least=goals[0], **rates
-        ),
+        ratio(f"{task.name}: 2 workers / 1 worker", seconds["one"], seconds["two"], rates, at_least=goals[0]),
         ratio(
             f"{task.name}: 2 workers / one vmapped process, default threads",
             seconds["vmapped"],
             seconds["two"],
+            rates,
             at_least=goals[1],
-            **rates,
         ),
     ]
 

@@ -54,12 +54,13 @@ def ratio(
     name: str,
     above: list[float | None],
     below: list[float | None],
+    notes: Mapping[str, str],
     at_least: float | None = None,
     at_most: float | None = None,
-    **notes: str,
 ) -> Figure:
     """The figure above / below, pair by pair; rounds in which one gave up do not count."""
     pairs = [(a, b) for a, b in zip(above, below, strict=True) if a is not None and b is not None]
+    notes = dict(notes)
     if not pairs:
         return Figure(
             name, float("nan"), float("nan"), float("nan"), "", None, {**notes, "result": "gave up"}

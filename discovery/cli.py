@@ -57,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "--debug" in arguments:
         arguments.remove("--debug")
         os.environ["DISCOVERY_DEBUG"] = "1"
+    code = 0
     try:
         with _sigterm_like_ctrl_c():
             code = _dispatch(arguments)
@@ -68,8 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\nStopped.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # `discovery list | head -1`: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor does Python's own last flush
+        return code
     except DiscoveryError as error:
         return _failed(str(error), error.exit_code)
     except Exception as error:

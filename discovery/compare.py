@@ -242,8 +242,13 @@ def _of_run(place: _Place, several: bool) -> Subject:
 
 
 def _present_label(run: LoadedRun, label: str, source: str) -> str:
+    """What a recorded subject is called now, beside the means of `run` itself."""
     name, _, generation = source.rpartition("@")
-    return run.label(int(generation)) if name == run.name and generation.isdigit() else label
+    if not generation.isdigit():
+        return label
+    if name in (run.name, run.meta.get("run")):  # a folder may have been renamed
+        return run.label(int(generation))
+    return label if name in label else f"{name} {label}"
 
 
 def _jobs(subject: Subject, task: Task, seeds: int) -> list[Job]:

@@ -1,11 +1,13 @@
-"""Numbers as people and programs read them. Imports no jax."""
+"""Numbers, generations and states as people and programs read them. Imports no jax."""
 
 import json
 import math
 from collections.abc import Mapping
 from typing import Any
 
+from discovery.config import SearchConfig
 from discovery.statistics import Interval
+from discovery.tally import Row, Tally, TaskRow
 
 
 def score(value: float) -> str:
@@ -67,3 +69,71 @@ def interval_facts(found: Interval) -> dict[str, Any]:
         "seeds": found.n,
         "failed": found.failed,
     }
+
+
+def _task_facts(row: TaskRow) -> dict[str, Any]:
+    selection = None if row.selection is None else interval_facts(row.selection)
+    return {"mean": row.mean, "spread": row.spread, "best": row.best, "selection": selection}
+
+
+def row_facts(row: Row) -> dict[str, Any]:
+    """A generation's row for programs."""
+    return {
+        "generation": row.generation,
+        "tasks": {name: _task_facts(task) for name, task in row.tasks.items()},
+        "trainings": row.trainings,
+        "failures": dict(row.failures),
+        "steps": row.steps,
+        "seconds": row.seconds,
+        "steps_per_second": row.steps_per_second,
+        "seconds_left": row.seconds_left,
+    }
+
+
+def heading(config: SearchConfig) -> str:
+    """The names of the columns of `rows`."""
+    task = f"{'task':<{_task_width(config)}} " if len(config.tasks) > 1 else ""
+    columns = f"{'population':>15} {'best':>6}  {'mean on selection seeds':<23} {'steps/s':>7} {'left':>7}"
+    return f"{'generation':>10}  {task}{columns}"
+
+
+def rows(row: Row, config: SearchConfig) -> list[str]:
+    """A generation's row: one line for each task."""
+    where, final = f"{row.generation}/{config.generations}", row.generation == config.generations
+    speed = "" if final else f"{short(row.steps_per_second):>7} {duration(row.seconds_left):>7}"
+    texts = []
+    for name, task in row.tasks.items():
+        label = f"{name:<{_task_width(config)}} " if len(config.tasks) > 1 else ""
+        population = "" if final else f"{score(task.mean)} ± {score(task.spread)}"
+        best = "" if final else score(task.best)
+        selection = "" if task.selection is None else interval_text(task.selection)
+        scores = f"{population:>15} {best:>6}  {selection:<23}"
+        texts.append(f"{where:>10}  {label}{scores} {speed}".rstrip())
+        where, speed = "", ""
+    if row.failures:
+        texts.append(f"{'':>10}  {failures_text(row.failures)} of {row.trainings} trainings")
+    return texts
+
+
+def _task_width(config: SearchConfig) -> int:
+    return max(len(task.name) for task in config.tasks)
+
+
+def place(tally: Tally) -> str:
+    """Which generation is open, to put before what is said of it."""
+    if not tally.config:
+        return ""
+    last = tally.config.generations
+    return "final mean: " if tally.generation == last else f"generation {tally.generation}/{last}: "
+
+
+def status(tally: Tally) -> str:
+    """What is going on, in one line."""
+    parts = [f"{place(tally)}{tally.done} of {tally.trainings} trainings"]
+    if tally.failures:
+        parts.append(failures_text(tally.failures))
+    if math.isfinite(tally.steps_per_second):
+        parts.append(f"{short(tally.steps_per_second)} steps/s")
+    if tally.seconds_left is not None:
+        parts.append(f"{duration(tally.seconds_left)} left")
+    return ", ".join(parts)

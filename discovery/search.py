@@ -9,9 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from discovery.config import SearchConfig
+from discovery.errors import RunError
 from discovery.evaluation import jobs_of, result_of, seed_words, spec_of
 from discovery.executors.base import Executor
 from discovery.inner.compiled import build_algorithm
@@ -50,7 +52,7 @@ def meta_optimizer(config: SearchConfig) -> MetaOptimizer:
 
 def key_of(config: SearchConfig, *parts: object) -> jax.Array:
     """A meta-optimizer's key, derived from the run's seed."""
-    return jax.random.wrap_key_data(seed_words(config.seed, "meta", *parts))
+    return jax.random.wrap_key_data(jnp.asarray(seed_words(config.seed, "meta", *parts)))
 
 
 def search(run: Run, executor: Executor, listener: Listener) -> Choice:
@@ -58,9 +60,9 @@ def search(run: Run, executor: Executor, listener: Listener) -> Choice:
     config, ledger = run.config, run.ledger
     meta = meta_optimizer(config)
     state = meta.init(key_of(config, "init"))
-    if ledger.last_generation() is None:
-        ledger.close_generation(-1, state, meta.metrics(state), mean=meta.mean(state))
-    last = ledger.last_generation()
+    if (last := ledger.last_generation()) is None:
+        last = -1
+        ledger.close_generation(last, state, meta.metrics(state), mean=meta.mean(state))
     state = ledger.load_state(last, state)
     for generation in range(last + 1, config.generations):
         requests, asked = meta.ask(key_of(config, "ask", generation), state)
@@ -94,9 +96,14 @@ def choose(run: Run) -> Choice:
     """The evaluated mean with the best selection score; tasks are standardized before averaging.
 
     A mean with a failed training is passed over unless all have one.
+
+    Raises:
+        RunError: when none has been evaluated yet.
     """
     scores = selection_scores(run)
     generations = sorted(scores)
+    if not generations:
+        raise RunError(f"{run.folder} has no mean scored on the selection seeds yet; resume the search first")
     tasks = sorted(scores[generations[0]])
     table = np.array([[scores[g][task].mean() for task in tasks] for g in generations])
     if len(tasks) > 1:

@@ -50,8 +50,8 @@ class Progress(NamedTuple):
 
     @property
     def fraction(self) -> Float[Array, ""]:
-        """n / N, in [0, 1): the share of the life that has passed (temporally-aware papers' n/N)."""
-        return jax.numpy.asarray(self.update, "float32") / self.n_updates
+        """n / N, in [0, 1]: the share of the life that has passed (temporally-aware papers' n/N)."""
+        return jax.numpy.minimum(jax.numpy.asarray(self.update, "float32") / self.n_updates, 1.0)
 
 
 @runtime_checkable
@@ -160,7 +160,7 @@ class ParamInfo(NamedTuple):
     """What one parameter tensor is: plain data, derived from the network.
 
     Attributes:
-        role: the torso it belongs to ("actor", "critic", or "shared").
+        role: the torso it belongs to ("actor", "critic", or "shared" for the body that heads share).
         layer: index of its layer within the role, from the input; a free head counts as one more.
         n_layers: number of layers in the role.
         path: ``(torso, layer name)`` of the activations its layer produces, or None for free heads.

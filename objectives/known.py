@@ -17,6 +17,10 @@ from objectives.parts import actor_critic
 Drift = Callable[[MetaParams, Array, Array, Progress], Array]
 """``(meta_params, log_ratio, advantage, progress) -> drift``, elementwise."""
 
+LOG_RATIO_LIMIT = 60.0
+"""log r is clipped to +- this, far outside anything useful: beyond 88, r overflows float32 and f - r A
+is inf - inf where PPO's own min(r A, clip(r) A) is finite."""
+
 
 def drift_loss(drift: Drift, normalize_advantage: bool = True) -> PolicyLoss:
     """The mirror-learning policy loss -(r A - f(log r, A)) of a drift, elementwise."""
@@ -24,7 +28,7 @@ def drift_loss(drift: Drift, normalize_advantage: bool = True) -> PolicyLoss:
     def per_sample(
         meta_params: MetaParams, log_prob: Array, old_log_prob: Array, advantage: Array, progress: Progress
     ) -> Array:
-        log_ratio = log_prob - old_log_prob
+        log_ratio = jnp.clip(log_prob - old_log_prob, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
         return drift(meta_params, log_ratio, advantage, progress) - jnp.exp(log_ratio) * advantage
 
     return PolicyLoss(per_sample, normalize_advantage)
@@ -112,8 +116,13 @@ def _a2c_loss(
 
 
 def vsop() -> Algorithm:
-    """VSOP (Jesson et al. 2023): -log pi max(A, 0); advantages not normalized; unclipped value loss."""
-    return actor_critic("vsop", PolicyLoss(_vsop_loss, normalize_advantage=False), value_clip=float("inf"))
+    """VSOP (Jesson et al. 2023): -log pi max(A, 0); advantages not normalized; unclipped value loss.
+
+    Its 0.5 mean (V - R)^2 has no further half, which is value_coef = 1 here.
+    """
+    return actor_critic(
+        "vsop", PolicyLoss(_vsop_loss, normalize_advantage=False), value_clip=float("inf"), value_coef=1.0
+    )
 
 
 def a2c() -> Algorithm:

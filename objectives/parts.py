@@ -161,14 +161,14 @@ def anneal_by_progress(
         step_size = -learning_rate * (1.0 - anneal * progress.fraction)
         return jax.tree.map(lambda u: step_size * u, updates), state
 
-    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)  # type: ignore[arg-type]
 
 
 def adam(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
     """Adam behind a global-norm clip, its learning rate annealed over the life.
 
     `eps_root` is tiny instead of zero, which keeps the derivative of the square root finite where a
-    gradient is exactly zero; it changes a step by 0.1% at gradients of 1e-8, and less above (ADR 3).
+    gradient is exactly zero and changes no step (ADR 3).
     """
     return optax.chain(
         clip_by_global_norm(meta_params["max_grad_norm"]),

@@ -400,11 +400,12 @@ def test_evaluate_again_runs_nothing(reported_run: SimpleNamespace) -> None:
 
 
 def test_recorded_calls_means_by_what_they_are_now(reported_run: SimpleNamespace, tmp_path: Path) -> None:
-    """Reports of another run keep their name; a mean that is chosen no longer goes by its generation."""
+    """A mean that is chosen no longer goes by its generation; those of another run, by its name."""
     run = load_run(reported_run.folder)
     number = run.choice.generation
+    moved = load_run(shutil.copytree(run.folder, tmp_path / "moved"))
+    assert recorded(moved).subjects == recorded(run).subjects
     run._choice = None
     assert f"generation {number}" in recorded(run).subjects
-    moved = tmp_path / "moved"
-    shutil.copytree(run.folder, moved)
-    assert "discovered" in recorded(load_run(moved)).subjects
+    run.name, run.meta["run"] = "other", "other"
+    assert set(recorded(run).subjects) == {"tiny discovered", "tiny initial mean", "ppo"}

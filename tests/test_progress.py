@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from discovery.config import SearchConfig
-from discovery.formats import duration, failures_text, interval_text, json_line, score, short
+from discovery.formats import duration, failures_text, heading, interval_text, json_line, score, short
 from discovery.meta.base import Result
 from discovery.meta.es_config import ESConfig
-from discovery.progress import Json, Lines, Live, Silent, heading, view
+from discovery.progress import Json, Lines, Live, Silent, view
 from discovery.statistics import Interval
 from discovery.tally import Tally, expected_steps, planned, trainings_of
 from discovery.work import AlgorithmSpec, Job, JobResult

@@ -128,7 +128,7 @@ def print_comparison(result: "Comparison") -> None:
     """The table and what it says in words."""
     show(result.table(), width=160)
     for sentence in result.verdicts():
-        print(sentence)
+        show(sentence)
 
 
 def run_folders_of(names: Sequence[str]) -> list[Path]:

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,8 +122,13 @@ def standing_of(run: "Run", running: bool = False) -> Standing:
         run.config,
         run.ledger.meta,
         None if chosen is None else chosen.generation,
-        {} if chosen is None else {task: np.asarray(values) for task, values in chosen.scores.items()},
+        {} if chosen is None else in_order(run.config, chosen.scores),
     )
+
+
+def in_order(config: SearchConfig, scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Scores by task, the tasks in the config's order."""
+    return {task.name: np.asarray(scores[task.name]) for task in config.tasks if task.name in scores}
 
 
 def algorithm_text(config: SearchConfig) -> str:

@@ -57,7 +57,11 @@ def _row(one: Standing) -> tuple[str, ...]:
 
     if one.config is None:
         return one.folder.name, "", "", "", "", one.state
-    scores = ", ".join(score(float(values.mean())) for values in one.scores.values())
+    several = len(one.scores) > 1
+    scores = ", ".join(
+        f"{task} {score(values.mean())}" if several else score(values.mean())
+        for task, values in one.scores.items()
+    )
     progress = f"{one.closed}/{one.config.generations}"
     preset = one.meta.get("preset", "")
     return one.folder.name, preset, algorithm_text(one.config), progress, scores or "-", one.state

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from discovery.commands import presets
 from discovery.commands.folders import OUTPUT
 from discovery.commands.parsing import parse
+from discovery.commands.tables import show
 from discovery.config import SearchConfig
 
 if TYPE_CHECKING:
@@ -114,15 +115,16 @@ def _enjoy(folder: Path, config: SearchConfig, args: Quickstart, executor: "Exec
     print()
     print_comparison(result)
     name = shlex.quote(str(folder))
+    show(f"\nRun       {folder} ({duration(time.monotonic() - began)} in all)")
+    for picture in pictures:
+        show(f"Picture   {picture}")
+    show(f"File      {path}\n{proof}")
     print(
-        f"\nRun       {folder} ({duration(time.monotonic() - began)} in all)"
-        f"\nPictures  {pictures[0].parent}: {', '.join(picture.name for picture in pictures)}"
-        f"\nFile      {path}\n          {proof}"
-        "\nNext"
+        "Next"
         f"\n  discovery show {name}"
-        f"\n  discovery search lpo-catch --seed 1"
         f"\n  discovery evaluate {name} ppo --tasks Acrobot-v1 --seeds 32"
         f"\n  discovery export {name} --to purejaxrl --out found.py"
+        f"\n  discovery search lpo-catch --seed 1"
         f"\n  discovery search ta-lpo-catch --dry-run"
     )
     return 0

@@ -2,16 +2,18 @@
 
 import contextlib
 import shlex
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from discovery.commands.failure import INTERRUPTED, unexpected
-from discovery.commands.folders import algorithm_text
+from discovery.commands.folders import algorithm_text, in_order
+from discovery.config import SearchConfig
 from discovery.errors import DiscoveryError, RunError
-from discovery.formats import duration, interval_facts, interval_text
-from discovery.progress import View, row_facts, rows
+from discovery.formats import duration, interval_facts, interval_text, row_facts, rows
+from discovery.progress import View
 from discovery.statistics import Interval, interval
 from discovery.tally import final_row
 
@@ -43,10 +45,13 @@ def conduct(run: "Run", executor: "Executor", view: View, farewell: bool = True)
             view.say("run", _opening(run), **_facts(run))
             choice = search(run, executor, _Guard(view))
             _report(run, choice, view, time.monotonic() - began, farewell)
-    except (KeyboardInterrupt, BrokenPipeError):
+    except KeyboardInterrupt:
+        text = f"\nStopped; nothing that was finished is lost. To go on:\n  {resume}"
         with contextlib.suppress(BrokenPipeError):
-            text = f"\nStopped; nothing that was finished is lost. To go on:\n  {resume}"
             view.say("interrupted", text, resume=resume)
+        return INTERRUPTED
+    except BrokenPipeError:
+        print(f"Stopped, since nobody reads the output any more. To go on:\n  {resume}", file=sys.stderr)
         return INTERRUPTED
     except DiscoveryError as error:
         if "discovery resume" in str(error) or isinstance(error, Hopeless):
@@ -108,9 +113,9 @@ def _report(run: "Run", choice: "Choice", view: View, seconds: float, farewell: 
     """Say what was found, and what can be done with it."""
     from discovery.search import selection_scores
 
-    found, evaluated = _intervals(choice.scores), selection_scores(run)
-    before = _intervals(evaluated.get(0, {}))
-    last = final_row(run.config, _intervals(evaluated.get(run.config.generations, {})))
+    found, evaluated = _intervals(run.config, choice.scores), selection_scores(run)
+    before = _intervals(run.config, evaluated.get(0, {}))
+    last = final_row(run.config, _intervals(run.config, evaluated.get(run.config.generations, {})))
     view.say("final", "\n".join(rows(last, run.config)), **row_facts(last))
     lines = [f"\nFound: generation {choice.generation} of {run.config.generations}, in {duration(seconds)}"]
     for task, score in found.items():
@@ -129,8 +134,8 @@ def _report(run: "Run", choice: "Choice", view: View, seconds: float, farewell: 
     )
 
 
-def _intervals(scores: Mapping[str, Any]) -> dict[str, Interval]:
-    return {task: interval(values, failures="drop") for task, values in scores.items()}
+def _intervals(config: SearchConfig, scores: Mapping[str, Any]) -> dict[str, Interval]:
+    return {task: interval(values, failures="drop") for task, values in in_order(config, scores).items()}
 
 
 def next_commands(folder: Path) -> list[str]:

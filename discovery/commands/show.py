@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 PROG = "discovery show"
 
-DESCRIPTION = """Show one run: its config, how far it got, what it found, what failed, and how long it took.
+DESCRIPTION = """Show one run: its config, how far it got, what it found, what failed, how long it took, and
+what `discovery evaluate` has recorded.
 
   discovery show runs/NAME
   discovery show NAME --config         the whole config, as TOML
@@ -52,6 +53,13 @@ def main(argv: Sequence[str]) -> int:
     running = is_running(folder)
     with Run.open(folder) as run:
         _print(run, standing_of(run, running))
+        judged = bool(run.ledger.reports(outcomes=False))
+    if judged:
+        from discovery.analysis import load_run
+        from discovery.compare import recorded
+
+        print()
+        show(recorded(load_run(folder)).table(), width=160)
     return 0
 
 

@@ -1,12 +1,16 @@
 """Printing with rich: fitted to a terminal, and in whole lines, as `grep` wants them, anywhere else."""
 
 import io
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 
 def show(renderable: Any, width: int = 240) -> None:
-    """Print something that rich can render; `width` is that of what is no terminal."""
+    """Print text, or something else that rich can render; `width` is that of what is no terminal."""
+    if isinstance(renderable, str) and not sys.stdout.isatty():
+        print(renderable)
+        return
     from rich.console import Console
 
     console = Console(highlight=False, markup=False)

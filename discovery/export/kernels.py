@@ -40,7 +40,7 @@ _FRACTION = """\
 """
 
 _MIRROR = """\
-    log_ratio = log_prob - old_log_prob
+    log_ratio = jnp.clip(log_prob - old_log_prob, -60.0, 60.0)  # r overflows float32 beyond 88
     return drift(log_ratio, advantage$argument) - jnp.exp(log_ratio) * advantage
 """
 

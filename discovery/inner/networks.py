@@ -97,7 +97,8 @@ def make_network(
         outputs: dict[str, Array] = {}
         activations: dict[str, dict[str, Array]] = {}
         for torso, module in torsos.items():
-            torso_outputs, activations[torso] = module.apply({"params": params[torso]}, observation)
+            result: Any = module.apply({"params": params[torso]}, observation)
+            torso_outputs, activations[torso] = result
             outputs.update(torso_outputs)
         return outputs, activations
 
@@ -107,17 +108,21 @@ def make_network(
 
 
 def _describe(torso: str, shapes: Any, hidden: tuple[int, ...], heads: dict[str, Head]) -> Any:
-    """`ParamInfo` for every tensor of one torso. Heads share the layer index after the hidden ones."""
+    """`ParamInfo` for every tensor of one torso.
+
+    Heads share the layer index after the hidden ones, and keep their own role on a shared torso.
+    """
     free = any(head.free for head in heads.values())
     n_layers = len(hidden) + 1 + free
     info: dict[str, Any] = {}
     for layer, tensors in shapes.items():
         if layer in heads and heads[layer].free:
-            info[layer] = ParamInfo(torso, len(hidden) + 1, n_layers, None, 0)
+            info[layer] = ParamInfo(heads[layer].torso, len(hidden) + 1, n_layers, None, 0)
             continue
         index = len(hidden) if layer in heads else int(layer.removeprefix("hidden_"))
+        role = heads[layer].torso if layer in heads else torso
         info[layer] = {
-            name: ParamInfo(torso, index, n_layers, (torso, layer), len(tensor.shape) - 1)
+            name: ParamInfo(role, index, n_layers, (torso, layer), len(tensor.shape) - 1)
             for name, tensor in tensors.items()
         }
     return info

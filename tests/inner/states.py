@@ -1,12 +1,18 @@
 """Small trainings that several tests share, so that each program compiles once; and states as bytes."""
 
+import functools
+from dataclasses import replace
 from typing import Any
 
 import jax
 import numpy as np
 
-from discovery.inner.train import TrainingState, advance, init
+from discovery.inner import compiled
+from discovery.inner.rollout import rollout
+from discovery.inner.train import TrainingState, advance, complete, init, parts
 from environments.task import Setup
+from objectives import build
+from objectives.base import Progress
 
 CATCH = Setup(
     environment="Catch-bsuite",
@@ -19,11 +25,24 @@ CATCH = Setup(
     normalize_reward=True,
     curve_points=5,
 )
+ENDINGS = replace(
+    CATCH,
+    environment="tests.inner.worlds:endings",
+    n_steps=12,
+    n_epochs=1,
+    n_minibatches=1,
+    normalize_observation=False,
+    normalize_reward=False,
+)
+PPO = build("ppo")
+
 QUICK = {"xla_backend_optimization_level": 0}
 """Compiler options for programs that run for less time than their optimization takes."""
 
-begin = jax.jit(init, static_argnums=(0, 1))
-go = jax.jit(advance, static_argnums=(0, 1))
+PRODUCTION = compiled._compiler_options()
+
+begin = jax.jit(init, static_argnums=(0, 1), compiler_options=PRODUCTION)
+go = jax.jit(advance, static_argnums=(0, 1), compiler_options=PRODUCTION)
 quick_begin = jax.jit(init, static_argnums=(0, 1), compiler_options=QUICK)
 quick_go = jax.jit(advance, static_argnums=(0, 1), compiler_options=QUICK)
 
@@ -72,3 +91,30 @@ def assert_splitting_changes_no_bit(algorithm: Any, meta_params: Any, begin: Any
         single, _ = go(algorithm, setup, meta_params, single, 1)
     assert_same_bits(whole, single)
     assert not np.array_equal(jax.random.key_data(start.key), jax.random.key_data(whole.key))
+
+
+def numbers(**others: float) -> dict[str, Any]:
+    """Complete `meta_params` of PPO."""
+    return complete(PPO, {"learning_rate": 3e-3, **others}, {})
+
+
+@functools.cache
+def recorded(legacy=False):
+    """A newborn agent in the world of endings, a rollout of it, its network and its targets."""
+    setup = replace(ENDINGS, legacy_truncation=legacy)
+    environment, network = parts(PPO, setup)
+
+    @functools.partial(jax.jit, compiler_options=QUICK)
+    def act(meta_params):
+        state = init(PPO, setup, meta_params, jax.random.key(0), 10)
+        args = (state.params, state.environments, Progress(0, 10), jax.random.key(1))
+        environments, trajectory, episodes = rollout(PPO, environment, setup, network, meta_params, *args)
+        return (
+            state,
+            environments,
+            trajectory,
+            episodes,
+            PPO.targets(meta_params, (), trajectory, Progress(0, 10)),
+        )
+
+    return network, *act(numbers())

@@ -13,9 +13,9 @@ DISCRETE = {"logits": LOGITS, "value": VALUE}
 CONTINUOUS = {"mean": Head(2, scale=0.01), "log_std": Head(2, free=True, initial=-0.5), "value": VALUE}
 
 
-def layer(role, index, n_layers, name):
-    """The info of a kernel and a bias of one layer."""
-    path = (role, name)
+def layer(torso, index, n_layers, name, role=None):
+    """The info of a kernel and a bias of one layer; heads keep their role on a shared torso."""
+    path, role = (torso, name), role or torso
     return {
         "kernel": ParamInfo(role, index, n_layers, path, 1),
         "bias": ParamInfo(role, index, n_layers, path, 0),
@@ -43,8 +43,8 @@ EXPECTED = {
         {
             "shared": {
                 "hidden_0": layer("shared", 0, 2, "hidden_0"),
-                "logits": layer("shared", 1, 2, "logits"),
-                "value": layer("shared", 1, 2, "value"),
+                "logits": layer("shared", 1, 2, "logits", role="actor"),
+                "value": layer("shared", 1, 2, "value", role="critic"),
             }
         },
     ),

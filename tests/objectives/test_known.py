@@ -128,3 +128,15 @@ def test_closed_form_drifts_are_legal(drift, numbers):
     np.testing.assert_array_equal(jax.jit(jax.grad(lambda x: f(x).sum()))(at_one), at_one)
     # r - 1 - log r >= 0 holds up to the rounding of its two terms.
     assert (f(jnp.log(ratio)) >= -1e-6).all()
+
+
+@pytest.mark.parametrize("advantage", [2.0, -1.5])
+def test_far_ratios_stay_finite(advantage):
+    """Where r overflows float32, PPO's min(r A, clip(r) A) is finite or huge, never NaN; so is ours."""
+    algorithm = build("ppo")
+    loss = jax.grad(
+        lambda new: algorithm.policy_loss.per_sample(
+            dict(algorithm.defaults), new, jnp.float32(-100.0), jnp.float32(advantage), NOW
+        )
+    )
+    assert np.isfinite(float(loss(jnp.float32(-0.1)))) and float(loss(jnp.float32(-0.1))) == 0.0

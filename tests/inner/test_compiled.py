@@ -1,0 +1,75 @@
+"""Chunks of trainings: one program for all numbers, and failures that stay in their lane."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from discovery.inner import compiled
+from discovery.inner.train import complete
+from discovery.work import AlgorithmSpec
+from environments.task import Task
+from objectives import build
+from tests.inner.states import CATCH, PPO, assert_same_bits
+from tests.inner.worlds import STEPS_UNTIL_INFINITY
+
+
+def chunk(algorithm, task, searched, seeds, lifetimes):
+    keys = np.stack([np.asarray(jax.random.key_data(jax.random.key(seed))) for seed in seeds])
+    return compiled.run_chunk(algorithm, task, searched, keys, np.asarray(lifetimes))
+
+
+def test_an_infinite_reward_is_noticed_where_it_happens():
+    """In lanes whose level has one, at the update of that step; the others go on and have a score."""
+    setup = replace(CATCH, environment="tests.inner.worlds:explosive", normalize_reward=False)
+    outcome, _ = chunk(AlgorithmSpec("ppo"), Task("explosive", setup, 640), {}, range(6), [20] * 6)
+    exploded = np.asarray(outcome.nonfinite_step) >= 0
+    assert 0 < exploded.sum() < 6
+    # The 40th step of each instance is in the fifth rollout of 8 steps, which begins at 4 * 32.
+    assert STEPS_UNTIL_INFINITY == 40 and set(outcome.nonfinite_step[exploded]) == {128}
+    assert np.isnan(outcome.score[exploded]).all() and np.isnan(outcome.auc[exploded]).all()
+    np.testing.assert_array_equal(outcome.score[~exploded], 4.0)
+    np.testing.assert_array_equal(outcome.length[~exploded], 4.0)
+
+
+def test_no_number_recompiles_and_no_budget_costs_memory():
+    """Numbers, proposals, keys, lifetimes and budgets are arguments; the width and the structure are not."""
+    spec = AlgorithmSpec("lpo", (("width", 8),))
+    task = Task("catch", CATCH, total_steps=320)
+    proposals = [build("lpo", {"width": 8}).init(jax.random.key(seed)) for seed in range(2)]
+    stacked = jax.tree.map(lambda *x: np.stack(x), *proposals)
+    first, seconds = chunk(spec, task, stacked, [0, 1], [10, 10])
+    assert seconds > 0 and first.curve.shape == (2, CATCH.curve_points)
+    before = dict(compiled._executables)
+    again, seconds = chunk(spec, task, stacked, [0, 1], [10, 10])
+    assert seconds == 0.0
+    assert_same_bits(tuple(first), tuple(again))
+
+    other = jax.tree.map(lambda x: x + 0.1, stacked)
+    recipe = {"learning_rate": 1e-2, "gamma": 0.9, "entropy_coef": 0.01, "clip": 0.3}
+    long = replace(task, total_steps=3200, numbers=recipe, score="auc")
+    assert long.n_updates == 10 * task.n_updates
+    changed, seconds = chunk(spec, long, other, [2, 3], [long.n_updates, 37])
+    assert seconds == 0.0 and compiled._executables == before
+    assert not np.array_equal(changed.curve, first.curve)
+    assert np.array_equal(changed.score, changed.auc) and np.array_equal(first.score, first.final)
+    (program,) = [p for key, p in before.items() if key[0] == spec]
+    memory = program.memory_analysis()
+    assert memory.output_size_in_bytes < 4096 and memory.temp_size_in_bytes < 2**20
+
+
+def test_meta_params_reach_the_training():
+    """Another drift, another curve; the same drift, the same bits."""
+    spec, task = AlgorithmSpec("lpo", (("width", 8),)), Task("catch", CATCH, total_steps=640)
+    one = build("lpo", {"width": 8}).init(jax.random.key(0))
+    stacked = jax.tree.map(lambda x: np.stack([x, 3.0 * x]), one)
+    outcome, _ = chunk(spec, task, stacked, [4, 4], [20, 20])
+    assert not np.array_equal(outcome.kl[0], outcome.kl[1])
+
+
+def test_numbers_that_nothing_reads_are_refused():
+    with pytest.raises(ValueError, match=r"'ppo' does not read learning_rat; it reads: adam_b1"):
+        complete(PPO, {"learning_rat": 1.0}, {})
+    with pytest.raises(ValueError, match="does not read kl_coef"):
+        chunk(AlgorithmSpec("ppo"), Task("catch", CATCH, 320, {"kl_coef": 1.0}), {}, [0], [1])
