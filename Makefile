@@ -42,7 +42,7 @@ quickstart: $(CORE) ## search, compare with PPO, plot and export: one small run 
 	$(BIN)/discovery quickstart
 
 test: $(DEV) ## the fast tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(DEV) ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow

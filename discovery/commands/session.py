@@ -121,6 +121,8 @@ def _report(run: "Run", choice: "Choice", view: View, seconds: float, farewell: 
     for task, score in found.items():
         initial = f"; the initial mean: {interval_text(before[task])}" if task in before else ""
         lines.append(f"  {task}: {interval_text(score)} on {score.n + score.failed} selection seeds{initial}")
+    if choice.generation == 0:
+        lines.append("  which is the mean it began with: no later one scored better")
     if farewell:
         lines += ["Next:", *(f"  {command}" for command in next_commands(run.folder))]
     view.say(
