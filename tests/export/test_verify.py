@@ -42,8 +42,8 @@ WRONG = {
         "gradient of 'ppo'.*points differ",
     ),
     "float32 inside": (
-        "    log_ratio = log_prob - old_log_prob\n",
-        '    log_ratio = (1.0001 * (log_prob - old_log_prob)).astype("float32")\n',
+        "    log_ratio = jnp.clip(log_prob - old_log_prob, -60.0, 60.0)",
+        '    log_ratio = (1.0001 * (log_prob - old_log_prob)).astype("float32")',
         "points differ",
     ),
     "not a number": (
