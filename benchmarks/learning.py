@@ -32,7 +32,7 @@ PENDULUM = Task(
 TASKS = {
     "cartpole": (shortened(CARTPOLE, 500_000 / CARTPOLE.total_steps), 32, 8, "at least 475"),
     "pendulum": (PENDULUM, 16, 8, "interval above -400"),
-    "breakout": (shortened(BREAKOUT, 10_000_000 / BREAKOUT.total_steps), 8, 1, "at least 45"),
+    "breakout": (shortened(BREAKOUT, 10_000_000 / BREAKOUT.total_steps), 8, 4, "at least 45"),
 }
 """Name to (task, seeds, agents per call, goal); CartPole and Breakout are PureJaxRL's recipes."""
 
