@@ -12,22 +12,17 @@ the disk before the row that names them. One process writes; any number read bes
 
 import json
 import os
-import platform
 import shutil
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import UInt32
 
-from discovery.arrays import digest_of, discard_unfinished, pack, read_tree, unpack, write_tree
+from discovery.arrays import discard_unfinished, read_tree, write_tree
 from discovery.database import (
     ARRAYS,
     FILE,
@@ -42,68 +37,21 @@ from discovery.database import (
 )
 from discovery.errors import LedgerError
 from discovery.meta.base import Request
+from discovery.records import (
+    Evaluation,
+    Report,
+    measured_columns,
+    nan_if_null,
+    now,
+    null_if_nan,
+    proposal_row,
+    readable_row,
+    result_of_row,
+)
+from discovery.versions import versions
 from discovery.work import JobResult
 
-NUMBERS = ("generations", "proposals", "evaluations", "reports")
-"""The tables that two runs of the same search share; `meta` describes one run only."""
-
-OBSERVATIONAL = frozenset(
-    {"closed_at", "recorded_at", "seconds", "compile_seconds", "worker", "attempts", "device"}
-    | {"detail", "command", "source"}
-)
-"""Columns that may differ between two runs with the same numbers: times, places, prose."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What was evaluated in a search: one inner training of one proposal.
-
-    Attributes:
-        id: the job's.
-        proposal: id of the request it belongs to.
-        generation: generation it belongs to.
-        split: "search" or "selection".
-        task: the task's stable name.
-        seed: seed index.
-        lifetime: N, number of rollouts.
-        key: raw key data of the training.
-    """
-
-    id: str
-    proposal: str
-    generation: int
-    split: str
-    task: str
-    seed: int
-    lifetime: int
-    key: UInt32[np.ndarray, " words"]
-
-
-@dataclass(frozen=True)
-class Report:
-    """What was evaluated by `discovery evaluate`: an access to held-out tasks or seeds.
-
-    Attributes:
-        id: the job's, unique among the ledger's reports.
-        subject: what was judged, as its table calls it, for example "ppo" or "discovered".
-        source: where it came from: a run and generation, a file, or "" for a known algorithm.
-        task: the task's stable name.
-        seed: seed index.
-        lifetime: N, number of rollouts.
-        key: raw key data of the training.
-        command: the command line that asked.
-        split: of the seeds.
-    """
-
-    id: str
-    subject: str
-    source: str
-    task: str
-    seed: int
-    lifetime: int
-    key: UInt32[np.ndarray, " words"]
-    command: str = ""
-    split: str = "report"
+__all__ = ["Evaluation", "Ledger", "Report"]
 
 
 class Ledger:
@@ -121,7 +69,7 @@ class Ledger:
     def create(cls, folder: str | Path, meta: Mapping[str, str]) -> "Ledger":
         """Begin a run in `folder`, which is made if need be, and open its ledger for writing.
 
-        `meta` describes the run (id, config hash ...); `provenance()` and the time are added.
+        `meta` describes the run (id, config hash ...); `versions()` and the time are added.
         """
         folder = Path(folder)
         with explained(folder, "begin the run"):
@@ -132,7 +80,7 @@ class Ledger:
                     raise LedgerError(
                         f"{folder} holds a run already; `discovery resume {folder}` continues it"
                     )
-                build_database(folder, provenance() | {"created": _now()} | dict(meta))
+                build_database(folder, versions() | {"created": now()} | dict(meta))
                 return cls(folder, open_writer(folder), lock, None)
             except BaseException:
                 os.close(lock)
@@ -181,7 +129,7 @@ class Ledger:
         """
         last = self._need_closed()
         asked = self._one("SELECT state_digest FROM generations WHERE generation = ?", last)["state_digest"]
-        rows = [_proposal_row(request, asked) for request in requests]
+        rows = [proposal_row(request, asked) for request in requests]
         with self._transaction("record the proposals"):
             for row in rows:
                 if row["generation"] != last + 1:
@@ -207,7 +155,7 @@ class Ledger:
                     raise LedgerError(f"the result of {result.id!r} cannot be recorded as {what.id!r}")
                 row = vars(what) | {"key": "".join(f"{word:08x}" for word in what.key.tolist())}
                 table = "evaluations" if isinstance(what, Evaluation) else "reports"
-                self._insert(table, row | _measured(result))
+                self._insert(table, row | measured_columns(result))
 
     def finished(
         self, ids: Iterable[str], table: Literal["evaluations", "reports"] = "evaluations"
@@ -215,7 +163,7 @@ class Ledger:
         """Results of those of `ids` that are recorded, by id; outcomes have the bits they came with."""
         wanted = json.dumps(list(ids))
         rows = self._rows(f"SELECT * FROM {table} WHERE id IN (SELECT value FROM json_each(?))", wanted)
-        return {row["id"]: _result(row) for row in rows}
+        return {row["id"]: result_of_row(row) for row in rows}
 
     def put_state(self, tree: Any) -> str:
         """Store a pytree in the run's arrays; returns its digest once it is safely on the disk."""
@@ -248,9 +196,9 @@ class Ledger:
         with self._transaction(f"close generation {generation}"):
             for name, value in (fitness or {}).items():
                 update = "UPDATE proposals SET fitness = ? WHERE id = ? AND generation = ?"
-                if self._db.execute(update, [_real(value), name, generation]).rowcount != 1:
+                if self._db.execute(update, [null_if_nan(value), name, generation]).rowcount != 1:
                     raise LedgerError(f"{name!r} was not proposed in generation {generation}")
-            self._insert("generations", row | {"closed_at": _now()})
+            self._insert("generations", row | {"closed_at": now()})
         self._closed = generation
         self._secure()
 
@@ -280,19 +228,23 @@ class Ledger:
         """Proposals in order; `fitness` is NaN until their generation is closed."""
         where = "" if generation is None else f"WHERE generation = {int(generation)}"
         rows = self._rows(f"SELECT * FROM proposals {where} ORDER BY generation, rowid")
-        return [row | {"fitness": _float(row["fitness"])} for row in rows]
+        return [row | {"fitness": nan_if_null(row["fitness"])} for row in rows]
 
     def evaluations(self, generation: int | None = None, outcomes: bool = True) -> list[dict[str, Any]]:
         """Finished evaluations as they came; `outcome` is an `Outcome` or None, missing scores are NaN."""
         where = "" if generation is None else f"WHERE generation = {int(generation)}"
         return [
-            _readable(row, outcomes)
+            readable_row(row, outcomes)
             for row in self._rows(f"SELECT * FROM evaluations {where} ORDER BY rowid")
         ]
 
     def reports(self, outcomes: bool = True) -> list[dict[str, Any]]:
         """What `discovery evaluate` found, as `evaluations` gives it."""
-        return [_readable(row, outcomes) for row in self._rows("SELECT * FROM reports ORDER BY rowid")]
+        return [readable_row(row, outcomes) for row in self._rows("SELECT * FROM reports ORDER BY rowid")]
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """A table's rows as they are stored, in the order in which they came."""
+        return self._rows(f"SELECT * FROM {table} ORDER BY rowid")
 
     def _load(self, generation: int, column: str, template: Any) -> Any:
         rows = self._rows(f"SELECT {column} AS digest FROM generations WHERE generation = ?", generation)
@@ -364,32 +316,6 @@ class Ledger:
                 self._next_copy = start + 100 * (time.monotonic() - start)
 
 
-def same_numbers(a: Ledger, b: Ledger) -> list[str]:
-    """How two runs differ, row for row and bit for bit, observational columns apart; empty if they do not."""
-    differences = []
-    for table in NUMBERS:
-        ours, theirs = _compared(a, table), _compared(b, table)
-        for name in sorted(ours.keys() | theirs.keys()):
-            if name not in ours or name not in theirs:
-                where = a.folder if name in ours else b.folder
-                differences.append(f"{table} {name}: only in {where}")
-                continue
-            left, right = ours[name], theirs[name]
-            # Text of a float is exact, and tells 0.0 from -0.0 and 1 from 1.0.
-            differs = [column for column in left if repr(left[column]) != repr(right[column])]
-            differences += [f"{table} {name}: {_difference(c, left[c], right[c])}" for c in differs]
-    return differences
-
-
-def provenance() -> dict[str, str]:
-    """Versions that numbers may depend on, and the platform's kind; nothing that names the machine."""
-    versions = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
-    for name in ("rl-discovery", "jax", "jaxlib", "numpy", "flax", "optax", "evosax", "gymnax"):
-        with suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    return versions
-
-
 def _release(db: sqlite3.Connection | None, lock: int | None, scratch: str | None) -> None:
     """Give back what a ledger holds."""
     if db is not None:
@@ -398,83 +324,3 @@ def _release(db: sqlite3.Connection | None, lock: int | None, scratch: str | Non
         os.close(lock)
     if scratch is not None:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _compared(ledger: Ledger, table: str) -> dict[Any, dict[str, Any]]:
-    rows = ledger._rows(f"SELECT * FROM {table}")
-    rows = [{column: row[column] for column in row.keys() - OBSERVATIONAL} for row in rows]
-    return {row["generation" if table == "generations" else "id"]: row for row in rows}
-
-
-def _difference(column: str, left: Any, right: Any) -> str:
-    if not (isinstance(left, bytes) and isinstance(right, bytes)):
-        return f"{column} {left!r} is {right!r}"
-    ours, theirs = unpack(left), unpack(right)
-    parts = [name for name in ours._fields if _bits(getattr(ours, name)) != _bits(getattr(theirs, name))]
-    return f"{column} differs in {', '.join(parts)}"
-
-
-def _bits(array: np.ndarray) -> tuple[str, tuple[int, ...], bytes]:
-    return array.dtype.str, array.shape, array.tobytes()
-
-
-def _proposal_row(request: Request, asked: str) -> dict[str, Any]:
-    return {
-        "id": request.id,
-        "generation": int(request.generation),
-        "idx": int(request.index),
-        "split": request.split,
-        "pair": int(request.pair),
-        "kind": request.kind,
-        "asked_digest": asked,
-        "params_digest": digest_of(request.meta_params),
-    }
-
-
-def _measured(result: JobResult) -> dict[str, Any]:
-    """The columns of a result."""
-    outcome = result.outcome
-    return {
-        "score": None if outcome is None else _real(outcome.score),
-        "final": None if outcome is None else _real(outcome.final),
-        "auc": None if outcome is None else _real(outcome.auc),
-        "nonfinite_step": None if outcome is None else int(outcome.nonfinite_step),
-        "outcome": None if outcome is None else pack(outcome),
-        "error": result.error,
-        "detail": result.detail,
-        "seconds": float(result.seconds),
-        "compile_seconds": float(result.compile_seconds),
-        "worker": result.worker,
-        "attempts": int(result.attempts),
-        "device": str(result.extra.get("device", "")),
-        "recorded_at": _now(),
-    }
-
-
-def _result(row: Mapping[str, Any]) -> JobResult:
-    """The result that `_measured` took apart."""
-    same = ("id", "error", "detail", "seconds", "compile_seconds", "worker", "attempts")
-    outcome = None if row["outcome"] is None else unpack(row["outcome"])
-    extra = {"device": row["device"]} if row["device"] else {}
-    return JobResult(outcome=outcome, extra=extra, **{name: row[name] for name in same})
-
-
-def _readable(row: dict[str, Any], outcomes: bool) -> dict[str, Any]:
-    """A measured row for analysis."""
-    row |= {name: _float(row[name]) for name in ("score", "final", "auc")}
-    data = row.pop("outcome")
-    return row | {"outcome": None if data is None else unpack(data)} if outcomes else row
-
-
-def _real(value: Any) -> float | None:
-    """SQL has no NaN: it is NULL there."""
-    value = float(value)
-    return None if np.isnan(value) else value
-
-
-def _float(value: float | None) -> float:
-    return float("nan") if value is None else value
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -9,7 +9,6 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +19,7 @@ from discovery.configfile import CONFIG, dumps, load
 from discovery.errors import BadInput, DiscoveryError, LedgerError, RunError
 from discovery.ledger import Ledger
 
-__all__ = ["CONFIG", "Run", "commit", "config_hash", "new_folder"]
+__all__ = ["CONFIG", "Run", "config_hash", "new_folder"]
 
 
 class Run:
@@ -46,7 +45,7 @@ class Run:
         """
         folder = new_folder(config, output, preset, name)
         part = output / f".{folder.name}-{os.getpid()}"
-        meta = {"run": folder.name, "config_hash": config_hash(config), "commit": commit(), "preset": preset}
+        meta = {"run": folder.name, "config_hash": config_hash(config), "preset": preset}
         try:
             output.mkdir(parents=True, exist_ok=True)
             part.mkdir()
@@ -115,16 +114,3 @@ def _not_made(error: OSError | LedgerError, folder: Path) -> DiscoveryError:
 def config_hash(config: SearchConfig) -> str:
     """Twelve hex digits that tell configs apart."""
     return hashlib.sha256(dumps(config).encode()).hexdigest()[:12]
-
-
-def commit() -> str:
-    """The commit of this source tree, with "+" when it was changed since; "" outside a checkout."""
-    here = Path(__file__).parent
-    try:
-        said = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=12", "--dirty=+"],
-            cwd=here, capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return said.stdout.strip()

@@ -23,12 +23,12 @@ those of the IQM do not (95.5): report both. Modes as narrow as a tenth of their
 """
 
 from functools import lru_cache
-from statistics import NormalDist
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Real
 from numpy.typing import ArrayLike
+from scipy import special
 
 from discovery.errors import BadInput, unknown
 
@@ -41,7 +41,6 @@ TRIM = {"mean": 0.0, "iqm": 0.25}
 
 RESAMPLES = 5000
 _SEED = 20_221_112
-_NORMAL = NormalDist()
 
 
 class Interval(NamedTuple):
@@ -218,8 +217,7 @@ def band(curves: Real[np.ndarray, "S K"], level: float = 0.95) -> Band:
     center = np.divide(total, n, out=np.full(n.shape, np.nan), where=n > 0)
     square = np.where(known, (curves - center) ** 2, 0.0).sum(0)
     variance = np.divide(square, n - 1, out=np.full(n.shape, np.nan), where=n > 1)
-    quantile = np.array([_student_quantile(level, int(k) - 1) if k > 1 else np.nan for k in n])
-    half = quantile * np.sqrt(variance / np.maximum(n, 1))
+    half = _student_quantile(level, np.maximum(n - 1, 1)) * np.sqrt(variance / np.maximum(n, 1))
     return Band(center, center - half, center + half, level, n)
 
 
@@ -287,7 +285,7 @@ def _bootstrap_limits(
     scale = np.maximum(np.ptp(ordered, axis=1, keepdims=True), np.finfo(np.float64).tiny)
     ordered = (ordered - center) / scale
     resampled = np.sort(ordered @ _resample_weights(n, trim).T, axis=1)
-    z = _NORMAL.inv_cdf((1 + level) / 2)
+    z = special.ndtri((1 + level) / 2)
     z0 = acceleration = np.zeros(samples)
     if corrected:
         z = np.sqrt(n / (n - 1)) * _student_quantile(level, n - 1)
@@ -295,12 +293,12 @@ def _bootstrap_limits(
         below = (resampled < estimate[:, None] - 1e-12).mean(1)
         equal = (np.abs(resampled - estimate[:, None]) <= 1e-12).mean(1)
         share = np.clip(below + equal / 2, 1 / RESAMPLES, 1 - 1 / RESAMPLES)
-        z0 = np.vectorize(_NORMAL.inv_cdf)(share)
+        z0 = special.ndtri(share)
         acceleration = _acceleration(ordered @ _weights(1 - np.eye(n), trim).T)  # its scale cancels
     limits = []
     for side in (-z, z):
         room = np.maximum(1 - acceleration * (z0 + side), 1e-6)
-        share = np.vectorize(_NORMAL.cdf)(z0 + (z0 + side) / room)
+        share = special.ndtr(z0 + (z0 + side) / room)
         limits.append(_row_quantiles(resampled, share) * scale[:, 0] + center[:, 0])
     return limits[0], limits[1]
 
@@ -338,21 +336,6 @@ def _half_width(ordered: Float[np.ndarray, " n"], trim: float, level: float) -> 
     return float(_student_quantile(level, freedom) * winsorized.std(ddof=1) / ((1 - 2 * trim) * np.sqrt(n)))
 
 
-@lru_cache(maxsize=1024)
-def _student_quantile(level: float, freedom: int) -> float:
-    """t with P(|T| < t) = level for Student's T with a whole number of degrees of freedom."""
-    low, high = 0.0, np.pi / 2
-    for _ in range(60):  # bisection of the angle to the last bit
-        middle = (low + high) / 2
-        low, high = (middle, high) if _student_mass(middle, freedom) < level else (low, middle)
-    return float(np.sqrt(freedom) * np.tan(low))
-
-
-def _student_mass(angle: float, freedom: int) -> float:
-    """P(|T| < sqrt(freedom) tan(angle)): Abramowitz and Stegun 26.7.3 and 26.7.4."""
-    k = np.arange(1, (freedom - 1) // 2 if freedom % 2 else freedom // 2)
-    factors = 2 * k / (2 * k + 1) if freedom % 2 else (2 * k - 1) / (2 * k)
-    series = 1 + np.cumprod(factors * np.cos(angle) ** 2).sum()
-    if freedom % 2 == 0:
-        return float(np.sin(angle) * series)
-    return float(2 / np.pi * (angle + (np.sin(angle) * np.cos(angle) * series if freedom > 1 else 0.0)))
+def _student_quantile(level: float, freedom: Any) -> Any:
+    """t with P(|T| < t) = level for Student's T with that many degrees of freedom, elementwise."""
+    return special.stdtrit(freedom, (1 + level) / 2)

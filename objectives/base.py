@@ -55,7 +55,6 @@ class Progress(NamedTuple):
 
 
 @runtime_checkable
-@runtime_checkable
 class Distribution(Protocol):
     """What a policy returns: a distribution over actions, batched over leading axes."""
 

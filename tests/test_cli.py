@@ -5,6 +5,7 @@ import os
 import random
 import re
 import shlex
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -21,7 +22,8 @@ from discovery.cli import VERBS, main
 from discovery.commands import presets
 from discovery.commands.catalog import actions_text, known, shape_text
 from discovery.configfile import dumps, load
-from discovery.ledger import Ledger, same_numbers
+from discovery.ledger import Ledger
+from discovery.records import same_numbers
 
 ROOT = Path(__file__).parents[1]
 
@@ -376,6 +378,17 @@ def test_resume_extends(says: Says, home: Path) -> None:
     assert says("resume", "longer", *at(home), "--generations", 6, "--quiet") == (0, "", "")
     assert load(home / "runs" / "longer" / "config.toml").generations == 6
     assert differences(home / "runs" / "longer", home / "runs" / "done") == []
+
+
+def test_resume_warns_of_another_version(says: Says, home: Path) -> None:
+    shutil.copytree(home / "runs" / "done", home / "elsewhere" / "done")
+    with closing(sqlite3.connect(home / "elsewhere" / "done" / "ledger.sqlite")) as db, db:
+        db.execute("UPDATE meta SET value = '0.9.0' WHERE key = 'jax'")
+        db.execute("UPDATE meta SET value = 'abc' WHERE key IN ('source', 'commit')")
+    code, _, err = says("resume", "done", "--output", home / "elsewhere", "--quiet")
+    assert code == 0 and err.count("\n") == 1
+    assert "warning: since this run began, jax was 0.9.0, is " in err and "source was abc" in err
+    assert "commit" not in err
 
 
 def test_resume_refuses_a_run_that_is_being_written(says: Says, home: Path) -> None:

@@ -22,11 +22,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from discovery import arrays, database, ledger
+from discovery import arrays, database
 from discovery.arrays import digest_of, pack, read_tree, unpack, write_tree
 from discovery.errors import LedgerError
-from discovery.ledger import Evaluation, Ledger, Report, same_numbers
+from discovery.ledger import Evaluation, Ledger, Report
 from discovery.meta.base import Request
+from discovery.records import OBSERVATIONAL, same_numbers
 from discovery.work import JobResult, Outcome
 
 ROOT = Path(__file__).parents[1]
@@ -359,7 +360,7 @@ def test_schema_is_documented(run: Ledger) -> None:
         names = {row["name"] for row in run._rows(f"PRAGMA table_info({table})")}
         assert not [name for name in {table} | names if f"`{name}`" not in text]
     assert f"schema version {database.SCHEMA_VERSION}" in text
-    assert all(f"`{name}`" in text for name in ledger.OBSERVATIONAL)
+    assert all(f"`{name}`" in text for name in OBSERVATIONAL)
 
 
 # The same numbers
@@ -404,7 +405,7 @@ def test_same_numbers_finds(finished: Path, statement: str, message: str) -> Non
 
 
 def test_same_numbers_leaves_out_what_is_observed(finished: Path) -> None:
-    changes = ", ".join(f"{name} = 9" for name in ledger.OBSERVATIONAL - {"closed_at", "source", "command"})
+    changes = ", ".join(f"{name} = 9" for name in OBSERVATIONAL - {"closed_at", "source", "command"})
     assert tampered(finished, f"UPDATE evaluations SET {changes}") == []
 
 

@@ -92,13 +92,6 @@ def test_intervals_report_failures():
 # --- intervals against scipy -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.999])
-def test_student_quantile(level):
-    for freedom in (1, 2, 3, 4, 7, 15, 30, 99, 1000):
-        expected = scipy.stats.t.ppf((1 + level) / 2, freedom)
-        assert st._student_quantile(level, freedom) == pytest.approx(expected, rel=1e-10)
-
-
 @pytest.mark.parametrize("level", [0.8, 0.95])
 def test_t_interval(level):
     ours = st.interval(SKEWED, "mean", level, "t")

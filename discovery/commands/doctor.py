@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from discovery.commands.folders import OUTPUT
 from discovery.commands.parsing import parse
+from discovery.versions import PACKAGES
 
 PROG = "discovery doctor"
 
@@ -25,7 +26,6 @@ Exits with 1 if something is wrong.
 """
 
 DISTRIBUTION = "rl-discovery"
-PACKAGES = ("discovery", "objectives", "environments", "llm_prompts")
 EXTRAS = ("ray", "openai", "torch", "brax", "rejax", "marimo")
 READY_SECONDS = 120.0
 

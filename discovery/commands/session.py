@@ -16,6 +16,7 @@ from discovery.formats import duration, interval_facts, interval_text, row_facts
 from discovery.progress import View
 from discovery.statistics import Interval, interval
 from discovery.tally import final_row
+from discovery.versions import changes
 
 if TYPE_CHECKING:
     from discovery.executors.base import Executor
@@ -43,6 +44,11 @@ def conduct(run: "Run", executor: "Executor", view: View, farewell: bool = True)
     try:
         with run, view:
             view.say("run", _opening(run), **_facts(run))
+            if changed := changes(run.ledger.meta):
+                view.warn(
+                    f"since this run began, {'; '.join(changed)}: its numbers may differ from those of a run "
+                    "that was never interrupted"
+                )
             choice = search(run, executor, _Guard(view))
             _report(run, choice, view, time.monotonic() - began, farewell)
     except KeyboardInterrupt:

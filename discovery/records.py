@@ -1,0 +1,177 @@
+"""The ledger's rows: from what was asked and measured to columns, and back; and how two ledgers compare."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import UInt32
+
+from discovery.arrays import digest_of, pack, unpack
+from discovery.meta.base import Request
+from discovery.work import JobResult
+
+if TYPE_CHECKING:
+    from discovery.ledger import Ledger
+
+NUMBERS = ("generations", "proposals", "evaluations", "reports")
+"""The tables that two runs of the same search share; `meta` describes one run only."""
+
+OBSERVATIONAL = frozenset(
+    {"closed_at", "recorded_at", "seconds", "compile_seconds", "worker", "attempts", "device"}
+    | {"detail", "command", "source"}
+)
+"""Columns that may differ between two runs with the same numbers: times, places, prose."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was evaluated in a search: one inner training of one proposal.
+
+    Attributes:
+        id: the job's.
+        proposal: id of the request it belongs to.
+        generation: generation it belongs to.
+        split: "search" or "selection".
+        task: the task's stable name.
+        seed: seed index.
+        lifetime: N, number of rollouts.
+        key: raw key data of the training.
+    """
+
+    id: str
+    proposal: str
+    generation: int
+    split: str
+    task: str
+    seed: int
+    lifetime: int
+    key: UInt32[np.ndarray, " words"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was evaluated by `discovery evaluate`: an access to held-out tasks or seeds.
+
+    Attributes:
+        id: the job's, unique among the ledger's reports.
+        subject: what was judged, as its table calls it, for example "ppo" or "discovered".
+        source: where it came from: a run and generation, a file, or "" for a known algorithm.
+        task: the task's stable name.
+        seed: seed index.
+        lifetime: N, number of rollouts.
+        key: raw key data of the training.
+        command: the command line that asked.
+        split: of the seeds.
+    """
+
+    id: str
+    subject: str
+    source: str
+    task: str
+    seed: int
+    lifetime: int
+    key: UInt32[np.ndarray, " words"]
+    command: str = ""
+    split: str = "report"
+
+
+def proposal_row(request: Request, asked: str) -> dict[str, Any]:
+    """The row of a request that was asked from the state with digest `asked`."""
+    return {
+        "id": request.id,
+        "generation": int(request.generation),
+        "idx": int(request.index),
+        "split": request.split,
+        "pair": int(request.pair),
+        "kind": request.kind,
+        "asked_digest": asked,
+        "params_digest": digest_of(request.meta_params),
+    }
+
+
+def measured_columns(result: JobResult) -> dict[str, Any]:
+    """The columns of a result."""
+    outcome = result.outcome
+    return {
+        "score": None if outcome is None else null_if_nan(outcome.score),
+        "final": None if outcome is None else null_if_nan(outcome.final),
+        "auc": None if outcome is None else null_if_nan(outcome.auc),
+        "nonfinite_step": None if outcome is None else int(outcome.nonfinite_step),
+        "outcome": None if outcome is None else pack(outcome),
+        "error": result.error,
+        "detail": result.detail,
+        "seconds": float(result.seconds),
+        "compile_seconds": float(result.compile_seconds),
+        "worker": result.worker,
+        "attempts": int(result.attempts),
+        "device": str(result.extra.get("device", "")),
+        "recorded_at": now(),
+    }
+
+
+def result_of_row(row: Mapping[str, Any]) -> JobResult:
+    """The result that `_measured` took apart."""
+    same = ("id", "error", "detail", "seconds", "compile_seconds", "worker", "attempts")
+    outcome = None if row["outcome"] is None else unpack(row["outcome"])
+    extra = {"device": row["device"]} if row["device"] else {}
+    return JobResult(outcome=outcome, extra=extra, **{name: row[name] for name in same})
+
+
+def readable_row(row: dict[str, Any], outcomes: bool) -> dict[str, Any]:
+    """A measured row for analysis."""
+    row |= {name: nan_if_null(row[name]) for name in ("score", "final", "auc")}
+    data = row.pop("outcome")
+    return row | {"outcome": None if data is None else unpack(data)} if outcomes else row
+
+
+def null_if_nan(value: Any) -> float | None:
+    """SQL has no NaN: it is NULL there."""
+    value = float(value)
+    return None if np.isnan(value) else value
+
+
+def nan_if_null(value: float | None) -> float:
+    """The way back."""
+    return float("nan") if value is None else value
+
+
+def now() -> str:
+    """The time, as rows hold it: UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def same_numbers(a: "Ledger", b: "Ledger") -> list[str]:
+    """How two runs differ, row for row and bit for bit, observational columns apart; empty if they do not."""
+    differences = []
+    for table in NUMBERS:
+        ours, theirs = _compared(a, table), _compared(b, table)
+        for name in sorted(ours.keys() | theirs.keys()):
+            if name not in ours or name not in theirs:
+                where = a.folder if name in ours else b.folder
+                differences.append(f"{table} {name}: only in {where}")
+                continue
+            left, right = ours[name], theirs[name]
+            # Text of a float is exact, and tells 0.0 from -0.0 and 1 from 1.0.
+            differs = [column for column in left if repr(left[column]) != repr(right[column])]
+            differences += [f"{table} {name}: {_difference(c, left[c], right[c])}" for c in differs]
+    return differences
+
+
+def _compared(ledger: "Ledger", table: str) -> dict[Any, dict[str, Any]]:
+    rows = ledger.rows(table)
+    rows = [{column: row[column] for column in row.keys() - OBSERVATIONAL} for row in rows]
+    return {row["generation" if table == "generations" else "id"]: row for row in rows}
+
+
+def _difference(column: str, left: Any, right: Any) -> str:
+    if not (isinstance(left, bytes) and isinstance(right, bytes)):
+        return f"{column} {left!r} is {right!r}"
+    ours, theirs = unpack(left), unpack(right)
+    parts = [name for name in ours._fields if _bits(getattr(ours, name)) != _bits(getattr(theirs, name))]
+    return f"{column} differs in {', '.join(parts)}"
+
+
+def _bits(array: np.ndarray) -> tuple[str, tuple[int, ...], bytes]:
+    return array.dtype.str, array.shape, array.tobytes()

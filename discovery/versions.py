@@ -1,0 +1,55 @@
+"""What a run's numbers depend on beside its config: versions, platform and source.
+
+Nothing here names the machine.
+"""
+
+import functools
+import hashlib
+import platform
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+
+HOME = Path(__file__).parents[1]
+PACKAGES = ("discovery", "objectives", "environments", "llm_prompts")
+LIBRARIES = ("jax", "jaxlib", "numpy", "flax", "optax", "evosax", "gymnax")
+
+
+def versions() -> dict[str, str]:
+    """Versions, platform, commit and a hash of the source, by name."""
+    found = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
+    for name in ("rl-discovery", *LIBRARIES):
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found | {"commit": commit(), "source": source_hash()}
+
+
+def changes(recorded: Mapping[str, str]) -> list[str]:
+    """What is different now from what a run recorded, each as "name was X, is Y"; the commit's name apart."""
+    now = versions()
+    names = [name for name in now if name != "commit" and name in recorded]
+    return [f"{name} was {recorded[name]}, is {now[name]}" for name in names if recorded[name] != now[name]]
+
+
+def commit() -> str:
+    """The commit of this source tree, with "+" when it was changed since; "" outside a checkout."""
+    try:
+        said = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=12", "--dirty=+"],
+            cwd=HOME / "discovery", capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return said.stdout.strip()
+
+
+@functools.cache
+def source_hash() -> str:
+    """Twelve hex digits that tell versions of our source apart, commits or not; taken once per process."""
+    content = hashlib.sha256()
+    for package in PACKAGES:
+        for path in sorted((HOME / package).rglob("*.py")):
+            content.update(f"{path.relative_to(HOME).as_posix()}\0".encode() + path.read_bytes())
+    return content.hexdigest()[:12]
