@@ -92,5 +92,5 @@ def measure(n: int) -> list[Figure]:
         _against_rejax(CARTPOLE, 1, n),
         _against_rejax(CARTPOLE, 8, n),
         _against_rejax(half, 1, n),
-        _against_rejax(half, 4, n),
+        _against_rejax(half, 2, n),
     ]

@@ -3,7 +3,9 @@
 import discovery as d
 run = d.load_run("runs/...")
 
-Names load what they need when they are first used: importing this package imports no jax.
+Names load what they need when they are first used: importing this package imports no jax. Where
+that starts jax on a CPU, it is with one thread: on more, compiled trainings can hang for ever, and
+gain next to nothing (`discovery/executors/cpu.py`). PJRT_NPROC=4 in the environment has it otherwise.
 """
 
 import importlib
@@ -88,6 +90,7 @@ def __getattr__(name: str) -> Any:
     """A public name, from the module that defines it (PEP 562)."""
     if name not in _HOME:
         raise AttributeError(f"module 'discovery' has no attribute {name!r}")
+    importlib.import_module("discovery.executors.cpu").prefer_single_thread()
     value = getattr(importlib.import_module(_HOME[name]), name)
     globals()[name] = value
     return value

@@ -21,11 +21,11 @@ from jaxtyping import Float
 
 from discovery import summary
 from discovery.arrays import digest_of
+from discovery.choice import Choice, choose, selection_scores
 from discovery.config import SearchConfig
 from discovery.errors import BadInput, LedgerError, RunError, unknown
 from discovery.evaluation import spec_of
 from discovery.run import Run
-from discovery.search import Choice, choose, selection_scores
 from discovery.work import AlgorithmSpec, Outcome
 from environments.task import Task
 

@@ -6,14 +6,14 @@ finished is taken from the ledger, and the rest runs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from discovery.choice import Choice, choose
 from discovery.config import SearchConfig
-from discovery.errors import RunError
 from discovery.evaluation import jobs_of, result_of, seed_words, spec_of
 from discovery.executors.base import Executor
 from discovery.inner.compiled import build_algorithm
@@ -35,13 +35,6 @@ class Listener(Protocol):
 
     def closed(self, generation: int, results: Mapping[str, Result], metrics: Mapping[str, float]) -> None:
         """A generation is closed, safe on disk."""
-
-
-class Choice(NamedTuple):
-    """The generation a search answers with: the one whose mean did best on the selection seeds."""
-
-    generation: int
-    scores: Mapping[str, np.ndarray]
 
 
 def meta_optimizer(config: SearchConfig) -> MetaOptimizer:
@@ -90,46 +83,6 @@ def evaluate(
         outcomes[result.id] = result.outcome
         listener.finished(job, result)
     return {request.id: result_of(request, config, outcomes) for request in requests}
-
-
-def choose(run: Run) -> Choice:
-    """The evaluated mean with the best selection score; tasks are standardized before averaging.
-
-    A mean with a failed training is passed over unless all have one.
-
-    Raises:
-        RunError: when none has been evaluated yet.
-    """
-    scores = selection_scores(run)
-    generations = sorted(scores)
-    if not generations:
-        raise RunError(f"{run.folder} has no mean scored on the selection seeds yet; resume the search first")
-    tasks = sorted(scores[generations[0]])
-    table = np.array([[scores[g][task].mean() for task in tasks] for g in generations])
-    if len(tasks) > 1:
-        spread = np.nanstd(table, axis=0)
-        table = (table - np.nanmean(table, axis=0)) / np.where(spread > 0, spread, 1.0)
-    merit = np.nan_to_num(table, nan=-np.inf).mean(axis=1)
-    best = generations[int(np.argmax(merit))]
-    return Choice(best, scores[best])
-
-
-def selection_scores(run: Run) -> dict[int, dict[str, np.ndarray]]:
-    """Selection scores of every evaluated mean: generation -> task -> float64 ``[S]``.
-
-    Generation g here counts updates of the mean: 0 is the initial one, g the one that the ledger
-    keeps as closed generation g - 1.
-    """
-    found: dict[int, dict[str, list[float]]] = {}
-    rows = [row for row in run.ledger.evaluations(outcomes=False) if row["split"] == "selection"]
-    for row in sorted(rows, key=lambda row: (row["generation"], row["task"], row["seed"])):
-        found.setdefault(row["generation"], {}).setdefault(row["task"], []).append(row["score"])
-    whole = run.config.selection_seeds
-    return {
-        generation: {task: np.asarray(values) for task, values in tasks.items()}
-        for generation, tasks in found.items()
-        if len(tasks) == len(run.config.tasks) and all(len(values) == whole for values in tasks.values())
-    }
 
 
 def _record(job: Job, request: Request) -> Evaluation:

@@ -26,9 +26,6 @@ def _():
     import tempfile
     from pathlib import Path
 
-    # Trainings on a CPU want one thread per process; jax reads this when it starts.
-    os.environ["PJRT_NPROC"] = "1"
-
     import marimo as mo
     import numpy as np
 

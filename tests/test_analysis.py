@@ -16,6 +16,7 @@ import discovery
 from discovery.analysis import LoadedRun, load_run
 from discovery.api import resume
 from discovery.arrays import digest_of, unpack
+from discovery.choice import choose
 from discovery.config import SearchConfig
 from discovery.errors import BadInput, LedgerError, RunError
 from discovery.ledger import Evaluation
@@ -23,7 +24,6 @@ from discovery.meta.base import Request
 from discovery.meta.es_config import ESConfig
 from discovery.objective import is_temporal, numbers_read, objective_of
 from discovery.run import Run
-from discovery.search import choose
 from discovery.work import AlgorithmSpec, JobResult
 from objectives import build
 

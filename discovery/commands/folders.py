@@ -104,7 +104,7 @@ def standing(folder: Path) -> Standing:
 
 def standing_of(run: "Run", running: bool = False) -> Standing:
     """Where an open run stands."""
-    from discovery.search import choose, selection_scores
+    from discovery.choice import choose, selection_scores
 
     scores = selection_scores(run)
     last = run.ledger.last_generation()

@@ -19,10 +19,10 @@ from discovery.tally import final_row
 from discovery.versions import changes
 
 if TYPE_CHECKING:
+    from discovery.choice import Choice
     from discovery.executors.base import Executor
     from discovery.meta.base import Result
     from discovery.run import Run
-    from discovery.search import Choice
     from discovery.work import Job, JobResult
 
 HOPELESS = 16
@@ -117,7 +117,7 @@ def _facts(run: "Run") -> dict[str, Any]:
 
 def _report(run: "Run", choice: "Choice", view: View, seconds: float, farewell: bool) -> None:
     """Say what was found, and what can be done with it."""
-    from discovery.search import selection_scores
+    from discovery.choice import selection_scores
 
     found, evaluated = _intervals(run.config, choice.scores), selection_scores(run)
     before = _intervals(run.config, evaluated.get(0, {}))

@@ -41,6 +41,12 @@ def cpu_pool_threads() -> int | None:
     return sum(_comm(task).startswith("tf_XLAEigen") for task in tasks.iterdir())
 
 
+def prefer_single_thread() -> None:
+    """Have jax's CPU pool start with one thread, unless it runs already or the user asked for others."""
+    if not backend_started() and _platform_asked() in ("", "cpu"):
+        os.environ.setdefault("PJRT_NPROC", "1")  # read when the backend starts
+
+
 def ensure_single_thread() -> None:
     """Make jax's CPU pool have one thread; raise `ExecutorError` if it is too late.
 

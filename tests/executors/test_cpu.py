@@ -40,6 +40,13 @@ def test_inline_makes_the_pool_one_thread_wide_even_after_jax_was_imported():
     assert printed == ["1"] and not errors
 
 
+def test_the_public_names_start_jax_with_one_thread_unless_told_otherwise():
+    """gymnax and evosax start jax when they are imported."""
+    code = "import jax, discovery as d; d.load_run; d.discover; jax.devices()\n" + COUNT
+    assert python(code + INLINE) == (["1"], "")
+    assert python(code, PJRT_NPROC="3")[0] == ["3"]
+
+
 def test_inline_refuses_a_pool_of_several_threads_and_says_what_to_do():
     _, errors = python("import jax; jax.devices()\n" + INLINE, PJRT_NPROC="2")
     last = errors.strip().splitlines()[-1]
