@@ -4,9 +4,10 @@ An `Environment` is a NamedTuple of pure functions with one `Step` type. Quirks 
 (int rewards, scalar observations, dropped final observations) end in their adapter.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
@@ -43,6 +44,8 @@ class Environment(NamedTuple):
         sample_level: ``key -> level``.
         reset: ``(key, level) -> (state, observation [D])``.
         step: ``(key, state, action, level) -> (state, Step)``; resets by itself when an episode ends.
+        refresh: ``(key, state, level) -> state``, called once before each rollout, for environments whose
+            resets are so costly that they are prepared; None for others.
     """
 
     id: str
@@ -56,3 +59,19 @@ class Environment(NamedTuple):
     sample_level: Callable[[PRNGKeyArray], Any]
     reset: Callable[[PRNGKeyArray, Any], tuple[Any, Array]]
     step: Callable[[PRNGKeyArray, Any, Array, Any], tuple[Any, Step]]
+    refresh: Callable[[PRNGKeyArray, Any, Any], Any] | None = None
+
+
+def uniform_levels(vary: Mapping[str, tuple[float, float]]) -> Callable[[PRNGKeyArray], Any]:
+    """A `sample_level` that draws each parameter uniformly from (lowest, highest): a dict, or () of none."""
+
+    def sample_level(key: PRNGKeyArray) -> Any:
+        if not vary:
+            return ()
+        keys = jax.random.split(key, len(vary))
+        drawn = {}
+        for key_of, (name, (low, high)) in zip(keys, sorted(vary.items()), strict=True):
+            drawn[name] = jax.random.uniform(key_of, (), minval=low, maxval=high)
+        return drawn
+
+    return sample_level

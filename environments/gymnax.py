@@ -13,8 +13,9 @@ What differs between its environments, and what leaves this file:
 Auto-reset, `terminated`, `truncated` and `final_observation` are gymnax's own and already right.
 """
 
+import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import gymnax
@@ -24,7 +25,7 @@ import numpy as np
 from gymnax.environments import spaces
 from jaxtyping import Array, Float
 
-from environments.base import Environment, Step
+from environments.base import Environment, Step, uniform_levels
 
 
 class _Actions(NamedTuple):
@@ -37,21 +38,32 @@ class _Actions(NamedTuple):
     decode: Callable[[Array], Array]
 
 
-def from_gymnax(id: str) -> Environment:
-    """Makes the registered gymnax environment `id`, with its default parameters as constants."""
+def from_gymnax(id: str, vary: Mapping[str, tuple[float, float]] | None = None) -> Environment:
+    """Makes the registered gymnax environment `id`.
+
+    Its default parameters are constants, but for those in `vary`: a level draws each of these uniformly
+    from (lowest, highest), so that every training has its own physics.
+
+    Raises:
+        ValueError: `vary` names something that is no number among the parameters.
+    """
     env, params = gymnax.make(id)
+    vary = vary or {}
+    _check_varied(id, params, vary)
+
+    def at(level: Any) -> Any:
+        return params.replace(**level) if vary else params
+
     shape, encode = _observations(id, env, params)
     actions = _actions(id, env.action_space(params))
 
     def reset(key, level):
-        del level
-        observation, state = env.reset(key, params)
+        observation, state = env.reset(key, at(level))
         return _strong(state), encode(observation)
 
     def step(key, state, action, level):
-        del level
         observation, state, reward, terminated, truncated, info = env.step(
-            key, state, actions.decode(action), params
+            key, state, actions.decode(action), at(level)
         )
         return _strong(state), Step(
             observation=encode(observation),
@@ -70,15 +82,22 @@ def from_gymnax(id: str) -> Environment:
         action_low=actions.low,
         action_high=actions.high,
         horizon=int(params.max_steps_in_episode),
-        sample_level=_no_level,
+        sample_level=uniform_levels(vary),
         reset=reset,
         step=step,
     )
 
 
-def _no_level(key: Array) -> tuple[()]:
-    del key
-    return ()
+def _check_varied(id: str, params: Any, vary: Mapping[str, tuple[float, float]]) -> None:
+    """Raise unless everything in `vary` is a number among the environment's parameters."""
+    fields = (field.name for field in dataclasses.fields(params))
+    numbers = [name for name in fields if isinstance(getattr(params, name), float)]
+    for name in vary:
+        if name not in numbers:
+            raise ValueError(
+                f"environment {id!r} has no parameter {name!r} that can vary; "
+                f"there are: {', '.join(numbers) or 'none'}"
+            )
 
 
 def _observations(

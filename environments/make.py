@@ -1,14 +1,17 @@
-"""From an id to an environment: one object per process per id.
+"""From an id to an environment: one object per process per id and options.
 
-Compiled programs are cached by the functions they were made from, so a second object for the same
-id would compile everything again. Libraries are imported on first use: this module is light.
+Ids are gymnax's own, "family/name" for the adapters in `FAMILIES`, or "package.module:function" for a
+function of yours. Compiled programs are cached by the functions they were made from, so a second
+object for the same id would compile everything again. Libraries are imported on first use: this module
+is light.
 """
 
 import difflib
 import functools
 import importlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from environments.base import Environment
@@ -17,23 +20,68 @@ DOWNLOADS_DATA = ("MNISTBandit-bsuite",)
 """Registered in gymnax, but their constructor fetches files from the network."""
 
 
-@functools.cache
-def make(id: str) -> "Environment":
-    """Returns the environment called `id`, always the same object.
+class Family(NamedTuple):
+    """Where the environments of a prefix come from.
+
+    Attributes:
+        maker: "module:function": ``(name, vary, **options) -> Environment``.
+        requires: the module that must be installed, "" for none.
+        extra: the extra of ours that installs it.
+    """
+
+    maker: str
+    requires: str = ""
+    extra: str = ""
+
+
+FAMILIES: Mapping[str, Family] = {
+    "brax": Family("environments.brax:from_brax", "brax", "brax"),
+    "chain": Family("environments.chain:from_chain"),
+    "grid": Family("environments.levels:from_grid"),
+}
+"""Prefix of an id, as in "brax/ant", to where it leads."""
+
+Pairs = tuple[tuple[str, Any], ...]
+"""A mapping as pairs, so that it can be the key of a cache."""
+
+
+def make(
+    id: str,
+    options: Mapping[str, Any] | None = None,
+    vary: Mapping[str, tuple[float, float]] | None = None,
+) -> "Environment":
+    """Returns the environment called `id`, always the same object for the same arguments.
 
     Args:
-        id: a gymnax id, or ``"package.module:function"`` for a function of yours that takes no
-            argument and returns an `Environment`.
+        id: a gymnax id; "family/name"; or ``"package.module:function"`` for a function of yours that
+            returns an `Environment`.
+        options: of the family, or keyword arguments of your function. gymnax's have none.
+        vary: parameters of the environment that differ between trainings, drawn uniformly from
+            (lowest, highest) for each: fields of gymnax's parameters, or factors where the family says so.
 
     Raises:
-        ValueError: nothing is called so, or the function is not there or returns something else.
+        ValueError: nothing is called so, a library is not installed, an option or a parameter does not
+            exist, or your function is not there or returns something else.
     """
+    return _make(id, _pairs(options), _pairs(vary))
+
+
+def _pairs(mapping: Mapping[str, Any] | None) -> Pairs:
+    return tuple(sorted((mapping or {}).items()))
+
+
+@functools.cache
+def _make(id: str, options: Pairs, vary: Pairs) -> "Environment":
     import jax
 
     # The first call may come from within a traced function. The arrays an environment is built of
     # would then be tracers, and be kept here for ever.
     with jax.ensure_compile_time_eval():
-        return _from_function(id) if ":" in id else _from_gymnax(id)
+        if ":" in id:
+            return _from_function(id, dict(options), vary)
+        if "/" in id:
+            return _from_family(id, dict(options), dict(vary))
+        return _from_gymnax(id, options, dict(vary))
 
 
 def registered() -> tuple[str, ...]:
@@ -43,31 +91,69 @@ def registered() -> tuple[str, ...]:
     return tuple(id for id in gymnax.registered_envs if id not in DOWNLOADS_DATA)
 
 
+def nearest(name: str, names: Iterable[str], n: int = 3, cutoff: float = 0.0) -> list[str]:
+    """The names most like `name`; case says nothing, and a cutoff of 0 always finds someone."""
+    by_lower = {known.lower(): known for known in names}
+    return [by_lower[close] for close in difflib.get_close_matches(name.lower(), list(by_lower), n, cutoff)]
+
+
 def _unknown(id: str, names: Sequence[str]) -> str:
     """The message for an id that nothing has."""
     if id in DOWNLOADS_DATA:
         return f"environment {id!r} is not supported: it downloads data; choose another one"
-    # Case says nothing about what was meant, and a cutoff of 0 always finds someone.
-    by_lower = {name.lower(): name for name in names}
-    close = difflib.get_close_matches(id.lower(), list(by_lower), n=3, cutoff=0.0)
-    nearest = ", ".join(by_lower[name] for name in close)
-    return f'no environment is called {id!r}; nearest: {nearest} (your own: "package.module:function")'
+    return (
+        f"no environment is called {id!r}; nearest: {', '.join(nearest(id, names))} "
+        '(your own: "package.module:function")'
+    )
 
 
-def _from_gymnax(id: str) -> "Environment":
+def _from_gymnax(id: str, options: Pairs, vary: Mapping[str, tuple[float, float]]) -> "Environment":
     names = registered()
     if id not in names:
         raise ValueError(_unknown(id, names))
+    if options:
+        raise ValueError(f"environment {id!r} has no options, got {', '.join(name for name, _ in options)}")
 
     from environments.gymnax import from_gymnax
 
-    return from_gymnax(id)
+    return from_gymnax(id, vary)
 
 
-def _from_function(id: str) -> "Environment":
+def _from_family(id: str, options: dict[str, Any], vary: Mapping[str, tuple[float, float]]) -> "Environment":
+    prefix, _, name = id.partition("/")
+    if prefix not in FAMILIES:
+        raise ValueError(
+            f"no environment is called {id!r}: families are {', '.join(FAMILIES)}, got {prefix!r}"
+        )
+    family = FAMILIES[prefix]
+    if family.requires and importlib.util.find_spec(family.requires) is None:
+        raise ValueError(
+            f"environment {id!r} needs {family.requires}, which is not installed; "
+            f"`pip install 'rl-discovery[{family.extra}]'` installs it"
+        )
+    module, _, function = family.maker.partition(":")
+    maker = getattr(importlib.import_module(module), function)
+    _check_options(id, options, list(inspect.signature(maker).parameters)[2:])
+    try:
+        return maker(name, vary, **options)
+    except TypeError as error:
+        raise ValueError(f"environment {id!r} does not accept {options}: {error}") from error
+
+
+def _check_options(id: str, options: Mapping[str, Any], known: Sequence[str]) -> None:
+    for option in options:
+        if option not in known:
+            raise ValueError(
+                f"environment {id!r} has no option {option!r}; its options are: {', '.join(known) or 'none'}"
+            )
+
+
+def _from_function(id: str, options: dict[str, Any], vary: Pairs) -> "Environment":
     """Calls the user's function named by ``"package.module:function"``."""
     from environments.base import Environment
 
+    if vary:
+        raise ValueError(f"environment {id!r}: what varies is its own affair (sample_level), got vary={vary}")
     module_name, _, function_name = id.partition(":")
     try:
         module = importlib.import_module(module_name)
@@ -79,12 +165,14 @@ def _from_function(id: str) -> "Environment":
     function = getattr(module, function_name, None)
     if not callable(function):
         public = [name for name, value in vars(module).items() if callable(value) and name[0] != "_"]
-        close = difflib.get_close_matches(function_name, public, n=3, cutoff=0.0)
+        close = nearest(function_name, public)
         raise ValueError(
             f"environment {id!r}: module {module_name!r} has no function {function_name!r}; "
             f"nearest: {', '.join(close) or 'none, it defines no public function'}"
         )
-    environment = function()
+    if options:
+        _check_options(id, options, list(inspect.signature(function).parameters))
+    environment = function(**options)
     if not isinstance(environment, Environment):
         raise ValueError(
             f"environment {id!r}: the function must return an environments.base.Environment, "

@@ -5,9 +5,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from environments.make import make
+
+Option = bool | int | float | str
+
+
+class Settings(dict[str, Any]):
+    """A mapping that nobody changes, so that what holds it can be the key of a cache."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
 
 
 @dataclass(frozen=True)
@@ -15,7 +24,12 @@ class Setup:
     """The structure of an inner training: change any field and it compiles again."""
 
     environment: str = "CartPole-v1"
-    """Environment id, or "package.module:function" for your own."""
+    """Environment id: gymnax's own, "brax/ant", "grid/all" ..., or "package.module:function" for yours."""
+    options: Mapping[str, Option] = field(default_factory=Settings)
+    """Options of the environment, for example backend or tabular; `discovery envs ID` shows them."""
+    vary: Mapping[str, tuple[float, float]] = field(default_factory=Settings)
+    """Parameters of the environment that each training draws for itself, uniformly from lowest to highest:
+    gymnax's own ("gravity" of CartPole), or factors ("gravity" and "mass" in brax)."""
     n_envs: int = 8
     """E: environments stepped in parallel by one agent."""
     n_steps: int = 64
@@ -40,6 +54,11 @@ class Setup:
     """K: points of the learning curve."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "options", Settings(self.options))
+        object.__setattr__(self, "vary", Settings({name: tuple(ends) for name, ends in self.vary.items()}))
+        for name, ends in self.vary.items():
+            if len(ends) != 2 or not ends[0] <= ends[1]:
+                raise ValueError(f"vary needs the lowest and the highest value of {name!r}, got {list(ends)}")
         for name in ("n_envs", "n_steps", "n_epochs", "n_minibatches", "curve_points"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -91,4 +110,4 @@ class Task:
 
     def environment(self):
         """The environment object, one per process per id."""
-        return make(self.setup.environment)
+        return make(self.setup.environment, self.setup.options, self.setup.vary)

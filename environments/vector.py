@@ -100,6 +100,15 @@ def reset(environment: Environment, setup: Setup, key: PRNGKeyArray) -> VectorSt
     )
 
 
+def refresh(environment: Environment, setup: Setup, key: PRNGKeyArray, state: VectorState) -> VectorState:
+    """What is to be done before a rollout: prepared resets are renewed, where the environment has any."""
+    if environment.refresh is None:
+        return state
+    keys = jax.random.split(key, setup.n_envs)
+    env_state = jax.vmap(environment.refresh, in_axes=(0, 0, None))(keys, state.env_state, state.level)
+    return state._replace(env_state=env_state)
+
+
 def step(
     environment: Environment,
     setup: Setup,

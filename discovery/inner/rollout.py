@@ -52,6 +52,8 @@ def rollout(
         state_tp1, step = vector.step(environment, setup, gamma, key_step, state, action)
         return state_tp1, (state.observation, action, log_prob, outputs, step)
 
+    # fold_in leaves the other keys what they are without it
+    state = vector.refresh(environment, setup, jax.random.fold_in(key, setup.n_steps), state)
     keys = jax.random.split(key, setup.n_steps)
     state, (observation, action, log_prob, outputs, step) = jax.lax.scan(act, state, keys)
     outputs_next, _ = network.apply(params, step.final_observation)

@@ -84,7 +84,7 @@ def complete(
 @functools.lru_cache(maxsize=256)
 def parts(algorithm: Algorithm, setup: Setup) -> tuple[Environment, Network]:
     """The environment and the network of a training, made once per (algorithm, setup)."""
-    environment = make(setup.environment)
+    environment = make(setup.environment, setup.options, setup.vary)
     heads = algorithm.policy.heads(environment.n_actions, environment.continuous)
     network = make_network(
         heads, environment.observation_size, setup.hidden, setup.activation, setup.shared_torso

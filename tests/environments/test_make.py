@@ -12,7 +12,7 @@ from gymnax.environments import spaces
 from gymnax.environments.classic_control.cartpole import CartPole
 
 import environments
-from environments.make import DOWNLOADS_DATA, make, registered
+from environments.make import DOWNLOADS_DATA, _make, make, registered
 from environments.task import Setup, Task
 
 
@@ -33,7 +33,7 @@ def test_a_second_make_compiles_nothing():
 
 def test_first_made_while_tracing():
     """Its constants are real arrays, not tracers of the function it was first made in."""
-    make.cache_clear()
+    _make.cache_clear()
     jax.jit(lambda key: make("DeepSea-bsuite").reset(key, ())[1])(jax.random.key(0))
     _, observation = make("DeepSea-bsuite").reset(jax.random.key(0), ())
     assert observation.sum() == 1

@@ -1,0 +1,88 @@
+"""Delayed chains of LPG (Oh et al. 2020): the first action decides the reward at the end.
+
+One of two actions, which one depends on the level, leads to +1 at the end of the chain, the other to
+-1; what is done in between has no influence. With noise, every step in between is rewarded with +1
+or -1 at random.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from environments.base import Environment, Step
+
+LENGTHS = {"short": (5, 30), "long": (5, 50)}
+"""Smallest and largest number of steps, uniform."""
+
+
+class ChainLevel(NamedTuple):
+    """How long the chain is, and which first action is the good one."""
+
+    length: Int[Array, ""]
+    good: Int[Array, ""]
+
+
+class ChainState(NamedTuple):
+    """Steps taken, and whether the first was good; of no meaning before it."""
+
+    time: Int[Array, ""]
+    on_good: Bool[Array, ""]
+
+
+def from_chain(name: str, vary: Mapping[str, tuple[float, float]], noise: bool = False) -> Environment:
+    """The chain called `name` in `LENGTHS`; observations are one-hot over (branch, steps taken).
+
+    Raises:
+        ValueError: unknown names.
+    """
+    if name not in LENGTHS:
+        raise ValueError(f"no environment is called 'chain/{name}'; there are: {', '.join(LENGTHS)}")
+    if vary:
+        raise ValueError(f"environment 'chain/{name}' varies by its levels only, got {list(vary)}")
+    low, high = LENGTHS[name]
+
+    def sample_level(key: PRNGKeyArray) -> ChainLevel:
+        key_length, key_good = jax.random.split(key)
+        return ChainLevel(
+            jax.random.randint(key_length, (), low, high + 1), jax.random.randint(key_good, (), 0, 2)
+        )
+
+    def observe(state: ChainState) -> Float[Array, " D"]:
+        branch = jnp.where(state.time > 0, state.on_good.astype(jnp.int32), 0)
+        return (jnp.arange(2 * (high + 1)) == branch * (high + 1) + state.time).astype(jnp.float32)
+
+    def reset(key: PRNGKeyArray, level: ChainLevel) -> tuple[ChainState, Array]:
+        del key, level
+        state = ChainState(jnp.int32(0), jnp.bool_(False))
+        return state, observe(state)
+
+    def step(
+        key: PRNGKeyArray, state: ChainState, action: Array, level: ChainLevel
+    ) -> tuple[ChainState, Step]:
+        on_good = jnp.where(state.time == 0, action == level.good, state.on_good)
+        reached = ChainState(state.time + 1, on_good)
+        over = reached.time >= level.length
+        between = jax.random.rademacher(key, (), jnp.float32) if noise else jnp.float32(0)
+        reward = jnp.where(over, jnp.where(on_good, 1.0, -1.0), between)
+        final_observation = observe(reached)
+        first, first_observation = reset(key, level)
+        state = jax.tree.map(lambda a, b: jnp.where(over, a, b), first, reached)
+        observation = jnp.where(over, first_observation, final_observation)
+        return state, Step(observation, reward, over, jnp.bool_(False), final_observation)
+
+    return Environment(
+        id=f"chain/{name}",
+        observation_size=2 * (high + 1),
+        observation_shape=(2 * (high + 1),),
+        n_actions=2,
+        continuous=False,
+        action_low=None,
+        action_high=None,
+        horizon=high,
+        sample_level=sample_level,
+        reset=reset,
+        step=step,
+    )
