@@ -1,7 +1,7 @@
 """Configs as TOML files: strict on the way in, complete on the way out.
 
 The same frozen dataclasses are the command line, the file and the record. Unset options (None) are
-left out of the file, since TOML has no null.
+left out of the file, since TOML has no null, and so are empty tables.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ def plain(value: Any) -> Any:
     """Dataclasses, tuples and mappings as dicts and lists, without what is None."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
-        return {name: plain(item) for name, item in pairs if item is not None}
+        return {name: plain(item) for name, item in pairs if item is not None and item != {}}
     if isinstance(value, Mapping):
         return {str(name): plain(item) for name, item in sorted(value.items())}
     if isinstance(value, list | tuple):

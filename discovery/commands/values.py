@@ -33,6 +33,14 @@ def option(text: str) -> bool | int | float | str:
     return text
 
 
+def ends(text: str) -> tuple[float, float]:
+    """A range, LOWEST:HIGHEST."""
+    low, colon, high = text.partition(":")
+    if not colon:
+        raise ValueError(f"a range is given as LOWEST:HIGHEST, got {text!r}")
+    return number(low), number(high)
+
+
 def entries(texts: Sequence[str], convert: Callable[[str], Any]) -> dict[str, Any]:
     """NAME=VALUE pairs as a dict."""
     pairs = {}
@@ -77,11 +85,16 @@ def _mappings(info: Any) -> Any:
 
     if get_origin(info.type) is not get_origin(Mapping[str, int]):
         return None
-    convert = number if get_args(info.type)[1] is float else option
+    kind = get_args(info.type)[1]
+    convert = number if kind is float else ends if get_origin(kind) is tuple else option
     return PrimitiveConstructorSpec(
         nargs="*",
         metavar="[NAME=VALUE ...]",
         instance_from_str=lambda texts: entries(texts, convert),
         is_instance=lambda value: isinstance(value, Mapping),
-        str_from_instance=lambda value: [f"{name}={entry}" for name, entry in value.items()],
+        str_from_instance=lambda value: [f"{name}={_shown(entry)}" for name, entry in value.items()],
     )
+
+
+def _shown(entry: Any) -> str:
+    return ":".join(map(str, entry)) if isinstance(entry, tuple) else str(entry)
