@@ -190,6 +190,11 @@ BAD = {
     "objectives lpoo": "did you mean lpo",
     "doctor now": "unexpected argument 'now'",
     "quickstart --preset nope": "there is no preset named 'nope'",
+    "quickstart --seeds 0": "seeds must be at least 1, got 0",
+    "quickstart --generations 0": "generations must be at least 1, got 0",
+    "quickstart --workers 0": "workers must be at least 1, got 0",
+    "evaluate ppo --tasks Catch-bsuite --workers 0": "workers must be at least 1, got 0",
+    "evaluate ppo --tasks Catch-bsuite --agents-per-call 0": "agents_per_call must be at least 1, got 0",
 }
 
 

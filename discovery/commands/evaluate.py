@@ -158,8 +158,8 @@ def _config(folders: Sequence[Path], args: Evaluate) -> SearchConfig:
     """How trainings are run: as in the first run, with what was overridden."""
     config = load(folders[0] / CONFIG) if folders else SearchConfig()
     executor = args.executor or config.executor
-    workers = args.workers if args.workers or executor != config.executor else config.workers
-    width = args.agents_per_call or config.agents_per_call
+    workers = config.workers if args.workers is None and executor == config.executor else args.workers
+    width = config.agents_per_call if args.agents_per_call is None else args.agents_per_call
     return replace(config, executor=executor, workers=workers, agents_per_call=width)
 
 

@@ -77,7 +77,7 @@ def main(argv: Sequence[str]) -> int:
 def here(config: SearchConfig, args: Resume) -> SearchConfig:
     """The config with what concerns this session only."""
     executor = args.executor or config.executor
-    workers = args.workers if args.workers or executor != config.executor else config.workers
+    workers = config.workers if args.workers is None and executor == config.executor else args.workers
     return dataclasses.replace(config, executor=executor, workers=workers)
 
 
