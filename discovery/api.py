@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from discovery.analysis import LoadedRun, load_run
+from discovery.commands import presets
+from discovery.commands.checks import check
 from discovery.compare import Watcher, compare, pick_tasks, subjects
 from discovery.comparison import Comparison
 from discovery.config import SearchConfig
@@ -36,7 +38,7 @@ class Silence:
 
 
 def discover(
-    config: SearchConfig,
+    config: SearchConfig | str | Path,
     output: Path | str = "runs",
     name: str | None = None,
     executor: Executor | None = None,
@@ -45,13 +47,20 @@ def discover(
     """Run a whole search, and load it.
 
     Args:
-        config: what to search, how, on what.
+        config: what to search, how, on what; or the name of a preset, or a TOML file.
         output: the folder in which the run's own is made.
         name: the run's; by default date, "search" and a short id.
         executor: where trainings run; by default what the config says, closed at the end.
         listener: told how it goes.
+
+    Raises:
+        BadInput: before anything is written, if the config names what is not there or does not fit.
     """
-    with Run.create(config, Path(output), name=name) as run:
+    short = "search"
+    if not isinstance(config, SearchConfig):
+        config, short = presets.read(str(config))
+    check(config)
+    with Run.create(config, Path(output), short, name) as run:
         folder = run.folder
         _search(run, executor, listener)
     return load_run(folder)
@@ -68,7 +77,7 @@ def resume(
 
 def evaluate(
     run: LoadedRun | Path | str,
-    against: Sequence[str] = ("ppo",),
+    against: Sequence[str] | str = ("ppo",),
     tasks: Sequence[str] | None = None,
     seeds: int = 16,
     executor: Executor | None = None,
@@ -85,6 +94,7 @@ def evaluate(
         listener: told how it goes.
     """
     folder = run.folder if isinstance(run, LoadedRun) else Path(run)
+    against = [against] if isinstance(against, str) else against
     named = [f"{folder}@initial" if name == "initial" else name for name in against]
     who = subjects([str(folder), *named])
     with Run.open(folder, write=True) as opened:

@@ -148,7 +148,10 @@ def compare(
         for subject, task, listed in plan.values()
     ]  # fmt: skip
     return Comparison(
-        tuple(cells), {s.label: s.source for s in subjects}, frozenset(held_out) & {t.name for t in tasks}
+        tuple(cells),
+        {s.label: s.source for s in subjects},
+        frozenset(held_out) & {t.name for t in tasks},
+        {t.name: t.score for t in tasks},
     )
 
 
@@ -166,7 +169,7 @@ def recorded(run: LoadedRun) -> Comparison:
         sources[label] = row["source"]
         recipes = groups.setdefault((label, row["task"]), {})
         recipe = row["id"].partition("/")[0]
-        result = JobResult(row["id"], outcomes[row["id"]], row["error"])
+        result = JobResult(row["id"], outcomes[row["id"]], row["error"], row["detail"])
         recipes[recipe] = [*recipes.pop(recipe, []), (row["id"], row["lifetime"], result)]
     cells = [
         _cell(label, task, recipes[list(recipes)[-1]], run.steps_per_update(task))
@@ -177,7 +180,12 @@ def recorded(run: LoadedRun) -> Comparison:
     cells.sort(
         key=lambda c: (names.index(c.task) if c.task in names else len(names), order.get(c.subject, 2))
     )
-    return Comparison(tuple(cells), sources, frozenset(task.name for task in run.config.held_out))
+    return Comparison(
+        tuple(cells),
+        sources,
+        frozenset(task.name for task in run.config.held_out),
+        {task.name: task.score for task in run.tasks},
+    )
 
 
 def _resolve(name: str, runs: dict[Path, LoadedRun]) -> Subject | _Place:
@@ -259,11 +267,11 @@ def _jobs(subject: Subject, task: Task, seeds: int) -> list[Job]:
 def _fingerprint(subject: Subject, task: Task) -> str:
     """Twelve hex digits of all that a training's numbers depend on, seed and device apart."""
     from discovery.inner.compiled import build_algorithm
-    from discovery.inner.train import complete
+    from discovery.inner.train import check_numbers
 
     algorithm = build_algorithm(subject.spec)
     try:
-        complete(algorithm, task.numbers, {})
+        check_numbers(algorithm, task.numbers)
     except ValueError as error:
         raise BadInput(f"{subject.label} cannot be trained on {task.name}: {error}") from error
     recipe = plain(task) | {"numbers": {**dict(algorithm.defaults), **task.numbers}}
@@ -297,4 +305,5 @@ def _cell(
     scores = np.array([np.nan if o is None else float(o.score) for o in outcomes])
     steps = trained[0][1] * steps_per_update * (1 + np.arange(points)) / points
     order = np.argsort(seeds)
-    return Cell(label, task, seeds[order], scores[order], curves[order], steps)
+    reason = next((f"{r.error}: {r.detail}".rstrip(": ") for _, _, r in trained if r.error), "")
+    return Cell(label, task, seeds[order], scores[order], curves[order], steps, reason)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from discovery.commands import presets
-from discovery.commands.failure import INTERRUPTED
+from discovery.commands.failure import FAILED, INTERRUPTED
 from discovery.commands.folders import OUTPUT, find_run, run_folders
 from discovery.commands.parsing import parse
 from discovery.commands.tables import show
@@ -94,7 +94,7 @@ def main(argv: Sequence[str]) -> int:
         print(json_line({"event": "comparison", **result.to_dict()}))
     else:
         print_comparison(result)
-    return 0
+    return FAILED if any(cell.failed_wholly for cell in result.cells) else 0
 
 
 def judge(
