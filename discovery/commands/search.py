@@ -68,10 +68,10 @@ def main(argv: Sequence[str]) -> int:
 
 def _value(arguments: Sequence[str], flag: str) -> str | None:
     """The value that is given for a flag, None if it is not."""
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for index, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
         if name == flag:
-            return value if equals else following
+            return value if equals else "".join(arguments[index + 1 : index + 2])
     return None
 
 
