@@ -80,6 +80,7 @@ def evaluate(
     against: Sequence[str] | str = ("ppo",),
     tasks: Sequence[str] | None = None,
     seeds: int = 16,
+    first_seed: int = 0,
     executor: Executor | None = None,
     listener: Watcher | None = None,
 ) -> Comparison:
@@ -90,6 +91,7 @@ def evaluate(
         against: known algorithms, other runs, or "initial" for the mean this one began with.
         tasks: names; by default the run's meta-train and held-out tasks.
         seeds: S, trainings of each on each task.
+        first_seed: index of the first of them.
         executor: where they run; by default what the run's config says, closed at the end.
         listener: told how it goes.
     """
@@ -103,7 +105,9 @@ def evaluate(
         chosen = pick_tasks(every if tasks is None else tasks, config)
         with _Lent(config, executor) as lent:
             unseen = [task.name for task in config.held_out]
-            return compare(who, chosen, seeds, lent, opened.ledger, listener, "discovery.evaluate", unseen)
+            return compare(
+                who, chosen, seeds, lent, opened.ledger, listener, "discovery.evaluate", unseen, first_seed
+            )
 
 
 def algorithms() -> tuple[str, ...]:

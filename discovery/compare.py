@@ -107,6 +107,7 @@ def compare(
     listener: Watcher | None = None,
     command: str = "",
     held_out: Collection[str] = (),
+    first_seed: int = 0,
 ) -> Comparison:
     """Train every subject on every task with the same held-out seeds, and compare.
 
@@ -119,17 +120,20 @@ def compare(
         listener: told what is to run, and what ended.
         command: the command line, for the record.
         held_out: names of tasks that no search saw, for the table.
+        first_seed: index of the first held-out seed: for seeds that nobody has looked at yet.
 
     Raises:
         BadInput: there is nothing to do, or a task's recipe has numbers that a subject does not read.
     """
+    if first_seed < 0:
+        raise BadInput(f"first_seed must be at least 0, got {first_seed}")
     if seeds < 1 or not subjects or not tasks:
         raise BadInput(
             f"a comparison needs subjects, tasks and seeds, got {len(subjects)}, {len(tasks)} and {seeds}"
         )
     if len({subject.label for subject in subjects}) < len(subjects):
         raise BadInput(f"labels must differ, got {', '.join(subject.label for subject in subjects)}")
-    plan = {(s.label, t.name): (s, t, _jobs(s, t, seeds)) for t in tasks for s in subjects}
+    plan = {(s.label, t.name): (s, t, _jobs(s, t, seeds, first_seed)) for t in tasks for s in subjects}
     # Two subjects may be the same numbers (a search that chose its initial mean): one training serves both.
     jobs = {job.id: (subject, job) for subject, _, listed in plan.values() for job in listed}
     results = ledger.finished(jobs, table="reports") if ledger else {}
@@ -259,9 +263,9 @@ def _present_label(run: LoadedRun, label: str, source: str) -> str:
     return label if name in label else f"{name} {label}"
 
 
-def _jobs(subject: Subject, task: Task, seeds: int) -> list[Job]:
+def _jobs(subject: Subject, task: Task, seeds: int, first_seed: int) -> list[Job]:
     name = f"{subject.spec.name}-{_fingerprint(subject, task)}"
-    return report_jobs(name, subject.spec, subject.meta_params, [task], seeds)
+    return report_jobs(name, subject.spec, subject.meta_params, [task], seeds, first_seed)
 
 
 def _fingerprint(subject: Subject, task: Task) -> str:

@@ -149,6 +149,17 @@ def test_all_share_their_seeds() -> None:
     assert {job.lifetime for job in executor.jobs} == {2}
 
 
+def test_other_held_out_seeds() -> None:
+    early = compare(known("ppo"), TASKS[:1], 3, one := Pretender())
+    late = compare(known("ppo"), TASKS[:1], 3, two := Pretender(), first_seed=2)
+    assert late.cells[0].seeds.tolist() == [2, 3, 4]
+    assert late.cells[0].scores[0] == early.cells[0].scores[2]
+    keys = [{tuple(job.key.tolist()) for job in executor.jobs} for executor in (one, two)]
+    assert len(keys[0] & keys[1]) == 1
+    with pytest.raises(BadInput, match="first_seed must be at least 0"):
+        compare(known("ppo"), TASKS[:1], 3, Pretender(), first_seed=-1)
+
+
 def test_intervals_are_those_of_statistics() -> None:
     executor = Pretender()
     found = compare(known("dpo", "ppo"), TASKS, 20, executor)
