@@ -80,9 +80,9 @@ def evaluate(
     against: Sequence[str] | str = ("ppo",),
     tasks: Sequence[str] | None = None,
     seeds: int = 16,
-    first_seed: int = 0,
     executor: Executor | None = None,
     listener: Watcher | None = None,
+    first_seed: int = 0,
 ) -> Comparison:
     """Compare what a run found with others on held-out seeds, and record every training in the run.
 
@@ -91,9 +91,9 @@ def evaluate(
         against: known algorithms, other runs, or "initial" for the mean this one began with.
         tasks: names; by default the run's meta-train and held-out tasks.
         seeds: S, trainings of each on each task.
-        first_seed: index of the first of them.
         executor: where they run; by default what the run's config says, closed at the end.
         listener: told how it goes.
+        first_seed: index of the first seed.
     """
     folder = run.folder if isinstance(run, LoadedRun) else Path(run)
     against = [against] if isinstance(against, str) else against
