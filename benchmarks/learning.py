@@ -40,8 +40,10 @@ TASKS = {
 def main() -> None:
     """Train and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.learning", description=__doc__)
-    parser.add_argument("tasks", nargs="*", choices=[*TASKS, []], default=["cartpole", "pendulum"])
-    for name in parser.parse_args().tasks:
+    parser.add_argument(
+        "tasks", nargs="*", choices=[*TASKS, []], default=[], help="which ones; all unless named"
+    )
+    for name in parser.parse_args().tasks or TASKS:
         task, seeds, width, goal = TASKS[name]
         began = time.perf_counter()
         with make_executor("processes", agents_per_call=width, timeout=7200.0) as executor:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from discovery.analysis import LoadedRun, load_run
+from discovery.commands import presets
+from discovery.commands.checks import check
 from discovery.compare import Watcher, compare, pick_tasks, subjects
 from discovery.comparison import Comparison
 from discovery.config import SearchConfig
@@ -36,7 +38,7 @@ class Silence:
 
 
 def discover(
-    config: SearchConfig,
+    config: SearchConfig | str | Path,
     output: Path | str = "runs",
     name: str | None = None,
     executor: Executor | None = None,
@@ -45,13 +47,20 @@ def discover(
     """Run a whole search, and load it.
 
     Args:
-        config: what to search, how, on what.
+        config: what to search, how, on what; or the name of a preset, or a TOML file.
         output: the folder in which the run's own is made.
         name: the run's; by default date, "search" and a short id.
         executor: where trainings run; by default what the config says, closed at the end.
         listener: told how it goes.
+
+    Raises:
+        BadInput: before anything is written, if the config names what is not there or does not fit.
     """
-    with Run.create(config, Path(output), name=name) as run:
+    short = "search"
+    if not isinstance(config, SearchConfig):
+        config, short = presets.read(str(config))
+    check(config)
+    with Run.create(config, Path(output), short, name) as run:
         folder = run.folder
         _search(run, executor, listener)
     return load_run(folder)
@@ -68,11 +77,12 @@ def resume(
 
 def evaluate(
     run: LoadedRun | Path | str,
-    against: Sequence[str] = ("ppo",),
+    against: Sequence[str] | str = ("ppo",),
     tasks: Sequence[str] | None = None,
     seeds: int = 16,
     executor: Executor | None = None,
     listener: Watcher | None = None,
+    first_seed: int = 0,
 ) -> Comparison:
     """Compare what a run found with others on held-out seeds, and record every training in the run.
 
@@ -83,8 +93,10 @@ def evaluate(
         seeds: S, trainings of each on each task.
         executor: where they run; by default what the run's config says, closed at the end.
         listener: told how it goes.
+        first_seed: index of the first seed.
     """
     folder = run.folder if isinstance(run, LoadedRun) else Path(run)
+    against = [against] if isinstance(against, str) else against
     named = [f"{folder}@initial" if name == "initial" else name for name in against]
     who = subjects([str(folder), *named])
     with Run.open(folder, write=True) as opened:
@@ -93,7 +105,9 @@ def evaluate(
         chosen = pick_tasks(every if tasks is None else tasks, config)
         with _Lent(config, executor) as lent:
             unseen = [task.name for task in config.held_out]
-            return compare(who, chosen, seeds, lent, opened.ledger, listener, "discovery.evaluate", unseen)
+            return compare(
+                who, chosen, seeds, lent, opened.ledger, listener, "discovery.evaluate", unseen, first_seed
+            )
 
 
 def algorithms() -> tuple[str, ...]:

@@ -8,15 +8,19 @@ import contextlib
 import importlib
 import io
 import os
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib import metadata
-from types import FrameType
 
-from discovery.commands.failure import BAD_INPUT, FAILED, INTERRUPTED, debugging, unexpected
+from discovery.commands.failure import (
+    BAD_INPUT,
+    FAILED,
+    INTERRUPTED,
+    debugging,
+    interruptible,
+    unexpected,
+)
 from discovery.errors import DiscoveryError, unknown
 
 VERBS = {
@@ -59,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ["DISCOVERY_DEBUG"] = "1"
     code = 0
     try:
-        with _sigterm_like_ctrl_c():
+        with interruptible():
             code = _dispatch(arguments)
             sys.stdout.flush()
         return code
@@ -114,20 +118,3 @@ def _failed(message: str, code: int) -> int:
     with contextlib.suppress(OSError):
         print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
     return code
-
-
-@contextlib.contextmanager
-def _sigterm_like_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM end a verb as Ctrl-C does: workers ended, ledger closed."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    former = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)

@@ -107,6 +107,7 @@ def compare(
     listener: Watcher | None = None,
     command: str = "",
     held_out: Collection[str] = (),
+    first_seed: int = 0,
 ) -> Comparison:
     """Train every subject on every task with the same held-out seeds, and compare.
 
@@ -119,17 +120,20 @@ def compare(
         listener: told what is to run, and what ended.
         command: the command line, for the record.
         held_out: names of tasks that no search saw, for the table.
+        first_seed: index of the first held-out seed: for seeds that nobody has looked at yet.
 
     Raises:
         BadInput: there is nothing to do, or a task's recipe has numbers that a subject does not read.
     """
+    if first_seed < 0:
+        raise BadInput(f"first_seed must be at least 0, got {first_seed}")
     if seeds < 1 or not subjects or not tasks:
         raise BadInput(
             f"a comparison needs subjects, tasks and seeds, got {len(subjects)}, {len(tasks)} and {seeds}"
         )
     if len({subject.label for subject in subjects}) < len(subjects):
         raise BadInput(f"labels must differ, got {', '.join(subject.label for subject in subjects)}")
-    plan = {(s.label, t.name): (s, t, _jobs(s, t, seeds)) for t in tasks for s in subjects}
+    plan = {(s.label, t.name): (s, t, _jobs(s, t, seeds, first_seed)) for t in tasks for s in subjects}
     # Two subjects may be the same numbers (a search that chose its initial mean): one training serves both.
     jobs = {job.id: (subject, job) for subject, _, listed in plan.values() for job in listed}
     results = ledger.finished(jobs, table="reports") if ledger else {}
@@ -148,7 +152,10 @@ def compare(
         for subject, task, listed in plan.values()
     ]  # fmt: skip
     return Comparison(
-        tuple(cells), {s.label: s.source for s in subjects}, frozenset(held_out) & {t.name for t in tasks}
+        tuple(cells),
+        {s.label: s.source for s in subjects},
+        frozenset(held_out) & {t.name for t in tasks},
+        {t.name: t.score for t in tasks},
     )
 
 
@@ -166,7 +173,7 @@ def recorded(run: LoadedRun) -> Comparison:
         sources[label] = row["source"]
         recipes = groups.setdefault((label, row["task"]), {})
         recipe = row["id"].partition("/")[0]
-        result = JobResult(row["id"], outcomes[row["id"]], row["error"])
+        result = JobResult(row["id"], outcomes[row["id"]], row["error"], row["detail"])
         recipes[recipe] = [*recipes.pop(recipe, []), (row["id"], row["lifetime"], result)]
     cells = [
         _cell(label, task, recipes[list(recipes)[-1]], run.steps_per_update(task))
@@ -177,7 +184,12 @@ def recorded(run: LoadedRun) -> Comparison:
     cells.sort(
         key=lambda c: (names.index(c.task) if c.task in names else len(names), order.get(c.subject, 2))
     )
-    return Comparison(tuple(cells), sources, frozenset(task.name for task in run.config.held_out))
+    return Comparison(
+        tuple(cells),
+        sources,
+        frozenset(task.name for task in run.config.held_out),
+        {task.name: task.score for task in run.tasks},
+    )
 
 
 def _resolve(name: str, runs: dict[Path, LoadedRun]) -> Subject | _Place:
@@ -251,19 +263,19 @@ def _present_label(run: LoadedRun, label: str, source: str) -> str:
     return label if name in label else f"{name} {label}"
 
 
-def _jobs(subject: Subject, task: Task, seeds: int) -> list[Job]:
+def _jobs(subject: Subject, task: Task, seeds: int, first_seed: int) -> list[Job]:
     name = f"{subject.spec.name}-{_fingerprint(subject, task)}"
-    return report_jobs(name, subject.spec, subject.meta_params, [task], seeds)
+    return report_jobs(name, subject.spec, subject.meta_params, [task], seeds, first_seed)
 
 
 def _fingerprint(subject: Subject, task: Task) -> str:
     """Twelve hex digits of all that a training's numbers depend on, seed and device apart."""
     from discovery.inner.compiled import build_algorithm
-    from discovery.inner.train import complete
+    from discovery.inner.train import check_numbers
 
     algorithm = build_algorithm(subject.spec)
     try:
-        complete(algorithm, task.numbers, {})
+        check_numbers(algorithm, task.numbers)
     except ValueError as error:
         raise BadInput(f"{subject.label} cannot be trained on {task.name}: {error}") from error
     recipe = plain(task) | {"numbers": {**dict(algorithm.defaults), **task.numbers}}
@@ -297,4 +309,5 @@ def _cell(
     scores = np.array([np.nan if o is None else float(o.score) for o in outcomes])
     steps = trained[0][1] * steps_per_update * (1 + np.arange(points)) / points
     order = np.argsort(seeds)
-    return Cell(label, task, seeds[order], scores[order], curves[order], steps)
+    reason = next((f"{r.error}: {r.detail}".rstrip(": ") for _, _, r in trained if r.error), "")
+    return Cell(label, task, seeds[order], scores[order], curves[order], steps, reason)

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 
 from discovery.errors import BadInput, unknown
 from discovery.statistics import Failures, Interval, apart, interval, paired_difference
-from discovery.tables import ComparisonTable, estimate_text
+from discovery.tables import SCORES, ComparisonTable, estimate_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +39,7 @@ class Cell:
         scores: ``[n]``, NaN where a training failed.
         curves: ``[n, K]`` learning curves; NaN where no episode ended in a window.
         steps: ``[K]`` environment steps at the windows' ends (rollouts for a task of unknown setup).
+        reason: why trainings failed, of the first that did.
     """
 
     subject: str
@@ -47,6 +48,12 @@ class Cell:
     scores: Float[np.ndarray, " n"]
     curves: Float[np.ndarray, "n K"]
     steps: Float[np.ndarray, " K"]
+    reason: str = ""
+
+    @property
+    def failed_wholly(self) -> bool:
+        """Whether no training has a score."""
+        return not np.isfinite(self.scores).any()
 
 
 @dataclass(frozen=True)
@@ -78,11 +85,13 @@ class Comparison:
         cells: the trainings, by subject and task; a subject need not have been trained on every task.
         sources: subject -> where it came from: "RUN@GENERATION", or "" for a known algorithm.
         held_out: tasks that no search saw.
+        measures: task -> what its score is, "final" or "auc", where that is known.
     """
 
     cells: tuple[Cell, ...]
     sources: Mapping[str, str] = field(default_factory=dict)
     held_out: frozenset[str] = frozenset()
+    measures: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -100,6 +109,10 @@ class Comparison:
         if not self.cells:
             raise BadInput("there is nothing to compare; `discovery evaluate` trains what you name")
         return "ppo" if "ppo" in self.subjects else self.subjects[0]
+
+    def measure(self, task: str) -> str:
+        """What a task's score is, in words; "" where that is not known."""
+        return SCORES.get(self.measures.get(task, ""), "")
 
     def cell(self, subject: str, task: str) -> Cell | None:
         """The trainings of a subject on a task, or None."""
@@ -120,9 +133,13 @@ class Comparison:
         return next((r for r in self.rows if (r.subject, r.task) == (subject, task)), None)
 
     def difference(self, subject: str, other: str, task: str) -> Interval | None:
-        """Mean of subject minus other over the seeds they share on `task`; None where they share none."""
+        """Mean of subject minus other over the seeds they share on `task`; None where they share none, or
+        where all trainings of one failed.
+        """
         a, b = self.cell(subject, task), self.cell(other, task)
         if a is None or b is None:
+            return None
+        if a.failed_wholly or b.failed_wholly:
             return None
         shared, of_a, of_b = np.intersect1d(a.seeds, b.seeds, return_indices=True)
         if shared.size == 0:
@@ -191,7 +208,7 @@ class Comparison:
         return cell
 
     def _row(self, cell: Cell) -> Row:
-        failures = self._failures(cell.task)
+        failures = "drop" if cell.failed_wholly else self._failures(cell.task)
         mean, iqm = (interval(cell.scores, statistic, failures=failures) for statistic in ("mean", "iqm"))
         difference = None
         if cell.subject != self.baseline:
@@ -235,7 +252,7 @@ class Comparison:
 
         "above" or "below (intervals apart)": the 95% intervals of the two means do not overlap.
         "(paired difference)": they do, but the interval of the differences seed by seed leaves out 0.
-        "not distinguishable": neither.
+        "not distinguishable": neither. "Not comparable": all trainings of one failed.
         """
         a, b, difference = (
             self.row(subject, task),
@@ -246,6 +263,8 @@ class Comparison:
             return ""
         name = f"the {other}" if other == INITIAL else other
         place = f"{name} on {task}" + (" (held out)" if task in self.held_out else "")
+        if not (math.isfinite(a.mean.estimate) and math.isfinite(b.mean.estimate)):
+            return f"not comparable with {place}"
         if apart(a.mean, b.mean):
             side = "above" if a.mean.estimate > b.mean.estimate else "below"
             return f"{side} {place} (intervals apart)"
@@ -260,7 +279,11 @@ class Comparison:
         fewest = min((row.n for row in self.rows), default=0)
         if 0 < fewest < FEW_SEEDS:
             cautions.append(f"Only {fewest} seeds: below {FEW_SEEDS}, trust no interval much.")
-        if any(row.failed for row in self.rows):
+        for cell in self.cells:
+            if cell.failed_wholly:
+                what = f"All {len(cell.seeds)} trainings of {cell.subject} on {cell.task} failed"
+                cautions.append(f"{what} ({cell.reason})." if cell.reason else f"{what}.")
+        if any(row.failed and row.mean.n for row in self.rows):
             cautions.append(
                 "A failed training counts as the worst score that any subject reached on its task."
             )

@@ -7,7 +7,8 @@ module imports no jax.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from discovery.errors import BadInput
+from discovery.errors import BadInput, unknown
+from discovery.executors import FACTORIES
 from discovery.meta.es_config import ESConfig
 from environments.task import Task
 
@@ -55,6 +56,8 @@ class SearchConfig:
         for name in ("generations", "seeds", "selection_seeds", "agents_per_call"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.executor not in FACTORIES:
+            raise unknown("executor", self.executor, FACTORIES)
         if self.workers is not None and self.workers < 1:
             raise BadInput(f"workers must be at least 1, got {self.workers}")
         if not 0 < self.shortest_life <= 1:

@@ -105,6 +105,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return {name: _convert(args[1], item, f"{where}.{name}") for name, item in value.items()}
     if origin in (Union, types.UnionType):
         return _convert_union([arg for arg in args if arg is not type(None)], value, where)
+    if hint is int and isinstance(value, float) and value.is_integer():
+        return int(value)  # 2e4
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):

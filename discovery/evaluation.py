@@ -76,20 +76,20 @@ def report_jobs(
     meta_params: object,
     tasks: Iterable[Task],
     seeds: int,
-    run_seed: int = 0,
+    first_seed: int = 0,
 ) -> list[Job]:
-    """Full-length trainings of one subject on held-out seeds; all subjects share them."""
+    """Full-length trainings of one subject on `seeds` held-out seeds, which all subjects share."""
     return [
         Job(
             id=job_id(subject, "report", task.name, seed),
             algorithm=spec,
             task=task,
             meta_params=meta_params,
-            key=seed_words(run_seed, "report", 0, task.name, seed),
+            key=seed_words(0, "report", 0, task.name, seed),
             lifetime=task.n_updates,
         )
         for task in tasks
-        for seed in range(seeds)
+        for seed in range(first_seed, first_seed + seeds)
     ]
 
 

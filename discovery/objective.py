@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 
 from discovery.errors import BadInput
 from discovery.inner.compiled import build_algorithm
-from discovery.inner.train import complete
+from discovery.inner.train import check_numbers, complete
 from discovery.work import AlgorithmSpec
 from objectives.base import PolicyLoss, Progress
 
@@ -103,6 +103,7 @@ def objective_of(
     """
     try:
         algorithm = build_algorithm(spec)
+        check_numbers(algorithm, numbers or {})
         full = complete(algorithm, numbers or {}, meta_params or {})
     except (ValueError, TypeError) as error:
         raise BadInput(str(error)) from error
@@ -124,7 +125,7 @@ def is_temporal(objective: Objective) -> bool:
     """Whether it changes over a training: its drift does, somewhere on a coarse grid."""
     log_ratio, advantage = jnp.linspace(-1.5, 1.5, 13), jnp.linspace(-2.0, 2.0, 5)[:, None]
     early, late = (objective.drift(log_ratio, advantage, fraction) for fraction in (0.0, 0.75))
-    return bool(jnp.any(early != late))
+    return not jnp.array_equal(early, late, equal_nan=True)
 
 
 def numbers_read(spec: AlgorithmSpec) -> dict[str, float]:

@@ -4,6 +4,7 @@
 """
 
 import re
+import sys
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -13,10 +14,10 @@ from matplotlib.figure import Figure
 from discovery import plots
 from discovery.analysis import Generation, LoadedRun
 from discovery.compare import recorded
-from discovery.comparison import Comparison
+from discovery.comparison import INITIAL, Comparison, Row
 from discovery.errors import BadInput
 from discovery.objective import Objective, is_temporal, objective_of
-from discovery.statistics import Interval
+from discovery.tables import SCORES
 from discovery.work import AlgorithmSpec
 from environments.task import Task
 
@@ -30,21 +31,30 @@ LOG_RATIO = np.linspace(-1.2, 1.2, 121)
 ADVANTAGE = np.linspace(-2.5, 2.5, 101)
 """What the LPO picture shows: ratios of 0.3 to 3.3, and all but 1% of standardized advantages."""
 
-SCORES = {"final": "mean return, last fifth of training", "auc": "mean return over training"}
+FIRST_STYLES = (INITIAL, "discovered", "ppo", "dpo")
+"""Subjects in the order of their styles, the same in all runs; any others follow by name.
+
+In the meta-learning curve the population has the initial mean's style, and the search mean that of
+what was discovered.
+"""
 
 
 def plot_run(run: LoadedRun, folder: Path) -> list[Path]:
     """Write every picture that the run has data for to `folder`; returns their paths.
 
     Per task the meta-learning curve and, where `evaluate` has reported, the learning curves; the
-    LPO picture; and the comparison of all that was reported.
+    LPO picture; and the comparison of all that was reported. Says on standard error why the LPO picture
+    is left out, where the algorithm has none.
     """
     reports = recorded(run)
     drawn: dict[str, Figure] = {}
     for task in run.config.tasks if run.n_generations else ():
         drawn[f"meta-learning-{_slug(task.name)}"] = meta_learning(run, task.name, reports)
-    if run.selection and _has_policy_loss(run):
-        drawn["objective"] = objectives_picture(run)
+    if run.selection:
+        try:
+            drawn["objective"] = objectives_picture(run)
+        except BadInput as error:
+            print(f"objective.png was left out: {' '.join(str(error).split())}", file=sys.stderr)
     for task in reports.tasks:
         drawn[f"learning-curves-{_slug(task)}"] = learning_curves(run, task, reports)
     if reports.cells:
@@ -61,15 +71,18 @@ def meta_learning(run: LoadedRun, task: str, reports: Comparison | None = None) 
     scores = run.task_scores[:, :, number].mean(axis=-1)
     selected = sorted(run.selection)
     means = [run.selection[generation][task] for generation in selected]
+    reports = recorded(run) if reports is None else reports
+    known, styles = _baselines(reports, task), subject_styles(reports)
     return plots.meta_learning_curve(
         np.arange(run.n_generations),
         scores,
         np.array(selected),
         np.array(means).reshape(len(selected), config.selection_seeds),
-        _baselines(recorded(run) if reports is None else reports, task),
+        {label: row.mean for label, row in known.items()},
         ylabel=SCORES[config.tasks[number].score],
         title=f"{run.name}: {run.spec.name} on {task}"
         + (f" (chosen: generation {run.choice.generation})" if selected else ""),
+        styles={label: styles[row.subject] for label, row in known.items()},
     )
 
 
@@ -89,8 +102,9 @@ def objectives_picture(run: LoadedRun, generation: Generation = None) -> Figure:
 
 
 def learning_curves(run: LoadedRun, task: str, reports: Comparison | None = None) -> Figure:
-    """Learning curves of all that was reported on a task, with bands."""
-    cells = (recorded(run) if reports is None else reports).curves().get(task, {})
+    """Learning curves of all that was reported on a task, with bands or, for few seeds, single curves."""
+    reports = recorded(run) if reports is None else reports
+    cells = reports.curves().get(task, {})
     if not cells:
         raise BadInput(
             f"nothing was reported on task {task!r} of run {run.name} yet; "
@@ -101,14 +115,28 @@ def learning_curves(run: LoadedRun, task: str, reports: Comparison | None = None
     fitting = {name: cell.curves for name, cell in cells.items() if np.array_equal(cell.steps, steps)}
     known = any(each.name == task for each in run.tasks)
     unit = "environment steps" if known else "rollouts"
-    return plots.learning_curves(steps, fitting, title=task + _held_out(run, task), xlabel=unit)
+    measure = reports.measure(task)
+    title = task + _held_out(run, task) + (f"\nscore: {measure}" if measure else "")
+    return plots.learning_curves(steps, fitting, title=title, xlabel=unit, styles=subject_styles(reports))
 
 
 def comparison_picture(run: LoadedRun, reports: Comparison | None = None) -> Figure:
     """Mean scores with intervals of all that was reported, a panel for each task."""
     reports = recorded(run) if reports is None else reports
-    rows = [(row.subject, row.task + _held_out(run, row.task), row.mean) for row in reports.rows]
-    return plots.comparison(rows, xlabel="mean score on held-out seeds, 95% interval", title=run.name)
+    titles = {task: task + _held_out(run, task) for task in reports.tasks}
+    return plots.comparison(
+        [(row.subject, titles[row.task], row.mean) for row in reports.rows],
+        xlabel="mean score on held-out seeds, 95% interval",
+        title=run.name,
+        styles=subject_styles(reports),
+        measures={title: reports.measure(task) for task, title in titles.items()},
+    )
+
+
+def subject_styles(reports: Comparison) -> dict[str, plots.Style]:
+    """Color and line style of all subjects, the same in every picture of a run."""
+    names = (*FIRST_STYLES, *sorted(set(reports.subjects) - set(FIRST_STYLES)))
+    return {name: plots.style(number) for number, name in enumerate(names)}
 
 
 def _heat(objective: Objective, fraction: float) -> tuple[np.ndarray, np.ndarray]:
@@ -126,20 +154,12 @@ def _known(name: str, task: Task) -> Objective | None:
         return None
 
 
-def _has_policy_loss(run: LoadedRun) -> bool:
-    try:
-        run.objective()
-    except BadInput:
-        return False
-    return True
-
-
-def _baselines(reports: Comparison, task: str) -> dict[str, Interval]:
-    """Known algorithms' means on held-out seeds."""
+def _baselines(reports: Comparison, task: str) -> dict[str, Row]:
+    """Known algorithms' rows on a task, by what the legend calls them."""
     return {
-        f"{row.subject} ({row.n} held-out seeds)": row.mean
+        f"{row.subject} ({row.n} held-out seeds)": row
         for row in reports.rows
-        if row.task == task and not reports.sources[row.subject]
+        if row.task == task and not reports.sources[row.subject] and np.isfinite(row.mean.estimate)
     }
 
 

@@ -7,9 +7,9 @@ Failures are shown, not dropped: NaN means that a training failed, or that no ep
 """
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import cycle, islice
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -19,16 +19,23 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from discovery.errors import BadInput
-from discovery.statistics import Interval, band, interval
+from discovery.statistics import Interval, band, carry_forward, interval
+from discovery.tables import estimate_text
+
+Line = Literal["-", "--", ":", "-."]
+Style = tuple[str, Line]
+"""A color and a line style."""
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette for every kind of color vision, without its yellow (too pale on white)."""
 
-LINES = ("-", "--", ":", "-.")
+LINES: tuple[Line, ...] = ("-", "--", ":", "-.")
 RATIOS = (0.02, 0.05, 0.2, 0.5, 1, 2, 5, 20, 50)
 NEAR_RATIOS = (0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5)
 STEPS = (1, 2, 2.5, 5, 10)
 PANELS_IN_A_ROW = 3
+BAND_SEEDS = 10
+"""A band needs this many seeds: a t-interval of a few is wider than all their curves together."""
 
 _METADATA = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
@@ -65,6 +72,7 @@ def meta_learning_curve(
     baselines: Mapping[str, Interval] | None = None,
     ylabel: str = "score",
     title: str = "",
+    styles: Mapping[str, Style] | None = None,
 ) -> Figure:
     """How a search went: its population, the best of it, and the mean on selection seeds.
 
@@ -77,6 +85,7 @@ def meta_learning_curve(
         baselines: by name, drawn as horizontal lines with their intervals.
         ylabel: what a score is.
         title: of the figure.
+        styles: of the baselines, by name.
     """
     generations, scores = np.asarray(generations), np.asarray(scores, np.float64)
     mean_generations, mean_scores = np.asarray(mean_generations), np.asarray(mean_scores, np.float64)
@@ -84,8 +93,6 @@ def meta_learning_curve(
     _check_shape("mean_scores", mean_scores, (mean_generations.size, None), "generations x seeds")
     if generations.size == 0:
         raise BadInput("there is no generation to draw; give at least one row of scores")
-    if generations.size == 1:  # one point is no line: draw it as a short one
-        generations, scores = generations + np.array([-0.3, 0.3]), np.repeat(scores, 2, axis=0)
     failed = 1 - np.isfinite(scores).mean(1)
     figure = Picture(figsize=(7.5, 5), layout="constrained")
     heights = (6, 1) if failed.any() else (1,)
@@ -93,15 +100,10 @@ def meta_learning_curve(
     main, strip = axes[0], axes[1:]
     _draw_population(main, generations, scores)
     _draw_mean(main, mean_generations, mean_scores)
-    for (name, baseline), (color, _) in zip(
-        (baselines or {}).items(), islice(_styles(), 2, None), strict=False
-    ):
-        main.axhline(baseline.estimate, color=color, linestyle="--", linewidth=1.5, label=name)
-        if np.isfinite([baseline.low, baseline.high]).all():
-            main.axhspan(baseline.low, baseline.high, color=color, alpha=0.12, linewidth=0)
+    _draw_baselines(main, baselines or {}, styles)
     _tidy(main, ylabel=ylabel, title=title)
     for below in strip:
-        below.fill_between(generations, 100 * failed, step="mid", color="0.4", linewidth=0)
+        below.bar(generations, 100 * failed, width=1, color="0.4", linewidth=0)
         below.set_ylim(0, 100)
         _tidy(below, ylabel="failed, %")
     drawn = np.concatenate([generations, mean_generations])
@@ -118,32 +120,50 @@ def learning_curves(
     ylabel: str = "mean return",
     title: str = "",
     xlabel: str = "environment steps",
+    styles: Mapping[str, Style] | None = None,
 ) -> Figure:
-    """Mean learning curve of each algorithm over its seeds ``[S, K]``, with a pointwise 95% band."""
+    """Mean learning curve of each algorithm over its seeds ``[S, K]``, with a pointwise 95% band.
+
+    Below `BAND_SEEDS` seeds a thin, pale line for each of them takes the band's place; and a band leaves
+    out points at which fewer have ended an episode. `styles` are by the algorithms' names.
+    """
     steps = np.asarray(steps)
     figure = Picture(figsize=(7.5, 4.5), layout="constrained")
     axes = figure.subplots()
     marker = "o" if steps.size == 1 else ""  # one point is no line
-    for (name, values), (color, line) in zip(curves.items(), _styles(), strict=False):
-        values = np.asarray(values, np.float64)
+    looks, notes = _complete_styles(curves, styles), dict[str, None]()
+    for name, values in curves.items():
+        values, (color, line) = np.asarray(values, np.float64), looks[name]
         _check_shape(f"curves[{name!r}]", values, (None, steps.size), "seeds x steps")
-        center = band(values)
         seeds = f"{len(values)} seed{'s' * (len(values) != 1)}"
-        axes.plot(steps, center.mean, line, color=color, marker=marker, label=f"{name} ({seeds})")
-        axes.fill_between(steps, center.low, center.high, color=color, alpha=0.2, linewidth=0)
+        look: dict[str, Any] = {"color": color, "linestyle": line, "marker": marker}
+        axes.plot(steps, band(values).mean, label=f"{name} ({seeds})", **look)
+        notes[_draw_spread(axes, steps, values, look)] = None
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     _tidy(axes, ylabel=ylabel, title=title)
-    axes.set_xlabel(f"{xlabel} (bands: 95% interval of the mean)")
+    note = "; ".join(filter(None, notes))
+    axes.set_xlabel(f"{xlabel} ({note})" if note else xlabel)
     _add_legend(figure)
     return figure
 
 
 def comparison(
-    rows: Sequence[tuple[str, str, Interval]], xlabel: str = "mean score, 95% interval", title: str = ""
+    rows: Sequence[tuple[str, str, Interval]],
+    xlabel: str = "mean score, 95% interval",
+    title: str = "",
+    styles: Mapping[str, Style] | None = None,
+    measures: Mapping[str, str] | None = None,
 ) -> Figure:
     """Intervals of (name, task, interval) rows: a panel for each task, a line for each name.
 
     Each panel has its own scale. A point without a line has too few seeds for an interval.
+
+    Args:
+        rows: what to draw.
+        xlabel: below all panels.
+        title: of the figure.
+        styles: by name.
+        measures: task -> what its score is, for a line of small print under the panel's title.
     """
     if not rows:
         raise BadInput("there is nothing to compare; give at least one (name, task, interval) row")
@@ -151,19 +171,19 @@ def comparison(
     tasks = list(dict.fromkeys(task for _, task, _ in rows))
     columns = min(len(tasks), PANELS_IN_A_ROW)
     lines = -(-len(tasks) // columns)
-    figure = Picture(
-        figsize=(1.5 + 3.2 * columns, 0.9 + lines * (0.7 + 0.5 * len(names))), layout="constrained"
-    )
+    height = 0.7 + 0.5 * len(names) + (0.2 if measures else 0.0)
+    figure = Picture(figsize=(1.5 + 3.2 * columns, 0.9 + lines * height), layout="constrained")
     panels = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
-    style = dict(zip(names, _styles(), strict=False))
+    looks = _complete_styles(names, styles)
     for name, task, score in rows:
-        _draw_interval(panels[tasks.index(task)], names.index(name), score, style[name][0])
+        _draw_interval(panels[tasks.index(task)], names.index(name), score, looks[name])
     for panel, task in zip(panels, tasks, strict=False):
         panel.set_yticks(range(len(names)), names)
         panel.set_ylim(len(names) - 0.5, -0.7)
-        panel.margins(x=0.3)
+        panel.margins(x=0.45)
         panel.xaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
         _tidy(panel, title=task)
+        _add_small_print(panel, (measures or {}).get(task, ""))
         panel.tick_params(axis="y", length=0)
     for panel in panels[len(tasks) :]:
         panel.remove()
@@ -208,9 +228,16 @@ def drift_picture(
     return figure
 
 
-def _styles() -> Iterator[tuple[str, str]]:
-    """Pairs of color and line style, all different for the first 28, then again from the start."""
-    return cycle((color, line) for line in LINES for color in COLORS)
+def style(number: int) -> Style:
+    """Color and line style number 0, 1, ...: all different for the first 28, then again from the start."""
+    return COLORS[number % len(COLORS)], LINES[number // len(COLORS) % len(LINES)]
+
+
+def _complete_styles(
+    names: Iterable[str], styles: Mapping[str, Style] | None, first: int = 0
+) -> dict[str, Style]:
+    """The given styles; for names without one those from number `first` on, by place."""
+    return {name: style(number) for number, name in enumerate(names, first)} | dict(styles or {})
 
 
 def _tidy(axes: Axes, ylabel: str = "", title: str = "") -> None:
@@ -219,6 +246,14 @@ def _tidy(axes: Axes, ylabel: str = "", title: str = "") -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
+
+
+def _add_small_print(axes: Axes, text: str) -> None:
+    """A line of small print between the axes and their title."""
+    if text:
+        axes.set_title(axes.get_title(), fontsize=11, pad=18)
+        place = {"xytext": (0, 5), "textcoords": "offset points", "ha": "center", "va": "bottom"}
+        axes.annotate(text, (0.5, 1), xycoords="axes fraction", fontsize=8, color="0.35", **place)
 
 
 def _add_legend(figure: Figure) -> None:
@@ -246,6 +281,8 @@ def _quantiles(scores: Float[np.ndarray, "G P"], shares: Sequence[float]) -> Flo
 
 
 def _draw_population(axes: Axes, generations: np.ndarray, scores: Float[np.ndarray, "G P"]) -> None:
+    if generations.size == 1:  # one point is no line: draw it as a short one
+        generations, scores = generations + np.array([-0.3, 0.3]), np.repeat(scores, 2, axis=0)
     low, high, best = _quantiles(scores, (0.1, 0.9, 1.0)).T
     finite = np.isfinite(scores)
     total, count = np.where(finite, scores, 0.0).sum(1), finite.sum(1)
@@ -268,7 +305,36 @@ def _draw_mean(axes: Axes, generations: np.ndarray, scores: Float[np.ndarray, "M
     axes.vlines(generations[known], low[known], high[known], color=COLORS[1], linewidth=1.5)
 
 
-def _draw_interval(axes: Axes, line: int, score: Interval, color: str) -> None:
+def _draw_baselines(
+    axes: Axes, baselines: Mapping[str, Interval], styles: Mapping[str, Style] | None
+) -> None:
+    looks = _complete_styles(baselines, styles, first=2)  # behind the population's and the mean's
+    for name, baseline in baselines.items():
+        color, line = looks[name]
+        axes.axhline(baseline.estimate, color=color, linestyle=line, linewidth=1.5, label=name)
+        if np.isfinite([baseline.low, baseline.high]).all():
+            axes.axhspan(baseline.low, baseline.high, color=color, alpha=0.12, linewidth=0)
+
+
+def _draw_spread(
+    axes: Axes, steps: np.ndarray, values: Float[np.ndarray, "S K"], look: dict[str, Any]
+) -> str:
+    """A band, or single seeds where they are too few for one; returns what the axes should say of it."""
+    if len(values) < 2 or not np.isfinite(values).any():
+        return ""
+    if len(values) < BAND_SEEDS:
+        axes.plot(steps, carry_forward(values).T, alpha=0.35, linewidth=0.6, markersize=3, **look)
+        return "thin lines: single seeds"
+    center = band(values)
+    enough = center.n >= BAND_SEEDS
+    axes.fill_between(
+        steps, center.low, center.high, where=enough.tolist(), color=look["color"], alpha=0.2, linewidth=0
+    )
+    return "bands: 95% interval of the mean" if enough.any() else ""
+
+
+def _draw_interval(axes: Axes, line: int, score: Interval, look: Style) -> None:
+    color, dashes = look
     notes = [f"{score.failed} failed"] if score.failed else []
     if not np.isfinite(score.estimate):
         axes.text(
@@ -283,21 +349,13 @@ def _draw_interval(axes: Axes, line: int, score: Interval, color: str) -> None:
         return
     axes.plot(score.estimate, line, "o", color=color, markersize=5)
     if np.isfinite([score.low, score.high]).all():
-        axes.hlines(line, score.low, score.high, color=color, linewidth=2)
-        notes.insert(0, _interval_text(score))
+        axes.hlines(line, score.low, score.high, color=color, linestyles=dashes, linewidth=2)
+        notes.insert(0, estimate_text(score))
     else:
         notes.insert(0, f"{score.estimate:.4g} (n = {score.n})")
     place = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "fontsize": 8, "color": "0.25"}
     text = ", ".join(notes).replace("-", "\N{MINUS SIGN}")
     axes.annotate(text, (score.estimate, line), **place)
-
-
-def _interval_text(score: Interval) -> str:
-    """Estimate [low, high], to two significant digits of the interval's width."""
-    width = score.high - score.low
-    digits = 1 - int(np.floor(np.log10(width))) if width > 0 else 1
-    estimate, low, high = (f"{value:.{max(digits, 0)}f}" for value in (score.estimate, score.low, score.high))
-    return f"{estimate} [{low}, {high}]"
 
 
 def _draw_heat_maps(

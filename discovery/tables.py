@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from discovery.comparison import Comparison, Row
 
+SCORES = {"final": "mean return, last fifth of training", "auc": "mean return over training"}
+"""What each kind of `Task.score` is, in words."""
+
 _PADDING = 3
 """Columns of the terminal that a column of the table takes beside its text."""
 
@@ -53,6 +56,8 @@ class ComparisonTable:
         yield Text("Scores on held-out seeds, 95% intervals")
         for task in comparison.tasks:
             note = " (held out)" if task in comparison.held_out else ""
+            measure = comparison.measure(task)
+            note += f": {measure}" if measure else ""
             yield Text.assemble("\n", (task, "bold"), note)
             yield _section(heads, widths, [_cells(r, separator) for r in comparison.rows if r.task == task])
 

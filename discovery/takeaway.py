@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from discovery.analysis import Generation, LoadedRun
+from discovery.analysis import Generation, LoadedRun, load_run
 from discovery.compare import recorded
 from discovery.comparison import INITIAL, Comparison
-from discovery.errors import BadInput, RunError
+from discovery.errors import BadInput
 from discovery.export import Provenance, Score, VerifyReport, export, verify
 from discovery.objective import numbers_read
 from discovery.statistics import Interval, interval
@@ -25,8 +25,8 @@ def export_run(run: LoadedRun, target: str, out: Path | str, generation: Generat
         generation: whose mean; by default the chosen one.
 
     Raises:
-        BadInput: unknown target, no such generation, or an algorithm that is no elementwise loss.
-        RunError: the file cannot be written.
+        BadInput: unknown target, no such generation, an algorithm that is no elementwise loss, or a
+            file that cannot be written.
     """
     number, out = run.generation_number(generation), Path(out)
     source = export(run.spec, run.meta_params(number), _recipe(run), provenance(run, number), target)
@@ -40,18 +40,19 @@ def export_run(run: LoadedRun, target: str, out: Path | str, generation: Generat
     except OSError as error:
         if part.parent.is_dir():
             part.unlink(missing_ok=True)
-        raise RunError(
+        raise BadInput(
             f"{out} cannot be written: {error.strerror}; choose another file with --out"
         ) from error
     return out
 
 
-def verify_run(path: Path | str, run: LoadedRun, generation: Generation = None) -> VerifyReport:
+def verify_run(path: Path | str, run: LoadedRun | Path | str, generation: Generation = None) -> VerifyReport:
     """Prove that an exported file computes what was trained, at 10,000 points; see `discovery.export.verify`.
 
     Raises:
         RunError: it does not; the message names the worst point.
     """
+    run = run if isinstance(run, LoadedRun) else load_run(run)
     return verify(Path(path), run.spec, run.meta_params(generation), _recipe(run))
 
 

@@ -10,7 +10,7 @@ import difflib
 import functools
 import importlib
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def make(
 
     Raises:
         ValueError: nothing is called so, a library is not installed, an option or a parameter does not
-            exist, or your function is not there or returns something else.
+            exist, or your function is not there, raises, or returns something else than an environment
+            that keeps to the contract.
     """
     return _make(id, _pairs(options), _pairs(vary))
 
@@ -157,10 +158,11 @@ def _from_function(id: str, options: dict[str, Any], vary: Pairs) -> "Environmen
     module_name, _, function_name = id.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except (ImportError, ValueError) as error:  # ValueError: an empty module name
+    except Exception as error:  # a ValueError: an empty module name; others: the module's own
+        missing = isinstance(error, ImportError | ValueError)
+        hint = "; it must be installed, or lie on PYTHONPATH" if missing else ""
         raise ValueError(
-            f"environment {id!r}: cannot import module {module_name!r} ({error}); "
-            "it must be installed, or lie on PYTHONPATH"
+            f"environment {id!r}: cannot import module {module_name!r} ({_one_line(error)}){hint}"
         ) from error
     function = getattr(module, function_name, None)
     if not callable(function):
@@ -172,10 +174,75 @@ def _from_function(id: str, options: dict[str, Any], vary: Pairs) -> "Environmen
         )
     if options:
         _check_options(id, options, list(inspect.signature(function).parameters))
-    environment = function(**options)
+    environment = _called(f"environment {id!r}: the function", functools.partial(function, **options))
     if not isinstance(environment, Environment):
         raise ValueError(
             f"environment {id!r}: the function must return an environments.base.Environment, "
             f"got {type(environment).__name__}"
         )
+    _check_own(f"environment {id!r}", environment)
     return environment
+
+
+def _check_own(who: str, environment: "Environment") -> None:
+    """Traces what a user's environment is made of, without running it, and compares with the contract.
+
+    Raises:
+        ValueError: a function raises, or what it returns has another type or shape than `Environment` says.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from environments.base import Step
+
+    def check(what: str, got: Any, wanted: str, why: str = "") -> None:
+        if (found := _types(got)) != wanted:
+            raise ValueError(f"{who}: {what} is {_text(found)}, but must be {wanted}{why}")
+
+    shape, dtype = ((environment.n_actions,), jnp.float32) if environment.continuous else ((), jnp.int32)
+    key, action = jax.random.key(0), jax.ShapeDtypeStruct(shape, dtype)
+    level = _called(f"{who}: sample_level", jax.eval_shape, environment.sample_level, key)
+    made = _called(f"{who}: reset", jax.eval_shape, environment.reset, key, level)
+    if not (isinstance(made, tuple) and len(made) == 2):
+        raise ValueError(f"{who}: reset must return (state, observation), got {_text(_types(made))}")
+    state, observation = made
+    made = _called(f"{who}: step", jax.eval_shape, environment.step, key, state, action, level)
+    if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[1], Step)):
+        raise ValueError(
+            f"{who}: step must return (state, environments.base.Step), got {_text(_types(made))}"
+        )
+    following, step = made
+    size = environment.observation_size
+    vector, why = f"float32[{size}]", f", as observation_size is {size}"
+    check("the observation of reset", observation, vector, why)
+    check("the observation of step", step.observation, vector, why)
+    check("the final_observation of step", step.final_observation, vector, why)
+    check("the reward of step", step.reward, "float32[]")
+    check("terminated of step", step.terminated, "bool[]")
+    check("truncated of step", step.truncated, "bool[]")
+    if jax.tree.flatten(_types(following)) != jax.tree.flatten(_types(state)):
+        found, wanted = _text(_types(following)), _text(_types(state))
+        raise ValueError(f"{who}: the state that step returns is {found}, but must be {wanted}, as reset's")
+
+
+def _called(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What `function` returns; whatever it raises becomes a ValueError that says whose fault it is."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        raise ValueError(f"{what} raises {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
+def _types(tree: Any) -> Any:
+    """A tree of arrays as one of texts such as "float32[2]"."""
+    import jax
+
+    return jax.tree.map(lambda leaf: f"{leaf.dtype}[{', '.join(map(str, leaf.shape))}]", tree)
+
+
+def _text(types: Any) -> str:
+    return str(types).replace("'", "")[:300]

@@ -42,14 +42,16 @@ def factory(name: str) -> Callable[..., Any]:
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"algorithm {name!r} cannot be imported: {error}") from error
+        hint = "; it must be installed, or lie on PYTHONPATH" if isinstance(error, ImportError) else ""
+        raise ValueError(f"algorithm {name!r} cannot be imported: {error}{hint}") from error
 
 
 def build(name: str, options: Mapping[str, Any] | None = None) -> Any:
     """Make an `Algorithm` by name, with keyword options of its factory.
 
     Raises:
-        ValueError: for an unknown name or option, with the valid ones.
+        ValueError: for an unknown name or option, with the valid ones; and for a function of your own that
+            returns something else.
     """
     make = factory(name)
     valid = inspect.signature(make).parameters
@@ -58,4 +60,12 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> Any:
             raise ValueError(
                 f"algorithm {name!r} has no option {option!r}; its options are: {', '.join(valid) or 'none'}"
             )
-    return make(**(options or {}))
+    algorithm = make(**(options or {}))
+
+    from objectives.base import Algorithm
+
+    if not isinstance(algorithm, Algorithm):
+        raise ValueError(
+            f"algorithm {name!r} must return an objectives.base.Algorithm, got {type(algorithm).__name__}"
+        )
+    return algorithm

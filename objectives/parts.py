@@ -5,6 +5,7 @@ export has to define nothing but an elementwise loss of (log_prob, old_log_prob,
 """
 
 from collections.abc import Callable
+from math import inf
 from typing import Any, NamedTuple
 
 import jax
@@ -44,6 +45,12 @@ DEFAULTS: dict[str, float] = {
 }
 """Numbers that the parts of this file read, with PureJaxRL's values. `value_clip = inf` means an
 unclipped value loss; `anneal` is the share of the learning rate that is gone at the end of life."""
+
+LIMITS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("anneal", "adam_b1", "adam_b2", "gamma", "gae_lambda"), (0.0, 1.0)),
+    **dict.fromkeys(("learning_rate", "adam_eps", "max_grad_norm", "clip", "value_clip"), (0.0, inf)),
+}
+"""Smallest and largest sensible values of some of them."""
 
 
 def _heads(n_actions: int, continuous: bool) -> dict[str, Head]:

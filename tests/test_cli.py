@@ -1,5 +1,6 @@
 """The command line: every verb with good and bad input, exit codes, Ctrl-C, kill -9."""
 
+import contextlib
 import json
 import os
 import random
@@ -15,13 +16,17 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import objectives
 from discovery.cli import VERBS, main
-from discovery.commands import presets
+from discovery.commands import doctor, presets
 from discovery.commands.catalog import actions_text, known, shape_text
+from discovery.commands.failure import interruptible, stop_if_interrupted
 from discovery.configfile import dumps, load
+from discovery.inner import compiled
 from discovery.ledger import Ledger
 from discovery.records import same_numbers
 
@@ -145,7 +150,7 @@ def test_search_help_shows_all_settings_with_the_values_of_the_preset(says: Says
         "--algorithm-options",
     ):
         assert flag in out
-    assert "width=16)" in out
+    assert "width=8)" in out
 
 
 # Bad input: one line, exit code 2, nothing written -------------------------------------------------
@@ -190,6 +195,11 @@ BAD = {
     "objectives lpoo": "did you mean lpo",
     "doctor now": "unexpected argument 'now'",
     "quickstart --preset nope": "there is no preset named 'nope'",
+    "quickstart --seeds 0": "seeds must be at least 1, got 0",
+    "quickstart --generations 0": "generations must be at least 1, got 0",
+    "quickstart --workers 0": "workers must be at least 1, got 0",
+    "evaluate ppo --tasks Catch-bsuite --workers 0": "workers must be at least 1, got 0",
+    "evaluate ppo --tasks Catch-bsuite --agents-per-call 0": "agents_per_call must be at least 1, got 0",
 }
 
 
@@ -368,13 +378,19 @@ def test_resume_of_a_finished_run_says_what_it_found(says: Says, home: Path) -> 
     assert tree(home / "runs" / "done") == before
 
 
-def test_resume_extends(says: Says, home: Path) -> None:
+def test_resume_extends(says: Says, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (
         says("search", home / "tiny.toml", *at(home), "--generations", 4, "--name", "longer", "--quiet")[0]
         == 0
     )
     code, _, err = says("resume", "longer", *at(home), "--generations", 3)
     assert code == 2 and "can be extended but not cut" in err
+    with monkeypatch.context() as patch:
+        patch.setitem(objectives.FACTORIES, "lpo", "nowhere:lpo")
+        compiled.build_algorithm.cache_clear()
+        code, _, err = says("resume", "longer", *at(home), "--generations", 9)
+        assert code == 2 and "cannot be imported" in err
+    assert load(home / "runs" / "longer" / "config.toml").generations == 4
     assert says("resume", "longer", *at(home), "--generations", 6, "--quiet") == (0, "", "")
     assert load(home / "runs" / "longer" / "config.toml").generations == 6
     assert differences(home / "runs" / "longer", home / "runs" / "done") == []
@@ -396,6 +412,35 @@ def test_resume_refuses_a_run_that_is_being_written(says: Says, home: Path) -> N
         code, _, err = says("resume", "done", *at(home))
         assert code == 1 and "is being written by process" in err and err.count("\n") == 1
         assert re.search(r"^done .* running$", says("list", *at(home))[1], re.MULTILINE)
+
+
+def test_search_ends_when_every_training_diverges(says: Says, home: Path) -> None:
+    search = ("search", home / "tiny.toml", *at(home), "--name", "wild", "--generations", 3)
+    code, _, err = says(*search, "--tasks.0.numbers", "learning_rate=1e38")
+    assert code == 1 and err.count("\n") == 1
+    assert "all 6 trainings of generation 0 failed (diverged: something became non-finite" in err
+    assert "1/3" in says("list", *at(home))[1]
+
+
+def test_evaluate_says_that_everything_failed(says: Says, home: Path) -> None:
+    (home / "wild.toml").write_text(TINY.replace("learning_rate = 0.01", "learning_rate = 1e38"))
+    assert says("search", home / "wild.toml", *at(home), "--name", "hurt", "--quiet")[0] == 1
+    code, out, err = says("evaluate", "hurt@initial", "ppo", *at(home), "--seeds", 2)
+    assert (code, err) == (1, "") and "Traceback" not in out
+    assert "All 2 trainings of ppo on Catch failed (diverged: something became non-finite" in out
+    assert "not comparable" in out
+
+
+def test_an_interrupt_that_a_callback_swallowed_is_not_lost() -> None:
+    with interruptible():
+        stop_if_interrupted()
+        with contextlib.suppress(KeyboardInterrupt):  # as in a callback of the garbage collector
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5.0)
+        with pytest.raises(KeyboardInterrupt):
+            stop_if_interrupted()
+    with interruptible():
+        stop_if_interrupted()
 
 
 def test_search_ends_when_every_training_fails(
@@ -481,7 +526,7 @@ def test_export_refuses(arguments: list[str], words: str, says: Says, home: Path
 
 def test_export_to_a_place_that_cannot_be_written(says: Says, home: Path) -> None:
     code, _, err = says("export", "done", *at(home), "--out", home / "tiny.toml" / "found.py")
-    assert code == 1 and "cannot be written" in err and err.count("\n") == 1
+    assert code == 2 and "cannot be written" in err and err.count("\n") == 1
 
 
 def test_quickstart_does_it_all(says: Says, home: Path) -> None:
@@ -563,9 +608,31 @@ def test_objectives(says: Says) -> None:
 
 def test_doctor_finds_nothing_wrong_here(says: Says, tmp_path: Path) -> None:
     code, out, err = says("doctor", "--output", tmp_path)
-    assert (code, err) == (0, "") and out.endswith("All is well.\n")
+    assert (code, err) == (0, "") and "All is well" in out
     for words in ("jax 0.", "cores", "worker        ready after", str(ROOT / "environments")):
         assert words in out
+
+
+def test_doctor_really_writes(tmp_path):
+    (tmp_path / "file").touch()
+    for output, place in (("/proc/xx", "/proc"), (tmp_path / "file", tmp_path / "file")):
+        found = doctor.folder(Path(output))
+        assert found.verdict == "wrong" and found.found.startswith(f"{place} cannot be written: ")
+    assert doctor.folder(tmp_path / "some" / "runs").verdict == "ok"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_doctor_does_not_pass_over_hints(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "findings", lambda output: [doctor.folder(output)])
+    assert doctor.main(["--output", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.endswith("\n\nAll is well.\n")
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=2**20))
+    assert doctor.main(["--output", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("? runs ") and "(0.0 GiB free: make room, or use --output)" in out
+    assert out.endswith("\n\nAll is well, apart from what is marked '?'.\n")
+    assert doctor.main(["--output", "/proc/xx"]) == 1
+    assert capsys.readouterr().out.endswith("\n\n1 thing to see to, marked with '!'.\n")
 
 
 def test_doctor_finds_an_intruder(says: Says, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

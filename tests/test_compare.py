@@ -149,6 +149,17 @@ def test_all_share_their_seeds() -> None:
     assert {job.lifetime for job in executor.jobs} == {2}
 
 
+def test_other_held_out_seeds() -> None:
+    early = compare(known("ppo"), TASKS[:1], 3, one := Pretender())
+    late = compare(known("ppo"), TASKS[:1], 3, two := Pretender(), first_seed=2)
+    assert late.cells[0].seeds.tolist() == [2, 3, 4]
+    assert late.cells[0].scores[0] == early.cells[0].scores[2]
+    keys = [{tuple(job.key.tolist()) for job in executor.jobs} for executor in (one, two)]
+    assert len(keys[0] & keys[1]) == 1
+    with pytest.raises(BadInput, match="first_seed must be at least 0"):
+        compare(known("ppo"), TASKS[:1], 3, Pretender(), first_seed=-1)
+
+
 def test_intervals_are_those_of_statistics() -> None:
     executor = Pretender()
     found = compare(known("dpo", "ppo"), TASKS, 20, executor)
@@ -268,20 +279,31 @@ def test_reports_need_a_ledger_to_write_to(finished_run: SimpleNamespace) -> Non
 
 
 def test_failures_count_as_the_worst_score() -> None:
-    found = compare(known("ppo", "dpo"), TASKS[:1], 4, executor := Pretender(failing=("dpo",)))
-    worst = min(pretended(job) for job in executor.jobs if job.algorithm.name == "ppo")
+    cells = cell("ppo", "one", [3.0, 1.0, 2.0, 4.0]), cell("dpo", "one", [5.0, np.nan, 5.0, np.nan])
+    found = Comparison(cells)
     row = found.row("dpo", "one")
     assert row is not None
-    assert (row.n, row.failed) == (4, 4)
-    assert row.mean.estimate == pytest.approx(worst)
+    assert (row.n, row.failed, row.mean.estimate) == (4, 2, 3.0)
     assert found.verdicts()[-1].startswith("A failed training counts as the worst")
+
+
+def test_who_failed_wholly_has_no_score_and_no_verdict() -> None:
+    """Counting as the worst would give it the score of somebody else."""
+    found = compare(known("ppo", "dpo"), TASKS[:1], 4, Pretender(failing=("dpo",)))
+    row = found.row("dpo", "one")
+    assert row is not None and (row.n, row.failed, row.difference) == (4, 4, None)
+    assert np.isnan(row.mean.estimate)
+    assert json.loads(found.to_json())["rows"][1]["mean"]["estimate"] is None
+    judged, *rest = found.verdicts()
+    assert judged == "dpo is not comparable with ppo on one."
+    assert "All 4 trainings of dpo on one failed (timeout)." in rest
+    assert not any("counts as the worst" in line for line in rest)
 
 
 def test_all_failed() -> None:
     found = compare(known("ppo", "dpo"), TASKS[:1], 2, Pretender(failing=("dpo", "ppo")))
     assert [row.failed for row in found.rows] == [2, 2]
-    assert json.loads(found.to_json())["rows"][0]["mean"]["estimate"] is None
-    assert found.verdicts()[0] == "dpo is not distinguishable from ppo on one."
+    assert found.verdicts()[0] == "dpo is not comparable with ppo on one."
 
 
 STEADY = np.linspace(-1, 1, 16)
@@ -340,13 +362,14 @@ def test_table_fits(width: int) -> None:
         for s in ("discovered", "ppo")
     ]
     cells[0] = cell("discovered", "Breakout-MinAtar", [NAN, *STEADY[1:] * 7.7 - 85])
-    found = Comparison(tuple(cells), {"discovered": "t@3"}, frozenset({"[two]"}))
+    measures = {"Breakout-MinAtar": "final", "[two]": "auc"}
+    found = Comparison(tuple(cells), {"discovered": "t@3"}, frozenset({"[two]"}), measures)
     out = Console(file=io.StringIO(), width=width, markup=width == 80)
     out.print(found.table())
     text = out.file.getvalue()  # type: ignore[attr-defined]
     for expected in (
-        "Breakout-MinAtar",
-        "[two] (held out)",
+        "Breakout-MinAtar: mean return, last fifth of training\n",
+        "[two] (held out): mean return over training\n",
         "(1 failed)",
         "minus ppo",
         "[-87.6, -82.4]",
@@ -355,6 +378,20 @@ def test_table_fits(width: int) -> None:
         assert expected in text, text
     assert ("-85.0 [-87.6, -82.4]" in text) == (width == 200)
     assert "…" not in text
+
+
+def test_table_without_measures() -> None:
+    out = Console(file=io.StringIO(), width=80)
+    out.print(Comparison((cell("ppo", "one", [1.0, 2.0]),)).table())
+    assert "\none\n" in out.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_comparison_knows_what_its_scores_are() -> None:
+    tasks = (TASKS[0], Task("two", Setup(curve_points=4), 1024, score="auc"))
+    found = compare(known("ppo"), tasks, 2, Pretender())
+    assert found.measures == {"one": "final", "two": "auc"}
+    assert found.measure("two") == "mean return over training"
+    assert found.measure("three") == ""
 
 
 def test_json_holds_everything() -> None:
@@ -384,6 +421,7 @@ def test_evaluate_records_what_it_returns(reported_run: SimpleNamespace) -> None
         assert row.mean == interval(mine["score"].to_numpy())
     again = recorded(run)
     assert again.held_out == found.held_out
+    assert again.measures == found.measures == {"cart": "final", "fast cart": "final"}
     assert {(r.task, r.subject): r.mean for r in again.rows} == {
         (r.task, r.subject): r.mean for r in found.rows
     }

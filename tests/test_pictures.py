@@ -3,16 +3,19 @@
 import dataclasses
 import importlib.util
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import matplotlib.image
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from discovery import pictures
+from discovery import pictures, plots
 from discovery.analysis import LoadedRun, load_run
+from discovery.comparison import Cell, Comparison
 from discovery.configfile import dumps
 from discovery.errors import BadInput, RunError
 from discovery.export import FORMATS
@@ -21,6 +24,7 @@ from discovery.run import CONFIG
 from discovery.statistics import interval
 from discovery.takeaway import export_run, provenance, verify_run
 from environments.task import Task
+from objectives.known import ppo
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +71,82 @@ def test_plot_run_without_reports(bare_run: LoadedRun, tmp_path: Path) -> None:
         bare_run.plot_comparison()
 
 
+def altered(run: LoadedRun, folder: Path, **changes: object) -> LoadedRun:
+    """A copy of the run with another config."""
+    shutil.copytree(run.folder, folder)
+    (folder / CONFIG).write_text(dumps(dataclasses.replace(run.config, **changes)))
+    return load_run(folder)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "reason"),
+    [
+        ("no_such_module:mine", "algorithm 'no_such_module:mine' cannot be imported"),
+        ("lossless:algorithm", "has no elementwise policy loss"),
+    ],
+)
+def test_plot_run_says_why_there_is_no_objective(
+    bare_run: LoadedRun,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    algorithm: str,
+    reason: str,
+) -> None:
+    own = SimpleNamespace(algorithm=lambda: ppo()._replace(policy_loss=None))
+    monkeypatch.setitem(sys.modules, "lossless", own)
+    other = altered(bare_run, tmp_path / "other", algorithm=algorithm, algorithm_options={})
+    assert [path.name for path in plot_run(other, tmp_path)] == ["meta-learning-cart.png"]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("objective.png was left out: ")
+    assert reason in line
+
+
+def test_plot_run_is_silent_without_a_selection_score(
+    bare_run: LoadedRun, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    young = load_run(bare_run.folder)
+    young.selection, young._choice = {}, None
+    assert [path.name for path in plot_run(young, tmp_path)] == ["meta-learning-cart.png"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_subject_has_one_style_in_all_pictures(run: LoadedRun) -> None:
+    colors = plots.COLORS
+    expected = {
+        "discovered": (colors[1], "-"),
+        "initial mean": (colors[0], "-"),
+        "ppo": (colors[2], "-"),
+    }
+    for task in ("cart", "fast cart"):
+        lines = run.plot_learning_curves(task).axes[0].lines
+        shown = {str(line.get_label()).partition(" (")[0]: line for line in lines}
+        for name, style in expected.items():
+            assert (shown[name].get_color(), shown[name].get_linestyle()) == style
+    meta = {str(line.get_label()): line for line in run.plot_meta_learning().axes[0].lines}
+    assert (meta["ppo (4 held-out seeds)"].get_color(), meta["ppo (4 held-out seeds)"].get_linestyle()) == (
+        expected["ppo"]
+    )
+    panel = run.plot_comparison().axes[0]
+    names = [label.get_text() for label in panel.get_yticklabels()]
+    points = {names[int(np.ravel(line.get_ydata())[0])]: line.get_color() for line in panel.lines}
+    assert points == {name: color for name, (color, _) in expected.items()}
+
+
+def test_styles_do_not_depend_on_who_was_reported_first() -> None:
+    def styles(*names: str) -> dict[str, plots.Style]:
+        nothing = np.zeros(1)
+        return pictures.subject_styles(
+            Comparison(tuple(Cell(name, "one", nothing, nothing, nothing, nothing) for name in names))
+        )
+
+    assert styles("ppo", "zeta", "dpo", "alpha") == styles("alpha", "dpo", "zeta", "ppo")
+    found = styles("zeta", "dpo", "alpha", "discovered")
+    assert [found[name][0] for name in ("initial mean", "discovered", "ppo", "dpo", "alpha", "zeta")] == list(
+        plots.COLORS[:6]
+    )
+
+
 def test_meta_learning_curve(run: LoadedRun, bare_run: LoadedRun) -> None:
     figure = run.plot_meta_learning()
     number = run.choice.generation
@@ -94,6 +174,12 @@ def test_objective_picture_shows_points_of_training(run: LoadedRun) -> None:
     assert titles(run.plot_objective("last")) == [*shown, "PPO", "DPO"]
 
 
+def test_weights_that_are_nan_are_one_panel(run: LoadedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = jax.tree.map(lambda weights: np.full_like(weights, np.nan), run.meta_params("last"))
+    monkeypatch.setattr(run, "meta_params", lambda generation: broken)
+    assert titles(run.plot_objective("last")) == [run.label(3), "PPO", "DPO"]
+
+
 def test_heat_maps_hold_the_objective(run: LoadedRun) -> None:
     """Drift and slope on the grid against finite differences of the loss in float64."""
     drift, slope = pictures._heat(run.objective("initial"), 0.0)
@@ -111,9 +197,12 @@ def test_heat_maps_hold_the_objective(run: LoadedRun) -> None:
 
 def test_learning_curves_and_comparison(run: LoadedRun) -> None:
     figure = run.plot_learning_curves("fast cart")
-    assert titles(figure) == ["fast cart (held out)"]
+    assert titles(figure) == ["fast cart (held out)\nscore: mean return, last fifth of training"]
     assert legend(figure) == ["discovered (4 seeds)", "initial mean (4 seeds)", "ppo (4 seeds)"]
-    assert titles(run.plot_comparison()) == ["cart", "fast cart (held out)"]
+    compared = run.plot_comparison()
+    assert titles(compared) == ["cart", "fast cart (held out)"]
+    for panel in compared.axes:
+        assert panel.texts[-1].get_text() == "mean return, last fifth of training"
 
 
 # The file to take away
@@ -170,12 +259,8 @@ def test_header_has_the_scores(run: LoadedRun) -> None:
 
 def test_tasks_that_differ_in_what_the_loss_reads_are_named(run: LoadedRun, tmp_path: Path) -> None:
     """The file can hold one clip range only; it says whose."""
-    folder = tmp_path / "two"
-    shutil.copytree(run.folder, folder)
     tasks = (*run.config.tasks, Task("other", run.config.tasks[0].setup, 480, {"learning_rate": 0.5}))
-    config = dataclasses.replace(run.config, tasks=tasks)
-    (folder / CONFIG).write_text(dumps(config))
-    two = load_run(folder)
+    two = altered(run, tmp_path / "two", tasks=tasks)
     with pytest.raises(RunError, match="no mean scored on its selection seeds"):  # not on the second task
         two.meta_params()
     assert provenance(two, 1).notes == [
@@ -189,5 +274,5 @@ def test_export_says_what_is_wrong(run: LoadedRun, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="is a folder; name the file"):
         export_run(run, "jax", tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="cannot be written"):
+    with pytest.raises(BadInput, match="cannot be written"):
         export_run(run, "jax", tmp_path / "file" / "x.py")

@@ -2,12 +2,15 @@
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import matplotlib.pyplot
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import same_color
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from discovery import plots
 from discovery.errors import BadInput
@@ -38,6 +41,7 @@ def curves() -> Figure:
     values["PPO"][:, :3], values["DPO"][2, 5:], values["found"][:5, :2] = NAN, NAN, NAN
     values["a name that is long enough to need a row of the legend for itself, or nearly"] = np.ones((1, 20))
     values["all failed"] = np.full((3, 20), NAN)
+    values["four"] = generator.normal(size=(4, 20))
     return plots.learning_curves(np.linspace(0, 5e5, 20), values, title="CartPole-v1")
 
 
@@ -56,7 +60,8 @@ def compared() -> Figure:
     rows[1] = ("PPO", "Acrobot-v1", score(123.4, 12, failed=2))
     rows[2] = ("PPO", "Pendulum-v1", interval([1.0]))
     rows[3] = ("PPO", "Breakout-MinAtar", interval([NAN, NAN], failures="drop"))
-    return plots.comparison(rows, title="held-out seeds")
+    measures = {"CartPole-v1": "mean return, last fifth of training", "Acrobot-v1": "mean return"}
+    return plots.comparison(rows, title="held-out seeds", measures=measures)
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {
@@ -157,6 +162,18 @@ def test_meta_learning_curve_draws_quantiles_and_best():
     assert [tick for tick in figure.axes[-1].get_xticks() if low <= tick <= high] == [4]
 
 
+@pytest.mark.parametrize("generations", [1, 5])
+def test_bars_of_failures_are_centered_on_their_generations(generations):
+    scores = np.ones((generations, 4))
+    scores[0, 0], scores[-1, :2] = NAN, NAN
+    figure = plots.meta_learning_curve(np.arange(generations), scores, np.array([]), np.zeros((0, 16)))
+    bars = [patch for patch in figure.axes[1].patches if isinstance(patch, Rectangle)]
+    assert [bar.get_x() + bar.get_width() / 2 for bar in bars] == pytest.approx(list(range(generations)))
+    assert {bar.get_width() for bar in bars} == {1}
+    assert bars[-1].get_height() == 50
+    assert figure.axes[1].get_xlim() == (-0.5, generations - 0.5)
+
+
 @pytest.mark.parametrize(
     ("generations", "scores", "message"),
     [
@@ -176,24 +193,69 @@ def test_learning_curves():
     figure = curves()
     (axes,) = figure.axes
     assert axes.get_title() == "CartPole-v1"
-    assert "environment steps" in axes.get_xlabel()
-    assert "95%" in axes.get_xlabel()
+    notes = "(bands: 95% interval of the mean; thin lines: single seeds)"
+    assert axes.get_xlabel() == f"environment steps {notes}"
     labels = legend(figure)
     assert labels[:3] == ["PPO (16 seeds)", "DPO (16 seeds)", "found (16 seeds)"]
     assert labels[3].endswith("(1 seed)")
-    assert len(axes.lines) == len(axes.collections) == 5
-    assert len({line.get_color() for line in axes.lines}) == 5
+    assert len({line.get_color() for line in axes.lines}) == 6
+
+
+@pytest.mark.parametrize(
+    ("seeds", "bands", "lines", "note"),
+    [
+        (16, 1, 1, " (bands: 95% interval of the mean)"),
+        (10, 1, 1, " (bands: 95% interval of the mean)"),
+        (9, 0, 10, " (thin lines: single seeds)"),
+        (1, 0, 1, ""),
+    ],
+)
+def test_few_seeds_are_drawn_one_by_one(seeds, bands, lines, note):
+    values = np.random.default_rng(0).normal(size=(seeds, 5))
+    axes = plots.learning_curves(np.arange(5), {"PPO": values}).axes[0]
+    assert (len(axes.collections), len(axes.lines)) == (bands, lines)
+    assert axes.get_xlabel() == "environment steps" + note
+    for line, seed in zip(axes.lines[1:], values, strict=True) if note and not bands else ():
+        np.testing.assert_array_equal(line.get_ydata(), seed)
+        assert (line.get_color(), line.get_linestyle()) == plots.style(0)
+        assert line.get_linewidth() < 1
+
+
+def test_a_band_begins_where_enough_seeds_have_ended_an_episode():
+    """Of two that nearly agree on 0 and 100, a t-band would reach from -600 to 700."""
+    values = np.full((16, 4), NAN)
+    values[:2, 0], values[:, 1:] = (0, 100), np.linspace(40, 60, 16)[:, None]
+    axes = plots.learning_curves(np.arange(4), {"PPO": values}).axes[0]
+    low, high = axes.collections[0].get_datalim(axes.transData).intervaly
+    assert 40 < low < high < 60
+
+
+def test_styles_by_name():
+    """What is given holds in all pictures, whoever else is drawn and in which order."""
+    styles = {"PPO": plots.style(2), "ours": plots.style(8)}
+    assert styles["ours"] == (plots.COLORS[1], "--")
+    curve = plots.learning_curves(np.arange(3), {"ours": np.ones((1, 3))}, styles=styles).axes[0].lines[0]
+    rows = [("ours", "CartPole-v1", score(1))]
+    interval_line: Any = plots.comparison(rows, styles=styles).axes[0].collections[0]
+    figure = plots.meta_learning_curve(
+        np.arange(2), np.ones((2, 3)), np.array([]), np.zeros((0, 1)), {"ours": score(1)}, styles=styles
+    )
+    baseline = figure.axes[0].lines[-1]
+    for line in (curve, baseline):
+        assert (line.get_color(), line.get_linestyle()) == styles["ours"]
+    assert same_color(interval_line.get_edgecolor()[0], plots.COLORS[1])
+    assert interval_line.get_linestyle()[0][1] is not None  # dashes
 
 
 def test_many_curves_differ_in_color_or_line():
-    values = {str(index): np.ones((2, 3)) + index for index in range(20)}
+    values = {str(index): np.ones((1, 3)) + index for index in range(20)}
     axes = plots.learning_curves(np.arange(3), values).axes[0]
     assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == 20
 
 
 def test_learning_curves_of_one_point_show_a_marker():
     axes = plots.learning_curves(np.array([10]), {"PPO": np.ones((4, 1))}).axes[0]
-    assert axes.lines[0].get_marker() == "o"
+    assert [line.get_marker() for line in axes.lines] == ["o"] * 5
 
 
 def test_learning_curves_refuse_other_lengths():
@@ -215,11 +277,17 @@ def test_comparison():
     texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
     minus = "\N{MINUS SIGN}"
     other = f"{minus}85.3 [{minus}89.3, {minus}81.3]"
-    assert texts[0] == [other, other]
-    assert texts[1] == ["123 [111, 135], 2 failed", other]
+    assert texts[0] == [other, other, "mean return, last fifth of training"]
+    assert texts[1] == ["123 [111, 135], 2 failed", other, "mean return"]
     assert texts[2] == ["1 (n = 1)", other]
     assert texts[3] == ["all failed", other]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["PPO", "DPO"]
+
+
+def test_an_interval_without_width_is_written_with_its_digits():
+    equal = interval([-0.95983] * 16)
+    (text,) = plots.comparison([("PPO", "Catch-bsuite", equal)]).axes[0].texts
+    assert text.get_text() == "-0.9598 [-0.9598, -0.9598]".replace("-", "\N{MINUS SIGN}")
 
 
 def test_comparison_refuses_nothing():

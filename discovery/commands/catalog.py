@@ -2,7 +2,8 @@
 
 import inspect
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Annotated, Any
@@ -19,7 +20,7 @@ from discovery.errors import BadInput, unknown
 class Presets:
     """Arguments of `discovery presets`."""
 
-    name: Annotated[Positional[str | None], arg(metavar="PRESET")] = None
+    name: Annotated[Positional[str | None], arg(metavar="[PRESET]")] = None
     """Print this preset's file, to copy and change."""
 
 
@@ -27,7 +28,7 @@ class Presets:
 class Envs:
     """Arguments of `discovery envs`."""
 
-    name: Annotated[Positional[str | None], arg(metavar="ID")] = None
+    name: Annotated[Positional[str | None], arg(metavar="[ID]")] = None
     """Make this environment and describe it; also "package.module:function"."""
 
 
@@ -35,7 +36,7 @@ class Envs:
 class Objectives:
     """Arguments of `discovery objectives`."""
 
-    name: Annotated[Positional[str | None], arg(metavar="NAME")] = None
+    name: Annotated[Positional[str | None], arg(metavar="[NAME]")] = None
     """Describe this algorithm: its options, numbers, and what is searched; also "package.module:function"."""
 
 
@@ -113,9 +114,9 @@ def objectives(argv: Sequence[str]) -> int:
     ensure_single_thread()
     if args.name:
         return _describe_algorithm(args.name)
-    found = {name: _built(name) for name in sorted(FACTORIES)}
     rows = []
-    for name, (make, algorithm) in found.items():
+    for name in sorted(FACTORIES):
+        make, algorithm = _built(name)
         kind = "searched" if _searched(algorithm) else "known"
         rows.append((name, kind, _summary(make), ", ".join(inspect.signature(make).parameters)))
     rows.sort(key=lambda row: row[1], reverse=True)
@@ -130,10 +131,24 @@ def objectives(argv: Sequence[str]) -> int:
 def _built(name: str) -> tuple[Any, Any]:
     from objectives import build, factory
 
+    return factory(name), build(name)
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Turn what is raised while an algorithm is made into bad input: the user's own code may raise anything.
+
+    An error that begins with the algorithm's name speaks for itself.
+    """
     try:
-        return factory(name), build(name)
-    except (ValueError, TypeError) as error:
-        raise BadInput(str(error)) from error
+        yield
+    except Exception as error:
+        text = " ".join(str(error).split())
+        if isinstance(error, ValueError) and (":" not in name or text.startswith(f"algorithm {name!r} ")):
+            raise BadInput(text) from error
+        if ":" not in name:
+            raise
+        raise BadInput(f"algorithm {name!r} raises {type(error).__name__}: {text[:300]}") from error
 
 
 def _searched(algorithm: Any) -> dict[str, tuple[int, ...]]:
@@ -145,20 +160,25 @@ def _searched(algorithm: Any) -> dict[str, tuple[int, ...]]:
 
 
 def _describe_algorithm(name: str) -> int:
-    make, algorithm = _built(name)
-    print(f"{name}: {inspect.getdoc(make) or ''}\n")
-    options = inspect.signature(make).parameters.values()
-    print("Options (--algorithm-options NAME=VALUE): " + ("" if options else "none"))
-    for option in options:
-        print(f"  {option}")
-    print("Numbers (--tasks.0.numbers NAME=VALUE):")
-    for number, value in sorted(dict(algorithm.defaults).items()):
-        print(f"  {number} = {float(value):g}")
-    searched = _searched(algorithm)
-    print(
-        "Searched: " + (", ".join(f"{path} {list(shape)}" for path, shape in searched.items()) or "nothing")
-    )
+    with _explained(name):
+        text = _description(name, *_built(name))
+    print(text)
     return 0
+
+
+def _description(name: str, make: Any, algorithm: Any) -> str:
+    options = inspect.signature(make).parameters.values()
+    numbers = sorted(dict(algorithm.defaults).items())
+    searched = ", ".join(f"{path} {list(shape)}" for path, shape in _searched(algorithm).items())
+    lines = [
+        f"{name}: {inspect.getdoc(make) or ''}\n",
+        "Options (--algorithm-options NAME=VALUE): " + ("" if options else "none"),
+        *(f"  {option}" for option in options),
+        "Numbers (--tasks.0.numbers NAME=VALUE):",
+        *(f"  {number} = {float(value):g}" for number, value in numbers),
+        f"Searched: {searched or 'nothing'}",
+    ]
+    return "\n".join(lines)
 
 
 def _summary(make: Any) -> str:

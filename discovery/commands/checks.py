@@ -25,7 +25,7 @@ def check(config: SearchConfig) -> None:
     ensure_single_thread()
     from discovery.evaluation import spec_of
     from discovery.inner.compiled import build_algorithm
-    from discovery.inner.train import complete, parts
+    from discovery.inner.train import check_numbers, parts
     from discovery.search import meta_optimizer
 
     own = ":" in config.algorithm
@@ -36,7 +36,7 @@ def check(config: SearchConfig) -> None:
         with _explained(f"task {task.name!r}: ", f"environment {name!r}", ":" in name):
             task.environment()
         with _explained(f"task {task.name!r}: ", f"algorithm {config.algorithm!r}", own):
-            complete(algorithm, task.numbers, {})
+            check_numbers(algorithm, task.numbers)
             parts(algorithm, task.setup)
         if own or ":" in name:
             with _explained(f"task {task.name!r}: ", f"a training with {config.algorithm!r}", True):

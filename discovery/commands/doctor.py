@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -49,15 +50,20 @@ class Doctor:
 def main(argv: Sequence[str]) -> int:
     """Run the verb."""
     args = parse(Doctor, argv, PROG, DESCRIPTION)
-    wrong = 0
+    hints = wrong = 0
     for finding in findings(args.output):
         mark = {"ok": "  ", "hint": "? ", "wrong": "! "}[finding.verdict]
         print(f"{mark}{finding.what:<13} {finding.found}", flush=True)
+        hints += finding.verdict == "hint"
         wrong += finding.verdict == "wrong"
-    print(
-        "\nAll is well." if not wrong else f"\n{wrong} thing{'s' * (wrong > 1)} to see to, marked with '!'."
-    )
+    print(f"\n{_conclusion(hints, wrong)}")
     return 1 if wrong else 0
+
+
+def _conclusion(hints: int, wrong: int) -> str:
+    if wrong:
+        return f"{wrong} thing{'s' * (wrong > 1)} to see to, marked with '!'."
+    return "All is well, apart from what is marked '?'." if hints else "All is well."
 
 
 def findings(output: Path) -> Iterator[Finding]:
@@ -161,14 +167,18 @@ def _memory() -> float | None:
 
 
 def folder(output: Path) -> Finding:
-    """Whether runs can be made."""
+    """Whether runs can be made: a file is, for a moment, where the first of their folders would be."""
     place = output.absolute()
-    while not place.exists():
-        place = place.parent
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        return Finding("runs", f"{place} cannot be written; use --output", "wrong")
-    free = shutil.disk_usage(place).free / 2**30
-    return Finding("runs", f"{output} ({free:.1f} GiB free)", "hint" if free < 1 else "ok")
+    try:
+        while not place.exists():
+            place = place.parent
+        with tempfile.NamedTemporaryFile(dir=place):
+            free = shutil.disk_usage(place).free / 2**30
+    except OSError as error:
+        return Finding("runs", f"{place} cannot be written: {error.strerror}; use --output", "wrong")
+    if free < 1:
+        return Finding("runs", f"{output} ({free:.1f} GiB free: make room, or use --output)", "hint")
+    return Finding("runs", f"{output} ({free:.1f} GiB free)")
 
 
 def jax_found() -> Iterator[Finding]:

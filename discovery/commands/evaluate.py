@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from discovery.commands import presets
-from discovery.commands.failure import INTERRUPTED
+from discovery.commands.failure import FAILED, INTERRUPTED
 from discovery.commands.folders import OUTPUT, find_run, run_folders
 from discovery.commands.parsing import parse
 from discovery.commands.tables import show
@@ -49,6 +49,8 @@ class Evaluate:
     """Task names. Default: those of the runs, meta-train and held-out."""
     seeds: int = 16
     """Trainings of each subject on each task. Below 16, trust no interval much."""
+    first_seed: int = 0
+    """Index of the first held-out seed: another one gives seeds that nobody has looked at yet."""
     executor: str | None = None
     """Where trainings run: "processes" or "inline". Default: as the first run."""
     workers: int | None = None
@@ -73,6 +75,8 @@ def main(argv: Sequence[str]) -> int:
         )
     if args.seeds < 1:
         raise BadInput(f"seeds must be at least 1, got {args.seeds}")
+    if args.first_seed < 0:
+        raise BadInput(f"first_seed must be at least 0, got {args.first_seed}")
     folders = run_folders_of(names)
     config = _config(folders, args)
     tasks, held_out = _tasks(args.tasks, folders)
@@ -83,7 +87,7 @@ def main(argv: Sequence[str]) -> int:
     executor = make_executor(config.executor, config.workers, config.agents_per_call, config.timeout)
     try:
         with executor, view(None, args.quiet, args.json) as shown:
-            result = judge(names, tasks, args.seeds, executor, shown, held_out)
+            result = judge(names, tasks, args.seeds, executor, shown, held_out, args.first_seed)
     except (KeyboardInterrupt, BrokenPipeError):
         kept = "; what was finished is recorded, and the same command goes on from there" if folders else ""
         print(f"\nStopped{kept}", file=sys.stderr)
@@ -94,7 +98,7 @@ def main(argv: Sequence[str]) -> int:
         print(json_line({"event": "comparison", **result.to_dict()}))
     else:
         print_comparison(result)
-    return 0
+    return FAILED if any(cell.failed_wholly for cell in result.cells) else 0
 
 
 def judge(
@@ -104,6 +108,7 @@ def judge(
     executor: "Executor",
     shown: "View",
     held_out: Collection[str],
+    first_seed: int = 0,
 ) -> "Comparison":
     """Train all subjects on all tasks; recorded in the ledger of the first run among them."""
     from discovery.executors.cpu import ensure_single_thread
@@ -118,10 +123,10 @@ def judge(
             task.environment()
         except ValueError as error:
             raise BadInput(str(error)) from error
-    command = join(["discovery", "evaluate", *names, "--seeds", str(seeds)])
+    command = join(["discovery", "evaluate", *names, "--seeds", str(seeds), "--first-seed", str(first_seed)])
     folders = run_folders_of(names)
     with Run.open(folders[0], write=True) if folders else nullcontext() as run:
-        return compare(who, tasks, seeds, executor, run and run.ledger, shown, command, held_out)
+        return compare(who, tasks, seeds, executor, run and run.ledger, shown, command, held_out, first_seed)
 
 
 def print_comparison(result: "Comparison") -> None:
@@ -158,8 +163,8 @@ def _config(folders: Sequence[Path], args: Evaluate) -> SearchConfig:
     """How trainings are run: as in the first run, with what was overridden."""
     config = load(folders[0] / CONFIG) if folders else SearchConfig()
     executor = args.executor or config.executor
-    workers = args.workers if args.workers or executor != config.executor else config.workers
-    width = args.agents_per_call or config.agents_per_call
+    workers = config.workers if args.workers is None and executor == config.executor else args.workers
+    width = config.agents_per_call if args.agents_per_call is None else args.agents_per_call
     return replace(config, executor=executor, workers=workers, agents_per_call=width)
 
 

@@ -35,7 +35,7 @@ class Export:
     to: str = "jax"
     """Format: jax, purejaxrl or rejax."""
     out: Path | None = None
-    """The file to write. Default: exports/<algorithm>_<format>.py in the run's folder."""
+    """The file to write. Default: in exports/ of the run's folder, named by algorithm and format."""
     generation: str | None = None
     """Whose mean: a number, "initial" or "last". Default: the one that the search chose."""
     verify: bool = False
@@ -71,7 +71,8 @@ def take(
 
     run = load_run(folder)
     which = _generation(generation)
-    path = out or folder / "exports" / f"{run.spec.name.rpartition(':')[2]}_{target}.py"
+    mean = "" if which is None else f"_generation_{run.generation_number(which)}"
+    path = out or folder / "exports" / f"{run.spec.name.rpartition(':')[2]}{mean}_{target}.py"
     path = export_run(run, target, path, which)
     return path, str(verify_run(path, run, which)) if prove else ""
 

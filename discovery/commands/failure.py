@@ -1,9 +1,14 @@
 """Exit codes, and what is said when something goes wrong that nobody foresaw."""
 
+import contextlib
 import os
+import signal
 import tempfile
+import threading
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 from discovery.errors import RunError
 
@@ -45,3 +50,37 @@ def _save(text: str, folder: Path | None) -> Path | None:
             file.write(text)
         return Path(name)
     return None
+
+
+_interrupts: list[int] = []
+"""Signals that asked this process to stop, since `interruptible` began."""
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGINT and SIGTERM end a verb as Ctrl-C does: workers ended, ledger closed.
+
+    Python loses a KeyboardInterrupt that comes up inside a callback (jax has one in the garbage
+    collector), so the signal is also remembered, for `stop_if_interrupted`.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        _interrupts.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _interrupts.clear()
+    former = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def stop_if_interrupted() -> None:
+    """Raise the KeyboardInterrupt that was lost, if one was."""
+    if _interrupts:
+        raise KeyboardInterrupt

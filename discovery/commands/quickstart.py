@@ -13,6 +13,7 @@ from discovery.commands.folders import OUTPUT
 from discovery.commands.parsing import parse
 from discovery.commands.tables import show
 from discovery.config import SearchConfig
+from discovery.errors import BadInput
 
 if TYPE_CHECKING:
     from discovery.executors.base import Executor
@@ -57,6 +58,8 @@ class Quickstart:
 def main(argv: Sequence[str]) -> int:
     """Run the verb."""
     args = parse(Quickstart, argv, PROG, DESCRIPTION)
+    if args.seeds < 1:
+        raise BadInput(f"seeds must be at least 1, got {args.seeds}")
     preset, short = presets.read(args.preset)
     config = _config(preset, args)
     began = time.monotonic()
@@ -81,9 +84,9 @@ def main(argv: Sequence[str]) -> int:
 def _config(preset: SearchConfig, args: Quickstart) -> SearchConfig:
     given = {
         "seed": args.seed,
-        "generations": args.generations or preset.generations,
+        "generations": preset.generations if args.generations is None else args.generations,
         "executor": args.executor or preset.executor,
-        "workers": args.workers if args.workers or args.executor else preset.workers,
+        "workers": preset.workers if args.workers is None and not args.executor else args.workers,
     }
     return dataclasses.replace(preset, **given)
 

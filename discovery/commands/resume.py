@@ -65,8 +65,11 @@ def main(argv: Sequence[str]) -> int:
     try:
         config = here(run.config, args)
         executor = make_executor(config.executor, config.workers, config.agents_per_call, config.timeout)
-        run.config = extended(run, args.generations)
-        check(run.config)
+        longer = extended(run.config, args.generations)
+        check(longer)
+        if longer != run.config:
+            run.config = longer
+            write_config(run)
     except BaseException:
         run.close()
         raise
@@ -77,13 +80,12 @@ def main(argv: Sequence[str]) -> int:
 def here(config: SearchConfig, args: Resume) -> SearchConfig:
     """The config with what concerns this session only."""
     executor = args.executor or config.executor
-    workers = args.workers if args.workers or executor != config.executor else config.workers
+    workers = config.workers if args.workers is None and executor == config.executor else args.workers
     return dataclasses.replace(config, executor=executor, workers=workers)
 
 
-def extended(run: "Run", generations: int | None) -> SearchConfig:
-    """The run's config with more generations, written to its folder."""
-    config = run.config
+def extended(config: SearchConfig, generations: int | None) -> SearchConfig:
+    """The config with more generations."""
     if generations is None or generations == config.generations:
         return config
     if generations < config.generations:
@@ -91,11 +93,14 @@ def extended(run: "Run", generations: int | None) -> SearchConfig:
             f"the run has {config.generations} generations, which can be extended but not cut, "
             f"got --generations {generations}"
         )
-    config = dataclasses.replace(config, generations=generations)
+    return dataclasses.replace(config, generations=generations)
+
+
+def write_config(run: "Run") -> None:
+    """Write the run's config to its folder."""
     path, part = run.folder / CONFIG, run.folder / f"{CONFIG}.part"
     try:
-        part.write_text(dumps(config), encoding="utf-8")
+        part.write_text(dumps(run.config), encoding="utf-8")
         os.replace(part, path)
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}") from error
-    return config

@@ -60,8 +60,19 @@ def main(argv: Sequence[str]) -> int:
             parse(Search, ["--help"], PROG, DESCRIPTION)
         raise BadInput(f"which search? Name a preset ({', '.join(presets.names())}) or a TOML file")
     config, short = presets.read(preset)
+    if _value(rest, "--algorithm") not in (None, config.algorithm):  # options are those of the preset's own
+        config = dataclasses.replace(config, algorithm_options={})
     args = parse(Search, [preset, *rest], PROG, DESCRIPTION, Search(preset, config=config))
     return dry_run(args, short) if args.dry_run else begin(args, short)
+
+
+def _value(arguments: Sequence[str], flag: str) -> str | None:
+    """The value that is given for a flag, None if it is not."""
+    for index, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name == flag:
+            return value if equals else "".join(arguments[index + 1 : index + 2])
+    return None
 
 
 def begin(args: Search, short: str) -> int:

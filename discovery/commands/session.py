@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from discovery.commands.failure import INTERRUPTED, unexpected
+from discovery.commands.failure import INTERRUPTED, stop_if_interrupted, unexpected
 from discovery.commands.folders import algorithm_text, in_order
 from discovery.config import SearchConfig
 from discovery.errors import DiscoveryError, RunError
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from discovery.work import Job, JobResult
 
 HOPELESS = 16
-"""So many trainings that raised or took their process down, and none that did not: it is the program."""
+"""So many trainings that raised or took their process down, and none that did not: it is the program.
+Trainings that diverged are counted when their generation is over: others of it may not."""
 
 
 def conduct(run: "Run", executor: "Executor", view: View, farewell: bool = True) -> int:
@@ -50,6 +51,7 @@ def conduct(run: "Run", executor: "Executor", view: View, farewell: bool = True)
                     "that was never interrupted"
                 )
             choice = search(run, executor, _Guard(view))
+            stop_if_interrupted()
             _report(run, choice, view, time.monotonic() - began, farewell)
     except KeyboardInterrupt:
         text = f"\nStopped; nothing that was finished is lost. To go on:\n  {resume}"
@@ -77,25 +79,36 @@ class _Guard:
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._broken = 0
+        self._failed: list[JobResult] = []
+        self._fine = False
 
     def started(self, generation: int, jobs: "Sequence[Job]", done: int) -> None:
+        stop_if_interrupted()
         self._view.started(generation, jobs, done)
 
     def finished(self, job: "Job", result: "JobResult") -> None:
+        stop_if_interrupted()
         self._view.finished(job, result)
-        if result.outcome is not None:
-            self._broken = -1
-        elif self._broken >= 0:
-            self._broken += 1
-            if self._broken >= HOPELESS:
-                raise Hopeless(
-                    f"all of the first {HOPELESS} trainings failed ({result.error}: {result.detail}); see to "
-                    "that and begin a new run, since these failures are on this run's record"
-                )
+        if result.error is None:
+            self._fine = True
+        elif not self._fine:
+            self._failed.append(result)
+            broken = [failed for failed in self._failed if failed.outcome is None]
+            if len(broken) == len(self._failed) >= HOPELESS:
+                raise self._hopeless(f"all of the first {HOPELESS} trainings failed")
 
     def closed(self, generation: int, results: "Mapping[str, Result]", metrics: Mapping[str, float]) -> None:
         self._view.closed(generation, results, metrics)
+        if self._failed and not self._fine:
+            raise self._hopeless(f"all {len(self._failed)} trainings of generation {generation} failed")
+        self._failed.clear()
+
+    def _hopeless(self, what: str) -> Hopeless:
+        last = self._failed[-1]
+        return Hopeless(
+            f"{what} ({last.error}: {last.detail}); see to that and begin a new run, since these failures "
+            "are on this run's record"
+        )
 
 
 def _opening(run: "Run") -> str:
@@ -130,7 +143,7 @@ def _report(run: "Run", choice: "Choice", view: View, seconds: float, farewell: 
     if choice.generation == 0:
         lines.append("  which is the mean it began with: no later one scored better")
     if farewell:
-        lines += ["Next:", *(f"  {command}" for command in next_commands(run.folder))]
+        lines += ["Next:", *(f"  {command}" for command in next_commands(run.folder, run.config))]
     view.say(
         "result",
         "\n".join(lines),
@@ -146,12 +159,16 @@ def _intervals(config: SearchConfig, scores: Mapping[str, Any]) -> dict[str, Int
     return {task: interval(values, failures="drop") for task, values in in_order(config, scores).items()}
 
 
-def next_commands(folder: Path) -> list[str]:
+def next_commands(folder: Path, config: SearchConfig) -> list[str]:
     """What people do with a finished run."""
+    from discovery.export.kernels import kernel_of
+
     name = shlex.quote(str(folder))
-    return [
+    commands = [
         f"discovery show {name}",
         f"discovery evaluate {name} {name}@initial ppo dpo --seeds 16",
         f"discovery plot {name}",
-        f"discovery export {name} --to jax --out found.py --verify",
     ]
+    if kernel_of(config.algorithm):
+        commands.append(f"discovery export {name} --to jax --out found.py --verify")
+    return commands

@@ -191,4 +191,4 @@ def _next(one: Standing) -> list[str]:
         return [f"discovery resume {quote(str(one.folder))}"]
     if one.state == "running":
         return [f"discovery show {quote(str(one.folder))}"]
-    return next_commands(one.folder)[1:]
+    return next_commands(one.folder, one.config)[1:] if one.config else []

@@ -1,6 +1,7 @@
 """Proof that an exported file computes what was trained: values and gradients, point by point."""
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -153,7 +154,7 @@ def probe(sources: Sequence[str | Path], at: Mapping[str, np.ndarray]) -> list[d
             raise RunError(f"the exported file did not finish within {LONGEST_SECONDS} s") from error
         if done.returncode:
             last = (done.stderr.strip() or "no output").splitlines()[-1]
-            hint = "; install that host here to verify its format" if "ModuleNotFoundError" in last else ""
+            hint = f"; `pip install {host}` installs it" if (host := _missing(last)) else ""
             raise RunError(
                 f"the exported file cannot be used on its own (exit {done.returncode}): {last}{hint}"
             )
@@ -163,6 +164,12 @@ def probe(sources: Sequence[str | Path], at: Mapping[str, np.ndarray]) -> list[d
         {rest: results[f"{i}/{rest}"] for number, _, rest in split if number == str(i)}
         for i in range(len(sources))
     ]
+
+
+def _missing(last_words: str) -> str:
+    """What pip would call the module that was not found; "" if that was not it."""
+    found = re.search(r"ModuleNotFoundError: No module named '(\w+)", last_words)
+    return {"rejax": "rejax==0.1.3"}.get(found[1], found[1]) if found else ""
 
 
 def _as_file(source: str | Path, path: Path) -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 
 from discovery.errors import BadInput, unknown
 from discovery.export.hosts import FORMATS, Needs
-from discovery.export.kernels import KERNELS, Kernel
+from discovery.export.kernels import Kernel, kernel_of
 from discovery.export.literals import dictionary, plain
 from discovery.export.provenance import Provenance, header
 from discovery.export.recipe import common, recipe
@@ -119,16 +119,16 @@ def _checked(spec: AlgorithmSpec, algorithm: Any, entries: Mapping[str, Any]) ->
 def _kernel(spec: AlgorithmSpec, entries: Mapping[str, Any], numbers: Mapping[str, float]) -> Kernel:
     from objectives import FACTORIES, factory
 
-    path = FACTORIES.get(spec.name, spec.name)
-    if path not in KERNELS:
-        known = sorted(name for name, path in FACTORIES.items() if path in KERNELS)
+    kernel = kernel_of(spec.name)
+    if kernel is None:
+        known = [name for name in sorted(FACTORIES) if kernel_of(name)]
         raise BadInput(
             f"algorithm {spec.name!r} has no source form yet; exportable are: {', '.join(known)}. "
             "Add yours to KERNELS in discovery/export/kernels.py"
         )
     options = inspect.signature(factory(spec.name)).bind(**dict(spec.options))
     options.apply_defaults()
-    return KERNELS[path](options.arguments, numbers, entries)
+    return kernel(options.arguments, numbers, entries)
 
 
 def _imports(kernel: Kernel, standard: str, third_party: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from discovery.inner.train import complete, train
+from discovery.inner.train import check_numbers, complete, train
 from discovery.work import AlgorithmSpec, Outcome
 from environments.task import Setup, Task
 from objectives import build
@@ -79,7 +79,7 @@ def run_chunk(
     """
     built = build_algorithm(algorithm)
     numbers = {name: np.float32(value) for name, value in {**dict(built.defaults), **task.numbers}.items()}
-    complete(built, task.numbers, {})  # the check of names, before anything is traced
+    check_numbers(built, task.numbers)
     arguments = (
         numbers,
         jax.tree.map(lambda x: np.asarray(x, np.float32), meta_params),

@@ -57,9 +57,9 @@ def empty_record(points: int) -> Record:
 
 
 def add_to_record(record: Record, update: Array, lifetime: Array, metrics: Metrics, finite: Array) -> Record:
-    """Add one update's metrics to the window ``floor(update * K / lifetime)`` it falls in."""
+    """Add one update's metrics to the window in which it ends, ``ceil((update + 1) K / lifetime) - 1``."""
     points = record.windows.updates.shape[0]
-    window = jnp.minimum((update * points) // jnp.maximum(lifetime, 1), points - 1)
+    window = jnp.minimum(((update + 1) * points - 1) // jnp.maximum(lifetime, 1), points - 1)
     here = jnp.arange(points) == window
     windows = jax.tree.map(lambda total, x: total + jnp.where(here, x, 0.0), record.windows, metrics)
     first = jnp.where((record.nonfinite_update < 0) & ~finite, update, record.nonfinite_update)

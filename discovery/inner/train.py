@@ -10,6 +10,7 @@ vmap or scan them at will. `meta_params` here is complete: searched entries and 
 """
 
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -35,6 +36,7 @@ from environments.base import Environment
 from environments.make import make
 from environments.task import Setup
 from objectives.base import Algorithm, MetaParams, Progress
+from objectives.parts import LIMITS
 
 
 class TrainingState(NamedTuple):
@@ -61,14 +63,11 @@ class TrainingState(NamedTuple):
     record: Record
 
 
-def complete(
-    algorithm: Algorithm, numbers: Mapping[str, Any], meta_params: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Everything numeric the algorithm reads: its defaults, overridden by a task's `numbers`,
-    overridden by the searched `meta_params`. Numbers become float32 arrays.
+def check_numbers(algorithm: Algorithm, numbers: Mapping[str, float]) -> None:
+    """Refuse a task's `numbers` that the algorithm does not read, or that make no sense.
 
     Raises:
-        ValueError: where `numbers` names something the algorithm does not read.
+        ValueError: with what it reads, or with what would make sense.
     """
     defaults = dict(algorithm.defaults)
     strange = sorted(set(numbers) - set(defaults))
@@ -77,8 +76,20 @@ def complete(
             f"algorithm {algorithm.name!r} does not read {', '.join(strange)}; "
             f"it reads: {', '.join(sorted(defaults))}"
         )
-    plain = {name: jnp.asarray(value, jnp.float32) for name, value in {**defaults, **numbers}.items()}
-    return {**plain, **meta_params}
+    for name, value in numbers.items():
+        low, high = LIMITS.get(name, (-math.inf, math.inf))
+        if not low <= value <= high:
+            raise ValueError(f"number {name} must be between {low:g} and {high:g}, got {value:g}")
+
+
+def complete(
+    algorithm: Algorithm, numbers: Mapping[str, Any], meta_params: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Everything numeric the algorithm reads: its defaults, overridden by a task's `numbers`,
+    overridden by the searched `meta_params`. Numbers become float32 arrays.
+    """
+    every = {**dict(algorithm.defaults), **numbers}
+    return {**{name: jnp.asarray(value, jnp.float32) for name, value in every.items()}, **meta_params}
 
 
 @functools.lru_cache(maxsize=256)

@@ -61,13 +61,20 @@ def minibatch_step(
     progress: Progress,
     key: PRNGKeyArray,
 ) -> tuple[tuple[Any, Any], Diagnostics]:
-    """One gradient step on one minibatch; `agent` is (params, optimizer state)."""
+    """One gradient step on one minibatch; `agent` is (params, optimizer state).
+
+    Raises:
+        ValueError: while tracing, where the loss is not one number per sample.
+    """
     params, opt_state = agent
     key_loss, key_optimizer = jax.random.split(key)
 
     def objective(params: Any) -> tuple[Array, tuple[Any, Any]]:
         outputs, activations = network.apply(params, batch.observation)
         per_sample = algorithm.loss.per_sample(meta_params, batch, outputs, progress, key_loss)
+        size, shape = len(batch.log_prob), jnp.shape(per_sample)
+        if shape != (size,):
+            raise ValueError(f"the loss of a batch of {size} must have shape ({size},), got {shape}")
         return per_sample.mean(), (outputs, activations)
 
     (loss, (outputs, activations)), grads = jax.value_and_grad(objective, has_aux=True)(params)

@@ -82,6 +82,92 @@ def test_the_users_own_explains_what_is_wrong(fake, monkeypatch, request, id, me
         make(id)
 
 
+OWN = """
+import jax, jax.numpy as jnp
+from environments.base import Environment, Step
+from tests.environments.fake import make
+
+REAL = make()
+
+def stepping(**fields):
+    def step(key, state, action, level):
+        state, step = REAL.step(key, state, action, level)
+        return state, step._replace(**fields)
+    return REAL._replace(step=step)
+
+def right(): return REAL
+def driving():
+    def step(key, state, action, level):
+        return REAL.step(key, state, action[0].astype(int) + action[1].astype(int), level)
+    return REAL._replace(step=step, continuous=True)
+def raising(): raise KeyError("maze")
+def no_level(): return REAL._replace(sample_level=lambda key: level)
+def lonely(): return REAL._replace(reset=lambda key, level: jnp.zeros(2))
+def wide(): return REAL._replace(observation_size=7)
+def deaf(): return REAL._replace(step=lambda key, state: state)
+def tupled(): return REAL._replace(step=lambda *x: (REAL.step(*x)[0], tuple(REAL.step(*x)[1])))
+def whole(): return stepping(observation=jnp.zeros(2, int))
+def narrow(): return stepping(final_observation=jnp.zeros(1))
+def counted(): return stepping(reward=jnp.int32(1))
+def vague(): return stepping(terminated=jnp.float32(0))
+def several(): return stepping(truncated=jnp.zeros(1, bool))
+def drifting(): return REAL._replace(step=lambda k, s, a, l: (s + 0.5, REAL.step(k, s, a, l)[1]))
+def growing(): return REAL._replace(step=lambda k, s, a, l: ((s, s), REAL.step(k, s, a, l)[1]))
+def eager(): return REAL._replace(step=lambda k, s, a, l: 1 / 0 if a > 0 else REAL.step(k, s, a, l))
+"""
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory, request):
+    """A module of the user's own environments, all but two of which are wrong."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "own_worlds.py").write_text(OWN)
+    (folder / "broken_worlds.py").write_text("1 / 0\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(request.config.rootpath)
+        patch.syspath_prepend(folder)
+        yield
+
+
+def test_the_users_own_is_tried(own):
+    assert make("own_worlds:right").observation_size == 2
+    assert make("own_worlds:driving").continuous
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("raising", "the function raises KeyError: 'maze'"),
+        ("no_level", "sample_level raises NameError: name 'level' is not defined"),
+        ("lonely", "reset must return (state, observation), got float32[2]"),
+        ("wide", "the observation of reset is float32[2], but must be float32[7], as observation_size is 7"),
+        ("deaf", "step raises TypeError: "),
+        (
+            "tupled",
+            "step must return (state, environments.base.Step), got (int32[], (float32[2], float32[], ",
+        ),
+        ("whole", "the observation of step is int32[2], but must be float32[2], as observation_size is 2"),
+        ("narrow", "the final_observation of step is float32[1], but must be float32[2], as obs"),
+        ("counted", "the reward of step is int32[], but must be float32[]"),
+        ("vague", "terminated of step is float32[], but must be bool[]"),
+        ("several", "truncated of step is bool[1], but must be bool[]"),
+        ("drifting", "the state that step returns is float32[], but must be int32[], as reset's"),
+        ("growing", "the state that step returns is (int32[], int32[]), but must be int32[], as reset's"),
+        ("eager", "step raises TracerBoolConversionError: "),
+    ],
+)
+def test_the_users_own_must_keep_to_the_contract(own, name, message):
+    with pytest.raises(ValueError) as info:
+        make(f"own_worlds:{name}")
+    assert str(info.value).startswith(f"environment 'own_worlds:{name}': {message}")
+    assert "\n" not in str(info.value) and len(str(info.value)) < 400
+
+
+def test_a_module_of_the_users_that_raises(own):
+    with pytest.raises(ValueError, match=r"'broken_worlds' \(ZeroDivisionError: division by zero\)$"):
+        make("broken_worlds:make")
+
+
 def test_all_is_there():
     assert environments.__distribution__ == "rl-discovery"
     for name in environments.__all__:

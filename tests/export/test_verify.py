@@ -84,7 +84,7 @@ def test_another_shape_is_refused(wrong):
     ("module", "message"),
     [
         ("discovery.errors", "must stand alone.*discovery"),
-        ("no_such_host", "no_such_host.*install that host"),
+        ("no_such_host", "no_such_host.*pip install no_such_host"),
     ],
 )
 def test_a_file_that_cannot_be_imported_alone_is_refused(module, message, exported):

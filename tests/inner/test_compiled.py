@@ -1,5 +1,6 @@
 """Chunks of trainings: one program for all numbers, and failures that stay in their lane."""
 
+import math
 from dataclasses import replace
 
 import jax
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from discovery.inner import compiled
-from discovery.inner.train import complete
+from discovery.inner.train import check_numbers
 from discovery.work import AlgorithmSpec
 from environments.task import Task
 from objectives import build
@@ -70,6 +71,15 @@ def test_meta_params_reach_the_training():
 
 def test_numbers_that_nothing_reads_are_refused():
     with pytest.raises(ValueError, match=r"'ppo' does not read learning_rat; it reads: adam_b1"):
-        complete(PPO, {"learning_rat": 1.0}, {})
+        check_numbers(PPO, {"learning_rat": 1.0})
     with pytest.raises(ValueError, match="does not read kl_coef"):
         chunk(AlgorithmSpec("ppo"), Task("catch", CATCH, 320, {"kl_coef": 1.0}), {}, [0], [1])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("learning_rate", -1.0), ("gamma", 1.5), ("clip", -0.1), ("entropy_coef", math.nan)]
+)
+def test_numbers_that_make_no_sense_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"number {name} must be between"):
+        check_numbers(PPO, {name: value})
+    check_numbers(PPO, {"value_clip": math.inf, "entropy_coef": -1.0})

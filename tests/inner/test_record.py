@@ -38,10 +38,10 @@ def record_of(updates, lifetime, points):
 
 
 @pytest.mark.parametrize(
-    ("lifetime", "counts"), [(10, [2] * 5), (12, [3, 2, 3, 2, 2]), (3, [1, 1, 0, 1, 0]), (1, [1, 0, 0, 0, 0])]
+    ("lifetime", "counts"), [(10, [2] * 5), (12, [2, 2, 3, 2, 3]), (3, [0, 1, 0, 1, 1]), (1, [0, 0, 0, 0, 1])]
 )
 def test_windows_split_the_life_evenly(lifetime, counts):
-    """Update n belongs to window floor(n K / N)."""
+    """Update n ends in window ceil((n + 1) K / N) - 1; so the last one is never empty."""
     record = record_of([one_update()] * lifetime, lifetime, points=5)
     np.testing.assert_array_equal(record.windows.updates, counts)
     assert sum(counts) == lifetime

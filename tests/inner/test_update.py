@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from discovery.inner.update import flatten_batch, shuffled, update
+from discovery.inner.update import flatten_batch, minibatch_step, shuffled, update
 from objectives.base import Progress
 from tests.inner.states import ENDINGS, PPO, QUICK, numbers, recorded
 
@@ -108,3 +108,22 @@ def test_each_epoch_uses_every_sample_once_and_tells_the_loss_where_it_is():
     for order in orders:
         np.testing.assert_array_equal(np.sort(order), np.arange(48))
     assert not np.array_equal(orders[0], orders[1])
+
+
+@pytest.mark.parametrize("wrong", [lambda x: x.mean(), lambda x: x[:, None], lambda x: 0.0])
+def test_a_loss_is_one_number_per_sample(wrong):
+    """A mean would pass unseen, and (B, 1) would broadcast against (B,): both are told while tracing."""
+    network, state, _, trajectory, _, targets = recorded()
+    batch, agent = flatten_batch(trajectory, targets), (state.params, state.opt_state)
+
+    def per_sample(*arguments):
+        return wrong(PPO.loss.per_sample(*arguments))
+
+    def step(algorithm):
+        return minibatch_step(algorithm, network, numbers(), agent, batch, Progress(0, 10), jax.random.key(0))
+
+    shape = jnp.shape(wrong(jnp.zeros(48)))
+    with pytest.raises(ValueError) as info:
+        jax.eval_shape(lambda: step(PPO._replace(loss=PPO.loss._replace(per_sample=per_sample))))
+    assert str(info.value) == f"the loss of a batch of 48 must have shape (48,), got {shape}"
+    jax.eval_shape(lambda: step(PPO))
