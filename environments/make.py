@@ -10,7 +10,7 @@ import difflib
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -79,10 +79,30 @@ def _make(id: str, options: Pairs, vary: Pairs) -> "Environment":
     # would then be tracers, and be kept here for ever.
     with jax.ensure_compile_time_eval():
         if ":" in id:
-            return _from_function(id, dict(options), vary)
+            from environments.own import from_function
+
+            return from_function(id, dict(options), dict(vary))
         if "/" in id:
             return _from_family(id, dict(options), dict(vary))
         return _from_gymnax(id, options, dict(vary))
+
+
+def options_of(id: str) -> dict[str, Any]:
+    """The options of an environment of a family, with their defaults; empty for all others."""
+    prefix, slash, _ = id.partition("/")
+    if not slash or prefix not in FAMILIES:
+        return {}
+    return {name: parameter.default for name, parameter in _parameters(FAMILIES[prefix]).items()}
+
+
+def _parameters(family: Family) -> dict[str, inspect.Parameter]:
+    """What a family's maker takes beside the name and what varies."""
+    return dict(list(inspect.signature(_maker(family)).parameters.items())[2:])
+
+
+def _maker(family: Family) -> Any:
+    module, _, function = family.maker.partition(":")
+    return getattr(importlib.import_module(module), function)
 
 
 def registered() -> tuple[str, ...]:
@@ -132,117 +152,17 @@ def _from_family(id: str, options: dict[str, Any], vary: Mapping[str, tuple[floa
             f"environment {id!r} needs {family.requires}, which is not installed; "
             f"`pip install 'rl-discovery[{family.extra}]'` installs it"
         )
-    module, _, function = family.maker.partition(":")
-    maker = getattr(importlib.import_module(module), function)
-    _check_options(id, options, list(inspect.signature(maker).parameters)[2:])
+    check_options(id, options, list(_parameters(family)))
     try:
-        return maker(name, vary, **options)
+        return _maker(family)(name, vary, **options)
     except TypeError as error:
         raise ValueError(f"environment {id!r} does not accept {options}: {error}") from error
 
 
-def _check_options(id: str, options: Mapping[str, Any], known: Sequence[str]) -> None:
+def check_options(id: str, options: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Raise a ValueError for an option that is not known."""
     for option in options:
         if option not in known:
             raise ValueError(
                 f"environment {id!r} has no option {option!r}; its options are: {', '.join(known) or 'none'}"
             )
-
-
-def _from_function(id: str, options: dict[str, Any], vary: Pairs) -> "Environment":
-    """Calls the user's function named by ``"package.module:function"``."""
-    from environments.base import Environment
-
-    if vary:
-        raise ValueError(f"environment {id!r}: what varies is its own affair (sample_level), got vary={vary}")
-    module_name, _, function_name = id.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # a ValueError: an empty module name; others: the module's own
-        missing = isinstance(error, ImportError | ValueError)
-        hint = "; it must be installed, or lie on PYTHONPATH" if missing else ""
-        raise ValueError(
-            f"environment {id!r}: cannot import module {module_name!r} ({_one_line(error)}){hint}"
-        ) from error
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        public = [name for name, value in vars(module).items() if callable(value) and name[0] != "_"]
-        close = nearest(function_name, public)
-        raise ValueError(
-            f"environment {id!r}: module {module_name!r} has no function {function_name!r}; "
-            f"nearest: {', '.join(close) or 'none, it defines no public function'}"
-        )
-    if options:
-        _check_options(id, options, list(inspect.signature(function).parameters))
-    environment = _called(f"environment {id!r}: the function", functools.partial(function, **options))
-    if not isinstance(environment, Environment):
-        raise ValueError(
-            f"environment {id!r}: the function must return an environments.base.Environment, "
-            f"got {type(environment).__name__}"
-        )
-    _check_own(f"environment {id!r}", environment)
-    return environment
-
-
-def _check_own(who: str, environment: "Environment") -> None:
-    """Traces what a user's environment is made of, without running it, and compares with the contract.
-
-    Raises:
-        ValueError: a function raises, or what it returns has another type or shape than `Environment` says.
-    """
-    import jax
-    import jax.numpy as jnp
-
-    from environments.base import Step
-
-    def check(what: str, got: Any, wanted: str, why: str = "") -> None:
-        if (found := _types(got)) != wanted:
-            raise ValueError(f"{who}: {what} is {_text(found)}, but must be {wanted}{why}")
-
-    shape, dtype = ((environment.n_actions,), jnp.float32) if environment.continuous else ((), jnp.int32)
-    key, action = jax.random.key(0), jax.ShapeDtypeStruct(shape, dtype)
-    level = _called(f"{who}: sample_level", jax.eval_shape, environment.sample_level, key)
-    made = _called(f"{who}: reset", jax.eval_shape, environment.reset, key, level)
-    if not (isinstance(made, tuple) and len(made) == 2):
-        raise ValueError(f"{who}: reset must return (state, observation), got {_text(_types(made))}")
-    state, observation = made
-    made = _called(f"{who}: step", jax.eval_shape, environment.step, key, state, action, level)
-    if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[1], Step)):
-        raise ValueError(
-            f"{who}: step must return (state, environments.base.Step), got {_text(_types(made))}"
-        )
-    following, step = made
-    size = environment.observation_size
-    vector, why = f"float32[{size}]", f", as observation_size is {size}"
-    check("the observation of reset", observation, vector, why)
-    check("the observation of step", step.observation, vector, why)
-    check("the final_observation of step", step.final_observation, vector, why)
-    check("the reward of step", step.reward, "float32[]")
-    check("terminated of step", step.terminated, "bool[]")
-    check("truncated of step", step.truncated, "bool[]")
-    if jax.tree.flatten(_types(following)) != jax.tree.flatten(_types(state)):
-        found, wanted = _text(_types(following)), _text(_types(state))
-        raise ValueError(f"{who}: the state that step returns is {found}, but must be {wanted}, as reset's")
-
-
-def _called(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """What `function` returns; whatever it raises becomes a ValueError that says whose fault it is."""
-    try:
-        return function(*arguments)
-    except Exception as error:
-        raise ValueError(f"{what} raises {_one_line(error)}") from error
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-
-
-def _types(tree: Any) -> Any:
-    """A tree of arrays as one of texts such as "float32[2]"."""
-    import jax
-
-    return jax.tree.map(lambda leaf: f"{leaf.dtype}[{', '.join(map(str, leaf.shape))}]", tree)
-
-
-def _text(types: Any) -> str:
-    return str(types).replace("'", "")[:300]

@@ -71,7 +71,7 @@ def envs(argv: Sequence[str]) -> int:
 def known() -> dict[str, list[Any]]:
     """What environments.toml says, by id."""
     text = (files("discovery.commands") / "environments.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)["gymnax"]
+    return {id: facts for family in tomllib.loads(text).values() for id, facts in family.items()}
 
 
 def shape_text(shape: Iterable[int]) -> str:
@@ -87,7 +87,7 @@ def actions_text(environment: Any) -> str:
 def _describe_environment(name: str) -> int:
     if ":" not in name and name not in known():
         raise unknown("environment", name, known())
-    from environments.make import make
+    from environments.make import make, options_of
 
     try:
         environment = make(name)
@@ -100,6 +100,8 @@ def _describe_environment(name: str) -> int:
     if environment.continuous:
         print(f"  bounds       {environment.action_low} to {environment.action_high}")
     print(f"  horizon      truncated after {environment.horizon} steps")
+    if options := options_of(name):
+        print(f"  options      {', '.join(f'{option}={default}' for option, default in options.items())}")
     return 0
 
 
