@@ -69,7 +69,7 @@ def uniform_levels(vary: Mapping[str, tuple[float, float]]) -> Callable[[PRNGKey
         if not vary:
             return ()
         keys = jax.random.split(key, len(vary))
-        drawn = {}
+        drawn: dict[str, Array] = {}
         for key_of, (name, (low, high)) in zip(keys, sorted(vary.items()), strict=True):
             drawn[name] = jax.random.uniform(key_of, (), minval=low, maxval=high)
         return drawn

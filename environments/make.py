@@ -9,6 +9,7 @@ is light.
 import difflib
 import functools
 import importlib
+import importlib.util
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple

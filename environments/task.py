@@ -25,11 +25,6 @@ class Setup:
 
     environment: str = "CartPole-v1"
     """Environment id: gymnax's own, "brax/ant", "grid/all" ..., or "package.module:function" for yours."""
-    options: Mapping[str, Option] = field(default_factory=Settings)
-    """Options of the environment, for example backend or tabular; `discovery envs ID` shows them."""
-    vary: Mapping[str, tuple[float, float]] = field(default_factory=Settings)
-    """Parameters of the environment that each training draws for itself, uniformly from lowest to highest:
-    gymnax's own ("gravity" of CartPole), or factors ("gravity" and "mass" in brax)."""
     n_envs: int = 8
     """E: environments stepped in parallel by one agent."""
     n_steps: int = 64
@@ -52,6 +47,11 @@ class Setup:
     """Treat a time limit as termination, as papers built on PureJaxRL did."""
     curve_points: int = 20
     """K: points of the learning curve."""
+    options: Mapping[str, Option] = field(default_factory=Settings)
+    """Options of the environment, for example backend or tabular; `discovery envs ID` shows them."""
+    vary: Mapping[str, tuple[float, float]] = field(default_factory=Settings)
+    """Parameters of the environment that each training draws for itself, uniformly from lowest to highest:
+    gymnax's own ("gravity" of CartPole), or factors ("gravity" and "mass" in brax)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", Settings(self.options))

@@ -529,6 +529,32 @@ def test_export_to_a_place_that_cannot_be_written(says: Says, home: Path) -> Non
     assert code == 2 and "cannot be written" in err and err.count("\n") == 1
 
 
+def test_options_and_varied_physics_of_an_environment(says: Says, home: Path) -> None:
+    """On the command line, in the file, and in the training."""
+    search = ("search", home / "tiny.toml", *at(home), "--generations", 1, "--tasks.0.setup.environment")
+    plan = (*search, "CartPole-v1", "--tasks.0.setup.vary", "gravity=5:15", "length=0.3:0.7")
+    code, out, err = says(*plan, "--dry-run")
+    assert (code, err) == (0, "")
+    config = tomllib.loads(out)
+    assert config["tasks"][0]["setup"]["vary"] == {"gravity": [5.0, 15.0], "length": [0.3, 0.7]}
+    assert says(*plan, "--name", "varied", "--quiet") == (0, "", "")
+    assert load(home / "runs" / "varied" / "config.toml").tasks[0].setup.vary["gravity"] == (5.0, 15.0)
+    code, out, _ = says(*search, "grid/small", "--tasks.0.setup.options", "tabular=false", "--dry-run")
+    assert code == 0 and tomllib.loads(out)["tasks"][0]["setup"]["options"] == {"tabular": False}
+    for arguments, words in (
+        (("CartPole-v1", "--tasks.0.setup.vary", "gravty=5:15"), "no parameter 'gravty' that can vary"),
+        (("CartPole-v1", "--tasks.0.setup.vary", "gravity=5"), "a range is given as LOWEST:HIGHEST"),
+        (
+            ("CartPole-v1", "--tasks.0.setup.vary", "gravity=9:5"),
+            "the lowest and the highest value of 'gravity'",
+        ),
+        (("grid/small", "--tasks.0.setup.options", "tabula=true"), "its options are: tabular, random_places"),
+        (("grid/smal",), "there are: small, medium"),
+    ):
+        code, _, err = says(*search, *arguments, "--dry-run")
+        assert code == 2 and words in err and err.count("\n") == 1
+
+
 def test_quickstart_does_it_all(says: Says, home: Path) -> None:
     """Also what `evaluate` does: with --seeds 2 there are two trainings for each of four subjects."""
     code, out, err = says(
@@ -585,16 +611,23 @@ def test_presets_can_be_listed_and_copied(says: Says, tmp_path: Path) -> None:
 
 
 def test_environments_are_what_the_list_says(says: Says) -> None:
+    from environments.chain import LENGTHS
+    from environments.levels import SETS
     from environments.make import make, registered
 
-    assert set(known()) == set(registered())
-    for id, (shape, actions, horizon, _) in known().items():
+    ours = {f"grid/{name}" for name in SETS} | {f"chain/{name}" for name in LENGTHS}
+    installed = {id for id in known() if not id.startswith("brax/")}
+    assert installed == set(registered()) | ours
+    for id in installed:
+        shape, actions, horizon, _ = known()[id]
         environment = make(id)
         found = shape_text(environment.observation_shape), actions_text(environment), environment.horizon
         assert found == (shape, actions, horizon), id
     code, out, _ = says("envs")
     assert code == 0 and all(id in out for id in known())
     assert "1 continuous" in says("envs", "Pendulum-v1")[1]
+    assert "options      tabular=None, random_places=None" in says("envs", "grid/small")[1]
+    assert says("envs", "grid/smal")[0] == 2
 
 
 def test_objectives(says: Says) -> None:

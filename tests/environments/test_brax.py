@@ -135,7 +135,7 @@ def test_physics_can_vary():
         ("brax/ant", {"starts": "new"}, {}, "no starts 'new'; there are: bank"),
         ("brax/ant", {"bank": 0}, {}, "bank of environment 'brax/ant' must be at least 1, got 0"),
         ("brax/ant", {"lenght": 1}, {}, "no option 'lenght'; its options are: backend"),
-        ("brax/ant", {}, {"wind": (0, 1)}, "no parameter to vary 'wind'; there are: gravity, mass"),
+        ("brax/ant", {}, {"wind": (0.0, 1.0)}, "no parameter to vary 'wind'; there are: gravity, mass"),
     ],
 )
 def test_what_does_not_go_together_is_one_clear_line(id, options, vary, message):

@@ -191,7 +191,7 @@ def brute_force(one: Level, agent: int, exists: tuple[bool, ...], left: int) -> 
             if chance:
                 after = tuple((exists[k] and not collected[k]) or comes[k] for k in range(2))
                 total += chance * brute_force(one, target, after, left - 1)
-        best = max(best, reward + survive * total)
+        best = max(best, float(reward + survive * total))
     return best
 
 

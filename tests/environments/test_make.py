@@ -12,7 +12,7 @@ from gymnax.environments import spaces
 from gymnax.environments.classic_control.cartpole import CartPole
 
 import environments
-from environments.make import DOWNLOADS_DATA, _make, make, registered
+from environments.make import DOWNLOADS_DATA, FAMILIES, _make, make, registered
 from environments.task import Setup, Task
 
 
@@ -200,3 +200,59 @@ def test_an_id_registered_with_gymnax_by_the_user(monkeypatch):
     assert make("Poles").observation_size == 4
     with pytest.raises(ValueError, match=r"'Pairs' has observation space Tuple.*are Discrete and Box"):
         make("Pairs")
+
+
+def test_physics_that_vary():
+    """Each level has its own; what does not vary stays what gymnax says."""
+    plain, varied = make("CartPole-v1"), make("CartPole-v1", vary={"gravity": (0.0, 20.0)})
+    assert varied is make("CartPole-v1", {}, {"gravity": (0.0, 20.0)}) and varied is not plain
+    assert plain.sample_level(jax.random.key(0)) == ()
+    drawn = [float(varied.sample_level(jax.random.key(seed))["gravity"]) for seed in range(50)]
+    assert 0.0 <= min(drawn) < 4.0 and 16.0 < max(drawn) <= 20.0
+
+    def fallen(environment, level):
+        state, _ = environment.reset(jax.random.key(0), level)
+        for index in range(20):
+            state, step = environment.step(jax.random.key(index), state, jax.numpy.int32(0), level)
+        return step.observation
+
+    level = varied.sample_level(jax.random.key(0))
+    same = fallen(varied, {"gravity": jax.numpy.float32(9.8)})
+    assert (same == fallen(plain, ())).all()
+    assert (same != fallen(varied, {"gravity": level["gravity"]})).any()
+
+
+@pytest.mark.parametrize(
+    ("id", "options", "vary", "message"),
+    [
+        ("CartPole-v1", {"backend": "x"}, {}, "'CartPole-v1' has no options, got backend"),
+        (
+            "CartPole-v1",
+            {},
+            {"max_steps_in_episode": (1.0, 2.0)},
+            "no parameter 'max_steps_in_episode' that can vary",
+        ),
+        ("Catch-bsuite", {}, {"gravity": (1.0, 2.0)}, "there are: none"),
+        ("gird/all", {}, {}, "families are brax, chain, grid, got 'gird'"),
+        ("grid/all", {"noise": True}, {}, "its options are: tabular, random_places"),
+        ("grid/all", {}, {"gravity": (1.0, 2.0)}, "varies by its levels only"),
+        ("chain/longest", {}, {}, "no environment is called 'chain/longest'; there are: short, long"),
+    ],
+)
+def test_options_and_parameters_that_do_not_exist(id, options, vary, message):
+    with pytest.raises(ValueError, match=message):
+        make(id, options, vary)
+
+
+def test_a_library_that_is_not_installed_is_named_with_its_extra(monkeypatch):
+    family = FAMILIES["brax"]._replace(requires="no_such_library")
+    monkeypatch.setitem(FAMILIES, "brax", family)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"needs no_such_library.*pip install 'rl-discovery\[brax\]'"):
+        make("brax/hopper")
+
+
+def test_own_environments_take_options(fake):
+    with pytest.raises(ValueError, match=r"no option 'size'; its options are: none"):
+        make(fake.id, {"size": 3})
+    with pytest.raises(ValueError, match="what varies is its own affair"):
+        make(fake.id, {}, {"gravity": (1.0, 2.0)})
