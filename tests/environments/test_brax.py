@@ -13,6 +13,8 @@ from environments import vector
 from environments.make import make
 from environments.task import Setup
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # mujoco's, about itself
+
 NAME = "brax/inverted_pendulum"
 PUSH = jnp.array([0.3])
 
