@@ -1,5 +1,6 @@
 """Which generation a search answers with: read from the ledger alone, at any time."""
 
+import warnings
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -31,8 +32,10 @@ def choose(run: Run) -> Choice:
     tasks = sorted(scores[generations[0]])
     table = np.array([[scores[g][task].mean() for task in tasks] for g in generations])
     if len(tasks) > 1:
-        spread = np.nanstd(table, axis=0)
-        table = (table - np.nanmean(table, axis=0)) / np.where(spread > 0, spread, 1.0)
+        with warnings.catch_warnings():  # on a task, no mean may have a score
+            warnings.simplefilter("ignore", RuntimeWarning)
+            spread, center = np.nanstd(table, axis=0), np.nanmean(table, axis=0)
+        table = (table - center) / np.where(spread > 0, spread, 1.0)
     merit = np.nan_to_num(table, nan=-np.inf).mean(axis=1)
     best = generations[int(np.argmax(merit))]
     return Choice(best, scores[best])

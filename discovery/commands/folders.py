@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,11 +108,7 @@ def standing_of(run: "Run", running: bool = False) -> Standing:
     scores = selection_scores(run)
     last = run.ledger.last_generation()
     closed = 0 if last is None else last + 1
-    chosen = None
-    if scores:
-        with warnings.catch_warnings():  # a generation may have no finite score
-            warnings.simplefilter("ignore", RuntimeWarning)
-            chosen = choose(run)
+    chosen = choose(run) if scores else None
     done = closed >= run.config.generations and run.config.generations in scores
     return Standing(
         run.folder,

@@ -1,0 +1,157 @@
+"""Which trainings a request needs, on which seeds and for how long, and which generation is chosen."""
+
+import dataclasses
+import hashlib
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from discovery.choice import choose, selection_scores
+from discovery.config import SearchConfig
+from discovery.errors import RunError
+from discovery.evaluation import jobs_of, report_jobs, result_of, seed_words, spec_of
+from discovery.meta.base import Request
+from discovery.meta.es_config import ESConfig
+from environments.task import Setup, Task
+
+SETUP = Setup("Catch-bsuite", n_envs=2, n_steps=5, n_minibatches=1)
+TASKS = (Task("a", SETUP, 1000), Task("b", SETUP, 2000, score="auc"))
+CONFIG = SearchConfig(seed=7, tasks=TASKS, seeds=3, selection_seeds=2, meta=ESConfig(population=4))
+
+
+def proposal(index, generation=5, pair=-1, split: Any = "search"):
+    name = f"g{generation}/mean" if index < 0 else f"g{generation}/p{index}"
+    return Request(name, {}, generation, index, pair, split=split)
+
+
+def keys(request, config=CONFIG):
+    return [tuple(job.key.tolist()) for job in jobs_of(request, config)]
+
+
+def test_a_key_is_the_hash_of_what_the_training_is():
+    digest = hashlib.sha256(b"7/search/5/b/2").digest()
+    job = next(job for job in jobs_of(proposal(0), CONFIG) if job.id == "g5/p0/search/b/s2")
+    assert (
+        job.key.tolist()
+        == np.frombuffer(digest[:8], "<u4").tolist()
+        == seed_words(7, "search", 5, "b", 2).tolist()
+    )
+    assert job.key.dtype == np.uint32 and job.key.shape == (2,)
+
+
+def test_a_request_is_tasks_times_seeds():
+    jobs = jobs_of(proposal(1), CONFIG)
+    assert [(job.task.name, job.lifetime) for job in jobs] == [("a", 100)] * 3 + [("b", 200)] * 3
+    assert len({job.id for job in jobs}) == 6 and len(set(keys(proposal(1)))) == 6
+    assert len(jobs_of(proposal(-1, split="selection"), CONFIG)) == 4
+    assert all(job.algorithm == spec_of(CONFIG) for job in jobs)
+
+
+def test_common_random_numbers():
+    assert keys(proposal(0)) == keys(proposal(3))
+    assert not set(keys(proposal(0))) & set(keys(proposal(0, generation=6)))
+    own = dataclasses.replace(CONFIG, common_random_numbers=False)
+    assert not set(keys(proposal(0), own)) & set(keys(proposal(3), own))
+    assert not set(keys(proposal(0))) & set(keys(proposal(0), dataclasses.replace(CONFIG, seed=8)))
+
+
+def test_antithetic_pairs_have_tasks_of_their_own():
+    config = dataclasses.replace(CONFIG, antithetic_tasks=True, shortest_life=0.1)
+    plus, minus, other = (proposal(index, pair=index % 2) for index in (0, 2, 1))
+    assert keys(plus, config) == keys(minus, config)
+    assert not set(keys(plus, config)) & set(keys(other, config))
+    lives = [[job.lifetime for job in jobs_of(request, config)] for request in (plus, minus, other)]
+    assert lives[0] == lives[1] != lives[2]
+
+
+def test_splits_share_no_seed():
+    searched = {key for g in range(50) for i in range(4) for key in keys(proposal(i, g))}
+    selected = set(keys(proposal(-1, split="selection")))
+    reported = {tuple(job.key.tolist()) for job in report_jobs("ppo", spec_of(CONFIG), {}, TASKS, 200)}
+    assert len(searched) == 50 * 6 and len(reported) == 400
+    assert not searched & selected and not searched & reported and not selected & reported
+
+
+def test_all_means_are_selected_on_the_same_seeds():
+    first, later = (proposal(-1, generation, split="selection") for generation in (0, 9))
+    assert keys(first) == keys(later)
+
+
+def test_lifetimes_are_log_uniform_between_their_share_and_all():
+    config = dataclasses.replace(CONFIG, shortest_life=0.1, seeds=1000)
+    lives = [job.lifetime for job in jobs_of(proposal(0), config) if job.task.name == "b"]
+    assert min(lives) >= 20 and max(lives) <= 200
+    assert min(lives) <= 21 and max(lives) >= 195
+    shares = [
+        np.mean([life <= bound for life in lives]) for bound in (20 * 10**0.25, 20 * 10**0.5, 20 * 10**0.75)
+    ]
+    assert shares == pytest.approx([0.25, 0.5, 0.75], abs=0.05)
+    means = jobs_of(proposal(-1, split="selection"), config)
+    assert {job.lifetime for job in means} == {100, 200}  # a choice is made between whole lives
+    assert {job.lifetime for job in report_jobs("x", spec_of(config), {}, TASKS, 5)} == {100, 200}
+
+
+def test_a_result_has_its_scores_by_task_and_nan_for_what_failed():
+    request = proposal(0)
+    outcomes: dict[str, Any] = {
+        job.id: SimpleNamespace(score=np.float32(n)) for n, job in enumerate(jobs_of(request, CONFIG))
+    }
+    outcomes["g5/p0/search/b/s1"] = None
+    result = result_of(request, CONFIG, outcomes)
+    np.testing.assert_array_equal(result.scores["a"], [0.0, 1.0, 2.0])
+    np.testing.assert_array_equal(result.scores["b"], [3.0, np.nan, 5.0])
+    assert (result.id, result.scores["a"].dtype) == ("g5/p0", np.float64)
+
+
+def run_of(scores, tasks=TASKS, seeds=2) -> Any:
+    """A run whose ledger holds selection scores, generation -> task -> scores."""
+    rows = [
+        {"split": "selection", "generation": generation, "task": task, "seed": seed, "score": score}
+        for generation, of_task in scores.items()
+        for task, values in of_task.items()
+        for seed, score in enumerate(values)
+    ]
+    rows.append({"split": "search", "generation": 0, "task": "a", "seed": 0, "score": 1e9})
+    ledger = SimpleNamespace(evaluations=lambda outcomes: rows[::-1])
+    return SimpleNamespace(
+        ledger=ledger, config=SimpleNamespace(tasks=tasks, selection_seeds=seeds), folder="run"
+    )
+
+
+def test_the_best_mean_on_the_selection_seeds_is_chosen():
+    run = run_of({0: {"a": [1, 2]}, 4: {"a": [4, 2]}, 8: {"a": [0, 3]}}, TASKS[:1])
+    chosen = choose(run)
+    assert chosen.generation == 4 and chosen.scores["a"].tolist() == [4, 2]
+
+
+def test_tasks_are_standardized_before_they_are_averaged():
+    """Task b's scale is a thousand times a's: without standardizing, 0 would win by b alone."""
+    run = run_of(
+        {
+            0: {"a": [1, 1], "b": [2000, 2000]},
+            4: {"a": [3, 3], "b": [1900, 1900]},
+            8: {"a": [1, 1], "b": [0, 0]},
+        }
+    )
+    z_a = (np.array([1, 3, 1]) - 5 / 3) / np.std([1, 3, 1])
+    z_b = (np.array([2000, 1900, 0]) - 1300) / np.std([2000, 1900, 0])
+    assert int(np.argmax(z_a + z_b)) == 1 and choose(run).generation == 4
+
+
+def test_a_mean_with_a_failed_training_is_passed_over():
+    run = run_of({0: {"a": [1, 1]}, 4: {"a": [9, np.nan]}, 8: {"a": [2, 2]}}, TASKS[:1])
+    assert choose(run).generation == 8
+
+
+def test_a_mean_that_is_not_wholly_evaluated_takes_no_part():
+    run = run_of({0: {"a": [1, 1], "b": [1, 1]}, 4: {"a": [9, 9]}, 8: {"a": [9, 9], "b": [9]}})
+    assert list(selection_scores(run)) == [0] and choose(run).generation == 0
+    with pytest.raises(RunError, match="no mean scored on the selection seeds yet"):
+        choose(run_of({4: {"a": [9, 9]}}))
+
+
+def test_a_task_on_which_every_mean_failed_decides_for_the_first_without_a_warning():
+    nothing = [np.nan, np.nan]
+    assert choose(run_of({g: {"a": [g, g], "b": nothing} for g in (0, 4)})).generation == 0
