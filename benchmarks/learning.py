@@ -1,62 +1,79 @@
-"""PPO against the literature: `python -m benchmarks.learning cartpole pendulum breakout`.
+"""PPO against the literature: `python -m benchmarks.learning [--out FOLDER] cartpole pendulum ...`.
 
-Prints mean and 95% interval of the final return (episodes of the last fifth of training), and the curve.
-Minutes for the first two, half an hour on two cores for Breakout.
+Prints, for every study of `benchmarks/studies.py` that is named, mean and 95% interval of the final return
+(episodes of the last fifth of training) and of the first point of the curve; saves the numbers as JSON, and
+a picture of the curves, in the folder. A study that is already there is drawn again, not trained.
 """
 
 import argparse
+import json
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from benchmarks.tasks import BREAKOUT, CARTPOLE, PPO, shortened
+from benchmarks.studies import STUDIES, Study
+from benchmarks.tasks import PPO
+from discovery import plots
 from discovery.evaluation import report_jobs
 from discovery.executors import make_executor
 from discovery.statistics import interval
-from environments.task import Setup, Task
-
-PENDULUM = Task(
-    name="Pendulum-v1",
-    setup=Setup(
-        "Pendulum-v1",
-        n_envs=16,
-        n_steps=128,
-        n_epochs=8,
-        n_minibatches=16,
-        normalize_observation=True,
-        normalize_reward=True,
-    ),
-    total_steps=500_000,
-    numbers={"learning_rate": 1e-3, "gamma": 0.95},
-)
-TASKS = {
-    "cartpole": (shortened(CARTPOLE, 500_000 / CARTPOLE.total_steps), 32, 8, "at least 475"),
-    "pendulum": (PENDULUM, 16, 8, "interval above -400"),
-    "breakout": (shortened(BREAKOUT, 10_000_000 / BREAKOUT.total_steps), 8, 4, "at least 45"),
-}
-"""Name to (task, seeds, agents per call, goal); CartPole and Breakout are PureJaxRL's recipes."""
+from environments.task import Task
 
 
 def main() -> None:
-    """Train and print."""
+    """Train, print and draw."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.learning", description=__doc__)
     parser.add_argument(
-        "tasks", nargs="*", choices=[*TASKS, []], default=[], help="which ones; all unless named"
+        "studies", nargs="*", choices=[*STUDIES, []], default=[], help="which ones; all unless named"
     )
-    for name in parser.parse_args().tasks or TASKS:
-        task, seeds, width, goal = TASKS[name]
-        began = time.perf_counter()
-        with make_executor("processes", agents_per_call=width, timeout=7200.0) as executor:
-            results = list(executor.run(report_jobs("ppo", PPO, {}, [task], seeds)))
-        outcomes = [result.outcome for result in results if result.outcome is not None]
-        score = interval(np.array([float(o.final) for o in outcomes]))
-        curve = np.nanmean([o.curve for o in outcomes], axis=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/learning"), help="where results are kept")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name in options.studies or STUDIES:
+        path = options.out / f"{name}.json"
+        if not path.exists():
+            path.write_text(json.dumps(trained(STUDIES[name])))
+        report(name, STUDIES[name], json.loads(path.read_text()), options.out)
+
+
+def trained(study: Study) -> dict[str, Any]:
+    """Label to final returns ``[S]``, curves ``[S][K]`` and seconds, of every task of a study."""
+    return {label: _trained(task, study) for label, task in study.tasks.items()}
+
+
+def _trained(task: Task, study: Study) -> dict[str, Any]:
+    began = time.perf_counter()
+    with make_executor("processes", agents_per_call=study.width, timeout=7200.0) as executor:
+        results = list(executor.run(report_jobs("ppo", PPO, {}, [task], study.seeds)))
+    outcomes = [result.outcome for result in results if result.outcome is not None]
+    return {
+        "final": [float(outcome.final) for outcome in outcomes],
+        "curves": [np.asarray(outcome.curve, np.float64).tolist() for outcome in outcomes],
+        "seconds": time.perf_counter() - began,
+    }
+
+
+def report(name: str, study: Study, results: dict[str, Any], folder: Path) -> None:
+    """Print one study, and draw it."""
+    longest = max(task.total_steps for task in study.tasks.values())
+    points = len(next(iter(results.values()))["curves"][0])
+    curves = {label: np.array(found["curves"], np.float64) for label, found in results.items()}
+    for label, found in results.items():
+        final, first = interval(np.array(found["final"])), interval(curves[label][:, 0])
         print(
-            f"PPO on {task.name}, {task.total_steps:,} steps, {len(outcomes)} seeds: "
-            f"{score.estimate:.1f} [{score.low:.1f}, {score.high:.1f}] (goal: {goal}), "
-            f"{time.perf_counter() - began:.0f} s\n  curve {np.round(curve, 1).tolist()}",
+            f"{name}, {label}, {study.tasks[label].total_steps:,} steps, {len(found['final'])} seeds: "
+            f"{_text(final)} (goal: {study.goal}), at first {_text(first)}, {found['seconds']:.0f} s",
             flush=True,
         )
+    steps = longest * np.arange(1, points + 1) / points
+    figure = plots.learning_curves(steps, curves, title=f"{next(iter(study.tasks.values())).name}")
+    plots.save(figure, folder / f"{name}.png")
+
+
+def _text(score: Any) -> str:
+    return f"{score.estimate:.4g} [{score.low:.4g}, {score.high:.4g}]"
 
 
 if __name__ == "__main__":
