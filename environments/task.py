@@ -32,13 +32,24 @@ class Setup:
     n_epochs: int = 8
     """Passes over each rollout."""
     n_minibatches: int = 4
-    """Minibatches per pass; must divide n_envs * n_steps."""
+    """Minibatches per pass; must divide n_envs * n_steps, or the number of sequences of a recurrent agent."""
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the hidden layers."""
     activation: Literal["tanh", "relu", "swish"] = "tanh"
     """Nonlinearity of the hidden layers."""
     shared_torso: bool = False
     """One body for all heads, instead of one per torso."""
+    filters: tuple[int, ...] = ()
+    """Convolutions of 3 x 3 before the hidden layers, for observations that are images; () for none."""
+    layer_norm: bool = False
+    """Normalize each hidden layer before its nonlinearity."""
+    experts: int = 0
+    """The last hidden layer is a soft mixture of so many, each of that width; 0 for an ordinary layer."""
+    recurrence: Literal["none", "gru", "linear"] = "none"
+    """What follows the hidden layers, as wide as the last: nothing; a gated recurrent unit; or a diagonal
+    linear recurrence, parallel over time."""
+    sequence_length: int | None = None
+    """Steps of the sequences that a recurrent agent learns from; must divide n_steps, which it is by default."""
     normalize_observation: bool = False
     """Standardize observations by running statistics."""
     normalize_reward: bool = False
@@ -62,18 +73,33 @@ class Setup:
         for name in ("n_envs", "n_steps", "n_epochs", "n_minibatches", "curve_points"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if (self.n_envs * self.n_steps) % self.n_minibatches:
+        if self.sequence_length is not None and (
+            self.sequence_length < 1 or self.n_steps % self.sequence_length
+        ):
+            raise ValueError(f"sequence_length must divide n_steps = {self.n_steps}, got {self.sequence_length}")
+        if self.sequence_length is not None and self.recurrence == "none":
             raise ValueError(
-                f"n_minibatches must divide n_envs * n_steps = {self.n_envs * self.n_steps}, "
-                f"got {self.n_minibatches}"
+                f"sequence_length is for agents with a recurrence, got {self.sequence_length} without one"
             )
-        if any(width < 1 for width in self.hidden):
-            raise ValueError(f"hidden widths must be at least 1, got {self.hidden}")
+        size = self.steps_per_update // self.steps_per_sequence
+        if size % self.n_minibatches:
+            what = "n_envs * n_steps" if self.recurrence == "none" else "the number of sequences in a rollout"
+            raise ValueError(f"n_minibatches must divide {what} = {size}, got {self.n_minibatches}")
+        if self.experts < 0 or self.experts == 1:
+            raise ValueError(f"experts must be 0, or at least 2, got {self.experts}")
+        for name in ("hidden", "filters"):
+            if any(width < 1 for width in getattr(self, name)):
+                raise ValueError(f"{name} must be at least 1 each, got {getattr(self, name)}")
 
     @property
     def steps_per_update(self) -> int:
         """Environment steps in one rollout of one agent, E * T."""
         return self.n_envs * self.n_steps
+
+    @property
+    def steps_per_sequence(self) -> int:
+        """L: steps that are learned from together, in their order; 1 for agents without a memory."""
+        return 1 if self.recurrence == "none" else self.sequence_length or self.n_steps
 
 
 @dataclass(frozen=True)

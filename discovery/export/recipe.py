@@ -9,7 +9,16 @@ from environments.task import Task
 
 _GROUPS = {
     "rollout": ("environment", "total_steps", "n_envs", "n_steps", "n_epochs", "n_minibatches"),
-    "network": ("hidden", "activation", "shared_torso"),
+    "network": (
+        "hidden",
+        "activation",
+        "shared_torso",
+        "filters",
+        "layer_norm",
+        "experts",
+        "recurrence",
+        "sequence_length",
+    ),
     "signals": ("normalize_observation", "normalize_reward", "legacy_truncation"),
     "optimizer": ("learning_rate", "anneal", "adam_b1", "adam_b2", "adam_eps", "max_grad_norm"),
 }

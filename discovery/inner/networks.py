@@ -1,38 +1,90 @@
-"""The agent's network: one multilayer perceptron per torso (or one shared), with the policy's heads on it.
+"""The agent's network: one body per torso (or one shared), with the policy's heads on it.
 
-Parameters are ``{torso: {layer: {"kernel", "bias"}, free head: vector}}``. A network describes itself,
+A body is, from the observation up: convolutions, hidden layers of which the last may be a mixture of
+experts, and a recurrence; each of them optional. Parameters are ``{torso: {layer: {tensor: array}, free
+head: vector}}``, and every tensor's last axis runs over its layer's neurons. A network describes itself,
 so that learned optimizers need no list of layers: `Network.param_info` says what each tensor is.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from discovery.inner.layers import KERNEL, Convolution, Experts
+from discovery.inner.recurrence import GRU, LinearRecurrence
 from objectives.base import Head, ParamInfo
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"tanh": jnp.tanh, "relu": nn.relu, "swish": nn.swish}
 
+RECURRENCES: dict[str, Any] = {"gru": GRU, "linear": LinearRecurrence}
 
-class _Torso(nn.Module):
-    """Hidden layers and the heads that sit on them; returns (outputs, activations by layer)."""
+
+class Body(NamedTuple):
+    """What a torso is made of, below its heads.
+
+    Attributes:
+        hidden: widths of the hidden layers.
+        activation: a name in `ACTIVATIONS`.
+        filters: of each convolution, over an observation of three axes; empty for none.
+        layer_norm: normalize each hidden layer before its nonlinearity.
+        experts: so many in a soft mixture that takes the last hidden layer's place; 0 for none.
+        recurrence: a name in `RECURRENCES`, as wide as the last hidden layer, or "none".
+    """
 
     hidden: tuple[int, ...]
-    activation: str
+    activation: str = "tanh"
+    filters: tuple[int, ...] = ()
+    layer_norm: bool = False
+    experts: int = 0
+    recurrence: str = "none"
+
+    @property
+    def layers(self) -> list[tuple[str, ...]]:
+        """Names of the layers in order; those of one entry are at the same depth."""
+        convolutions = [(f"conv_{i}",) for i in range(len(self.filters))]
+        hidden: list[tuple[str, ...]] = [(f"hidden_{i}", f"norm_{i}") for i in range(len(self.hidden))]
+        if self.experts:
+            hidden[-1] = ("gate", "experts")
+        recurrent = {"none": [], "gru": [("gru",)], "linear": [("linear",), ("readout",)]}[self.recurrence]
+        return convolutions + hidden + recurrent
+
+
+class _Torso(nn.Module):
+    """A body and the heads that sit on it; returns (carry, outputs, activations by layer)."""
+
+    body: Body
+    shape: tuple[int, ...]
     heads: tuple[tuple[str, Head], ...]
 
     @nn.compact
-    def __call__(self, x: Float[Array, "... D"]) -> tuple[dict[str, Array], dict[str, Array]]:
-        act = ACTIVATIONS[self.activation]
+    def __call__(self, carry: Any, x: Array, start: Array) -> tuple[Any, dict[str, Array], dict[str, Array]]:
+        act = ACTIVATIONS[self.body.activation]
         outputs: dict[str, Array] = {}
         activations: dict[str, Array] = {}
-        for index, width in enumerate(self.hidden):
+        if self.body.filters:
+            x = self._convolved(x, activations)
+        for index, width in enumerate(self.body.hidden):
+            mixed = self.body.experts and index == len(self.body.hidden) - 1
             layer = f"hidden_{index}"
-            x = act(nn.Dense(width, kernel_init=nn.initializers.orthogonal(2**0.5), name=layer)(x))
-            activations[layer] = x
+            dense = Experts(self.body.experts, width, name="experts") if mixed else _dense(width, layer)
+            y = dense(x)
+            if self.body.layer_norm:  # experts have scales enough, and gates
+                y = nn.LayerNorm(use_bias=not mixed, use_scale=not mixed, name=f"norm_{index}")(y)
+            y = act(y)
+            if mixed:
+                weight = nn.softmax(nn.Dense(self.body.experts, use_bias=False, name="gate")(x))
+                activations["gate"], activations["experts"] = weight, y.reshape(*x.shape[:-1], -1)
+                y = (weight[..., None] * y).sum(-2)
+            else:
+                activations[layer] = y
+            x = y
+        if self.body.recurrence != "none":
+            carry, x = self._remembered(carry, x, start, activations)
         for name, head in self.heads:
             if head.free:
                 vector = self.param(name, nn.initializers.constant(head.initial), (head.size,))
@@ -42,7 +94,35 @@ class _Torso(nn.Module):
             y = nn.Dense(max(head.size, 1), kernel_init=kernel_init, name=name)(x)
             activations[name] = y
             outputs[name] = y if head.size else y[..., 0]
-        return outputs, activations
+        return carry, outputs, activations
+
+    def _convolved(self, x: Array, activations: dict[str, Array]) -> Array:
+        """The convolutions of a flat observation, flat again; a filter's activation is its mean."""
+        lead = x.shape[:-1]
+        x = x.reshape(*lead, *self.shape)
+        for index, filters in enumerate(self.body.filters):
+            x = ACTIVATIONS[self.body.activation](Convolution(filters, name=f"conv_{index}")(x))
+            activations[f"conv_{index}"] = x.mean((-3, -2))
+        return x.reshape(*lead, -1)
+
+    def _remembered(
+        self, carry: Any, x: Array, start: Array, activations: dict[str, Array]
+    ) -> tuple[Any, Array]:
+        """The recurrence; what a linear one returns is read out, past a nonlinearity, beside its input."""
+        width = self.body.hidden[-1]
+        if self.body.recurrence == "gru":
+            carry, activations["gru"] = GRU(width, name="gru")(carry, x, start)
+            return carry, activations["gru"]
+        carry, parts = LinearRecurrence(width, name="linear")(carry, x, start)
+        activations["linear"] = jnp.sqrt((parts**2).sum(-2) + 1e-12)
+        both = jnp.concatenate([parts.reshape(*x.shape[:-1], -1), x], axis=-1)
+        x = ACTIVATIONS[self.body.activation](_dense(width, "readout")(both))
+        activations["readout"] = x
+        return carry, x
+
+
+def _dense(width: int, name: str) -> nn.Dense:
+    return nn.Dense(width, kernel_init=nn.initializers.orthogonal(2**0.5), name=name)
 
 
 class Network(NamedTuple):
@@ -50,79 +130,116 @@ class Network(NamedTuple):
 
     Attributes:
         init: ``key -> params``.
-        apply: ``(params, observation [..., D]) -> (outputs, activations {torso: {layer: [..., H]}})``.
+        initial_carry: ``n -> carry [n, ...]``, what an agent remembers at the start; no arrays where
+            it has no memory.
+        unroll: ``(params, carry [E, ...], observation [T, E, D], start [T, E]) -> (carry, outputs
+            [T, E, ...], activations {torso: {layer: [T, E, H]}})``; `start` marks the first step of an
+            episode, at which the carry is forgotten.
+        recurrent: whether there is a carry. Without one, `unroll` takes any leading axes.
         param_info: a tree like the parameters', of `ParamInfo`.
     """
 
     init: Callable[[PRNGKeyArray], Any]
-    apply: Callable[[Any, Array], tuple[dict[str, Array], dict[str, dict[str, Array]]]]
+    initial_carry: Callable[[int], Any]
+    unroll: Callable[
+        [Any, Any, Float[Array, "... D"], Bool[Array, "..."]],
+        tuple[Any, dict[str, Array], dict[str, dict[str, Array]]],
+    ]
+    recurrent: bool
     param_info: Any
 
 
 def make_network(
-    heads: Mapping[str, Head],
-    observation_size: int,
-    hidden: tuple[int, ...],
-    activation: str,
-    shared_torso: bool = False,
+    heads: Mapping[str, Head], observation_shape: tuple[int, ...], body: Body, shared_torso: bool = False
 ) -> Network:
     """Build the network that carries `heads`.
 
     Args:
         heads: name to `Head`, from the policy.
-        observation_size: D.
-        hidden: widths of the hidden layers of every torso.
-        activation: a name in `ACTIVATIONS`.
+        observation_shape: of an observation before it was flattened to D numbers.
+        body: what every torso is made of.
         shared_torso: put all heads on one torso called "shared".
 
     Raises:
-        ValueError: for an unknown activation.
+        ValueError: for an unknown name, or convolutions of something that is no image.
     """
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+    _check(body, observation_shape)
     by_torso: dict[str, list[tuple[str, Head]]] = {}
     for name, head in heads.items():
         by_torso.setdefault("shared" if shared_torso else head.torso, []).append((name, head))
-    torsos = {torso: _Torso(hidden, activation, tuple(members)) for torso, members in by_torso.items()}
+    torsos = {
+        torso: _Torso(body, observation_shape, tuple(members)) for torso, members in by_torso.items()
+    }
+    recurrence = RECURRENCES.get(body.recurrence)
+    size = math.prod(observation_shape)
+
+    def initial_carry(n: int) -> Any:
+        if recurrence is None:
+            return {}
+        return {torso: recurrence.initial_carry(n, body.hidden[-1]) for torso in torsos}
 
     def init(key: PRNGKeyArray) -> Any:
         keys = jax.random.split(key, len(torsos))
-        x = jnp.zeros((1, observation_size))
+        carry, x, start = initial_carry(1), jnp.zeros((1, 1, size)), jnp.zeros((1, 1), bool)
         return {
-            torso: module.init(key_torso, x)["params"]
+            torso: module.init(key_torso, carry.get(torso), x, start)["params"]
             for (torso, module), key_torso in zip(torsos.items(), keys, strict=True)
         }
 
-    def apply(params: Any, observation: Array) -> tuple[dict[str, Array], dict[str, dict[str, Array]]]:
+    def unroll(params: Any, carry: Any, observation: Array, start: Array) -> tuple[Any, Any, Any]:
         outputs: dict[str, Array] = {}
         activations: dict[str, dict[str, Array]] = {}
+        following: dict[str, Array] = {}
         for torso, module in torsos.items():
-            result: Any = module.apply({"params": params[torso]}, observation)
-            torso_outputs, activations[torso] = result
+            result: Any = module.apply({"params": params[torso]}, carry.get(torso), observation, start)
+            left, torso_outputs, activations[torso] = result
             outputs.update(torso_outputs)
-        return outputs, activations
+            if recurrence is not None:
+                following[torso] = left
+        return following, outputs, activations
 
     shapes = jax.eval_shape(init, jax.random.key(0))
-    info = {torso: _describe(torso, shapes[torso], hidden, dict(by_torso[torso])) for torso in torsos}
-    return Network(init, apply, info)
+    info = {torso: _describe(torso, shapes[torso], body, dict(by_torso[torso])) for torso in torsos}
+    return Network(init, initial_carry, unroll, recurrence is not None, info)
 
 
-def _describe(torso: str, shapes: Any, hidden: tuple[int, ...], heads: dict[str, Head]) -> Any:
+def _check(body: Body, observation_shape: tuple[int, ...]) -> None:
+    """Raise unless there can be such a body."""
+    if body.activation not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {body.activation!r}")
+    if body.recurrence not in ("none", *RECURRENCES):
+        names = ", ".join(("none", *RECURRENCES))
+        raise ValueError(f"recurrence must be one of {names}, got {body.recurrence!r}")
+    if not body.hidden and (body.experts or body.recurrence != "none"):
+        what = f"experts {body.experts}" if body.experts else f"recurrence {body.recurrence!r}"
+        raise ValueError(f"{what} needs at least one hidden layer, whose width it has; hidden is empty")
+    smallest = 1 + len(body.filters) * (KERNEL - 1)
+    if body.filters and (len(observation_shape) != 3 or min(observation_shape[:2]) < smallest):
+        raise ValueError(
+            f"filters {body.filters} need an observation of shape (height, width, channels), each side at "
+            f"least {smallest}, got shape {observation_shape}; leave filters empty"
+        )
+
+
+def _describe(torso: str, shapes: Any, body: Body, heads: dict[str, Head]) -> Any:
     """`ParamInfo` for every tensor of one torso.
 
-    Heads share the layer index after the hidden ones, and keep their own role on a shared torso.
+    Heads share the layer index after the body's, and keep their own role on a shared torso. What
+    normalizes a layer counts as part of it.
     """
+    depth = {name: index for index, names in enumerate(body.layers) for name in names}
     free = any(head.free for head in heads.values())
-    n_layers = len(hidden) + 1 + free
+    n_layers = len(body.layers) + 1 + free
     info: dict[str, Any] = {}
     for layer, tensors in shapes.items():
         if layer in heads and heads[layer].free:
-            info[layer] = ParamInfo(heads[layer].torso, len(hidden) + 1, n_layers, None, 0)
+            info[layer] = ParamInfo(heads[layer].torso, n_layers - 1, n_layers, None, 0)
             continue
-        index = len(hidden) if layer in heads else int(layer.removeprefix("hidden_"))
         role = heads[layer].torso if layer in heads else torso
+        index = depth.get(layer, len(body.layers))
+        path = (torso, layer.replace("norm_", "hidden_"))
         info[layer] = {
-            name: ParamInfo(role, index, n_layers, (torso, layer), len(tensor.shape) - 1)
+            name: ParamInfo(role, index, n_layers, path, len(tensor.shape) - 1)
             for name, tensor in tensors.items()
         }
     return info

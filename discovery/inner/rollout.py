@@ -22,6 +22,26 @@ class Episodes(NamedTuple):
     episode_length: Array
 
 
+class Recall(NamedTuple):
+    """What a recurrent agent needs to learn from a rollout as it lived it.
+
+    Attributes:
+        start: whether a step is the first of its episode, ``[T, E]``.
+        carry: what the agent remembered before each step, ``[T, E, ...]``; no arrays without a memory.
+    """
+
+    start: Bool[Array, "T E"]
+    carry: Any
+
+
+class Experience(NamedTuple):
+    """All that came of acting for T steps in E environments."""
+
+    trajectory: Trajectory
+    recall: Recall
+    episodes: Episodes
+
+
 def rollout(
     algorithm: Algorithm,
     environment: Environment,
@@ -29,34 +49,36 @@ def rollout(
     network: Network,
     meta_params: MetaParams,
     params: Any,
-    state: vector.VectorState,
+    state: tuple[vector.VectorState, Any],
     progress: Progress,
     key: PRNGKeyArray,
-) -> tuple[vector.VectorState, Trajectory, Episodes]:
-    """Collect one rollout.
+) -> tuple[tuple[vector.VectorState, Any], Experience]:
+    """Collect one rollout; `state` is the environments' and the agent's carry.
 
     Actions are drawn from `algorithm.policy`. `outputs_next` is the network at the state each step
     reached, an episode's final observation included, computed in one batch after acting.
-
-    Returns:
-        the environments' state, the trajectory ``[T, E, ...]``, and the completed episodes.
     """
     gamma = meta_params.get("gamma", DEFAULTS["gamma"])  # an algorithm need not discount
 
-    def act(state: vector.VectorState, key_t: PRNGKeyArray) -> tuple[vector.VectorState, tuple[Any, ...]]:
+    def act(state: tuple[vector.VectorState, Any], key_t: PRNGKeyArray) -> tuple[Any, tuple[Any, ...]]:
+        worlds, carry = state
         key_action, key_step = jax.random.split(key_t)
-        outputs, _ = network.apply(params, state.observation)
+        start = worlds.episode_length == 0
+        carry_tp1, outputs, _ = network.unroll(params, carry, worlds.observation[None], start[None])
+        outputs = jax.tree.map(lambda x: x[0], outputs)
         distribution = algorithm.policy.distribution(meta_params, outputs, progress)
         action = distribution.sample(key_action)
         log_prob = distribution.log_prob(action)
-        state_tp1, step = vector.step(environment, setup, gamma, key_step, state, action)
-        return state_tp1, (state.observation, action, log_prob, outputs, step)
+        worlds_tp1, step = vector.step(environment, setup, gamma, key_step, worlds, action)
+        seen = (worlds.observation, action, log_prob, outputs, step, start, carry, carry_tp1)
+        return (worlds_tp1, carry_tp1), seen
 
+    worlds, carry = state
     # fold_in leaves the other keys what they are without it
-    state = vector.refresh(environment, setup, jax.random.fold_in(key, setup.n_steps), state)
+    worlds = vector.refresh(environment, setup, jax.random.fold_in(key, setup.n_steps), worlds)
     keys = jax.random.split(key, setup.n_steps)
-    state, (observation, action, log_prob, outputs, step) = jax.lax.scan(act, state, keys)
-    outputs_next, _ = network.apply(params, step.final_observation)
+    state, seen = jax.lax.scan(act, (worlds, carry), keys)
+    observation, action, log_prob, outputs, step, start, carry, carry_tp1 = seen
     terminated = step.terminated | step.truncated if setup.legacy_truncation else step.terminated
     trajectory = Trajectory(
         observation=observation,
@@ -66,9 +88,20 @@ def rollout(
         terminated=terminated,
         truncated=step.truncated,
         outputs=outputs,
-        outputs_next=outputs_next,
+        outputs_next=_outputs_at(network, params, carry_tp1, step.final_observation),
     )
-    return state, trajectory, Episodes(step.finished, step.episode_return, step.episode_length)
+    episodes = Episodes(step.finished, step.episode_return, step.episode_length)
+    return state, Experience(trajectory, Recall(start, carry), episodes)
+
+
+def _outputs_at(network: Network, params: Any, carry: Any, observation: Float[Array, "T E D"]) -> Any:
+    """One more step from T * E different memories: nothing is carried on from here."""
+    if not network.recurrent:
+        return network.unroll(params, carry, observation, jnp.zeros(observation.shape[:2], bool))[1]
+    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (carry, observation))
+    start = jnp.zeros((1, flat[1].shape[0]), bool)
+    _, outputs, _ = network.unroll(params, flat[0], flat[1][None], start)
+    return jax.tree.map(lambda x: x.reshape(*observation.shape[:2], *x.shape[2:]), outputs)
 
 
 def completed(episodes: Episodes) -> tuple[Array, Array, Array]:

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from discovery.inner.networks import Network, make_network
+from discovery.inner.networks import Body, Network, make_network
 from discovery.inner.record import (
     Metrics,
     Record,
@@ -29,7 +29,7 @@ from discovery.inner.record import (
     zero_metrics,
 )
 from discovery.inner.rollout import completed, rollout
-from discovery.inner.update import flatten_batch, update
+from discovery.inner.update import sequences, update
 from discovery.work import Outcome
 from environments import vector
 from environments.base import Environment
@@ -47,6 +47,7 @@ class TrainingState(NamedTuple):
         opt_state: the optimizer's state.
         memory: the algorithm's memory.
         environments: E environments with their statistics.
+        carry: what the agent remembers of each; no arrays without a recurrence.
         key: the training's key.
         update: n, rollouts learned from so far, int32.
         lifetime: N, rollouts in the whole life, int32.
@@ -57,6 +58,7 @@ class TrainingState(NamedTuple):
     opt_state: Any
     memory: Any
     environments: vector.VectorState
+    carry: Any
     key: PRNGKeyArray
     update: Int[Array, ""]
     lifetime: Int[Array, ""]
@@ -97,10 +99,10 @@ def parts(algorithm: Algorithm, setup: Setup) -> tuple[Environment, Network]:
     """The environment and the network of a training, made once per (algorithm, setup)."""
     environment = make(setup.environment, setup.options, setup.vary)
     heads = algorithm.policy.heads(environment.n_actions, environment.continuous)
-    network = make_network(
-        heads, environment.observation_size, setup.hidden, setup.activation, setup.shared_torso
+    body = Body(
+        setup.hidden, setup.activation, setup.filters, setup.layer_norm, setup.experts, setup.recurrence
     )
-    return environment, network
+    return environment, make_network(heads, environment.observation_shape, body, setup.shared_torso)
 
 
 def init(
@@ -115,6 +117,7 @@ def init(
         opt_state=algorithm.optimizer(meta_params).init(params),
         memory=algorithm.memory.init(meta_params, params, key_memory),
         environments=vector.reset(environment, setup, key_environment),
+        carry=network.initial_carry(setup.n_envs),
         key=key,
         update=jnp.int32(0),
         lifetime=jnp.asarray(lifetime, jnp.int32),
@@ -129,14 +132,14 @@ def advance_once(
     environment, network = parts(algorithm, setup)
     key, key_rollout, key_update = jax.random.split(state.key, 3)
     progress = Progress(state.update, state.lifetime, jnp.int32(0), setup.n_epochs)
-    environments, trajectory, episodes = rollout(
+    (environments, carry), (trajectory, recall, episodes) = rollout(
         algorithm,
         environment,
         setup,
         network,
         meta_params,
         state.params,
-        state.environments,
+        (state.environments, state.carry),
         progress,
         key_rollout,
     )
@@ -147,7 +150,7 @@ def advance_once(
         network,
         meta_params,
         (state.params, state.opt_state),
-        flatten_batch(trajectory, targets),
+        sequences(trajectory, recall, targets, setup.steps_per_sequence),
         progress,
         key_update,
     )
@@ -167,7 +170,7 @@ def advance_once(
     healthy = seen.finite & finite(params)  # the last step of an update may be the one that breaks it
     record = add_to_record(state.record, state.update, state.lifetime, metrics, healthy)
     state = TrainingState(
-        params, opt_state, memory, environments, key, state.update + 1, state.lifetime, record
+        params, opt_state, memory, environments, carry, key, state.update + 1, state.lifetime, record
     )
     return state, metrics
 

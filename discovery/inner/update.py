@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from discovery.inner.networks import Network
 from discovery.inner.record import finite
+from discovery.inner.rollout import Recall
 from environments.task import Setup
 from objectives.base import Algorithm, Batch, MetaParams, Progress, Trajectory
 from objectives.parts import DEFAULTS
@@ -25,8 +26,24 @@ class Diagnostics(NamedTuple):
     finite: Array
 
 
-def flatten_batch(trajectory: Trajectory, targets: Any) -> Batch:
-    """Merge time and environments: ``[T, E, ...]`` to ``[T * E, ...]``."""
+class Sequences(NamedTuple):
+    """N sequences of L steps each: what is shuffled and cut into minibatches.
+
+    Agents without a memory learn from sequences of one step, in any order.
+
+    Attributes:
+        batch: transitions ``[L, N, ...]``.
+        start: whether a step is the first of its episode, ``[L, N]``.
+        carry: what the agent remembered before each sequence when it acted, ``[N, ...]``.
+    """
+
+    batch: Batch
+    start: Bool[Array, "L N"]
+    carry: Any
+
+
+def sequences(trajectory: Trajectory, recall: Recall, targets: Any, length: int) -> Sequences:
+    """Cut a rollout ``[T, E, ...]`` into sequences ``[L, T / L * E, ...]`` of `length` L."""
     batch = Batch(
         observation=trajectory.observation,
         action=trajectory.action,
@@ -37,7 +54,13 @@ def flatten_batch(trajectory: Trajectory, targets: Any) -> Batch:
         outputs=trajectory.outputs,
         targets=targets,
     )
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+
+    def cut(x: Array) -> Array:
+        pieces = x.reshape(-1, length, *x.shape[1:])
+        return jnp.moveaxis(pieces, 1, 0).reshape(length, -1, *x.shape[2:])
+
+    first = jax.tree.map(lambda x: x[::length].reshape(-1, *x.shape[2:]), recall.carry)
+    return Sequences(*jax.tree.map(cut, (batch, recall.start)), first)
 
 
 def shuffled(key: PRNGKeyArray, size: int) -> Int[Array, " {size}"]:
@@ -52,25 +75,34 @@ def shuffled(key: PRNGKeyArray, size: int) -> Int[Array, " {size}"]:
     return (jnp.sort(words) & index_mask).astype(jnp.int32)
 
 
+def _flat(tree: Any) -> Any:
+    """``[L, N, ...]`` to ``[L * N, ...]``."""
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
+
+
 def minibatch_step(
     algorithm: Algorithm,
     network: Network,
     meta_params: MetaParams,
     agent: tuple[Any, Any],
-    batch: Batch,
+    minibatch: Sequences,
     progress: Progress,
     key: PRNGKeyArray,
 ) -> tuple[tuple[Any, Any], Diagnostics]:
     """One gradient step on one minibatch; `agent` is (params, optimizer state).
+
+    The network runs over whole sequences; the loss sees their steps as one flat batch.
 
     Raises:
         ValueError: while tracing, where the loss is not one number per sample.
     """
     params, opt_state = agent
     key_loss, key_optimizer = jax.random.split(key)
+    batch = _flat(minibatch.batch)
 
     def objective(params: Any) -> tuple[Array, tuple[Any, Any]]:
-        outputs, activations = network.apply(params, batch.observation)
+        unrolled = network.unroll(params, minibatch.carry, minibatch.batch.observation, minibatch.start)
+        outputs, activations = _flat(unrolled[1:])
         per_sample = algorithm.loss.per_sample(meta_params, batch, outputs, progress, key_loss)
         size, shape = len(batch.log_prob), jnp.shape(per_sample)
         if shape != (size,):
@@ -108,12 +140,12 @@ def update(
     network: Network,
     meta_params: MetaParams,
     agent: tuple[Any, Any],
-    batch: Batch,
+    experience: Sequences,
     progress: Progress,
     key: PRNGKeyArray,
 ) -> tuple[tuple[Any, Any], Diagnostics]:
-    """`n_epochs` passes over a flat batch ``[T * E, ...]``, each in a fresh order, in minibatches."""
-    size = setup.steps_per_update
+    """`n_epochs` passes over all sequences, each in a fresh order, in minibatches of whole sequences."""
+    size = experience.start.shape[1]
 
     def epoch(
         carry: tuple[Any, Diagnostics], inputs: tuple[Array, Any]
@@ -128,7 +160,8 @@ def update(
         ) -> tuple[tuple[Any, Diagnostics], None]:
             rows, key_step = inputs
             agent, total = carry
-            minibatch = jax.tree.map(lambda x: x[rows], batch)
+            batch, start = jax.tree.map(lambda x: x[:, rows], experience[:2])
+            minibatch = Sequences(batch, start, jax.tree.map(lambda x: x[rows], experience.carry))
             agent, seen = minibatch_step(algorithm, network, meta_params, agent, minibatch, now, key_step)
             total = jax.tree.map(jnp.add, total, seen)._replace(finite=total.finite & seen.finite)
             return (agent, total), None

@@ -98,22 +98,27 @@ def numbers(**others: float) -> dict[str, Any]:
     return complete(PPO, {"learning_rate": 3e-3, **others}, {})
 
 
+def applied(network, params, x):
+    """Outputs and activations of a network without a memory."""
+    return network.unroll(params, {}, x, jax.numpy.zeros(x.shape[:-1], bool))[1:]
+
+
 @functools.cache
-def recorded(legacy=False):
+def recorded(legacy=False, recurrence="none"):
     """A newborn agent in the world of endings, a rollout of it, its network and its targets."""
-    setup = replace(ENDINGS, legacy_truncation=legacy)
+    setup = replace(ENDINGS, legacy_truncation=legacy, recurrence=recurrence)
     environment, network = parts(PPO, setup)
 
     @functools.partial(jax.jit, compiler_options=QUICK)
     def act(meta_params):
         state = init(PPO, setup, meta_params, jax.random.key(0), 10)
-        args = (state.params, state.environments, Progress(0, 10), jax.random.key(1))
-        environments, trajectory, episodes = rollout(PPO, environment, setup, network, meta_params, *args)
+        args = (state.params, (state.environments, state.carry), Progress(0, 10), jax.random.key(1))
+        following, experience = rollout(PPO, environment, setup, network, meta_params, *args)
+        trajectory = experience.trajectory
         return (
             state,
-            environments,
-            trajectory,
-            episodes,
+            following[0],
+            experience,
             PPO.targets(meta_params, (), trajectory, Progress(0, 10)),
         )
 

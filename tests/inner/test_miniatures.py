@@ -56,10 +56,10 @@ def one_rollout(name, meta_params):
             network,
             meta_params,
             state.params,
-            state.environments,
+            (state.environments, state.carry),
             NOW,
             jax.random.key(1),
-        )[1]
+        )[1].trajectory
 
     return act(meta_params)
 

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from discovery.inner.networks import ACTIVATIONS, make_network
+from discovery.inner.networks import ACTIVATIONS, Body, make_network
 from objectives.base import Head, ParamInfo
+from tests.inner.states import applied
 
 LOGITS, VALUE = Head(3, scale=0.01), Head(0, torso="critic")
 DISCRETE = {"logits": LOGITS, "value": VALUE}
@@ -24,7 +25,7 @@ def layer(torso, index, n_layers, name, role=None):
 
 EXPECTED = {
     "separate": (
-        make_network(DISCRETE, 5, (16, 8), "tanh"),
+        make_network(DISCRETE, (5,), Body((16, 8))),
         {
             "actor": {
                 "hidden_0": layer("actor", 0, 3, "hidden_0"),
@@ -39,7 +40,7 @@ EXPECTED = {
         },
     ),
     "shared": (
-        make_network(DISCRETE, 5, (16,), "relu", shared_torso=True),
+        make_network(DISCRETE, (5,), Body((16,), "relu"), shared_torso=True),
         {
             "shared": {
                 "hidden_0": layer("shared", 0, 2, "hidden_0"),
@@ -49,7 +50,7 @@ EXPECTED = {
         },
     ),
     "free": (
-        make_network(CONTINUOUS, 5, (16, 8), "tanh"),
+        make_network(CONTINUOUS, (5,), Body((16, 8))),
         {
             "actor": {
                 "hidden_0": layer("actor", 0, 4, "hidden_0"),
@@ -64,7 +65,7 @@ EXPECTED = {
             },
         },
     ),
-    "single head": (make_network({"q": Head(4)}, 5, (), "tanh"), {"actor": {"q": layer("actor", 0, 1, "q")}}),
+    "single head": (make_network({"q": Head(4)}, (5,), Body(())), {"actor": {"q": layer("actor", 0, 1, "q")}}),
 }
 every_network = pytest.mark.parametrize("kind", EXPECTED)
 
@@ -83,7 +84,7 @@ def test_param_info_is_complete_and_right(kind):
 def test_activations_are_there_for_every_layer_with_its_neurons(kind):
     network, _ = EXPECTED[kind]
     params = network.init(jax.random.key(0))
-    _, activations = network.apply(params, jnp.ones((7, 5)))
+    _, activations = applied(network, params, jnp.ones((7, 5)))
     leaves, treedef = jax.tree.flatten(params)
     seen = set()
     for leaf, info in zip(leaves, treedef.flatten_up_to(network.param_info), strict=True):
@@ -100,7 +101,7 @@ def test_forward_pass_by_hand():
     params = network.init(jax.random.key(0))
     params = jax.tree.map(lambda p: p + 0.1, params)  # biases that are not zero
     x = np.random.default_rng(0).normal(0, 1, (2, 3, 5)).astype(np.float32)
-    outputs, activations = network.apply(params, jnp.asarray(x))
+    outputs, activations = applied(network, params, jnp.asarray(x))
     dense = lambda x, p: x @ np.asarray(p["kernel"]) + np.asarray(p["bias"])  # noqa: E731
     for torso, head in (("actor", "mean"), ("critic", "value")):
         h0 = np.tanh(dense(x, params[torso]["hidden_0"]))
@@ -116,7 +117,7 @@ def test_forward_pass_by_hand():
 
 def test_orthogonal_gains_and_zero_biases():
     """Rows or columns, whichever are fewer, are orthogonal and of length sqrt 2, or the head's scale."""
-    network = make_network({**DISCRETE, "wide": Head(3, scale=1.7)}, 5, (16, 8), "tanh")
+    network = make_network({**DISCRETE, "wide": Head(3, scale=1.7)}, (5,), Body((16, 8)))
     params = network.init(jax.random.key(3))
     gains = {"hidden_0": 2**0.5, "hidden_1": 2**0.5, "logits": 0.01, "value": 1.0, "wide": 1.7}
     for layers in params.values():
@@ -146,4 +147,4 @@ def test_relu_and_swish_are_what_they_say():
         ACTIVATIONS["swish"](x), np.asarray(x) / (1 + np.exp(-np.asarray(x))), rtol=1e-6
     )
     with pytest.raises(ValueError, match="relu"):
-        make_network(DISCRETE, 5, (16,), "sigmoid")
+        make_network(DISCRETE, (5,), Body((16,), "sigmoid"))

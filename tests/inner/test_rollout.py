@@ -4,16 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.inner.states import recorded
+from tests.inner.states import applied, recorded
 from tests.inner.worlds import FINAL
 
 
 def test_outputs_next_are_at_the_final_observation_where_an_episode_ended():
-    network, state, environments, trajectory, episodes, _ = recorded()
+    network, state, environments, (trajectory, _, episodes), _ = recorded()
     ended = np.asarray(episodes.finished)
     assert ended.any(0).all()
-    at_end, _ = network.apply(state.params, jnp.full((1, 2), FINAL))
-    reached, _ = network.apply(state.params, environments.observation)
+    at_end, _ = applied(network, state.params, jnp.full((1, 2), FINAL))
+    reached, _ = applied(network, state.params, environments.observation)
     value, value_next = trajectory.outputs["value"], np.asarray(trajectory.outputs_next["value"])
     following = np.concatenate([value[1:], reached["value"][None]])
     np.testing.assert_allclose(value_next[~ended], following[~ended], atol=1e-5)
@@ -22,7 +22,7 @@ def test_outputs_next_are_at_the_final_observation_where_an_episode_ended():
 
 
 def test_episodes_of_every_ending_are_counted():
-    _, _, _, trajectory, episodes, _ = recorded()
+    _, _, _, (trajectory, _, episodes), _ = recorded()
     ended = np.asarray(episodes.finished)
     kind = np.asarray(trajectory.observation)[..., 1][ended]
     np.testing.assert_array_equal(np.asarray(episodes.episode_length)[ended], kind + 3)
@@ -32,7 +32,7 @@ def test_episodes_of_every_ending_are_counted():
 
 
 def test_behavior_log_probabilities_are_those_of_the_recorded_outputs():
-    _, _, _, trajectory, _, _ = recorded()
+    _, _, _, (trajectory, _, _), _ = recorded()
     log_p = np.asarray(jax.nn.log_softmax(trajectory.outputs["logits"]))
     expected = np.take_along_axis(log_p, np.asarray(trajectory.action)[..., None], -1)[..., 0]
     np.testing.assert_allclose(trajectory.log_prob, expected, atol=1e-6)
@@ -40,8 +40,8 @@ def test_behavior_log_probabilities_are_those_of_the_recorded_outputs():
 
 def test_legacy_truncation_changes_the_targets_of_time_limits_only():
     """By gamma V(final observation) at the limit, and before it by what of that flows back."""
-    _, _, _, trajectory, _, targets = recorded()
-    _, _, _, legacy, _, old_targets = recorded(legacy=True)
+    _, _, _, (trajectory, _, _), targets = recorded()
+    _, _, _, (legacy, _, _), old_targets = recorded(legacy=True)
     np.testing.assert_array_equal(trajectory.action, legacy.action)
     terminated, truncated = np.asarray(trajectory.terminated), np.asarray(trajectory.truncated)
     np.testing.assert_array_equal(legacy.terminated, terminated | truncated)

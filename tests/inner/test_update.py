@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from discovery.inner.update import flatten_batch, minibatch_step, shuffled, update
+from discovery.inner.update import minibatch_step, sequences, shuffled, update
 from objectives.base import Progress
 from tests.inner.states import ENDINGS, PPO, QUICK, numbers, recorded
 
@@ -26,9 +26,10 @@ def test_shuffled_is_a_permutation_and_a_fair_one():
 
 def test_an_update_is_ppo_written_out():
     """One epoch, one minibatch, from parameters that are not the behavior's: a step of textbook PPO."""
-    network, state, _, trajectory, _, targets = recorded()
+    network, state, _, (trajectory, recall, _), targets = recorded()
     meta_params = numbers(entropy_coef=0.03, max_grad_norm=0.2, anneal=1.0)
-    batch = flatten_batch(trajectory, targets)
+    experience = sequences(trajectory, recall, targets, 1)
+    batch = jax.tree.map(lambda x: x[0], experience.batch)
     noise = jax.random.split(jax.random.key(3), len(jax.tree.leaves(state.params)))
     noise = jax.tree.unflatten(jax.tree.structure(state.params), list(noise))
     params = jax.tree.map(lambda p, k: p + 0.1 * jax.random.normal(k, p.shape), state.params, noise)
@@ -37,11 +38,11 @@ def test_an_update_is_ppo_written_out():
     now = Progress(4, 10)
 
     @functools.partial(jax.jit, compiler_options=QUICK)
-    def step(params, batch):
+    def step(params, experience):
         agent = (params, state.opt_state)
-        return update(PPO, ENDINGS, network, meta_params, agent, batch, now, jax.random.key(9))
+        return update(PPO, ENDINGS, network, meta_params, agent, experience, now, jax.random.key(9))
 
-    (got, _), seen = step(params, batch)
+    (got, _), seen = step(params, experience)
 
     def mlp(layers, head, x):
         h = jnp.tanh(x @ layers["hidden_0"]["kernel"] + layers["hidden_0"]["bias"])
@@ -85,9 +86,9 @@ def test_an_update_is_ppo_written_out():
 
 def test_each_epoch_uses_every_sample_once_and_tells_the_loss_where_it_is():
     """A loss that only counts: samples by their reward, epochs by their progress."""
-    network, state, _, trajectory, _, targets = recorded()
+    network, state, _, (trajectory, recall, _), targets = recorded()
     setup = replace(ENDINGS, n_epochs=3, n_minibatches=4)
-    tagged = flatten_batch(trajectory._replace(reward=jnp.arange(48.0).reshape(12, 4)), targets)
+    tagged = sequences(trajectory._replace(reward=jnp.arange(48.0).reshape(12, 4)), recall, targets, 1)
     seen = []
 
     def spy(meta_params, batch, outputs, progress, key):
@@ -113,14 +114,16 @@ def test_each_epoch_uses_every_sample_once_and_tells_the_loss_where_it_is():
 @pytest.mark.parametrize("wrong", [lambda x: x.mean(), lambda x: x[:, None], lambda x: 0.0])
 def test_a_loss_is_one_number_per_sample(wrong):
     """A mean would pass unseen, and (B, 1) would broadcast against (B,): both are told while tracing."""
-    network, state, _, trajectory, _, targets = recorded()
-    batch, agent = flatten_batch(trajectory, targets), (state.params, state.opt_state)
+    network, state, _, (trajectory, recall, _), targets = recorded()
+    experience, agent = sequences(trajectory, recall, targets, 1), (state.params, state.opt_state)
 
     def per_sample(*arguments):
         return wrong(PPO.loss.per_sample(*arguments))
 
     def step(algorithm):
-        return minibatch_step(algorithm, network, numbers(), agent, batch, Progress(0, 10), jax.random.key(0))
+        return minibatch_step(
+            algorithm, network, numbers(), agent, experience, Progress(0, 10), jax.random.key(0)
+        )
 
     shape = jnp.shape(wrong(jnp.zeros(48)))
     with pytest.raises(ValueError) as info:
