@@ -76,7 +76,9 @@ class Setup:
         if self.sequence_length is not None and (
             self.sequence_length < 1 or self.n_steps % self.sequence_length
         ):
-            raise ValueError(f"sequence_length must divide n_steps = {self.n_steps}, got {self.sequence_length}")
+            raise ValueError(
+                f"sequence_length must divide n_steps = {self.n_steps}, got {self.sequence_length}"
+            )
         if self.sequence_length is not None and self.recurrence == "none":
             raise ValueError(
                 f"sequence_length is for agents with a recurrence, got {self.sequence_length} without one"

@@ -167,9 +167,7 @@ def make_network(
     by_torso: dict[str, list[tuple[str, Head]]] = {}
     for name, head in heads.items():
         by_torso.setdefault("shared" if shared_torso else head.torso, []).append((name, head))
-    torsos = {
-        torso: _Torso(body, observation_shape, tuple(members)) for torso, members in by_torso.items()
-    }
+    torsos = {torso: _Torso(body, observation_shape, tuple(members)) for torso, members in by_torso.items()}
     recurrence = RECURRENCES.get(body.recurrence)
     size = math.prod(observation_shape)
 

@@ -65,7 +65,10 @@ EXPECTED = {
             },
         },
     ),
-    "single head": (make_network({"q": Head(4)}, (5,), Body(())), {"actor": {"q": layer("actor", 0, 1, "q")}}),
+    "single head": (
+        make_network({"q": Head(4)}, (5,), Body(())),
+        {"actor": {"q": layer("actor", 0, 1, "q")}},
+    ),
 }
 every_network = pytest.mark.parametrize("kind", EXPECTED)
 

@@ -1,0 +1,246 @@
+"""What every agent keeps to, whatever it is made of: one suite over all of them."""
+
+import functools
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from discovery.inner.networks import Body, make_network
+from discovery.inner.rollout import rollout
+from discovery.inner.train import advance, init, parts
+from discovery.inner.update import minibatch_step, sequences
+from objectives.base import Head, ParamInfo, Progress
+from tests.inner.states import ENDINGS, PPO, QUICK, assert_same_bits, numbers
+
+SHAPE = (4, 5, 2)
+HEADS = {"mean": Head(2, scale=0.01), "log_std": Head(2, free=True), "value": Head(0, torso="critic")}
+BODIES = {
+    "no hidden layer": Body(()),
+    "wide": Body((32, 16)),
+    "deep": Body((8,) * 5, "swish", layer_norm=True),
+    "convolution": Body((8,), "relu", filters=(3,)),
+    "experts": Body((8, 6), experts=3, layer_norm=True),
+    "gru": Body((8, 6), recurrence="gru"),
+    "linear recurrence": Body((8, 6), recurrence="linear"),
+    "everything": Body((8, 6), "relu", (3,), True, 2, "gru"),
+}
+STEPS = 8
+RECURRENT = {"gru": STEPS, "linear": STEPS // 2}
+"""Recurrence to length of sequences, in rollouts of 8 steps."""
+
+every_body = pytest.mark.parametrize("name", BODIES)
+every_agent = pytest.mark.parametrize(
+    ("name", "shared"), [*((name, False) for name in BODIES), ("wide", True), ("everything", True)]
+)
+T, E = 6, 3
+
+
+@functools.cache
+def made(name, shared):
+    """Network, params that are all in use, a sequence with starts in it, and what comes of it."""
+    network = make_network(HEADS, SHAPE, BODIES[name], shared)
+    params = jax.tree.map(lambda p: p + 0.05, network.init(jax.random.key(0)))
+    x = jax.random.normal(jax.random.key(1), (T, E, 40))
+    start = jnp.zeros((T, E), bool).at[3, 1].set(True)
+    carry = jax.tree.map(lambda c: c + 0.3, network.initial_carry(E))
+    unroll = jax.jit(network.unroll, compiler_options=QUICK)
+    return network, params, carry, x, start, unroll, unroll(params, carry, x, start)
+
+
+@every_agent
+def test_shapes_and_types(name, shared):
+    network, params, carry, _, _, _, (following, outputs, activations) = made(name, shared)
+    assert jax.tree.map(jnp.shape, outputs) == {"mean": (T, E, 2), "log_std": (T, E, 2), "value": (T, E)}
+    every = jax.tree.leaves((params, following, outputs, activations))
+    assert {str(x.dtype) for x in every} == {"float32"}
+    assert jax.tree.map(jnp.shape, following) == jax.tree.map(jnp.shape, carry)
+    assert bool(jax.tree.leaves(carry)) == network.recurrent == (BODIES[name].recurrence != "none")
+
+
+@every_agent
+def test_it_says_what_its_parameters_are(name, shared):
+    network, params, _, _, _, _, (_, _, activations) = made(name, shared)
+    leaves, treedef = jax.tree.flatten(params)
+    seen, depths = set(), set()
+    for leaf, info in zip(leaves, treedef.flatten_up_to(network.param_info), strict=True):
+        assert isinstance(info, ParamInfo) and 0 <= info.layer < info.n_layers
+        depths.add((info.role, info.layer))
+        if info.path is not None:
+            torso, layer = info.path
+            assert activations[torso][layer].shape == (T, E, leaf.shape[info.neuron_axis])
+            seen.add(info.path)
+    assert seen == {(torso, layer) for torso, layers in activations.items() for layer in layers}
+    for role in {role for role, _ in depths}:
+        present = sorted(depth for of, depth in depths if of == role)
+        assert present == list(range(present[0], present[-1] + 1))  # no layer is left out
+
+
+@every_agent
+def test_every_parameter_is_in_use(name, shared):
+    network, params, carry, x, start, _, _ = made(name, shared)
+    weights = {"mean": 1.0, "log_std": 2.0, "value": 3.0}
+
+    @functools.partial(jax.jit, compiler_options=QUICK)
+    def gradient(params):
+        def total(params):
+            _, outputs, _ = network.unroll(params, carry, x, start)
+            return sum(weights[k] * (jnp.sin(v) ** 2).sum() for k, v in outputs.items())
+
+        return jax.grad(total)(params)
+
+    for path, leaf in jax.tree.leaves_with_path(gradient(params)):
+        assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0, jax.tree_util.keystr(path)
+
+
+@every_agent
+def test_step_by_step_is_the_whole_sequence(name, shared):
+    """As it acts, so it learns: one step at a time with a carry, or all of them at once."""
+    _, params, carry, x, start, unroll, (last, outputs, _) = made(name, shared)
+    seen = []
+    for t in range(T):
+        carry, outputs_t, _ = unroll(params, carry, x[t : t + 1], start[t : t + 1])
+        seen.append(outputs_t)
+    stepped = jax.tree.map(lambda *xs: jnp.concatenate(xs), *seen)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), stepped, outputs)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), carry, last)
+
+
+@every_agent
+def test_nothing_passes_from_one_episode_or_environment_to_another(name, shared):
+    _, params, carry, x, start, unroll, (_, outputs, _) = made(name, shared)
+    _, changed, _ = unroll(params, carry, x.at[2, 1].add(1.0), start)
+    value, other = np.asarray(outputs["value"]), np.asarray(changed["value"])
+    assert value[2, 1] != other[2, 1]
+    mask = np.ones((T, E), bool)
+    mask[2, 1] = False
+    np.testing.assert_allclose(value[mask], other[mask], atol=1e-6)  # steps 3 to 5 are another episode
+    _, changed, _ = unroll(params, carry, x.at[3, 1].add(1.0), start)
+    later = np.abs(np.asarray(changed["value"]) - value)[4:, 1].max()
+    assert (later > 1e-4) == (BODIES[name].recurrence != "none")
+
+
+@every_body
+def test_a_population_of_them_is_each_of_them(name):
+    network, _, carry, x, start, unroll, _ = made(name, False)
+    keys = jax.random.split(jax.random.key(5), 2)
+    population = jax.vmap(network.init)(keys)
+    together = jax.jit(jax.vmap(network.unroll, (0, None, None, None)), compiler_options=QUICK)
+    _, outputs, _ = together(population, carry, x, start)
+    for lane, key in enumerate(keys):
+        params = network.init(key)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b[lane], rtol=1e-6, atol=1e-7), params, population
+        )
+        _, alone, _ = unroll(params, carry, x, start)
+        np.testing.assert_allclose(outputs["mean"][lane], alone["mean"], atol=1e-5)
+
+
+# Agents in training
+
+
+def setup_of(name):
+    length = RECURRENT[name]
+    return replace(
+        ENDINGS, n_steps=STEPS, recurrence=name, sequence_length=length, n_epochs=2, n_minibatches=2
+    )
+
+
+begin = jax.jit(init, static_argnums=(0, 1), compiler_options=QUICK)
+go = jax.jit(advance, static_argnums=(0, 1), compiler_options=QUICK)
+
+
+@functools.cache
+def lived(name):
+    """An agent two updates old, in the middle of its episodes, and its next rollout and targets."""
+    setup = setup_of(name)
+    environment, network = parts(PPO, setup)
+    state = begin(PPO, setup, numbers(), jax.random.key(0), 10)
+    state.params["actor"]["logits"]["kernel"] *= 100.0  # so that what it remembers shows in what it does
+    state, _ = go(PPO, setup, numbers(), state, 2)
+    act = jax.jit(functools.partial(rollout, PPO, environment, setup, network), compiler_options=QUICK)
+    worlds = (state.environments, state.carry)
+    now = Progress(state.update, 10)
+    following, experience = act(numbers(), state.params, worlds, now, jax.random.key(9))
+    targets = PPO.targets(numbers(), (), experience.trajectory, now)
+    return setup, network, state, following, experience, targets
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_it_recalls_in_learning_what_it_knew_in_acting(name):
+    """With the behavior's parameters the ratio is one everywhere: carries are stored, episodes cut."""
+    setup, network, state, _, experience, targets = lived(name)
+    pieces = sequences(experience.trajectory, experience.recall, targets, setup.steps_per_sequence)
+    assert pieces.start.shape == (RECURRENT[name], 4 * STEPS // RECURRENT[name])
+    assert all(np.abs(c).max() > 1e-3 for c in jax.tree.leaves(pieces.carry))
+    started = np.asarray(pieces.start)
+    assert started[1:].any() and not started[0].all()
+    agent = (state.params, state.opt_state)
+    step = jax.jit(functools.partial(minibatch_step, PPO, network), compiler_options=QUICK)
+    _, seen = step(numbers(), agent, pieces, Progress(2, 10), jax.random.key(0))
+    assert abs(float(seen.kl)) < 1e-9 and float(seen.clip_fraction) == 0.0
+    for wrong in (
+        pieces._replace(carry=jax.tree.map(jnp.zeros_like, pieces.carry)),
+        pieces._replace(start=jnp.zeros_like(pieces.start)),
+    ):
+        _, seen = step(numbers(), agent, wrong, Progress(2, 10), jax.random.key(0))
+        assert float(seen.kl) > 1e-5
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_sequences_keep_their_order(name):
+    setup, _, _, _, experience, targets = lived(name)
+    length = setup.steps_per_sequence
+    tagged = experience.trajectory._replace(reward=jnp.arange(4.0 * STEPS).reshape(STEPS, 4))
+    pieces = sequences(tagged, experience.recall, targets, length)
+    tags = np.asarray(pieces.batch.reward).T
+    assert {tuple(row) for row in tags} == {
+        tuple(float(4 * (begin + t) + e) for t in range(length))
+        for e in range(4)
+        for begin in range(0, STEPS, length)
+    }
+    for row, carry in zip(tags, jax.tree.leaves(pieces.carry)[0], strict=True):
+        t, e = divmod(int(row[0]), 4)
+        np.testing.assert_array_equal(carry, jax.tree.leaves(experience.recall.carry)[0][t, e])
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_values_after_a_step_follow_from_what_is_remembered_there(name):
+    """Within an episode the next output is the next step's; at its end it is one more step of the same."""
+    _, network, state, (worlds, carry), experience, _ = lived(name)
+    trajectory, recall, episodes = experience
+    value, value_next = (np.asarray(o["value"]) for o in (trajectory.outputs, trajectory.outputs_next))
+    ended = np.asarray(episodes.finished)
+    goes_on = ~ended[:-1]
+    np.testing.assert_allclose(value_next[:-1][goes_on], value[1:][goes_on], atol=1e-5)
+    np.testing.assert_array_equal(np.asarray(recall.start)[1:], ended[:-1])
+    final = jnp.full((1, 4, 2), 9.0)  # what is seen at the end of an episode
+    for t, e in np.argwhere(ended):
+        before = jax.tree.map(lambda c, t=t: c[t], recall.carry)
+        start = recall.start[t][None]
+        after, _, _ = network.unroll(state.params, before, trajectory.observation[t][None], start)
+        _, outputs, _ = network.unroll(state.params, after, final, jnp.zeros((1, 4), bool))
+        np.testing.assert_allclose(value_next[t, e], outputs["value"][0, e], atol=1e-5)
+    last = network.unroll(state.params, carry, worlds.observation[None], (worlds.episode_length == 0)[None])
+    np.testing.assert_allclose(value_next[-1][~ended[-1]], last[1]["value"][0][~ended[-1]], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_splitting_changes_no_bit(name):
+    setup = setup_of(name)
+    start = begin(PPO, setup, numbers(), jax.random.key(0), 20)
+    whole, _ = go(PPO, setup, numbers(), start, 5)
+    part, _ = go(PPO, setup, numbers(), go(PPO, setup, numbers(), start, 2)[0], 3)
+    assert_same_bits(whole, part)
+    assert all(np.abs(c).max() > 0 for c in jax.tree.leaves(whole.carry))
+
+
+def test_a_second_instance_compiles_nothing():
+    setup = setup_of("gru")
+    go(PPO, setup, numbers(), begin(PPO, setup, numbers(), jax.random.key(0), 20), 5)
+    compiled = go._cache_size()
+    again = setup_of("gru")
+    go(PPO, again, numbers(gamma=0.5), begin(PPO, again, numbers(), jax.random.key(1), 7), 3)
+    assert again is not setup and go._cache_size() == compiled

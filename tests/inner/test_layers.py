@@ -1,0 +1,103 @@
+"""Layers against other people's: a convolution, and a mixture of experts by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from discovery.inner.layers import Convolution, Experts
+from discovery.inner.networks import Body, make_network
+from environments.task import Setup
+from objectives.base import Head
+from tests.inner.states import applied
+
+HEADS = {"logits": Head(3), "value": Head(0, torso="critic")}
+
+
+def test_convolution_is_xla_s():
+    image = jax.random.normal(jax.random.key(1), (2, 5, 6, 7, 3))
+    module = Convolution(4)
+    params = module.init(jax.random.key(0), image)["params"]
+    params = {**params, "bias": jnp.arange(4.0)}
+    expected = jax.lax.conv_general_dilated(
+        image.reshape(10, 6, 7, 3),
+        params["kernel"].reshape(3, 3, 3, 4),
+        (1, 1),
+        "VALID",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    got = module.apply({"params": params}, image)
+    np.testing.assert_allclose(got, (expected + jnp.arange(4.0)).reshape(2, 5, 4, 5, 4), atol=1e-5)
+
+
+def test_experts_are_dense_layers_each_orthogonal():
+    module = Experts(3, 4)
+    x = jax.random.normal(jax.random.key(1), (2, 6))
+    params = module.init(jax.random.key(0), x)["params"]
+    got = module.apply({"params": params}, x)
+    for i in range(3):
+        kernel = np.asarray(params["kernel"][:, 4 * i : 4 * i + 4])
+        np.testing.assert_allclose(kernel.T @ kernel, 2 * np.eye(4), atol=1e-5)
+        np.testing.assert_allclose(got[:, i], x @ kernel, atol=1e-5)
+
+
+def test_a_mixture_by_hand():
+    network = make_network(HEADS, (5,), Body((6, 4), experts=3))
+    params = network.init(jax.random.key(0))
+    x = jax.random.normal(jax.random.key(1), (7, 5))
+    outputs, activations = applied(network, params, x)
+    p = jax.tree.map(np.asarray, params["actor"])
+    h = np.tanh(x @ p["hidden_0"]["kernel"] + p["hidden_0"]["bias"])
+    gate = np.exp(h @ p["gate"]["kernel"])
+    gate /= gate.sum(-1, keepdims=True)
+    each = np.tanh(h @ p["experts"]["kernel"] + p["experts"]["bias"]).reshape(7, 3, 4)
+    mixed = np.einsum("be,beh->bh", gate, each)
+    expected = mixed @ p["logits"]["kernel"] + p["logits"]["bias"]
+    np.testing.assert_allclose(outputs["logits"], expected, atol=1e-5)
+    np.testing.assert_allclose(activations["actor"]["gate"], gate, atol=1e-5)
+    np.testing.assert_allclose(activations["actor"]["experts"], each.reshape(7, 12), atol=1e-5)
+
+
+def test_layer_norm_comes_before_the_nonlinearity():
+    network = make_network(HEADS, (5,), Body((6,), "relu", layer_norm=True))
+    params = network.init(jax.random.key(0))
+    x = jax.random.normal(jax.random.key(1), (7, 5))
+    _, activations = applied(network, params, x)
+    p = jax.tree.map(np.asarray, params["critic"])
+    assert set(p["norm_0"]) == {"scale", "bias"}
+    y = x @ p["hidden_0"]["kernel"] + p["hidden_0"]["bias"]
+    y = (y - y.mean(-1, keepdims=True)) / np.sqrt(y.var(-1, keepdims=True) + 1e-6)
+    np.testing.assert_allclose(activations["critic"]["hidden_0"], np.maximum(y, 0), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "body", "message"),
+    [
+        ((4,), Body((8,), filters=(16,)), r"filters \(16,\) need .* at least 3, got shape \(4,\)"),
+        ((4, 4, 2), Body((8,), filters=(16, 16)), r"each side at least 5, got shape \(4, 4, 2\)"),
+        ((4,), Body((), recurrence="gru"), "recurrence 'gru' needs at least one hidden layer"),
+        ((4,), Body((), experts=2), "experts 2 needs at least one hidden layer"),
+        ((4,), Body((8,), recurrence="lstm"), "recurrence must be one of none, gru, linear, got 'lstm'"),
+    ],
+)
+def test_bodies_that_cannot_be(shape, body, message):
+    with pytest.raises(ValueError, match=message):
+        make_network(HEADS, shape, body)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"recurrence": "gru", "sequence_length": 5}, "sequence_length must divide n_steps = 64, got 5"),
+        ({"sequence_length": 8}, "for agents with a recurrence, got 8 without one"),
+        (
+            {"recurrence": "gru", "n_minibatches": 16},
+            "divide the number of sequences in a rollout = 8, got 16",
+        ),
+        ({"experts": 1}, "experts must be 0, or at least 2, got 1"),
+        ({"filters": (16, 0)}, r"filters must be at least 1 each, got \(16, 0\)"),
+    ],
+)
+def test_setups_that_make_no_sense(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Setup(**fields)

@@ -1,0 +1,83 @@
+"""Memories: against flax's cell, against a loop in Python, and with episodes that begin inside a sequence."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from discovery.inner.recurrence import GRU, RADIUS, LinearRecurrence, linear_scan
+
+T, E, F, H = 7, 3, 4, 5
+X = jax.random.normal(jax.random.key(0), (T, E, F))
+START = jnp.zeros((T, E), bool).at[jnp.array([0, 3, 4, 6]), jnp.array([0, 1, 1, 2])].set(True)
+
+
+def test_gru_is_flax_s_cell_with_resets():
+    module = GRU(H)
+    carry = jax.random.normal(jax.random.key(1), (E, H))
+    params = module.init(jax.random.key(0), carry, X, START)["params"]
+    params = jax.tree.map(lambda p: p + 0.1, params)  # biases that are not zero
+    last, h = module.apply({"params": params}, carry, X, START)
+    gates = ("r", "z", "n")
+    theirs = {
+        **{
+            f"i{g}": {"kernel": params["kernel"][:, i], "bias": params["bias"][i]}
+            for i, g in enumerate(gates)
+        },
+        **{f"h{g}": {"kernel": params["inner"][:, i]} for i, g in enumerate(gates)},
+    }
+    theirs["hn"]["bias"] = params["inner_bias"]
+    expected = carry
+    for t in range(T):
+        expected = np.where(np.asarray(START)[t][:, None], 0.0, expected)
+        expected, _ = nn.GRUCell(H).apply({"params": theirs}, jnp.asarray(expected), jnp.asarray(X[t]))
+        np.testing.assert_allclose(h[t], expected, atol=1e-6)
+    np.testing.assert_array_equal(last, h[-1])
+
+
+def test_linear_recurrence_is_its_formula():
+    module = LinearRecurrence(H)
+    carry = jax.random.normal(jax.random.key(1), (E, 2, H))
+    params = module.init(jax.random.key(0), carry, X, START)["params"]
+    last, parts = module.apply({"params": params}, carry, X, START)
+    p = jax.tree.map(np.asarray, params)
+    eigenvalue = np.exp(-np.exp(p["nu"]) + 1j * p["theta"])
+    scale = np.sqrt(1 - np.abs(eigenvalue) ** 2)
+    h = np.asarray(carry[:, 0]) + 1j * np.asarray(carry[:, 1])
+    for t in range(T):
+        h = np.where(np.asarray(START)[t][:, None], 0.0, h)
+        h = eigenvalue * h + scale * (np.asarray(X[t]) @ (p["kernel"][:, 0] + 1j * p["kernel"][:, 1]))
+        np.testing.assert_allclose(parts[t, :, 0], h.real, atol=1e-5)
+        np.testing.assert_allclose(parts[t, :, 1], h.imag, atol=1e-5)
+    np.testing.assert_array_equal(last, parts[-1])
+
+
+def test_eigenvalues_start_on_their_ring_and_never_leave_the_disc():
+    module = LinearRecurrence(400)
+    arguments = (jnp.zeros((1, 2, 400)), jnp.zeros((1, 1, 3)), jnp.zeros((1, 1), bool))
+    params = module.init(jax.random.key(0), *arguments)["params"]
+    modulus = np.exp(-np.exp(np.asarray(params["nu"])))
+    assert RADIUS[0] <= modulus.min() < 0.91 and 0.99 < modulus.max() <= RADIUS[1]
+    # Uniform on the ring: the squared modulus is.
+    squared = (modulus**2 - RADIUS[0] ** 2) / (RADIUS[1] ** 2 - RADIUS[0] ** 2)
+    assert abs(squared.mean() - 0.5) < 0.05 and abs(squared.var() - 1 / 12) < 0.02
+    for nu in (-20.0, 0.0, 3.0):
+        assert 0.0 <= float(jnp.exp(-jnp.exp(nu))) <= 1.0
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 64, 100])
+def test_the_parallel_scan_is_the_loop(length):
+    generator = np.random.default_rng(length)
+
+    def normal(*shape):
+        return generator.normal(size=shape) + 1j * generator.normal(size=shape)
+
+    factor, added, before = 0.7 * normal(length, 2), normal(length, 2), normal(2)
+    factor[generator.random((length, 2)) < 0.2] = 0.0
+    h, expected = before, []
+    for t in range(length):
+        h = factor[t] * h + added[t]
+        expected.append(h)
+    got = linear_scan(*(jnp.asarray(x, jnp.complex64) for x in (before, factor, added)))
+    np.testing.assert_allclose(got, np.array(expected), rtol=2e-4, atol=2e-4)
