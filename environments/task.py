@@ -49,7 +49,7 @@ class Setup:
     """What follows the hidden layers, as wide as the last: nothing; a gated recurrent unit; or a diagonal
     linear recurrence, parallel over time."""
     sequence_length: int | None = None
-    """Steps of the sequences that a recurrent agent learns from; must divide n_steps, which it is by default."""
+    """Steps of the sequences that a recurrent agent learns from; must divide n_steps, the default."""
     normalize_observation: bool = False
     """Standardize observations by running statistics."""
     normalize_reward: bool = False

@@ -1,7 +1,7 @@
 """What recurrent agents remember with: a gated unit, and a linear recurrence run in parallel over time.
 
-Both read ``x [T, E, F]`` from a carry ``[E, ...]`` on, and forget everything before a step of ``start [T, E]``,
-at which a new episode begins: resets happen inside a sequence.
+Both read ``x [T, E, F]`` from a carry ``[E, ...]`` on, and forget everything before a step that `start`
+``[T, E]`` marks as the first of an episode: resets happen inside a sequence.
 """
 
 from typing import Any

@@ -60,7 +60,7 @@ def sequences(trajectory: Trajectory, recall: Recall, targets: Any, length: int)
         return jnp.moveaxis(pieces, 1, 0).reshape(length, -1, *x.shape[2:])
 
     first = jax.tree.map(lambda x: x[::length].reshape(-1, *x.shape[2:]), recall.carry)
-    return Sequences(*jax.tree.map(cut, (batch, recall.start)), first)
+    return Sequences(jax.tree.map(cut, batch), cut(recall.start), first)
 
 
 def shuffled(key: PRNGKeyArray, size: int) -> Int[Array, " {size}"]:

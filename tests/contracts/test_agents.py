@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -131,9 +132,8 @@ def test_a_population_of_them_is_each_of_them(name):
     _, outputs, _ = together(population, carry, x, start)
     for lane, key in enumerate(keys):
         params = network.init(key)
-        jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b[lane], rtol=1e-6, atol=1e-7), params, population
-        )
+        own = jax.tree.map(lambda p, lane=lane: p[lane], population)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7), params, own)
         _, alone, _ = unroll(params, carry, x, start)
         np.testing.assert_allclose(outputs["mean"][lane], alone["mean"], atol=1e-5)
 
@@ -148,8 +148,8 @@ def setup_of(name):
     )
 
 
-begin = jax.jit(init, static_argnums=(0, 1), compiler_options=QUICK)
-go = jax.jit(advance, static_argnums=(0, 1), compiler_options=QUICK)
+begin: Any = jax.jit(init, static_argnums=(0, 1), compiler_options=QUICK)
+go: Any = jax.jit(advance, static_argnums=(0, 1), compiler_options=QUICK)
 
 
 @functools.cache

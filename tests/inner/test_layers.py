@@ -1,5 +1,7 @@
 """Layers against other people's: a convolution, and a mixture of experts by hand."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,7 +28,7 @@ def test_convolution_is_xla_s():
         "VALID",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
-    got = module.apply({"params": params}, image)
+    got: Any = module.apply({"params": params}, image)
     np.testing.assert_allclose(got, (expected + jnp.arange(4.0)).reshape(2, 5, 4, 5, 4), atol=1e-5)
 
 
@@ -34,7 +36,7 @@ def test_experts_are_dense_layers_each_orthogonal():
     module = Experts(3, 4)
     x = jax.random.normal(jax.random.key(1), (2, 6))
     params = module.init(jax.random.key(0), x)["params"]
-    got = module.apply({"params": params}, x)
+    got: Any = module.apply({"params": params}, x)
     for i in range(3):
         kernel = np.asarray(params["kernel"][:, 4 * i : 4 * i + 4])
         np.testing.assert_allclose(kernel.T @ kernel, 2 * np.eye(4), atol=1e-5)

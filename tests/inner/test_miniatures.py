@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from discovery.inner.rollout import rollout
+from discovery.inner.rollout import Recall, rollout
 from discovery.inner.train import advance, complete, init, parts
+from discovery.inner.update import sequences
 from objectives import build
 from objectives.base import Progress
 from tests.inner import miniatures
@@ -144,10 +145,10 @@ def test_ampo_potential_shapes_acting_and_loss_alike():
 
 
 def _ampo_loss(trajectory, meta_params):
-    from discovery.inner.update import flatten_batch
-
     algorithm = ALGORITHMS["ampo"]
-    batch = flatten_batch(trajectory, algorithm.targets(meta_params, (), trajectory, NOW))
+    targets = algorithm.targets(meta_params, (), trajectory, NOW)
+    recall = Recall(jnp.zeros(trajectory.reward.shape, bool), {})
+    batch = jax.tree.map(lambda x: x[0], sequences(trajectory, recall, targets, 1).batch)
     return algorithm.loss.per_sample(meta_params, batch, batch.outputs, NOW, jax.random.key(0)).mean()
 
 

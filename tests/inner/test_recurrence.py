@@ -1,5 +1,7 @@
 """Memories: against flax's cell, against a loop in Python, and with episodes that begin inside a sequence."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -18,7 +20,7 @@ def test_gru_is_flax_s_cell_with_resets():
     carry = jax.random.normal(jax.random.key(1), (E, H))
     params = module.init(jax.random.key(0), carry, X, START)["params"]
     params = jax.tree.map(lambda p: p + 0.1, params)  # biases that are not zero
-    last, h = module.apply({"params": params}, carry, X, START)
+    result: Any = module.apply({"params": params}, carry, X, START)
     gates = ("r", "z", "n")
     theirs = {
         **{
@@ -28,6 +30,7 @@ def test_gru_is_flax_s_cell_with_resets():
         **{f"h{g}": {"kernel": params["inner"][:, i]} for i, g in enumerate(gates)},
     }
     theirs["hn"]["bias"] = params["inner_bias"]
+    last, h = result
     expected = carry
     for t in range(T):
         expected = np.where(np.asarray(START)[t][:, None], 0.0, expected)
@@ -40,7 +43,8 @@ def test_linear_recurrence_is_its_formula():
     module = LinearRecurrence(H)
     carry = jax.random.normal(jax.random.key(1), (E, 2, H))
     params = module.init(jax.random.key(0), carry, X, START)["params"]
-    last, parts = module.apply({"params": params}, carry, X, START)
+    result: Any = module.apply({"params": params}, carry, X, START)
+    last, parts = result
     p = jax.tree.map(np.asarray, params)
     eigenvalue = np.exp(-np.exp(p["nu"]) + 1j * p["theta"])
     scale = np.sqrt(1 - np.abs(eigenvalue) ** 2)
