@@ -38,16 +38,21 @@ class _Actions(NamedTuple):
     decode: Callable[[Array], Array]
 
 
-def from_gymnax(id: str, vary: Mapping[str, tuple[float, float]] | None = None) -> Environment:
+def from_gymnax(
+    id: str,
+    vary: Mapping[str, tuple[float, float]] | None = None,
+    parameters: Mapping[str, int | float] | None = None,
+) -> Environment:
     """Makes the registered gymnax environment `id`.
 
-    Its default parameters are constants, but for those in `vary`: a level draws each of these uniformly
-    from (lowest, highest), so that every training has its own physics.
+    Its parameters are constants, the default ones but for those in `parameters`. Those in `vary` are none: a
+    level draws each of these uniformly from (lowest, highest), so that every training has its own physics.
 
     Raises:
         ValueError: `vary` names something that is no number among the parameters.
     """
     env, params = gymnax.make(id)
+    params = params.replace(**(parameters or {}))
     vary = vary or {}
     _check_varied(id, params, vary)
 

@@ -39,6 +39,7 @@ FAMILIES: Mapping[str, Family] = {
     "brax": Family("environments.brax:from_brax", "brax", "brax"),
     "chain": Family("environments.chain:from_chain"),
     "grid": Family("environments.levels:from_grid"),
+    "memory": Family("environments.memory:from_memory"),
 }
 """Prefix of an id, as in "brax/ant", to where it leads."""
 

@@ -125,9 +125,32 @@ def vsop() -> Algorithm:
     )
 
 
-def a2c() -> Algorithm:
-    """A2C-style: -log pi A, no ratio; advantages not normalized; unclipped value loss.
+TABULAR_A2C: dict[str, float] = {
+    "learning_rate": 40.0,
+    "critic_rate": 0.1,
+    "bias_rate": 0.0,
+    "anneal": 0.0,
+    "max_grad_norm": 0.5,
+    "gamma": 0.99,
+    "gae_lambda": 0.95,
+    "entropy_coef": 0.01,
+    "value_coef": 2.0,
+}
+"""GROOVE's A2C on tabular grid-worlds (Jackson et al. 2023, and the defaults of its source), as numbers of a
+task for ``a2c(optimizer="sgd", normalize_advantage=True)``: actor 40 and critic 4, each network clipped at
+0.5; its mean (V - R)^2 is value_coef = 2 here. The agent is linear without biases: `Setup(hidden=())`, 64
+environments, 20 steps, one epoch of one minibatch. LPG (Oh et al. 2020) tunes its agents' rate over
+{20, 40, 80, ...}."""
+
+
+def a2c(optimizer: str = "adam", normalize_advantage: bool = False) -> Algorithm:
+    """A2C-style: -log pi A, no ratio; unclipped value loss.
 
     It is on-policy: use it with one epoch, or expect the many-epoch failure it is known for.
+
+    Args:
+        optimizer: "adam" or "sgd"; numbers for tabular agents trained by SGD are in `TABULAR_A2C`.
+        normalize_advantage: standardize advantages over the minibatch.
     """
-    return actor_critic("a2c", PolicyLoss(_a2c_loss, normalize_advantage=False), value_clip=float("inf"))
+    loss = PolicyLoss(_a2c_loss, normalize_advantage)
+    return actor_critic("a2c", loss, optimizer=optimizer, value_clip=float("inf"))

@@ -21,7 +21,9 @@ from objectives.base import (
     Head,
     Loss,
     MetaParams,
+    Optimizer,
     Outputs,
+    ParamInfo,
     Policy,
     PolicyLoss,
     Progress,
@@ -46,9 +48,13 @@ DEFAULTS: dict[str, float] = {
 """Numbers that the parts of this file read, with PureJaxRL's values. `value_clip = inf` means an
 unclipped value loss; `anneal` is the share of the learning rate that is gone at the end of life."""
 
+SGD_DEFAULTS: dict[str, float] = {"critic_rate": 1.0, "bias_rate": 1.0}
+"""What `sgd` reads besides: learning rates of the critic and of biases, as shares of the others'."""
+
 LIMITS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("anneal", "adam_b1", "adam_b2", "gamma", "gae_lambda"), (0.0, 1.0)),
     **dict.fromkeys(("learning_rate", "adam_eps", "max_grad_norm", "clip", "value_clip"), (0.0, inf)),
+    **dict.fromkeys(SGD_DEFAULTS, (0.0, inf)),
 }
 """Smallest and largest sensible values of some of them."""
 
@@ -186,6 +192,44 @@ def adam(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
     )
 
 
+def sgd(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
+    """Stochastic gradient descent, each torso's gradient behind a norm clip of its own, as GROOVE's agents.
+
+    theta <- theta - learning_rate (1 - anneal n/N) c clip(b g), with c "critic_rate" for the critic's
+    parameters and b "bias_rate" for biases, else 1. Biases begin at zero, so that ``bias_rate = 0`` means a
+    network without any. Learning rates that suit a table (tens, for a state is seen once in tens of samples)
+    are far too large for a bias, which every sample moves.
+
+    Reads "learning_rate", "anneal", "max_grad_norm", "critic_rate" and "bias_rate".
+    """
+    clip = clip_by_global_norm(meta_params["max_grad_norm"])
+    descend = anneal_by_progress(meta_params["learning_rate"], meta_params["anneal"])
+    critic_rate, bias_rate = meta_params["critic_rate"], meta_params["bias_rate"]
+
+    def slow_bias(gradient: Array, info: ParamInfo) -> Array:
+        is_bias = info.path is not None and gradient.ndim == 1  # a free head has no path
+        return gradient * bias_rate if is_bias else gradient
+
+    def slow_critic(gradient: Array, info: ParamInfo) -> Array:
+        return gradient * critic_rate if info.role == "critic" else gradient
+
+    def update(
+        updates: Any, state: Any, params: Any = None, *, param_info: Any, **extra: Any
+    ) -> tuple[Any, Any]:
+        updates = jax.tree.map(slow_bias, updates, param_info)
+        updates = {torso: clip.update(part, optax.EmptyState())[0] for torso, part in updates.items()}
+        return descend.update(jax.tree.map(slow_critic, updates, param_info), state, params, **extra)
+
+    return optax.GradientTransformationExtraArgs(descend.init, update)  # type: ignore[arg-type]
+
+
+OPTIMIZERS: dict[str, tuple[Optimizer, dict[str, float]]] = {
+    "adam": (adam, DEFAULTS),
+    "sgd": (sgd, {n: value for n, value in DEFAULTS.items() if not n.startswith("adam_")} | SGD_DEFAULTS),
+}
+"""Optimizers by name, each with the defaults of an algorithm that is made with it."""
+
+
 def nothing_to_search(key: PRNGKeyArray) -> dict[str, Any]:
     """`Algorithm.init` of an algorithm with no searched entries."""
     return {}
@@ -195,6 +239,7 @@ def actor_critic(
     name: str,
     policy_loss: PolicyLoss,
     init: Callable[[PRNGKeyArray], dict[str, Any]] = nothing_to_search,
+    optimizer: str = "adam",
     **numbers: float,
 ) -> Algorithm:
     """An actor-critic `Algorithm` around `policy_loss`: GAE, clipped value loss, entropy bonus, Adam.
@@ -203,16 +248,23 @@ def actor_critic(
         name: for people and records.
         policy_loss: the elementwise policy loss.
         init: makes the entries of `meta_params` that `policy_loss` reads and a search proposes.
-        **numbers: defaults that differ from, or add to, `DEFAULTS`.
+        optimizer: a name in `OPTIMIZERS`.
+        **numbers: defaults that differ from, or add to, those in `OPTIMIZERS`.
+
+    Raises:
+        ValueError: for an unknown optimizer.
     """
+    if optimizer not in OPTIMIZERS:
+        raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
+    steps, defaults = OPTIMIZERS[optimizer]
     return Algorithm(
         name=name,
         policy=actor_critic_policy,
         targets=gae,
         loss=actor_critic_loss(actor_critic_policy, policy_loss),
-        optimizer=adam,
+        optimizer=steps,
         memory=NO_MEMORY,
         init=init,
-        defaults=tuple(sorted({**DEFAULTS, **numbers}.items())),
+        defaults=tuple(sorted({**defaults, **numbers}.items())),
         policy_loss=policy_loss,
     )

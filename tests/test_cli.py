@@ -614,8 +614,10 @@ def test_environments_are_what_the_list_says(says: Says) -> None:
     from environments.chain import LENGTHS
     from environments.levels import SETS
     from environments.make import make, registered
+    from environments.memory import TASKS
 
-    ours = {f"grid/{name}" for name in SETS} | {f"chain/{name}" for name in LENGTHS}
+    families = {"grid": SETS, "chain": LENGTHS, "memory": TASKS}
+    ours = {f"{family}/{name}" for family, names in families.items() for name in names}
     installed = {id for id in known() if not id.startswith("brax/")}
     assert installed == set(registered()) | ours
     for id in installed:

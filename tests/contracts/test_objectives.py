@@ -12,7 +12,7 @@ import pytest
 
 from discovery.inner.update import flatten_batch
 from objectives import FACTORIES, build, factory
-from objectives.base import Algorithm, Progress, Trajectory
+from objectives.base import Algorithm, ParamInfo, Progress, Trajectory
 
 T, E, D, A = 5, 4, 3, 3
 B = T * E
@@ -23,6 +23,7 @@ LPO = {
     "ta_lpo_anchored": {"temporal": True, "anchored": True, "activation": "relu", "width": 8},
 }
 MEMBERS = {name: (name, {}) for name in FACTORIES} | {name: ("lpo", options) for name, options in LPO.items()}
+MEMBERS["a2c_sgd"] = ("a2c", {"optimizer": "sgd", "normalize_advantage": True})
 NOT_MIRROR_LEARNING = {"vsop"}
 """Whose gradient at ratio 1 is not the policy gradient."""
 
@@ -107,7 +108,9 @@ def learn(algorithm: Algorithm, meta_params: Any, params: Any, trajectory: Traje
         key=jax.random.key(7),
         progress=NOW,
         activations={},
-        param_info={},
+        param_info={
+            name: ParamInfo("critic" if name == "value" else "actor", 0, 1, None, 1) for name in params
+        },
     )
     return optax.apply_updates(params, updates)
 
@@ -310,7 +313,9 @@ def test_an_algorithm_is_hashable_named_and_sorted(name):
 @every_algorithm
 def test_unknown_options_are_refused_with_the_valid_ones(name):
     registered, _ = MEMBERS[name]
-    with pytest.raises(ValueError, match=rf"{registered}.*no option 'widht'.*options are: (.*width|none)"):
+    with pytest.raises(
+        ValueError, match=rf"{registered}.*no option 'widht'.*options are: (.*width|.*normalize|none)"
+    ):
         build(registered, {"widht": 3})
 
 

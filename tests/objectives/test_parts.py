@@ -8,8 +8,19 @@ import numpy as np
 import optax
 import pytest
 
-from objectives.base import Progress, Trajectory
-from objectives.parts import DEFAULTS, adam, clip_by_global_norm, gae, standardize, value_loss
+from objectives.base import ParamInfo, Progress, Trajectory
+from objectives.parts import (
+    DEFAULTS,
+    OPTIMIZERS,
+    PolicyLoss,
+    actor_critic,
+    adam,
+    clip_by_global_norm,
+    gae,
+    sgd,
+    standardize,
+    value_loss,
+)
 
 T, E = 12, 6
 NOW = Progress(0, 10)
@@ -239,3 +250,39 @@ def test_meta_gradient_through_updates_is_finite():
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(got)), size
     for name in ("learning_rate", "max_grad_norm", "adam_eps"):
         assert np.asarray(got["w"][0][name]).all(), name
+
+
+def test_sgd_step_by_hand():
+    """Rate 10, a quarter of it gone at half of life: 8.75 for the actor, half of that for the critic."""
+    weight, bias = ParamInfo("actor", 0, 1, ("actor", "logits"), 1), ParamInfo("critic", 0, 1, ("", ""), 0)
+    free = ParamInfo("actor", 1, 2, None, 0)
+    info = {
+        "actor": {"logits": {"kernel": weight}, "log_std": free},
+        "critic": {"kernel": bias._replace(neuron_axis=1), "bias": bias},
+    }
+    gradients = {
+        "actor": {"logits": {"kernel": jnp.array([[3.0, 0.0]])}, "log_std": jnp.array([4.0])},  # norm 5
+        "critic": {"kernel": jnp.array([[0.3]]), "bias": jnp.array([4.0])},  # of norm 0.5 with a tenth of 4
+    }
+    numbers = {"learning_rate": 10.0, "anneal": 0.25, "max_grad_norm": 0.5}
+    optimizer = sgd({**numbers, "critic_rate": 0.5, "bias_rate": 0.1})
+    step: Any = optimizer.update(
+        gradients, optimizer.init(gradients), gradients, progress=Progress(5, 10), param_info=info
+    )[0]
+    assert jax.tree.structure(step) == jax.tree.structure(gradients)
+    np.testing.assert_allclose(step["actor"]["logits"]["kernel"], [[-8.75 * 0.3, 0.0]], rtol=1e-6)
+    np.testing.assert_allclose(step["actor"]["log_std"], [-8.75 * 0.4], rtol=1e-6)
+    np.testing.assert_allclose(step["critic"]["kernel"], [[-8.75 * 0.5 * 0.3]], rtol=1e-6)
+    np.testing.assert_allclose(step["critic"]["bias"], [-8.75 * 0.5 * 0.4], rtol=1e-6)
+
+
+def test_optimizers_by_name():
+    loss = PolicyLoss(lambda numbers, log_prob, old, advantage, progress: -log_prob * advantage)
+    made = {name: actor_critic("mine", loss, optimizer=name, gamma=0.5) for name in OPTIMIZERS}
+    assert made["adam"].optimizer is adam and made["sgd"].optimizer is sgd
+    assert dict(made["adam"].defaults) == {**DEFAULTS, "gamma": 0.5}
+    only = {name: set(dict(each.defaults)) for name, each in made.items()}
+    assert only["sgd"] - only["adam"] == {"critic_rate", "bias_rate"}
+    assert only["adam"] - only["sgd"] == {"adam_b1", "adam_b2", "adam_eps"}
+    with pytest.raises(ValueError, match="optimizer must be one of adam, sgd, got 'sdg'"):
+        actor_critic("mine", loss, optimizer="sdg")

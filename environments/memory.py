@@ -1,0 +1,166 @@
+"""Tasks that cannot be solved from what is seen at the moment: an agent has to remember.
+
+* *repeat-first* (POPGym's RepeatFirst): symbols are shown one after another, and at every step the agent
+  has to name the first of them.
+* *repeat-previous* (POPGym's RepeatPrevious): it has to name the k-th symbol from the end, the present one
+  counted: the one shown k - 1 steps ago.
+* *cartpole-position* (POPGym's PositionOnlyCartPole): CartPole without the two velocities.
+* *chain*: gymnax's MemoryChain of a length of one's choice: a bit is shown, and asked for at the end.
+
+The first two follow POPGym (Morad et al. 2023; github.com/proroklab/popgym): of `length` symbols the first
+is seen at the reset and one more after each of length - 1 actions, and a right answer is worth as much as a
+wrong one costs, so that a perfect episode returns 1 and one of wrong answers -1. An action before the
+k-th symbol, of which nothing is asked, is worth 0. The end is part of the task: `terminated`.
+
+What differs: POPGym deals 52 cards without putting them back, so that the later ones say a little about the
+first; here all symbols are independent. And the observation begins with a flag that marks an episode's first
+symbol, as in POPGym's description and its first versions; it later dropped the flag.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from environments.base import Environment, Step
+from environments.gymnax import from_gymnax
+from environments.make import check_options
+
+Vary = Mapping[str, tuple[float, float]]
+
+
+class SymbolState(NamedTuple):
+    """Actions taken, and the symbols that are or will be asked for, the next one first."""
+
+    time: Int[Array, ""]
+    kept: Int[Array, " k"]
+
+
+def from_memory(
+    name: str, vary: Vary, length: int | None = None, symbols: int | None = None, k: int | None = None
+) -> Environment:
+    """Makes the task `name` of `TASKS`.
+
+    Args:
+        name: a name in `TASKS`.
+        vary: parameters of CartPole that differ between trainings; the others vary nothing.
+        length: symbols that an episode shows (52), or the chain's length (10).
+        symbols: how many different ones there are (4).
+        k: which symbol repeat-previous asks for, from the end (4).
+
+    Raises:
+        ValueError: unknown names, options that the task does not have or that make no sense.
+    """
+    if name not in TASKS:
+        raise ValueError(f"no environment is called 'memory/{name}'; there are: {', '.join(TASKS)}")
+    given = {"length": length, "symbols": symbols, "k": k}
+    options = {option: value for option, value in given.items() if value is not None}
+    check_options(f"memory/{name}", options, list(inspect.signature(TASKS[name]).parameters)[1:])
+    if vary and name != "cartpole-position":
+        raise ValueError(f"environment 'memory/{name}' has nothing that can vary, got {', '.join(vary)}")
+    return TASKS[name](vary, **options)._replace(id=f"memory/{name}")
+
+
+def repeat_first(vary: Vary, length: int = 52, symbols: int = 4) -> Environment:
+    """Name the first symbol at every step; each answer is worth +-1 / (length - 1)."""
+    _check("repeat-first", length=(length, 2), symbols=(symbols, 2))
+    return _recall(length, symbols, 1, keep_first=True)
+
+
+def repeat_previous(vary: Vary, length: int = 52, symbols: int = 4, k: int = 4) -> Environment:
+    """Name the k-th symbol from the end; each answer, from the k-th on, is worth +-1 / (length - k)."""
+    _check("repeat-previous", k=(k, 1), length=(length, k + 1), symbols=(symbols, 2))
+    return _recall(length, symbols, k, keep_first=False)
+
+
+def cartpole_position(vary: Vary) -> Environment:
+    """CartPole-v1 of which only the cart's position and the pole's angle are seen."""
+    full = from_gymnax("CartPole-v1", vary)
+
+    def hide(observation: Float[Array, " 4"]) -> Float[Array, " 2"]:
+        return observation[::2]
+
+    def reset(key, level):
+        state, observation = full.reset(key, level)
+        return state, hide(observation)
+
+    def step(key, state, action, level):
+        state, taken = full.step(key, state, action, level)
+        seen, final = hide(taken.observation), hide(taken.final_observation)
+        return state, taken._replace(observation=seen, final_observation=final)
+
+    return full._replace(observation_size=2, observation_shape=(2,), reset=reset, step=step)
+
+
+def chain(vary: Vary, length: int = 10) -> Environment:
+    """gymnax's MemoryChain, as in bsuite (Osband et al. 2020): recall a bit after `length` more steps.
+
+    Observations are (1 - t / length, which bit is asked for, the bit as +-1). As in bsuite a step returns
+    what was to be seen before it, so that the bit is there at the reset and once more after the first
+    step, and the last of the length + 1 actions is the answer, worth 1 or -1.
+    """
+    _check("chain", length=(length, 1))
+    parameters = {"memory_length": length, "max_steps_in_episode": length + 2}  # it ends before
+    return from_gymnax("MemoryChain-bsuite", parameters=parameters)._replace(horizon=length + 1)
+
+
+TASKS: Mapping[str, Callable[..., Environment]] = {
+    "repeat-first": repeat_first,
+    "repeat-previous": repeat_previous,
+    "cartpole-position": cartpole_position,
+    "chain": chain,
+}
+"""Every task by name: what "memory/NAME" makes."""
+
+
+def _check(name: str, **counts: tuple[int, int]) -> None:
+    """Raise unless each (value, lowest) is a whole number that is not below its lowest."""
+    for option, (value, lowest) in counts.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+            raise ValueError(
+                f"option {option!r} of 'memory/{name}' must be a whole number of at least {lowest}, "
+                f"got {value!r}"
+            )
+
+
+def _recall(length: int, symbols: int, k: int, keep_first: bool) -> Environment:
+    """Symbols of which the agent has to name the first, or the k-th from the end."""
+    worth = 1.0 / (length - k)
+
+    def observe(time: Array, symbol: Array) -> Float[Array, " D"]:
+        return jnp.concatenate([jnp.atleast_1d(time == 0), jnp.arange(symbols) == symbol]).astype(jnp.float32)
+
+    def reset(key: PRNGKeyArray, level: tuple[()]) -> tuple[SymbolState, Array]:
+        symbol, time = jax.random.randint(key, (), 0, symbols), jnp.int32(0)
+        return SymbolState(time, jnp.zeros(k, jnp.int32).at[-1].set(symbol)), observe(time, symbol)
+
+    def step(
+        key: PRNGKeyArray, state: SymbolState, action: Array, level: tuple[()]
+    ) -> tuple[SymbolState, Step]:
+        key_symbol, key_reset = jax.random.split(key)
+        answer = jnp.where(action == state.kept[0], worth, -worth)
+        reward = jnp.where(state.time >= k - 1, answer, 0.0)
+        symbol, time = jax.random.randint(key_symbol, (), 0, symbols), state.time + 1
+        kept = state.kept if keep_first else jnp.append(state.kept[1:], symbol)
+        over, final_observation = time >= length - 1, observe(time, symbol)
+        first, first_observation = reset(key_reset, level)
+        state = jax.tree.map(lambda a, b: jnp.where(over, a, b), first, SymbolState(time, kept))
+        observation = jnp.where(over, first_observation, final_observation)
+        return state, Step(observation, reward, over, jnp.bool_(False), final_observation)
+
+    return Environment(
+        id="",
+        observation_size=symbols + 1,
+        observation_shape=(symbols + 1,),
+        n_actions=symbols,
+        continuous=False,
+        action_low=None,
+        action_high=None,
+        horizon=length - 1,
+        sample_level=lambda key: (),
+        reset=reset,
+        step=step,
+    )
