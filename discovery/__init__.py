@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from discovery.config import SearchConfig
     from discovery.errors import BadInput, DiscoveryError, ExecutorError, LedgerError, RunError
     from discovery.executors import make_executor
+    from discovery.gridpicture import draw_environment, draw_level
+    from discovery.inner.play import play
     from discovery.inner.train import train
     from discovery.meta.es_config import ESConfig
     from discovery.objective import Objective, objective_of
@@ -51,6 +53,8 @@ __all__ = [
     "apart",
     "build",
     "discover",
+    "draw_environment",
+    "draw_level",
     "evaluate",
     "export_run",
     "interval",
@@ -59,6 +63,7 @@ __all__ = [
     "make_executor",
     "objective_of",
     "paired_difference",
+    "play",
     "plot_run",
     "resume",
     "train",
@@ -72,6 +77,8 @@ _HOMES = {
     "discovery.config": ("SearchConfig",),
     "discovery.errors": ("BadInput", "DiscoveryError", "ExecutorError", "LedgerError", "RunError"),
     "discovery.executors": ("make_executor",),
+    "discovery.gridpicture": ("draw_environment", "draw_level"),
+    "discovery.inner.play": ("play",),
     "discovery.inner.train": ("train",),
     "discovery.meta.es_config": ("ESConfig",),
     "discovery.objective": ("Objective", "objective_of"),

@@ -159,6 +159,11 @@ def step(
     )
 
 
+def as_seen(obs_stats: Moments | tuple[()], observation: Float[Array, "E D"]) -> Float[Array, "E D"]:
+    """Observations as an agent with these statistics sees them; they do not enter the statistics."""
+    return _standardize(obs_stats, observation) if isinstance(obs_stats, Moments) else observation
+
+
 def _normalize_reward(
     stats: RewardStats,
     gamma: Float[Array, ""] | float,

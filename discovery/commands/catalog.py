@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
@@ -13,7 +14,7 @@ from tyro.conf import Positional, arg
 from discovery.commands import presets as shipped
 from discovery.commands.parsing import parse
 from discovery.commands.tables import show, table
-from discovery.errors import BadInput, unknown
+from discovery.errors import BadInput, RunError, unknown
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ class Envs:
 
     name: Annotated[Positional[str | None], arg(metavar="[ID]")] = None
     """Make this environment and describe it; also "package.module:function"."""
+    picture: Path | None = None
+    """Draw a level of this grid-world to a file: .png, .svg or .pdf."""
+    seed: int = 0
+    """Which level is drawn."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,8 @@ def presets(argv: Sequence[str]) -> int:
 def envs(argv: Sequence[str]) -> int:
     """List the environments, or describe one."""
     args = parse(Envs, argv, "discovery envs", "List the environments that agents can train in.")
+    if args.picture:
+        return _draw_environment(args.name, args.picture, args.seed)
     if args.name:
         return _describe_environment(args.name)
     rows = [
@@ -84,9 +91,32 @@ def actions_text(environment: Any) -> str:
     return f"{environment.n_actions} continuous" if environment.continuous else str(environment.n_actions)
 
 
-def _describe_environment(name: str) -> int:
+def _draw_environment(name: str | None, picture: Path, seed: int) -> int:
+    if name is None:
+        raise BadInput(
+            "--picture needs a grid-world to draw: `discovery envs grid/small --picture level.png`"
+        )
+    _check_known(name)
+    from discovery.executors.cpu import ensure_single_thread
+
+    ensure_single_thread()
+    from discovery.gridpicture import draw_environment
+    from discovery.plots import save
+
+    try:
+        print(save(draw_environment(name, seed), picture))
+    except OSError as error:
+        raise RunError(f"{picture} cannot be written: {error.strerror}; choose another file") from error
+    return 0
+
+
+def _check_known(name: str) -> None:
     if ":" not in name and name not in known():
         raise unknown("environment", name, known())
+
+
+def _describe_environment(name: str) -> int:
+    _check_known(name)
     from environments.make import make, options_of
 
     try:
