@@ -15,6 +15,8 @@ RADIUS = (0.9, 0.999)
 """Initial moduli of the linear recurrence's eigenvalues: memories of 10 to 1,000 steps."""
 ANGLE = 0.3
 """Largest initial phase, radians per step."""
+CHUNK = 128
+"""Steps at most that a linear recurrence takes one by one: more is slower on a GPU, less on a CPU."""
 
 
 class GRU(nn.Module):
@@ -84,11 +86,10 @@ class LinearRecurrence(nn.Module):
         kernel = self.param("kernel", _initial_complex, (x.shape[-1], 2, width))
         modulus = jnp.exp(-jnp.exp(nu))
         seen = (x @ kernel.reshape(-1, 2 * width)) * jnp.tile(jnp.sqrt(1.0 - modulus**2), 2)
-        factor = jax.lax.complex(modulus * jnp.cos(theta), modulus * jnp.sin(theta))
-        added = jax.lax.complex(*jnp.split(seen, 2, axis=-1))
-        before = jax.lax.complex(carry[:, 0], carry[:, 1])
-        h = linear_scan(before, jnp.where(start[..., None], 0.0, factor), added)
-        parts = jnp.stack([h.real, h.imag], axis=-2)
+        eigenvalue = modulus * jnp.cos(theta), modulus * jnp.sin(theta)
+        factor = jax.tree.map(lambda part: jnp.where(start[..., None], 0.0, part), eigenvalue)
+        added = seen[..., :width], seen[..., width:]
+        parts = jnp.stack(linear_scan((carry[:, 0], carry[:, 1]), factor, added), axis=-2)
         return parts[-1], parts
 
     @staticmethod
@@ -97,20 +98,57 @@ class LinearRecurrence(nn.Module):
         return jnp.zeros((n, 2, width))
 
 
-def linear_scan(before: Array, factor: Array, added: Array) -> Array:
+Complex = tuple[Array, Array]
+"""Real and imaginary part: compilers vectorize products of such pairs, and not of complex numbers."""
+
+
+def linear_scan(before: Complex, factor: Complex, added: Complex) -> Complex:
     """h_t = factor_t h_{t-1} + added_t for all t, from h_{-1} = `before` ``[...]`` on; ``[T, ...]``.
 
-    By an associative scan (Blelloch 1990) over the maps h -> a h + b, of depth log T: one after the other
-    they are h -> a' (a h + b) + b'. A factor of zero is a reset.
+    The maps h -> a h + b compose to such maps, so that T of them can be composed in parallel by an
+    associative scan (Blelloch 1990); a factor of zero is a reset. To do less work than T log T, that is
+    done for chunks of time: each is summed up step by step, all side by side; the associative scan over
+    the sums says where every chunk begins; and from there its steps are taken again.
     """
-    added = added.at[0].add(factor[0] * before)
-    if added.shape[0] == 1:
-        return added
+    steps = added[0].shape[0]
+    size = max(d for d in range(1, CHUNK + 1) if steps % d == 0)
 
-    def then(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
-        return first[0] * second[0], second[0] * first[1] + second[1]
+    def chunked(x: Array) -> Array:
+        """``[T, ...]`` to ``[size, T / size, ...]``."""
+        return jnp.moveaxis(x.reshape(-1, size, *x.shape[1:]), 1, 0)
 
-    return jax.lax.associative_scan(then, (factor, added))[1]
+    pieces = jax.tree.map(chunked, (factor, added))
+    if steps == size:
+        begin = jax.tree.map(lambda x: x[None], before)
+    else:
+        one = jnp.ones_like(pieces[0][0][0])
+        zero = jnp.zeros_like(one)
+        sums, _ = jax.lax.scan(lambda total, x: (_then(total, x), None), ((one, zero), (zero, zero)), pieces)
+        through = jax.lax.associative_scan(_then, sums)
+        ends = _apply(through, before)
+        begin = jax.tree.map(lambda b, x: jnp.concatenate([b[None], x[:-1]]), before, ends)
+
+    def step(h: Complex, x: tuple[Complex, Complex]) -> tuple[Complex, Complex]:
+        h = _apply(x, h)
+        return h, h
+
+    _, h = jax.lax.scan(step, begin, pieces)
+    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(steps, *x.shape[2:]), h)
+
+
+def _times(a: Complex, b: Complex) -> Complex:
+    return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]
+
+
+def _apply(f: tuple[Complex, Complex], h: Complex) -> Complex:
+    """a h + b, of f = (a, b)."""
+    product = _times(f[0], h)
+    return product[0] + f[1][0], product[1] + f[1][1]
+
+
+def _then(first: tuple[Complex, Complex], second: tuple[Complex, Complex]) -> tuple[Complex, Complex]:
+    """The map that is one after the other."""
+    return _times(second[0], first[0]), _apply(second, first[1])
 
 
 def _initial_nu(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
