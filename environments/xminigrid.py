@@ -33,7 +33,8 @@ def from_xminigrid(
     """Makes the xminigrid environment `name`.
 
     Args:
-        name: as xminigrid registers it, for example "MiniGrid-Empty-5x5" or "XLand-MiniGrid-R4-9x9".
+        name: as xminigrid registers it (but for `GOALLESS`), for example "MiniGrid-Empty-5x5" or
+            "XLand-MiniGrid-R4-9x9".
         vary: nothing can.
         episode_length: steps after which an episode is truncated, the library's own limit without. A
             reward is ``1 - 0.9 t / episode_length``.
