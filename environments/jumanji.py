@@ -7,6 +7,7 @@ What jumanji does, and what leaves this file instead:
 * a time limit has discount 0, as the end of the task has -> set out of reach, ours truncates.
 """
 
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -58,9 +59,9 @@ def _snake(observation: Any) -> Float[Array, "12 12 5"]:
 
 
 GAMES = {
-    "Game2048-v1": Kind(lambda games: games.Game2048(), _board, 1000),
-    "Maze-v0": Kind(lambda games: games.Maze(time_limit=NEVER), _maze, 100),
-    "Snake-v1": Kind(lambda games: games.Snake(time_limit=NEVER), _snake, 4000),
+    "Game2048-v1": Kind(lambda library: library.Game2048(), _board, 1000),
+    "Maze-v0": Kind(lambda library: library.Maze(time_limit=NEVER), _maze, 100),
+    "Snake-v1": Kind(lambda library: library.Snake(time_limit=NEVER), _snake, 4000),
 }
 """Names as jumanji registers them. Lengths are jumanji's; its 2048 has none, and may stand still for ever."""
 
@@ -83,13 +84,12 @@ def from_jumanji(
     Raises:
         ValueError: unknown names, or numbers that make no sense.
     """
-    import jumanji.environments as games
-
+    library = importlib.import_module("jumanji.environments")
     id = f"jumanji/{name}"
     check_name(id, name, GAMES)
     check_varied(id, vary)
     kind = GAMES[name]
-    env = kind.make(games)
+    env = kind.make(library)
 
     def begin(key: Array, level: Any) -> tuple[Any, Array]:
         state, timestep = env.reset(key)

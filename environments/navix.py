@@ -10,6 +10,7 @@ The agent sees the whole room, with itself in it. Rooms that do not say "Random"
 every episode, as far as their layout allows.
 """
 
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,12 +41,11 @@ def from_navix(
     Raises:
         ValueError: unknown names, or numbers that make no sense.
     """
-    import navix
-
+    library = importlib.import_module("navix")
     id = f"navix/{name}"
-    check_name(id, name, (known for known in navix.registry() if not known.startswith(LEFT_OUT)))
+    check_name(id, name, (known for known in library.registry() if not known.startswith(LEFT_OUT)))
     check_varied(id, vary)
-    env = navix.make(name, max_steps=episode_length)
+    env = library.make(name, max_steps=episode_length)
 
     def begin(key: Array, level: Any) -> tuple[Any, Array]:
         timestep = env.reset(key)

@@ -9,6 +9,7 @@ What pgx does, and what leaves this file instead:
 Unlike gymnax's, these games repeat the last action in one step of ten ("sticky actions").
 """
 
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,8 +48,7 @@ def from_pgx(
     Raises:
         ValueError: unknown names, or numbers that make no sense.
     """
-    import pgx
-
+    library = importlib.import_module("pgx")
     id = f"pgx/{name}"
     check_name(id, name, LENGTHS)
     check_varied(id, vary)
@@ -58,7 +58,7 @@ def from_pgx(
             f"episode_length of environment {id!r} must be at most {FREEWAY_ENDS}, "
             f"where the game itself ends, got {length}"
         )
-    env = pgx.make(name)  # type: ignore[arg-type]
+    env = library.make(name)
 
     def begin(key: Array, level: Any) -> tuple[Any, Array]:
         state = env.init(key)

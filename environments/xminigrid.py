@@ -7,6 +7,7 @@ What xminigrid does, and what leaves this file instead:
 * XLand's rooms have no goal of their own -> `rulesets`, one of which is the level of a training.
 """
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,13 +47,12 @@ def from_xminigrid(
     Raises:
         ValueError: unknown names, numbers that make no sense, or rules where there can be none or must be.
     """
-    import xminigrid
-
+    library = importlib.import_module("xminigrid")
     id = f"xminigrid/{name}"
-    check_name(id, name, (known for known in xminigrid.registered_environments() if known != GOALLESS))
+    check_name(id, name, (known for known in library.registered_environments() if known != GOALLESS))
     check_varied(id, vary)
     benchmark = _rulesets(id, rulesets)
-    env, params = xminigrid.make(name, **({} if episode_length is None else {"max_steps": episode_length}))
+    env, params = library.make(name, **({} if episode_length is None else {"max_steps": episode_length}))
 
     def at(level: Any) -> Any:
         return params.replace(ruleset=level) if benchmark else params
@@ -84,6 +84,4 @@ def _rulesets(id: str, path: str) -> Any:
         return None
     if not Path(path).is_file():
         raise ValueError(f"rulesets of environment {id!r} must be a file, but there is none at {path!r}")
-    from xminigrid.benchmarks import load_benchmark_from_path
-
-    return load_benchmark_from_path(path)
+    return importlib.import_module("xminigrid.benchmarks").load_benchmark_from_path(path)

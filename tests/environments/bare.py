@@ -13,7 +13,7 @@ import numpy as np
 
 
 class Bare(NamedTuple):
-    """`begin`: key -> (state, observation); `move`: (key, state, action) -> (state, observation, reward, done).
+    """`begin`: key -> (state, observation); `move`: ... -> (state, observation, reward, done).
 
     Observations are as our environment should show them, before flattening.
     """
