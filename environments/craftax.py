@@ -3,8 +3,8 @@
 What craftax does, and what leaves this file instead:
 
 * `done` covers the time limit -> the library's limit is set out of reach, ours truncates;
-* a world is generated at every reset, which costs as much as many steps -> a bank, see `from_craftax`;
-* importing it prints, and reads textures that symbols do not need -> quiet.
+* a world is generated at every reset; at every step, that costs 17 times the rest -> a bank;
+* importing it reads textures that symbols do not need, and may print so -> quiet.
 
 Observations are float32 already: a map of one-hot symbols around the player, and the inventory.
 """
@@ -27,7 +27,7 @@ CLASSES = {
     ),
     "Craftax-Symbolic-v1": ("craftax.craftax.envs.craftax_symbolic_env", "CraftaxSymbolicEnvNoAutoReset"),
 }
-"""Names, and the module and the class behind each. Those from pixels are left out: slow, and no harder."""
+"""Names, and the module and the class behind each. Those from pixels are left out: too large for flat networks."""
 
 NEVER = 2**31 - 1
 """A time limit that no int32 counter passes."""
