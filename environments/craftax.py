@@ -3,8 +3,8 @@
 What craftax does, and what leaves this file instead:
 
 * `done` covers the time limit -> the library's limit is set out of reach, ours truncates;
-* a world is generated at every reset; at every step, that costs 17 times the rest -> a bank;
-* importing it reads textures that symbols do not need, and may print so -> quiet.
+* a world is generated at every reset; with one at every step, all is 17 times slower -> a bank;
+* importing it may print, about textures that symbols do not need -> quiet.
 
 Observations are float32 already: a map of one-hot symbols around the player, and the inventory.
 """
@@ -27,7 +27,7 @@ CLASSES = {
     ),
     "Craftax-Symbolic-v1": ("craftax.craftax.envs.craftax_symbolic_env", "CraftaxSymbolicEnvNoAutoReset"),
 }
-"""Names, and the module and the class behind each. Those from pixels are left out: too large for flat networks."""
+"""Names, and the module and the class behind each. Pixels are left out: too many for flat networks."""
 
 NEVER = 2**31 - 1
 """A time limit that no int32 counter passes."""
