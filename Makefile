@@ -57,7 +57,7 @@ test-slow: $(DEV) ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
 test-extras: $(EXTRAS) ## the tests of the extra environments, which it installs into an environment of its own
-	$(BIN)/python -m pytest -m extras
+	$(BIN)/python -m pytest -m extras tests/environments
 
 bench: $(DEV) ## the speed ratios that the README quotes
 	$(BIN)/python -m benchmarks
