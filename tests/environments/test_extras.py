@@ -52,8 +52,8 @@ CASES = {
     "navix/Navix-Empty-5x5-v0": Case(60, 1500),
     "pgx/minatar-breakout": Case(12, 100, bank=2),
     "pgx/minatar-freeway": Case(7, 20, ends=False),
-    "xminigrid/MiniGrid-EmptyRandom-5x5": Case(20, 200, bank=2),
-    "xminigrid/MiniGrid-MemoryS8": Case(25, 300),
+    "xminigrid/MiniGrid-EmptyRandom-5x5": Case(60, 800, bank=2),
+    "xminigrid/MiniGrid-MemoryS8": Case(80, 1200),
 }
 SAME_START = ("navix/Navix-Empty-5x5-v0",)
 """Episodes of these begin in one and the same way."""
