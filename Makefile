@@ -3,16 +3,17 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart install test test-slow bench lint format check notebooks clean
+.PHONY: help quickstart install test test-slow test-extras bench lint format check notebooks clean
 
 # A pyenv shim may be on the path without a Python behind it, so the name is tried, not looked up.
 PYTHON ?= $(shell python3.11 -c "" 2>/dev/null && echo python3.11 || echo python3)
 VENV := .venv
-BIN := $(VENV)/bin
+BIN = $(VENV)/bin
 CORE := $(VENV)/.core-installed
 DEV := $(VENV)/.dev-installed
+EXTRAS := .venv-extras/.installed
 PINS := pyproject.toml constraints.txt
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 define CREATE_VENV
 @$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))" || \
@@ -36,6 +37,14 @@ $(DEV): $(PINS)
 	@$(PIP) -e '.[dev,notebooks]'
 	@touch $(CORE) $@
 
+# These bring much that nothing else needs (wandb, pylint), so they stay out of the usual environment.
+test-extras $(EXTRAS): VENV := .venv-extras
+$(EXTRAS): $(PINS)
+	$(CREATE_VENV)
+	@echo "Installing the extra environments and the test packages (once; a few minutes)"
+	@$(PIP) -e '.[dev,craftax,jumanji,navix,pgx,xminigrid]'
+	@touch $@
+
 install: $(DEV) ## create .venv with everything that development needs
 
 quickstart: $(CORE) ## search, compare with PPO, plot and export: one small run from start to end
@@ -46,6 +55,9 @@ test: $(DEV) ## the fast tests
 
 test-slow: $(DEV) ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+test-extras: $(EXTRAS) ## the tests of the extra environments, which it installs into an environment of its own
+	$(BIN)/python -m pytest -m extras tests/environments
 
 bench: $(DEV) ## the speed ratios that the README quotes
 	$(BIN)/python -m benchmarks
@@ -66,6 +78,6 @@ notebooks: $(DEV) ## rewrite each notebook's .ipynb from its .py
 		$(BIN)/marimo --quiet export ipynb "$$source" --sort top-down --force -o "$${source%.py}.ipynb" || exit 1; \
 	done
 
-clean: ## remove the environment and all caches; runs/ stays
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist
+clean: ## remove the environments and all caches; runs/ stays
+	rm -rf $(VENV) .venv-extras .pytest_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,9 +1,10 @@
 """Where learning algorithms are judged.
 
 `base.py` holds the contract (`Environment`, `Step`), `make.py` turns an id into an environment,
-`gymnax.py` adapts that library, `vector.py` is what one agent steps, and `task.py` describes an
-inner training as plain data. Nothing here imports jax until an environment is made or a name of
-the contract is asked for, so that configuration and command line stay light.
+`gymnax.py` adapts that library, as `brax.py`, `craftax.py`, `jumanji.py`, `navix.py`, `pgx.py` and
+`xminigrid.py` do theirs (the last five share `episodes.py`), `vector.py` is what one agent steps, and
+`task.py` describes an inner training as plain data. Nothing here imports jax until an environment is
+made or a name of the contract is asked for, so that configuration and command line stay light.
 """
 
 import importlib

@@ -38,8 +38,13 @@ class Family(NamedTuple):
 FAMILIES: Mapping[str, Family] = {
     "brax": Family("environments.brax:from_brax", "brax", "brax"),
     "chain": Family("environments.chain:from_chain"),
+    "craftax": Family("environments.craftax:from_craftax", "craftax", "craftax"),
     "grid": Family("environments.levels:from_grid"),
+    "jumanji": Family("environments.jumanji:from_jumanji", "jumanji", "jumanji"),
     "memory": Family("environments.memory:from_memory"),
+    "navix": Family("environments.navix:from_navix", "navix", "navix"),
+    "pgx": Family("environments.pgx:from_pgx", "pgx", "pgx"),
+    "xminigrid": Family("environments.xminigrid:from_xminigrid", "xminigrid", "xminigrid"),
 }
 """Prefix of an id, as in "brax/ant", to where it leads."""
 

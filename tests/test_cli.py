@@ -613,12 +613,13 @@ def test_presets_can_be_listed_and_copied(says: Says, tmp_path: Path) -> None:
 def test_environments_are_what_the_list_says(says: Says) -> None:
     from environments.chain import LENGTHS
     from environments.levels import SETS
-    from environments.make import make, registered
+    from environments.make import FAMILIES, make, registered
     from environments.memory import TASKS
 
     families = {"grid": SETS, "chain": LENGTHS, "memory": TASKS}
     ours = {f"{family}/{name}" for family, names in families.items() for name in names}
-    installed = {id for id in known() if not id.startswith("brax/")}
+    extras = tuple(f"{prefix}/" for prefix, family in FAMILIES.items() if family.requires)
+    installed = {id for id in known() if not id.startswith(extras)}
     assert installed == set(registered()) | ours
     for id in installed:
         shape, actions, horizon, _ = known()[id]

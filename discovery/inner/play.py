@@ -74,7 +74,7 @@ def play(
         recorded = env_state, action, step.reward, running, step.terminated, step.truncated
         return (reached, step.observation, memory, running & ~over), recorded
 
-    start = (env_state, observation, (), jnp.bool_(True))
+    start = (env_state, observation, network.initial_carry(1), jnp.bool_(True))
     keys = jax.random.split(key_steps, n_steps)
     _, (env_states, action, reward, running, terminated, truncated) = jax.lax.scan(act, start, keys)
     return Episode(
@@ -92,5 +92,6 @@ def _look(
     network: Network, params: Any, memory: Any, observation: Float[Array, "1 D"]
 ) -> tuple[Any, Outputs]:
     """What the agent remembers after seeing this, and the network's heads ``[1, ...]``."""
-    outputs, _ = network.apply(params, observation)
-    return memory, outputs
+    goes_on = jnp.zeros((1, 1), bool)
+    memory, outputs, _ = network.unroll(params, memory, observation[None], goes_on)
+    return memory, jax.tree.map(lambda head: head[0], outputs)

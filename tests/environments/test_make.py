@@ -233,7 +233,12 @@ def test_physics_that_vary():
             "no parameter 'max_steps_in_episode' that can vary",
         ),
         ("Catch-bsuite", {}, {"gravity": (1.0, 2.0)}, "there are: none"),
-        ("gird/all", {}, {}, "families are brax, chain, grid, memory, got 'gird'"),
+        (
+            "gird/all",
+            {},
+            {},
+            "families are brax, chain, craftax, grid, jumanji, memory, navix, pgx, xminigrid, got 'gird'",
+        ),
         ("grid/all", {"noise": True}, {}, "its options are: tabular, random_places"),
         ("grid/all", {}, {"gravity": (1.0, 2.0)}, "varies by its levels only"),
         ("chain/longest", {}, {}, "no environment is called 'chain/longest'; there are: short, long"),
