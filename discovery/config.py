@@ -41,8 +41,6 @@ class SearchConfig:
     """Give all proposals of a generation the same seeds."""
     antithetic_tasks: bool = False
     """Give each antithetic pair its own seeds, level and lifetime, instead of one for the population."""
-    shortest_life: float = 1.0
-    """Below 1: lifetimes are sampled log-uniformly from this share of the task's budget up to all of it."""
     executor: str = "processes"
     """Where trainings run: "processes" (one worker per core) or "inline" (this process; GPUs, notebooks)."""
     workers: int | None = None
@@ -60,8 +58,6 @@ class SearchConfig:
             raise unknown("executor", self.executor, FACTORIES)
         if self.workers is not None and self.workers < 1:
             raise BadInput(f"workers must be at least 1, got {self.workers}")
-        if not 0 < self.shortest_life <= 1:
-            raise BadInput(f"shortest_life must be in (0, 1], got {self.shortest_life}")
         if self.timeout <= 0:
             raise BadInput(f"timeout must be positive, got {self.timeout}")
         if not self.tasks:

@@ -35,11 +35,11 @@ def job_id(proposal: str, split: str, task: str, seed: int) -> str:
     return f"{proposal}/{split}/{task}/s{seed}"
 
 
-def _lifetime(task: Task, shortest: float, words: np.ndarray) -> int:
-    """N: the whole budget, or log-uniform between its `shortest` share and all of it."""
-    if shortest >= 1:
+def _sampled_lifetime(task: Task, words: np.ndarray) -> int:
+    """N: log-uniform between the shortest share of the whole budget and all of it."""
+    if task.shortest_life >= 1:
         return task.n_updates
-    low, high = np.log(max(1.0, shortest * task.n_updates)), np.log(task.n_updates)
+    low, high = np.log(max(1.0, task.shortest_life * task.n_updates)), np.log(task.n_updates)
     u = np.random.default_rng(words).random()
     return int(np.clip(np.rint(np.exp(low + u * (high - low))), 1, task.n_updates))
 
@@ -56,7 +56,7 @@ def jobs_of(request: Request, config: SearchConfig) -> list[Job]:
     for task in config.tasks:
         for seed in range(config.seeds if searching else config.selection_seeds):
             identity_of_seed = (*identity, task.name, seed)
-            shortest = config.shortest_life if searching else 1.0
+            words = seed_words(*identity_of_seed, "lifetime")
             jobs.append(
                 Job(
                     id=job_id(request.id, request.split, task.name, seed),
@@ -64,7 +64,7 @@ def jobs_of(request: Request, config: SearchConfig) -> list[Job]:
                     task=task,
                     meta_params=request.meta_params,
                     key=seed_words(*identity_of_seed),
-                    lifetime=_lifetime(task, shortest, seed_words(*identity_of_seed, "lifetime")),
+                    lifetime=_sampled_lifetime(task, words) if searching else task.n_updates,
                 )
             )
     return jobs

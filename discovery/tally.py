@@ -25,12 +25,12 @@ SETTLED = 10.0
 """Seconds without compilation after which the clock on the wall tells the speed."""
 
 
-def expected_steps(task: Task, shortest_life: float = 1.0) -> float:
-    """Environment steps of one training, on average over sampled lifetimes.
+def expected_steps(task: Task, searching: bool = False) -> float:
+    """Environment steps of one training; those of a search are averages over sampled lifetimes.
 
     A log-uniform lifetime between s N and N has the mean N (1 - s) / log(1 / s).
     """
-    shortest = max(shortest_life, 1 / task.n_updates)
+    shortest = max(task.shortest_life, 1 / task.n_updates) if searching else 1.0
     share = (1 - shortest) / math.log(1 / shortest) if shortest < 1 else 1.0
     return share * task.n_updates * task.setup.steps_per_update
 
@@ -52,8 +52,7 @@ def planned(config: SearchConfig, first: int = 0) -> tuple[int, float]:
     counts = [trainings_of(config, generation) for generation in range(first, config.generations + 1)]
     searching, selecting = (sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0)
     steps = sum(
-        searching * expected_steps(task, config.shortest_life) + selecting * expected_steps(task)
-        for task in config.tasks
+        searching * expected_steps(task, True) + selecting * expected_steps(task) for task in config.tasks
     )
     return (searching + selecting) * len(config.tasks), steps
 

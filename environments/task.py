@@ -117,6 +117,8 @@ class Task:
     """Structure of the inner training."""
     total_steps: int = 50_000
     """Budget in environment steps of one agent."""
+    shortest_life: float = 1.0
+    """Below 1: the trainings of a search live log-uniformly from this share of the budget up to all of it."""
     numbers: Mapping[str, float] = field(default_factory=dict)
     """Plain numbers of the recipe, by name."""
     score: Literal["final", "auc"] = "final"
@@ -125,6 +127,8 @@ class Task:
     """A good score on this task, where one is known: what task_normalization "reference" divides by."""
 
     def __post_init__(self) -> None:
+        if not 0 < self.shortest_life <= 1:
+            raise ValueError(f"shortest_life must be in (0, 1], got {self.shortest_life}")
         if self.total_steps < self.setup.steps_per_update:
             raise ValueError(
                 f"total_steps of task {self.name!r} must be at least one rollout "

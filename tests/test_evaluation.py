@@ -57,8 +57,15 @@ def test_common_random_numbers():
     assert not set(keys(proposal(0))) & set(keys(proposal(0), dataclasses.replace(CONFIG, seed=8)))
 
 
+def short_lived():
+    """The config with tasks whose lifetimes vary tenfold."""
+    return dataclasses.replace(
+        CONFIG, tasks=tuple(dataclasses.replace(task, shortest_life=0.1) for task in TASKS)
+    )
+
+
 def test_antithetic_pairs_have_tasks_of_their_own():
-    config = dataclasses.replace(CONFIG, antithetic_tasks=True, shortest_life=0.1)
+    config = dataclasses.replace(short_lived(), antithetic_tasks=True)
     plus, minus, other = (proposal(index, pair=index % 2) for index in (0, 2, 1))
     assert keys(plus, config) == keys(minus, config)
     assert not set(keys(plus, config)) & set(keys(other, config))
@@ -80,7 +87,7 @@ def test_all_means_are_selected_on_the_same_seeds():
 
 
 def test_lifetimes_are_log_uniform_between_their_share_and_all():
-    config = dataclasses.replace(CONFIG, shortest_life=0.1, seeds=1000)
+    config = dataclasses.replace(short_lived(), seeds=1000)
     lives = [job.lifetime for job in jobs_of(proposal(0), config) if job.task.name == "b"]
     assert min(lives) >= 20 and max(lives) <= 200
     assert min(lives) <= 21 and max(lives) >= 195

@@ -23,7 +23,7 @@ from environments.gridworld import GridState, Level
 from environments.task import Setup
 from objectives import build
 from objectives.known import TABULAR_A2C
-from tests.inner.states import QUICK
+from tests.inner.states import QUICK, applied
 
 A2C = build("a2c", {"optimizer": "sgd", "normalize_advantage": True})
 SETUP = Setup("grid/small", 64, 20, 1, 1, hidden=(), normalize_observation=False)
@@ -136,7 +136,7 @@ def test_play_is_sampled_or_greedy_and_leaves_the_training_alone():
 
     state = trained()
     seen = jax.vmap(lambda at: observe(SETS["small"].grid, at, walk.level))(walk.env_state)
-    logits = network.apply(state.params, seen)[0]["logits"]
+    logits = applied(network, state.params, seen)[0]["logits"]
     length = int(walk.running.sum())
     np.testing.assert_array_equal(walk.action[:length], logits.argmax(-1)[:length])
     np.testing.assert_array_equal(walk.level.walls, state.environments.level.walls)

@@ -61,11 +61,12 @@ def test_plan_agrees_with_the_jobs_that_are_run() -> None:
     from discovery.evaluation import jobs_of
     from discovery.meta.base import Request
 
-    config = dataclasses.replace(CONFIG, shortest_life=0.1, seeds=200)
+    task = dataclasses.replace(TASK, shortest_life=0.1)
+    config = dataclasses.replace(CONFIG, tasks=(task,), seeds=200)
     jobs = jobs_of(Request("g0/p0", {}, 0, 0), config)
     steps = np.mean([j.lifetime * TASK.setup.steps_per_update for j in jobs])
-    assert steps == pytest.approx(expected_steps(TASK, 0.1), rel=0.1)
-    assert expected_steps(TASK) == 160
+    assert steps == pytest.approx(expected_steps(task, True), rel=0.1)
+    assert expected_steps(task) == expected_steps(TASK, True) == 160
 
 
 def test_tally_tells_speed_and_time_left() -> None:

@@ -93,7 +93,7 @@ def _seconds(config: SearchConfig, task: Task, generation: int, workers: int) ->
     """Environment steps that the busiest worker makes for a task in a generation."""
     searching, selecting = trainings_of(config, generation)
     total = searching + selecting
-    steps = searching * expected_steps(task, config.shortest_life) + selecting * expected_steps(task)
+    steps = searching * expected_steps(task, True) + selecting * expected_steps(task)
     chunks = math.ceil(total / config.agents_per_call)
     return math.ceil(chunks / workers) * config.agents_per_call * steps / total if total else 0.0
 
