@@ -165,7 +165,7 @@ def _import() -> Any:
 
 
 def _mended() -> Any:
-    """jax.numpy for brax.fluid, whose `clip` has a lower bound called `a_min`, a name that jax 0.10 dropped."""
+    """jax.numpy for brax.fluid, which calls the lower bound of `clip` `a_min`, as jax did before 0.10."""
     return SimpleNamespace(**{**vars(jnp), "clip": lambda x, a_min: jnp.maximum(x, a_min)})
 
 

@@ -43,6 +43,9 @@ class Setup:
     """Standardize observations by running statistics."""
     normalize_reward: bool = False
     """Divide rewards by the running standard deviation of the discounted return."""
+    actions: Literal["clip", "squash"] = "clip"
+    """How an unbounded continuous action u becomes one within bounds: cut off, or by
+    low + (high - low) (tanh(u) + 1) / 2. Log-probabilities and entropy are those of u in both."""
     legacy_truncation: bool = False
     """Treat a time limit as termination, as papers built on PureJaxRL did."""
     curve_points: int = 20

@@ -10,7 +10,7 @@ from environments.task import Task
 _GROUPS = {
     "rollout": ("environment", "total_steps", "n_envs", "n_steps", "n_epochs", "n_minibatches"),
     "network": ("hidden", "activation", "shared_torso"),
-    "signals": ("normalize_observation", "normalize_reward", "legacy_truncation"),
+    "signals": ("normalize_observation", "normalize_reward", "actions", "legacy_truncation"),
     "optimizer": ("learning_rate", "anneal", "adam_b1", "adam_b2", "adam_eps", "max_grad_norm"),
 }
 """Order and grouping in which people look for these; all other numbers follow."""
