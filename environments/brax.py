@@ -15,6 +15,7 @@ Brax environments are frozen benchmarks: only its training code is maintained si
 
 import contextlib
 import copy
+import importlib
 import io
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -117,8 +118,11 @@ def from_brax(
         def once(carry: tuple[Any, Array, Array], _: None) -> tuple[tuple[Any, Array, Array], None]:
             now, total, time = carry
             then = _strong(moving.step(now, action))
+            after = (then, total + then.reward, time + 1)
+            if action_repeat == 1:  # nothing is over before the first
+                return after, None
             over = (now.done > 0) | (time >= episode_length)
-            return _where(over, carry, (then, total + then.reward, time + 1)), None
+            return _where(over, carry, after), None
 
         begun = (state.env, jnp.float32(0), state.time)
         (reached, reward, time), _ = jax.lax.scan(once, begun, None, length=action_repeat)
@@ -172,8 +176,7 @@ def _mended() -> Any:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Silences brax, which announces its retirement, and mujoco, which deprecates what its models use."""
-    import mujoco
-
+    mujoco: Any = importlib.import_module("mujoco")  # its types lack what its library defines
     mujoco.set_mju_user_warning(lambda _: None)  # else also MUJOCO_LOG.TXT in the working directory
     try:
         with warnings.catch_warnings():

@@ -4,7 +4,7 @@ import functools
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -34,9 +34,10 @@ def walk():
     class Walk(Fast):
         def reset(self, rng):
             start = jax.random.uniform(rng, (2,), maxval=0.1)
-            return super().reset(rng).replace(obs=start)
+            begun: Any = super().reset(rng)
+            return begun.replace(obs=start)
 
-        def step(self, state, action):
+        def step(self, state: Any, action):
             obs = state.obs + jnp.stack([action[0], 1.0])
             ended = jnp.where(obs[0] > 1, 1.0, 0.0)
             return state.replace(obs=obs, reward=jnp.float32(1), done=ended)
