@@ -27,10 +27,10 @@ class World(NamedTuple):
 
 
 WORLDS = (
-    World("CartPole-v1", 64, 128, repeats=40),
-    World("Breakout-MinAtar", 64, 128, repeats=10),
-    World("Pendulum-v1", 64, 128, repeats=40),
-    World("brax/inverted_pendulum", 64, 128, repeats=8),
+    World("CartPole-v1", 64, 128, repeats=400),
+    World("Breakout-MinAtar", 64, 128, repeats=60),
+    World("Pendulum-v1", 64, 128, repeats=400),
+    World("brax/inverted_pendulum", 64, 128, repeats=16),
     World("brax/reacher", 64, 128, {"backend": "generalized"}, repeats=2),
     World("brax/ant", 64, 128, {"backend": "spring"}, repeats=2),
 )
