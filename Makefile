@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart install test test-slow test-extras bench lint format check notebooks clean
+.PHONY: help quickstart install test test-slow test-worlds test-extras bench lint format check notebooks clean
 
 # A pyenv shim may be on the path without a Python behind it, so the name is tried, not looked up.
 PYTHON ?= $(shell python3.11 -c "" 2>/dev/null && echo python3.11 || echo python3)
@@ -55,6 +55,9 @@ test: $(DEV) ## the fast tests
 
 test-slow: $(DEV) ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+test-worlds: $(DEV) ## the contract of environments, over all there are (an hour on one core)
+	$(BIN)/python -m pytest -m worlds
 
 test-extras: $(EXTRAS) ## the tests of the extra environments, which it installs into an environment of its own
 	$(BIN)/python -m pytest -m extras tests/environments

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from benchmarks.timing import Figure
 
-PARTS = ("scaling", "hosts", "generation", "memory", "sequences")
+PARTS = ("scaling", "hosts", "generation", "memory", "stepping", "sequences")
 
 
 def main() -> int:

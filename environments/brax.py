@@ -6,16 +6,20 @@ What brax does, and what leaves this file instead:
   ever -> `final_observation`, and a fresh random start for every episode (`starts`);
 * `done` covers time limits, as a float -> `terminated` and `truncated`;
 * an action repeated beyond the end of an episode goes on being rewarded -> it stops there;
-* actions are expected in [-1, 1] -> clipped.
+* actions are expected in [-1, 1] -> clipped;
+* swimmer's water calls jax by an argument name that is gone -> `_mended`;
+* loading a model warns, prints, and leaves a log file behind -> `_quiet`.
 
 Brax environments are frozen benchmarks: only its training code is maintained since 0.13.
 """
 
 import contextlib
 import copy
+import importlib
 import io
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -28,7 +32,7 @@ from environments.base import Environment, Step, uniform_levels
 Backend = Literal["generalized", "positional", "spring", "mjx"]
 Starts = Literal["bank", "fresh", "same"]
 
-ONLY = {"swimmer": ("generalized",), "fast": ("spring",)}
+ONLY: Mapping[str, tuple[str, ...]] = {"swimmer": ("generalized",)}
 """Environments that do not go together with every backend, and the backends they do go with."""
 
 VARIABLE = ("gravity", "mass")
@@ -80,40 +84,45 @@ def from_brax(
     library = _import()
     _check_names(name, sorted(library._envs), vary, backend, starts)
     _check_numbers(name, episode_length=episode_length, action_repeat=action_repeat, bank=bank)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the models use options that mujoco has deprecated
+    with _quiet():
         env = library.get_environment(name, backend=backend)
+    if vary and not hasattr(env, "sys"):
+        raise ValueError(f"environment 'brax/{name}' has no physics that could vary, got {list(vary)}")
+    size = jax.eval_shape(env.reset, jax.random.key(0)).obs.shape[-1]  # brax computes a whole reset for it
 
-    def begin(key: PRNGKeyArray, level: Mapping[str, Array]) -> Any:
+    def begin(key: PRNGKeyArray, level: Any) -> Any:
         return _strong(_with(env, level).reset(key))
 
-    def prepare(key: PRNGKeyArray, level: Mapping[str, Array]) -> Any:
+    def prepare(key: PRNGKeyArray, level: Any) -> Any:
         return jax.vmap(lambda key_of: begin(key_of, level))(jax.random.split(key, bank))
 
-    def reset(key: PRNGKeyArray, level: Mapping[str, Array]) -> tuple[BraxState, Array]:
-        key_first, key_bank = jax.random.split(key)
-        first = begin(key_first, level)
-        kept = {"bank": lambda: prepare(key_bank, level), "fresh": tuple, "same": lambda: first}[starts]()
-        return BraxState(first, jnp.int32(0), kept, jnp.int32(0)), first.obs
+    def reset(key: PRNGKeyArray, level: Any) -> tuple[BraxState, Array]:
+        if starts == "bank":
+            prepared = prepare(key, level)
+            first = jax.tree.map(lambda leaf: leaf[0], prepared)
+            return BraxState(first, jnp.int32(0), prepared, jnp.int32(1)), first.obs
+        first = begin(key, level)
+        return BraxState(first, jnp.int32(0), first if starts == "same" else (), jnp.int32(0)), first.obs
 
-    def next_first(key: PRNGKeyArray, state: BraxState, level: Mapping[str, Array]) -> Any:
+    def next_first(key: PRNGKeyArray, state: BraxState, level: Any) -> Any:
         if starts == "fresh":
             return begin(key, level)
         if starts == "same":
             return state.bank
         return jax.tree.map(lambda leaf: leaf[state.used % bank], state.bank)
 
-    def step(
-        key: PRNGKeyArray, state: BraxState, action: Array, level: Mapping[str, Array]
-    ) -> tuple[BraxState, Step]:
+    def step(key: PRNGKeyArray, state: BraxState, action: Array, level: Any) -> tuple[BraxState, Step]:
         moving = _with(env, level)
         action = jnp.clip(jnp.asarray(action, jnp.float32), -1.0, 1.0)
 
         def once(carry: tuple[Any, Array, Array], _: None) -> tuple[tuple[Any, Array, Array], None]:
             now, total, time = carry
             then = _strong(moving.step(now, action))
+            after = (then, total + then.reward, time + 1)
+            if action_repeat == 1:  # nothing is over before the first
+                return after, None
             over = (now.done > 0) | (time >= episode_length)
-            return _where(over, carry, (then, total + then.reward, time + 1)), None
+            return _where(over, carry, after), None
 
         begun = (state.env, jnp.float32(0), state.time)
         (reached, reward, time), _ = jax.lax.scan(once, begun, None, length=action_repeat)
@@ -130,13 +139,13 @@ def from_brax(
             final_observation=reached.obs,
         )
 
-    def refresh(key: PRNGKeyArray, state: BraxState, level: Mapping[str, Array]) -> BraxState:
+    def refresh(key: PRNGKeyArray, state: BraxState, level: Any) -> BraxState:
         return state._replace(bank=prepare(key, level), used=jnp.int32(0))
 
     return Environment(
         id=f"brax/{name}",
-        observation_size=int(env.observation_size),
-        observation_shape=(int(env.observation_size),),
+        observation_size=size,
+        observation_shape=(size,),
         n_actions=int(env.action_size),
         continuous=True,
         action_low=-np.ones(env.action_size, np.float32),
@@ -150,12 +159,31 @@ def from_brax(
 
 
 def _import() -> Any:
-    """brax.envs, quietly: it announces other people's retirement."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
+    """brax.envs, quietly, and mended."""
+    with _quiet(), contextlib.redirect_stdout(io.StringIO()):  # it prints what else is not installed
         import brax.envs
+        import brax.fluid
 
+    brax.fluid.jp = _mended()
     return brax.envs
+
+
+def _mended() -> Any:
+    """jax.numpy for brax.fluid, which calls the lower bound of `clip` `a_min`, as jax did before 0.10."""
+    return SimpleNamespace(**{**vars(jnp), "clip": lambda x, a_min: jnp.maximum(x, a_min)})
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences brax, which announces its retirement, and mujoco, which deprecates what its models use."""
+    mujoco: Any = importlib.import_module("mujoco")  # its types lack what its library defines
+    mujoco.set_mju_user_warning(lambda _: None)  # else also MUJOCO_LOG.TXT in the working directory
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        mujoco.set_mju_user_warning(None)
 
 
 def _check_names(name: str, names: Sequence[str], vary: Mapping[str, Any], backend: str, starts: str) -> None:
@@ -187,7 +215,7 @@ def _where(condition: Array, a: Any, b: Any) -> Any:
     return jax.tree.map(lambda x, y: jnp.where(condition, x, y), a, b)
 
 
-def _with(env: Any, level: Mapping[str, Array]) -> Any:
+def _with(env: Any, level: Any) -> Any:
     """The environment with a level's physics."""
     if not level:
         return env
@@ -201,6 +229,7 @@ def _with(env: Any, level: Mapping[str, Array]) -> Any:
             "link.inertia.i": inertia.i * mass,
             "opt.gravity": system.opt.gravity * gravity,  # and mjx these
             "body_mass": system.body_mass * mass,
+            "body_subtreemass": system.body_subtreemass * mass,
             "body_inertia": system.body_inertia * mass,
         }
     )

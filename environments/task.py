@@ -54,6 +54,9 @@ class Setup:
     """Standardize observations by running statistics."""
     normalize_reward: bool = False
     """Divide rewards by the running standard deviation of the discounted return."""
+    actions: Literal["clip", "squash"] = "clip"
+    """How an unbounded continuous action u becomes one within bounds: cut off, or by
+    low + (high - low) (tanh(u) + 1) / 2. Log-probabilities and entropy are those of u in both."""
     legacy_truncation: bool = False
     """Treat a time limit as termination, as papers built on PureJaxRL did."""
     curve_points: int = 20
@@ -117,14 +120,14 @@ class Task:
     """Structure of the inner training."""
     total_steps: int = 50_000
     """Budget in environment steps of one agent."""
-    shortest_life: float = 1.0
-    """Below 1: the trainings of a search live log-uniformly from this share of the budget up to all of it."""
     numbers: Mapping[str, float] = field(default_factory=dict)
     """Plain numbers of the recipe, by name."""
     score: Literal["final", "auc"] = "final"
     """"final": mean return of episodes completed in the last fifth; "auc": mean over the curve."""
     reference: float | None = None
     """A good score on this task, where one is known: what task_normalization "reference" divides by."""
+    shortest_life: float = 1.0
+    """Below 1: the trainings of a search live log-uniformly from this share of the budget up to all of it."""
 
     def __post_init__(self) -> None:
         if not 0 < self.shortest_life <= 1:

@@ -11,12 +11,18 @@ then; nothing is clipped. Two differences, both at the end of an episode:
   return is its last reward alone, which then leaks into the next episode.
 
 Options that are off cost nothing: their statistics are the empty tuple.
+
+Squashed actions: the agent chooses u, unbounded, and the environment receives a = low + (high - low)
+(tanh(u) + 1) / 2. Agents keep u and its density. That of a is p(u) / |da/du|, and the Jacobian depends on
+nothing but u, so that it cancels in every ratio of probabilities and every KL, and no gradient of a
+log-probability sees it. What does differ is the entropy: an entropy bonus counts that of u, not of a.
 """
 
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from environments.base import Environment
@@ -76,8 +82,48 @@ class VectorStep(NamedTuple):
     episode_length: Int[Array, " E"]
 
 
+def check(environment: Environment, setup: Setup) -> None:
+    """Raises unless the environment has what the setup asks of it.
+
+    Raises:
+        ValueError: actions are to be squashed, but they are discrete or a bound is not finite.
+    """
+    if setup.actions != "squash":
+        return
+    low, high = environment.action_low, environment.action_high
+    if not environment.continuous or low is None or high is None:
+        found = "are discrete"
+    elif not (np.isfinite(low).all() and np.isfinite(high).all()):
+        found = f"lie between {low.tolist()} and {high.tolist()}"
+    else:
+        return
+    raise ValueError(
+        f'actions = "squash" needs continuous actions with finite bounds, but those of environment '
+        f'{environment.id!r} {found}; use actions = "clip"'
+    )
+
+
+def bounded(environment: Environment, setup: Setup, action: Array) -> Array:
+    """What the environment receives when the agent chooses `action`, of the same shape ``[..., A]``.
+
+    Raises:
+        ValueError: as for `check`.
+    """
+    if setup.actions != "squash":
+        return action  # environments clip by themselves
+    check(environment, setup)
+    low, high = jnp.asarray(environment.action_low), jnp.asarray(environment.action_high)
+    # tanh is 1 from u = 9 on, and the sum may then round to a number beyond the bound.
+    return jnp.clip(low + (high - low) * (jnp.tanh(action) + 1.0) / 2.0, low, high)
+
+
 def reset(environment: Environment, setup: Setup, key: PRNGKeyArray) -> VectorState:
-    """Samples one level and starts ``E = setup.n_envs`` instances on it."""
+    """Samples one level and starts ``E = setup.n_envs`` instances on it.
+
+    Raises:
+        ValueError: as for `check`.
+    """
+    check(environment, setup)
     level_key, reset_key = jax.random.split(key)
     level = environment.sample_level(level_key)
     env_state, observation = jax.vmap(environment.reset, in_axes=(0, None))(
@@ -117,13 +163,13 @@ def step(
     state: VectorState,
     action: Array,
 ) -> tuple[VectorState, VectorStep]:
-    """Steps E instances with ``action`` (int32 ``[E]``, or float32 ``[E, A]``).
+    """Steps E instances with ``action`` (int32 ``[E]``, or float32 ``[E, A]``), as the agent chose it.
 
     `gamma` discounts the return whose spread normalizes rewards; unused where that is off.
     """
     keys = jax.random.split(key, setup.n_envs)
     env_state, raw = jax.vmap(environment.step, in_axes=(0, 0, 0, None))(
-        keys, state.env_state, action, state.level
+        keys, state.env_state, bounded(environment, setup, action), state.level
     )
     finished = raw.terminated | raw.truncated
     episode_return = state.episode_return + raw.reward

@@ -38,7 +38,7 @@ class Categorical(NamedTuple):
 
 
 class Gaussian(NamedTuple):
-    """Diagonal Gaussian over ``[..., A]``; unbounded: environments clip what they receive."""
+    """Diagonal Gaussian over ``[..., A]``; unbounded: clipped or squashed on the way to the environment."""
 
     mean: Float[Array, "... A"]
     log_std: Float[Array, "... A"]

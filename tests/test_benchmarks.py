@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import generation, hosts, memory, scaling
+from benchmarks import generation, hosts, memory, scaling, stepping
 from benchmarks.timing import Figure, ratio
 
 
@@ -24,6 +24,7 @@ def measured(monkeypatch):
         "hosts": hosts,
         "memory": memory,
         "scaling": scaling,
+        "stepping": stepping,
     }.items():
         monkeypatch.setattr(module, "measure", record(part))
     return found
@@ -32,11 +33,11 @@ def measured(monkeypatch):
 def test_all_parts_are_measured_unless_some_are_named(measured, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["benchmarks"])
     assert benchmarks.main() == 1  # hosts missed its goal
-    assert sorted(measured) == [("generation", 5), ("hosts", 5), ("memory", 5), ("scaling", 5)]
+    assert sorted(measured) == [(part, 5) for part in sorted(benchmarks.PARTS)]
     assert "MISSED" in capsys.readouterr().out
     monkeypatch.setattr("sys.argv", ["benchmarks", "memory", "--rounds", "3", "--json"])
     assert benchmarks.main() == 0
-    assert measured[-1] == ("memory", 3) and len(measured) == 5
+    assert measured[-1] == ("memory", 3) and len(measured) == 6
     monkeypatch.setattr("sys.argv", ["benchmarks", "memry"])
     with pytest.raises(SystemExit):
         benchmarks.main()

@@ -117,6 +117,7 @@ def purejaxrl_adapter(needs: Needs, recipe: Mapping[str, Any]) -> Adapter:
     differences = (
         "PureJaxRL treats a time limit as the end of the task; the recipe bootstraps from the final "
         "observation unless it says legacy_truncation.",
+        "PureJaxRL clips continuous actions; a recipe whose actions are squash maps them by tanh.",
         "PureJaxRL's networks know ACTIVATION tanh and relu only, with 64 x 64 hidden units.",
         "PureJaxRL needs gymnax's old five-value step: pin gymnax < 1, or wrap the environment.",
     )
@@ -216,6 +217,7 @@ def rejax_adapter(needs: Needs, recipe: Mapping[str, Any]) -> Adapter:
     differences = (
         "rejax treats a time limit as the end of the task; the recipe bootstraps from the final "
         "observation unless it says legacy_truncation.",
+        "rejax clips continuous actions; a recipe whose actions are squash maps them by tanh.",
         "rejax keeps the learning rate constant, uses Adam with eps 1e-8, and clips gradients element "
         "by element (max_grad_norm, off by default), not by their global norm.",
         "rejax gives actor and critic a network each, with flax's default initialization.",

@@ -19,7 +19,7 @@ _GROUPS = {
         "recurrence",
         "sequence_length",
     ),
-    "signals": ("normalize_observation", "normalize_reward", "legacy_truncation"),
+    "signals": ("normalize_observation", "normalize_reward", "actions", "legacy_truncation"),
     "optimizer": ("learning_rate", "anneal", "adam_b1", "adam_b2", "adam_eps", "max_grad_norm"),
 }
 """Order and grouping in which people look for these; all other numbers follow."""

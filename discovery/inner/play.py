@@ -69,7 +69,9 @@ def play(
         memory, outputs = _look(network, state.params, memory, seen)
         distribution = algorithm.policy.distribution(meta_params, outputs, progress)
         action = (distribution.mode() if greedy else distribution.sample(key_action))[0]
-        reached, step = environment.step(key_step, env_state, action, level)
+        reached, step = environment.step(
+            key_step, env_state, vector.bounded(environment, setup, action), level
+        )
         over = step.terminated | step.truncated
         recorded = env_state, action, step.reward, running, step.terminated, step.truncated
         return (reached, step.observation, memory, running & ~over), recorded

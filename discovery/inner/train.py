@@ -96,8 +96,13 @@ def complete(
 
 @functools.lru_cache(maxsize=256)
 def parts(algorithm: Algorithm, setup: Setup) -> tuple[Environment, Network]:
-    """The environment and the network of a training, made once per (algorithm, setup)."""
+    """The environment and the network of a training, made once per (algorithm, setup).
+
+    Raises:
+        ValueError: there is no such environment, or it has not what the setup asks of it.
+    """
     environment = make(setup.environment, setup.options, setup.vary)
+    vector.check(environment, setup)
     heads = algorithm.policy.heads(environment.n_actions, environment.continuous)
     body = Body(
         setup.hidden, setup.activation, setup.filters, setup.layer_norm, setup.experts, setup.recurrence

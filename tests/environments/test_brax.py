@@ -1,6 +1,10 @@
 """brax through our adapter: the same physics as the bare library, and none of its quirks."""
 
 import functools
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -10,24 +14,48 @@ import pytest
 pytest.importorskip("brax")
 
 from environments import vector
+from environments.brax import ONLY, Backend
 from environments.make import make
 from environments.task import Setup
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # mujoco's, about itself
-
-NAME = "brax/inverted_pendulum"
+PENDULUM = "brax/inverted_pendulum"
 PUSH = jnp.array([0.3])
+
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+"""These programs run a few times: not worth optimizing."""
+
+
+@pytest.fixture(scope="module")
+def walk():
+    """A brax environment without physics, so that it compiles at once: random starts, and an end at 1."""
+    import brax.envs
+    from brax.envs.fast import Fast
+
+    class Walk(Fast):
+        def reset(self, rng):
+            start = jax.random.uniform(rng, (2,), maxval=0.1)
+            begun: Any = super().reset(rng)
+            return begun.replace(obs=start)
+
+        def step(self, state: Any, action):
+            obs = state.obs + jnp.stack([action[0], 1.0])
+            ended = jnp.where(obs[0] > 1, 1.0, 0.0)
+            return state.replace(obs=obs, reward=jnp.float32(1), done=ended)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(brax.envs._envs, "walk", Walk)
+        yield "brax/walk"
 
 
 @functools.cache
-def jitted(**options):
-    environment = make(NAME, options)
-    return environment, jax.jit(environment.reset), jax.jit(environment.step)
+def jitted(name, **options):
+    environment = make(name, options)
+    return environment, jit(environment.reset), jit(environment.step)
 
 
-def episode(n_steps, action=PUSH, level=(), **options):
+def episode(name, n_steps, action=PUSH, level=(), **options):
     """States and steps of a few episodes, one after the other."""
-    _, reset, step = jitted(**options)
+    _, reset, step = jitted(name, **options)
     state, _ = reset(jax.random.key(0), level)
     seen = []
     for index in range(n_steps):
@@ -36,20 +64,15 @@ def episode(n_steps, action=PUSH, level=(), **options):
     return seen
 
 
-def firsts(seen):
-    """Observations in which the episodes after the first began."""
-    return [np.asarray(taken.observation) for _, taken in seen if taken.terminated | taken.truncated]
-
-
 def test_it_is_the_bare_physics():
     import brax.envs
 
-    environment, reset, step = jitted()
+    environment, reset, step = jitted(PENDULUM, starts="same")
     bare = brax.envs.get_environment("inverted_pendulum", backend="generalized")
     state, observation = reset(jax.random.key(5), ())
-    theirs = jax.jit(bare.reset)(jax.random.split(jax.random.key(5))[0])
-    np.testing.assert_array_equal(observation, theirs.obs)
-    move = jax.jit(bare.step)
+    theirs = jit(bare.reset)(jax.random.key(5))
+    np.testing.assert_allclose(observation, theirs.obs, rtol=1e-6, atol=1e-7)
+    move = jit(bare.step)
     for index in range(8):
         action = jnp.array([0.1 * (-1) ** index])
         state, taken = step(jax.random.key(index), state, action, ())
@@ -59,68 +82,127 @@ def test_it_is_the_bare_physics():
     assert environment.continuous and environment.horizon == 1000
 
 
-def test_time_limits_truncate_and_keep_the_final_observation():
-    seen = episode(3, 0.0 * PUSH, episode_length=3)
-    assert [(bool(t.terminated), bool(t.truncated)) for _, t in seen] == [
-        (False, False),
-        (False, False),
-        (False, True),
-    ]
-    state, last = seen[-1]
-    assert not np.array_equal(last.observation, last.final_observation)
+def test_time_limits_truncate_and_keep_the_final_observation(walk):
+    seen = episode(walk, 7, 0.0 * PUSH, episode_length=3)
+    assert [bool(taken.truncated) for _, taken in seen] == [False, False, True] * 2 + [False]
+    assert not any(taken.terminated for _, taken in seen)
+    state, last = seen[2]
+    np.testing.assert_allclose(last.final_observation, seen[1][1].observation + jnp.array([0.0, 1.0]))
     np.testing.assert_array_equal(last.observation, state.env.obs)
-    assert int(state.time) == 0
+    assert last.observation[1] < 0.1 and int(state.time) == 0
+
+
+def test_an_episode_that_ends_as_time_runs_out_does_both(walk):
+    _, taken = episode(walk, 3, jnp.array([0.4]), episode_length=3)[-1]
+    assert taken.terminated and taken.truncated
+
+
+def test_actions_are_clipped(walk):
+    bold, bounded = (episode(walk, 1, jnp.array([a]), episode_length=3)[0][1] for a in (7.0, 1.0))
+    np.testing.assert_array_equal(bold.final_observation, bounded.final_observation)
 
 
 @pytest.mark.parametrize(("starts", "different"), [("bank", 3), ("fresh", 6), ("same", 1)])
-def test_where_episodes_begin(starts, different):
+def test_where_episodes_begin(walk, starts, different):
     """brax itself returns to the same state for ever; a bank of three goes round, until it is renewed."""
-    begun = firsts(episode(12, episode_length=2, starts=starts, bank=3))
+    options = {"episode_length": 2, "starts": starts, "bank": 3}
+    begun = [taken.observation for _, taken in episode(walk, 12, **options)][1::2]
     assert len(begun) == 6
-    assert len({tuple(first) for first in begun}) == different
+    assert len({tuple(np.asarray(first)) for first in begun}) == different
     if starts == "same":
-        _, reset, _ = jitted(episode_length=2, starts=starts, bank=3)
+        _, reset, _ = jitted(walk, **options)
         np.testing.assert_array_equal(begun[0], reset(jax.random.key(0), ())[1])
 
 
-def test_a_rollout_renews_the_bank():
-    environment, _, _ = jitted(episode_length=2, starts="bank", bank=3)
-    setup = Setup(NAME, n_envs=2, options={"episode_length": 2, "starts": "bank", "bank": 3})
+def test_a_rollout_renews_the_bank(walk):
+    options = {"episode_length": 2, "starts": "bank", "bank": 3}
+    environment, _, _ = jitted(walk, **options)
+    setup = Setup(walk, n_envs=2, options=options)
     state = vector.reset(environment, setup, jax.random.key(0))
-    renewed = jax.jit(functools.partial(vector.refresh, environment, setup))(jax.random.key(1), state)
-    assert not np.array_equal(renewed.env_state.bank.obs, state.env_state.bank.obs)
+    renewed = jit(functools.partial(vector.refresh, environment, setup))(jax.random.key(1), state)
+    assert (
+        len(np.unique(np.concatenate([state.env_state.bank.obs, renewed.env_state.bank.obs])[..., 0])) == 12
+    )
     np.testing.assert_array_equal(renewed.env_state.env.obs, state.env_state.env.obs)
-    assert make(NAME, {"starts": "same"}).refresh is None
+    assert make(walk, {"starts": "same"}).refresh is None
 
 
-def test_repeated_actions_add_rewards_and_stop_where_the_episode_ends():
-    seen = episode(40, PUSH, action_repeat=7)
-    environment, _, _ = jitted(action_repeat=7)
-    assert environment.horizon == 143
-    ended = next(index for index, (_, taken) in enumerate(seen) if taken.terminated)
-    rewards = [float(taken.reward) for _, taken in seen[: ended + 1]]
-    assert rewards[:-1] == [7.0] * ended
-    alone = episode(300, PUSH)
-    steps = next(index for index, (_, taken) in enumerate(alone) if taken.terminated) + 1
-    assert sum(rewards) == steps  # one for each control step, the last one included
+@pytest.mark.parametrize(("push", "limit"), [(0.1, 100), (0.0, 9)], ids=["terminated", "truncated"])
+def test_repeated_actions_add_rewards_and_stop_where_the_episode_ends(walk, push, limit):
+    options = {"episode_length": limit, "action_repeat": 4}
+    seen = episode(walk, 3, jnp.array([push]), **options)
+    assert jitted(walk, **options)[0].horizon == -(-limit // 4)
+    alone = episode(walk, limit, jnp.array([push]), episode_length=limit)
+    steps = next(time for time, (_, taken) in enumerate(alone, 1) if taken.terminated | taken.truncated)
+    assert 8 < steps < 12
+    assert [float(taken.reward) for _, taken in seen] == [4.0, 4.0, steps - 8.0]
+    assert bool(seen[-1][1].terminated) == (push > 0) and bool(seen[-1][1].truncated) == (push == 0)
+    last = alone[steps - 1][1]
+    np.testing.assert_allclose(seen[-1][1].final_observation, last.final_observation, rtol=1e-5)
 
 
 def test_physics_can_vary():
-    environment = make(NAME, {}, {"gravity": (0.5, 2.0), "mass": (1.0, 1.0)})
+    environment = make(PENDULUM, {"starts": "same"}, {"gravity": (0.5, 2.0), "mass": (1.0, 1.0)})
     levels = jax.vmap(environment.sample_level)(jax.random.split(jax.random.key(0), 200))
     assert 0.5 <= levels["gravity"].min() < 0.6 and 1.9 < levels["gravity"].max() <= 2.0
-    step = jax.jit(environment.step)
+    reset, step = jit(environment.reset), jit(environment.step)
 
-    def after(gravity):
-        level = {"gravity": jnp.float32(gravity), "mass": jnp.float32(1.0)}
-        state, _ = environment.reset(jax.random.key(0), level)
+    def after(gravity, mass):
+        level = {"gravity": jnp.float32(gravity), "mass": jnp.float32(mass)}
+        state, _ = reset(jax.random.key(0), level)
         for index in range(5):
             state, taken = step(jax.random.key(index), state, PUSH, level)
         return np.asarray(taken.observation)
 
-    same = episode(5)[-1][1].observation
-    np.testing.assert_allclose(after(1.0), same, rtol=1e-4, atol=1e-5)
-    assert np.abs(after(2.0) - same).max() > 1e-3
+    same = episode(PENDULUM, 5, starts="same")[-1][1].observation
+    np.testing.assert_allclose(after(1.0, 1.0), same, rtol=1e-4, atol=1e-5)
+    assert np.abs(after(2.0, 1.0) - same).max() > 1e-3
+    assert np.abs(after(1.0, 2.0) - same).max() > 1e-3
+
+
+def test_loading_a_model_says_nothing_and_leaves_nothing(tmp_path):
+    """In a process of its own: what is imported here was imported with its warnings."""
+    code = (
+        "import sys, jax; sys.path.insert(0, sys.argv[1]);"
+        "from environments.make import make;"
+        "made = jax.jit(lambda: make('brax/halfcheetah', {'backend': 'spring'}).observation_size)();"
+        "make('brax/halfcheetah', {'backend': 'spring'}).sample_level(jax.random.key(0))"
+    )
+    command = [sys.executable, "-W", "error", "-W", "ignore:JAXopt", "-c", code, str(Path.cwd())]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert (done.stdout, done.stderr) == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", get_args(Backend))
+@pytest.mark.parametrize(
+    "name",
+    ["ant", "fast", "halfcheetah", "hopper", "humanoid", "humanoidstandup", "inverted_double_pendulum",
+     "inverted_pendulum", "pusher", "reacher", "swimmer", "walker2d"],
+)  # fmt: skip
+def test_every_environment_and_backend_that_go_together(name, backend):
+    """Each pair is stepped beyond an episode, or is refused in one line."""
+    options = {"backend": backend, "episode_length": 15, "starts": "same"}
+    if backend not in ONLY.get(name, get_args(Backend)):
+        with pytest.raises(ValueError, match="use generalized"):
+            make(f"brax/{name}", options)
+        return
+    environment = make(f"brax/{name}", options)
+
+    def act(state, key):
+        action = jax.random.uniform(key, (environment.n_actions,), minval=-1.0)
+        return environment.step(key, state, action, ())
+
+    @jit
+    def play(key):
+        state, first = environment.reset(key, ())
+        return first, jax.lax.scan(act, state, jax.random.split(key, 20))[1]
+
+    first, steps = play(jax.random.key(0))
+    assert first.shape == (environment.observation_size,)
+    assert all(np.isfinite(leaf).all() for leaf in steps)
+    assert (steps.terminated | steps.truncated).any()
 
 
 @pytest.mark.parametrize(
@@ -137,6 +219,7 @@ def test_physics_can_vary():
         ("brax/ant", {"starts": "new"}, {}, "no starts 'new'; there are: bank"),
         ("brax/ant", {"bank": 0}, {}, "bank of environment 'brax/ant' must be at least 1, got 0"),
         ("brax/ant", {"lenght": 1}, {}, "no option 'lenght'; its options are: backend"),
+        ("brax/fast", {}, {"mass": (0.5, 1.0)}, "has no physics that could vary, got .'mass'"),
         ("brax/ant", {}, {"wind": (0.0, 1.0)}, "no parameter to vary 'wind'; there are: gravity, mass"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The quirks that the gymnax adapter ends, one by one; test_contract.py tests what all share."""
+"""The quirks that the gymnax adapter ends, one by one; tests/contracts tests what all share."""
 
 import jax
 import jax.numpy as jnp

@@ -10,6 +10,7 @@ import pytest
 from environments import vector
 from environments.make import make
 from environments.task import Setup
+from objectives.distributions import Gaussian
 
 GAMMA = 0.9
 
@@ -219,3 +220,82 @@ def test_continuous_actions():
     )
     assert step.reward.shape == (3,) and (step.reward < 0).all()
     np.testing.assert_array_equal(state.observation, step.final_observation)
+
+
+SQUASHED = Setup("Pendulum-v1", n_envs=3, actions="squash")
+
+
+def bounds(low, high):
+    """An environment with these bounds; nobody steps it."""
+    low, high = np.asarray(low, np.float32), np.asarray(high, np.float32)
+    return make("Pendulum-v1")._replace(n_actions=low.size, action_low=low, action_high=high)
+
+
+def test_squashed_actions_at_known_values():
+    environment = bounds([-2.0, 0.0, -0.1], [2.0, 1.0, 0.3])
+    chosen = jnp.array([[0.0] * 3, [np.arctanh(0.5)] * 3, [-np.arctanh(0.5)] * 3, [1e9] * 3, [-1e9] * 3])
+    expected = [[0.0, 0.5, 0.1], [1.0, 0.75, 0.2], [-1.0, 0.25, 0.0], [2.0, 1.0, 0.3], [-2.0, 0.0, -0.1]]
+    np.testing.assert_allclose(vector.bounded(environment, SQUASHED, chosen), expected, atol=1e-6)
+    clipped = vector.bounded(environment, Setup("Pendulum-v1"), chosen)
+    np.testing.assert_array_equal(clipped, chosen)  # the environment clips
+
+
+def test_squashed_actions_never_exceed_the_bounds():
+    """In float32 the formula alone does: 0.1 + (0.7 - 0.1) is more than 0.7."""
+    ends = np.random.default_rng(0).uniform(-3, 3, (2, 500)).astype(np.float32)
+    low, high = np.sort(ends, axis=0)
+    environment = bounds(low, high)
+    assert (low + (high - low) > high).any()
+    for chosen in (-np.inf, -50.0, -9.0, -0.3, 0.3, 9.0, 50.0, np.inf):
+        action = np.asarray(vector.bounded(environment, SQUASHED, jnp.full(500, chosen)))
+        assert (low <= action).all() and (action <= high).all()
+
+
+def test_squashed_actions_reach_the_environment():
+    environment = make("Pendulum-v1")
+    state = vector.reset(environment, SQUASHED, jax.random.key(0))
+    chosen, key = jnp.array([[0.3], [-4.0], [1.0]]), jax.random.key(1)
+    _, squashed = vector.step(environment, SQUASHED, GAMMA, key, state, chosen)
+    _, direct = vector.step(environment, Setup(n_envs=3), GAMMA, key, state, 2.0 * jnp.tanh(chosen))
+    np.testing.assert_allclose(squashed.observation, direct.observation, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(squashed.reward, direct.reward, rtol=1e-5)
+
+
+def test_ratios_of_squashed_actions_are_those_of_what_was_chosen():
+    """log p(a) = log p(u) - log |det da/du| for each policy, by automatic differentiation; ratios agree."""
+    low, high = np.array([-2.0, 0.0]), np.array([2.0, 0.5])
+    environment = bounds(low, high)
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        chosen = jnp.asarray(rng.normal(0, 1, (50, 2)))
+        old, new = (
+            Gaussian(jnp.asarray(rng.normal(0, 0.5, (50, 2))), jnp.asarray(rng.normal(0, 0.3, (50, 2))))
+            for _ in range(2)
+        )
+        jacobian = jax.vmap(jax.jacfwd(lambda u: vector.bounded(environment, SQUASHED, u)))(chosen)
+        _, log_det = jnp.linalg.slogdet(jacobian)
+        assert jnp.ptp(log_det) > 1.0
+        by_formula = jnp.log((high - low) / 2 / jnp.cosh(chosen) ** 2)
+        np.testing.assert_allclose(log_det, by_formula.sum(-1), rtol=1e-6, atol=1e-6)
+        # the density of what the environment receives, from that of its preimage
+        received = vector.bounded(environment, SQUASHED, chosen)
+        preimage = jnp.arctanh(2 * (received - low) / (high - low) - 1)
+        densities = [policy.log_prob(preimage) - log_det for policy in (new, old)]
+        ratio = jnp.exp(new.log_prob(chosen) - old.log_prob(chosen))
+        np.testing.assert_allclose(jnp.exp(densities[0] - densities[1]), ratio, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("environment", "found"),
+    [
+        (make("CartPole-v1"), "'CartPole-v1' are discrete"),
+        (bounds([-np.inf, 0.0], [np.inf, 1.0]), r"'Pendulum-v1' lie between \[-inf, 0.0\] and \[inf, 1.0\]"),
+    ],
+    ids=["discrete", "infinite"],
+)
+def test_what_cannot_be_squashed_is_one_clear_line(environment, found):
+    message = f'actions = "squash" needs continuous actions with finite bounds.*{found}; use actions = "clip"'
+    with pytest.raises(ValueError, match=message):
+        vector.reset(environment, SQUASHED, jax.random.key(0))
+    with pytest.raises(ValueError, match=message):
+        vector.bounded(environment, SQUASHED, jnp.zeros((3, environment.n_actions)))

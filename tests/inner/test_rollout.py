@@ -3,8 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from tests.inner.states import applied, recorded
+from discovery.inner.rollout import rollout
+from discovery.inner.train import complete, init, parts
+from environments.task import Setup
+from objectives.base import Progress
+from tests.inner.states import PPO, QUICK, applied, recorded
 from tests.inner.worlds import FINAL
 
 
@@ -55,3 +60,33 @@ def test_legacy_truncation_changes_the_targets_of_time_limits_only():
         expected[t] = carried
     assert limit.any() and not limit.all(1).any()
     np.testing.assert_allclose(targets.value - old_targets.value, expected, atol=1e-5)
+
+
+def test_squashed_actions_are_recorded_as_they_were_chosen():
+    """Unbounded, with the density of the Gaussian they came from; what moved the world was their tanh."""
+    setup = Setup("Pendulum-v1", n_envs=2, n_steps=8, hidden=(4,), actions="squash")
+    environment, network = parts(PPO, setup)
+
+    def play(key):
+        meta_params = complete(PPO, {}, {})
+        state = init(PPO, setup, meta_params, key, 1)
+        params = jax.tree.map(lambda leaf: leaf, state.params)
+        params["actor"]["log_std"] = jnp.array([1.5])  # as wide as actions ever are
+        now = Progress(state.update, state.lifetime, jnp.int32(0), 1)
+        start = (state.environments, state.carry)
+        return rollout(PPO, environment, setup, network, meta_params, params, start, now, key)[1].trajectory
+
+    seen = jax.jit(play, compiler_options=QUICK)(jax.random.key(0))
+    action, mean = np.asarray(seen.action), np.asarray(seen.outputs["mean"])
+    assert np.abs(action).max() > environment.action_high
+    z = (action - mean) / np.exp(1.5)
+    np.testing.assert_allclose(seen.log_prob, (-0.5 * z**2 - 1.5 - 0.918939)[..., 0], rtol=1e-4)
+    # Pendulum: th'' = 15 sin(th) + 3 u, for 0.05 s
+    _, sine, speed = np.moveaxis(np.asarray(seen.observation), -1, 0)
+    torque = (speed[1:] - speed[:-1]) / 0.05 / 3 - 5 * sine[:-1]
+    np.testing.assert_allclose(torque, 2 * np.tanh(action[:-1, :, 0]), atol=1e-3)
+
+
+def test_discrete_actions_cannot_be_squashed():
+    with pytest.raises(ValueError, match="'CartPole-v1' are discrete"):
+        parts(PPO, Setup("CartPole-v1", actions="squash"))

@@ -37,7 +37,7 @@ def test_a_network_without_hidden_layers_looks_states_up():
     params: Any = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), jnp.float32), shapes)
     states, time = np.arange(GRID.cells * 2**GRID.objects), 37
     seen = np.concatenate([np.eye(states.size), np.full((states.size, 1), time / 1000)], axis=1)
-    outputs = network.apply(params, jnp.asarray(seen, jnp.float32))[0]
+    outputs, _ = applied(network, params, jnp.asarray(seen, jnp.float32))
     for torso, head, width in (("actor", "logits", 5), ("critic", "value", 1)):
         table = params[torso][head]
         assert list(params[torso]) == [head] and table["kernel"].shape == (GRID.observation_size, width)
