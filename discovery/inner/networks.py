@@ -115,7 +115,8 @@ class _Torso(nn.Module):
             return carry, activations["gru"]
         carry, parts = LinearRecurrence(width, name="linear")(carry, x, start)
         activations["linear"] = jnp.sqrt((parts**2).sum(-2) + 1e-12)
-        both = jnp.concatenate([parts.reshape(*x.shape[:-1], -1), x], axis=-1)
+        normal = nn.LayerNorm(use_bias=False, use_scale=False)(parts.reshape(*x.shape[:-1], -1))
+        both = jnp.concatenate([normal, x], axis=-1)
         x = ACTIVATIONS[self.body.activation](_dense(width, "readout")(both))
         activations["readout"] = x
         return carry, x

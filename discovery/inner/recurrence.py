@@ -4,6 +4,7 @@ Both read ``x [T, E, F]`` from a carry ``[E, ...]`` on, and forget everything be
 ``[T, E]`` marks as the first of an episode: resets happen inside a sequence.
 """
 
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -11,10 +12,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-RADIUS = (0.9, 0.999)
-"""Initial moduli of the linear recurrence's eigenvalues: memories of 10 to 1,000 steps."""
-ANGLE = 0.3
-"""Largest initial phase, radians per step."""
+TIMES = (2.0, 1000.0)
+"""Shortest and longest memory, in steps, that the linear recurrence begins with."""
+ANGLES = (1e-3, 0.3)
+"""Smallest and largest phase, radians per step, that it begins with."""
 CHUNK = 128
 """Steps at most that a linear recurrence takes one by one: more is slower on a GPU, less on a CPU."""
 
@@ -68,10 +69,12 @@ def _side_by_side(initializer: nn.initializers.Initializer) -> nn.initializers.I
 
 
 class LinearRecurrence(nn.Module):
-    """A diagonal linear recurrence, as in S5 (Smith et al. 2023) and LRU (Orvieto et al. 2023, eq. 5 to 8).
+    """A diagonal linear recurrence behind a gate: what comes in is chosen, what stays in fades by itself.
 
-    h_t = lambda h_{t-1} + sqrt(1 - |lambda|^2) B x_t, complex, with lambda = exp(-exp(nu) + i theta), so that
-    |lambda| < 1 whatever is learned. A complex number is a pair of real ones, in params and in the carry.
+    h_t = lambda h_{t-1} + sigma(G x_t + g) B x_t, complex, with lambda = exp(-exp(nu) + i exp(theta)), so that
+    |lambda| < 1 whatever is learned (S5, Smith et al. 2023; LRU, Orvieto et al. 2023, eq. 8; the gate as in
+    FFM, Morad et al. 2023). Nothing is divided by the memory's length, as in LRU: who reads h normalizes it.
+    A complex number is a pair of real ones, in params and in the carry.
     """
 
     width: int
@@ -81,14 +84,16 @@ class LinearRecurrence(nn.Module):
         self, carry: Float[Array, "E 2 H"], x: Float[Array, "T E F"], start: Bool[Array, "T E"]
     ) -> tuple[Float[Array, "E 2 H"], Float[Array, "T E 2 H"]]:
         width = self.width
-        nu = self.param("nu", _initial_nu, (width,))
-        theta = self.param("theta", _initial_theta, (width,))
+        decay = jnp.exp(self.param("nu", _log_uniform(1 / TIMES[1], 1 / TIMES[0]), (width,)))
+        angle = jnp.exp(self.param("theta", _log_uniform(*ANGLES), (width,)))
         kernel = self.param("kernel", _initial_complex, (x.shape[-1], 2, width))
-        modulus = jnp.exp(-jnp.exp(nu))
-        seen = (x @ kernel.reshape(-1, 2 * width)) * jnp.tile(jnp.sqrt(1.0 - modulus**2), 2)
-        eigenvalue = modulus * jnp.cos(theta), modulus * jnp.sin(theta)
+        gate = self.param("gate", nn.initializers.lecun_normal(), (x.shape[-1], width))
+        gate_bias = self.param("gate_bias", nn.initializers.zeros, (width,))
+        modulus = jnp.exp(-decay)
+        eigenvalue = modulus * jnp.cos(angle), modulus * jnp.sin(angle)
         factor = jax.tree.map(lambda part: jnp.where(start[..., None], 0.0, part), eigenvalue)
-        added = seen[..., :width], seen[..., width:]
+        let_in = jax.nn.sigmoid(x @ gate + gate_bias)
+        added = x @ kernel[:, 0] * let_in, x @ kernel[:, 1] * let_in
         parts = jnp.stack(linear_scan((carry[:, 0], carry[:, 1]), factor, added), axis=-2)
         return parts[-1], parts
 
@@ -151,15 +156,13 @@ def _then(first: tuple[Complex, Complex], second: tuple[Complex, Complex]) -> tu
     return _times(second[0], first[0]), _apply(second, first[1])
 
 
-def _initial_nu(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """log(-log |lambda|) for |lambda|^2 uniform: eigenvalues uniform on a ring."""
-    low, high = RADIUS
-    squared = jax.random.uniform(key, shape, dtype, low**2, high**2)
-    return jnp.log(-0.5 * jnp.log(squared))
+def _log_uniform(low: float, high: float) -> nn.initializers.Initializer:
+    """Initializes logarithms of numbers between `low` and `high`, uniformly."""
 
+    def initial(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+        return jax.random.uniform(key, shape, dtype, math.log(low), math.log(high))
 
-def _initial_theta(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    return jax.random.uniform(key, shape, dtype, 0.0, ANGLE)
+    return initial
 
 
 def _initial_complex(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:

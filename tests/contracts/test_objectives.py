@@ -10,7 +10,8 @@ import numpy as np
 import optax
 import pytest
 
-from discovery.inner.update import flatten_batch
+from discovery.inner.rollout import Recall
+from discovery.inner.update import sequences
 from objectives import FACTORIES, build, factory
 from objectives.base import Algorithm, ParamInfo, Progress, Trajectory
 
@@ -92,7 +93,9 @@ def make_trajectory(algorithm: Algorithm, meta_params: Any, continuous: bool) ->
 def losses(algorithm: Algorithm, meta_params: Any, params: Any, trajectory: Trajectory) -> jax.Array:
     """Targets and loss of a whole rollout, [B]."""
     memory = algorithm.memory.init(meta_params, params, jax.random.key(2))
-    batch = flatten_batch(trajectory, algorithm.targets(meta_params, memory, trajectory, NOW))
+    targets = algorithm.targets(meta_params, memory, trajectory, NOW)
+    recall = Recall(jnp.zeros((T, E), bool), {})
+    batch = jax.tree.map(lambda x: x[0], sequences(trajectory, recall, targets, 1).batch)
     outputs = linear(params, batch.observation)
     return algorithm.loss.per_sample(meta_params, batch, outputs, NOW, jax.random.key(5))
 

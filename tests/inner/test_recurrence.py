@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from discovery.inner.recurrence import GRU, RADIUS, LinearRecurrence, linear_scan
+from discovery.inner.recurrence import ANGLES, GRU, TIMES, LinearRecurrence, linear_scan
 
 T, E, F, H = 7, 3, 4, 5
 X = jax.random.normal(jax.random.key(0), (T, E, F))
@@ -43,29 +43,32 @@ def test_linear_recurrence_is_its_formula():
     module = LinearRecurrence(H)
     carry = jax.random.normal(jax.random.key(1), (E, 2, H))
     params = module.init(jax.random.key(0), carry, X, START)["params"]
+    params = {**params, "gate_bias": params["gate_bias"] + 0.3}
     result: Any = module.apply({"params": params}, carry, X, START)
     last, parts = result
     p = jax.tree.map(np.asarray, params)
-    eigenvalue = np.exp(-np.exp(p["nu"]) + 1j * p["theta"])
-    scale = np.sqrt(1 - np.abs(eigenvalue) ** 2)
+    eigenvalue = np.exp(-np.exp(p["nu"]) + 1j * np.exp(p["theta"]))
     h = np.asarray(carry[:, 0]) + 1j * np.asarray(carry[:, 1])
     for t in range(T):
         h = np.where(np.asarray(START)[t][:, None], 0.0, h)
-        h = eigenvalue * h + scale * (np.asarray(X[t]) @ (p["kernel"][:, 0] + 1j * p["kernel"][:, 1]))
+        x = np.asarray(X[t])
+        gate = 1 / (1 + np.exp(-(x @ p["gate"] + p["gate_bias"])))
+        h = eigenvalue * h + gate * (x @ (p["kernel"][:, 0] + 1j * p["kernel"][:, 1]))
         np.testing.assert_allclose(parts[t, :, 0], h.real, atol=1e-5)
         np.testing.assert_allclose(parts[t, :, 1], h.imag, atol=1e-5)
     np.testing.assert_array_equal(last, parts[-1])
 
 
-def test_eigenvalues_start_on_their_ring_and_never_leave_the_disc():
+def test_memories_start_log_uniform_and_eigenvalues_never_leave_the_disc():
     module = LinearRecurrence(400)
     arguments = (jnp.zeros((1, 2, 400)), jnp.zeros((1, 1, 3)), jnp.zeros((1, 1), bool))
     params = module.init(jax.random.key(0), *arguments)["params"]
     modulus = np.exp(-np.exp(np.asarray(params["nu"])))
-    assert RADIUS[0] <= modulus.min() < 0.91 and 0.99 < modulus.max() <= RADIUS[1]
-    # Uniform on the ring: the squared modulus is.
-    squared = (modulus**2 - RADIUS[0] ** 2) / (RADIUS[1] ** 2 - RADIUS[0] ** 2)
-    assert abs(squared.mean() - 0.5) < 0.05 and abs(squared.var() - 1 / 12) < 0.02
+    times, angles = -1 / np.log(modulus), np.exp(np.asarray(params["theta"]))
+    for values, (low, high) in ((times, TIMES), (angles, ANGLES)):
+        share = (np.log(values) - np.log(low)) / (np.log(high) - np.log(low))
+        assert share.min() > -0.01 and share.max() < 1.01
+        assert abs(share.mean() - 0.5) < 0.05 and abs(share.var() - 1 / 12) < 0.02
     for nu in (-20.0, 0.0, 3.0):
         assert 0.0 <= float(jnp.exp(-jnp.exp(nu))) <= 1.0
 

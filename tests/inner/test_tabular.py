@@ -13,7 +13,7 @@ from environments.optimal import optimal_return
 from environments.task import Setup
 from objectives import build
 from objectives.known import TABULAR_A2C
-from tests.inner.states import PRODUCTION, QUICK
+from tests.inner.states import PRODUCTION, QUICK, applied
 
 A2C = build("a2c", {"optimizer": "sgd", "normalize_advantage": True})
 SETUP = Setup("grid/small", n_envs=64, n_steps=20, n_epochs=1, n_minibatches=1, hidden=())
