@@ -71,10 +71,10 @@ def _side_by_side(initializer: nn.initializers.Initializer) -> nn.initializers.I
 class LinearRecurrence(nn.Module):
     """A diagonal linear recurrence behind a gate: what comes in is chosen, what stays in fades by itself.
 
-    h_t = lambda h_{t-1} + sigma(G x_t + g) B x_t, complex, with lambda = exp(-exp(nu) + i exp(theta)), so that
-    |lambda| < 1 whatever is learned (S5, Smith et al. 2023; LRU, Orvieto et al. 2023, eq. 8; the gate as in
-    FFM, Morad et al. 2023). Nothing is divided by the memory's length, as in LRU: who reads h normalizes it.
-    A complex number is a pair of real ones, in params and in the carry.
+    h_t = lambda h_{t-1} + sigma(G x_t + g) B x_t, complex, with lambda = exp(-exp(nu) + i exp(theta)), whose
+    modulus is below 1 whatever is learned (S5, Smith et al. 2023; LRU, Orvieto et al. 2023, eq. 8; the gate
+    as in FFM, Morad et al. 2023). Inputs are not scaled by the memory's length, as in LRU: who reads h
+    normalizes it. A complex number is a pair of real ones, in params and in the carry.
     """
 
     width: int
