@@ -56,6 +56,52 @@ def minatar(game: str, learning_rate: float, adam_b2: float, goal: str) -> Study
     return Study({"PPO": task}, 8, goal, width=1)
 
 
+BRAX = Setup(
+    n_envs=32,
+    n_steps=64,
+    n_epochs=8,
+    n_minibatches=8,
+    normalize_observation=True,
+    normalize_reward=True,
+)
+
+
+def brax(name: str, steps: int, goal: str, backend: str = "generalized", **numbers: float) -> Study:
+    """PPO on episodes of 1,000 steps, with PureJaxRL's normalization."""
+    setup = replace(BRAX, environment=f"brax/{name}", options={"backend": backend})
+    task = Task(f"brax/{name}", setup, steps, {"learning_rate": 1e-3, **numbers})
+    return Study({"PPO": task}, 8, goal)
+
+
+def memory(name: str, steps: int, n_steps: int, goal: str, **options: int) -> Study:
+    """The same recipe for an agent that remembers nothing, and for two that do."""
+    setup = Setup(f"memory/{name}", 16, n_steps, n_epochs=4, n_minibatches=4, hidden=(64,), options=options)
+    task = Task(f"memory/{name}", setup, steps, {"learning_rate": 1e-3, "entropy_coef": 0.01})
+    agents = {"MLP": "none", "GRU": "gru", "linear recurrence": "linear"}
+    return Study(
+        {
+            label: replace(task, setup=replace(setup, recurrence=recurrence))
+            for label, recurrence in agents.items()
+        },
+        8,
+        goal,
+    )
+
+
+GRID = Task(
+    name="grid/all",
+    setup=Setup(
+        "grid/all",
+        n_envs=64,
+        n_steps=20,
+        n_epochs=2,
+        n_minibatches=4,
+        options={"tabular": False},
+    ),
+    total_steps=64 * 20 * 1000,
+    numbers={"learning_rate": 1e-3, "entropy_coef": 0.01},
+)
+
 STUDIES: Mapping[str, Study] = {
     "cartpole": Study({"PPO": shortened(CARTPOLE, 500_000 / CARTPOLE.total_steps)}, 32, "at least 475", 8),
     "pendulum": Study({"PPO": PENDULUM}, 16, "interval above -400", 8),
@@ -63,5 +109,15 @@ STUDIES: Mapping[str, Study] = {
     "breakout": minatar("Breakout", 1e-2, 0.99, "50.1, within 15%"),
     "freeway": minatar("Freeway", 1e-3, 0.99, "61.8, within 15%"),
     "spaceinvaders": minatar("SpaceInvaders", 7e-3, 0.99, "167, within 15%"),
+    "inverted-pendulum": brax("inverted_pendulum", 400_000, "at least 950"),
+    "inverted-double-pendulum": brax("inverted_double_pendulum", 1_000_000, "at least 8,000"),
+    "reacher": brax("reacher", 3_000_000, "above -15"),
+    "halfcheetah": brax("halfcheetah", 2_000_000, "first and final intervals apart", "spring"),
+    "grid": Study({"PPO": GRID}, 32, "first and final intervals apart", 8),
+    "cartpole-position": memory(
+        "cartpole-position", 1_000_000, 128, "at least 400 with a memory, at most 100 without"
+    ),
+    "chain": memory("chain", 300_000, 64, "1 with a memory, 0 without", length=20),
+    "repeat-first": memory("repeat-first", 500_000, 128, "1 with a memory, -0.5 without"),
 }
 """Every study by name."""

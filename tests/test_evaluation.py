@@ -5,6 +5,7 @@ import hashlib
 from types import SimpleNamespace
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -12,9 +13,11 @@ from discovery.choice import choose, selection_scores
 from discovery.config import SearchConfig
 from discovery.errors import RunError
 from discovery.evaluation import jobs_of, report_jobs, result_of, seed_words, spec_of
+from discovery.inner.train import complete, init
 from discovery.meta.base import Request
 from discovery.meta.es_config import ESConfig
 from environments.task import Setup, Task
+from objectives import build
 
 SETUP = Setup("Catch-bsuite", n_envs=2, n_steps=5, n_minibatches=1)
 TASKS = (Task("a", SETUP, 1000), Task("b", SETUP, 2000, score="auc"))
@@ -162,3 +165,27 @@ def test_a_mean_that_is_not_wholly_evaluated_takes_no_part():
 def test_a_task_on_which_every_mean_failed_decides_for_the_first_without_a_warning():
     nothing = [np.nan, np.nan]
     assert choose(run_of({g: {"a": [g, g], "b": nothing} for g in (0, 4)})).generation == 0
+
+
+@pytest.mark.parametrize(
+    "setup",
+    [Setup("grid/small", n_envs=2), Setup("CartPole-v1", n_envs=2, vary={"gravity": (5.0, 15.0)})],
+    ids=["levels", "physics"],
+)
+def test_antithetic_pairs_meet_a_world_of_their_own(setup):
+    """A task may be a distribution: what a training draws from it depends on its key alone."""
+    task = Task("worlds", setup, 100_000, shortest_life=0.5)
+    config = dataclasses.replace(CONFIG, tasks=(task,), seeds=2, antithetic_tasks=True)
+    algorithm = build("ppo")
+    numbers = complete(algorithm, {}, {})
+    begin = jax.jit(
+        lambda key: init(algorithm, setup, numbers, jax.random.wrap_key_data(key), 1).environments.level
+    )
+
+    def drawn(index, pair):
+        levels = [begin(job.key) for job in jobs_of(proposal(index, pair=pair), config)]
+        return [tuple(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(level)) for level in levels]
+
+    plus, minus, other = drawn(0, 0), drawn(2, 0), drawn(1, 1)
+    assert plus == minus
+    assert len({*plus, *other}) == 4  # two seeds each, all in different worlds
