@@ -236,8 +236,8 @@ def _ending(p: float) -> str:
 
 def _coming_back(p: float) -> str:
     if p in (0, 1):
-        return "returns at once" if p else "never returns"
-    return f"returns {_percent(p)} a step"
+        return "comes back at once" if p else "never comes back"
+    return f"comes back {_percent(p)} a step"
 
 
 def _percent(p: float) -> str:

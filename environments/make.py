@@ -11,7 +11,7 @@ import functools
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ class Family(NamedTuple):
     """Where the environments of a prefix come from.
 
     Attributes:
-        maker: "module:function": ``(name, vary, **options) -> Environment``.
+        maker: "module:function": ``(name, vary, **options) -> Environment``; or "module:mapping" from
+            names to functions ``(vary, **options) -> Environment``, where each has options of its own.
         requires: the module that must be installed, "" for none.
         extra: the extra of ours that installs it.
     """
@@ -41,7 +42,7 @@ FAMILIES: Mapping[str, Family] = {
     "craftax": Family("environments.craftax:from_craftax", "craftax", "craftax"),
     "grid": Family("environments.levels:from_grid"),
     "jumanji": Family("environments.jumanji:from_jumanji", "jumanji", "jumanji"),
-    "memory": Family("environments.memory:from_memory"),
+    "memory": Family("environments.memory:TASKS"),
     "navix": Family("environments.navix:from_navix", "navix", "navix"),
     "pgx": Family("environments.pgx:from_pgx", "pgx", "pgx"),
     "xminigrid": Family("environments.xminigrid:from_xminigrid", "xminigrid", "xminigrid"),
@@ -99,17 +100,24 @@ def options_of(id: str) -> dict[str, Any]:
     prefix, slash, _ = id.partition("/")
     if not slash or prefix not in FAMILIES:
         return {}
-    return {name: parameter.default for name, parameter in _parameters(FAMILIES[prefix]).items()}
+    return {name: parameter.default for name, parameter in _parameters(_maker(id)).items()}
 
 
-def _parameters(family: Family) -> dict[str, inspect.Parameter]:
-    """What a family's maker takes beside the name and what varies."""
-    return dict(list(inspect.signature(_maker(family)).parameters.items())[2:])
+def _parameters(maker: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """What a maker takes beside what varies."""
+    return dict(list(inspect.signature(maker).parameters.items())[1:])
 
 
-def _maker(family: Family) -> Any:
-    module, _, function = family.maker.partition(":")
-    return getattr(importlib.import_module(module), function)
+def _maker(id: str) -> "Callable[..., Environment]":
+    """The function ``(vary, **options)`` that makes the environment `id` of a family."""
+    prefix, _, name = id.partition("/")
+    module, _, attribute = FAMILIES[prefix].maker.partition(":")
+    found = getattr(importlib.import_module(module), attribute)
+    if not isinstance(found, Mapping):
+        return functools.partial(found, name)
+    if name not in found:
+        raise ValueError(f"no environment is called {id!r}; there are: {', '.join(found)}")
+    return found[name]
 
 
 def registered() -> tuple[str, ...]:
@@ -148,7 +156,7 @@ def _from_gymnax(id: str, options: Pairs, vary: Mapping[str, tuple[float, float]
 
 
 def _from_family(id: str, options: dict[str, Any], vary: Mapping[str, tuple[float, float]]) -> "Environment":
-    prefix, _, name = id.partition("/")
+    prefix = id.partition("/")[0]
     if prefix not in FAMILIES:
         raise ValueError(
             f"no environment is called {id!r}: families are {', '.join(FAMILIES)}, got {prefix!r}"
@@ -159,9 +167,10 @@ def _from_family(id: str, options: dict[str, Any], vary: Mapping[str, tuple[floa
             f"environment {id!r} needs {family.requires}, which is not installed; "
             f"`pip install 'rl-discovery[{family.extra}]'` installs it"
         )
-    check_options(id, options, list(_parameters(family)))
+    maker = _maker(id)
+    check_options(id, options, list(_parameters(maker)))
     try:
-        return _maker(family)(name, vary, **options)
+        return maker(vary, **options)
     except TypeError as error:
         raise ValueError(f"environment {id!r} does not accept {options}: {error}") from error
 

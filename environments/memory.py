@@ -17,7 +17,6 @@ first; here all symbols are independent. And the observation begins with a flag 
 symbol, as in POPGym's description and its first versions; it later dropped the flag.
 """
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -27,7 +26,6 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from environments.base import Environment, Step
 from environments.gymnax import from_gymnax
-from environments.make import check_options
 
 Vary = Mapping[str, tuple[float, float]]
 
@@ -39,41 +37,20 @@ class SymbolState(NamedTuple):
     kept: Int[Array, " k"]
 
 
-def from_memory(
-    name: str, vary: Vary, length: int | None = None, symbols: int | None = None, k: int | None = None
-) -> Environment:
-    """Makes the task `name` of `TASKS`.
-
-    Args:
-        name: a name in `TASKS`.
-        vary: parameters of CartPole that differ between trainings; the others vary nothing.
-        length: symbols that an episode shows (52), or the chain's length (10).
-        symbols: how many different ones there are (4).
-        k: which symbol repeat-previous asks for, from the end (4).
+def repeat_first(vary: Vary, length: int = 52, symbols: int = 4) -> Environment:
+    """Name the first symbol at every step; each answer is worth +-1 / (length - 1).
 
     Raises:
-        ValueError: unknown names, options that the task does not have or that make no sense.
+        ValueError: for options that make no sense, or something to vary; as for all of these tasks.
     """
-    if name not in TASKS:
-        raise ValueError(f"no environment is called 'memory/{name}'; there are: {', '.join(TASKS)}")
-    given = {"length": length, "symbols": symbols, "k": k}
-    options = {option: value for option, value in given.items() if value is not None}
-    check_options(f"memory/{name}", options, list(inspect.signature(TASKS[name]).parameters)[1:])
-    if vary and name != "cartpole-position":
-        raise ValueError(f"environment 'memory/{name}' has nothing that can vary, got {', '.join(vary)}")
-    return TASKS[name](vary, **options)._replace(id=f"memory/{name}")
-
-
-def repeat_first(vary: Vary, length: int = 52, symbols: int = 4) -> Environment:
-    """Name the first symbol at every step; each answer is worth +-1 / (length - 1)."""
-    _check("repeat-first", length=(length, 2), symbols=(symbols, 2))
-    return _recall(length, symbols, 1, keep_first=True)
+    _check("repeat-first", vary, length=(length, 2), symbols=(symbols, 2))
+    return _recall("repeat-first", length, symbols, 1)
 
 
 def repeat_previous(vary: Vary, length: int = 52, symbols: int = 4, k: int = 4) -> Environment:
     """Name the k-th symbol from the end; each answer, from the k-th on, is worth +-1 / (length - k)."""
-    _check("repeat-previous", k=(k, 1), length=(length, k + 1), symbols=(symbols, 2))
-    return _recall(length, symbols, k, keep_first=False)
+    _check("repeat-previous", vary, k=(k, 1), length=(length, k + 1), symbols=(symbols, 2))
+    return _recall("repeat-previous", length, symbols, k)
 
 
 def cartpole_position(vary: Vary) -> Environment:
@@ -92,7 +69,13 @@ def cartpole_position(vary: Vary) -> Environment:
         seen, final = hide(taken.observation), hide(taken.final_observation)
         return state, taken._replace(observation=seen, final_observation=final)
 
-    return full._replace(observation_size=2, observation_shape=(2,), reset=reset, step=step)
+    return full._replace(
+        id="memory/cartpole-position",
+        observation_size=2,
+        observation_shape=(2,),
+        reset=reset,
+        step=step,
+    )
 
 
 def chain(vary: Vary, length: int = 10) -> Environment:
@@ -102,9 +85,10 @@ def chain(vary: Vary, length: int = 10) -> Environment:
     what was to be seen before it, so that the bit is there at the reset and once more after the first
     step, and the last of the length + 1 actions is the answer, worth 1 or -1.
     """
-    _check("chain", length=(length, 1))
+    _check("chain", vary, length=(length, 1))
     parameters = {"memory_length": length, "max_steps_in_episode": length + 2}  # it ends before
-    return from_gymnax("MemoryChain-bsuite", parameters=parameters)._replace(horizon=length + 1)
+    environment = from_gymnax("MemoryChain-bsuite", parameters=parameters)
+    return environment._replace(id="memory/chain", horizon=length + 1)
 
 
 TASKS: Mapping[str, Callable[..., Environment]] = {
@@ -116,8 +100,10 @@ TASKS: Mapping[str, Callable[..., Environment]] = {
 """Every task by name: what "memory/NAME" makes."""
 
 
-def _check(name: str, **counts: tuple[int, int]) -> None:
-    """Raise unless each (value, lowest) is a whole number that is not below its lowest."""
+def _check(name: str, vary: Vary, **counts: tuple[int, int]) -> None:
+    """Raise unless nothing varies, and each (value, lowest) is a whole number not below its lowest."""
+    if vary:
+        raise ValueError(f"environment 'memory/{name}' has nothing that can vary, got {', '.join(vary)}")
     for option, (value, lowest) in counts.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
             raise ValueError(
@@ -126,7 +112,7 @@ def _check(name: str, **counts: tuple[int, int]) -> None:
             )
 
 
-def _recall(length: int, symbols: int, k: int, keep_first: bool) -> Environment:
+def _recall(name: str, length: int, symbols: int, k: int) -> Environment:
     """Symbols of which the agent has to name the first, or the k-th from the end."""
     worth = 1.0 / (length - k)
 
@@ -144,7 +130,7 @@ def _recall(length: int, symbols: int, k: int, keep_first: bool) -> Environment:
         answer = jnp.where(action == state.kept[0], worth, -worth)
         reward = jnp.where(state.time >= k - 1, answer, 0.0)
         symbol, time = jax.random.randint(key_symbol, (), 0, symbols), state.time + 1
-        kept = state.kept if keep_first else jnp.append(state.kept[1:], symbol)
+        kept = state.kept if name == "repeat-first" else jnp.append(state.kept[1:], symbol)
         over, final_observation = time >= length - 1, observe(time, symbol)
         first, first_observation = reset(key_reset, level)
         state = jax.tree.map(lambda a, b: jnp.where(over, a, b), first, SymbolState(time, kept))
@@ -152,7 +138,7 @@ def _recall(length: int, symbols: int, k: int, keep_first: bool) -> Environment:
         return state, Step(observation, reward, over, jnp.bool_(False), final_observation)
 
     return Environment(
-        id="",
+        id=f"memory/{name}",
         observation_size=symbols + 1,
         observation_shape=(symbols + 1,),
         n_actions=symbols,

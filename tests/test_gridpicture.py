@@ -94,8 +94,8 @@ def test_a_hand_made_level_and_path():
     ]
     assert legend(figure) == [
         "start",
-        "A:  +1.00,  never ends,  returns at once,  collected 1×",
-        "B:  −0.50,  ends 100%,  returns 2% a step,  collected 1×",
+        "A:  +1.00,  never ends,  comes back at once,  collected 1×",
+        "B:  −0.50,  ends 100%,  comes back 2% a step,  collected 1×",
         "end of the path: terminated",
     ]
     assert not artists(figure, "wall")  # the walls below are outside

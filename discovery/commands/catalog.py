@@ -131,7 +131,8 @@ def _describe_environment(name: str) -> int:
         print(f"  bounds       {environment.action_low} to {environment.action_high}")
     print(f"  horizon      truncated after {environment.horizon} steps")
     if options := options_of(name):
-        print(f"  options      {', '.join(f'{option}={default}' for option, default in options.items())}")
+        texts = (name if default is None else f"{name}={default}" for name, default in options.items())
+        print(f"  options      {', '.join(texts)}")
     return 0
 
 

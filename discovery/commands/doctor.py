@@ -27,7 +27,19 @@ Exits with 1 if something is wrong.
 """
 
 DISTRIBUTION = "rl-discovery"
-EXTRAS = ("ray", "openai", "torch", "brax", "rejax", "marimo")
+EXTRAS = (
+    "ray",
+    "openai",
+    "torch",
+    "brax",
+    "craftax",
+    "jumanji",
+    "navix",
+    "pgx",
+    "xminigrid",
+    "rejax",
+    "marimo",
+)
 READY_SECONDS = 120.0
 
 
