@@ -1,10 +1,17 @@
 """The benchmarks are run by hand; that they can be is tested here, with their measurements replaced."""
 
+import json
+
+import numpy as np
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import generation, hosts, memory, scaling, stepping
+from benchmarks import generation, hosts, learning, memory, scaling, sequences, stepping
+from benchmarks.studies import STUDIES, Study
 from benchmarks.timing import Figure, ratio
+from discovery.inner.train import check_numbers, parts
+from environments.task import Setup, Task
+from objectives import build
 
 
 @pytest.fixture
@@ -24,6 +31,7 @@ def measured(monkeypatch):
         "hosts": hosts,
         "memory": memory,
         "scaling": scaling,
+        "sequences": sequences,
         "stepping": stepping,
     }.items():
         monkeypatch.setattr(module, "measure", record(part))
@@ -37,7 +45,7 @@ def test_all_parts_are_measured_unless_some_are_named(measured, monkeypatch, cap
     assert "MISSED" in capsys.readouterr().out
     monkeypatch.setattr("sys.argv", ["benchmarks", "memory", "--rounds", "3", "--json"])
     assert benchmarks.main() == 0
-    assert measured[-1] == ("memory", 3) and len(measured) == 6
+    assert measured[-1] == ("memory", 3) and len(measured) == 7
     monkeypatch.setattr("sys.argv", ["benchmarks", "memry"])
     with pytest.raises(SystemExit):
         benchmarks.main()
@@ -49,3 +57,29 @@ def test_a_ratio_is_the_median_of_the_rounds_that_finished():
     assert found.notes["gave up"] == "1 of 4 rounds"
     assert ratio("a / b", [3.0], [2.0], {}, at_most=1.4).met is False
     assert ratio("a / b", [None], [2.0], {}, at_least=1.0).met is None
+
+
+def test_a_study_is_trained_once_and_drawn_again(monkeypatch, tmp_path, capsys):
+    setup = Setup("Catch-bsuite", n_envs=2, n_steps=20, n_epochs=1, hidden=(4,), curve_points=4)
+    study = Study({"PPO": Task("Catch-bsuite", setup, 400)}, 2, "anything", 2)
+    monkeypatch.setitem(STUDIES, "catch", study)  # type: ignore[arg-type]
+    monkeypatch.setattr("sys.argv", ["learning", "catch", "--out", str(tmp_path)])
+    learning.main()
+    first = capsys.readouterr().out
+    assert first.startswith("catch, PPO, 400 steps, 2 seeds: ") and "(goal: anything), at first" in first
+    assert (tmp_path / "catch.png").stat().st_size > 1000
+    found = json.loads((tmp_path / "catch.json").read_text())["PPO"]
+    assert len(found["final"]) == 2 and np.shape(found["curves"]) == (2, 4)
+    monkeypatch.setattr(learning, "trained", lambda study: pytest.fail("trained again"))
+    learning.main()
+    assert capsys.readouterr().out == first
+
+
+def test_every_study_is_a_training_that_can_be():
+    """Recipes are only run by hand: their environments, agents and numbers are looked at here."""
+    for study in STUDIES.values():
+        assert study.seeds >= 5
+        for task in study.tasks.values():
+            if not task.setup.environment.startswith("brax/"):
+                parts(build("ppo"), task.setup)
+            check_numbers(build("ppo"), task.numbers)
