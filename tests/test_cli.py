@@ -629,7 +629,7 @@ def test_environments_are_what_the_list_says(says: Says) -> None:
     code, out, _ = says("envs")
     assert code == 0 and all(id in out for id in known())
     assert "1 continuous" in says("envs", "Pendulum-v1")[1]
-    assert "options      tabular=None, random_places=None" in says("envs", "grid/small")[1]
+    assert "options      tabular, random_places" in says("envs", "grid/small")[1]
     assert says("envs", "grid/smal")[0] == 2
 
 
