@@ -32,22 +32,24 @@ STEPS = 8
 RECURRENT = {"gru": STEPS, "linear": STEPS // 2}
 """Recurrence to length of sequences, in rollouts of 8 steps."""
 
-every_body = pytest.mark.parametrize("name", BODIES)
 every_agent = pytest.mark.parametrize(
     ("name", "shared"), [*((name, False) for name in BODIES), ("wide", True), ("everything", True)]
 )
 T, E = 6, 3
 
 
+jit: Any = functools.partial(jax.jit, compiler_options=QUICK)
+
+
 @functools.cache
 def made(name, shared):
     """Network, params that are all in use, a sequence with starts in it, and what comes of it."""
     network = make_network(HEADS, SHAPE, BODIES[name], shared)
-    params = jax.tree.map(lambda p: p + 0.05, network.init(jax.random.key(0)))
+    params = jax.tree.map(lambda p: p + 0.05, jit(network.init)(jax.random.key(0)))
     x = jax.random.normal(jax.random.key(1), (T, E, 40))
     start = jnp.zeros((T, E), bool).at[3, 1].set(True)
     carry = jax.tree.map(lambda c: c + 0.3, network.initial_carry(E))
-    unroll = jax.jit(network.unroll, compiler_options=QUICK)
+    unroll = jit(network.unroll)
     return network, params, carry, x, start, unroll, unroll(params, carry, x, start)
 
 
@@ -84,7 +86,7 @@ def test_every_parameter_is_in_use(name, shared):
     network, params, carry, x, start, _, _ = made(name, shared)
     weights = {"mean": 1.0, "log_std": 2.0, "value": 3.0}
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @jit
     def gradient(params):
         def total(params):
             _, outputs, _ = network.unroll(params, carry, x, start)
@@ -123,19 +125,19 @@ def test_nothing_passes_from_one_episode_or_environment_to_another(name, shared)
     assert (later > 1e-4) == (BODIES[name].recurrence != "none")
 
 
-@every_body
+@pytest.mark.parametrize("name", ["convolution", "linear recurrence", "everything"])
 def test_a_population_of_them_is_each_of_them(name):
-    network, _, carry, x, start, unroll, _ = made(name, False)
+    network, _, carry, x, start, _, _ = made(name, False)
     keys = jax.random.split(jax.random.key(5), 2)
-    population = jax.vmap(network.init)(keys)
-    together = jax.jit(jax.vmap(network.unroll, (0, None, None, None)), compiler_options=QUICK)
-    _, outputs, _ = together(population, carry, x, start)
-    for lane, key in enumerate(keys):
+
+    def live(key):
         params = network.init(key)
-        own = jax.tree.map(lambda p, lane=lane: p[lane], population)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7), params, own)
-        _, alone, _ = unroll(params, carry, x, start)
-        np.testing.assert_allclose(outputs["mean"][lane], alone["mean"], atol=1e-5)
+        return params, network.unroll(params, carry, x, start)[1]
+
+    together, alone = jit(jax.vmap(live))(keys), jit(live)
+    for lane, key in enumerate(keys):
+        own = jax.tree.map(lambda p, lane=lane: p[lane], together)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), alone(key), own)
 
 
 # Agents in training
@@ -148,8 +150,8 @@ def setup_of(name):
     )
 
 
-begin: Any = jax.jit(init, static_argnums=(0, 1), compiler_options=QUICK)
-go: Any = jax.jit(advance, static_argnums=(0, 1), compiler_options=QUICK)
+begin = jit(init, static_argnums=(0, 1))
+go = jit(advance, static_argnums=(0, 1))
 
 
 @functools.cache
@@ -160,7 +162,7 @@ def lived(name):
     state = begin(PPO, setup, numbers(), jax.random.key(0), 10)
     state.params["actor"]["logits"]["kernel"] *= 100.0  # so that what it remembers shows in what it does
     state, _ = go(PPO, setup, numbers(), state, 2)
-    act = jax.jit(functools.partial(rollout, PPO, environment, setup, network), compiler_options=QUICK)
+    act = jit(functools.partial(rollout, PPO, environment, setup, network))
     worlds = (state.environments, state.carry)
     now = Progress(state.update, 10)
     following, experience = act(numbers(), state.params, worlds, now, jax.random.key(9))
@@ -178,7 +180,7 @@ def test_it_recalls_in_learning_what_it_knew_in_acting(name):
     started = np.asarray(pieces.start)
     assert started[1:].any() and not started[0].all()
     agent = (state.params, state.opt_state)
-    step = jax.jit(functools.partial(minibatch_step, PPO, network), compiler_options=QUICK)
+    step = jit(functools.partial(minibatch_step, PPO, network))
     _, seen = step(numbers(), agent, pieces, Progress(2, 10), jax.random.key(0))
     assert abs(float(seen.kl)) < 1e-9 and float(seen.clip_fraction) == 0.0
     for wrong in (
@@ -217,13 +219,14 @@ def test_values_after_a_step_follow_from_what_is_remembered_there(name):
     np.testing.assert_allclose(value_next[:-1][goes_on], value[1:][goes_on], atol=1e-5)
     np.testing.assert_array_equal(np.asarray(recall.start)[1:], ended[:-1])
     final = jnp.full((1, 4, 2), 9.0)  # what is seen at the end of an episode
+    unroll = jit(network.unroll)
     for t, e in np.argwhere(ended):
         before = jax.tree.map(lambda c, t=t: c[t], recall.carry)
         start = recall.start[t][None]
-        after, _, _ = network.unroll(state.params, before, trajectory.observation[t][None], start)
-        _, outputs, _ = network.unroll(state.params, after, final, jnp.zeros((1, 4), bool))
+        after, _, _ = unroll(state.params, before, trajectory.observation[t][None], start)
+        _, outputs, _ = unroll(state.params, after, final, jnp.zeros((1, 4), bool))
         np.testing.assert_allclose(value_next[t, e], outputs["value"][0, e], atol=1e-5)
-    last = network.unroll(state.params, carry, worlds.observation[None], (worlds.episode_length == 0)[None])
+    last = unroll(state.params, carry, worlds.observation[None], (worlds.episode_length == 0)[None])
     np.testing.assert_allclose(value_next[-1][~ended[-1]], last[1]["value"][0][~ended[-1]], atol=1e-5)
 
 
