@@ -22,13 +22,13 @@ from environments.gridworld import (
 )
 from environments.levels import MAZES, SETS, TRIES, Law, random_level, reachable, solvable, walls_of
 from environments.optimal import optimal_return
-from tests.inner.states import QUICK
+from tests.inner.states import ONCE
 
 TINY = Grid(size=3, objects=2, kinds=2)
 PLACED = TINY._replace(tabular=False)
 RANDOM = Grid(size=5, objects=3, kinds=2, tabular=False, random_places=True)
 
-jit = functools.partial(jax.jit, compiler_options=QUICK)
+jit = functools.partial(jax.jit, compiler_options=ONCE)
 moved = jit(move)
 reached_from = jit(reachable)
 all_solvable = jit(jax.vmap(solvable))
