@@ -18,6 +18,7 @@ from gymnax.environments import spaces
 from discovery.commands.catalog import known
 from environments.base import Environment, Step
 from environments.make import FAMILIES, make, registered
+from tests.inner.states import ONCE
 
 IDS = tuple(known())
 GYMNAX = registered()
@@ -26,6 +27,9 @@ QUICK = (
     "brax/fast", "brax/inverted_pendulum",
 )  # fmt: skip
 """Besides those of gymnax, the environments that every run of the tests can afford."""
+
+LONG_TOGETHER = ("brax/inverted_pendulum",)
+"""Quick ones whose vmapped program is not: that test of theirs waits, too."""
 
 OPTIONS: dict[str, dict[str, Any]] = {"brax": {"episode_length": 12, "bank": 2}}
 """Of a family, so that episodes end soon."""
@@ -68,12 +72,12 @@ def made(id: str) -> Environment:
     return make(id, OPTIONS.get(family(id)))
 
 
-def params(ids: tuple[str, ...], gymnax_too: bool = True) -> list[Any]:
+def params(ids: tuple[str, ...], gymnax_too: bool = True, but: tuple[str, ...] = ()) -> list[Any]:
     """Ids as parameters: what is not quick is marked, what needs a library that is not there is skipped."""
     found = []
     for id in ids:
         marks = []
-        if id not in QUICK and not (gymnax_too and id in GYMNAX):
+        if id in but or (id not in QUICK and not (gymnax_too and id in GYMNAX)):
             marks.append(pytest.mark.worlds)
         requires = FAMILIES[family(id)].requires if family(id) in FAMILIES else ""
         if requires and importlib.util.find_spec(requires) is None:
@@ -87,7 +91,7 @@ every_gymnax = pytest.mark.parametrize("id", params(GYMNAX))
 every_but_few_of_gymnax = pytest.mark.parametrize("id", params(IDS, gymnax_too=False))
 """For tests that compile a program of their own."""
 
-jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+jit = functools.partial(jax.jit, compiler_options=ONCE)
 """These programs run once: not worth optimizing."""
 
 
@@ -245,7 +249,7 @@ def test_runs_under_vmap(id):
         )
 
 
-@every_but_few_of_gymnax
+@pytest.mark.parametrize("id", params(IDS, gymnax_too=False, but=LONG_TOGETHER))
 def test_together_is_one_by_one(id):
     """The streams of a vmapped program are those of one that knows of no other."""
     environment = made(id)

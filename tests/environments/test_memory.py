@@ -8,32 +8,48 @@ import numpy as np
 import pytest
 
 from environments.make import make
+from tests.inner.states import ONCE
 
 FIRST, PREVIOUS = "memory/repeat-first", "memory/repeat-previous"
 SMALL = {"length": 8, "symbols": 3}
 EPISODES = 600
 
 
+jit = functools.partial(jax.jit, compiler_options=ONCE)
+
+
 @functools.cache
-def play(id, policy, n_steps, episodes=EPISODES, **options):
-    """Observations before each action ``[episodes, n_steps, D]``, actions, and what the steps returned."""
+def program(id, policies, n_steps, episodes, **options):
+    """Episodes of the policy whose number is given: one program for all policies of an environment."""
     environment = make(id, options)
 
-    def episode(key):
+    def episode(key, which):
         key_reset, key_steps = jax.random.split(key)
         start = environment.reset(key_reset, ())
 
         def act(carry, key):
             state, observation = carry
-            action = policy(state, observation)
+            action = jnp.stack([policy(state, observation) for policy in policies])[which]
             state, step = environment.step(key, state, action, ())
             return (state, step.observation), (observation, action, step)
 
         return jax.lax.scan(act, start, jax.random.split(key_steps, n_steps))[1]
 
+    run = jit(jax.vmap(episode, in_axes=(0, None)))
     keys = jax.random.split(jax.random.key(0), episodes)
-    program = jax.jit(jax.vmap(episode), compiler_options={"xla_backend_optimization_level": 0})
-    return jax.tree.map(np.asarray, program(keys))
+    return functools.cache(lambda which: jax.tree.map(np.asarray, run(keys, jnp.int32(which))))
+
+
+def play(id, policy, n_steps, episodes=EPISODES, policies=None, **options):
+    """Observations before each action ``[episodes, n_steps, D]``, actions, and what the steps returned."""
+    policies = policies or (policy,)
+    return program(id, policies, n_steps, episodes, **options)(policies.index(policy))
+
+
+def play_small(id, policy, n_steps, episodes=EPISODES, **k):
+    """The first steps of the first episodes with few symbols."""
+    played = play(id, policy, 15, 3000, (asked, wrong, always_two), **SMALL, **k)
+    return jax.tree.map(lambda leaf: leaf[:episodes, :n_steps], played)
 
 
 def asked(state, observation):
@@ -60,7 +76,7 @@ def symbols_of(observation):
 @pytest.mark.parametrize(("id", "k"), [(FIRST, {}), (PREVIOUS, {"k": 3}), (PREVIOUS, {"k": 1})])
 def test_knowing_returns_one_and_being_wrong_minus_one(id, k):
     for policy, expected in ((asked, 1.0), (wrong, -1.0)):
-        _, _, step = play(id, policy, 7, **SMALL, **k)
+        _, _, step = play_small(id, policy, 7, **k)
         np.testing.assert_allclose(step.reward.sum(1), expected, rtol=1e-6)
 
 
@@ -74,7 +90,7 @@ def test_default_sizes():
 
 def test_the_first_symbol_is_asked_for_at_every_step():
     """By the definition, from observations alone: +-1/7 for whether the first symbol is a 2."""
-    seen, _, step = play(FIRST, always_two, 7, **SMALL)
+    seen, _, step = play_small(FIRST, always_two, 7)
     right = symbols_of(seen)[:, :1] == 2
     np.testing.assert_allclose(step.reward, np.where(right, 1 / 7, -1 / 7).repeat(7, 1), rtol=1e-6)
     # Expectation over three symbols: (1 - 1 - 1) / 3, with a standard deviation of sqrt(8)/3 per episode.
@@ -83,7 +99,7 @@ def test_the_first_symbol_is_asked_for_at_every_step():
 
 @pytest.mark.parametrize("k", [1, 3])
 def test_the_kth_symbol_from_the_end_is_asked_for_once_it_was_seen(k):
-    seen, _, step = play(PREVIOUS, always_two, 7, **SMALL, k=k)
+    seen, _, step = play_small(PREVIOUS, always_two, 7, k=k)
     symbols = symbols_of(seen)
     expected = np.zeros_like(step.reward)
     for t in range(k - 1, 7):
@@ -91,10 +107,10 @@ def test_the_kth_symbol_from_the_end_is_asked_for_once_it_was_seen(k):
     np.testing.assert_allclose(step.reward, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("id", [FIRST, PREVIOUS])
-def test_symbols_are_uniform_and_independent(id):
+@pytest.mark.parametrize(("id", "k"), [(FIRST, {}), (PREVIOUS, {"k": 3})])
+def test_symbols_are_uniform_and_independent(id, k):
     """The joint counts of the secret and each later symbol, nine cells: chi-squared, 8 degrees of freedom."""
-    seen, _, step = play(id, asked, 7, 3000, **SMALL)
+    seen, _, step = play_small(id, asked, 7, 3000, **k)
     symbols = np.concatenate([symbols_of(seen), symbols_of(step.final_observation[:, -1:])], 1)
     assert symbols.shape == (3000, 8)
     for later in range(1, 8):
@@ -103,9 +119,9 @@ def test_symbols_are_uniform_and_independent(id):
     assert len(np.unique(symbols, axis=0)) > 2000  # of 6561, about 2400 expected
 
 
-@pytest.mark.parametrize("id", [FIRST, PREVIOUS])
-def test_the_end_and_the_flag_of_the_beginning(id):
-    seen, _, step = play(id, asked, 15, **SMALL)
+@pytest.mark.parametrize(("id", "k"), [(FIRST, {}), (PREVIOUS, {"k": 3})])
+def test_the_end_and_the_flag_of_the_beginning(id, k):
+    seen, _, step = play_small(id, asked, 15, **k)
     ends = np.isin(np.arange(15), (6, 13))
     np.testing.assert_array_equal(step.terminated, np.broadcast_to(ends, (EPISODES, 15)))
     assert not step.truncated.any()
@@ -126,8 +142,8 @@ def test_the_end_and_the_flag_of_the_beginning(id):
 def test_position_only_cartpole_is_cartpole_step_by_step():
     hidden, full = make("memory/cartpole-position"), make("CartPole-v1")
     assert (hidden.observation_size, hidden.horizon, hidden.n_actions) == (2, 500, 2)
-    steps = [jax.jit(environment.step) for environment in (hidden, full)]
-    (state, seen), (other, all_seen) = (each.reset(jax.random.key(3), ()) for each in (hidden, full))
+    steps = [jit(environment.step) for environment in (hidden, full)]
+    (state, seen), (other, all_seen) = (jit(each.reset)(jax.random.key(3), ()) for each in (hidden, full))
     np.testing.assert_array_equal(seen, all_seen[jnp.array([0, 2])])
     ends = 0
     for t, key in enumerate(jax.random.split(jax.random.key(4), 60)):
@@ -170,14 +186,24 @@ def test_cartpole_can_vary_and_the_others_cannot():
 
 
 def bit(state, observation):
-    return state.context[state.query]
+    return jnp.int32(state.context[state.query])
+
+
+def other_bit(state, observation):
+    return 1 - bit(state, observation)
+
+
+def one(state, observation):
+    return jnp.int32(1)
 
 
 @pytest.mark.parametrize("length", [1, 4])
 def test_chain_shows_a_bit_and_asks_for_it_at_the_end(length):
     """Shown twice in bsuite (at the reset and after the first step), then never; reward at the end only."""
-    for policy, worth in ((bit, 1.0), (lambda state, seen: 1 - bit(state, seen), -1.0)):
-        seen, action, step = play("memory/chain", policy, 2 * length + 2, length=length)
+    for policy, worth in ((bit, 1.0), (other_bit, -1.0)):
+        seen, action, step = play(
+            "memory/chain", policy, 2 * length + 2, policies=(bit, other_bit), length=length
+        )
         last = np.isin(np.arange(2 * length + 2), (length, 2 * length + 1))
         np.testing.assert_array_equal(step.terminated, np.broadcast_to(last, action.shape))
         assert not step.truncated.any()
@@ -193,7 +219,7 @@ def test_chain_shows_a_bit_and_asks_for_it_at_the_end(length):
 
 
 def test_chain_of_a_constant_answer():
-    _, _, step = play("memory/chain", lambda state, seen: jnp.int32(1), 11)
+    _, _, step = play("memory/chain", one, 11)
     returns = step.reward.sum(1)
     assert set(returns) == {-1.0, 1.0} and returns.mean() == pytest.approx(0.0, abs=4 / EPISODES**0.5)
     assert make("memory/chain").horizon == 11 and step.terminated[:, 10].all()

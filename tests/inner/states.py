@@ -39,6 +39,9 @@ PPO = build("ppo")
 QUICK = {"xla_backend_optimization_level": 0}
 """Compiler options for programs that run for less time than their optimization takes."""
 
+ONCE = QUICK | {"xla_cpu_use_fusion_emitters": False}
+"""For programs that run a few times and are compared with nothing else's bits: compiles faster still."""
+
 PRODUCTION = compiled._compiler_options()
 
 begin = jax.jit(init, static_argnums=(0, 1), compiler_options=PRODUCTION)
