@@ -62,7 +62,9 @@ class _Torso(nn.Module):
     heads: tuple[tuple[str, Head], ...]
 
     @nn.compact
-    def __call__(self, carry: Any, x: Array, start: Array) -> tuple[Any, dict[str, Array], dict[str, Array]]:
+    def __call__(
+        self, carry: Any, x: Float[Array, "... D"], start: Bool[Array, "..."]
+    ) -> tuple[Any, dict[str, Array], dict[str, Array]]:
         act = ACTIVATIONS[self.body.activation]
         outputs: dict[str, Array] = {}
         activations: dict[str, Array] = {}
@@ -96,7 +98,7 @@ class _Torso(nn.Module):
             outputs[name] = y if head.size else y[..., 0]
         return carry, outputs, activations
 
-    def _convolved(self, x: Array, activations: dict[str, Array]) -> Array:
+    def _convolved(self, x: Float[Array, "... D"], activations: dict[str, Array]) -> Float[Array, "... F"]:
         """The convolutions of a flat observation, flat again; a filter's activation is its mean."""
         lead = x.shape[:-1]
         x = x.reshape(*lead, *self.shape)
@@ -106,8 +108,12 @@ class _Torso(nn.Module):
         return x.reshape(*lead, -1)
 
     def _remembered(
-        self, carry: Any, x: Array, start: Array, activations: dict[str, Array]
-    ) -> tuple[Any, Array]:
+        self,
+        carry: Any,
+        x: Float[Array, "T E H"],
+        start: Bool[Array, "T E"],
+        activations: dict[str, Array],
+    ) -> tuple[Any, Float[Array, "T E H"]]:
         """The recurrence; what a linear one returns is read out, past a nonlinearity, beside its input."""
         width = self.body.hidden[-1]
         if self.body.recurrence == "gru":
@@ -132,11 +138,10 @@ class Network(NamedTuple):
     Attributes:
         init: ``key -> params``.
         initial_carry: ``n -> carry [n, ...]``, what an agent remembers at the start; no arrays where
-            it has no memory.
+            it has no memory; then `unroll` takes any leading axes.
         unroll: ``(params, carry [E, ...], observation [T, E, D], start [T, E]) -> (carry, outputs
             [T, E, ...], activations {torso: {layer: [T, E, H]}})``; `start` marks the first step of an
             episode, at which the carry is forgotten.
-        recurrent: whether there is a carry. Without one, `unroll` takes any leading axes.
         param_info: a tree like the parameters', of `ParamInfo`.
     """
 
@@ -146,7 +151,6 @@ class Network(NamedTuple):
         [Any, Any, Float[Array, "... D"], Bool[Array, "..."]],
         tuple[Any, dict[str, Array], dict[str, dict[str, Array]]],
     ]
-    recurrent: bool
     param_info: Any
 
 
@@ -199,7 +203,7 @@ def make_network(
 
     shapes = jax.eval_shape(init, jax.random.key(0))
     info = {torso: _describe(torso, shapes[torso], body, dict(by_torso[torso])) for torso in torsos}
-    return Network(init, initial_carry, unroll, recurrence is not None, info)
+    return Network(init, initial_carry, unroll, info)
 
 
 def _check(body: Body, observation_shape: tuple[int, ...]) -> None:

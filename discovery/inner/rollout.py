@@ -95,12 +95,10 @@ def rollout(
 
 
 def _outputs_at(network: Network, params: Any, carry: Any, observation: Float[Array, "T E D"]) -> Any:
-    """One more step from T * E different memories: nothing is carried on from here."""
-    if not network.recurrent:
-        return network.unroll(params, carry, observation, jnp.zeros(observation.shape[:2], bool))[1]
-    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (carry, observation))
-    start = jnp.zeros((1, flat[1].shape[0]), bool)
-    _, outputs, _ = network.unroll(params, flat[0], flat[1][None], start)
+    """Outputs ``[T, E, ...]`` one step on from T * E memories ``[T, E, ...]``: a batch of T * E sequences."""
+    memories, seen = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (carry, observation))
+    goes_on = jnp.zeros((1, len(seen)), bool)
+    _, outputs, _ = network.unroll(params, memories, seen[None], goes_on)
     return jax.tree.map(lambda x: x.reshape(*observation.shape[:2], *x.shape[2:]), outputs)
 
 

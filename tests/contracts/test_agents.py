@@ -55,12 +55,12 @@ def made(name, shared):
 
 @every_agent
 def test_shapes_and_types(name, shared):
-    network, params, carry, _, _, _, (following, outputs, activations) = made(name, shared)
+    _, params, carry, _, _, _, (following, outputs, activations) = made(name, shared)
     assert jax.tree.map(jnp.shape, outputs) == {"mean": (T, E, 2), "log_std": (T, E, 2), "value": (T, E)}
     every = jax.tree.leaves((params, following, outputs, activations))
     assert {str(x.dtype) for x in every} == {"float32"}
     assert jax.tree.map(jnp.shape, following) == jax.tree.map(jnp.shape, carry)
-    assert bool(jax.tree.leaves(carry)) == network.recurrent == (BODIES[name].recurrence != "none")
+    assert bool(jax.tree.leaves(carry)) == (BODIES[name].recurrence != "none")
 
 
 @every_agent
