@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
@@ -38,28 +39,52 @@ class Environment(NamedTuple):
         observation_size: D, after flattening.
         observation_shape: shape before flattening, for networks that want the image.
         n_actions: the number of discrete actions, or the dimension of a continuous action.
-        continuous: whether actions are float vectors ``[A]`` (else an int32 scalar).
-        action_low, action_high: bounds ``[A]`` of a continuous action; `step` clips to them.
         horizon: steps after which an episode is truncated.
         sample_level: ``key -> level``.
         reset: ``(key, level) -> (state, observation [D])``.
         step: ``(key, state, action, level) -> (state, Step)``; resets by itself when an episode ends.
         refresh: ``(key, state, level) -> state``, called once before each rollout, for environments whose
             resets are so costly that they are prepared; None for others.
+        continuous: whether actions are float vectors ``[A]`` (else an int32 scalar).
+        action_low, action_high: bounds ``[A]`` of a continuous action; `step` clips to them.
     """
 
     id: str
     observation_size: int
     observation_shape: tuple[int, ...]
     n_actions: int
-    continuous: bool
-    action_low: np.ndarray | None
-    action_high: np.ndarray | None
     horizon: int
     sample_level: Callable[[PRNGKeyArray], Any]
     reset: Callable[[PRNGKeyArray, Any], tuple[Any, Array]]
     step: Callable[[PRNGKeyArray, Any, Array, Any], tuple[Any, Step]]
     refresh: Callable[[PRNGKeyArray, Any, Any], Any] | None = None
+    continuous: bool = False
+    action_low: np.ndarray | None = None
+    action_high: np.ndarray | None = None
+
+
+def autoreset(
+    first: tuple[Any, Array],
+    reached: tuple[Any, Array],
+    reward: Array,
+    terminated: Array,
+    truncated: Array | bool = False,
+) -> tuple[Any, Step]:
+    """What `step` returns: what was reached or, where the episode is over, how the next one begins.
+
+    Args:
+        first: state and observation that the next episode begins with.
+        reached: state and observation after the action.
+        reward: of the step.
+        terminated: whether the task ended.
+        truncated: whether time ran out.
+    """
+
+    def where_over(new: Array, old: Array) -> Array:
+        return jnp.where(terminated | truncated, new, old)
+
+    state, observation = jax.tree.map(where_over, first, reached)
+    return state, Step(observation, reward, terminated, jnp.bool_(truncated), reached[1])
 
 
 def uniform_levels(vary: Mapping[str, tuple[float, float]]) -> Callable[[PRNGKeyArray], Any]:

@@ -25,9 +25,10 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, PRNGKeyArray
+from jaxtyping import Array, Int
 
-from environments.base import Environment, Step, uniform_levels
+from environments.base import Environment, uniform_levels
+from environments.episodes import Game, strong, with_episodes
 
 Backend = Literal["generalized", "positional", "spring", "mjx"]
 Starts = Literal["bank", "fresh", "same"]
@@ -39,21 +40,11 @@ VARIABLE = ("gravity", "mass")
 """What `vary` can change: factors on the model's gravity, and on the mass and inertia of every link."""
 
 
-class BraxState(NamedTuple):
-    """A running instance.
-
-    Attributes:
-        env: brax's own state.
-        time: control steps of the episode so far, repeats included.
-        bank: prepared first states ``[B, ...]``: the next episodes begin in them, in turn; or the one
-            first state, where `starts` is "same"; or the empty tuple.
-        used: how many of them were used.
-    """
+class Repeated(NamedTuple):
+    """brax's own state, and the control steps of the episode so far, repeats included."""
 
     env: Any
     time: Int[Array, ""]
-    bank: Any
-    used: Int[Array, ""]
 
 
 def from_brax(
@@ -88,73 +79,35 @@ def from_brax(
         env = library.get_environment(name, backend=backend)
     if vary and not hasattr(env, "sys"):
         raise ValueError(f"environment 'brax/{name}' has no physics that could vary, got {list(vary)}")
-    size = jax.eval_shape(env.reset, jax.random.key(0)).obs.shape[-1]  # brax computes a whole reset for it
 
-    def begin(key: PRNGKeyArray, level: Any) -> Any:
-        return _strong(_with(env, level).reset(key))
+    def begin(key: Array, level: Any) -> tuple[Repeated, Array]:
+        first = _with(env, level).reset(key)
+        return Repeated(first, jnp.int32(0)), first.obs
 
-    def prepare(key: PRNGKeyArray, level: Any) -> Any:
-        return jax.vmap(lambda key_of: begin(key_of, level))(jax.random.split(key, bank))
-
-    def reset(key: PRNGKeyArray, level: Any) -> tuple[BraxState, Array]:
-        if starts == "bank":
-            prepared = prepare(key, level)
-            first = jax.tree.map(lambda leaf: leaf[0], prepared)
-            return BraxState(first, jnp.int32(0), prepared, jnp.int32(1)), first.obs
-        first = begin(key, level)
-        return BraxState(first, jnp.int32(0), first if starts == "same" else (), jnp.int32(0)), first.obs
-
-    def next_first(key: PRNGKeyArray, state: BraxState, level: Any) -> Any:
-        if starts == "fresh":
-            return begin(key, level)
-        if starts == "same":
-            return state.bank
-        return jax.tree.map(lambda leaf: leaf[state.used % bank], state.bank)
-
-    def step(key: PRNGKeyArray, state: BraxState, action: Array, level: Any) -> tuple[BraxState, Step]:
+    def move(key: Array, state: Repeated, action: Array, level: Any) -> tuple[Repeated, Array, Array, Array]:
         moving = _with(env, level)
         action = jnp.clip(jnp.asarray(action, jnp.float32), -1.0, 1.0)
 
-        def once(carry: tuple[Any, Array, Array], _: None) -> tuple[tuple[Any, Array, Array], None]:
-            now, total, time = carry
-            then = _strong(moving.step(now, action))
-            after = (then, total + then.reward, time + 1)
+        def once(carry: tuple[Repeated, Array], _: None) -> tuple[tuple[Repeated, Array], None]:
+            now, total = carry
+            then = strong(moving.step(now.env, action))
+            after = (Repeated(then, now.time + 1), total + then.reward)
             if action_repeat == 1:  # nothing is over before the first
                 return after, None
-            over = (now.done > 0) | (time >= episode_length)
-            return _where(over, carry, after), None
+            over = (now.env.done > 0) | (now.time >= episode_length)
+            return jax.tree.map(lambda old, new: jnp.where(over, old, new), carry, after), None
 
-        begun = (state.env, jnp.float32(0), state.time)
-        (reached, reward, time), _ = jax.lax.scan(once, begun, None, length=action_repeat)
-        terminated, truncated = reached.done > 0, time >= episode_length
-        over = terminated | truncated
-        first = next_first(key, state, level)
-        now = _where(over, first, reached)
-        state = BraxState(now, jnp.where(over, 0, time), state.bank, state.used + over)
-        return state, Step(
-            observation=now.obs,
-            reward=jnp.asarray(reward, jnp.float32),
-            terminated=terminated,
-            truncated=truncated,
-            final_observation=reached.obs,
-        )
+        (reached, reward), _ = jax.lax.scan(once, (state, jnp.float32(0)), None, length=action_repeat)
+        return reached, reached.env.obs, reward, reached.env.done > 0
 
-    def refresh(key: PRNGKeyArray, state: BraxState, level: Any) -> BraxState:
-        return state._replace(bank=prepare(key, level), used=jnp.int32(0))
-
-    return Environment(
-        id=f"brax/{name}",
-        observation_size=size,
-        observation_shape=(size,),
-        n_actions=int(env.action_size),
-        continuous=True,
-        action_low=-np.ones(env.action_size, np.float32),
-        action_high=np.ones(env.action_size, np.float32),
-        horizon=-(-episode_length // action_repeat),
+    bound = np.ones(env.action_size, np.float32)
+    return with_episodes(
+        f"brax/{name}",
+        Game(begin, move, int(env.action_size), (-bound, bound)),
+        -(-episode_length // action_repeat),
+        bank={"fresh": 0, "same": 1, "bank": bank}[starts],
         sample_level=uniform_levels(vary),
-        reset=reset,
-        step=step,
-        refresh=refresh if starts == "bank" else None,
+        renew=starts == "bank",
     )
 
 
@@ -210,11 +163,6 @@ def _check_numbers(name: str, **numbers: int) -> None:
             raise ValueError(f"{option} of environment 'brax/{name}' must be at least 1, got {value}")
 
 
-def _where(condition: Array, a: Any, b: Any) -> Any:
-    """`a` where the condition holds, else `b`, for trees."""
-    return jax.tree.map(lambda x, y: jnp.where(condition, x, y), a, b)
-
-
 def _with(env: Any, level: Any) -> Any:
     """The environment with a level's physics."""
     if not level:
@@ -234,9 +182,3 @@ def _with(env: Any, level: Any) -> Any:
         }
     )
     return changed
-
-
-def _strong(state: Any) -> Any:
-    """Arrays whose types never change, and float32 observations."""
-    state = jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(jnp.asarray(leaf).dtype), state)
-    return state.replace(obs=state.obs.astype(jnp.float32))

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from environments.base import Environment, Step
+from environments.base import Environment, Step, autoreset
 
 LENGTHS = {"short": (5, 30), "long": (5, 50)}
 """Smallest and largest number of steps, uniform."""
@@ -67,20 +67,13 @@ def from_chain(name: str, vary: Mapping[str, tuple[float, float]], noise: bool =
         over = reached.time >= level.length
         between = jax.random.rademacher(key, (), jnp.float32) if noise else jnp.float32(0)
         reward = jnp.where(over, jnp.where(on_good, 1.0, -1.0), between)
-        final_observation = observe(reached)
-        first, first_observation = reset(key, level)
-        state = jax.tree.map(lambda a, b: jnp.where(over, a, b), first, reached)
-        observation = jnp.where(over, first_observation, final_observation)
-        return state, Step(observation, reward, over, jnp.bool_(False), final_observation)
+        return autoreset(reset(key, level), (reached, observe(reached)), reward, terminated=over)
 
     return Environment(
         id=f"chain/{name}",
         observation_size=2 * (high + 1),
         observation_shape=(2 * (high + 1),),
         n_actions=2,
-        continuous=False,
-        action_low=None,
-        action_high=None,
         horizon=high,
         sample_level=sample_level,
         reset=reset,

@@ -1,12 +1,12 @@
 """From a game that only begins and moves to an `Environment`: time limits, new episodes, lasting types.
 
-Five libraries (craftax, jumanji, navix, pgx, xminigrid) agree on no more than this, so their adapters
+Six libraries (brax, craftax, jumanji, navix, pgx, xminigrid) agree on no more than this, so their adapters
 say how a game begins and moves, and the rest is done here, once:
 
 * time: counted here, and the library's own limit is switched off or never reached, because most of
   them report it as the end of the task -> `truncated`, never `terminated`;
 * new episodes: each from a reset of its own, with a new key; where resets are costly, from a bank of
-  first states that is renewed once per rollout;
+  first states that is renewed once per rollout, or never;
 * `final_observation`: what the game showed before the reset;
 * keys: typed ones from us, uint32 ``[2]`` to the libraries, which keep them in their states;
 * types: float32 observations ``[D]``, and a state whose types never change.
@@ -18,13 +18,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from environments.base import Environment, Step, uniform_levels
+from environments.base import Environment, Step, autoreset, uniform_levels
 
 
 class Game(NamedTuple):
-    """A library's game with discrete actions, without time limit and without auto-reset.
+    """A library's game, without time limit and without auto-reset.
 
     Keys are uint32 ``[2]``. An observation is an array of any shape and type.
 
@@ -32,12 +33,14 @@ class Game(NamedTuple):
         begin: ``(key, level) -> (state, observation)``.
         move: ``(key, state, action, level) -> (state, observation, reward, terminated)``; a game whose
             state holds its own key ignores `key`.
-        n_actions: the number of actions.
+        n_actions: the number of discrete actions, or the dimension of a continuous action.
+        bounds: lowest and highest continuous action ``[A]``, which `move` clips to; None for discrete ones.
     """
 
     begin: Callable[[Array, Any], tuple[Any, Array]]
     move: Callable[[Array, Any, Array, Any], tuple[Any, Array, Array, Array]]
     n_actions: int
+    bounds: tuple[np.ndarray, np.ndarray] | None = None
 
 
 class Running(NamedTuple):
@@ -63,6 +66,7 @@ def with_episodes(
     episode_length: int,
     bank: int = 0,
     sample_level: Callable[[PRNGKeyArray], Any] | None = None,
+    renew: bool = True,
 ) -> Environment:
     """Makes an environment of a game.
 
@@ -70,9 +74,10 @@ def with_episodes(
         id: the environment's id.
         game: how it begins and moves.
         episode_length: steps after which an episode is truncated.
-        bank: B, beginnings that each instance keeps prepared, renewed once per rollout. With 0, every
-            episode has a reset of its own, which is computed at every step.
+        bank: B, beginnings that each instance keeps prepared. With 0, every episode has a reset of its
+            own, which is computed at every step.
         sample_level: of the environment; no levels without.
+        renew: whether the bank is renewed, once per rollout.
 
     Raises:
         ValueError: numbers that make no sense.
@@ -85,37 +90,26 @@ def with_episodes(
 
     def begin(key: Array, level: Any) -> tuple[Any, Array]:
         state, observation = game.begin(key, level)
-        return _strong(state), _flat(observation)
+        return strong(state), _flat(observation)
 
     def prepare(key: Array, level: Any) -> Any:
-        return jax.vmap(lambda key_of: begin(key_of, level))(jax.random.split(key, bank)) if bank else ()
+        return jax.vmap(lambda key_of: begin(key_of, level))(jax.random.split(key, bank))
 
     def reset(key: PRNGKeyArray, level: Any) -> tuple[Running, Array]:
-        key_first, key_bank = jax.random.split(_legacy(key))
-        state, observation = begin(key_first, level)
-        return Running(state, jnp.int32(0), prepare(key_bank, level), jnp.int32(0)), observation
+        prepared = prepare(_legacy(key), level) if bank else ()
+        state, observation = _nth(prepared, 0) if bank else begin(_legacy(key), level)
+        return Running(state, jnp.int32(0), prepared, jnp.int32(1)), observation
 
     def step(key: PRNGKeyArray, state: Running, action: Array, level: Any) -> tuple[Running, Step]:
         key_move, key_next = jax.random.split(_legacy(key))
-        reached, final, reward, terminated = game.move(key_move, state.game, action, level)
-        final, terminated = _flat(final), jnp.asarray(terminated, jnp.bool_).reshape(())
+        reached, observation, reward, terminated = game.move(key_move, state.game, action, level)
+        terminated = jnp.asarray(terminated, jnp.bool_).reshape(())
         truncated = state.time + 1 >= episode_length
         over = terminated | truncated
-        if bank:
-            first = jax.tree.map(lambda leaf: leaf[state.used % bank], state.bank)
-        else:
-            first = begin(key_next, level)
-        now, observation = jax.tree.map(
-            lambda new, old: jnp.where(over, new, old), first, (_strong(reached), final)
-        )
-        state = Running(now, jnp.where(over, 0, state.time + 1), state.bank, state.used + over)
-        return state, Step(
-            observation=observation,
-            reward=jnp.asarray(reward, jnp.float32).reshape(()),
-            terminated=terminated,
-            truncated=truncated,
-            final_observation=final,
-        )
+        first = _nth(state.bank, state.used % bank) if bank else begin(key_next, level)
+        reward = jnp.asarray(reward, jnp.float32).reshape(())
+        now, taken = autoreset(first, (strong(reached), _flat(observation)), reward, terminated, truncated)
+        return Running(now, jnp.where(over, 0, state.time + 1), state.bank, state.used + over), taken
 
     def refresh(key: PRNGKeyArray, state: Running, level: Any) -> Running:
         return state._replace(bank=prepare(_legacy(key), level), used=jnp.int32(0))
@@ -128,15 +122,20 @@ def with_episodes(
         observation_size=math.prod(shape),
         observation_shape=tuple(shape),
         n_actions=game.n_actions,
-        continuous=False,
-        action_low=None,
-        action_high=None,
+        continuous=game.bounds is not None,
+        action_low=game.bounds[0] if game.bounds else None,
+        action_high=game.bounds[1] if game.bounds else None,
         horizon=episode_length,
         sample_level=sample_level,
         reset=reset,
         step=step,
-        refresh=refresh if bank else None,
+        refresh=refresh if bank and renew else None,
     )
+
+
+def strong(state: Any) -> Any:
+    """Strips weak types: a carry of `scan` and an argument of `jit` must keep its type."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(jnp.asarray(leaf).dtype), state)
 
 
 def check_name(id: str, name: str, names: Iterable[str]) -> None:
@@ -170,6 +169,5 @@ def _flat(observation: Array) -> Array:
     return jnp.asarray(observation, jnp.float32).reshape(-1)
 
 
-def _strong(state: Any) -> Any:
-    """Strips weak types: a carry of `scan` and an argument of `jit` must keep its type."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(jnp.asarray(leaf).dtype), state)
+def _nth(bank: Any, index: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf[index], bank)

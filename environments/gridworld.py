@@ -19,13 +19,13 @@ one for the agent and one per kind of object, ``S * S`` each. Both end in time /
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from environments.base import Environment, Step
+from environments.base import Environment, Step, autoreset
 
 MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1), (0, 0))
 """Row and column steps of the actions: up, down, left, right, stay."""
@@ -162,29 +162,14 @@ def make_gridworld(
     def step(key: PRNGKeyArray, state: GridState, action: Array, level: Level) -> tuple[GridState, Step]:
         key_step, key_reset = jax.random.split(key)
         state, reward, terminated, truncated = transition(grid, key_step, state, action, level)
-        final_observation = observe(grid, state, level)
-        fresh, first_observation = begin(key_reset, level)
-        over = terminated | truncated
-
-        def where(ended: Any, goes_on: Any) -> Any:
-            return jax.tree.map(lambda a, b: jnp.where(over, a, b), ended, goes_on)
-
-        return where(fresh, state), Step(
-            observation=where(first_observation, final_observation),
-            reward=reward,
-            terminated=terminated,
-            truncated=truncated,
-            final_observation=final_observation,
-        )
+        reached = state, observe(grid, state, level)
+        return autoreset(begin(key_reset, level), reached, reward, terminated, truncated)
 
     return Environment(
         id=id,
         observation_size=grid.observation_size,
         observation_shape=(grid.observation_size,),
         n_actions=len(MOVES),
-        continuous=False,
-        action_low=None,
-        action_high=None,
         horizon=horizon,
         sample_level=sample_level,
         reset=begin,

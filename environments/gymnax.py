@@ -26,6 +26,7 @@ from gymnax.environments import spaces
 from jaxtyping import Array, Float
 
 from environments.base import Environment, Step, uniform_levels
+from environments.episodes import strong
 
 
 class _Actions(NamedTuple):
@@ -64,13 +65,13 @@ def from_gymnax(
 
     def reset(key, level):
         observation, state = env.reset(key, at(level))
-        return _strong(state), encode(observation)
+        return strong(state), encode(observation)
 
     def step(key, state, action, level):
         observation, state, reward, terminated, truncated, info = env.step(
             key, state, actions.decode(action), at(level)
         )
-        return _strong(state), Step(
+        return strong(state), Step(
             observation=encode(observation),
             reward=_scalar(reward, jnp.float32),
             terminated=_scalar(terminated, jnp.bool_),
@@ -146,8 +147,3 @@ def _unsupported(id: str, kind: str, space: Any) -> str:
 
 def _scalar(value: Array, dtype: Any) -> Array:
     return jnp.asarray(value, dtype).reshape(())
-
-
-def _strong(state: Any) -> Any:
-    """Strips weak types: a carry of `scan` and an argument of `jit` must keep its type."""
-    return jax.tree.map(lambda leaf: leaf.astype(leaf.dtype), state)

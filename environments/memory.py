@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from environments.base import Environment, Step
+from environments.base import Environment, Step, autoreset
 from environments.gymnax import from_gymnax
 
 Vary = Mapping[str, tuple[float, float]]
@@ -131,20 +131,14 @@ def _recall(name: str, length: int, symbols: int, k: int) -> Environment:
         reward = jnp.where(state.time >= k - 1, answer, 0.0)
         symbol, time = jax.random.randint(key_symbol, (), 0, symbols), state.time + 1
         kept = state.kept if name == "repeat-first" else jnp.append(state.kept[1:], symbol)
-        over, final_observation = time >= length - 1, observe(time, symbol)
-        first, first_observation = reset(key_reset, level)
-        state = jax.tree.map(lambda a, b: jnp.where(over, a, b), first, SymbolState(time, kept))
-        observation = jnp.where(over, first_observation, final_observation)
-        return state, Step(observation, reward, over, jnp.bool_(False), final_observation)
+        reached = SymbolState(time, kept), observe(time, symbol)
+        return autoreset(reset(key_reset, level), reached, reward, terminated=time >= length - 1)
 
     return Environment(
         id=f"memory/{name}",
         observation_size=symbols + 1,
         observation_shape=(symbols + 1,),
         n_actions=symbols,
-        continuous=False,
-        action_low=None,
-        action_high=None,
         horizon=length - 1,
         sample_level=lambda key: (),
         reset=reset,
