@@ -15,6 +15,7 @@ from discovery import plots
 from discovery.analysis import Generation, LoadedRun
 from discovery.compare import recorded
 from discovery.comparison import INITIAL, Comparison, Row
+from discovery.driftpicture import drift_picture
 from discovery.errors import BadInput
 from discovery.objective import Objective, is_temporal, objective_of
 from discovery.tables import SCORES
@@ -98,7 +99,7 @@ def objectives_picture(run: LoadedRun, generation: Generation = None) -> Figure:
         shown = [(found, 0.0, found.label)]
     shown += [(known, 0.0, name.upper()) for name in BESIDE if (known := _known(name, task))]
     panels = [(title, *_heat(objective, fraction)) for objective, fraction, title in shown]
-    return plots.drift_picture(LOG_RATIO, ADVANTAGE, panels)
+    return drift_picture(LOG_RATIO, ADVANTAGE, panels)
 
 
 def learning_curves(run: LoadedRun, task: str, reports: Comparison | None = None) -> Figure:

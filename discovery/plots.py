@@ -30,8 +30,6 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 """Okabe and Ito's palette for every kind of color vision, without its yellow (too pale on white)."""
 
 LINES: tuple[Line, ...] = ("-", "--", ":", "-.")
-RATIOS = (0.02, 0.05, 0.2, 0.5, 1, 2, 5, 20, 50)
-NEAR_RATIOS = (0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5)
 STEPS = (1, 2, 2.5, 5, 10)
 PANELS_IN_A_ROW = 3
 BAND_SEEDS = 10
@@ -89,8 +87,8 @@ def meta_learning_curve(
     """
     generations, scores = np.asarray(generations), np.asarray(scores, np.float64)
     mean_generations, mean_scores = np.asarray(mean_generations), np.asarray(mean_scores, np.float64)
-    _check_shape("scores", scores, (generations.size, None), "generations x proposals")
-    _check_shape("mean_scores", mean_scores, (mean_generations.size, None), "generations x seeds")
+    check_shape("scores", scores, (generations.size, None), "generations x proposals")
+    check_shape("mean_scores", mean_scores, (mean_generations.size, None), "generations x seeds")
     if generations.size == 0:
         raise BadInput("there is no generation to draw; give at least one row of scores")
     failed = 1 - np.isfinite(scores).mean(1)
@@ -134,7 +132,7 @@ def learning_curves(
     looks, notes = _complete_styles(curves, styles), dict[str, None]()
     for name, values in curves.items():
         values, (color, line) = np.asarray(values, np.float64), looks[name]
-        _check_shape(f"curves[{name!r}]", values, (None, steps.size), "seeds x steps")
+        check_shape(f"curves[{name!r}]", values, (None, steps.size), "seeds x steps")
         seeds = f"{len(values)} seed{'s' * (len(values) != 1)}"
         look: dict[str, Any] = {"color": color, "linestyle": line, "marker": marker}
         axes.plot(steps, band(values).mean, label=f"{name} ({seeds})", **look)
@@ -192,42 +190,6 @@ def comparison(
     return figure
 
 
-def drift_picture(
-    log_ratio: Real[np.ndarray, " R"],
-    advantage: Real[np.ndarray, " A"],
-    panels: Sequence[tuple[str, Real[np.ndarray, "A R"], Real[np.ndarray, "A R"]]],
-    clip: float = 98.0,
-) -> Figure:
-    """The LPO picture: drift f above, slope d(r A - f)/dr of the objective below, a column for each.
-
-    Args:
-        log_ratio: ``[R]`` values of log r, increasing; r is the new policy's probability of the
-            action over the old one's.
-        advantage: ``[A]`` values of the advantage, increasing.
-        panels: (title, drift ``[A, R]``, slope ``[A, R]``) of each algorithm, or of one at several
-            points of training. NaN cells are gray.
-        clip: percentile of the absolute values of a row at which its common color scale ends, so that
-            a corner of large values does not wash out the rest.
-    """
-    log_ratio, advantage = np.asarray(log_ratio), np.asarray(advantage)
-    if not panels:
-        raise BadInput("there is nothing to draw; give at least one (title, drift, slope) panel")
-    figure = Picture(figsize=(1.6 + 2.5 * len(panels), 5.8), layout="constrained")
-    axes = figure.subplots(2, len(panels), sharex=True, sharey=True, squeeze=False)
-    for row, label in enumerate(("drift f", "slope d(r A \N{MINUS SIGN} f) / dr")):
-        images = [np.asarray(panel[row + 1], np.float64) for panel in panels]
-        for (title, *_), image in zip(panels, images, strict=True):
-            _check_shape(title, image, (advantage.size, log_ratio.size), "advantages x log-ratios")
-        _draw_heat_maps(figure, axes[row], log_ratio, advantage, images, label, clip)
-    for column, (title, *_) in enumerate(panels):
-        _add_ratio_axis(axes[0, column], log_ratio)
-        axes[0, column].set_title(title, fontsize=10)
-        axes[1, column].set_xlabel("log r")
-    for first in axes[:, 0]:
-        first.set_ylabel("advantage A")
-    return figure
-
-
 def style(number: int) -> Style:
     """Color and line style number 0, 1, ...: all different for the first 28, then again from the start."""
     return COLORS[number % len(COLORS)], LINES[number // len(COLORS) % len(LINES)]
@@ -265,7 +227,8 @@ def _add_legend(figure: Figure) -> None:
         legend.remove()
 
 
-def _check_shape(name: str, array: np.ndarray, shape: tuple[int | None, int | None], meaning: str) -> None:
+def check_shape(name: str, array: np.ndarray, shape: tuple[int | None, int | None], meaning: str) -> None:
+    """Raise a BadInput unless the array has that shape; None is any length."""
     if array.ndim != 2 or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True)):
         wanted = " x ".join("any" if want is None else str(want) for want in shape)
         raise BadInput(f"{name} must be an array of {meaning}, {wanted}, not of shape {list(array.shape)}")
@@ -356,43 +319,3 @@ def _draw_interval(axes: Axes, line: int, score: Interval, look: Style) -> None:
     place = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "fontsize": 8, "color": "0.25"}
     text = ", ".join(notes).replace("-", "\N{MINUS SIGN}")
     axes.annotate(text, (score.estimate, line), **place)
-
-
-def _draw_heat_maps(
-    figure: Figure,
-    axes: np.ndarray,
-    log_ratio: Float[np.ndarray, " R"],
-    advantage: Float[np.ndarray, " A"],
-    images: Sequence[Float[np.ndarray, "A R"]],
-    label: str,
-    clip: float,
-) -> None:
-    """One row of heat maps on a common scale, symmetric about 0, with its color bar."""
-    values = np.abs(np.stack(images))
-    values = values[np.isfinite(values)]
-    largest = values.max(initial=0.0)
-    # A drift that is 0 nearly everywhere has a percentile of 0: then its largest value serves.
-    limit = (np.percentile(values, clip) if values.size else 0.0) or largest or 1.0
-    colors = matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.7")
-    for panel, image in zip(axes, images, strict=True):
-        style = {"cmap": colors, "vmin": -limit, "vmax": limit, "shading": "nearest", "rasterized": True}
-        mesh = panel.pcolormesh(log_ratio, advantage, np.ma.masked_invalid(image), **style)
-        panel.axvline(0, color="0.3", linewidth=0.6)
-        panel.axhline(0, color="0.3", linewidth=0.6)
-    clipped = largest > limit
-    note = f"\n(ends at the {clip:g}th percentile)" if clipped else ""
-    figure.colorbar(
-        mesh, ax=list(axes), extend="both" if clipped else "neither", label=label + note, pad=0.02
-    )
-
-
-def _add_ratio_axis(axes: Axes, log_ratio: Float[np.ndarray, " R"]) -> None:
-    """Ticks of r along the top, at the logarithms of round ratios."""
-    low, high = np.exp(log_ratio.min()), np.exp(log_ratio.max())
-    candidates = RATIOS if high > 64 * low else NEAR_RATIOS
-    if high < 4 * low:
-        candidates = MaxNLocator(5).tick_values(low, high)
-    ratios = [r for r in candidates if low <= r <= high]
-    top = axes.secondary_xaxis("top")
-    top.set_xticks(np.log(ratios), [f"{r:g}" for r in ratios], fontsize=8)
-    top.set_xlabel("r", fontsize=9, labelpad=2)

@@ -40,7 +40,7 @@ FAMILIES: Mapping[str, Family] = {
     "brax": Family("environments.brax:from_brax", "brax", "brax"),
     "chain": Family("environments.chain:from_chain"),
     "craftax": Family("environments.craftax:from_craftax", "craftax", "craftax"),
-    "grid": Family("environments.levels:from_grid"),
+    "grid": Family("environments.levelsets:from_grid"),
     "jumanji": Family("environments.jumanji:from_jumanji", "jumanji", "jumanji"),
     "memory": Family("environments.memory:TASKS"),
     "navix": Family("environments.navix:from_navix", "navix", "navix"),

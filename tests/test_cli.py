@@ -612,7 +612,7 @@ def test_presets_can_be_listed_and_copied(says: Says, tmp_path: Path) -> None:
 
 def test_environments_are_what_the_list_says(says: Says) -> None:
     from environments.chain import LENGTHS
-    from environments.levels import SETS
+    from environments.levelsets import SETS
     from environments.make import FAMILIES, make, registered
     from environments.memory import TASKS
 

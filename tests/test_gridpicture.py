@@ -132,7 +132,7 @@ def test_play_is_sampled_or_greedy_and_leaves_the_training_alone():
     walk = episode(True, 0)
     network = discovery.inner.train.parts(A2C, SETUP)[1]  # type: ignore[attr-defined]
     from environments.gridworld import observe
-    from environments.levels import SETS
+    from environments.levelsets import SETS
 
     state = trained()
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from discovery import plots
+from discovery.driftpicture import drift_picture
 from discovery.errors import BadInput
 from discovery.statistics import Interval, interval
 
@@ -51,7 +52,7 @@ def drift(panels: int = 3, reach: float = 1.5) -> Figure:
     slope = np.broadcast_to(advantage[:, None], value.shape)
     value[0, 0] = NAN
     titles = [f"algorithm {index}" for index in range(panels)]
-    return plots.drift_picture(log_ratio, advantage, [(title, value, slope) for title in titles])
+    return drift_picture(log_ratio, advantage, [(title, value, slope) for title in titles])
 
 
 def compared() -> Figure:
@@ -320,10 +321,10 @@ def test_drift_picture_shares_a_symmetric_scale_in_each_row():
     log_ratio, advantage = np.linspace(-1, 1, 11), np.linspace(-2, 2, 10)
     small, large = np.full((10, 11), 0.1), np.linspace(-4, 1, 110).reshape(10, 11)
     panels = [("small", small, small), ("large", large, 3 * large)]
-    maps = [axes for axes in plots.drift_picture(log_ratio, advantage, panels, clip=100).axes if axes.lines]
+    maps = [axes for axes in drift_picture(log_ratio, advantage, panels, clip=100).axes if axes.lines]
     limits = [axes.collections[0].get_clim() for axes in maps]
     assert limits == [(-4, 4), (-4, 4), (-12, 12), (-12, 12)]
-    maps = [axes for axes in plots.drift_picture(log_ratio, advantage, panels, clip=50).axes if axes.lines]
+    maps = [axes for axes in drift_picture(log_ratio, advantage, panels, clip=50).axes if axes.lines]
     middle = np.median(np.abs([small, large]))
     assert maps[0].collections[0].get_clim() == pytest.approx((-middle, middle))
 
@@ -331,13 +332,13 @@ def test_drift_picture_shares_a_symmetric_scale_in_each_row():
 @pytest.mark.parametrize("value", [0.0, NAN])
 def test_drift_picture_of_nothing_but_one_value(value):
     image = np.full((3, 4), value)
-    figure = plots.drift_picture(np.linspace(-1, 1, 4), np.arange(3), [("flat", image, image)])
+    figure = drift_picture(np.linspace(-1, 1, 4), np.arange(3), [("flat", image, image)])
     FigureCanvasAgg(figure).draw()
     assert figure.axes[0].collections[0].get_clim() == (-1, 1)
 
 
 def test_drift_picture_refuses():
     with pytest.raises(BadInput, match="nothing to draw"):
-        plots.drift_picture(np.arange(3), np.arange(2), [])
+        drift_picture(np.arange(3), np.arange(2), [])
     with pytest.raises(BadInput, match=r"tall .*advantages x log-ratios, 2 x 3, not of shape \[3, 2\]"):
-        plots.drift_picture(np.arange(3), np.arange(2), [("tall", np.zeros((3, 2)), np.zeros((2, 3)))])
+        drift_picture(np.arange(3), np.arange(2), [("tall", np.zeros((3, 2)), np.zeros((2, 3)))])

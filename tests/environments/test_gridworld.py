@@ -20,7 +20,9 @@ from environments.gridworld import (
     reset,
     transition,
 )
-from environments.levels import MAZES, SETS, TRIES, Law, random_level, reachable, solvable, walls_of
+from environments.handmade import MAZES, walls_of
+from environments.levels import TRIES, Law, random_level, reachable, solvable
+from environments.levelsets import SETS
 from environments.optimal import optimal_return
 from tests.inner.states import ONCE
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from discovery.inner.train import advance, complete, init, parts
-from environments.levels import SETS
+from environments.levelsets import SETS
 from environments.optimal import optimal_return
 from environments.task import Setup
 from objectives import build

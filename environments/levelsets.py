@@ -1,0 +1,64 @@
+"""Every set of grid-world levels by name, and the environments made of them."""
+
+from collections.abc import Mapping
+
+from environments.base import Environment
+from environments.gridworld import make_gridworld
+from environments.handmade import hand_made_sets, maze_sets
+from environments.levels import Law, LevelSet, Lifetimes, random_set
+
+_ALL = Law((4, 10), (1, 5), 15, (20, 750))
+
+
+def level_sets() -> dict[str, LevelSet]:
+    """Every set by name."""
+    return {
+        "small": random_set(
+            "random levels, sides 4 to 6", Law((4, 6), (1, 3), 7, (20, 100)), Lifetimes(250, 250)
+        ),
+        "medium": random_set(
+            "random levels, sides 6 to 8", Law((6, 8), (2, 4), 10, (100, 250)), Lifetimes(1000, 1000)
+        ),
+        "large": random_set(
+            "random levels, sides 8 to 10", Law((8, 10), (2, 5), 15, (250, 750)), Lifetimes(2500, 2500)
+        ),
+        "all": random_set("random levels, sides 4 to 10", _ALL, Lifetimes(1000, 1000)),
+        "all-shortlife": random_set("all, with short lives", _ALL, Lifetimes(250, 250)),
+        "all-randlife": random_set("all, with lives of 50 to 250 rollouts", _ALL, Lifetimes(50, 250)),
+        "all-vrandlife": random_set("all, with lives of 10 to 250 rollouts", _ALL, Lifetimes(10, 250)),
+        **hand_made_sets(),
+        **maze_sets(),
+    }
+
+
+SETS: Mapping[str, LevelSet] = level_sets()
+"""Every set by name: what "grid/NAME" makes."""
+
+
+def from_grid(
+    name: str,
+    vary: Mapping[str, tuple[float, float]],
+    tabular: bool | None = None,
+    random_places: bool | None = None,
+) -> Environment:
+    """Makes the grid-world whose levels come from the set `name`.
+
+    Args:
+        name: a name in `SETS`.
+        vary: nothing can be varied: levels are what differs.
+        tabular: observations as one-hot states, else as planes. By default as published.
+        random_places: objects start and re-appear anywhere. By default as published.
+
+    Raises:
+        ValueError: unknown names.
+    """
+    if name not in SETS:
+        raise ValueError(f"no environment is called 'grid/{name}'; there are: {', '.join(SETS)}")
+    if vary:
+        raise ValueError(f"environment 'grid/{name}' varies by its levels only, got {list(vary)}")
+    chosen = SETS[name]
+    grid = chosen.grid._replace(
+        tabular=chosen.grid.tabular if tabular is None else tabular,
+        random_places=chosen.grid.random_places if random_places is None else random_places,
+    )
+    return make_gridworld(f"grid/{name}", grid, chosen.horizon, chosen.sample)
