@@ -1,17 +1,20 @@
 """PPO against the literature: `python -m benchmarks.learning [--out FOLDER] cartpole pendulum ...`.
 
 Prints, for every study of `benchmarks/studies.py` that is named, mean and 95% interval of the final return
-(episodes of the last fifth of training) and of the first point of the curve; saves the numbers as JSON, and
-a picture of the curves, in the folder. A study that is already there is drawn again, not trained.
+(episodes of the last fifth of training), of the last point of the curve and of the first; saves the numbers
+as JSON, and a picture of the curves, in the folder. A study that is already there is drawn again, not
+trained. `--picture FILE` draws all of them into one picture besides.
 """
 
 import argparse
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from benchmarks.studies import STUDIES, Study
 from benchmarks.tasks import PPO
@@ -29,16 +32,25 @@ def main() -> None:
         "studies", nargs="*", choices=[*STUDIES, []], default=[], help="which ones; all unless named"
     )
     parser.add_argument("--out", type=Path, default=Path("runs/learning"), help="where results are kept")
+    parser.add_argument("--picture", type=Path, help="where the picture of all of them goes")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Results] = {}
     for name in options.studies or STUDIES:
         path = options.out / f"{name}.json"
         if not path.exists():
             path.write_text(json.dumps(trained(STUDIES[name])))
-        report(name, STUDIES[name], json.loads(path.read_text()), options.out)
+        found[name] = json.loads(path.read_text())
+        report(name, STUDIES[name], found[name])
+        plots.save(plots.learning_curves(*_curves(STUDIES[name], found[name])), options.out / f"{name}.png")
+    if options.picture:
+        plots.save(overview(found), options.picture)
 
 
-def trained(study: Study) -> dict[str, Any]:
+Results = dict[str, dict[str, Any]]
+
+
+def trained(study: Study) -> Results:
     """Label to final returns ``[S]``, curves ``[S][K]`` and seconds, of every task of a study."""
     return {label: _trained(task, study) for label, task in study.tasks.items()}
 
@@ -55,21 +67,46 @@ def _trained(task: Task, study: Study) -> dict[str, Any]:
     }
 
 
-def report(name: str, study: Study, results: dict[str, Any], folder: Path) -> None:
-    """Print one study, and draw it."""
-    longest = max(task.total_steps for task in study.tasks.values())
-    points = len(next(iter(results.values()))["curves"][0])
-    curves = {label: np.array(found["curves"], np.float64) for label, found in results.items()}
+def report(name: str, study: Study, results: Results) -> None:
+    """Print one study, a line for each of its tasks."""
     for label, found in results.items():
-        final, first = interval(np.array(found["final"])), interval(curves[label][:, 0])
+        curves = np.array(found["curves"], np.float64)
+        scores = {"at the end": curves[:, -1], "at first": curves[:, 0]}
         print(
             f"{name}, {label}, {study.tasks[label].total_steps:,} steps, {len(found['final'])} seeds: "
-            f"{_text(final)} (goal: {study.goal}), at first {_text(first)}, {found['seconds']:.0f} s",
+            f"{_text(interval(np.array(found['final'])))} (goal: {study.goal}), "
+            + "".join(f"{when} {_text(interval(score))}, " for when, score in scores.items())
+            + f"{found['seconds']:.0f} s",
             flush=True,
         )
-    steps = longest * np.arange(1, points + 1) / points
-    figure = plots.learning_curves(steps, curves, title=f"{next(iter(study.tasks.values())).name}")
-    plots.save(figure, folder / f"{name}.png")
+
+
+def overview(found: Mapping[str, Results]) -> Figure:
+    """Curves of several studies, a panel each."""
+    columns = min(len(found), 4)
+    rows = -(-len(found) // columns)
+    figure = plots.Picture(figsize=(3.2 * columns, 2.6 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    notes: dict[str, None] = {}
+    for axes, (name, results) in zip(panels, found.items(), strict=False):
+        steps, curves, title = _curves(STUDIES[name], results)
+        notes[plots.draw_curves(axes, steps, curves, title)] = None
+        axes.title.set_fontsize(10)
+        if len(curves) > 1:
+            axes.legend(frameon=False, fontsize=8)
+    for axes in panels[len(found) :]:
+        axes.remove()
+    figure.supxlabel(f"environment steps ({'; '.join(filter(None, notes))})", fontsize=10)
+    figure.supylabel("mean return", fontsize=10)
+    return figure
+
+
+def _curves(study: Study, results: Results) -> tuple[np.ndarray, dict[str, np.ndarray], str]:
+    """Steps ``[K]``, label to curves ``[S, K]``, and a title."""
+    task = next(iter(study.tasks.values()))
+    curves = {label: np.array(found["curves"], np.float64) for label, found in results.items()}
+    points = next(iter(curves.values())).shape[1]
+    return task.total_steps * np.arange(1, points + 1) / points, curves, task.name
 
 
 def _text(score: Any) -> str:

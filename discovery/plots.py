@@ -125,9 +125,24 @@ def learning_curves(
     Below `BAND_SEEDS` seeds a thin, pale line for each of them takes the band's place; and a band leaves
     out points at which fewer have ended an episode. `styles` are by the algorithms' names.
     """
-    steps = np.asarray(steps)
     figure = Picture(figsize=(7.5, 4.5), layout="constrained")
     axes = figure.subplots()
+    note = draw_curves(axes, steps, curves, title, styles)
+    axes.set_ylabel(ylabel)
+    axes.set_xlabel(f"{xlabel} ({note})" if note else xlabel)
+    _add_legend(figure)
+    return figure
+
+
+def draw_curves(
+    axes: Axes,
+    steps: Real[np.ndarray, " K"],
+    curves: Mapping[str, Real[np.ndarray, "S K"]],
+    title: str = "",
+    styles: Mapping[str, Style] | None = None,
+) -> str:
+    """Draw `learning_curves` into one panel of a figure; returns what its thin lines or bands are."""
+    steps = np.asarray(steps)
     marker = "o" if steps.size == 1 else ""  # one point is no line
     looks, notes = _complete_styles(curves, styles), dict[str, None]()
     for name, values in curves.items():
@@ -138,11 +153,8 @@ def learning_curves(
         axes.plot(steps, band(values).mean, label=f"{name} ({seeds})", **look)
         notes[_draw_spread(axes, steps, values, look)] = None
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    _tidy(axes, ylabel=ylabel, title=title)
-    note = "; ".join(filter(None, notes))
-    axes.set_xlabel(f"{xlabel} ({note})" if note else xlabel)
-    _add_legend(figure)
-    return figure
+    _tidy(axes, title=title)
+    return "; ".join(filter(None, notes))
 
 
 def comparison(

@@ -118,8 +118,8 @@ def purejaxrl_adapter(needs: Needs, recipe: Mapping[str, Any]) -> Adapter:
         "PureJaxRL treats a time limit as the end of the task; the recipe bootstraps from the final "
         "observation unless it says legacy_truncation.",
         "PureJaxRL clips continuous actions; a recipe whose actions are squash maps them by tanh.",
-        "PureJaxRL trains by Adam; a recipe without adam_b1 is for stochastic gradient descent, whose learning "
-        "rate is another.",
+        "PureJaxRL trains by Adam; a recipe without adam_b1 is for stochastic gradient descent, and its "
+        "learning rate for that alone.",
         "PureJaxRL's networks know ACTIVATION tanh and relu only, with 64 x 64 hidden units.",
         "PureJaxRL needs gymnax's old five-value step: pin gymnax < 1, or wrap the environment.",
     )
@@ -220,8 +220,8 @@ def rejax_adapter(needs: Needs, recipe: Mapping[str, Any]) -> Adapter:
         "rejax treats a time limit as the end of the task; the recipe bootstraps from the final "
         "observation unless it says legacy_truncation.",
         "rejax clips continuous actions; a recipe whose actions are squash maps them by tanh.",
-        "rejax trains by Adam; a recipe without adam_b1 is for stochastic gradient descent, whose learning "
-        "rate is another.",
+        "rejax trains by Adam; a recipe without adam_b1 is for stochastic gradient descent, and its "
+        "learning rate for that alone.",
         "rejax keeps the learning rate constant, uses Adam with eps 1e-8, and clips gradients element "
         "by element (max_grad_norm, off by default), not by their global norm.",
         "rejax gives actor and critic a network each, with flax's default initialization.",
