@@ -121,14 +121,23 @@ def _times(folder: Path) -> Mapping[str, tuple[int, float]]:
 
 
 def recorded_rate(task: Task) -> Rate:
-    """The rate that rates.toml has for a task's environment, or a stated guess."""
+    """The rate that rates.toml has for a task's environment, or a stated guess; less for slower agents."""
     data = tomllib.loads((files("discovery.commands") / "rates.toml").read_text(encoding="utf-8"))
-    rates, where = data["steps_per_second"], data["where"]
-    name = task.setup.environment
+    rates, where, setup = data["steps_per_second"], data["where"], task.setup
+    parts = [part for part in ("filters", "experts") if getattr(setup, part)] + [setup.recurrence]
+    slower = math.prod(data["times_slower"].get(part, 1.0) for part in parts)
+    if slower > 1:
+        where += f", and divided by {slower:g} for its agent"
+    name = setup.environment
     if name in rates:
-        return Rate(rates[name], where)
-    kind = name.rpartition("-")[2]
-    alike = [rate for other, rate in rates.items() if other.rpartition("-")[2] == kind and "-" in name]
+        return Rate(rates[name] / slower, where)
+    alike = [rate for other, rate in rates.items() if _kind(other) == _kind(name) != ""]
     if alike:
-        return Rate(min(alike), f"a guess: the slowest of its kind, {where}")
-    return Rate(min(rates.values()), f"a guess: the slowest of those known, {where}")
+        return Rate(min(alike) / slower, f"a guess: the slowest of its kind, {where}")
+    return Rate(min(rates.values()) / slower, f"a guess: the slowest of those known, {where}")
+
+
+def _kind(environment: str) -> str:
+    """What comes before a slash, else after the last dash: "brax", "MinAtar"."""
+    family, slash, _ = environment.partition("/")
+    return family if slash else environment.rpartition("-")[2] if "-" in environment else ""
