@@ -9,6 +9,7 @@ from benchmarks import __main__ as benchmarks
 from benchmarks import generation, hosts, learning, memory, scaling, sequences, stepping
 from benchmarks.studies import STUDIES, Study
 from benchmarks.timing import Figure, ratio
+from discovery.executors import make_executor
 from discovery.inner.train import check_numbers, parts
 from environments.task import Setup, Task
 from objectives import build
@@ -63,11 +64,13 @@ def test_a_study_is_trained_once_and_drawn_again(monkeypatch, tmp_path, capsys):
     setup = Setup("Catch-bsuite", n_envs=2, n_steps=20, n_epochs=1, hidden=(4,), curve_points=4)
     study = Study({"PPO": Task("Catch-bsuite", setup, 400)}, 2, "anything", 2)
     monkeypatch.setitem(STUDIES, "catch", study)  # type: ignore[arg-type]
-    monkeypatch.setattr("sys.argv", ["learning", "catch", "--out", str(tmp_path)])
+    monkeypatch.setattr(learning, "make_executor", lambda _, **options: make_executor("inline"))
+    picture = tmp_path / "all.png"
+    monkeypatch.setattr("sys.argv", ["learning", "catch", "--out", str(tmp_path), "--picture", str(picture)])
     learning.main()
     first = capsys.readouterr().out
-    assert first.startswith("catch, PPO, 400 steps, 2 seeds: ") and "(goal: anything), at first" in first
-    assert (tmp_path / "catch.png").stat().st_size > 1000
+    assert first.startswith("catch, PPO, 400 steps, 2 seeds: ") and "(goal: anything), at the end" in first
+    assert min((tmp_path / "catch.png").stat().st_size, picture.stat().st_size) > 1000
     found = json.loads((tmp_path / "catch.json").read_text())["PPO"]
     assert len(found["final"]) == 2 and np.shape(found["curves"]) == (2, 4)
     monkeypatch.setattr(learning, "trained", lambda study: pytest.fail("trained again"))

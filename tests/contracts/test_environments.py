@@ -18,11 +18,11 @@ from gymnax.environments import spaces
 from discovery.commands.catalog import known
 from environments.base import Environment, Step
 from environments.make import FAMILIES, make, registered
-from tests.inner.states import ONCE
+from tests.inner.states import QUICK
 
 IDS = tuple(known())
 GYMNAX = registered()
-QUICK = (
+AFFORDABLE = (
     "grid/small", "grid/rand-small", "grid/rand-sparse", "chain/short", "chain/long",
     "brax/fast", "brax/inverted_pendulum",
 )  # fmt: skip
@@ -77,7 +77,7 @@ def params(ids: tuple[str, ...], gymnax_too: bool = True, but: tuple[str, ...] =
     found = []
     for id in ids:
         marks = []
-        if id in but or (id not in QUICK and not (gymnax_too and id in GYMNAX)):
+        if id in but or (id not in AFFORDABLE and not (gymnax_too and id in GYMNAX)):
             marks.append(pytest.mark.worlds)
         requires = FAMILIES[family(id)].requires if family(id) in FAMILIES else ""
         if requires and importlib.util.find_spec(requires) is None:
@@ -91,7 +91,7 @@ every_gymnax = pytest.mark.parametrize("id", params(GYMNAX))
 every_but_few_of_gymnax = pytest.mark.parametrize("id", params(IDS, gymnax_too=False))
 """For tests that compile a program of their own."""
 
-jit = functools.partial(jax.jit, compiler_options=ONCE)
+jit = functools.partial(jax.jit, compiler_options=QUICK)
 """These programs run once: not worth optimizing."""
 
 
@@ -373,4 +373,4 @@ def test_final_observation_is_the_one_before_the_reset(id):
 def test_every_family_and_every_environment_of_gymnax_is_in_the_catalog():
     assert {family(id) for id in IDS} == {"gymnax", *FAMILIES}
     assert {id for id in IDS if family(id) == "gymnax"} == set(GYMNAX)
-    assert set(QUICK) <= set(IDS) and set(REWARDS) <= set(IDS)
+    assert set(AFFORDABLE) <= set(IDS) and set(REWARDS) <= set(IDS)

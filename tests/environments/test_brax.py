@@ -17,12 +17,12 @@ from environments import vector
 from environments.brax import ONLY, Backend
 from environments.make import make
 from environments.task import Setup
-from tests.inner.states import ONCE
+from tests.inner.states import QUICK
 
 PENDULUM = "brax/inverted_pendulum"
 PUSH = jnp.array([0.3])
 
-jit = functools.partial(jax.jit, compiler_options=ONCE)
+jit = functools.partial(jax.jit, compiler_options=QUICK)
 """These programs run a few times: not worth optimizing."""
 
 

@@ -24,13 +24,13 @@ from environments.handmade import MAZES, walls_of
 from environments.levels import TRIES, Law, random_level, reachable, solvable
 from environments.levelsets import SETS
 from environments.optimal import optimal_return
-from tests.inner.states import ONCE
+from tests.inner.states import QUICK
 
 TINY = Grid(size=3, objects=2, kinds=2)
 PLACED = TINY._replace(tabular=False)
 RANDOM = Grid(size=5, objects=3, kinds=2, tabular=False, random_places=True)
 
-jit = functools.partial(jax.jit, compiler_options=ONCE)
+jit = functools.partial(jax.jit, compiler_options=QUICK)
 moved = jit(move)
 reached_from = jit(reachable)
 all_solvable = jit(jax.vmap(solvable))

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from environments.make import make
-from tests.inner.states import ONCE
+from tests.inner.states import QUICK
 
 FIRST, PREVIOUS = "memory/repeat-first", "memory/repeat-previous"
 SMALL = {"length": 8, "symbols": 3}
 EPISODES = 600
 
 
-jit = functools.partial(jax.jit, compiler_options=ONCE)
+jit = functools.partial(jax.jit, compiler_options=QUICK)
 
 
 @functools.cache

@@ -36,11 +36,8 @@ ENDINGS = replace(
 )
 PPO = build("ppo")
 
-QUICK = {"xla_backend_optimization_level": 0}
+QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 """Compiler options for programs that run for less time than their optimization takes."""
-
-ONCE = QUICK | {"xla_cpu_use_fusion_emitters": False}
-"""For programs that run a few times and are compared with nothing else's bits: compiles faster still."""
 
 PRODUCTION = compiled._compiler_options()
 
