@@ -1,9 +1,9 @@
 """PPO against the literature: `python -m benchmarks.learning [--out FOLDER] cartpole pendulum ...`.
 
 Prints, for every study of `benchmarks/studies.py` that is named, mean and 95% interval of the final return
-(episodes of the last fifth of training), of the last point of the curve and of the first; saves the numbers
-as JSON, and a picture of the curves, in the folder. A study that is already there is drawn again, not
-trained. `--picture FILE` draws all of them into one picture besides.
+(episodes of the last fifth of training), of the last point of the curve, of the first, and of what each
+training gained in between; saves the numbers as JSON, and a picture of the curves, in the folder. A study
+that is already there is drawn again, not trained. `--picture FILE` draws all of them into one picture besides.
 """
 
 import argparse
@@ -57,9 +57,10 @@ def trained(study: Study) -> Results:
 
 def _trained(task: Task, study: Study) -> dict[str, Any]:
     began = time.perf_counter()
+    jobs = report_jobs("ppo", PPO, {}, [task], study.seeds)
     with make_executor("processes", agents_per_call=study.width, timeout=7200.0) as executor:
-        results = list(executor.run(report_jobs("ppo", PPO, {}, [task], study.seeds)))
-    outcomes = [result.outcome for result in results if result.outcome is not None]
+        results = {result.id: result for result in executor.run(jobs)}
+    outcomes = [outcome for job in jobs if (outcome := results[job.id].outcome) is not None]
     return {
         "final": [float(outcome.final) for outcome in outcomes],
         "curves": [np.asarray(outcome.curve, np.float64).tolist() for outcome in outcomes],
@@ -71,7 +72,8 @@ def report(name: str, study: Study, results: Results) -> None:
     """Print one study, a line for each of its tasks."""
     for label, found in results.items():
         curves = np.array(found["curves"], np.float64)
-        scores = {"at the end": curves[:, -1], "at first": curves[:, 0]}
+        last, first = curves[:, -1], curves[:, 0]
+        scores = {"at the end": last, "at first": first, "gained": last - first}
         print(
             f"{name}, {label}, {study.tasks[label].total_steps:,} steps, {len(found['final'])} seeds: "
             f"{_text(interval(np.array(found['final'])))} (goal: {study.goal}), "

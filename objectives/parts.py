@@ -38,6 +38,7 @@ DEFAULTS: dict[str, float] = {
     "adam_b2": 0.999,
     "adam_eps": 1e-5,
     "max_grad_norm": 0.5,
+    "clip_by_torso": 0.0,
     "gamma": 0.99,
     "gae_lambda": 0.95,
     "clip": 0.2,
@@ -46,15 +47,16 @@ DEFAULTS: dict[str, float] = {
     "entropy_coef": 0.0,
 }
 """Numbers that the parts of this file read, with PureJaxRL's values. `value_clip = inf` means an
-unclipped value loss; `anneal` is the share of the learning rate that is gone at the end of life."""
+unclipped value loss; `anneal` is the share of the learning rate that is gone at the end of life;
+`clip_by_torso = 1` clips the gradients of actor and critic apart."""
 
-SGD_DEFAULTS: dict[str, float] = {"critic_rate": 1.0, "bias_rate": 1.0}
-"""What `sgd` reads besides: learning rates of the critic and of biases, as shares of the others'."""
+SGD_DEFAULTS: dict[str, float] = {"critic_rate": 1.0, "bias_rate": 1.0, "clip_by_torso": 1.0}
+"""Where `sgd` differs: learning rates of the critic and of biases, as shares of the others', and its clip."""
 
 LIMITS: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(("anneal", "adam_b1", "adam_b2", "gamma", "gae_lambda"), (0.0, 1.0)),
+    **dict.fromkeys(("anneal", "adam_b1", "adam_b2", "gamma", "gae_lambda", "clip_by_torso"), (0.0, 1.0)),
     **dict.fromkeys(("learning_rate", "adam_eps", "max_grad_norm", "clip", "value_clip"), (0.0, inf)),
-    **dict.fromkeys(SGD_DEFAULTS, (0.0, inf)),
+    **dict.fromkeys(("critic_rate", "bias_rate"), (0.0, inf)),
 }
 """Smallest and largest sensible values of some of them."""
 
@@ -146,19 +148,32 @@ def actor_critic_loss(policy: Policy, policy_loss: PolicyLoss) -> Loss:
     return Loss(per_sample, couples_batch=policy_loss.normalize_advantage)
 
 
-def clip_by_global_norm(max_norm: Array | float) -> optax.GradientTransformation:
-    """Scale gradients so that their global norm is at most `max_norm`, traced.
+def clip_by_global_norm(
+    max_norm: Array | float, by_torso: Array | float = 0.0
+) -> optax.GradientTransformation:
+    """Scale gradients ``{torso: tree}`` so that their global norm is at most `max_norm`.
+
+    With `by_torso` above 0 that is the norm of each torso's gradient, on its own: actor and critic then do
+    not take each other's share. Both numbers are traced.
 
     Unlike optax's, its derivative is finite (zero) where all gradients are zero, which
     meta-gradients through an update need.
     """
 
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        square = optax.tree.norm(updates, squared=True)
+    def scale(gradient: Any) -> Array:
+        square = optax.tree.norm(gradient, squared=True)
         exceeds = square > max_norm**2
         norm = jnp.sqrt(jnp.where(exceeds, square, 1.0))
-        scale = jnp.where(exceeds, max_norm / norm, 1.0)
-        return jax.tree.map(lambda g: g * scale, updates), state
+        return jnp.where(exceeds, max_norm / norm, 1.0)
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        together = scale(updates)
+
+        def scaled(part: Any) -> Any:
+            factor = jnp.where(by_torso > 0, scale(part), together)
+            return jax.tree.map(lambda g: g * factor, part)
+
+        return {torso: scaled(part) for torso, part in updates.items()}, state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
@@ -184,7 +199,7 @@ def adam(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
     gradient is exactly zero and changes no step (ADR 3).
     """
     return optax.chain(
-        clip_by_global_norm(meta_params["max_grad_norm"]),
+        clip_by_global_norm(meta_params["max_grad_norm"], meta_params["clip_by_torso"]),
         optax.scale_by_adam(
             b1=meta_params["adam_b1"], b2=meta_params["adam_b2"], eps=meta_params["adam_eps"], eps_root=1e-30
         ),
@@ -193,16 +208,16 @@ def adam(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
 
 
 def sgd(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
-    """Stochastic gradient descent, each torso's gradient behind a norm clip of its own, as GROOVE's agents.
+    """Stochastic gradient descent behind a norm clip, each torso's own by default, as GROOVE's agents.
 
     theta <- theta - learning_rate (1 - anneal n/N) c clip(b g), with c "critic_rate" for the critic's
     parameters and b "bias_rate" for biases, else 1. Biases begin at zero, so that ``bias_rate = 0`` means a
     network without any. Learning rates that suit a table (tens, for a state is seen once in tens of samples)
     are far too large for a bias, which every sample moves.
 
-    Reads "learning_rate", "anneal", "max_grad_norm", "critic_rate" and "bias_rate".
+    Reads "learning_rate", "anneal", "max_grad_norm", "clip_by_torso", "critic_rate" and "bias_rate".
     """
-    clip = clip_by_global_norm(meta_params["max_grad_norm"])
+    clip = clip_by_global_norm(meta_params["max_grad_norm"], meta_params["clip_by_torso"])
     descend = anneal_by_progress(meta_params["learning_rate"], meta_params["anneal"])
     critic_rate, bias_rate = meta_params["critic_rate"], meta_params["bias_rate"]
 
@@ -216,8 +231,7 @@ def sgd(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
     def update(
         updates: Any, state: Any, params: Any = None, *, param_info: Any, **extra: Any
     ) -> tuple[Any, Any]:
-        updates = jax.tree.map(slow_bias, updates, param_info)
-        updates = {torso: clip.update(part, optax.EmptyState())[0] for torso, part in updates.items()}
+        updates, _ = clip.update(jax.tree.map(slow_bias, updates, param_info), optax.EmptyState())
         return descend.update(jax.tree.map(slow_critic, updates, param_info), state, params, **extra)
 
     return optax.GradientTransformationExtraArgs(descend.init, update)  # type: ignore[arg-type]

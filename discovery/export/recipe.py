@@ -20,7 +20,15 @@ _GROUPS = {
         "sequence_length",
     ),
     "signals": ("normalize_observation", "normalize_reward", "actions", "legacy_truncation"),
-    "optimizer": ("learning_rate", "anneal", "adam_b1", "adam_b2", "adam_eps", "max_grad_norm"),
+    "optimizer": (
+        "learning_rate",
+        "anneal",
+        "adam_b1",
+        "adam_b2",
+        "adam_eps",
+        "max_grad_norm",
+        "clip_by_torso",
+    ),
 }
 """Order and grouping in which people look for these; all other numbers follow."""
 

@@ -16,7 +16,16 @@ from objectives.parts import DEFAULTS, actor_critic, adam, gae, standardize, val
 from tests.inner.miniature_open import FEATURES, open_optimizer
 
 ADAM = {
-    n: DEFAULTS[n] for n in ("learning_rate", "anneal", "adam_b1", "adam_b2", "adam_eps", "max_grad_norm")
+    name: DEFAULTS[name]
+    for name in (
+        "learning_rate",
+        "anneal",
+        "adam_b1",
+        "adam_b2",
+        "adam_eps",
+        "max_grad_norm",
+        "clip_by_torso",
+    )
 }
 
 

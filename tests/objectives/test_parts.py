@@ -155,15 +155,26 @@ def test_clip_by_global_norm_is_optax_elsewhere():
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), ours(tree), theirs(tree))
 
 
+def test_clip_by_torso_is_optax_on_each():
+    ours = jax.jit(lambda tree: clip_by_global_norm(0.5, 1.0).update(tree, optax.EmptyState())[0])
+    theirs = optax.clip_by_global_norm(0.5)
+    for scale in (1e-3, 0.2, 1e3):
+        tree = random_tree(np.random.default_rng(0), scale)
+        tree["critic"] *= 10
+        expected = {torso: theirs.update(part, optax.EmptyState())[0] for torso, part in tree.items()}
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), ours(tree), expected)
+
+
 def test_clip_by_global_norm_at_zero_gradients():
     zeros = jax.tree.map(jnp.zeros_like, random_tree(np.random.default_rng(0)))
 
-    def clipped(tree, max_norm):
-        return clip_by_global_norm(max_norm).update(tree, optax.EmptyState())[0]
+    def clipped(tree, max_norm, by_torso=0.0):
+        return clip_by_global_norm(max_norm, by_torso).update(tree, optax.EmptyState())[0]
 
     jax.tree.map(lambda x: np.testing.assert_array_equal(x, np.zeros_like(x)), clipped(zeros, 0.5))
-    derivative = jax.jit(jax.jacrev(clipped, argnums=(0, 1)))(zeros, 0.5)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(derivative))
+    for by_torso in (0.0, 1.0):
+        derivative = jax.jit(jax.jacrev(clipped, argnums=(0, 1)))(zeros, 0.5, by_torso)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(derivative))
     _, tangent = jax.jit(lambda *x: jax.jvp(clipped, *x))(
         (zeros, 0.5), (jax.tree.map(jnp.ones_like, zeros), 1.0)
     )
@@ -203,13 +214,12 @@ def test_adam_is_optax_adam_behind_a_clip():
 
 def test_adam_step_is_optax_adam_step_for_gradients_of_any_size():
     """The first update, without parameters to round it: what `eps_root` must not change."""
-    gradient = jnp.asarray(np.logspace(-12, 0, 49), jnp.float32)
+    gradient = {"actor": jnp.asarray(np.logspace(-12, 0, 49), jnp.float32)}
     numbers = {**DEFAULTS, "max_grad_norm": jnp.inf, "anneal": 0.0, "learning_rate": 1.0}
     ours, theirs = adam(numbers), optax.adam(1.0, eps=1e-5)
     got, _ = ours.update(gradient, ours.init(gradient), gradient, progress=NOW)
     expected, _ = theirs.update(gradient, theirs.init(gradient), gradient)
-    got, expected = np.asarray(got), np.asarray(expected)
-    np.testing.assert_allclose(got, expected, rtol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), got, expected)
 
 
 def test_annealing_is_constant_within_a_rollout_and_linear_over_the_life():
@@ -264,7 +274,7 @@ def test_sgd_step_by_hand():
         "actor": {"logits": {"kernel": jnp.array([[3.0, 0.0]])}, "log_std": jnp.array([4.0])},  # norm 5
         "critic": {"kernel": jnp.array([[0.3]]), "bias": jnp.array([4.0])},  # of norm 0.5 with a tenth of 4
     }
-    numbers = {"learning_rate": 10.0, "anneal": 0.25, "max_grad_norm": 0.5}
+    numbers = {"learning_rate": 10.0, "anneal": 0.25, "max_grad_norm": 0.5, "clip_by_torso": 1.0}
     optimizer = sgd({**numbers, "critic_rate": 0.5, "bias_rate": 0.1})
     step: Any = optimizer.update(
         gradients, optimizer.init(gradients), gradients, progress=Progress(5, 10), param_info=info
