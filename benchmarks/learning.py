@@ -3,7 +3,7 @@
 Prints, for every study of `benchmarks/studies.py` that is named, mean and 95% interval of the final return
 (episodes of the last fifth of training), of the last point of the curve, of the first, and of what each
 training gained in between; saves the numbers as JSON, and a picture of the curves, in the folder. A study
-that is already there is drawn again, not trained. `--picture FILE` draws all of them into one picture besides.
+that is already there is drawn again, not trained. `--picture FILE` draws all of them into one picture.
 """
 
 import argparse
