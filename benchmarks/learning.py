@@ -42,7 +42,8 @@ def main() -> None:
             path.write_text(json.dumps(trained(STUDIES[name])))
         found[name] = json.loads(path.read_text())
         report(name, STUDIES[name], found[name])
-        plots.save(plots.learning_curves(*_curves(STUDIES[name], found[name])), options.out / f"{name}.png")
+        steps, curves, title = _curves(STUDIES[name], found[name])
+        plots.save(plots.learning_curves(steps, curves, title=title), options.out / f"{name}.png")
     if options.picture:
         plots.save(overview(found), options.picture)
 
