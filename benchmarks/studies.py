@@ -51,7 +51,12 @@ def minatar(game: str, learning_rate: float, adam_b2: float, goal: str) -> Study
         name=name,
         setup=replace(BREAKOUT.setup, environment=name),
         total_steps=10_000_000,
-        numbers={"learning_rate": learning_rate, "adam_b2": adam_b2, "entropy_coef": 0.01},
+        numbers={
+            "learning_rate": learning_rate,
+            "adam_b2": adam_b2,
+            "entropy_coef": 0.01,
+            "clip_by_torso": 1.0,
+        },
     )
     return Study({"PPO": task}, 8, goal, width=1)
 
@@ -84,10 +89,10 @@ REACHER = Task(
 """Four control steps an action, and gamma, as LPO's recipe (Lu et al. 2022); so steps are 8M of control."""
 
 
-def memory(name: str, steps: int, n_steps: int, goal: str, **options: int) -> Study:
+def memory(name: str, steps: int, n_steps: int, goal: str, entropy: float = 0.01, **options: int) -> Study:
     """The same recipe for an agent that remembers nothing, and for two that do."""
     setup = Setup(f"memory/{name}", 16, n_steps, n_epochs=4, n_minibatches=4, hidden=(64,), options=options)
-    task = Task(f"memory/{name}", setup, steps, {"learning_rate": 1e-3, "entropy_coef": 0.01})
+    task = Task(f"memory/{name}", setup, steps, {"learning_rate": 1e-3, "entropy_coef": entropy})
     agents = {"MLP": "none", "GRU": "gru", "linear recurrence": "linear"}
     return Study(
         {
@@ -126,7 +131,7 @@ STUDIES: Mapping[str, Study] = {
     "halfcheetah": brax("halfcheetah", 1_000_000, "first and final intervals apart", "spring"),
     "grid": Study({"PPO": GRID}, 32, "first and final intervals apart", 8),
     "cartpole-position": memory(
-        "cartpole-position", 1_000_000, 128, "at least 400 with a memory, at most 100 without"
+        "cartpole-position", 1_000_000, 128, "at least 400 with a memory, at most 100 without", entropy=0.0
     ),
     "chain": memory("chain", 300_000, 64, "1 with a memory, 0 without", length=20),
     "repeat-first": memory("repeat-first", 500_000, 128, "1 with a memory, -0.5 without"),
