@@ -43,20 +43,19 @@ PENDULUM = Task(
 )
 
 
-def minatar(game: str, learning_rate: float, adam_b2: float, goal: str) -> Study:
-    """PPO as OPEN tuned it (Goldie et al. 2024): 10M steps, 64 environments, two relu layers of 64."""
+def minatar(game: str, learning_rate: float, adam_b2: float, goal: str, **numbers: float) -> Study:
+    """PPO as OPEN tuned it (Goldie et al. 2024): 10M steps, 64 environments, two relu layers of 64.
+
+    OPEN clips the gradients of actor and critic apart. That makes a difference in Asterix, and is not needed
+    for the published figures in the others.
+    """
     name = f"{game}-MinAtar"
     task = replace(
         BREAKOUT,
         name=name,
         setup=replace(BREAKOUT.setup, environment=name),
         total_steps=10_000_000,
-        numbers={
-            "learning_rate": learning_rate,
-            "adam_b2": adam_b2,
-            "entropy_coef": 0.01,
-            "clip_by_torso": 1.0,
-        },
+        numbers={"learning_rate": learning_rate, "adam_b2": adam_b2, "entropy_coef": 0.01, **numbers},
     )
     return Study({"PPO": task}, 8, goal, width=1)
 
@@ -121,7 +120,7 @@ GRID = Task(
 STUDIES: Mapping[str, Study] = {
     "cartpole": Study({"PPO": shortened(CARTPOLE, 500_000 / CARTPOLE.total_steps)}, 32, "at least 475", 8),
     "pendulum": Study({"PPO": PENDULUM}, 16, "interval above -400", 8),
-    "asterix": minatar("Asterix", 3e-3, 0.999, "15.0, within 15%"),
+    "asterix": minatar("Asterix", 3e-3, 0.999, "15.0, within 15%", clip_by_torso=1.0),
     "breakout": minatar("Breakout", 1e-2, 0.99, "50.1, within 15%"),
     "freeway": minatar("Freeway", 1e-3, 0.99, "61.8, within 15%"),
     "spaceinvaders": minatar("SpaceInvaders", 7e-3, 0.99, "167, within 15%"),
