@@ -56,11 +56,11 @@ test: $(DEV) ## the fast tests
 test-slow: $(DEV) ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
-test-worlds: $(DEV) ## the contract of environments, over all there are (an hour on one core)
-	$(BIN)/python -m pytest -m worlds
+test-worlds: $(DEV) ## the contract of environments, over all there are (half an hour)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m worlds tests/contracts
 
 test-extras: $(EXTRAS) ## the tests of the extra environments, which it installs into an environment of its own
-	$(BIN)/python -m pytest -m extras tests/environments
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m extras tests/environments
 
 bench: $(DEV) ## the speed ratios that the README quotes
 	$(BIN)/python -m benchmarks

@@ -76,7 +76,7 @@ def params(ids: tuple[str, ...], gymnax_too: bool = True, but: tuple[str, ...] =
     """Ids as parameters: what is not quick is marked, what needs a library that is not there is skipped."""
     found = []
     for id in ids:
-        marks = []
+        marks = [pytest.mark.xdist_group(id)]  # its tests share what one process has compiled
         if id in but or (id not in AFFORDABLE and not (gymnax_too and id in GYMNAX)):
             marks.append(pytest.mark.worlds)
         requires = FAMILIES[family(id)].requires if family(id) in FAMILIES else ""

@@ -57,7 +57,9 @@ CASES = {
 SAME_START = ("navix/Navix-Empty-5x5-v0",)
 """Episodes of these begin in one and the same way."""
 
-each = pytest.mark.parametrize("id", CASES)
+each = pytest.mark.parametrize(
+    "id", [pytest.param(id, marks=pytest.mark.xdist_group(id)) for id in CASES]
+)  # tests of one environment share what one process has compiled
 extras = pytest.mark.extras
 
 
