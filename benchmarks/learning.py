@@ -90,17 +90,19 @@ def overview(found: Mapping[str, Results]) -> Figure:
     rows = -(-len(found) // columns)
     figure = plots.Picture(figsize=(3.2 * columns, 2.6 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    notes: dict[str, None] = {}
+    notes, agents = dict[str, None](), dict[str, Any]()
     for axes, (name, results) in zip(panels, found.items(), strict=False):
         steps, curves, title = _curves(STUDIES[name], results)
         notes[plots.draw_curves(axes, steps, curves, title)] = None
         axes.title.set_fontsize(10)
-        if len(curves) > 1:
-            axes.legend(frameon=False, fontsize=8)
+        lines, labels = axes.get_legend_handles_labels()
+        agents |= dict(zip(labels, lines, strict=True)) if len(curves) > 1 else {}
     for axes in panels[len(found) :]:
         axes.remove()
     figure.supxlabel(f"environment steps ({'; '.join(filter(None, notes))})", fontsize=10)
     figure.supylabel("mean return", fontsize=10)
+    if agents:
+        figure.legend(agents.values(), agents, loc="outside upper center", ncols=len(agents), frameon=False)
     return figure
 
 
