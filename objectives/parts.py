@@ -153,8 +153,8 @@ def clip_by_global_norm(
 ) -> optax.GradientTransformation:
     """Scale gradients ``{torso: tree}`` so that their global norm is at most `max_norm`.
 
-    With `by_torso` above 0 that is the norm of each torso's gradient, on its own: actor and critic then do
-    not take each other's share. Both numbers are traced.
+    With `by_torso = 1` that is the norm of each torso's gradient, on its own: actor and critic then do not
+    take each other's share. In between, factors are weighted means of both. Both numbers are traced.
 
     Unlike optax's, its derivative is finite (zero) where all gradients are zero, which
     meta-gradients through an update need.
@@ -170,7 +170,7 @@ def clip_by_global_norm(
         together = scale(updates)
 
         def scaled(part: Any) -> Any:
-            factor = jnp.where(by_torso > 0, scale(part), together)
+            factor = (1.0 - by_torso) * together + by_torso * scale(part)
             return jax.tree.map(lambda g: g * factor, part)
 
         return {torso: scaled(part) for torso, part in updates.items()}, state

@@ -541,6 +541,8 @@ def test_options_and_varied_physics_of_an_environment(says: Says, home: Path) ->
     assert load(home / "runs" / "varied" / "config.toml").tasks[0].setup.vary["gravity"] == (5.0, 15.0)
     code, out, _ = says(*search, "grid/small", "--tasks.0.setup.options", "tabular=false", "--dry-run")
     assert code == 0 and tomllib.loads(out)["tasks"][0]["setup"]["options"] == {"tabular": False}
+    _, out, _ = says(*search, "CartPole-v1", "--tasks.0.setup.recurrence", "gru", "--dry-run")
+    assert "and divided by 15 for its agent" in out
     for arguments, words in (
         (("CartPole-v1", "--tasks.0.setup.vary", "gravty=5:15"), "no parameter 'gravty' that can vary"),
         (("CartPole-v1", "--tasks.0.setup.vary", "gravity=5"), "a range is given as LOWEST:HIGHEST"),
