@@ -24,6 +24,9 @@ from discovery.executors import make_executor
 from discovery.statistics import interval
 from environments.task import Task
 
+Results = dict[str, dict[str, Any]]
+"""Label to what `trained` found for it."""
+
 
 def main() -> None:
     """Train, print and draw."""
@@ -46,9 +49,6 @@ def main() -> None:
         plots.save(plots.learning_curves(steps, curves, title=title), options.out / f"{name}.png")
     if options.picture:
         plots.save(overview(found), options.picture)
-
-
-Results = dict[str, dict[str, Any]]
 
 
 def trained(study: Study) -> Results:

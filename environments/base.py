@@ -73,8 +73,8 @@ def autoreset(
     """What `step` returns: what was reached or, where the episode is over, how the next one begins.
 
     Args:
-        first: state and observation that the next episode begins with.
-        reached: state and observation after the action.
+        first: state and observation ``[D]`` that the next episode begins with.
+        reached: state and observation ``[D]`` after the action.
         reward: of the step.
         terminated: whether the task ended.
         truncated: whether time ran out.

@@ -169,5 +169,6 @@ def _flat(observation: Array) -> Array:
     return jnp.asarray(observation, jnp.float32).reshape(-1)
 
 
-def _nth(bank: Any, index: Any) -> Any:
+def _nth(bank: Any, index: Array | int) -> Any:
+    """One of the beginnings ``[B, ...]``."""
     return jax.tree.map(lambda leaf: leaf[index], bank)

@@ -31,7 +31,7 @@ from objectives.base import (
 )
 from objectives.distributions import Categorical, Gaussian
 
-DEFAULTS: dict[str, float] = {
+ADAM_DEFAULTS: dict[str, float] = {
     "learning_rate": 3e-4,
     "anneal": 1.0,
     "adam_b1": 0.9,
@@ -39,6 +39,10 @@ DEFAULTS: dict[str, float] = {
     "adam_eps": 1e-5,
     "max_grad_norm": 0.5,
     "clip_by_torso": 0.0,
+}
+"""What `adam` reads: the head of `DEFAULTS`."""
+
+DEFAULTS: dict[str, float] = ADAM_DEFAULTS | {
     "gamma": 0.99,
     "gae_lambda": 0.95,
     "clip": 0.2,

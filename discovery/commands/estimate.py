@@ -131,7 +131,8 @@ def recorded_rate(task: Task) -> Rate:
     name = setup.environment
     if name in rates:
         return Rate(rates[name] / slower, where)
-    alike = [rate for other, rate in rates.items() if _kind(other) == _kind(name) != ""]
+    kind = _kind(name)
+    alike = [rate for other, rate in rates.items() if kind and _kind(other) == kind]
     if alike:
         return Rate(min(alike) / slower, f"a guess: the slowest of its kind, {where}")
     return Rate(min(rates.values()) / slower, f"a guess: the slowest of those known, {where}")

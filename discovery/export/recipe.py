@@ -7,7 +7,7 @@ from typing import Any
 from discovery.export.literals import plain
 from environments.task import Task
 
-_GROUPS = {
+_GROUPS = {  # written out: objectives.parts would import jax, which an export need not
     "rollout": ("environment", "total_steps", "n_envs", "n_steps", "n_epochs", "n_minibatches"),
     "network": (
         "hidden",

@@ -12,21 +12,10 @@ import jax.numpy as jnp
 from objectives.base import NO_MEMORY, Algorithm, Head, Loss, Memory, Policy
 from objectives.distributions import Categorical
 from objectives.known import drift_loss, ppo_drift
-from objectives.parts import DEFAULTS, actor_critic, adam, gae, standardize, value_loss
+from objectives.parts import ADAM_DEFAULTS, actor_critic, adam, gae, standardize, value_loss
 from tests.inner.miniature_open import FEATURES, open_optimizer
 
-ADAM = {
-    name: DEFAULTS[name]
-    for name in (
-        "learning_rate",
-        "anneal",
-        "adam_b1",
-        "adam_b2",
-        "adam_eps",
-        "max_grad_norm",
-        "clip_by_torso",
-    )
-}
+ADAM = ADAM_DEFAULTS
 
 
 def nothing(key):
