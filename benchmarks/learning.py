@@ -3,7 +3,8 @@
 Prints, for every study of `benchmarks/studies.py` that is named, mean and 95% interval of the final return
 (episodes of the last fifth of training), of the last point of the curve, of the first, and of what each
 training gained in between; saves the numbers as JSON, and a picture of the curves, in the folder. A study
-that is already there is drawn again, not trained. `--picture FILE` draws all of them into one picture.
+that is already there, and has not been changed since, is drawn again, not trained. `--picture FILE` draws all
+of them into one picture.
 """
 
 import argparse
@@ -41,9 +42,11 @@ def main() -> None:
     found: dict[str, Results] = {}
     for name in options.studies or STUDIES:
         path = options.out / f"{name}.json"
-        if not path.exists():
-            path.write_text(json.dumps(trained(STUDIES[name])))
-        found[name] = json.loads(path.read_text())
+        kept = json.loads(path.read_text()) if path.exists() else {}
+        if kept.get("study") != repr(STUDIES[name]):  # another recipe, or other seeds
+            kept = {"study": repr(STUDIES[name]), "results": trained(STUDIES[name])}
+            path.write_text(json.dumps(kept))
+        found[name] = kept["results"]
         report(name, STUDIES[name], found[name])
         steps, curves, title = _curves(STUDIES[name], found[name])
         plots.save(plots.learning_curves(steps, curves, title=title), options.out / f"{name}.png")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from benchmarks.tasks import BREAKOUT, CARTPOLE, shortened
+from environments.levelsets import grid_task
 from environments.task import Setup, Task
 
 
@@ -104,17 +105,10 @@ def memory(name: str, steps: int, n_steps: int, goal: str, entropy: float = 0.01
     )
 
 
-GRID = Task(
-    name="grid/all",
-    setup=Setup(
-        "grid/all",
-        n_envs=64,
-        n_steps=20,
-        n_epochs=2,
-        n_minibatches=4,
-        options={"tabular": False},
-    ),
-    total_steps=64 * 20 * 1000,
+_ALL = grid_task("all", tabular=False)
+GRID = replace(
+    _ALL,
+    setup=replace(_ALL.setup, n_epochs=2, n_minibatches=4, hidden=(64, 64)),
     numbers={"learning_rate": 1e-3, "entropy_coef": 0.01},
 )
 

@@ -68,6 +68,11 @@ class SearchConfig:
                 f"antithetic_tasks needs antithetic pairs, which {self.meta.strategy} as configured does not "
                 "sample; turn antithetic_tasks off, or use Open_ES"
             )
+        if self.antithetic_tasks and not self.common_random_numbers:
+            raise BadInput(
+                "antithetic_tasks gives both proposals of a pair the same tasks, which "
+                "common_random_numbers = false would undo; leave out one of the two"
+            )
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise BadInput(

@@ -7,6 +7,8 @@ What brax does, and what leaves this file instead:
 * `done` covers time limits, as a float -> `terminated` and `truncated`;
 * an action repeated beyond the end of an episode goes on being rewarded -> it stops there;
 * actions are expected in [-1, 1] -> clipped;
+* backends "spring" and "positional" take masses to a power of the model's, for ant and hopper to the power
+  0, so that no mass matters -> factors act on what the backend makes of them (`_inertia`);
 * swimmer's water calls jax by an argument name that is gone -> `_mended`;
 * loading a model warns, prints, and leaves a log file behind -> `_quiet`.
 
@@ -164,21 +166,40 @@ def _check_numbers(name: str, **numbers: int) -> None:
 
 
 def _with(env: Any, level: Any) -> Any:
-    """The environment with a level's physics."""
+    """The environment with a level's physics; brax's own backends and mjx read different fields."""
     if not level:
         return env
-    gravity, mass = level.get("gravity", 1.0), level.get("mass", 1.0)
-    system, inertia = env.sys, env.sys.link.inertia
-    changed = copy.copy(env)
-    changed.sys = system.tree_replace(
-        {
-            "gravity": system.gravity * gravity,  # brax's own backends read these
-            "link.inertia.mass": inertia.mass * mass,
-            "link.inertia.i": inertia.i * mass,
-            "opt.gravity": system.opt.gravity * gravity,  # and mjx these
-            "body_mass": system.body_mass * mass,
-            "body_subtreemass": system.body_subtreemass * mass,
-            "body_inertia": system.body_inertia * mass,
+    changed, system = copy.copy(env), env.sys
+    different: dict[str, Array] = {}
+    if "gravity" in level:
+        different |= {
+            "gravity": system.gravity * level["gravity"],
+            "opt.gravity": system.opt.gravity * level["gravity"],
         }
-    )
+    if "mass" in level:
+        different |= {
+            **_inertia(system, level["mass"], env.backend),
+            "body_mass": system.body_mass * level["mass"],
+            "body_subtreemass": system.body_subtreemass * level["mass"],
+            "body_inertia": system.body_inertia * level["mass"],
+        }
+    changed.sys = system.tree_replace(different)
     return changed
+
+
+def _inertia(system: Any, factor: Array, backend: str) -> dict[str, Array]:
+    """The links' masses and inertias times a factor, as a backend of brax uses them.
+
+    "spring" and "positional" use m ** (1 - s) for a mass and the same, with an s of its own, for the diagonal
+    of an inertia. The factor belongs to the power, so the powers are computed here, and s is 0 from then on.
+    """
+    mass, inertia = system.link.inertia.mass, system.link.inertia.i
+    if backend not in ("spring", "positional"):
+        return {"link.inertia.mass": mass * factor, "link.inertia.i": inertia * factor}
+    diagonal = jnp.diagonal(inertia, axis1=-2, axis2=-1) ** (1 - system.spring_inertia_scale)
+    return {
+        "link.inertia.mass": mass ** (1 - system.spring_mass_scale) * factor,
+        "link.inertia.i": jax.vmap(jnp.diag)(diagonal) * factor,
+        "spring_mass_scale": jnp.zeros(()),
+        "spring_inertia_scale": jnp.zeros(()),
+    }

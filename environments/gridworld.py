@@ -188,10 +188,10 @@ def _draw_places(
 ) -> Int[Array, " K"]:
     """Cells of the objects, those that appear now in distinct free cells.
 
-    A uniform number per cell puts the free cells in a random order: the k-th object takes the k-th.
+    A uniform number per cell puts the free cells in a random order: the k-th object to appear takes the k-th.
     """
     cells = jnp.arange(grid.cells)
     taken = (exists[:, None] & (cell[:, None] == cells)).any(0)
     free = ~level.walls & ~taken & (cells != agent)
     order = jax.lax.top_k(jnp.where(free, jax.random.uniform(key, (grid.cells,)), -1.0), grid.objects)[1]
-    return jnp.where(appears, order.astype(jnp.int32), cell)
+    return jnp.where(appears, order[jnp.cumsum(appears) - 1].astype(jnp.int32), cell)

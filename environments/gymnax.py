@@ -7,6 +7,7 @@ What differs between its environments, and what leaves this file:
 * rewards: int32 or bool in places -> float32 scalar;
 * actions: out-of-bounds continuous ones reach some rewards unclipped -> clipped in `step`;
 * horizon: a float in BernoulliBandit -> int;
+* parameters that follow from others (CartPole's) stay as they are when those change -> they follow;
 * state: Python numbers in `reset`, arrays in `step` -> arrays whose types never change, so that a
   program compiled for a state compiles once.
 
@@ -27,6 +28,12 @@ from jaxtyping import Array, Float
 
 from environments.base import Environment, Step, uniform_levels
 from environments.episodes import strong
+
+DERIVED: Mapping[str, Callable[[Any], Any]] = {
+    "total_mass": lambda params: params.masscart + params.masspole,
+    "polemass_length": lambda params: params.masspole * params.length,
+}
+"""Parameters of CartPole that gymnax keeps as numbers of their own: they follow, and cannot vary."""
 
 
 class _Actions(NamedTuple):
@@ -56,9 +63,13 @@ def from_gymnax(
     params = params.replace(**(parameters or {}))
     vary = vary or {}
     _check_varied(id, params, vary)
+    derived = [name for name in DERIVED if hasattr(params, name)]
 
     def at(level: Any) -> Any:
-        return params.replace(**level) if vary else params
+        if not vary:
+            return params
+        varied = params.replace(**level)
+        return varied.replace(**{name: DERIVED[name](varied) for name in derived})
 
     shape, encode = _observations(id, env, params)
     actions = _actions(id, env.action_space(params))
@@ -97,7 +108,7 @@ def from_gymnax(
 def _check_varied(id: str, params: Any, vary: Mapping[str, tuple[float, float]]) -> None:
     """Raise unless everything in `vary` is a number among the environment's parameters."""
     fields = (field.name for field in dataclasses.fields(params))
-    numbers = [name for name in fields if isinstance(getattr(params, name), float)]
+    numbers = [name for name in fields if isinstance(getattr(params, name), float) and name not in DERIVED]
     for name in vary:
         if name not in numbers:
             raise ValueError(

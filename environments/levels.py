@@ -24,10 +24,6 @@ class Lifetimes(NamedTuple):
     low: int
     high: int
 
-    def sample(self, key: PRNGKeyArray) -> Int[Array, ""]:
-        """One lifetime."""
-        return log_uniform_int(key, self.low, self.high)
-
 
 class LevelSet(NamedTuple):
     """Levels that share a compiled program: what "grid/NAME" makes.
@@ -89,7 +85,7 @@ def random_level(key: PRNGKeyArray, grid: Grid, law: Law) -> Level:
     key_side, key_count, key_place, key_object, key_steps = jax.random.split(key, 5)
     side = jax.random.randint(key_side, (), law.side[0], law.side[1] + 1)
     present = jnp.arange(grid.objects) < jax.random.randint(key_count, (), law.objects[0], law.objects[1] + 1)
-    walls, places = _solvable_layout(key_place, grid, law.walls, side, present)
+    walls, places = _solvable_layout(key_place, grid, law.walls, side)
     key_reward, key_terminate, key_respawn = jax.random.split(key_object, 3)
     low = jnp.where(jnp.arange(grid.objects) == 0, 0.0, -1.0)
     shape = (grid.objects,)
@@ -107,9 +103,9 @@ def random_level(key: PRNGKeyArray, grid: Grid, law: Law) -> Level:
 
 
 def _solvable_layout(
-    key: PRNGKeyArray, grid: Grid, n_walls: int, side: Array, present: Bool[Array, " K"]
+    key: PRNGKeyArray, grid: Grid, n_walls: int, side: Array
 ) -> tuple[Bool[Array, " cells"], Int[Array, " places"]]:
-    """Walls, and distinct cells for the start and the objects, of which every one can be reached."""
+    """Walls that seal nothing off, and distinct cells for the start and the objects."""
     outside = _outside(grid.size, side)
 
     def draw(key: PRNGKeyArray) -> tuple[Array, Array, Array]:
@@ -117,7 +113,7 @@ def _solvable_layout(
         drawn = jax.lax.top_k(jax.random.uniform(key_walls, (grid.cells,)), n_walls)[1]
         walls = outside | jnp.zeros(grid.cells, bool).at[drawn].set(True)
         places = draw_places(key_places, walls, grid.objects + 1)
-        return walls, places, solvable(walls, places[0], places[1:], present)
+        return walls, places, solvable(walls, places[0])
 
     def again(tries: Array, drawn: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         found = draw(jax.random.fold_in(key, tries))
@@ -140,12 +136,9 @@ def draw_places(key: PRNGKeyArray, walls: Bool[Array, " cells"], n: int) -> Int[
     return jax.lax.top_k(weight, n)[1].astype(jnp.int32)
 
 
-def solvable(
-    walls: Bool[Array, " cells"], start: Array, cell: Int[Array, " K"], present: Bool[Array, " K"]
-) -> Bool[Array, ""]:
-    """Whether every present object can be reached from the start, and none is in a wall."""
-    reached = reachable(walls, start)
-    return ~walls[start] & jnp.all(reached[cell] | ~present)
+def solvable(walls: Bool[Array, " cells"], start: Array) -> Bool[Array, ""]:
+    """Whether every cell off the walls can be reached from the start, so that objects may be anywhere."""
+    return ~walls[start] & jnp.all(reachable(walls, start) | walls)
 
 
 def reachable(walls: Bool[Array, " cells"], start: Array) -> Bool[Array, " cells"]:

@@ -6,6 +6,7 @@ from environments.base import Environment
 from environments.gridworld import make_gridworld
 from environments.handmade import hand_made_sets, maze_sets
 from environments.levels import Law, LevelSet, Lifetimes, random_set
+from environments.task import Setup, Task
 
 _ALL = Law((4, 10), (1, 5), 15, (20, 750))
 
@@ -47,7 +48,7 @@ def from_grid(
         name: a name in `SETS`.
         vary: nothing can be varied: levels are what differs.
         tabular: observations as one-hot states, else as planes. By default as published.
-        random_places: objects start and re-appear anywhere. By default as published.
+        random_places: objects start and re-appear anywhere. By default as published: with planes they do.
 
     Raises:
         ValueError: unknown names.
@@ -57,8 +58,37 @@ def from_grid(
     if vary:
         raise ValueError(f"environment 'grid/{name}' varies by its levels only, got {list(vary)}")
     chosen = SETS[name]
-    grid = chosen.grid._replace(
-        tabular=chosen.grid.tabular if tabular is None else tabular,
-        random_places=chosen.grid.random_places if random_places is None else random_places,
-    )
+    tabular = chosen.grid.tabular if tabular is None else tabular
+    random_places = not tabular if random_places is None else random_places
+    grid = chosen.grid._replace(tabular=tabular, random_places=random_places)
     return make_gridworld(f"grid/{name}", grid, chosen.horizon, chosen.sample)
+
+
+def grid_task(name: str, tabular: bool | None = None) -> Task:
+    """The task that LPG and GROOVE make of a set: 64 instances, rollouts of 20 steps that are learned from
+    once, agents that are linear in tabular observations (one layer of 32 units for planes), lives of the set.
+
+    A search draws lives log-uniformly up to the longest (`Task.shortest_life`). The numbers are the agent's:
+    `objectives.known.TABULAR_A2C` are those of the published tabular one.
+
+    Args:
+        name: a name in `SETS`.
+        tabular: as for `from_grid`.
+
+    Raises:
+        ValueError: unknown names.
+    """
+    environment = from_grid(name, {}, tabular)
+    chosen = SETS[name]
+    linear = chosen.grid.tabular if tabular is None else tabular
+    setup = Setup(
+        environment.id,
+        n_envs=64,
+        n_steps=20,
+        n_epochs=1,
+        n_minibatches=1,
+        hidden=() if linear else (32,),
+        options={} if tabular is None else {"tabular": tabular},
+    )
+    low, high = chosen.lifetimes
+    return Task(environment.id, setup, setup.steps_per_update * high, shortest_life=low / high)

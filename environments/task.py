@@ -47,7 +47,7 @@ class Setup:
     """The last hidden layer is a soft mixture of so many, each of that width; 0 for an ordinary layer."""
     recurrence: Literal["none", "gru", "linear"] = "none"
     """What follows the hidden layers, as wide as the last: nothing; a gated recurrent unit; or a diagonal
-    linear recurrence, parallel over time."""
+    linear recurrence, parallel over chunks of time."""
     sequence_length: int | None = None
     """Steps of the sequences that a recurrent agent learns from; must divide n_steps, the default."""
     normalize_observation: bool = False

@@ -1,6 +1,7 @@
 """The benchmarks are run by hand; that they can be is tested here, with their measurements replaced."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,11 +72,28 @@ def test_a_study_is_trained_once_and_drawn_again(monkeypatch, tmp_path, capsys):
     first = capsys.readouterr().out
     assert first.startswith("catch, PPO, 400 steps, 2 seeds: ") and "(goal: anything), at the end" in first
     assert min((tmp_path / "catch.png").stat().st_size, picture.stat().st_size) > 1000
-    found = json.loads((tmp_path / "catch.json").read_text())["PPO"]
+    found = json.loads((tmp_path / "catch.json").read_text())["results"]["PPO"]
     assert len(found["final"]) == 2 and np.shape(found["curves"]) == (2, 4)
     monkeypatch.setattr(learning, "trained", lambda study: pytest.fail("trained again"))
     learning.main()
     assert capsys.readouterr().out == first
+
+
+def test_a_study_with_another_recipe_is_trained_again(monkeypatch, tmp_path, capsys):
+    task = Task("Catch-bsuite", Setup("Catch-bsuite", n_envs=2, n_steps=20, curve_points=2), 400)
+    trained: list[Study] = []
+
+    def train(study):
+        trained.append(study)
+        return {"PPO": {"final": [0.0, 1.0], "curves": [[0.0, 1.0], [0.0, 1.0]], "seconds": 1.0}}
+
+    monkeypatch.setattr(learning, "trained", train)
+    monkeypatch.setattr("sys.argv", ["learning", "catch", "--out", str(tmp_path)])
+    for numbers in ({}, {}, {"gamma": 0.9}, {"gamma": 0.9}):
+        study = Study({"PPO": replace(task, numbers=numbers)}, 2, "anything", 2)
+        monkeypatch.setitem(STUDIES, "catch", study)  # type: ignore[arg-type]
+        learning.main()
+    assert [study.tasks["PPO"].numbers for study in trained] == [{}, {"gamma": 0.9}]
 
 
 def test_every_study_is_a_training_that_can_be():

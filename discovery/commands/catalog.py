@@ -130,6 +130,14 @@ def _describe_environment(name: str) -> int:
     if environment.continuous:
         print(f"  bounds       {environment.action_low} to {environment.action_high}")
     print(f"  horizon      truncated after {environment.horizon} steps")
+    if name.startswith("grid/"):
+        from environments.levelsets import grid_task
+
+        task = grid_task(name.removeprefix("grid/"))
+        lives = f"total_steps = {task.total_steps}, shortest_life = {task.shortest_life:g}"
+        print(
+            f"  lives        {lives}, for {task.setup.n_envs} instances and rollouts of {task.setup.n_steps}"
+        )
     if options := options_of(name):
         texts = (name if default is None else f"{name}={default}" for name, default in options.items())
         print(f"  options      {', '.join(texts)}")

@@ -17,7 +17,8 @@ TIMES = (2.0, 1000.0)
 ANGLES = (1e-3, 0.3)
 """Smallest and largest phase, radians per step, that it begins with."""
 CHUNK = 128
-"""Steps at most that a linear recurrence takes one by one: more is slower on a GPU, less on a CPU."""
+"""Steps at most that a linear recurrence takes one by one: more is slower on a GPU, less on a CPU. Shorter
+sequences are one chunk, without an associative scan."""
 
 
 class GRU(nn.Module):

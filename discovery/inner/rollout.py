@@ -70,15 +70,16 @@ def rollout(
         action = distribution.sample(key_action)
         log_prob = distribution.log_prob(action)
         worlds_tp1, step = vector.step(environment, setup, gamma, key_step, worlds, action)
-        seen = (worlds.observation, action, log_prob, outputs, step, start, carry, carry_tp1)
+        seen = (worlds.observation, action, log_prob, outputs, step, start, carry_tp1)
         return (worlds_tp1, carry_tp1), seen
 
-    worlds, carry = state
+    worlds, carry_0 = state
     # fold_in leaves the other keys what they are without it
     worlds = vector.refresh(environment, setup, jax.random.fold_in(key, setup.n_steps), worlds)
     keys = jax.random.split(key, setup.n_steps)
-    state, seen = jax.lax.scan(act, (worlds, carry), keys)
-    observation, action, log_prob, outputs, step, start, carry, carry_tp1 = seen
+    state, seen = jax.lax.scan(act, (worlds, carry_0), keys)
+    observation, action, log_prob, outputs, step, start, carry_tp1 = seen
+    carry = jax.tree.map(lambda first, then: jnp.concatenate([first[None], then[:-1]]), carry_0, carry_tp1)
     terminated = step.terminated | step.truncated if setup.legacy_truncation else step.terminated
     trajectory = Trajectory(
         observation=observation,

@@ -12,7 +12,7 @@ import pytest
 from discovery.inner.networks import Body, make_network
 from discovery.inner.rollout import rollout
 from discovery.inner.train import advance, init, parts
-from discovery.inner.update import minibatch_step, sequences
+from discovery.inner.update import minibatch_step, sequences, update
 from objectives.base import Head, ParamInfo, Progress
 from tests.inner.states import ENDINGS, PPO, QUICK, assert_same_bits, numbers
 
@@ -192,6 +192,31 @@ def test_it_recalls_in_learning_what_it_knew_in_acting(name):
 
 
 @pytest.mark.parametrize("name", RECURRENT)
+def test_shuffled_sequences_keep_their_carries(name):
+    """While nothing is learned the ratio stays one, in every minibatch of every epoch."""
+    _, network, state, _, experience, targets = lived(name)
+    setup = replace(setup_of(name), sequence_length=STEPS // 2)
+    pieces = sequences(experience.trajectory, experience.recall, targets, setup.steps_per_sequence)
+    assert pieces.start.shape == (STEPS // 2, 8) and pieces.start[1:].any()
+    assert all(np.abs(c).reshape(8, -1).max(1).min() > 0.1 for c in jax.tree.leaves(pieces.carry))
+    agent, still = (state.params, state.opt_state), numbers(learning_rate=0.0)
+
+    @jit
+    def learn(pieces):
+        return update(PPO, setup, network, still, agent, pieces, Progress(2, 10), jax.random.key(0))
+
+    (params, _), seen = learn(pieces)
+    assert_same_bits(params, state.params)
+    assert abs(float(seen.kl)) < 1e-9 and float(seen.clip_fraction) == 0.0
+    for wrong in (
+        pieces._replace(carry=jax.tree.map(lambda c: jnp.roll(c, 1, 0), pieces.carry)),
+        pieces._replace(start=jnp.roll(pieces.start, 1, 1)),
+    ):
+        _, seen = learn(wrong)
+        assert float(seen.kl) > 1e-6
+
+
+@pytest.mark.parametrize("name", RECURRENT)
 def test_sequences_keep_their_order(name):
     setup, _, _, _, experience, targets = lived(name)
     length = setup.steps_per_sequence
@@ -230,20 +255,34 @@ def test_values_after_a_step_follow_from_what_is_remembered_there(name):
     np.testing.assert_allclose(value_next[-1][~ended[-1]], last[1]["value"][0][~ended[-1]], atol=1e-5)
 
 
-@pytest.mark.parametrize("name", RECURRENT)
+IMAGES = replace(
+    ENDINGS,
+    environment="Breakout-MinAtar",
+    n_steps=STEPS,
+    hidden=(4,),
+    filters=(2,),
+    layer_norm=True,
+    experts=2,
+)
+SETUPS = {**{name: setup_of(name) for name in RECURRENT}, "images": IMAGES}
+
+
+@pytest.mark.parametrize("name", SETUPS)
 def test_splitting_changes_no_bit(name):
-    setup = setup_of(name)
+    setup = SETUPS[name]
     start = begin(PPO, setup, numbers(), jax.random.key(0), 20)
     whole, _ = go(PPO, setup, numbers(), start, 5)
     part, _ = go(PPO, setup, numbers(), go(PPO, setup, numbers(), start, 2)[0], 3)
     assert_same_bits(whole, part)
+    assert int(whole.record.nonfinite_update) == -1
     assert all(np.abs(c).max() > 0 for c in jax.tree.leaves(whole.carry))
 
 
-def test_a_second_instance_compiles_nothing():
-    setup = setup_of("gru")
+@pytest.mark.parametrize("name", SETUPS)
+def test_a_second_instance_compiles_nothing(name):
+    setup = SETUPS[name]
     go(PPO, setup, numbers(), begin(PPO, setup, numbers(), jax.random.key(0), 20), 5)
     compiled = go._cache_size()
-    again = setup_of("gru")
+    again = replace(setup)
     go(PPO, again, numbers(gamma=0.5), begin(PPO, again, numbers(), jax.random.key(1), 7), 3)
     assert again is not setup and go._cache_size() == compiled

@@ -1,7 +1,8 @@
-"""What `environments.base` promises, for every environment that has a name.
+"""What `environments.base` promises, for every environment that has a name and whose library is installed.
 
 The catalog says which there are, so that a family added to it is tested without being told. Those that
-take long to compile wait for `make test-worlds`.
+take long to compile wait for `make test-worlds`. The extras, which that does not install, are held to the
+same by tests/environments/test_extras.py.
 """
 
 import functools
@@ -24,7 +25,7 @@ IDS = tuple(known())
 GYMNAX = registered()
 AFFORDABLE = (
     "grid/small", "grid/rand-small", "grid/rand-sparse", "chain/short", "chain/long",
-    "brax/fast", "brax/inverted_pendulum",
+    "memory/repeat-first", "memory/chain", "brax/fast", "brax/inverted_pendulum",
 )  # fmt: skip
 """Besides those of gymnax, the environments that every run of the tests can afford."""
 
@@ -33,8 +34,10 @@ LONG_TOGETHER = ("brax/inverted_pendulum",)
 
 OPTIONS: dict[str, dict[str, Any]] = {"brax": {"episode_length": 12, "bank": 2}}
 """Of a family, so that episodes end soon."""
-TERMINATE_IN_TIME = ("chain",)
-"""Families whose episodes are never truncated, because they terminate at the horizon at the latest."""
+TERMINATE_IN_TIME = (
+    "chain/short", "chain/long", "memory/repeat-first", "memory/repeat-previous", "memory/chain",
+)  # fmt: skip
+"""Whose episodes are never truncated, because they terminate at the horizon at the latest."""
 SHOW_NOTHING = ("SimpleBandit-bsuite",)
 """Whose observation is the same for ever."""
 REWARDS: dict[str, tuple[float, float]] = {
@@ -319,10 +322,10 @@ def test_truncates_exactly_at_the_time_limit(id):
         age += 1
         at_limit = age == result.limit
         assert (age <= result.limit).all() and finished[:, t][at_limit].all()
-        truncated = np.zeros_like(at_limit) if family(id) in TERMINATE_IN_TIME else at_limit
+        truncated = np.zeros_like(at_limit) if id in TERMINATE_IN_TIME else at_limit
         np.testing.assert_array_equal(step.truncated[:, t], truncated)
         age[finished[:, t]] = 0
-    if timed and family(id) not in TERMINATE_IN_TIME:
+    if timed and id not in TERMINATE_IN_TIME:
         assert step.truncated[-1, 0]  # the last stream begins one step before the limit
 
 

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("brax")
 
 from environments import vector
-from environments.brax import ONLY, Backend
+from environments.brax import ONLY, Backend, _quiet, _with
 from environments.make import make
 from environments.task import Setup
 from tests.inner.states import QUICK
@@ -161,6 +161,53 @@ def test_physics_can_vary():
     np.testing.assert_allclose(after(1.0, 1.0), same, rtol=1e-4, atol=1e-5)
     assert np.abs(after(2.0, 1.0) - same).max() > 1e-3
     assert np.abs(after(1.0, 2.0) - same).max() > 1e-3
+
+
+@pytest.mark.parametrize("backend", ["spring", "positional"])
+def test_a_factor_acts_on_the_mass_that_the_backend_uses(backend):
+    """Both use mass ** (1 - s), and the diagonal of the inertia likewise, with the model's s."""
+    import brax.envs
+
+    with _quiet():
+        env: Any = brax.envs.get_environment("halfcheetah", backend=backend)  # with s = 0.3 and 0.8
+    used, plain = _with(env, {"mass": jnp.float32(3.0)}).sys, env.sys
+
+    def mass(system):
+        return np.asarray(system.link.inertia.mass) ** (1 - float(system.spring_mass_scale))
+
+    def inertia(system):
+        diagonal = np.stack([np.diagonal(matrix) for matrix in np.asarray(system.link.inertia.i)])
+        return diagonal ** (1 - float(system.spring_inertia_scale))
+
+    assert plain.spring_mass_scale != 0
+    np.testing.assert_allclose(mass(used), 3 * mass(plain), rtol=1e-5)
+    np.testing.assert_allclose(inertia(used), 3 * inertia(plain), rtol=1e-5)
+    np.testing.assert_array_equal(used.gravity, plain.gravity)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "backend"), [("ant", "spring"), ("pusher", "positional"), ("inverted_pendulum", "mjx")]
+)
+def test_physics_can_vary_in_every_backend(name, backend):
+    options, vary = {"starts": "same", "backend": backend}, {"gravity": (0.5, 2.0), "mass": (0.5, 2.0)}
+    plain, varied = make(f"brax/{name}", options), make(f"brax/{name}", options, vary)
+    action = jnp.full(plain.n_actions, 0.3)
+
+    @functools.partial(jit, static_argnums=0)
+    def after(environment, level):
+        state, _ = environment.reset(jax.random.key(0), level)
+        keys = jax.random.split(jax.random.key(1), 6)
+        step = lambda state, key: environment.step(key, state, action, level)  # noqa: E731
+        return jax.lax.scan(step, state, keys)[1].observation[-1]
+
+    def of(gravity, mass):
+        return after(varied, {"gravity": jnp.float32(gravity), "mass": jnp.float32(mass)})
+
+    same = after(plain, plain.sample_level(jax.random.key(0)))
+    np.testing.assert_allclose(of(1.0, 1.0), same, rtol=1e-3, atol=1e-3)
+    assert np.abs(of(1.0, 2.0) - same).max() > 5e-3
+    assert np.abs(of(2.0, 1.0) - same).max() > 5e-3 or name == "pusher"  # whose arm gravity does not move
 
 
 def test_loading_a_model_says_nothing_and_leaves_nothing(tmp_path):

@@ -20,8 +20,7 @@ from environments.gridworld import (
     reset,
     transition,
 )
-from environments.handmade import MAZES, walls_of
-from environments.levels import TRIES, Law, random_level, reachable, solvable
+from environments.levels import Law, random_level, reachable, solvable
 from environments.levelsets import SETS
 from environments.optimal import optimal_return
 from tests.inner.states import QUICK
@@ -32,8 +31,6 @@ RANDOM = Grid(size=5, objects=3, kinds=2, tabular=False, random_places=True)
 
 jit = functools.partial(jax.jit, compiler_options=QUICK)
 moved = jit(move)
-reached_from = jit(reachable)
-all_solvable = jit(jax.vmap(solvable))
 
 
 @functools.cache
@@ -252,113 +249,37 @@ def test_optimal_return_of_many_levels_at_once_and_none_for_random_places():
         optimal_return(RANDOM, CASES[0])
 
 
-# --- sets of levels ----------------------------------------------------------------------------
-
-
-@functools.cache
-def sampled(name):
-    """400 levels of a set, leaves ``[400, ...]``: one program and one draw for all tests of it."""
-    drawn = jit(jax.vmap(SETS[name].sample))(jax.random.split(jax.random.key(3), 400))
-    return jax.tree.map(np.asarray, drawn)
-
-
-@pytest.mark.parametrize(
-    ("name", "sides", "objects", "steps"),
-    [("small", (4, 6), (1, 3), (20, 100)), ("medium", (6, 8), (2, 4), (100, 250)),
-     ("large", (8, 10), (2, 5), (250, 750)), ("all", (4, 10), (1, 5), (20, 750))],
-)  # fmt: skip
-def test_random_levels_follow_their_law(name, sides, objects, steps):
-    levels, grid = sampled(name), SETS[name].grid
-    walls = np.asarray(levels.walls).reshape(-1, grid.size, grid.size)
-    free = [np.argwhere(~wall).max() + 1 for wall in walls]
-    assert sides[1] - 1 <= max(free) <= sides[1] and min(free) >= sides[0] - 1
-    count = np.asarray(levels.present).sum(1)
-    assert (count.min(), count.max()) == objects
-    duration = np.asarray(levels.max_steps)
-    assert steps[0] <= duration.min() and duration.max() <= steps[1] == SETS[name].horizon
-    middle = np.exp(np.mean(np.log(steps)))  # log-uniform: half of them below the geometric mean
-    assert np.mean(duration <= middle) == pytest.approx(0.5, abs=0.08)
-    reward, end, back = (np.asarray(x) for x in (levels.reward, levels.p_terminate, levels.p_respawn))
-    assert reward[:, 0].min() > 0 and reward[:, 1:].min() < -0.9 and reward.max() > 0.9
-    assert end.min() >= 0.0099 and end.max() <= 1.0001 and np.median(end) == pytest.approx(0.1, rel=0.25)
-    assert back.min() >= 0.00099 and back.max() <= 0.1001 and np.median(back) == pytest.approx(0.01, rel=0.25)
-
-
-@pytest.mark.parametrize("name", ["small", "all"])
-def test_walls_are_as_many_as_the_law_says(name):
-    """15 of 100 cells; what is sealed off is drawn again, which costs a few walls."""
-    levels, grid = sampled(name), SETS[name].grid
-    shares = {"small": 7 / 36, "all": 15 / 100}
-    whole = np.asarray(levels.walls).reshape(-1, grid.size, grid.size)
-    largest = [wall for wall in whole if not wall[:, -1].all() or not wall[-1].all()]
-    assert len(largest) > 20
-    assert np.mean([wall.mean() for wall in largest]) == pytest.approx(shares[name], rel=0.12)
-
-
-@pytest.mark.parametrize("name", ["small", "all", "mazes", "long-dense", "sparse", "rand-small"])
-def test_every_level_can_be_solved(name):
-    """GROOVE's walls can seal objects off."""
-    levels, grid = sampled(name), SETS[name].grid
-    if grid.random_places:  # of which all have the same walls
-        assert (levels.walls == levels.walls[0]).all()
-        assert reached_from(levels.walls[0], levels.start[0])[~levels.walls[0]].all()
-        return
-    assert all_solvable(levels.walls, levels.start, levels.cell, levels.present).all()
-    places = np.concatenate([np.asarray(levels.start)[:, None], np.asarray(levels.cell)], axis=1)
-    for row, present in zip(places, np.asarray(levels.present), strict=True):
-        used = row[np.concatenate([[True], present])]
-        assert len(set(used)) == len(used)
+# --- what can be reached ------------------------------------------------------------------------
 
 
 def test_solvable_sees_what_is_sealed_off():
-    sealed = level(walls=(5, 7))
-    assert not solvable(sealed.walls, sealed.start, sealed.cell, sealed.present)
-    assert solvable(sealed.walls, sealed.start, sealed.cell, jnp.array([True, False]))
-    assert not solvable(sealed.walls, jnp.int32(5), sealed.cell, jnp.array([False, False]))
+    sealed, around = level(walls=(5, 7)), level(walls=(4,))
+    assert not solvable(sealed.walls, sealed.start) and solvable(around.walls, around.start)
+    assert not solvable(around.walls, jnp.int32(4))
     assert np.flatnonzero(reachable(sealed.walls, jnp.int32(8))).tolist() == [8]
 
 
-def test_redrawing_is_not_needed_often():
-    levels = sampled("all")
-    row, column = np.divmod(np.arange(100), 10)
-    bare = sum(
-        any(np.array_equal(wall, (row >= side) | (column >= side)) for side in range(4, 11))
-        for wall in np.asarray(levels.walls)
+def test_objects_find_the_last_free_cells():
+    """Five cells are free: the agent's, those of two objects, and two for the others."""
+    grid = Grid(size=3, objects=4, kinds=4, tabular=False, random_places=True)
+    walls = jnp.zeros(9, bool).at[jnp.array([2, 5, 7, 8])].set(True)
+    one = Level(
+        walls=walls,
+        start=jnp.int32(0),
+        present=jnp.ones(4, bool),
+        cell=jnp.array([1, 3, 4, 6]),
+        kind=jnp.arange(4),
+        reward=jnp.ones(4),
+        p_terminate=jnp.zeros(4),
+        p_respawn=jnp.ones(4),
+        max_steps=jnp.int32(100),
     )
-    assert TRIES > 1 and bare <= 16  # of 400; a 4 x 4 level has no wall by chance once in 19
-
-
-def test_mazes():
-    assert len(MAZES) == 9
-    for picture in MAZES.values():
-        assert walls_of(picture).shape == (169,)
-    assert [walls_of(picture).sum() for picture in MAZES.values()] == [46, 53, 72, 72, 72, 73, 72, 71, 71]
-    which = {tuple(wall) for wall in np.asarray(sampled("mazes").walls)}
-    assert which == {tuple(walls_of(picture)) for picture in MAZES.values()}
-    assert (np.asarray(sampled("mazes").reward) > 0).all()
-
-
-def test_hand_made_levels():
-    dense = sampled("dense")
-    assert dense.reward[0].tolist() == [1.0, 1.0, -1.0, -1.0] and dense.p_terminate[0].tolist() == [
-        0,
-        0,
-        0.5,
-        0,
-    ]
-    assert np.allclose(dense.p_respawn[0], [0.05, 0.05, 0.1, 0.5]) and dense.kind[0].tolist() == [0, 0, 1, 2]
-    assert len({tuple(row) for row in dense.cell[:8]}) == 8  # other places in every level
-    assert sampled("longer").walls[0].sum() == 7
-    assert sampled("long-dense").walls[0].sum() == 9 + 9 - 1
-    assert SETS["longer"].grid.objects == 5 and SETS["longer-paper"].grid.objects == 7
-    assert SETS["all"].grid.observation_size == 3201
-
-
-def test_lifetimes():
-    keys = jax.random.split(jax.random.key(0), 500)
-    lives = np.asarray(jit(jax.vmap(SETS["all-vrandlife"].lifetimes.sample))(keys))
-    assert lives.min() >= 10 and lives.max() <= 250 and np.median(lives) == pytest.approx(50, rel=0.2)
-    assert set(np.asarray(jit(jax.vmap(SETS["all-shortlife"].lifetimes.sample))(keys))) == {250}
+    state = GridState(jnp.int32(0), jnp.array([True, True, False, False]), one.cell, jnp.int32(0))
+    step = jit(functools.partial(transition, grid))
+    for seed in range(10):
+        reached, *_ = step(jax.random.key(seed), state, jnp.int32(4), one)
+        assert reached.exists.all()
+        assert reached.cell[:2].tolist() == [1, 3] and set(reached.cell[2:].tolist()) == {4, 6}
 
 
 # --- as environments ---------------------------------------------------------------------------

@@ -76,3 +76,29 @@ def test_numpy_actions_of_any_integer_type():
     state, _ = environment.reset(jax.random.key(0), ())
     _, step = environment.step(jax.random.key(1), state, np.int64(1), ())  # pyright: ignore
     assert step.reward == 1.0
+
+
+@pytest.mark.parametrize("changed", ["masscart", "masspole", "length"])
+def test_what_follows_from_a_varied_parameter_follows(changed):
+    """CartPole's equations of motion (Florian 2007), written out with the varied numbers."""
+    environment = make("CartPole-v1", vary={changed: (0.2, 3.0)})
+    numbers = {"masscart": 1.0, "masspole": 0.1, "length": 0.5, changed: 0.7}
+    level = {changed: jnp.float32(0.7)}
+    state, _ = environment.reset(jax.random.key(0), level)
+    x, v, angle, spin = 0.01, 0.2, 0.05, -0.4
+    state = state.replace(x=x, x_dot=v, theta=angle, theta_dot=spin)
+    _, step = environment.step(jax.random.key(1), state, jnp.int32(1), level)
+    cart, pole, length = numbers["masscart"], numbers["masspole"], numbers["length"]
+    pushed = (10.0 + pole * length * spin**2 * np.sin(angle)) / (cart + pole)
+    turning = 9.8 * np.sin(angle) - np.cos(angle) * pushed
+    turning /= length * (4 / 3 - pole * np.cos(angle) ** 2 / (cart + pole))
+    moving = pushed - pole * length * turning * np.cos(angle) / (cart + pole)
+    expected = [x + 0.02 * v, v + 0.02 * moving, angle + 0.02 * spin, spin + 0.02 * turning]
+    np.testing.assert_allclose(step.final_observation, expected, rtol=1e-5)
+
+
+def test_what_follows_from_others_cannot_vary_itself():
+    with pytest.raises(
+        ValueError, match=r"no parameter 'total_mass' that can vary; there are: gravity, masscart"
+    ):
+        make("CartPole-v1", vary={"total_mass": (1.0, 2.0)})

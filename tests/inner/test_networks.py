@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from discovery.inner.networks import ACTIVATIONS, Body, make_network
+from discovery.inner.train import parts
+from environments.task import Setup
 from objectives.base import Head, ParamInfo
-from tests.inner.states import applied
+from tests.inner.states import PPO, applied
 
 LOGITS, VALUE = Head(3, scale=0.01), Head(0, torso="critic")
 DISCRETE = {"logits": LOGITS, "value": VALUE}
@@ -151,3 +153,28 @@ def test_relu_and_swish_are_what_they_say():
     )
     with pytest.raises(ValueError, match="relu"):
         make_network(DISCRETE, (5,), Body((16,), "sigmoid"))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options"),
+    [
+        (8 * 8 * 16, {"filters": (16,)}),
+        (6 * 6 * 8, {"filters": (16, 8)}),
+        (8 * 8 * 16, {"filters": (16,), "layer_norm": True, "shared_torso": True}),
+        (8 * 8 * 16, {"filters": (16,), "experts": 3}),
+        (8 * 8 * 16, {"filters": (16,), "layer_norm": True, "experts": 3, "recurrence": "gru"}),
+    ],
+)
+def test_convolutions_fit_the_images_of_minatar(inputs, options):
+    environment, network = parts(PPO, Setup("Breakout-MinAtar", **options))
+    assert environment.observation_shape == (10, 10, 4)
+    params = jax.eval_shape(network.init, jax.random.key(0))
+    for layers in params.values():
+        assert layers["conv_0"]["kernel"].shape == (3 * 3 * 4, 16)
+        assert layers["hidden_0"]["kernel"].shape == (inputs, 64)
+    observation = jax.ShapeDtypeStruct((5, 2, environment.observation_size), jnp.float32)
+    start = jax.ShapeDtypeStruct((5, 2), jnp.bool_)
+    carry = network.initial_carry(2)
+    _, outputs, activations = jax.eval_shape(network.unroll, params, carry, observation, start)
+    assert jax.tree.map(jnp.shape, outputs) == {"logits": (5, 2, 3), "value": (5, 2)}
+    assert all(layers["conv_0"].shape == (5, 2, 16) for layers in activations.values())

@@ -1,15 +1,21 @@
 """Acting: what a rollout records, at the ends of episodes above all."""
 
+import functools
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from discovery.inner.networks import Body, make_network
 from discovery.inner.rollout import rollout
 from discovery.inner.train import complete, init, parts
+from environments import vector
+from environments.episodes import Game, with_episodes
 from environments.task import Setup
 from objectives.base import Progress
-from tests.inner.states import PPO, QUICK, applied, recorded
+from tests.inner.states import PPO, QUICK, applied, numbers, recorded
 from tests.inner.worlds import FINAL
 
 
@@ -90,3 +96,44 @@ def test_squashed_actions_are_recorded_as_they_were_chosen():
 def test_discrete_actions_cannot_be_squashed():
     with pytest.raises(ValueError, match="'CartPole-v1' are discrete"):
         parts(PPO, Setup("CartPole-v1", actions="squash"))
+
+
+def prepared(renew):
+    """Episodes of three steps that show a random beginning all along; two are kept prepared."""
+
+    def begin(key, level):
+        beginning = jax.random.uniform(key, (2,))
+        return beginning, beginning
+
+    def move(key, state, action, level):
+        return state, state, jnp.float32(1), jnp.bool_(False)
+
+    return with_episodes("prepared", Game(begin, move, 2), 3, bank=2, renew=renew)
+
+
+@pytest.mark.parametrize("renew", [True, False])
+def test_each_rollout_renews_prepared_beginnings(renew):
+    environment, setup = prepared(renew), Setup(n_envs=2, n_steps=8)
+    network = make_network(PPO.policy.heads(2, False), (2,), Body((4,)))
+
+    @functools.partial(jax.jit, compiler_options=QUICK)
+    def play(key):
+        params = network.init(key)
+        first = vector.reset(environment, setup, key)
+
+        def go(state, key):
+            now = Progress(0, 10)
+            args = (environment, setup, network, numbers(), params, state, now, key)
+            state, experience = rollout(PPO, *args)
+            return state, (state[0].env_state, experience.episodes.finished.sum(0))
+
+        _, seen = jax.lax.scan(go, (first, network.initial_carry(2)), jax.random.split(key, 2))
+        return first.env_state, *seen
+
+    first, after, episodes = jax.tree.map(np.asarray, play(jax.random.key(0)))
+    np.testing.assert_array_equal(episodes, [[2, 2], [3, 3]])
+    for before, later in pairwise([first.bank[1], *after.bank[1]]):
+        assert (before != later).all() == (before != later).any() == renew
+    np.testing.assert_array_equal(after.used, episodes if renew else 1 + episodes.cumsum(0))
+    last = ((after.used - 1) % 2)[..., None, None]
+    np.testing.assert_array_equal(after.game, np.take_along_axis(after.bank[1], last, 2)[..., 0, :])

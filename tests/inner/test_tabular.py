@@ -8,15 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from discovery.inner.train import advance, complete, init, parts
-from environments.levelsets import SETS
+from environments.levelsets import SETS, grid_task
 from environments.optimal import optimal_return
-from environments.task import Setup
 from objectives import build
 from objectives.known import TABULAR_A2C
 from tests.inner.states import PRODUCTION, QUICK, applied
 
 A2C = build("a2c", {"optimizer": "sgd", "normalize_advantage": True})
-SETUP = Setup("grid/small", n_envs=64, n_steps=20, n_epochs=1, n_minibatches=1, hidden=())
+SETUP = grid_task("small").setup
 GRID = SETS["small"].grid
 
 
