@@ -11,7 +11,7 @@ import pytest
 
 from discovery.choice import choose, selection_scores
 from discovery.config import SearchConfig
-from discovery.errors import RunError
+from discovery.errors import BadInput, RunError
 from discovery.evaluation import jobs_of, report_jobs, result_of, seed_words, spec_of
 from discovery.inner.train import complete, init
 from discovery.meta.base import Request
@@ -74,6 +74,14 @@ def test_antithetic_pairs_have_tasks_of_their_own():
     assert not set(keys(plus, config)) & set(keys(other, config))
     lives = [[job.lifetime for job in jobs_of(request, config)] for request in (plus, minus, other)]
     assert lives[0] == lives[1] != lives[2]
+
+
+def test_pairs_that_would_share_nothing_are_refused():
+    with pytest.raises(BadInput, match="which common_random_numbers = false would undo"):
+        dataclasses.replace(CONFIG, antithetic_tasks=True, common_random_numbers=False)
+    unpaired = dataclasses.replace(CONFIG.meta, strategy="CMA_ES")
+    with pytest.raises(BadInput, match="needs antithetic pairs, which CMA_ES as configured does not sample"):
+        dataclasses.replace(CONFIG, antithetic_tasks=True, meta=unpaired)
 
 
 def test_splits_share_no_seed():
