@@ -128,7 +128,7 @@ def _recall(name: str, length: int, symbols: int, k: int) -> Environment:
     ) -> tuple[SymbolState, Step]:
         key_symbol, key_reset = jax.random.split(key)
         answer = jnp.where(action == state.kept[0], worth, -worth)
-        reward = jnp.where(state.time >= k - 1, answer, 0.0)
+        reward = jnp.where(state.time >= k - 1, answer, 0.0).astype(jnp.float32)  # no weak type
         symbol, time = jax.random.randint(key_symbol, (), 0, symbols), state.time + 1
         kept = state.kept if name == "repeat-first" else jnp.append(state.kept[1:], symbol)
         reached = SymbolState(time, kept), observe(time, symbol)
