@@ -60,16 +60,16 @@ def test_one_step_of_the_published_recipe_moves_visited_rows_only():
 
 
 def test_the_published_recipe_reaches_the_optimal_return():
-    """Four levels, not chosen: from 0.58 of the optimum over the first ten rollouts to 0.91 after 240.
+    """Twelve levels, not chosen: from 0.64 of the optimum over the first ten rollouts to 0.94 after 240.
 
     The mean over a rollout's worth of random episodes may exceed what is best in expectation.
     """
     best = jax.jit(functools.partial(optimal_return, GRID), compiler_options=QUICK)
     shares = []
-    for seed in range(4):
+    for seed in range(12):
         state, early = life(jax.random.key(seed), 0)
         _, late = life(jax.random.key(seed), 240)
         optimum = float(best(state.environments.level))
         shares.append([float(m.episode_return / m.episodes) / optimum for m in (early, late)])
     first, last = np.mean(shares, axis=0)
-    assert last > 0.85 and last - first > 0.25, shares
+    assert last > 0.88 and last - first > 0.2, shares
