@@ -56,7 +56,7 @@ test: $(DEV) ## the fast tests
 test-slow: $(DEV) ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
-test-worlds: $(DEV) ## the contract of environments, over all but the extras (long)
+test-worlds: $(DEV) ## the contract of environments, over all but the extras (7 minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m worlds tests/contracts
 
 test-extras: $(EXTRAS) ## the tests of the extra environments, which it installs into an environment of its own

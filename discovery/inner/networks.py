@@ -57,7 +57,7 @@ class Body(NamedTuple):
 class _Torso(nn.Module):
     """A body and the heads that sit on it; returns (carry, outputs, activations by layer).
 
-    Layers see one flat batch: with two leading axes, products of many agents side by side are a fifth slower.
+    Layers see one flat batch: with two leading axes, agents side by side are up to a fifth slower.
     """
 
     body: Body
@@ -105,12 +105,11 @@ class _Torso(nn.Module):
 
     def _convolved(self, x: Float[Array, "TE D"], activations: dict[str, Array]) -> Float[Array, "TE F"]:
         """The convolutions of a flat observation, flat again; a filter's activation is its mean."""
-        lead = x.shape[:-1]
-        x = x.reshape(*lead, *self.shape)
+        x = x.reshape(-1, *self.shape)
         for index, filters in enumerate(self.body.filters):
             x = ACTIVATIONS[self.body.activation](Convolution(filters, name=f"conv_{index}")(x))
             activations[f"conv_{index}"] = x.mean((-3, -2))
-        return x.reshape(*lead, -1)
+        return x.reshape(len(x), -1)
 
     def _remembered(
         self,
