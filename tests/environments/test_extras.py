@@ -45,7 +45,7 @@ class Case(NamedTuple):
 CASES = {
     "craftax/Craftax-Classic-Symbolic-v1": Case(5, 14, bank=2, doom={"player_health": 0}),
     "jumanji/Game2048-v1": Case(130, 700),
-    "jumanji/Maze-v0": Case(40, 400, bank=3),
+    "jumanji/Maze-v0": Case(200, 3000, bank=5),
     "jumanji/Snake-v1": Case(8, 100, bank=2),
     "navix/Navix-Dynamic-Obstacles-5x5-Random-v0": Case(9, 150),
     "navix/Navix-Empty-5x5-v0": Case(60, 1500),
