@@ -1,4 +1,4 @@
-"""Statistics against hand-computed values, scipy, and simulated truths."""
+"""One sample: against hand-computed values, scipy, and simulated truths."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,8 @@ import scipy.stats
 from discovery import statistics as st
 from discovery.errors import BadInput
 from discovery.statistics import Interval
+from discovery.statistics.bootstrap import trimmed_mean_limits
+from discovery.statistics.samples import TRIM
 
 SKEWED = np.random.default_rng(3).exponential(size=24)
 
@@ -42,7 +44,12 @@ def test_mean_is_the_mean():
     assert st.mean([1, 2, 6]) == 3.0
 
 
-@pytest.mark.parametrize("estimate", [st.mean, st.iqm])
+def test_median_is_the_middle_or_the_mean_of_two():
+    assert st.median([9.0, 1.0, 2.0]) == 2.0
+    assert st.median([9.0, 1.0, 2.0, 4.0]) == 3.0
+
+
+@pytest.mark.parametrize("estimate", [st.mean, st.iqm, st.median])
 def test_estimates_refuse_failures_and_nothing(estimate):
     with pytest.raises(BadInput, match="1 of 3 scores are not finite"):
         estimate([1.0, np.nan, 2.0])
@@ -145,7 +152,7 @@ def coverage(name: str, statistic: st.Statistic, n: int, corrected: bool = True)
     hits = 0
     for chunk in range(SIMULATIONS // 500):
         samples = np.sort(draw(np.random.default_rng([n, chunk]), (500, n)), axis=1)
-        low, high = st._bootstrap_limits(samples, statistic, 0.95, corrected)
+        low, high = trimmed_mean_limits(samples, TRIM[statistic], 0.95, corrected)
         hits += ((low <= truth) & (truth <= high)).sum()
     return hits / SIMULATIONS
 
@@ -161,12 +168,6 @@ def test_intervals_cover(name, statistic, n):
 
 def test_why_not_the_plain_percentile_bootstrap():
     assert coverage("skewed", "mean", 16, corrected=False) < 0.91
-
-
-def test_bands_cover():
-    truth, curves = 0.0, np.random.default_rng(0).normal(size=(16, 20_000))
-    low, high = st.band(curves)[1:3]
-    assert np.mean((low <= truth) & (truth <= high)) == pytest.approx(0.95, abs=3 * 0.0016)
 
 
 # --- properties of intervals -------------------------------------------------------------------
@@ -200,7 +201,7 @@ def test_default_method_follows_the_number_of_scores():
 
 def test_interval_equals_one_row_of_many():
     samples = np.sort(np.random.default_rng(0).normal(size=(7, 20)), axis=1)
-    low, high = st._bootstrap_limits(samples, "iqm", 0.95, True)
+    low, high = trimmed_mean_limits(samples, TRIM["iqm"], 0.95, True)
     rows = [st.interval(row, "iqm") for row in samples]
     assert [row.low for row in rows] == pytest.approx(list(low), rel=1e-12)
     assert [row.high for row in rows] == pytest.approx(list(high), rel=1e-12)
@@ -237,6 +238,7 @@ def test_too_few_scores_have_infinite_limits(statistic, n, method):
         ({"scores": [1.0, 2.0], "level": 95}, "between 0 and 1, not 95"),
         ({"scores": [1.0, 2.0], "statistic": "iqr"}, "did you mean iqm"),
         ({"scores": [1.0, 2.0], "method": "bcaa"}, "did you mean bca"),
+        ({"scores": [1.0, 2.0], "statistic": "median", "method": "bca"}, "for the median.*there are: ranks"),
     ],
 )
 def test_interval_refuses(arguments, message):
@@ -279,38 +281,3 @@ def test_apart():
     assert not st.apart(span(0, 3), span(1, 2))
     assert not st.apart(st.interval([1.0]), span(50, 60))
     assert not st.apart(st.interval([np.nan], failures="drop"), span(50, 60))
-
-
-# --- bands -------------------------------------------------------------------------------------
-
-
-def test_band_is_the_t_interval_at_each_point():
-    curves = np.random.default_rng(0).normal(size=(9, 5)).cumsum(1)
-    ours = st.band(curves, 0.9)
-    expected = scipy.stats.t.interval(0.9, 8, curves.mean(0), scipy.stats.sem(curves))
-    np.testing.assert_allclose(ours.mean, curves.mean(0), rtol=1e-12)
-    np.testing.assert_allclose([ours.low, ours.high], expected, rtol=1e-10)
-    assert ours.n.tolist() == [9] * 5
-
-
-def test_band_carries_the_last_known_value_forward():
-    nan = np.nan
-    curves = np.array([[nan, 1.0, nan, nan], [nan, nan, 3.0, np.inf], [nan, 4.0, 5.0, 6.0]])
-    filled = [[nan, 1.0, 1.0, 1.0], [nan, nan, 3.0, 3.0], [nan, 4.0, 5.0, 6.0]]
-    np.testing.assert_array_equal(st.carry_forward(curves), filled)
-    ours = st.band(curves)
-    assert ours.n.tolist() == [0, 2, 3, 3]
-    np.testing.assert_allclose(ours.mean, [nan, 2.5, 3.0, 10 / 3])
-    assert np.isnan([ours.low[0], ours.high[0]]).all()
-    assert np.isfinite(ours.low[1:]).all()
-
-
-def test_band_of_one_curve_has_no_width_to_show():
-    ours = st.band(np.array([[1.0, 2.0]]))
-    assert ours.mean.tolist() == [1.0, 2.0]
-    assert np.isnan([ours.low, ours.high]).all()
-
-
-def test_band_refuses_a_single_vector():
-    with pytest.raises(BadInput, match=r"\[seeds, points\], not \[3\]"):
-        st.band(np.zeros(3))

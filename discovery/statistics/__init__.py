@@ -1,0 +1,99 @@
+"""Scores with honest uncertainty, over seeds, over tasks, over time.
+
+`samples` one sample: mean, IQM, median, their intervals. `curves` learning curves. `across` several tasks.
+`significance` tests, and how many seeds they need. `sequential` stopping early.
+
+Scores are one number per training seed, and more is better. Nothing here is random: resamples are
+drawn from a constant seed, so equal scores, in any order, give equal intervals.
+
+A non-finite score is a failed training. No function skips one silently: `settle_failures` says how
+they count, and `Interval.failed` carries their number to the table.
+"""
+
+from discovery.statistics.across import (
+    AGGREGATES,
+    Aggregate,
+    Scores,
+    aggregate,
+    aggregate_difference,
+    normalized,
+    performance_profile,
+    probability_of_improvement,
+)
+from discovery.statistics.curves import (
+    Band,
+    Reached,
+    area_under_curve,
+    band,
+    carry_forward,
+    reached,
+    steps_to_threshold,
+)
+from discovery.statistics.samples import (
+    Failures,
+    Interval,
+    Method,
+    Statistic,
+    apart,
+    interval,
+    iqm,
+    mean,
+    median,
+    paired_difference,
+    settle_failures,
+)
+from discovery.statistics.sequential import (
+    Against,
+    Draw,
+    Race,
+    clearly_worse,
+    filled,
+    halving_loss_bound,
+    halving_schedule,
+    race,
+    race_looks,
+    survivors,
+)
+from discovery.statistics.significance import holm, paired_p_value, seeds_needed
+
+__all__ = [
+    "AGGREGATES",
+    "Against",
+    "Aggregate",
+    "Band",
+    "Draw",
+    "Failures",
+    "Interval",
+    "Method",
+    "Race",
+    "Reached",
+    "Scores",
+    "Statistic",
+    "aggregate",
+    "aggregate_difference",
+    "apart",
+    "area_under_curve",
+    "band",
+    "carry_forward",
+    "clearly_worse",
+    "filled",
+    "halving_loss_bound",
+    "halving_schedule",
+    "holm",
+    "interval",
+    "iqm",
+    "mean",
+    "median",
+    "normalized",
+    "paired_difference",
+    "paired_p_value",
+    "performance_profile",
+    "probability_of_improvement",
+    "race",
+    "race_looks",
+    "reached",
+    "seeds_needed",
+    "settle_failures",
+    "steps_to_threshold",
+    "survivors",
+]

@@ -1,0 +1,204 @@
+"""Several tasks: one number for an algorithm, its interval, and comparisons (Agarwal et al. 2021).
+
+Scores are a mapping from task to one number per training ``[S]``, S may differ by task. They are normalized,
+0 for the random policy and 1 for the reference (see `normalized`), as scores of different units cannot be
+averaged. Every task has the same total weight. A failed training must have been settled before
+(`settle_failures`).
+
+Intervals come from the stratified bootstrap: trainings are resampled within each task, as the tasks are
+the ones that are of interest and not a sample of tasks. The plain percentiles are too narrow with few
+trainings; see `bootstrap.bca`. A task with a single training makes the limits infinite, and a statistic
+without any spread (all trainings equal; every a above every b) has a width of 0: no resample shows what no
+training did.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+from discovery.errors import BadInput, unknown
+from discovery.statistics.bootstrap import Functional, Weights, check_level, stratified_limits
+from discovery.statistics.curves import Band
+from discovery.statistics.samples import Interval, vector
+
+Aggregate = Literal["mean", "median", "iqm", "optimality_gap"]
+AGGREGATES = ("mean", "median", "iqm", "optimality_gap")
+"""How scores of several tasks become one number; all but the optimality gap are maximized."""
+
+Scores = Mapping[str, ArrayLike]
+"""Normalized scores ``[S]`` by task; S may differ."""
+
+
+def normalized(scores: ArrayLike, low: float, high: float) -> Float[np.ndarray, " S"]:
+    """Scores ``[S]`` on the scale where `low` is 0 and `high` is 1: (x - low) / (high - low).
+
+    Args:
+        scores: returns; non-finite ones (failed trainings) stay non-finite.
+        low: the random policy's mean return.
+        high: the reference's, which must be larger.
+    """
+    if not (np.isfinite(low) and np.isfinite(high) and high > low):
+        raise BadInput(
+            f"returns from {low} to {high} are no scale; the reference must lie above the random one"
+        )
+    return (vector(scores) - low) / (high - low)
+
+
+def aggregate(scores: Scores, statistic: Aggregate, level: float = 0.95) -> Interval:
+    """One number for scores ``[S]`` of several tasks, and its interval.
+
+    * "mean": mean over tasks of the tasks' means;
+    * "median": median over tasks of the tasks' means, as rliable has it. It hears of the middle task alone.
+      Its interval is too wide where means nearly coincide (within two standard errors: 98 to 99% coverage),
+      as each resample then takes the middle of means that are spread twice, and right where they are apart;
+    * "iqm": mean of the middle half of all scores pooled, each weighing 1 / S of its task, so that every
+      task counts the same (for equal S this is `samples.iqm` of the pool);
+    * "optimality_gap": mean over tasks of mean(max(0, 1 - x)), which is minimized: what is missing to 1.
+
+    `Interval.n` is the number of scores.
+    """
+    tasks = [np.sort(x) for x in _tasks(scores)]
+    _check(statistic, level)
+    return _interval(
+        lambda weights: _value(tasks, weights, statistic),
+        [x.size for x in tasks],
+        level,
+        smooth=statistic != "median",
+    )
+
+
+def aggregate_difference(a: Scores, b: Scores, statistic: Aggregate, level: float = 0.95) -> Interval:
+    """Statistic of `a` minus statistic of `b`, two algorithms on the same tasks with common seeds.
+
+    Pairs of scores are resampled within tasks, so what both owe to a seed cancels. `Interval.n` is the
+    number of pairs. For algorithms with seeds of their own, compare two calls of `aggregate`.
+    """
+    left, right = _same_tasks(a, b)
+    _check(statistic, level)
+    for task, x, y in zip(sorted(a), left, right, strict=True):
+        if x.size != y.size:
+            raise BadInput(
+                f"{x.size} and {y.size} scores of {task!r} cannot be paired; give one per common seed"
+            )
+    # The order of seeds must not matter, and a - b must mirror b - a.
+    order = [np.lexsort((x, np.abs(x - y), x + y)) for x, y in zip(left, right, strict=True)]
+    left = [x[i] for x, i in zip(left, order, strict=True)]
+    right = [y[i] for y, i in zip(right, order, strict=True)]
+    return _interval(
+        lambda weights: _value(left, weights, statistic) - _value(right, weights, statistic),
+        [x.size for x in left],
+        level,
+        smooth=statistic != "median",
+    )
+
+
+def probability_of_improvement(a: Scores, b: Scores, level: float = 0.95) -> Interval:
+    """Mean over tasks of P(X > Y) + P(X = Y) / 2, for X a training of `a` and Y one of `b`.
+
+    It is estimated by the share of all pairs of trainings (Agarwal et al. 2021, section 4.3), those of `a`
+    and of `b` resampled independently, so their numbers may differ and common seeds are not made use of.
+    1/2 means that neither is better. `Interval.n` is the number of scores of both.
+    """
+    left, right = _same_tasks(a, b)
+    check_level(level)
+    pairs = zip(left, right, strict=True)
+    wins = [(np.sign(np.sort(x)[:, None] - np.sort(y)) + 1) / 2 for x, y in pairs]
+
+    def share(weights: Weights) -> Float[np.ndarray, "1 R"]:
+        both = zip(wins, weights[: len(wins)], weights[len(wins) :], strict=True)
+        return np.mean([((v @ win) * w).sum(1) for win, v, w in both], axis=0)[None]
+
+    return _interval(share, [x.size for x in left + right], level, widened=False)
+
+
+def performance_profile(scores: Scores, thresholds: ArrayLike, level: float = 0.95) -> Band:
+    """Share of trainings with a score above each of thresholds ``[K]``, every task of the same weight.
+
+    The limits hold at each threshold by itself, not for the whole curve. Where no training, or every one,
+    is above a threshold, they have no width.
+    """
+    tasks = _tasks(scores)
+    check_level(level)
+    thresholds = vector(thresholds)
+    if not np.isfinite(thresholds).all():
+        raise BadInput("thresholds must be finite")
+    above = [(np.sort(x) > thresholds[:, None]).astype(np.float64) for x in tasks]
+    sizes = [x.size for x in tasks]
+    step = 1 / (len(tasks) * max(sizes))
+    share, low, high = stratified_limits(
+        lambda weights: _mean(above, weights), sizes, level, widened=False, step=step
+    )
+    return Band(share, low.clip(0), high.clip(max=1), level, np.full(thresholds.size, sum(sizes)))
+
+
+def _interval(
+    statistic: Functional, sizes: list[int], level: float, widened: bool = True, smooth: bool = True
+) -> Interval:
+    estimate, low, high = stratified_limits(statistic, sizes, level, widened, smooth)
+    return Interval(float(estimate[0]), float(low[0]), float(high[0]), level, sum(sizes))
+
+
+def _value(
+    tasks: list[Float[np.ndarray, " S"]], weights: Weights, statistic: Aggregate
+) -> Float[np.ndarray, "1 R"]:
+    """The statistic of weighted scores, for each of R weightings."""
+    if statistic == "iqm":
+        return _pooled_iqm(tasks, weights)
+    if statistic == "optimality_gap":
+        tasks = [np.maximum(0.0, 1 - x) for x in tasks]
+    if statistic == "median":
+        return np.median([w @ x for x, w in zip(tasks, weights, strict=True)], axis=0)[None]
+    return _mean([x[None] for x in tasks], weights)
+
+
+def _mean(tasks: list[Float[np.ndarray, "N S"]], weights: Weights) -> Float[np.ndarray, "N R"]:
+    return sum((x @ w.T for x, w in zip(tasks, weights, strict=True)), start=np.zeros(())) / len(tasks)
+
+
+def _pooled_iqm(tasks: list[Float[np.ndarray, " S"]], weights: Weights) -> Float[np.ndarray, "1 R"]:
+    """The mean over [T/4, 3T/4], where sorted score i of T tasks fills the stretch from c_{i-1} to c_i.
+
+    c_i is the running sum of the weights. With c clipped to the stretch, sum_i (c_i - c_{i-1}) x_i is
+    c_n x_n - c_0 x_1 - sum_i c_i (x_{i+1} - x_i): a product of matrices.
+    """
+    pool = np.concatenate(tasks)
+    order = np.argsort(pool)
+    pool, first, last = pool[order], len(tasks) / 4, len(tasks) * 3 / 4
+    values = np.empty(len(weights[0]))
+    for begin in range(0, values.size, 256):  # blocks stay in the processor's cache: three times faster
+        rows = slice(begin, begin + 256)
+        ends = np.concatenate([w[rows] for w in weights], axis=1)[:, order].cumsum(1)
+        values[rows] = last * pool[-1] - first * pool[0] - ends.clip(first, last)[:, :-1] @ np.diff(pool)
+    return values[None] / (last - first)
+
+
+def _check(statistic: str, level: float) -> None:
+    if statistic not in AGGREGATES:
+        raise unknown("statistic over tasks", statistic, AGGREGATES)
+    check_level(level)
+
+
+def _same_tasks(a: Scores, b: Scores) -> tuple[list[Float[np.ndarray, " S"]], list[Float[np.ndarray, " S"]]]:
+    if set(a) != set(b):
+        raise BadInput(f"both need scores of the same tasks; only one has {sorted(set(a) ^ set(b))}")
+    return _tasks(a), _tasks(b)
+
+
+def _tasks(scores: Scores) -> list[Float[np.ndarray, " S"]]:
+    """The scores of each task, in the order of the tasks' names, so that the mapping's does not matter."""
+    if not scores:
+        raise BadInput("there are no tasks; give the scores of at least one")
+    tasks = {task: vector(scores[task]) for task in sorted(scores)}
+    for task, x in tasks.items():
+        if x.size == 0:
+            raise BadInput(f"there are no scores of {task!r}; give at least one, or leave the task out")
+        if not np.isfinite(x).all():
+            count = int((~np.isfinite(x)).sum())
+            raise BadInput(
+                f"{count} of {x.size} scores of {task!r} are not finite (failed trainings); "
+                "settle them first: settle_failures(scores, <the score a failure is worth>)"
+            )
+    return list(tasks.values())

@@ -1,0 +1,137 @@
+"""Learning curves: a score per window of training, as bands, areas and steps to a threshold.
+
+Curves are ``[S, K]``: S seeds, K windows of equal length. A non-finite point means that no episode ended
+in that window, also where a training broke down: whether it did, its score says, not its curve.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, Real
+from numpy.typing import ArrayLike
+from scipy import special
+
+from discovery.errors import BadInput
+from discovery.statistics.bootstrap import check_level, student_quantile
+from discovery.statistics.samples import Interval, vector
+
+
+class Band(NamedTuple):
+    """A statistic at each of K points and its pointwise interval, each ``[K]``.
+
+    `n` is the number of curves (or runs) known at that point; `mean` is NaN where it is 0, and `low` and
+    `high` are NaN where it is below 2.
+    """
+
+    mean: Float[np.ndarray, " K"]
+    low: Float[np.ndarray, " K"]
+    high: Float[np.ndarray, " K"]
+    level: float
+    n: Int[np.ndarray, " K"]
+
+
+class Reached(NamedTuple):
+    """How many trainings reached a threshold, and how soon.
+
+    Attributes:
+        share: share of the trainings that reached it, with its interval.
+        median: median number of steps, those that never reached it counting as infinitely many.
+        n: number of trainings.
+    """
+
+    share: Interval
+    median: float
+    n: int
+
+
+def band(curves: Real[np.ndarray, "S K"], level: float = 0.95) -> Band:
+    """Pointwise mean over curves ``[S, K]`` and its t-interval, mean +- t_{n-1} s / sqrt(n).
+
+    A non-finite point means that no episode ended in that window: the curve keeps its last known
+    value, also after a training broke down (count those with `settle_failures` on the scores). Before
+    its first known value a curve does not take part, and `Band.n` says how many do.
+    """
+    check_level(level)
+    curves = carry_forward(_curves(curves))
+    known = np.isfinite(curves)
+    n = known.sum(0)
+    total = np.where(known, curves, 0.0).sum(0)
+    center = np.divide(total, n, out=np.full(n.shape, np.nan), where=n > 0)
+    square = np.where(known, (curves - center) ** 2, 0.0).sum(0)
+    variance = np.divide(square, n - 1, out=np.full(n.shape, np.nan), where=n > 1)
+    half = student_quantile(level, np.maximum(n - 1, 1)) * np.sqrt(variance / np.maximum(n, 1))
+    return Band(center, center - half, center + half, level, n)
+
+
+def carry_forward(curves: Real[np.ndarray, "S K"]) -> Float[np.ndarray, "S K"]:
+    """Curves ``[S, K]`` with each non-finite point replaced by the last finite one before it, else NaN."""
+    finite = np.isfinite(curves)
+    last = np.maximum.accumulate(np.where(finite, np.arange(curves.shape[1]), -1), axis=1)
+    filled = np.take_along_axis(curves, np.maximum(last, 0), axis=1)
+    return np.where(last >= 0, filled, np.nan)
+
+
+def area_under_curve(curves: Real[np.ndarray, "S K"]) -> Float[np.ndarray, " S"]:
+    """Mean of each curve ``[S, K]`` over its windows, ``[S]``; NaN where nothing is known.
+
+    A window without a value keeps the last known one; those before the first known value take that one,
+    as the first episodes to end are the best guess of what was going on before. Leaving them out instead
+    would reward episodes that are slow to end, as the poor start would weigh less. It is the `auc` of
+    `discovery.work.Outcome`, except that this one knows of no failure (there NaN).
+    """
+    filled = carry_forward(_curves(curves))
+    known = np.isfinite(filled)
+    first = np.take_along_axis(filled, known.argmax(1)[:, None], axis=1)  # NaN where nothing is known
+    return np.where(known, filled, first).mean(1)
+
+
+def steps_to_threshold(
+    curves: Real[np.ndarray, "S K"], steps: Real[np.ndarray, " K"], threshold: float
+) -> Float[np.ndarray, " S"]:
+    """Steps at the end of the first window whose value is at least `threshold`, ``[S]``; else ``inf``.
+
+    A window without a value reaches nothing, and a curve that falls again later did reach it.
+
+    Args:
+        curves: one per seed.
+        steps: environment steps at the end of each window, increasing.
+        threshold: in the unit of the curves.
+    """
+    curves, steps = _curves(curves), np.asarray(steps, np.float64)
+    if steps.shape != curves.shape[1:]:
+        raise BadInput(f"curves of {curves.shape[1]} windows need as many steps, not {list(steps.shape)}")
+    if not np.isfinite(steps).all() or (np.diff(steps) <= 0).any():
+        raise BadInput("steps must be finite and increase from window to window")
+    if not np.isfinite(threshold):
+        raise BadInput(f"a threshold of {threshold} says nothing; give a finite one")
+    there = np.isfinite(curves) & (curves >= threshold)
+    return np.where(there.any(1), steps[there.argmax(1)], np.inf)
+
+
+def reached(steps: ArrayLike, level: float = 0.95) -> Reached:
+    """Summary of `steps_to_threshold` ``[S]``: the share that got there, and the median number of steps.
+
+    The interval of the share is Clopper and Pearson's (1934), as the usual shares lie near 1, where
+    intervals that are right on average cover too rarely: with k of n, its limits are the
+    (1 - level) / 2 quantile of Beta(k, n - k + 1) and the (1 + level) / 2 quantile of Beta(k + 1, n - k).
+    It covers any share in at least `level` of all experiments, typically in 96 to 98% at 95%. The median
+    is infinite when half of the trainings, or more, never got there.
+    """
+    check_level(level)
+    steps = vector(steps)
+    n = steps.size
+    if n == 0 or np.isnan(steps).any():
+        raise BadInput("steps must be one number per training, infinite for never, and at least one")
+    there = int(np.isfinite(steps).sum())
+    tail = (1 - level) / 2
+    low = float(special.betaincinv(there, n - there + 1, tail)) if there else 0.0
+    high = float(special.betaincinv(there + 1, n - there, 1 - tail)) if there < n else 1.0
+    share = Interval(there / n, low, high, level, n)
+    return Reached(share, float(np.median(steps)), n)
+
+
+def _curves(curves: Real[np.ndarray, "S K"]) -> Float[np.ndarray, "S K"]:
+    curves = np.asarray(curves, np.float64)
+    if curves.ndim != 2 or curves.shape[1] == 0:
+        raise BadInput(f"curves must have shape [seeds, points], not {list(curves.shape)}")
+    return curves

@@ -1,0 +1,188 @@
+"""Several tasks: against hand-computed values, scipy, and the intervals of one task."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from discovery import statistics as st
+from discovery.errors import BadInput
+
+GENERATOR = np.random.default_rng(0)
+FIVE = {f"task {t}": GENERATOR.normal(t / 3, 0.3, 30) for t in range(5)}
+OTHER = {task: scores - 0.1 + 0.1 * GENERATOR.normal(size=30) for task, scores in FIVE.items()}
+UNEVEN = {"a": np.array([0.0, 2.0]), "b": np.array([0.5, 1.0, 1.5]), "c": np.array([0.2, 0.3, 0.4, 3.0])}
+
+
+def test_normalized_by_hand():
+    np.testing.assert_allclose(st.normalized([-10, 0, 10, 40], -10, 10), [0, 0.5, 1, 2.5])
+    assert np.isnan(st.normalized([np.nan], 0, 1)).all()
+
+
+@pytest.mark.parametrize("scale", [(1.0, 1.0), (2.0, 1.0), (0.0, np.inf), (np.nan, 1.0)])
+def test_normalized_refuses_a_scale_that_is_none(scale):
+    with pytest.raises(BadInput, match="no scale"):
+        st.normalized([1.0], *scale)
+
+
+# --- estimates ----------------------------------------------------------------------------------
+
+
+def test_estimates_by_hand():
+    """Means are 1, 1 and 0.975; what is missing to 1 is (1, 0), (0.5, 0, 0) and (0.8, 0.7, 0.6, 0)."""
+    assert st.aggregate(UNEVEN, "mean").estimate == pytest.approx((1 + 1 + 0.975) / 3)
+    assert st.aggregate(UNEVEN, "median").estimate == pytest.approx(1.0)
+    gap = st.aggregate(UNEVEN, "optimality_gap")
+    assert gap.estimate == pytest.approx((1 / 2 + 0.5 / 3 + 2.1 / 4) / 3)
+    assert (gap.n, gap.level, gap.failed) == (9, 0.95, 0)
+    assert st.aggregate({"a": [1.0, 3.0], "b": [5.0, 7.0]}, "median").estimate == 4.0
+
+
+def test_iqm_gives_each_task_the_same_weight():
+    """Repeating scores until all tasks have 12 makes the pool a plain one."""
+    pool = np.concatenate([np.repeat(x, 12 // x.size) for x in UNEVEN.values()])
+    assert st.aggregate(UNEVEN, "iqm").estimate == pytest.approx(st.iqm(pool), rel=1e-12)
+    even = np.concatenate(list(FIVE.values()))
+    assert st.aggregate(FIVE, "iqm").estimate == pytest.approx(st.iqm(even), rel=1e-12)
+
+
+def test_improvement_is_mann_and_whitney_s_statistic():
+    a = {task: np.round(x, 1) for task, x in FIVE.items()}  # so that some tie
+    b = {task: np.round(x[:20], 1) for task, x in OTHER.items()}
+    shares = [scipy.stats.mannwhitneyu(a[t], b[t]).statistic / (30 * 20) for t in a]
+    ours = st.probability_of_improvement(a, b)
+    assert ours.estimate == pytest.approx(np.mean(shares))
+    assert ours.n == 5 * 50
+    back = st.probability_of_improvement(b, a)
+    assert back.estimate == pytest.approx(1 - ours.estimate)
+
+
+def test_profile_by_hand():
+    """Above 0.4, strictly: 1 of 2, 3 of 3, 1 of 4."""
+    ours = st.performance_profile(UNEVEN, [-1.0, 0.4, 3.0])
+    np.testing.assert_allclose(ours.mean, [1, (1 / 2 + 1 + 1 / 4) / 3, 0])
+    assert ours.n.tolist() == [9, 9, 9]
+    assert (ours.low[0], ours.high[0], ours.low[2], ours.high[2]) == (1, 1, 0, 0)
+    assert 0 <= ours.low[1] < ours.mean[1] < ours.high[1] <= 1
+
+
+# --- intervals ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("statistic", ["mean", "iqm"])
+@pytest.mark.parametrize("level", [0.5, 0.95])
+def test_one_task_has_the_interval_of_its_scores(statistic, level):
+    scores = np.random.default_rng(3).exponential(size=24)
+    ours = st.aggregate({"only": scores}, statistic, level)
+    assert ours[:3] == pytest.approx(st.interval(scores, statistic, level)[:3], rel=1e-9)
+
+
+def test_the_median_of_one_task_is_its_mean():
+    """Its bias is taken from the jackknife, which differs a little from the resamples' own."""
+    scores = {"only": np.random.default_rng(3).exponential(size=24)}
+    median, mean = st.aggregate(scores, "median"), st.aggregate(scores, "mean")
+    assert median.estimate == mean.estimate
+    assert [median.low, median.high] == pytest.approx(
+        [mean.low, mean.high], abs=0.05 * (mean.high - mean.low)
+    )
+
+
+def test_the_interval_of_a_mean_is_nearly_welch_s():
+    """Of normal scores: sqrt(sum_t s_t^2 / n) / T times Student's quantile, up to resampling noise."""
+    low, high = st.aggregate(FIVE, "mean")[1:3]
+    variances = np.array([x.var(ddof=1) / x.size for x in FIVE.values()])
+    freedom = variances.sum() ** 2 / (variances**2 / 29).sum()
+    width = 2 * scipy.stats.t.ppf(0.975, freedom) * np.sqrt(variances.sum()) / 5
+    assert high - low == pytest.approx(width, rel=0.04)
+
+
+def test_the_median_hears_of_the_middle_task_alone():
+    apart = {task: x + 10 * int(task[-1]) for task, x in FIVE.items()}
+    ours = st.aggregate(apart, "median")
+    alone = st.interval(apart["task 2"])
+    assert ours.estimate == pytest.approx(alone.estimate)
+    assert [ours.low, ours.high] == pytest.approx([alone.low, alone.high], abs=0.1 * (alone.high - alone.low))
+
+
+def test_neither_order_matters():
+    shuffled = {task: FIVE[task][::-1] for task in reversed(FIVE)}
+    other = {task: OTHER[task][::-1] for task in reversed(FIVE)}
+    for statistic in st.AGGREGATES:
+        assert st.aggregate(shuffled, statistic) == st.aggregate(FIVE, statistic)
+        assert st.aggregate_difference(shuffled, other, statistic) == st.aggregate_difference(
+            FIVE, OTHER, statistic
+        )
+    assert st.probability_of_improvement(shuffled, other) == st.probability_of_improvement(FIVE, OTHER)
+
+
+@pytest.mark.parametrize("statistic", st.AGGREGATES)
+def test_differences_mirror_and_see_through_common_luck(statistic):
+    ours = st.aggregate_difference(FIVE, OTHER, statistic)
+    back = st.aggregate_difference(OTHER, FIVE, statistic)
+    assert (back.estimate, -back.high, -back.low) == pytest.approx((-ours.estimate, ours.low, ours.high))
+    a, b = st.aggregate(FIVE, statistic), st.aggregate(OTHER, statistic)
+    assert ours.estimate == pytest.approx(a.estimate - b.estimate)
+    assert ours.low <= ours.estimate <= ours.high
+    assert ours.high - ours.low < (a.high - a.low + b.high - b.low) / 2
+
+
+def test_the_difference_of_means_of_one_task_is_the_paired_one():
+    a, b = {"x": FIVE["task 0"]}, {"x": OTHER["task 0"]}
+    ours, paired = st.aggregate_difference(a, b, "mean"), st.paired_difference(a["x"], b["x"])
+    assert ours.estimate == pytest.approx(paired.estimate)
+    assert ours[1:3] == pytest.approx(paired[1:3], abs=0.05 * (paired.high - paired.low))
+
+
+def test_a_task_with_one_training_has_infinite_limits():
+    lonely = FIVE | {"task 0": [1.0]}
+    for statistic in st.AGGREGATES:
+        ours = st.aggregate(lonely, statistic)
+        assert np.isfinite(ours.estimate)
+        assert ours[1:3] == (-np.inf, np.inf)
+
+
+def test_no_spread_has_no_width():
+    equal = {"a": [1.0] * 5, "b": [3.0] * 4}
+    for statistic in ("mean", "median"):
+        assert st.aggregate(equal, statistic)[:3] == (2.0, 2.0, 2.0)
+    assert st.aggregate(equal, "optimality_gap")[:3] == (0.0, 0.0, 0.0)
+    better = {"a": [2.0] * 5, "b": [4.0] * 4}
+    assert st.probability_of_improvement(better, equal)[:3] == (1.0, 1.0, 1.0)
+
+
+def test_a_profile_of_one_task_covers_any_share():
+    """Worked out for all counts of 30: its limits depend on nothing else, so coverage moves in steps."""
+    n = 30
+    limits = np.empty((n + 1, 2))
+    for k in range(n + 1):
+        band = st.performance_profile({"only": np.arange(n) < k}, [0.5])
+        limits[k] = band.low[0], band.high[0]
+    covered = []
+    for p in np.linspace(0.15, 0.85, 200):
+        inside = (limits[:, 0] <= p) & (p <= limits[:, 1])
+        covered.append(scipy.stats.binom.pmf(np.arange(n + 1), n, p) @ inside)
+    assert 0.945 < np.mean(covered) < 0.97
+    assert min(covered) > 0.93
+
+
+# --- refusals -----------------------------------------------------------------------------------
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(BadInput, match="no tasks"):
+        st.aggregate({}, "mean")
+    with pytest.raises(BadInput, match="no scores of 'a'"):
+        st.aggregate({"a": []}, "mean")
+    with pytest.raises(BadInput, match=r"1 of 2 scores of 'a' are not finite.*settle"):
+        st.aggregate({"a": [1.0, np.nan]}, "mean")
+    with pytest.raises(BadInput, match="did you mean iqm"):
+        st.aggregate(FIVE, "iqr")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(BadInput, match="between 0 and 1"):
+        st.aggregate(FIVE, "mean", 95)
+    with pytest.raises(BadInput, match=r"same tasks; only one has \['b'\]"):
+        st.aggregate_difference({"a": [1.0, 2.0]}, {"a": [1.0, 2.0], "b": [1.0, 2.0]}, "mean")
+    with pytest.raises(BadInput, match="2 and 1 scores of 'a'"):
+        st.aggregate_difference({"a": [1.0, 2.0]}, {"a": [1.0]}, "mean")
+    with pytest.raises(BadInput, match="same tasks"):
+        st.probability_of_improvement({"a": [1.0]}, {"b": [1.0]})
+    with pytest.raises(BadInput, match="thresholds must be finite"):
+        st.performance_profile(FIVE, [np.nan])

@@ -1,0 +1,81 @@
+"""95% intervals enclose a simulated truth in 93 to 97% of experiments."""
+
+import numpy as np
+import pytest
+
+from benchmarks.coverage import KINDS, SIZES, coverage
+
+CASES = [
+    (kind, shape, tasks, n)
+    for kind in KINDS
+    for shape in ("normal", "two modes", "skewed")
+    for tasks, n in SIZES
+    if tasks == 1 or not kind.startswith("interval")
+    # Steps of 1/30 decide there; test_across.py has it exactly.
+    if not (kind.startswith("profile") and (tasks, n) == (1, 30))
+]
+
+
+def check(kind, shape, tasks, n, simulations):
+    """Three Monte Carlo errors are allowed on either side."""
+    share, tolerance = coverage(kind, shape, tasks, n, simulations), 3 * np.sqrt(0.95 * 0.05 / simulations)
+    print(f"{kind}, {shape}, {tasks} tasks, {n} seeds: {100 * share:.1f}%")
+    assert 0.93 - tolerance <= share <= 0.97 + tolerance
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "n", "simulations"),
+    [
+        ("aggregate mean", "skewed", 30, 400),
+        ("aggregate median", "two modes", 30, 400),
+        ("aggregate iqm", "skewed", 30, 100),
+        ("aggregate optimality_gap", "normal", 30, 400),
+        ("difference mean", "two modes", 30, 400),
+        ("difference median", "normal", 30, 300),
+        ("improvement", "normal", 30, 200),
+        ("profile 0.8", "two modes", 30, 400),
+    ],
+)
+def test_intervals_over_five_tasks_cover(kind, shape, n, simulations):
+    check(kind, shape, 5, n, simulations)
+
+
+@pytest.mark.parametrize("shape", ["normal", "two modes", "skewed", "capped"])
+def test_intervals_of_a_median_cover(shape):
+    check("interval median", shape, 1, 30, 600)
+
+
+@pytest.mark.parametrize("spacing", [0.0, 0.1])
+def test_the_median_of_tasks_that_nearly_coincide_is_covered_too_often(spacing):
+    """Within two standard errors of one another, it errs on the careful side."""
+    assert coverage("aggregate median", "normal", 5, 30, 300, spacing) > 0.95
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "shape", "tasks", "n"), CASES)
+def test_all_intervals_cover(kind, shape, tasks, n):
+    check(kind, shape, tasks, n, 5000)
+
+
+def test_an_interval_that_is_too_narrow_is_found_out():
+    """Guards the guard: half of the level gives half of the coverage."""
+    from benchmarks import coverage as module
+    from discovery import statistics as st
+
+    kind = module.Kind(lambda a, _: st.interval(a["0"], "mean", 0.5)[1:3], lambda a, _: float(a.mean()))
+    module.KINDS["too narrow"] = kind
+    try:
+        assert coverage("too narrow", "normal", 1, 30, 400) == pytest.approx(0.5, abs=0.075)
+    finally:
+        del module.KINDS["too narrow"]
+
+
+def test_the_package_is_light():
+    import subprocess
+    import sys
+
+    code = "import sys, discovery.statistics; print('jax' in sys.modules, 'scipy.stats' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.split() == ["False", "False"]

@@ -1,0 +1,220 @@
+"""Stopping early: what is dropped, what it saves, and that the best is lost as rarely as promised."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from discovery import statistics as st
+from discovery.errors import BadInput
+
+NAN = np.nan
+
+
+# --- clearly worse ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("against", ["best", "field"])
+@pytest.mark.parametrize("n", [2, 5, 20])
+def test_clearly_worse_is_a_paired_t_test(against, n):
+    scores = np.random.default_rng(n).normal(np.linspace(0, 3, 7)[:, None], 1, (7, n))
+    reference = scores[scores.mean(1).argmax()] if against == "best" else np.median(scores, axis=0)
+    level = 0.1 / (3 * 9) if against == "best" else 0.1 / 3
+    expected = [
+        bool(scipy.stats.ttest_rel(row, reference, alternative="less").pvalue < level)
+        if (row != reference).any()
+        else False
+        for row in scores
+    ]
+    ours = st.clearly_worse(scores, 0.1, looks=3, initial=10, against=against)
+    assert ours.tolist() == expected
+    if n == 20:
+        assert any(expected) and not all(expected)
+
+
+def test_equal_differences():
+    """A constant lead counts from three seeds on; a row equal to the leader never goes."""
+    noise = np.random.default_rng(0).normal(size=5)
+    scores = np.stack([noise, noise - 0.1, noise])
+    assert st.clearly_worse(scores[:, :2], 0.05, 1, 3).tolist() == [False, False, False]
+    assert st.clearly_worse(scores[:, :3], 0.05, 1, 3).tolist() == [False, True, False]
+    assert st.clearly_worse(np.full((3, 8), 500.0), 0.05, 1, 3).tolist() == [False] * 3
+
+
+def test_one_seed_and_one_candidate_drop_nobody():
+    assert not st.clearly_worse(np.array([[0.0], [9.0]]), 0.5, 1, 2).any()
+    assert not st.clearly_worse(np.zeros((1, 9)), 0.5, 1, 1).any()
+    assert not st.clearly_worse(np.zeros((1, 9)), 0.5, 1, 4).any()
+
+
+def test_a_failure_is_out_unless_all_failed():
+    scores = np.array([[NAN, 9.0, 9.0], [1.0, 1.1, 1.2], [1.0, 1.2, 0.9], [np.inf, 1.0, 1.0]])
+    assert st.clearly_worse(scores, 0.05, 1, 4).tolist() == [True, False, False, True]
+    assert st.clearly_worse(scores[:, :1], 0.05, 1, 4).tolist() == [True, False, False, True]
+    assert not st.clearly_worse(scores[[0, 3]], 0.05, 1, 4).any()
+
+
+def test_clearly_worse_refuses():
+    with pytest.raises(BadInput, match=r"\[candidates, seeds\], not \[3\]"):
+        st.clearly_worse(np.zeros(3), 0.05, 1, 3)
+    with pytest.raises(BadInput, match="between 0 and 1, not 5"):
+        st.clearly_worse(np.zeros((3, 3)), 5, 1, 3)
+    with pytest.raises(BadInput, match="3 of 2 candidates"):
+        st.clearly_worse(np.zeros((3, 3)), 0.05, 1, 2)
+    with pytest.raises(BadInput, match="did you mean best"):
+        st.clearly_worse(np.zeros((3, 3)), 0.05, 1, 3, "bst")  # pyright: ignore[reportArgumentType]
+
+
+# --- races --------------------------------------------------------------------------------------
+
+
+def test_race_looks():
+    assert st.race_looks(4, 64) == [4, 8, 16, 32, 64]
+    assert st.race_looks(5, 64, 3) == [5, 15, 45, 64]
+    assert st.race_looks(7, 7) == [7]
+    for wrong in ((0, 4), (5, 4), (2, 8, 1)):
+        with pytest.raises(BadInput, match="1 <= first <= total"):
+            st.race_looks(*wrong)
+
+
+def run_race(scores, error, against: st.Against = "best", first=4):
+    return st.race(
+        lambda alive, columns: scores[np.ix_(alive, columns)],
+        len(scores),
+        first,
+        scores.shape[1],
+        error,
+        against,
+    )
+
+
+def test_race_runs_survivors_on_all_seeds_and_others_on_some():
+    scores = np.random.default_rng(0).normal(np.array([0, 0, -3, -30])[:, None], 1, (4, 32))
+    ours = run_race(scores, 0.05)
+    assert ours.survivors.tolist() == [0, 1]
+    assert ours.spent.tolist()[:2] == [32, 32]
+    assert 4 <= ours.spent[3] <= ours.spent[2] < 32
+    for row, told, spent in zip(ours.scores, scores, ours.spent, strict=True):
+        np.testing.assert_array_equal(row[:spent], told[:spent])
+        assert np.isnan(row[spent:]).all()
+
+
+RACES = 2000
+
+
+def lost(gap, error, against, races=RACES):
+    """Share of races that lose the best of 8, and the mean share of the full grid that they spend."""
+    generator = np.random.default_rng(0)
+    missing, spent = 0, 0.0
+    for _ in range(races):
+        own = generator.normal(size=(8, 32))
+        scores = generator.normal(size=32) * 3 + own
+        scores[1:] -= gap
+        ours = run_race(scores, error, against)
+        missing += 0 not in ours.survivors
+        spent += ours.spent.mean() / 32
+    return missing / races, spent / races
+
+
+@pytest.mark.parametrize("against", ["best", "field"])
+@pytest.mark.parametrize("gap", [0.0, 0.1])
+@pytest.mark.parametrize("error", [0.05, 0.3])
+def test_the_best_is_lost_as_rarely_as_promised(against, gap, error):
+    share, _ = lost(gap, error, against, races=RACES if error == 0.05 else 500)
+    assert share <= error + 3 * np.sqrt(error * (1 - error) / RACES)
+
+
+def test_the_error_is_not_spent_for_nothing():
+    """Among equals some are dropped by mistake: the promise above is not kept by dropping nobody."""
+    share, spent = lost(0.0, 0.3, "best", races=500)
+    assert share > 0.02
+    assert spent < 1
+
+
+@pytest.mark.parametrize(("gap", "most"), [(1.0, 0.9), (3.0, 0.45), (10.0, 0.3)])
+def test_large_gaps_save_seeds(gap, most):
+    share, spent = lost(gap, 0.05, "best", races=200)
+    assert share <= 0.05
+    assert spent < most
+
+
+def test_the_field_needs_no_winner():
+    """Five equals and three far below: these go at the second look, without a leader to stand out."""
+    scores = np.random.default_rng(0).normal(np.repeat([0.0, -5.0], [5, 3])[:, None], 1, (8, 32))
+    ours = run_race(scores, 0.05, "field")
+    assert ours.spent[5:].max() <= 8
+    assert ours.survivors.size >= 4
+    assert ours.survivors.max() < 5
+
+
+# --- what was not run ---------------------------------------------------------------------------
+
+
+def test_filled_recovers_an_additive_grid():
+    generator = np.random.default_rng(0)
+    complete = generator.normal(size=(6, 1)) + 5 * generator.normal(size=16)
+    partial = complete.copy()
+    partial[1, 4:], partial[3, 1:], partial[4, ::2] = NAN, NAN, NAN
+    ours = st.filled(partial)
+    np.testing.assert_allclose(ours, complete, rtol=1e-12, atol=1e-12)
+    known = ~np.isnan(partial)
+    np.testing.assert_array_equal(ours[known], partial[known])
+
+
+def test_filled_by_hand():
+    ours = st.filled(np.array([[1.0, 2.0, 6.0], [3.0, 4.0, 8.0], [1.0, 5.0, NAN]]))
+    np.testing.assert_allclose(ours[2], [1.0, 5.0, 7 + (-1 + 2) / 2])
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        ([[1.0, NAN], [NAN, 1.0]], "ran on all seeds"),
+        ([[1.0, 1.0], [NAN, NAN]], "one seed of each"),
+        ([[1.0, np.inf]], "infinite"),
+        ([1.0], "candidates, seeds"),
+    ],
+)
+def test_filled_refuses(scores, message):
+    with pytest.raises(BadInput, match=message):
+        st.filled(np.array(scores))
+
+
+# --- successive halving -------------------------------------------------------------------------
+
+
+def test_survivors_are_the_best_ties_by_index():
+    assert st.survivors([1.0, 3.0, 2.0, 3.0, 0.0], 3).tolist() == [1, 3, 2]
+    assert st.survivors([NAN, 1.0, np.inf, -5.0], 3).tolist() == [1, 3, 0]
+    for keep in (0, 3):
+        with pytest.raises(BadInput, match="cannot be kept"):
+            st.survivors([1.0, 2.0], keep)
+
+
+def test_halving_schedule_by_hand():
+    assert st.halving_schedule(16, 3, 2) == [(0.25, 16), (0.5, 8), (1.0, 4)]
+    assert st.halving_schedule(29, 3) == [(1 / 9, 29), (1 / 3, 9), (1.0, 3)]
+    assert st.halving_schedule(5, 1) == [(1.0, 5)]
+    for wrong in ((8, 3, 3), (8, 0, 2), (8, 2, 1)):
+        with pytest.raises(BadInput, match="rungs"):
+            st.halving_schedule(*wrong)
+
+
+@pytest.mark.parametrize("gaps", [[0.0] * 7, [0.2] * 7, list(np.linspace(0.1, 2, 7)), [3.0] * 7])
+@pytest.mark.parametrize("keep", [1, 4])
+def test_the_bound_on_what_halving_loses_holds(gaps, keep):
+    deviation, seeds = 1.5, 4
+    generator = np.random.default_rng(0)
+    truth = -np.array([0.0, *gaps])
+    scores = generator.normal(truth, deviation / np.sqrt(seeds), (20_000, 8))
+    missing = np.mean((scores > scores[:, :1]).sum(1) >= keep)
+    assert missing <= st.halving_loss_bound(gaps, deviation, seeds, keep) + 3 * np.sqrt(0.25 / 20_000)
+
+
+def test_the_bound_is_exact_for_two():
+    """One rival, one place: P(rival ahead) = Phi(-gap sqrt(seeds) / (deviation sqrt(2)))."""
+    expected = scipy.stats.norm.sf(1.0, scale=2 * np.sqrt(2 / 9))
+    assert st.halving_loss_bound([1.0], 2.0, 9, 1) == pytest.approx(expected)
+    assert st.halving_loss_bound([0.0] * 9, 1.0, 1, 1) == 1.0
+    for wrong in (([-1.0], 1.0, 1, 1), ([1.0], 0.0, 1, 1), ([1.0], 1.0, 0, 1)):
+        with pytest.raises(BadInput):
+            st.halving_loss_bound(*wrong)
