@@ -98,8 +98,8 @@ class LoadedRun:
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """Meta-train tasks, then held-out ones."""
-        return (*self.config.tasks, *self.config.held_out)
+        """Meta-train tasks, selection tasks that are others, held-out tasks."""
+        return self.config.every_task
 
     @property
     def n_generations(self) -> int:
@@ -179,12 +179,15 @@ class LoadedRun:
 
     @cached_property
     def task_scores(self) -> Float[np.ndarray, "G P tasks S"]:
-        """Score of each training of the closed generations, tasks as in the config; NaN where one failed."""
+        """Score of each training of the closed generations, tasks as in the config; NaN where one failed, or
+        was not lived to its end.
+        """
         names = [task.name for task in self.config.tasks]
         table = np.full((*self.scores.shape, len(names), self.config.seeds), np.nan)
         index = {row["id"]: row["idx"] for row in self._proposals}
         for row in self._evaluations:
-            if row["split"] == "search" and row["generation"] < self.n_generations:
+            whole = row["until"] == row["lifetime"]
+            if row["split"] == "search" and whole and row["generation"] < self.n_generations:
                 place = row["generation"], index[row["proposal"]], names.index(row["task"]), row["seed"]
                 table[place] = row["score"]
         return table

@@ -6,6 +6,7 @@ module imports no jax.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from discovery.errors import BadInput, unknown
 from discovery.executors import FACTORIES
@@ -13,6 +14,35 @@ from discovery.meta.es_config import ESConfig
 from environments.task import Task
 
 Option = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """When to stop training proposals that will not matter; see discovery/stopping.py."""
+
+    method: Literal["none", "racing", "halving"] = "none"
+    """"racing": no further seeds for proposals that are clearly below the field. "halving": all are trained
+    for a share of their lives, and the best of them for more."""
+    error: float = 0.05
+    """Racing: how often a proposal as good as the field's median may be dropped."""
+    first_seeds: int = 3
+    """Racing: seeds before anyone is dropped; they double at each further look."""
+    rungs: int = 3
+    """Halving: how often proposals are ranked, and the worst of them left, plus one."""
+    eta: int = 2
+    """Halving: how many times fewer proposals, of how many times longer lives, from rung to rung."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.error < 1:
+            raise BadInput(f"stopping.error must lie between 0 and 1, got {self.error}")
+        if self.first_seeds < 2:
+            raise BadInput(
+                f"stopping.first_seeds must be at least 2, to see any noise, got {self.first_seeds}"
+            )
+        if self.rungs < 2 or self.eta < 2:
+            raise BadInput(
+                f"stopping needs 2 rungs and eta 2 at least, got rungs {self.rungs}, eta {self.eta}"
+            )
 
 
 @dataclass(frozen=True)
@@ -29,14 +59,22 @@ class SearchConfig:
     """Options of the family, for example width or anchored."""
     meta: ESConfig = field(default_factory=ESConfig)
     """The meta-optimizer."""
+    suite: str = ""
+    """The suite that the tasks are from (`discovery suites`); a file that names one need not list tasks."""
     tasks: tuple[Task, ...] = (Task(),)
     """Meta-train tasks: proposals are scored on all of them."""
+    selection: tuple[Task, ...] = ()
+    """Tasks the choice among generations is based on; by default the meta-train tasks, with other seeds."""
     held_out: tuple[Task, ...] = ()
-    """Tasks the search never sees; only `evaluate` trains on them."""
+    """Tasks the search never sees; only `evaluate --test` trains on them, and the ledger records it."""
     seeds: int = 2
     """Inner trainings per proposal and task."""
     selection_seeds: int = 16
-    """Trainings per task when the mean is evaluated; the final choice is made on these."""
+    """Trainings per task when the mean is evaluated; the choice among generations is made on these."""
+    selection_doublings: int = 1
+    """How often these are doubled, before the choice, for the means between which they do not decide."""
+    stopping: Stopping = field(default_factory=Stopping)
+    """When to stop training proposals that will not matter."""
     common_random_numbers: bool = True
     """Give all proposals of a generation the same seeds."""
     antithetic_tasks: bool = False
@@ -54,6 +92,8 @@ class SearchConfig:
         for name in ("generations", "seeds", "selection_seeds", "agents_per_call"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.selection_doublings < 0:
+            raise BadInput(f"selection_doublings must be at least 0, got {self.selection_doublings}")
         if self.executor not in FACTORIES:
             raise unknown("executor", self.executor, FACTORIES)
         if self.workers is not None and self.workers < 1:
@@ -62,7 +102,8 @@ class SearchConfig:
             raise BadInput(f"timeout must be positive, got {self.timeout}")
         if not self.tasks:
             raise BadInput("tasks is empty; a search needs at least one task to judge proposals on")
-        names = [task.name for task in (*self.tasks, *self.held_out)]
+        names = [task.name for task in self.every_task]
+        self._check_stopping()
         if self.antithetic_tasks and not self.meta.pairs:
             raise BadInput(
                 f"antithetic_tasks needs antithetic pairs, which {self.meta.strategy} as configured does not "
@@ -76,9 +117,46 @@ class SearchConfig:
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise BadInput(
-                f"task names must differ, also from held-out ones; repeated: {', '.join(repeated)}"
+                f"task names must differ between meta-train, selection and held-out tasks; "
+                f"repeated: {', '.join(repeated)}"
             )
 
+    def _check_stopping(self) -> None:
+        method = self.stopping.method
+        if method == "none":
+            return
+        if not self.common_random_numbers or self.antithetic_tasks or self.meta.shaping == "pairwise_sign":
+            raise BadInput(
+                f"stopping.method {method!r} compares all proposals on the same seeds: it needs "
+                "common_random_numbers, and goes neither with antithetic_tasks nor with pairwise_sign"
+            )
+        least = self.stopping.eta ** (self.stopping.rungs - 1)
+        if method == "halving" and self.meta.population < least:
+            raise BadInput(
+                f"halving over {self.stopping.rungs} rungs by {self.stopping.eta} needs a population of at "
+                f"least {least}, got {self.meta.population}; lower stopping.rungs"
+            )
+        if method == "racing" and self.stopping.first_seeds >= self.seeds:
+            raise BadInput(
+                f"racing over {self.seeds} seeds cannot begin with {self.stopping.first_seeds}; "
+                "raise seeds, or lower stopping.first_seeds"
+            )
+
+    @property
+    def selecting(self) -> tuple[Task, ...]:
+        """The tasks that the choice among generations is based on."""
+        return self.selection or self.tasks
+
+    @property
+    def seen(self) -> tuple[Task, ...]:
+        """What the search may look at: meta-train tasks, and selection tasks that are others."""
+        return (*self.tasks, *self.selection)
+
+    @property
+    def every_task(self) -> tuple[Task, ...]:
+        """Meta-train tasks, selection tasks that are others, held-out tasks."""
+        return (*self.seen, *self.held_out)
+
     def task(self, name: str) -> Task:
-        """The task called `name`, meta-train or held-out."""
-        return next(task for task in (*self.tasks, *self.held_out) if task.name == name)
+        """The task called `name`, whatever it is for."""
+        return next(task for task in self.every_task if task.name == name)

@@ -62,11 +62,29 @@ def loads(text: str, source: str) -> SearchConfig:
         BadInput: as for `load`.
     """
     try:
-        return build(SearchConfig, tomllib.loads(text))
+        data = tomllib.loads(text)
+        config = build(SearchConfig, data)
+        return from_suite(config, config.suite) if config.suite and "tasks" not in data else config
     except tomllib.TOMLDecodeError as error:
         raise BadInput(f"{source} is no valid TOML: {error}") from error
     except ValueError as error:
         raise BadInput(f"{source}: {error}") from error
+
+
+def from_suite(config: SearchConfig, name: str) -> SearchConfig:
+    """The same search on the tasks of a suite, in its splits.
+
+    Raises:
+        BadInput: there is no such suite, or it cannot be loaded.
+    """
+    from discovery.suites import load_suite
+
+    suite = load_suite(name)
+    tasks, selection, held_out = (
+        tuple(dataclasses.replace(entry.task, reference=entry.ppo.mean) for entry in entries)
+        for entries in (suite.train, suite.selection, suite.test)
+    )
+    return dataclasses.replace(config, suite=name, tasks=tasks, selection=selection, held_out=held_out)
 
 
 def build(cls: type[T], data: Any, where: str = "") -> T:

@@ -17,7 +17,7 @@ from discovery.errors import LedgerError
 
 FILE, COPY, LOCK, ARRAYS = "ledger.sqlite", "ledger.copy.sqlite", "lock", "arrays"
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _MEASURED = """
     split TEXT NOT NULL, task TEXT NOT NULL, seed INTEGER NOT NULL, lifetime INTEGER NOT NULL,
@@ -35,10 +35,15 @@ CREATE TABLE proposals (
     pair INTEGER NOT NULL, kind TEXT NOT NULL, asked_digest TEXT NOT NULL, params_digest TEXT NOT NULL,
     fitness REAL);
 CREATE TABLE evaluations (
-    id TEXT PRIMARY KEY, proposal TEXT NOT NULL REFERENCES proposals, generation INTEGER NOT NULL,{_MEASURED},
-    UNIQUE (proposal, task, seed, lifetime));
+    id TEXT PRIMARY KEY, proposal TEXT NOT NULL REFERENCES proposals, generation INTEGER NOT NULL,
+    until INTEGER NOT NULL, begun INTEGER NOT NULL,{_MEASURED},
+    UNIQUE (proposal, task, seed, lifetime, until));
 CREATE TABLE reports (
-    id TEXT PRIMARY KEY, subject TEXT NOT NULL, source TEXT NOT NULL, command TEXT NOT NULL,{_MEASURED});
+    id TEXT PRIMARY KEY, subject TEXT NOT NULL, source TEXT NOT NULL, command TEXT NOT NULL,
+    variant TEXT NOT NULL,{_MEASURED});
+CREATE TABLE tests (
+    id INTEGER PRIMARY KEY, command TEXT NOT NULL, subjects TEXT NOT NULL, tasks TEXT NOT NULL,
+    seeds INTEGER NOT NULL, first_seed INTEGER NOT NULL, recorded_at TEXT NOT NULL);
 CREATE INDEX evaluations_of_generation ON evaluations (generation);
 CREATE INDEX proposals_of_generation ON proposals (generation);
 PRAGMA user_version = {SCHEMA_VERSION};

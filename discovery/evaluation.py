@@ -13,7 +13,7 @@ import numpy as np
 
 from discovery.config import SearchConfig
 from discovery.meta.base import Request, Result
-from discovery.work import AlgorithmSpec, Job, Outcome
+from discovery.work import AlgorithmSpec, Job, JobResult
 from environments.task import Task
 
 SPLITS = ("search", "selection", "report")
@@ -30,6 +30,11 @@ def spec_of(config: SearchConfig) -> AlgorithmSpec:
     return AlgorithmSpec(config.algorithm, tuple(sorted(config.algorithm_options.items())))
 
 
+def seed_of(job: str) -> int:
+    """The seed index in a job's id; "@" and the last rollout follow where it is stopped early."""
+    return int(job.rpartition("/s")[2].partition("@")[0])
+
+
 def job_id(proposal: str, split: str, task: str, seed: int) -> str:
     """The id of one training, unique within a run."""
     return f"{proposal}/{split}/{task}/s{seed}"
@@ -44,8 +49,8 @@ def _sampled_lifetime(task: Task, words: np.ndarray) -> int:
     return int(np.clip(np.rint(np.exp(low + u * (high - low))), 1, task.n_updates))
 
 
-def jobs_of(request: Request, config: SearchConfig) -> list[Job]:
-    """The trainings a request needs: its tasks times its seeds."""
+def jobs_of(request: Request, config: SearchConfig, seeds: Iterable[int] | None = None) -> list[Job]:
+    """The trainings a request needs: its split's tasks times `seeds`, by default all of its split."""
     searching = request.split == "search"
     identity: tuple[object, ...] = (config.seed, request.split, request.generation if searching else 0)
     if searching and config.antithetic_tasks:
@@ -53,8 +58,8 @@ def jobs_of(request: Request, config: SearchConfig) -> list[Job]:
     if searching and not config.common_random_numbers:
         identity += ("proposal", request.index)
     jobs = []
-    for task in config.tasks:
-        for seed in range(config.seeds if searching else config.selection_seeds):
+    for task in config.tasks if searching else config.selecting:
+        for seed in range(config.seeds if searching else config.selection_seeds) if seeds is None else seeds:
             identity_of_seed = (*identity, task.name, seed)
             words = seed_words(*identity_of_seed, "lifetime")
             jobs.append(
@@ -93,10 +98,10 @@ def report_jobs(
     ]
 
 
-def result_of(request: Request, config: SearchConfig, outcomes: Mapping[str, Outcome | None]) -> Result:
-    """A request's scores from its trainings' outcomes by job id; NaN where one failed."""
+def result_of(request: Request, config: SearchConfig, results: Mapping[str, JobResult]) -> Result:
+    """A request's scores from the results of its trainings by job id; NaN where one failed."""
     scores: dict[str, list[float]] = {}
     for job in jobs_of(request, config):
-        outcome = outcomes[job.id]
+        outcome = results[job.id].outcome
         scores.setdefault(job.task.name, []).append(float("nan") if outcome is None else float(outcome.score))
     return Result(request.id, {name: np.asarray(values, np.float64) for name, values in scores.items()})

@@ -92,7 +92,7 @@ def row_facts(row: Row) -> dict[str, Any]:
 
 def heading(config: SearchConfig) -> str:
     """The names of the columns of `rows`."""
-    task = f"{'task':<{_task_width(config)}} " if len(config.tasks) > 1 else ""
+    task = f"{'task':<{_task_width(config)}} " if len(config.seen) > 1 else ""
     columns = f"{'population':>15} {'best':>6}  {'mean on selection seeds':<23} {'steps/s':>7} {'left':>7}"
     return f"{'generation':>10}  {task}{columns}"
 
@@ -103,7 +103,7 @@ def rows(row: Row, config: SearchConfig) -> list[str]:
     speed = "" if final else f"{short(row.steps_per_second):>7} {duration(row.seconds_left):>7}"
     texts = []
     for name, task in row.tasks.items():
-        label = f"{name:<{_task_width(config)}} " if len(config.tasks) > 1 else ""
+        label = f"{name:<{_task_width(config)}} " if len(config.seen) > 1 else ""
         population = "" if final else f"{score(task.mean)} ± {score(task.spread)}"
         best = "" if final else score(task.best)
         selection = "" if task.selection is None else interval_text(task.selection)
@@ -116,7 +116,7 @@ def rows(row: Row, config: SearchConfig) -> list[str]:
 
 
 def _task_width(config: SearchConfig) -> int:
-    return max(len(task.name) for task in config.tasks)
+    return max(len(task.name) for task in config.seen)
 
 
 def place(tally: Tally) -> str:

@@ -38,24 +38,32 @@ def curves(rows: Rows, field: str, steps_per_update: Callable[[str], int]) -> Cu
 
 
 def trainings(rows: Rows, steps_per_update: Callable[[str], int]) -> pd.DataFrame:
-    """One row per training, with `steps`: its environment steps."""
-    return pd.DataFrame([{**row, "steps": row["lifetime"] * steps_per_update(row["task"])} for row in rows])
+    """One row per training, with `steps`: the environment steps that it took, from where it went on."""
+    return pd.DataFrame([{**row, "steps": _updates(row) * steps_per_update(row["task"])} for row in rows])
+
+
+def _updates(row: Mapping[str, Any]) -> int:
+    return row.get("until", row["lifetime"]) - row.get("begun", 0)
 
 
 def proposals(proposals: Rows, evaluations: Rows) -> pd.DataFrame:
-    """One row per proposal, with its failures and its mean score on each task, NaN where one failed."""
+    """One row per proposal, with its failures and its mean score on each task, of trainings that lived to
+    their end; NaN where one failed, or there is none.
+    """
     frame = pd.DataFrame(proposals).rename(columns={"idx": "index"})
     if frame.empty or not evaluations:
         return frame
     scores: dict[str, dict[str, list[float]]] = {}
     for row in evaluations:
+        if row["until"] < row["lifetime"]:
+            continue
         scores.setdefault(row["task"], {}).setdefault(row["proposal"], []).append(row["score"])
     frame["failed"] = [
         sum(bool(np.isnan(score)) for task in scores.values() for score in task.get(name, ()))
         for name in frame["id"]
     ]
     for task, found in scores.items():
-        frame[f"score {task}"] = [float(np.mean(found.get(name, np.nan))) for name in frame["id"]]
+        frame[f"score {task}"] = [float(np.mean(found.get(name, [np.nan]))) for name in frame["id"]]
     return frame
 
 

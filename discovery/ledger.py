@@ -157,6 +157,20 @@ class Ledger:
                 table = "evaluations" if isinstance(what, Evaluation) else "reports"
                 self._insert(table, row | measured_columns(result))
 
+    def record_test(
+        self, command: str, subjects: Iterable[str], tasks: Iterable[str], seeds: int, first_seed: int
+    ) -> None:
+        """Record that held-out tasks are looked at, before they are."""
+        names = {"subjects": json.dumps(list(subjects)), "tasks": json.dumps(list(tasks))}
+        row = {"command": command, **names, "seeds": seeds, "first_seed": first_seed, "recorded_at": now()}
+        with self._transaction("record a test"):
+            self._insert("tests", row)
+
+    def tests(self) -> list[dict[str, Any]]:
+        """Every time that held-out tasks were looked at, in order; `subjects` and `tasks` are lists."""
+        rows = self._rows("SELECT * FROM tests ORDER BY id")
+        return [row | {name: json.loads(row[name]) for name in ("subjects", "tasks")} for row in rows]
+
     def finished(
         self, ids: Iterable[str], table: Literal["evaluations", "reports"] = "evaluations"
     ) -> dict[str, JobResult]:

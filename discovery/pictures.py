@@ -70,7 +70,10 @@ def meta_learning(run: LoadedRun, task: str, reports: Comparison | None = None) 
     """
     config, number = run.config, [each.name for each in run.config.tasks].index(_task(run, task).name)
     scores = run.task_scores[:, :, number].mean(axis=-1)
+    if len(config.tasks) == 1:  # also of those that were stopped early: filled in, as the search took them
+        scores = run.scores
     selected = sorted(run.selection)
+    selected = [generation for generation in selected if task in run.selection[generation]]
     means = [run.selection[generation][task] for generation in selected]
     reports = recorded(run) if reports is None else reports
     known, styles = _baselines(reports, task), subject_styles(reports)
@@ -78,12 +81,13 @@ def meta_learning(run: LoadedRun, task: str, reports: Comparison | None = None) 
         np.arange(run.n_generations),
         scores,
         np.array(selected),
-        np.array(means).reshape(len(selected), config.selection_seeds),
+        means,
         {label: row.mean for label, row in known.items()},
         ylabel=SCORES[config.tasks[number].score],
         title=f"{run.name}: {run.spec.name} on {task}"
         + (f" (chosen: generation {run.choice.generation})" if selected else ""),
         styles={label: styles[row.subject] for label, row in known.items()},
+        failed=np.isnan(run.scores).mean(axis=1),
     )
 
 

@@ -66,49 +66,55 @@ def meta_learning_curve(
     generations: Real[np.ndarray, " G"],
     scores: Real[np.ndarray, "G P"],
     mean_generations: Real[np.ndarray, " M"],
-    mean_scores: Real[np.ndarray, "M S"],
+    mean_scores: Sequence[Real[np.ndarray, " S"]] | Real[np.ndarray, "M S"],
     baselines: Mapping[str, Interval] | None = None,
     ylabel: str = "score",
     title: str = "",
     styles: Mapping[str, Style] | None = None,
+    failed: Real[np.ndarray, " G"] | None = None,
 ) -> Figure:
     """How a search went: its population, the best of it, and the mean on selection seeds.
 
     Args:
         generations: ``[G]`` numbers of the generations.
-        scores: ``[G, P]`` of their proposals; NaN for one that failed. A strip below the curves shows
-            the share that failed, where any did.
+        scores: ``[G, P]`` of their proposals; NaN for one that failed, or was stopped early. A strip below
+            the curves shows the share that failed, where any did.
         mean_generations: ``[M]`` generations whose mean was scored on selection seeds; may be empty.
-        mean_scores: ``[M, S]`` these scores; each row gives a mean and a 95% interval.
+        mean_scores: M times ``[S]``, these scores; each row gives a mean and a 95% interval.
         baselines: by name, drawn as horizontal lines with their intervals.
         ylabel: what a score is.
         title: of the figure.
         styles: of the baselines, by name.
+        failed: ``[G]`` share of proposals that failed; by default, those without a score.
     """
     generations, scores = np.asarray(generations), np.asarray(scores, np.float64)
-    mean_generations, mean_scores = np.asarray(mean_generations), np.asarray(mean_scores, np.float64)
+    mean_generations, mean_scores = np.asarray(mean_generations), list(mean_scores)
     check_shape("scores", scores, (generations.size, None), "generations x proposals")
-    check_shape("mean_scores", mean_scores, (mean_generations.size, None), "generations x seeds")
+    if len(mean_scores) != mean_generations.size:
+        raise BadInput(
+            f"mean_scores must be one row for each of {mean_generations.size} generations, "
+            f"got {len(mean_scores)}"
+        )
     if generations.size == 0:
         raise BadInput("there is no generation to draw; give at least one row of scores")
-    failed = 1 - np.isfinite(scores).mean(1)
+    failing = 1 - np.isfinite(scores).mean(1) if failed is None else np.asarray(failed)
     figure = Picture(figsize=(7.5, 5), layout="constrained")
-    heights = (6, 1) if failed.any() else (1,)
+    heights = (6, 1) if failing.any() else (1,)
     axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights).ravel()
     main, strip = axes[0], axes[1:]
     _draw_population(main, generations, scores)
     _draw_mean(main, mean_generations, mean_scores)
     _draw_baselines(main, baselines or {}, styles)
-    _tidy(main, ylabel=ylabel, title=title)
+    tidy(main, ylabel=ylabel, title=title)
     for below in strip:
-        below.bar(generations, 100 * failed, width=1, color="0.4", linewidth=0)
+        below.bar(generations, 100 * failing, width=1, color="0.4", linewidth=0)
         below.set_ylim(0, 100)
-        _tidy(below, ylabel="failed, %")
+        tidy(below, ylabel="failed, %")
     drawn = np.concatenate([generations, mean_generations])
     axes[-1].set_xlim(drawn.min() - 0.5, drawn.max() + 0.5)
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, steps=STEPS, min_n_ticks=1))
     axes[-1].set_xlabel("generation")
-    _add_legend(figure)
+    add_legend(figure)
     return figure
 
 
@@ -130,7 +136,7 @@ def learning_curves(
     note = draw_curves(axes, steps, curves, title, styles)
     axes.set_ylabel(ylabel)
     axes.set_xlabel(f"{xlabel} ({note})" if note else xlabel)
-    _add_legend(figure)
+    add_legend(figure)
     return figure
 
 
@@ -144,7 +150,7 @@ def draw_curves(
     """Draw `learning_curves` into one panel of a figure; returns what its thin lines or bands are."""
     steps = np.asarray(steps)
     marker = "o" if steps.size == 1 else ""  # one point is no line
-    looks, notes = _complete_styles(curves, styles), dict[str, None]()
+    looks, notes = complete_styles(curves, styles), dict[str, None]()
     for name, values in curves.items():
         values, (color, line) = np.asarray(values, np.float64), looks[name]
         check_shape(f"curves[{name!r}]", values, (None, steps.size), "seeds x steps")
@@ -153,7 +159,7 @@ def draw_curves(
         axes.plot(steps, band(values).mean, label=f"{name} ({seeds})", **look)
         notes[_draw_spread(axes, steps, values, look)] = None
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    _tidy(axes, title=title)
+    tidy(axes, title=title)
     return "; ".join(filter(None, notes))
 
 
@@ -184,7 +190,7 @@ def comparison(
     height = 0.7 + 0.5 * len(names) + (0.2 if measures else 0.0)
     figure = Picture(figsize=(1.5 + 3.2 * columns, 0.9 + lines * height), layout="constrained")
     panels = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
-    looks = _complete_styles(names, styles)
+    looks = complete_styles(names, styles)
     for name, task, score in rows:
         _draw_interval(panels[tasks.index(task)], names.index(name), score, looks[name])
     for panel, task in zip(panels, tasks, strict=False):
@@ -192,7 +198,7 @@ def comparison(
         panel.set_ylim(len(names) - 0.5, -0.7)
         panel.margins(x=0.45)
         panel.xaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
-        _tidy(panel, title=task)
+        tidy(panel, title=task)
         _add_small_print(panel, (measures or {}).get(task, ""))
         panel.tick_params(axis="y", length=0)
     for panel in panels[len(tasks) :]:
@@ -207,14 +213,15 @@ def style(number: int) -> Style:
     return COLORS[number % len(COLORS)], LINES[number // len(COLORS) % len(LINES)]
 
 
-def _complete_styles(
+def complete_styles(
     names: Iterable[str], styles: Mapping[str, Style] | None, first: int = 0
 ) -> dict[str, Style]:
     """The given styles; for names without one those from number `first` on, by place."""
     return {name: style(number) for number, name in enumerate(names, first)} | dict(styles or {})
 
 
-def _tidy(axes: Axes, ylabel: str = "", title: str = "") -> None:
+def tidy(axes: Axes, ylabel: str = "", title: str = "") -> None:
+    """The look of all panels: a title, a pale grid behind, no box."""
     axes.set_ylabel(ylabel)
     axes.set_title(title, fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
@@ -230,7 +237,7 @@ def _add_small_print(axes: Axes, text: str) -> None:
         axes.annotate(text, (0.5, 1), xycoords="axes fraction", fontsize=8, color="0.35", **place)
 
 
-def _add_legend(figure: Figure) -> None:
+def add_legend(figure: Figure) -> None:
     """A legend below the axes, in as many columns as fit the figure."""
     for columns in (4, 3, 2, 1):
         legend = figure.legend(loc="outside lower center", ncols=columns, frameon=False)
@@ -268,14 +275,16 @@ def _draw_population(axes: Axes, generations: np.ndarray, scores: Float[np.ndarr
     axes.plot(generations, best, ":", color=COLORS[0], linewidth=1.2, label="population, best")
 
 
-def _draw_mean(axes: Axes, generations: np.ndarray, scores: Float[np.ndarray, "M S"]) -> None:
+def _draw_mean(axes: Axes, generations: np.ndarray, scores: Sequence[np.ndarray]) -> None:
     if generations.size == 0:
         return
     rows = [interval(row, "mean", failures="drop") for row in scores]
     low, high = np.array([[row.low, row.high] for row in rows]).T
     known = np.isfinite(low) & np.isfinite(high)
     failed = sum(row.failed for row in rows)
-    label = "search mean on selection seeds, 95%" + (f" ({failed} of {scores.size} failed)" if failed else "")
+    label = "search mean on selection seeds, 95%" + (
+        f" ({failed} of {sum(map(len, scores))} failed)" if failed else ""
+    )
     axes.plot(generations, [row.estimate for row in rows], "o-", color=COLORS[1], markersize=4, label=label)
     axes.vlines(generations[known], low[known], high[known], color=COLORS[1], linewidth=1.5)
 
@@ -283,7 +292,7 @@ def _draw_mean(axes: Axes, generations: np.ndarray, scores: Float[np.ndarray, "M
 def _draw_baselines(
     axes: Axes, baselines: Mapping[str, Interval], styles: Mapping[str, Style] | None
 ) -> None:
-    looks = _complete_styles(baselines, styles, first=2)  # behind the population's and the mean's
+    looks = complete_styles(baselines, styles, first=2)  # behind the population's and the mean's
     for name, baseline in baselines.items():
         color, line = looks[name]
         axes.axhline(baseline.estimate, color=color, linestyle=line, linewidth=1.5, label=name)

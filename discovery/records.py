@@ -20,7 +20,7 @@ NUMBERS = ("generations", "proposals", "evaluations", "reports")
 
 OBSERVATIONAL = frozenset(
     {"closed_at", "recorded_at", "seconds", "compile_seconds", "worker", "attempts", "device"}
-    | {"detail", "command", "source"}
+    | {"detail", "command", "source", "begun"}
 )
 """Columns that may differ between two runs with the same numbers: times, places, prose."""
 
@@ -37,6 +37,8 @@ class Evaluation:
         task: the task's stable name.
         seed: seed index.
         lifetime: N, number of rollouts.
+        until: the rollout at which it was stopped; N where it was not.
+        begun: the rollout at which it went on, of a training that was stopped before; else 0.
         key: raw key data of the training.
     """
 
@@ -47,6 +49,8 @@ class Evaluation:
     task: str
     seed: int
     lifetime: int
+    until: int
+    begun: int
     key: UInt32[np.ndarray, " words"]
 
 
@@ -63,6 +67,7 @@ class Report:
         lifetime: N, number of rollouts.
         key: raw key data of the training.
         command: the command line that asked.
+        variant: how the task's recipe was changed, for example "learning_rate x 3"; "" for the task as it is.
         split: of the seeds.
     """
 
@@ -74,6 +79,7 @@ class Report:
     lifetime: int
     key: UInt32[np.ndarray, " words"]
     command: str = ""
+    variant: str = ""
     split: str = "report"
 
 

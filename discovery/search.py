@@ -12,15 +12,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from discovery.choice import Choice, choose
+from discovery.choice import Choice, choose, contest
 from discovery.config import SearchConfig
-from discovery.evaluation import jobs_of, result_of, seed_words, spec_of
+from discovery.evaluation import jobs_of, seed_of, seed_words, spec_of
 from discovery.executors.base import Executor
 from discovery.inner.compiled import build_algorithm
 from discovery.ledger import Evaluation
 from discovery.meta.base import MetaOptimizer, Request, Result
 from discovery.meta.es import make_es, mean_request
 from discovery.run import Run
+from discovery.stopping import Stage, stages
 from discovery.work import Job, JobResult
 
 
@@ -28,7 +29,9 @@ class Listener(Protocol):
     """Who is told how a search goes; see discovery/progress.py."""
 
     def started(self, generation: int, jobs: Sequence[Job], done: int) -> None:
-        """A generation's trainings are known; `done` of them were finished before."""
+        """Trainings of a generation are known; `done` of them were finished before. Called again for further
+        ones of the same generation, where the first decided on them.
+        """
 
     def finished(self, job: Job, result: JobResult) -> None:
         """One training ended and is recorded."""
@@ -65,30 +68,64 @@ def search(run: Run, executor: Executor, listener: Listener) -> Choice:
         ledger.close_generation(generation, state, metrics, _fitness(results), meta.mean(state))
         listener.closed(generation, results, metrics)
     evaluate(run, executor, [mean_request(state)], listener)
-    return choose(run)
+    return settle(run, executor, listener)
 
 
 def evaluate(
     run: Run, executor: Executor, requests: Sequence[Request], listener: Listener
 ) -> dict[str, Result]:
     """Run what `requests` need and the ledger does not hold yet; returns their results by id."""
-    config, ledger = run.config, run.ledger
-    ledger.propose(requests)
-    jobs = {job.id: (job, request) for request in requests for job in jobs_of(request, config)}
-    outcomes = {name: result.outcome for name, result in ledger.finished(jobs).items()}
-    listener.started(requests[0].generation, [job for job, _ in jobs.values()], len(outcomes))
-    for result in executor.run([job for name, (job, _) in jobs.items() if name not in outcomes]):
+    run.ledger.propose(requests)
+    plan, results = stages(requests, run.config), {}
+    stage = next(plan)
+    while True:
+        results |= train(run, executor, stage, listener)
+        try:
+            stage = plan.send(results)
+        except StopIteration as end:
+            return end.value
+
+
+def train(run: Run, executor: Executor, stage: Stage, listener: Listener) -> dict[str, JobResult]:
+    """Run what the ledger does not hold yet of a stage, and record it; returns all results by id."""
+    jobs = {job.id: (job, request) for job, request in stage}
+    results = run.ledger.finished(jobs)
+    if stage:
+        listener.started(stage[0][1].generation, [job for job, _ in stage], len(results))
+    for result in executor.run([job for name, (job, _) in jobs.items() if name not in results]):
         job, request = jobs[result.id]
-        ledger.record(_record(job, request), result)
-        outcomes[result.id] = result.outcome
+        run.ledger.record(_record(job, request), result)
+        results[result.id] = result
         listener.finished(job, result)
-    return {request.id: result_of(request, config, outcomes) for request in requests}
+    return results
+
+
+def settle(run: Run, executor: Executor, listener: Listener) -> Choice:
+    """Train the means that are still in question on further selection seeds, until one can be chosen."""
+    while (open := contest(run)).further:
+        requests = {g: _mean_again(run, g) for g in open.contenders}
+        stage = [(job, r) for r in requests.values() for job in jobs_of(r, run.config, open.further)]
+        train(run, executor, stage, listener)
+    return choose(run)
+
+
+def _mean_again(run: Run, generation: int) -> Request:
+    mean = run.ledger.load_mean(generation - 1)
+    return Request(f"g{generation}/mean", mean, generation, index=-1, split="selection")
 
 
 def _record(job: Job, request: Request) -> Evaluation:
-    seed = int(job.id.rpartition("/s")[2])
     return Evaluation(
-        job.id, request.id, request.generation, request.split, job.task.name, seed, job.lifetime, job.key
+        id=job.id,
+        proposal=request.id,
+        generation=request.generation,
+        split=request.split,
+        task=job.task.name,
+        seed=seed_of(job.id),
+        lifetime=job.lifetime,
+        until=job.lifetime if job.until is None else job.until,
+        begun=0 if job.begun is None else job.begun.update,
+        key=job.key,
     )
 
 

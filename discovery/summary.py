@@ -20,6 +20,7 @@ def facts(run: "LoadedRun") -> dict[str, str]:
         "searched": run.spec.name + (f" ({options})" if options else ""),
         "by": f"{config.meta.strategy}, population {config.meta.population}",
         "tasks": ", ".join(task.name for task in config.tasks),
+        "selection": ", ".join(task.name for task in config.selection) or "the same, other seeds",
         "held out": ", ".join(task.name for task in config.held_out) or "none",
         "generations": f"{run.n_generations} of {config.generations}",
         "trainings": f"{len(evaluations)}, {failed} failed",
@@ -48,4 +49,4 @@ def _chosen(run: "LoadedRun") -> str:
         return "none yet"
     generation, scores = run.choice
     texts = ", ".join(f"{task} {values.mean():.4g}" for task, values in sorted(scores.items()))
-    return f"generation {generation} ({texts} on {run.config.selection_seeds} selection seeds)"
+    return f"generation {generation} ({texts} on {min(map(len, scores.values()))} selection seeds)"

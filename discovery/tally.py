@@ -6,14 +6,14 @@ Plain numbers for whoever shows them (`progress.py`) or plans with them (`--dry-
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from discovery.config import SearchConfig
-from discovery.statistics import Interval, interval
+from discovery.statistics import Interval, halving_schedule, interval
 from environments.task import Task
 
 if TYPE_CHECKING:
@@ -48,18 +48,33 @@ def trainings_of(config: SearchConfig, generation: int) -> tuple[int, int]:
 
 
 def planned(config: SearchConfig, first: int = 0) -> tuple[int, float]:
-    """Trainings and environment steps from generation `first` to the end of the search."""
+    """Trainings and environment steps from generation `first` to the end of the search, the last selection
+    seeds apart, which only some means get.
+    """
     counts = [trainings_of(config, generation) for generation in range(first, config.generations + 1)]
     searching, selecting = (sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0)
-    steps = sum(
-        searching * expected_steps(task, True) + selecting * expected_steps(task) for task in config.tasks
-    )
-    return (searching + selecting) * len(config.tasks), steps
+    steps = searching * stopping_share(config) * sum(expected_steps(task, True) for task in config.tasks)
+    steps += selecting * sum(expected_steps(task) for task in config.selecting)
+    return searching * len(config.tasks) + selecting * len(config.selecting), steps
+
+
+def stopping_share(config: SearchConfig) -> float:
+    """Steps that proposals take with successive halving, as a share of those without.
+
+    What racing will save is not known before.
+    """
+    if config.stopping.method != "halving":
+        return 1.0
+    population, reached, total = config.meta.population, 0.0, 0.0
+    for share, kept in halving_schedule(population, config.stopping.rungs, config.stopping.eta):
+        total += kept * (share - reached)
+        reached = share
+    return total / population
 
 
 def steps_of(job: "Job") -> int:
     """Environment steps of one training."""
-    return job.lifetime * job.task.setup.steps_per_update
+    return job.updates * job.task.setup.steps_per_update
 
 
 @dataclass(frozen=True)
@@ -124,12 +139,19 @@ class Tally:
     _workers: set[str] = field(default_factory=set)
 
     def started(self, generation: int, jobs: "Sequence[Job]", done: int) -> None:
-        """A generation's trainings are known; `done` of them were finished before."""
+        """Trainings of a generation are known; `done` of them were finished before."""
+        open_share = 1 - done / max(len(jobs), 1)
+        left = open_share * sum(map(steps_of, jobs))
+        if generation == self.generation and self.trainings:  # a further stage of it
+            self.trainings, self.done, self._left = (
+                self.trainings + len(jobs),
+                self.done + done,
+                self._left + left,
+            )
+            return
         self.generation, self.trainings, self.done, self.steps = generation, len(jobs), done, 0
         self.failures, self._began = Counter(), self.clock()
-        open_share = 1 - done / max(len(jobs), 1)
-        later = planned(self.config, generation + 1)[1] if self.config else 0.0
-        self._left = later + open_share * sum(map(steps_of, jobs))
+        self._left = left + (planned(self.config, generation + 1)[1] if self.config else 0.0)
 
     def finished(self, job: "Job", result: "JobResult") -> None:
         """One training ended."""
@@ -171,7 +193,7 @@ class Tally:
         """The generation that was just closed, from its results by proposal."""
         return Row(
             self.generation,
-            {task.name: task_row(task.name, results) for task in self.config.tasks} if self.config else {},
+            {task.name: task_row(task.name, results) for task in self.config.seen} if self.config else {},
             self.trainings,
             dict(self.failures),
             self.steps,
@@ -183,22 +205,26 @@ class Tally:
 def final_row(config: SearchConfig, selection: Mapping[str, Interval]) -> Row:
     """The row of the mean after the last generation, which has no proposals."""
     tasks = {
-        task.name: TaskRow(math.nan, math.nan, math.nan, selection.get(task.name)) for task in config.tasks
+        task.name: TaskRow(math.nan, math.nan, math.nan, selection.get(task.name)) for task in config.seen
     }
-    return Row(config.generations, tasks, config.selection_seeds * len(tasks), {}, 0, 0.0, 0.0)
+    return Row(config.generations, tasks, config.selection_seeds * len(config.selecting), {}, 0, 0.0, 0.0)
 
 
 def task_row(task: str, results: "Mapping[str, Result]") -> TaskRow:
     """A generation's scores on one task."""
-    scores = np.array([result.scores[task].mean() for result in _some(results, mean=False)])
+    scores = np.array([values.mean() for values in _some(results, task, mean=False)])
     scores = scores[np.isfinite(scores)]
-    means = [result.scores[task] for result in _some(results, mean=True)]
+    means = _some(results, task, mean=True)
     selection = interval(means[0], failures="drop") if means else None
     if not scores.size:
         return TaskRow(math.nan, math.nan, math.nan, selection)
     return TaskRow(float(scores.mean()), float(scores.std()), float(scores.max()), selection)
 
 
-def _some(results: "Mapping[str, Result]", mean: bool) -> "Iterable[Any]":
-    """The results of the proposals, or of the mean, which is told by its request's id."""
-    return [result for name, result in results.items() if name.endswith("/mean") == mean]
+def _some(results: "Mapping[str, Result]", task: str, mean: bool) -> list[Any]:
+    """Scores on a task, of the proposals or of the mean, which is told by its request's id."""
+    return [
+        result.scores[task]
+        for name, result in results.items()
+        if name.endswith("/mean") == mean and task in result.scores
+    ]

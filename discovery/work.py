@@ -49,6 +49,19 @@ class AlgorithmSpec:
     options: tuple[tuple[str, Any], ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """A training that was stopped at some update: its whole state, as plain arrays.
+
+    Attributes:
+        update: n, rollouts learned from.
+        leaves: of the `TrainingState`, keys as raw data.
+    """
+
+    update: int
+    leaves: tuple[np.ndarray, ...] = field(repr=False)
+
+
 @dataclass(frozen=True)
 class Job:
     """One inner training to run.
@@ -60,6 +73,8 @@ class Job:
         meta_params: the searched entries, a pytree of numpy arrays; empty dict for known algorithms.
         key: raw key data, uint32 ``[2]``.
         lifetime: N, number of rollouts.
+        until: stop after so many of them, and hand out the state; None: live to the end.
+        begun: where to go on: a state that was handed out; None: at birth.
     """
 
     id: str
@@ -68,12 +83,22 @@ class Job:
     meta_params: Any
     key: np.ndarray
     lifetime: int
+    until: int | None = None
+    begun: "Begun | None" = None
+
+    @property
+    def updates(self) -> int:
+        """Rollouts to run now."""
+        end = self.lifetime if self.until is None else self.until
+        return end - (0 if self.begun is None else self.begun.update)
 
 
 @dataclass(frozen=True)
 class JobResult:
     """What became of a job. Either `outcome` is set, or `error` is one of
     "crashed", "timeout", "out_of_memory", "failed" with the reason in `detail`.
+
+    `begun` is the state of a job that was to stop before the end of its life.
 
     `outcome` with a non-finite score is the typed error "diverged", kept with its outcome.
     Observational (not reproducible, and not compared between runs): seconds, compile_seconds, worker,
@@ -88,4 +113,5 @@ class JobResult:
     compile_seconds: float = 0.0
     worker: str = ""
     attempts: int = 1
+    begun: Begun | None = None
     extra: dict[str, Any] = field(default_factory=dict)

@@ -61,6 +61,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         held_out=(Task("fast cart", setup, 480, {"learning_rate": 0.03}),),
         seeds=2,
         selection_seeds=4,
+        selection_doublings=0,
     )
     run = discover(config, tmp_path_factory.mktemp("runs"), "tiny", Recorder(4))
     return SimpleNamespace(folder=run.folder, jobs=given)
@@ -76,5 +77,5 @@ def reported_run(finished_run: SimpleNamespace, tmp_path_factory: pytest.TempPat
 
     folder = tmp_path_factory.mktemp("reported") / finished_run.folder.name
     shutil.copytree(finished_run.folder, folder)
-    comparison = evaluate(folder, against=("initial", "ppo"), seeds=4, executor=Inline(4))
+    comparison = evaluate(folder, against=("initial", "ppo"), seeds=4, executor=Inline(4), test=True)
     return SimpleNamespace(folder=Path(folder), comparison=comparison)

@@ -45,7 +45,7 @@ def young_run(tmp_path: Path) -> LoadedRun:
         ledger.propose([Request(f"g0/p{i}", {"x": np.full(1, i)}, 0, i) for i in range(2)])
         for seed in range(2):
             name = f"g0/p1/search/CartPole-v1/s{seed}"
-            what = Evaluation(name, "g0/p1", 0, "search", "CartPole-v1", seed, 97, KEY)
+            what = Evaluation(name, "g0/p1", 0, "search", "CartPole-v1", seed, 97, 97, 0, KEY)
             ledger.record(what, JobResult(name, None, "crashed"))
     return load_run(tmp_path / "young")
 
@@ -252,7 +252,7 @@ def test_numbers_read() -> None:
 def test_repr_and_html(run: LoadedRun) -> None:
     assert "tiny: lpo (anchored True, temporal True, width 4), generations 3 of 3, chosen" in repr(run)
     html = run._repr_html_()
-    assert html.count("<tr>") == html.count("</tr>") == 9
+    assert html.count("<tr>") == html.count("</tr>") == 10
     assert "36, 0 failed" in html
 
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from discovery.choice import choose, selection_scores
+from discovery.choice import Contest, choose, contest, selection_scores
 from discovery.config import SearchConfig
 from discovery.errors import BadInput, RunError
 from discovery.evaluation import jobs_of, report_jobs, result_of, seed_words, spec_of
@@ -114,16 +114,17 @@ def test_lifetimes_are_log_uniform_between_their_share_and_all():
 def test_a_result_has_its_scores_by_task_and_nan_for_what_failed():
     request = proposal(0)
     outcomes: dict[str, Any] = {
-        job.id: SimpleNamespace(score=np.float32(n)) for n, job in enumerate(jobs_of(request, CONFIG))
+        job.id: SimpleNamespace(outcome=SimpleNamespace(score=np.float32(n)))
+        for n, job in enumerate(jobs_of(request, CONFIG))
     }
-    outcomes["g5/p0/search/b/s1"] = None
+    outcomes["g5/p0/search/b/s1"] = SimpleNamespace(outcome=None)
     result = result_of(request, CONFIG, outcomes)
     np.testing.assert_array_equal(result.scores["a"], [0.0, 1.0, 2.0])
     np.testing.assert_array_equal(result.scores["b"], [3.0, np.nan, 5.0])
     assert (result.id, result.scores["a"].dtype) == ("g5/p0", np.float64)
 
 
-def run_of(scores, tasks=TASKS, seeds=2) -> Any:
+def run_of(scores, tasks=TASKS, seeds=2, doublings=0) -> Any:
     """A run whose ledger holds selection scores, generation -> task -> scores."""
     rows = [
         {"split": "selection", "generation": generation, "task": task, "seed": seed, "score": score}
@@ -133,9 +134,8 @@ def run_of(scores, tasks=TASKS, seeds=2) -> Any:
     ]
     rows.append({"split": "search", "generation": 0, "task": "a", "seed": 0, "score": 1e9})
     ledger = SimpleNamespace(evaluations=lambda outcomes: rows[::-1])
-    return SimpleNamespace(
-        ledger=ledger, config=SimpleNamespace(tasks=tasks, selection_seeds=seeds), folder="run"
-    )
+    config = SimpleNamespace(selecting=tasks, selection_seeds=seeds, selection_doublings=doublings)
+    return SimpleNamespace(ledger=ledger, config=config, folder="run")
 
 
 def test_the_best_mean_on_the_selection_seeds_is_chosen():
@@ -173,6 +173,23 @@ def test_a_mean_that_is_not_wholly_evaluated_takes_no_part():
 def test_a_task_on_which_every_mean_failed_decides_for_the_first_without_a_warning():
     nothing = [np.nan, np.nan]
     assert choose(run_of({g: {"a": [g, g], "b": nothing} for g in (0, 4)})).generation == 0
+
+
+def test_means_between_which_the_seeds_do_not_decide_get_more():
+    """Generation 0 is clearly worse and drops out; 4 leads by luck, 8 is better on the further seeds."""
+    noise = np.random.default_rng(0).normal(size=16)
+    first = {0: noise[:8] - 9, 4: noise[:8] + np.tile([0.4, -0.2], 4), 8: noise[:8]}
+    begun = run_of({g: {"a": s} for g, s in first.items()}, TASKS[:1], seeds=8, doublings=1)
+    assert contest(begun) == Contest((4, 8), 8, range(8, 16))
+    assert choose(begun).generation == 4  # what is known by now
+    more = {4: [*first[4], *noise[8:] - 1], 8: [*first[8], *noise[8:]]}
+    halfway = first | {4: more[4], 8: more[8][:12]}
+    assert contest(run_of({g: {"a": s} for g, s in halfway.items()}, TASKS[:1], 8, 1)).further == range(8, 16)
+    settled = run_of({g: {"a": s} for g, s in (first | more).items()}, TASKS[:1], seeds=8, doublings=1)
+    assert contest(settled) == Contest((4, 8), 16, range(0))
+    assert choose(settled).generation == 8 and len(choose(settled).scores["a"]) == 16
+    lone = run_of({0: {"a": noise[:8] - 9}, 4: {"a": noise[:8]}}, TASKS[:1], seeds=8, doublings=1)
+    assert contest(lone) == Contest((4,), 8, range(0))
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def result(name: str, score: float = 1.0) -> JobResult:
 
 
 def evaluation(name: str, proposal: str = "g0/p0", generation: int = 0, seed: int = 0) -> Evaluation:
-    return Evaluation(name, proposal, generation, "search", "CartPole-v1", seed, 10, KEY)
+    return Evaluation(name, proposal, generation, "search", "CartPole-v1", seed, 10, 10, 0, KEY)
 
 
 def request(generation: int, index: int, value: float = 0.0) -> Request:
@@ -694,7 +694,8 @@ def test_a_damaged_ledger_without_a_copy(finished: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "message"), [(2, "newer .* update"), (-1, "older"), (0, "no tables of ours")]
+    ("version", "message"),
+    [(database.SCHEMA_VERSION + 1, "newer .* update"), (-1, "older"), (0, "no tables of ours")],
 )
 def test_other_schemas_are_refused(finished: Path, version: int, message: str) -> None:
     with contextlib.closing(sqlite3.connect(finished / database.FILE)) as db:

@@ -31,7 +31,7 @@ def check(config: SearchConfig) -> None:
     own = ":" in config.algorithm
     with _explained("", f"algorithm {config.algorithm!r} with {dict(config.algorithm_options)}", own):
         algorithm = build_algorithm(spec_of(config))
-    for task in (*config.tasks, *config.held_out):
+    for task in config.every_task:
         name = task.setup.environment
         with _explained(f"task {task.name!r}: ", f"environment {name!r}", ":" in name):
             task.environment()

@@ -19,7 +19,7 @@ from discovery.configfile import load
 from discovery.errors import DiscoveryError
 from discovery.executors.cpu import cores
 from discovery.formats import duration, short
-from discovery.tally import expected_steps, planned, trainings_of
+from discovery.tally import expected_steps, planned, stopping_share, trainings_of
 from environments.task import Setup, Task
 
 START_SECONDS, COMPILE_SECONDS = 4.0, 9.0
@@ -68,7 +68,7 @@ class Plan:
 
 def trainings_text(config: SearchConfig) -> str:
     """The trainings of one generation, in words."""
-    meta, tasks = config.meta, len(config.tasks)
+    meta, tasks = config.meta, len(config.seen)
     every = f"every {meta.mean_every} generations" if meta.mean_every else "at the end"
     each = " on each task" if tasks > 1 else ""
     proposals = f"{meta.population} proposals x {config.seeds} seeds{each}"
@@ -79,11 +79,11 @@ def estimate(config: SearchConfig, output: Path) -> Plan:
     """What `config` would do, with rates from the runs below `output` where they have any."""
     workers = 1 if config.executor == "inline" else config.workers or cores()
     measured = measured_rates(output)
-    rates = {task.name: measured.get(task.setup) or recorded_rate(task) for task in config.tasks}
-    programs = len({task.setup for task in config.tasks})
+    rates = {task.name: measured.get(task.setup) or recorded_rate(task) for task in config.seen}
+    programs = len({task.setup for task in config.seen})
     seconds = START_SECONDS + COMPILE_SECONDS * programs
     for generation in range(config.generations + 1):
-        for task in config.tasks:
+        for task in config.seen:
             seconds += _seconds(config, task, generation, workers) / rates[task.name].steps_per_second
     trainings, steps = planned(config)
     return Plan(config.generations, trainings, steps, workers, seconds, rates)
@@ -92,8 +92,9 @@ def estimate(config: SearchConfig, output: Path) -> Plan:
 def _seconds(config: SearchConfig, task: Task, generation: int, workers: int) -> float:
     """Environment steps that the busiest worker makes for a task in a generation."""
     searching, selecting = trainings_of(config, generation)
+    searching, selecting = searching * (task in config.tasks), selecting * (task in config.selecting)
     total = searching + selecting
-    steps = searching * expected_steps(task, True) + selecting * expected_steps(task)
+    steps = searching * stopping_share(config) * expected_steps(task, True) + selecting * expected_steps(task)
     chunks = math.ceil(total / config.agents_per_call)
     return math.ceil(chunks / workers) * config.agents_per_call * steps / total if total else 0.0
 
@@ -103,7 +104,7 @@ def measured_rates(output: Path) -> dict[Setup, Rate]:
     rates: dict[Setup, Rate] = {}
     for folder in reversed(run_folders(output)[-RECENT:]):
         with suppress(DiscoveryError, sqlite3.Error, OSError):
-            tasks = {task.name: task for task in load(folder / "config.toml").tasks}
+            tasks = {task.name: task for task in load(folder / "config.toml").seen}
             for name, (lifetimes, seconds) in _times(folder).items():
                 if name in tasks and seconds > LEAST_SECONDS:
                     setup = tasks[name].setup
@@ -114,7 +115,7 @@ def measured_rates(output: Path) -> dict[Setup, Rate]:
 
 def _times(folder: Path) -> Mapping[str, tuple[int, float]]:
     """Rollouts and seconds without compilation of a run's trainings, by task."""
-    query = """SELECT task, sum(lifetime), sum(seconds - compile_seconds) FROM evaluations
+    query = """SELECT task, sum(until - begun), sum(seconds - compile_seconds) FROM evaluations
                WHERE outcome IS NOT NULL GROUP BY task"""
     with closing(sqlite3.connect(f"{(folder / 'ledger.sqlite').resolve().as_uri()}?mode=ro", uri=True)) as db:
         return {task: (rollouts, seconds) for task, rollouts, seconds in db.execute(query)}

@@ -103,13 +103,14 @@ def standing(folder: Path) -> Standing:
 
 def standing_of(run: "Run", running: bool = False) -> Standing:
     """Where an open run stands."""
-    from discovery.choice import choose, selection_scores
+    from discovery.choice import choose, contest, selection_scores
 
     scores = selection_scores(run)
     last = run.ledger.last_generation()
     closed = 0 if last is None else last + 1
     chosen = choose(run) if scores else None
-    done = closed >= run.config.generations and run.config.generations in scores
+    whole = closed >= run.config.generations and run.config.generations in scores
+    done = whole and not contest(run).further
     return Standing(
         run.folder,
         "running" if running else "done" if done else "interrupted",
@@ -123,7 +124,7 @@ def standing_of(run: "Run", running: bool = False) -> Standing:
 
 def in_order(config: SearchConfig, scores: Mapping[str, Any]) -> dict[str, Any]:
     """Scores by task, the tasks in the config's order."""
-    return {task.name: np.asarray(scores[task.name]) for task in config.tasks if task.name in scores}
+    return {task.name: np.asarray(scores[task.name]) for task in config.seen if task.name in scores}
 
 
 def algorithm_text(config: SearchConfig) -> str:

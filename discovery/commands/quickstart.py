@@ -106,7 +106,7 @@ def _enjoy(folder: Path, config: SearchConfig, args: Quickstart, executor: "Exec
 
     _announce(2, args.quiet)
     names = [str(folder), f"{folder}@initial", *AGAINST]
-    tasks = (*config.tasks, *config.held_out)
+    tasks = config.every_task
     with view(None, args.quiet) as shown:
         result = judge(names, tasks, args.seeds, executor, shown, [task.name for task in config.held_out])
     executor.close()

@@ -13,6 +13,7 @@ from discovery.commands import presets
 from discovery.commands.folders import OUTPUT
 from discovery.commands.parsing import parse, positional
 from discovery.config import SearchConfig
+from discovery.configfile import from_suite
 from discovery.errors import BadInput
 
 PROG = "discovery search"
@@ -28,6 +29,7 @@ prints its file, to copy and change. Entries of options and numbers are added to
   discovery search lpo-catch --meta.population 64 --tasks.0.total-steps 4e4
   discovery search lpo-catch --algorithm-options width=32 xi=1e-5 --tasks.0.numbers gamma=0.95
   discovery search lpo-catch --meta.sigma-decay None --meta.strategy SNES
+  discovery search lpo-catch --suite classic                  on a suite's tasks instead
   discovery search mine.toml --workers 1 --json > log.jsonl
 """
 
@@ -62,6 +64,8 @@ def main(argv: Sequence[str]) -> int:
     config, short = presets.read(preset)
     if _value(rest, "--algorithm") not in (None, config.algorithm):  # options are those of the preset's own
         config = dataclasses.replace(config, algorithm_options={})
+    if suite := _value(rest, "--suite"):
+        config = from_suite(config, suite)
     args = parse(Search, [preset, *rest], PROG, DESCRIPTION, Search(preset, config=config))
     return dry_run(args, short) if args.dry_run else begin(args, short)
 

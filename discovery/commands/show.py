@@ -84,6 +84,8 @@ def _facts(run: "Run", one: Standing) -> Iterator[tuple[str, str]]:
     yield "search", _search_text(config)
     for task in config.tasks:
         yield f"task {task.name}", task_text(task)
+    for task in config.selection:
+        yield f"selection {task.name}", task_text(task)
     for task in config.held_out:
         yield f"held out {task.name}", task_text(task)
     yield from _scores(run, one)

@@ -19,7 +19,7 @@ RUN_CHUNK = "discovery.inner.compiled:run_chunk"
 
 
 class Request(NamedTuple):
-    """Arguments of ``run_chunk(algorithm, task, meta_params, keys, lifetimes)``.
+    """Arguments of ``run_chunk(algorithm, task, meta_params, keys, lifetimes, until, begun)``.
 
     Attributes:
         algorithm: AlgorithmSpec of all lanes.
@@ -27,6 +27,8 @@ class Request(NamedTuple):
         meta_params: pytree of ``[W, ...]``.
         keys: raw keys ``[W, 2]``.
         lifetimes: number of rollouts ``[W]``.
+        until: rollouts after which to stop and hand out the states ``[W]``; None: live to the end.
+        begun: leaves ``[W, ...]`` of the states to go on from; None: at birth.
     """
 
     algorithm: Any
@@ -34,6 +36,8 @@ class Request(NamedTuple):
     meta_params: Any
     keys: UInt32[np.ndarray, "W 2"]
     lifetimes: Int32[np.ndarray, " W"]
+    until: Int32[np.ndarray, " W"] | None = None
+    begun: tuple[np.ndarray, ...] | None = None
 
 
 class Reply(NamedTuple):
@@ -41,6 +45,7 @@ class Reply(NamedTuple):
 
     Attributes:
         outcome: Outcome of arrays ``[W, ...]``, or None.
+        begun: leaves ``[W, ...]`` of the states where the trainings were stopped, if they were.
         seconds: wall-clock time of the call, compilation included.
         compile_seconds: the part of it spent on compilation.
         error: None, "out_of_memory" or "failed".
@@ -54,6 +59,7 @@ class Reply(NamedTuple):
     error: str | None = None
     detail: str = ""
     trace: str = ""
+    begun: tuple[np.ndarray, ...] | None = None
 
 
 def resolve(path: str) -> Callable[..., Any]:
@@ -68,12 +74,12 @@ def call(function: Callable[..., Any], request: Request) -> Reply:
     """Run one chunk; whatever it raises, except Ctrl-C, comes back as a `Reply`."""
     begin = time.perf_counter()
     try:
-        outcome, compile_seconds = function(*request)
+        outcome, begun, compile_seconds = function(*request)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit too: code under trial must not end a search
         return failure(error, time.perf_counter() - begin)
-    return Reply(outcome, time.perf_counter() - begin, compile_seconds)
+    return Reply(outcome, time.perf_counter() - begin, compile_seconds, begun=begun)
 
 
 def failure(error: BaseException, seconds: float = 0.0) -> Reply:

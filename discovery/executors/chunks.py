@@ -16,7 +16,7 @@ import jax.tree_util as tree
 import numpy as np
 
 from discovery.executors.call import Reply, Request
-from discovery.work import Job, JobResult
+from discovery.work import Begun, Job, JobResult
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Chunk:
     @property
     def cost(self) -> int:
         """Environment steps of the real lanes: what to start first."""
-        return sum(job.lifetime for job in self.jobs) * self.jobs[0].task.setup.steps_per_update
+        return sum(job.updates for job in self.jobs) * self.jobs[0].task.setup.steps_per_update
 
     def started(self) -> "Chunk":
         """The same jobs, started once more."""
@@ -54,6 +54,8 @@ class Chunk:
             meta_params=tree.tree_map(lambda *leaves: np.stack(leaves), *(job.meta_params for job in lanes)),
             keys=np.stack([np.asarray(job.key, np.uint32) for job in lanes]),
             lifetimes=np.asarray([job.lifetime for job in lanes], np.int32),
+            until=None if first.until is None else np.asarray([job.until for job in lanes], np.int32),
+            begun=_stacked([job.begun for job in lanes]),
         )
 
 
@@ -67,7 +69,7 @@ def cut(jobs: Sequence[Job], width: int) -> list[Chunk]:
         groups.setdefault(_program(job), []).append(job)
     chunks = []
     for group in groups.values():
-        ordered = sorted(group, key=lambda job: job.lifetime)
+        ordered = sorted(group, key=lambda job: job.updates)
         chunks += [
             Chunk(tuple(ordered[start : start + width]), width) for start in range(0, len(ordered), width)
         ]
@@ -96,6 +98,11 @@ def finished(chunk: Chunk, reply: Reply, worker: str) -> list[JobResult]:
     for lane, job in enumerate(chunk.jobs):
         outcome = tree.tree_map(lambda leaf, lane=lane: np.asarray(leaf)[lane], reply.outcome)
         diverged = not np.isfinite(outcome.score)
+        begun = None
+        if reply.begun is not None:
+            begun = Begun(
+                job.lifetime if job.until is None else job.until, tuple(x[lane] for x in reply.begun)
+            )
         results.append(
             JobResult(
                 id=job.id,
@@ -106,6 +113,7 @@ def finished(chunk: Chunk, reply: Reply, worker: str) -> list[JobResult]:
                 compile_seconds=reply.compile_seconds / len(chunk.jobs),
                 worker=worker,
                 attempts=chunk.attempts,
+                begun=begun,
             )
         )
     return results
@@ -131,7 +139,13 @@ def _program(job: Job) -> tuple:
     leaves, structure = tree.tree_flatten(job.meta_params)
     shapes = tuple((np.shape(leaf), np.asarray(leaf).dtype.str) for leaf in leaves)
     task = tuple(_hashable(getattr(job.task, field.name)) for field in fields(job.task))
-    return job.algorithm, task, structure, shapes
+    return job.algorithm, task, structure, shapes, job.until is None, job.begun is None
+
+
+def _stacked(begun: Sequence[Begun | None]) -> tuple[np.ndarray, ...] | None:
+    """States lane by lane as leaves ``[W, ...]``; a chunk's jobs all have one, or none has."""
+    states = [state.leaves for state in begun if state is not None]
+    return tuple(np.stack(leaves) for leaves in zip(*states, strict=True)) if states else None
 
 
 def _hashable(value: Any) -> Any:

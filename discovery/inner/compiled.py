@@ -6,9 +6,11 @@ import time
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from discovery.inner.train import check_numbers, complete, train
+from discovery.inner.record import summarize
+from discovery.inner.train import TrainingState, advance, check_numbers, complete, init, train
 from discovery.work import AlgorithmSpec, Outcome
 from environments.task import Setup, Task
 from objectives import build
@@ -30,10 +32,62 @@ def _train_lane(
     return train(algorithm, setup, full, jax.random.wrap_key_data(key_data), lifetime)
 
 
+def _stretch_lane(
+    algorithm: Algorithm,
+    setup: Setup,
+    numbers: Any,
+    meta_params: Any,
+    key_data: Any,
+    lifetime: Any,
+    until: Any,
+    unborn: Any,
+    begun: Any,
+) -> tuple[Outcome, Any]:
+    """A life up to rollout `until`: from birth where `unborn`, else from a state's leaves.
+
+    One program for both, so that it makes no difference to the bits where a life was split.
+    """
+    full = complete(algorithm, numbers, meta_params)
+    born = init(algorithm, setup, full, jax.random.wrap_key_data(key_data), lifetime)
+    leaves = [jnp.where(unborn, new, old) for new, old in zip(_plain(born), begun, strict=True)]
+    state = _with_keys(born, leaves)
+    state, _ = advance(algorithm, setup, full, state, until - state.update)
+    return summarize(state.record, setup.steps_per_update), tuple(_plain(state))
+
+
+def _plain(state: TrainingState) -> list[Any]:
+    """Its leaves, keys as raw data, which numpy can hold."""
+    return [
+        jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+        for leaf in jax.tree.leaves(state)
+    ]
+
+
+def _with_keys(like: TrainingState, leaves: list[Any]) -> TrainingState:
+    """The way back; `like` is a state of the same structure."""
+    kinds, structure = jax.tree.flatten(like)
+    typed = [
+        jax.random.wrap_key_data(leaf) if jnp.issubdtype(kind.dtype, jax.dtypes.prng_key) else leaf
+        for kind, leaf in zip(kinds, leaves, strict=True)
+    ]
+    return jax.tree.unflatten(structure, typed)
+
+
+def _blank(algorithm: Algorithm, setup: Setup, arguments: tuple[Any, ...]) -> tuple[np.ndarray, ...]:
+    """Leaves ``[W, ...]`` of no states, where a program expects some."""
+
+    def birth(numbers: Any, meta_params: Any, key_data: Any, lifetime: Any) -> list[Any]:
+        full = complete(algorithm, numbers, meta_params)
+        return _plain(init(algorithm, setup, full, jax.random.wrap_key_data(key_data), lifetime))
+
+    shapes = jax.eval_shape(jax.vmap(birth, in_axes=(None, 0, 0, 0)), *arguments)
+    return tuple(np.zeros(leaf.shape, leaf.dtype) for leaf in shapes)
+
+
 @functools.lru_cache(maxsize=256)
-def _program(algorithm: Algorithm, setup: Setup) -> Any:
-    lane = functools.partial(_train_lane, algorithm, setup)
-    return jax.jit(jax.vmap(lane, in_axes=(None, 0, 0, 0)))
+def _program(algorithm: Algorithm, setup: Setup, whole: bool) -> Any:
+    lane = functools.partial(_train_lane if whole else _stretch_lane, algorithm, setup)
+    return jax.jit(jax.vmap(lane, in_axes=(None, 0, 0, 0) if whole else (None, *[0] * 6)))
 
 
 _executables: dict[Any, Any] = {}
@@ -56,15 +110,21 @@ def executable(spec: AlgorithmSpec, setup: Setup, arguments: tuple[Any, ...]) ->
         if cache_key in _executables:
             return _executables[cache_key], 0.0
         started = time.perf_counter()
-        lowered = _program(build_algorithm(spec), setup).lower(*arguments)
+        lowered = _program(build_algorithm(spec), setup, len(arguments) == 4).lower(*arguments)
         compiled = lowered.compile(compiler_options=_compiler_options())
         _executables[cache_key] = compiled
         return compiled, time.perf_counter() - started
 
 
 def run_chunk(
-    algorithm: AlgorithmSpec, task: Task, meta_params: Any, keys: np.ndarray, lifetimes: np.ndarray
-) -> tuple[Outcome, float]:
+    algorithm: AlgorithmSpec,
+    task: Task,
+    meta_params: Any,
+    keys: np.ndarray,
+    lifetimes: np.ndarray,
+    until: np.ndarray | None = None,
+    begun: tuple[np.ndarray, ...] | None = None,
+) -> tuple[Outcome, tuple[np.ndarray, ...] | None, float]:
     """Train W agents and wait for them.
 
     Args:
@@ -73,9 +133,13 @@ def run_chunk(
         meta_params: searched entries, stacked ``[W, ...]``.
         keys: raw key data, uint32 ``[W, 2]``.
         lifetimes: int32 ``[W]``.
+        until: int32 ``[W]``, rollouts after which to stop; None: live to the end.
+        begun: leaves ``[W, ...]`` of the states to go on from; None: at birth.
 
     Returns:
-        an `Outcome` of numpy arrays ``[W, ...]`` and the seconds spent compiling.
+        an `Outcome` of numpy arrays ``[W, ...]``, of the life so far; the leaves of the states reached, where
+        `until` was given; and the seconds spent compiling. An unlived rest of the learning curve is empty,
+        so that `final` and `auc` are what they would be if nothing changed any more.
     """
     built = build_algorithm(algorithm)
     numbers = {name: np.float32(value) for name, value in {**dict(built.defaults), **task.numbers}.items()}
@@ -86,6 +150,11 @@ def run_chunk(
         np.asarray(keys, np.uint32),
         np.asarray(lifetimes, np.int32),
     )
+    if until is not None:
+        begun, unborn = begun or _blank(built, task.setup, arguments), np.full(len(keys), begun is None)
+        arguments += (np.asarray(until, np.int32), unborn, begun)
     program, compile_seconds = executable(algorithm, task.setup, arguments)
-    outcome = jax.tree.map(np.asarray, jax.block_until_ready(program(*arguments)))
-    return outcome._replace(score=outcome.final if task.score == "final" else outcome.auc), compile_seconds
+    returned = jax.tree.map(np.asarray, jax.block_until_ready(program(*arguments)))
+    outcome, leaves = (returned, None) if until is None else returned
+    score = outcome.final if task.score == "final" else outcome.auc
+    return outcome._replace(score=score), leaves, compile_seconds

@@ -50,7 +50,7 @@ def job(
     )
 
 
-def run_chunk(algorithm, task, meta_params, keys, lifetimes):
+def run_chunk(algorithm, task, meta_params, keys, lifetimes, until=None, begun=None):
     """What `discovery.inner.compiled.run_chunk` does, in form: outcomes depend on their own lane alone."""
     width = len(keys)
     assert keys.shape == (width, 2) and keys.dtype == np.uint32
@@ -70,18 +70,32 @@ def run_chunk(algorithm, task, meta_params, keys, lifetimes):
     score = curve.mean(1).astype(np.float32)
     bad = np.where(np.isfinite(score), -1, 17)
     zeros = np.zeros_like(curve)
-    return Outcome(score, score, score, curve, zeros, zeros, zeros, zeros, zeros, zeros, bad), 0.25
+    return (
+        Outcome(score, score, score, curve, zeros, zeros, zeros, zeros, zeros, zeros, bad),
+        _states(keys, until, begun),
+        0.25,
+    )
 
 
-def environment_chunk(algorithm, task, meta_params, keys, lifetimes):
+def _states(keys, until, begun):
+    """The state of a lane: its key, and where it was stopped so far."""
+    if until is None:
+        assert begun is None
+        return None
+    assert until.dtype == np.int32 and (begun is None or np.array_equal(begun[0], keys))
+    stops = np.zeros((len(keys), 0), np.int32) if begun is None else begun[1]
+    return keys, np.concatenate([stops, until[:, None]], axis=1)
+
+
+def environment_chunk(algorithm, task, meta_params, keys, lifetimes, until, begun):
     """Writes this worker's environment to the file of option "log"."""
     text = "\n".join(f"{name}={value}" for name, value in os.environ.items())
     Path(dict(algorithm.options)["log"]).write_text(text)
     return run_chunk(AlgorithmSpec("fake"), task, meta_params, keys, lifetimes)
 
 
-def unpicklable_chunk(algorithm, task, meta_params, keys, lifetimes):
-    return (lambda: None), 0.0
+def unpicklable_chunk(algorithm, task, meta_params, keys, lifetimes, until, begun):
+    return (lambda: None), None, 0.0
 
 
 def _commit(fault: str, options: dict[str, Any]) -> None:

@@ -101,6 +101,28 @@ def test_results_share_time_and_drop_padding():
     assert bad.error == "diverged" and bad.outcome is not None and "step 17" in bad.detail
 
 
+def test_states_of_stopped_trainings_stay_in_their_lane():
+    jobs = [replace(job(index), until=30 + index) for index in range(3)]
+    (chunk,) = cut(jobs, 4)
+    assert chunk.cost == (30 + 31 + 32) * 8
+    stopped = finished(chunk, call(fakes.run_chunk, chunk.request()), "w")
+    states = {result.id: result.begun for result in stopped}
+    for one in jobs:
+        begun = states[one.id]
+        assert begun is not None and begun.update == one.until
+        np.testing.assert_array_equal(begun.leaves[0], one.key)
+        np.testing.assert_array_equal(begun.leaves[1], [one.until])
+    going_on = [replace(one, until=one.lifetime, begun=states[one.id]) for one in jobs[1:]]
+    (chunk,) = cut(going_on, 4)
+    assert chunk.cost == (100 - 31 + 100 - 32) * 8
+    for result, one in zip(
+        finished(chunk, call(fakes.run_chunk, chunk.request()), "w"), chunk.jobs, strict=True
+    ):
+        assert result.begun is not None and result.begun.update == 100
+        np.testing.assert_array_equal(result.begun.leaves[1], [states[one.id].update, 100])
+    assert len(cut([jobs[0], job(7), *going_on], 8)) == 3  # three programs, or three kinds of arguments
+
+
 def test_equal_ids_are_refused():
     with pytest.raises(ValueError, match="'j1' is not"):
         cut([job(0), job(1), job(1)], 2)

@@ -24,7 +24,7 @@ def chunk(algorithm, task, searched, seeds, lifetimes):
 def test_an_infinite_reward_is_noticed_where_it_happens():
     """In lanes whose level has one, at the update of that step; the others go on and have a score."""
     setup = replace(CATCH, environment="tests.inner.worlds:explosive", normalize_reward=False)
-    outcome, _ = chunk(AlgorithmSpec("ppo"), Task("explosive", setup, 640), {}, range(6), [20] * 6)
+    outcome, _, _ = chunk(AlgorithmSpec("ppo"), Task("explosive", setup, 640), {}, range(6), [20] * 6)
     exploded = np.asarray(outcome.nonfinite_step) >= 0
     assert 0 < exploded.sum() < 6
     # The 40th step of each instance is in the fifth rollout of 8 steps, which begins at 4 * 32.
@@ -40,10 +40,10 @@ def test_no_number_recompiles_and_no_budget_costs_memory():
     task = Task("catch", CATCH, total_steps=320)
     proposals = [build("lpo", {"width": 8}).init(jax.random.key(seed)) for seed in range(2)]
     stacked = jax.tree.map(lambda *x: np.stack(x), *proposals)
-    first, seconds = chunk(spec, task, stacked, [0, 1], [10, 10])
+    first, _, seconds = chunk(spec, task, stacked, [0, 1], [10, 10])
     assert seconds > 0 and first.curve.shape == (2, CATCH.curve_points)
     before = dict(compiled._executables)
-    again, seconds = chunk(spec, task, stacked, [0, 1], [10, 10])
+    again, _, seconds = chunk(spec, task, stacked, [0, 1], [10, 10])
     assert seconds == 0.0
     assert_same_bits(tuple(first), tuple(again))
 
@@ -51,7 +51,7 @@ def test_no_number_recompiles_and_no_budget_costs_memory():
     recipe = {"learning_rate": 1e-2, "gamma": 0.9, "entropy_coef": 0.01, "clip": 0.3}
     long = replace(task, total_steps=3200, numbers=recipe, score="auc")
     assert long.n_updates == 10 * task.n_updates
-    changed, seconds = chunk(spec, long, other, [2, 3], [long.n_updates, 37])
+    changed, _, seconds = chunk(spec, long, other, [2, 3], [long.n_updates, 37])
     assert seconds == 0.0 and compiled._executables == before
     assert not np.array_equal(changed.curve, first.curve)
     assert np.array_equal(changed.score, changed.auc) and np.array_equal(first.score, first.final)
@@ -65,7 +65,7 @@ def test_meta_params_reach_the_training():
     spec, task = AlgorithmSpec("lpo", (("width", 8),)), Task("catch", CATCH, total_steps=640)
     one = build("lpo", {"width": 8}).init(jax.random.key(0))
     stacked = jax.tree.map(lambda x: np.stack([x, 3.0 * x]), one)
-    outcome, _ = chunk(spec, task, stacked, [4, 4], [20, 20])
+    outcome, _, _ = chunk(spec, task, stacked, [4, 4], [20, 20])
     assert not np.array_equal(outcome.kl[0], outcome.kl[1])
 
 
@@ -83,3 +83,29 @@ def test_numbers_that_make_no_sense_are_refused(name, value):
     with pytest.raises(ValueError, match=f"number {name} must be between"):
         check_numbers(PPO, {name: value})
     check_numbers(PPO, {"value_clip": math.inf, "entropy_coef": -1.0})
+
+
+def test_a_stopped_training_goes_on_to_the_same_bits():
+    """Stopped twice or never, beside others or repeated: the outcome is that of a whole life; see ADR 12."""
+    spec, task = AlgorithmSpec("ppo"), Task("catch", CATCH, 320)
+    keys = np.stack([np.asarray(jax.random.key_data(jax.random.key(seed))) for seed in (5, 6)])
+    lifetimes = np.array([10, 8])
+
+    def stretch(until, begun=None):
+        return compiled.run_chunk(spec, task, {}, keys, lifetimes, np.asarray(until), begun)
+
+    once, end, _ = stretch([10, 8])
+    assert end is not None
+    first, begun, _ = stretch([3, 2])
+    assert np.isfinite(first.score).all() and np.isnan(first.curve[:, -2:]).all()  # the rest is not lived
+    before = dict(compiled._executables)
+    middle, begun, seconds = stretch([7, 8], begun)
+    assert seconds == 0.0 and compiled._executables == before
+    np.testing.assert_array_equal(middle.curve[0, :3], once.curve[0, :3])
+    twice, same, _ = stretch([10, 8], begun)
+    assert_same_bits(tuple(once), tuple(twice))
+    assert_same_bits(end, same)
+    whole, nothing, _ = compiled.run_chunk(spec, task, {}, keys, lifetimes)
+    assert nothing is None
+    np.testing.assert_allclose(once.curve, whole.curve, rtol=1e-5)  # another program: close, not equal
+    np.testing.assert_allclose(once.score, whole.score, rtol=1e-5)

@@ -1,0 +1,105 @@
+"""What stopping early saves, and costs: `python -m benchmarks.stopping [--searches N] [--out FOLDER]`.
+
+The same search of a drift for CartPole, N search seeds, three times each: every proposal in full, racing
+over seeds, successive halving over steps. Prints the environment steps that proposals took, as a share of
+those in full, and how what was found scores on report seeds of CartPole and of a task that no search saw:
+differences from what the search in full found, paired by search seed, with 95% intervals. Runs are kept in
+the folder, and not searched again.
+"""
+
+import argparse
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+os.environ["PJRT_NPROC"] = "1"  # before jax is imported
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from discovery.analysis import LoadedRun, load_run
+from discovery.api import discover, evaluate, resume
+from discovery.commands import presets
+from discovery.config import SearchConfig, Stopping
+from discovery.statistics import Interval, interval, paired_difference
+
+REPORT_SEEDS = 64
+
+METHODS: Mapping[str, Stopping] = {
+    "in full": Stopping(),
+    "racing": Stopping("racing", error=0.2, first_seeds=4),
+    "halving": Stopping("halving", rungs=3, eta=2),
+}
+"""A proposal as good as the field's median may well be dropped: an evolution strategy goes by ranks, and
+loses little by one that is wrong."""
+
+
+def search_config(seed: int, stopping: Stopping) -> SearchConfig:
+    """The quickstart's search with fewer proposals of more seeds, so that there is something to stop."""
+    config, _ = presets.read("quickstart")
+    meta = replace(config.meta, population=16)
+    return replace(config, seed=seed, generations=8, seeds=8, meta=meta, stopping=stopping)
+
+
+def main() -> None:
+    """Search, judge and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.stopping", description=__doc__)
+    parser.add_argument("--searches", type=int, default=8, help="search seeds of each method")
+    parser.add_argument("--out", type=Path, default=Path("runs/stopping"), help="where the runs are kept")
+    options = parser.parse_args()
+    steps: dict[str, list[float]] = {name: [] for name in METHODS}
+    scores: dict[str, dict[str, list[float]]] = {name: {} for name in METHODS}
+    for seed in range(options.searches):
+        for name, stopping in METHODS.items():
+            run = _searched(options.out, f"{name.replace(' ', '-')}-{seed}", search_config(seed, stopping))
+            steps[name].append(_steps(run))
+            judged = evaluate(run, against=(), seeds=REPORT_SEEDS, test=True)
+            for row in judged.rows:
+                scores[name].setdefault(row.task, []).append(row.mean.estimate)
+            found = ", ".join(f"{task} {values[-1]:.4g}" for task, values in scores[name].items())
+            print(f"seed {seed}, {name}: {steps[name][-1] / 1e6:.1f}M steps, {found}", flush=True)
+    _print(steps, scores)
+
+
+def _searched(out: Path, name: str, config: SearchConfig) -> LoadedRun:
+    """The run of a search, from where it stands to its end."""
+    if not (out / name).exists():
+        return discover(config, out, name)
+    run = resume(out / name)
+    if run.config != config:
+        raise SystemExit(f"{out / name} is another search; remove it, or choose another --out")
+    return load_run(out / name)
+
+
+def _steps(run: LoadedRun) -> float:
+    """Environment steps that the proposals took."""
+    rows = [row for row in run.evaluations() if row["split"] == "search"]
+    return float(sum((row["until"] - row["begun"]) * run.steps_per_update(row["task"]) for row in rows))
+
+
+def _print(steps: Mapping[str, list[float]], scores: Mapping[str, Mapping[str, list[float]]]) -> None:
+    whole = next(iter(METHODS))
+    tasks = list(scores[whole])
+    table = Table(title=f"means over {len(steps[whole])} search seeds, 95% intervals")
+    for head in ("", "steps", *(text for task in tasks for text in (task, f"minus {whole}"))):
+        table.add_column(head)
+    for name in METHODS:
+        share = interval(np.divide(steps[name], steps[whole]))
+        cells = [_text(share, 2)]
+        for task in tasks:
+            cells.append(_text(interval(scores[name][task]), 3))
+            difference = paired_difference(scores[name][task], scores[whole][task])
+            cells.append("" if name == whole else _text(difference, 3))
+        table.add_row(name, *cells)
+    Console(width=150).print(table)
+
+
+def _text(found: Interval, digits: int) -> str:
+    return f"{found.estimate:.{digits}g} [{found.low:.{digits}g}, {found.high:.{digits}g}]"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Stopping early: which trainings of a generation to run, stage by stage, and what to make of the rest.
+
+    plan = stages(requests, config)
+    stage = next(plan)               # trainings to run
+    stage = plan.send(results)       # further ones; StopIteration brings the scores by request id
+
+A stage follows from the results of those before it and from nothing else, so a search that was
+interrupted comes to the same stages again. Means on selection seeds are always trained whole.
+
+* Racing, over seeds: proposals get the same seeds, a few at a time; those that are clearly below the
+  field get no more.
+* Successive halving, over steps: all are trained for a share of their lives, the best of them go on.
+
+A meta-optimizer wants comparable scores of all. What a proposal lacks is filled in from how it did
+beside the others; scores of whole trainings stay as they are. One with a failed training gets no more,
+and has no score.
+"""
+
+import math
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float
+
+from discovery.config import SearchConfig
+from discovery.evaluation import jobs_of, result_of, seed_of
+from discovery.meta.base import Request, Result
+from discovery.statistics import clearly_worse, filled, halving_schedule, race_looks, survivors
+from discovery.work import Begun, Job, JobResult
+
+Stage = list[tuple[Job, Request]]
+"""Trainings, with the request that each belongs to."""
+
+Complete = Callable[[Float[np.ndarray, "P columns"]], Float[np.ndarray, "P S"]]
+"""From scores with NaN where a proposal was not trained, to scores on all seeds."""
+
+Stages = Generator[Stage, Mapping[str, JobResult], dict[str, Result]]
+"""Yields a stage; is sent the results of it and of all before, by job id; returns scores by request id."""
+
+
+def stages(requests: Sequence[Request], config: SearchConfig) -> Stages:
+    """The stages in which `requests` are evaluated."""
+    proposals = [request for request in requests if request.split == "search"]
+    means = [(job, r) for r in requests if r.split == "selection" for job in jobs_of(r, config)]
+    if config.stopping.method == "none" or not proposals:
+        results = yield means + [(job, request) for request in proposals for job in jobs_of(request, config)]
+        scores = {request.id: result_of(request, config, results) for request in proposals}
+    else:
+        field = _Field(proposals, config)
+        method = _racing if config.stopping.method == "racing" else _halving
+        scores, results = yield from method(field, config, means)
+    return scores | {r.id: result_of(r, config, results) for r in requests if r.split == "selection"}
+
+
+class _Field:
+    """The proposals of a generation, and what is known of them.
+
+    Attributes:
+        proposals: P of them.
+        tables: task -> ``[P, columns]``, a column for each seed (of each rung); NaN where not trained.
+        alive: indices of those that are still in question.
+    """
+
+    def __init__(self, proposals: Sequence[Request], config: SearchConfig) -> None:
+        self.proposals = proposals
+        self.tables = {task.name: np.empty((len(proposals), 0)) for task in config.tasks}
+        self.alive = list(range(len(proposals)))
+        self._failed = np.zeros(len(proposals), bool)
+        self._index = {request.id: i for i, request in enumerate(proposals)}
+
+    def add(self, stage: Stage, results: Mapping[str, JobResult]) -> None:
+        """A stage's scores, as further columns; those with a failure are out of question."""
+        seeds = sorted({seed_of(job.id) for job, _ in stage})
+        for name, table in self.tables.items():
+            self.tables[name] = np.hstack([table, np.full((len(self.proposals), len(seeds)), np.nan)])
+        for job, request in stage:
+            i, outcome = self._index[request.id], results[job.id].outcome
+            score = math.nan if outcome is None else float(outcome.score)
+            self.tables[job.task.name][i, seeds.index(seed_of(job.id)) - len(seeds)] = score
+            self._failed[i] |= not math.isfinite(score)
+        self.keep([i for i in self.alive if not self._failed[i]])
+
+    def keep(self, alive: Sequence[int]) -> None:
+        """Only these go on."""
+        self.alive = list(alive)
+
+    def merit(self, columns: slice) -> Float[np.ndarray, "alive columns"]:
+        """Scores in some columns, on all tasks together: each divided by its spread over the field."""
+        tables = [table[self.alive, columns] for table in self.tables.values()]
+        return np.mean([table / (table.std() or 1.0) for table in tables], axis=0)
+
+    def results(self, complete: Complete) -> dict[str, Result]:
+        """Comparable scores of all that have no failure, NaN for the others."""
+        failed = self._failed[:, None]
+        tables = {name: complete(np.where(failed, np.nan, table)) for name, table in self.tables.items()}
+        return {
+            request.id: Result(request.id, {name: table[i] for name, table in tables.items()})
+            for i, request in enumerate(self.proposals)
+        }
+
+
+def _racing(field: _Field, config: SearchConfig, means: Stage):
+    """A few seeds more at each look, for all that are not clearly below the field's median."""
+    looks, seen, results = race_looks(config.stopping.first_seeds, config.seeds), 0, {}
+    for look, seeds in enumerate(looks):
+        stage = [(j, field.proposals[i]) for i in field.alive for j in _seeds(field, i, config, seen, seeds)]
+        results = yield (stage if look else means + stage)
+        field.add(stage, results)
+        seen = seeds
+        if seen < config.seeds and len(field.alive) > 1:
+            merit, initial = field.merit(slice(0, seen)), len(field.proposals)
+            out = clearly_worse(merit, config.stopping.error, len(looks) - 1, initial, against="field")
+            field.keep([i for i, worse in zip(field.alive, out, strict=True) if not worse])
+    return field.results(_raced), results
+
+
+def _raced(table: Float[np.ndarray, "P S"]) -> Float[np.ndarray, "P S"]:
+    """Scores on all seeds, from NaN where a proposal was not trained; rows of those that failed are NaN."""
+    sound = ~np.isnan(table).all(axis=1)
+    if not np.isfinite(table).all(axis=1).any():  # all that went on to the end have failed
+        return np.broadcast_to(_means(table)[:, None], table.shape)
+    table[sound] = filled(table[sound])
+    return table
+
+
+def _halving(field: _Field, config: SearchConfig, means: Stage):
+    """All for a share of their lives, the best of them for a larger one, the best of those to the end."""
+    schedule = halving_schedule(len(field.proposals), config.stopping.rungs, config.stopping.eta)
+    results: Mapping[str, JobResult] = {}
+    states: dict[str, Begun | None] = {}
+    for rung, (share, kept) in enumerate(schedule):
+        if rung and len(field.alive) > kept:
+            best = survivors(field.merit(slice(-config.seeds, None)).mean(axis=1), kept)
+            field.keep([field.alive[i] for i in sorted(best)])
+        stage = [
+            (_until(job, share, states.get(job.id)), field.proposals[i])
+            for i in field.alive
+            for job in jobs_of(field.proposals[i], config)
+        ]
+        results = yield (stage if rung else means + stage)
+        field.add(stage, results)
+        states = {job.id.partition("@")[0]: results[job.id].begun for job, _ in stage}
+    return field.results(lambda table: anchored(np.hsplit(table, len(schedule)))), results
+
+
+def anchored(rungs: Sequence[Float[np.ndarray, "P S"]]) -> Float[np.ndarray, "P S"]:
+    """Scores after a whole life ``[P, S]``, from those at each rung, NaN where a proposal was not trained.
+
+    One that was left at a rung scored d less there than the weakest that went on. It is given that one's
+    score after a whole life, less d, on each seed: so what halving decided stays decided, however much
+    scores spread as trainings grow longer. Where none of those that went on has a score, it keeps its own.
+    """
+    means = [_means(rung) for rung in rungs]
+    value = means[-1]
+    for here, further in zip(reversed(means[:-1]), reversed(means[1:]), strict=True):
+        went, left = np.isfinite(further), np.isfinite(here) & ~np.isfinite(further)
+        down = value[went].min() - here[went].min() if went.any() else 0.0
+        value = np.where(left, here + down, value)
+    return np.where(np.isnan(rungs[-1]), value[:, None], rungs[-1])
+
+
+def _means(table: Float[np.ndarray, "P S"]) -> Float[np.ndarray, " P"]:
+    """Mean of what is known of each row; NaN where nothing is."""
+    known = np.isfinite(table)
+    total = np.where(known, table, 0.0).sum(axis=1)
+    return np.divide(total, known.sum(axis=1), out=np.full(len(table), np.nan), where=known.any(axis=1))
+
+
+def _seeds(field: _Field, i: int, config: SearchConfig, first: int, end: int) -> list[Job]:
+    """A proposal's trainings of some seeds."""
+    jobs = jobs_of(field.proposals[i], config)
+    return [job for job in jobs if first <= seed_of(job.id) < end]
+
+
+def _until(job: Job, share: float, begun: Begun | None) -> Job:
+    """The part of a training that ends at a share of its life; it goes on from a state where there is one.
+
+    There is none after an interruption: then it begins at birth, and comes to the same bits.
+    """
+    until = math.ceil(share * job.lifetime)
+    id = job.id if until == job.lifetime else f"{job.id}@{until}"
+    return replace(job, id=id, until=until, begun=begun)

@@ -1,0 +1,250 @@
+"""Stopping early: who goes on, what is trained, what is made of the rest; by formula, and for real."""
+
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from discovery.api import Silence
+from discovery.config import SearchConfig, Stopping
+from discovery.errors import BadInput
+from discovery.evaluation import jobs_of, seed_of
+from discovery.executors.inline import Inline
+from discovery.ledger import Ledger
+from discovery.meta.base import Request
+from discovery.meta.es_config import ESConfig
+from discovery.records import same_numbers
+from discovery.run import Run
+from discovery.search import search
+from discovery.stopping import anchored, stages
+from discovery.tally import Tally, planned
+from discovery.work import Begun
+from environments.task import Setup, Task
+
+TASKS = tuple(Task(name, total_steps=51_200) for name in ("a", "b"))
+N = TASKS[0].n_updates
+
+
+def config_of(method, population=8, tasks=TASKS[:1], seeds=4, **stopping) -> SearchConfig:
+    return SearchConfig(
+        tasks=tasks,
+        seeds=seeds,
+        selection_seeds=2,
+        meta=ESConfig(population=population),
+        stopping=Stopping(method, **stopping),
+    )
+
+
+def requests_of(population, mean=True):
+    proposals = [Request(f"g0/p{i}", {}, 0, i) for i in range(population)]
+    return [*proposals, Request("g0/mean", {}, 0, -1, split="selection")] if mean else proposals
+
+
+def played(config, score, mean=True):
+    """All stages of a plan, with ``score(proposal, task, seed, share of life)``; and the results."""
+    plan, results, seen = stages(requests_of(config.meta.population, mean), config), {}, []
+    stage = next(plan)
+    while True:
+        seen.append(stage)
+        for job, request in stage:
+            until = job.lifetime if job.until is None else job.until
+            value = score(request.index, job.task.name, seed_of(job.id), until / job.lifetime)
+            outcome = None if value is None else SimpleNamespace(score=np.float32(value))
+            begun = None if job.until is None else Begun(until, (np.array([until]),))
+            results[job.id] = SimpleNamespace(outcome=outcome, begun=begun)
+        try:
+            stage = plan.send(results)
+        except StopIteration as end:
+            return seen, end.value
+
+
+def proposals_of(stage):
+    return sorted({request.index for _, request in stage if request.index >= 0})
+
+
+def test_without_stopping_everything_is_one_stage():
+    config = config_of("none", tasks=TASKS)
+    seen, results = played(config, lambda i, task, seed, share: 10 * i + seed)
+    (stage,) = seen
+    expected = {job.id for request in requests_of(8) for job in jobs_of(request, config)}
+    assert {job.id for job, _ in stage} == expected and len(stage) == len(expected) == 8 * 2 * 4 + 2 * 2
+    assert all(job.until is None for job, _ in stage)
+    np.testing.assert_array_equal(results["g0/p3"].scores["b"], [30, 31, 32, 33])
+
+
+def test_a_race_stops_what_is_clearly_below_the_field():
+    """Two are far below; noise is common, but for a little of each one's own."""
+    noise = np.random.default_rng(0).normal(size=(8, 8))
+
+    def score(i, task, seed, share):
+        return (-9.0 if i in (2, 5) else i) + seed + 0.1 * noise[i, seed]
+
+    config = config_of("racing", seeds=8, first_seeds=4)
+    seen, results = played(config, score)
+    assert [proposals_of(stage) for stage in seen] == [[*range(8)], [4, 6, 7]] or 2 not in proposals_of(
+        seen[1]
+    )
+    first, second = seen
+    assert {seed_of(job.id) for job, r in first if r.index >= 0} == {0, 1, 2, 3}
+    assert {seed_of(job.id) for job, _ in second} == {4, 5, 6, 7}
+    assert sum(r.index == -1 for _, r in first) == 2 and all(r.index >= 0 for _, r in second)
+    assert {2, 5}.isdisjoint(proposals_of(second)) and 7 in proposals_of(second)
+    for i in proposals_of(second):  # measured in full: as it is
+        np.testing.assert_array_equal(
+            results[f"g0/p{i}"].scores["a"], [np.float32(score(i, "a", s, 1)) for s in range(8)]
+        )
+    means = np.array([results[f"g0/p{i}"].scores["a"].mean() for i in range(8)])
+    whole = np.array([np.mean([score(i, "a", s, 1) for s in range(8)]) for i in range(8)])
+    np.testing.assert_allclose(means, whole, atol=0.2)  # and what was stopped, as if it had gone on
+
+
+def test_a_race_drops_failures_at_once_and_gives_them_no_score():
+    def score(i, task, seed, share):
+        return None if i == 1 and seed == 0 else math.nan if i == 7 and seed == 5 else float(i)
+
+    seen, results = played(config_of("racing", seeds=8, first_seeds=4), score)
+    assert 1 not in proposals_of(seen[1]) and 7 in proposals_of(seen[1])
+    for i in (1, 7):
+        assert np.isnan(results[f"g0/p{i}"].scores["a"]).all()
+    assert np.isfinite(results["g0/p0"].scores["a"]).all()
+
+
+def test_scores_are_comparable_also_where_all_that_went_on_have_failed():
+    def score(i, task, seed, share):
+        return -1000.0 + i if i < 7 else math.nan if seed >= 4 else 0.0
+
+    config = config_of("racing", seeds=8, first_seeds=4)
+    _, results = played(config, lambda i, t, s, share: score(i, t, s, share) + 0.01 * ((i * 7 + s) % 3))
+    assert np.isnan(results["g0/p7"].scores["a"]).all()
+    assert all(np.isfinite(results[f"g0/p{i}"].scores["a"]).all() for i in range(7))
+
+
+def test_tasks_count_the_same_whatever_their_scale():
+    """By task b alone 0 would be best by far; on a, which is as important, it is by far the worst."""
+
+    def score(i, task, seed, share):
+        return {"a": -50.0 if i == 0 else i, "b": 1e4 * (i == 0) + 1e3 * i}[task]
+
+    seen, _ = played(config_of("halving", tasks=TASKS, rungs=2, eta=2), score)
+    assert proposals_of(seen[1]) == [4, 5, 6, 7]
+
+
+def test_halving_trains_the_best_for_longer_from_where_they_stopped():
+    config = config_of("halving", rungs=3, eta=2)
+    seen, results = played(config, lambda i, task, seed, share: i * share + seed)
+    assert [proposals_of(stage) for stage in seen] == [[*range(8)], [4, 5, 6, 7], [6, 7]]
+    ends = [math.ceil(N / 4), N / 2, N]
+    for stage, end, before in zip(seen, ends, [None, *ends], strict=False):
+        for job, request in stage:
+            if request.index == -1:
+                assert job.until is None and stage is seen[0]
+                continue
+            assert job.until == end and job.lifetime == N
+            assert (None if job.begun is None else job.begun.update) == before
+            assert job.id.endswith(f"@{int(end)}") == (end < N)
+    assert sum(job.updates for stage in seen for job, r in stage if r.index >= 0) == 4 * (
+        8 * ends[0] + 4 * (ends[1] - ends[0]) + 2 * (N - ends[1])
+    )
+    np.testing.assert_array_equal(results["g0/p7"].scores["a"], [7, 8, 9, 10])
+    means = [results[f"g0/p{i}"].scores["a"].mean() for i in range(8)]
+    assert np.argsort(means).tolist() == [*range(8)]
+
+
+def test_what_was_left_is_anchored_at_the_weakest_that_went_on():
+    """By hand: 1 was left 2 below 2, which was left 3 below 3; 0 failed."""
+    nan = np.nan
+    first = np.array([[nan, nan], [1, 3], [4, 4], [5, 9], [6, 6.0]])
+    second = np.array([[nan, nan], [nan, nan], [10, 12], [14, 14], [20, 20]])
+    last = np.array([[nan, nan], [nan, nan], [nan, nan], [50, 30], [35, 55]])
+    expected = np.array([[nan, nan], [35, 35], [37, 37], [50, 30], [35, 55]])
+    np.testing.assert_allclose(anchored([first, second, last]), expected)
+    nothing = np.full_like(first, nan)
+    np.testing.assert_allclose(anchored([first, nothing])[:, 0], [nan, 2, 4, 7, 6])
+
+
+def test_what_halving_costs_is_planned():
+    config = replace(config_of("halving", rungs=3, eta=2), generations=1)
+    plain = replace(config, stopping=Stopping())
+    mean = 2 * 2 * TASKS[0].total_steps  # before and after
+    share = (planned(config)[1] - mean) / (planned(plain)[1] - mean)
+    assert share == pytest.approx((8 * 0.25 + 4 * 0.25 + 2 * 0.5) / 8)
+    clock = Tally(config, lambda: 0.0)
+    for stage in played(config, lambda i, task, seed, share: i)[0]:
+        clock.started(0, [job for job, _ in stage], 0)
+        for job, _ in stage:
+            result: Any = SimpleNamespace(error=None, seconds=1, compile_seconds=0, worker="w")
+            clock.finished(job, result)
+    assert clock.done == clock.trainings == 32 + 16 + 8 + 2
+    assert clock.steps == pytest.approx(share * 32 * TASKS[0].total_steps + mean / 2, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"common_random_numbers": False}, "needs common_random_numbers"),
+        ({"antithetic_tasks": True}, "neither with antithetic_tasks"),
+        ({"stopping": Stopping("racing", first_seeds=4)}, "racing over 4 seeds cannot begin with 4"),
+        ({"stopping": Stopping("halving", rungs=5)}, "population of at least 16, got 8"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(changes, message):
+    with pytest.raises(BadInput, match=message):
+        replace(config_of("halving"), **changes)
+
+
+@pytest.mark.parametrize("wrong", [{"error": 1.0}, {"first_seeds": 1}, {"rungs": 1}, {"eta": 1}])
+def test_senseless_numbers_are_refused(wrong):
+    with pytest.raises(BadInput):
+        Stopping("halving", **wrong)
+
+
+REAL = SearchConfig(
+    generations=2,
+    algorithm_options={"width": 4},
+    meta=ESConfig(population=4, mean_every=2),
+    tasks=(Task("cart", Setup(n_envs=4, n_steps=8, n_epochs=1, n_minibatches=1, hidden=(4,)), 256),),
+    seeds=3,
+    selection_seeds=2,
+    stopping=Stopping("halving", rungs=2),
+    executor="inline",
+)
+
+
+class Interrupted(Exception):
+    pass
+
+
+class Interrupting(Silence):
+    """Ends a search after so many trainings."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def finished(self, job, result):
+        self.left -= 1
+        if self.left == 0:
+            raise Interrupted
+
+
+def test_a_halved_search_that_is_interrupted_ends_with_the_same_numbers(tmp_path):
+    """In the first rung, and in the last one, whose states are lost and made again."""
+    with Inline(4) as executor:
+        with Run.create(REAL, tmp_path, name="whole") as run:
+            chosen = search(run, executor, Silence())
+            rows = run.ledger.evaluations(outcomes=False)
+        parts = [row for row in rows if row["until"] < row["lifetime"]]
+        assert len(parts) == 2 * 4 * 3 and {(row["until"], row["begun"]) for row in parts} == {(4, 0)}
+        wholes = [row for row in rows if row["split"] == "search" and row["until"] == row["lifetime"]]
+        assert len(wholes) == 2 * 2 * 3 and {row["begun"] for row in wholes} == {4}
+        for name, after in (("first", 7), ("last", 17)):
+            with Run.create(REAL, tmp_path, name=name) as run, pytest.raises(Interrupted):
+                search(run, executor, Interrupting(after))
+            with Run.open(tmp_path / name, write=True) as run:
+                assert search(run, executor, Silence()).generation == chosen.generation
+                began = {row["begun"] for row in run.ledger.evaluations(outcomes=False)}
+            assert began == {0, 4}
+            with Ledger.open(tmp_path / "whole") as ours, Ledger.open(tmp_path / name) as theirs:
+                assert same_numbers(ours, theirs) == []
