@@ -18,6 +18,7 @@ FACTORIES: dict[str, str] = {
     "policy_gradient": "objectives.known:policy_gradient",
     "ppo": "objectives.known:ppo",
     "ppo_kl": "objectives.known:ppo_kl",
+    "random": "objectives.known:random_policy",
     "vsop": "objectives.known:vsop",
 }
 """Names to factories, for the command line and records; nothing else looks at names."""

@@ -59,3 +59,30 @@ class Gaussian(NamedTuple):
     def mode(self) -> Float[Array, "... A"]:
         """The mean."""
         return self.mean
+
+
+class Logistic(NamedTuple):
+    """Independent logistic variables over ``[..., A]``: u = mean + scale logit(U), U uniform in (0, 1).
+
+    With mean 0 and scale 1/2, (tanh(u) + 1) / 2 = sigmoid(2 u) = U: squashed between bounds, it is uniform.
+    """
+
+    mean: Float[Array, "... A"]
+    scale: Float[Array, "... A"]
+
+    def sample(self, key: PRNGKeyArray) -> Float[Array, "... A"]:
+        """An action per batch element."""
+        return self.mean + self.scale * jax.random.logistic(key, self.mean.shape, self.mean.dtype)
+
+    def log_prob(self, action: Float[Array, "... A"]) -> Float[Array, "..."]:
+        """Log density, summed over action dimensions: log s(z) + log s(-z) - log scale, s the sigmoid."""
+        z = (action - self.mean) / self.scale
+        return (jax.nn.log_sigmoid(z) + jax.nn.log_sigmoid(-z) - jnp.log(self.scale)).sum(-1)
+
+    def entropy(self) -> Float[Array, "..."]:
+        """Differential entropy, nats: sum_i log scale_i + 2 A."""
+        return (jnp.log(self.scale) + 2.0).sum(-1)
+
+    def mode(self) -> Float[Array, "... A"]:
+        """The mean."""
+        return self.mean

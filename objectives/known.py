@@ -6,13 +6,29 @@ f; algorithms without one (VSOP, A2C) define their loss directly.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from objectives.base import Algorithm, MetaParams, PolicyLoss, Progress
-from objectives.parts import actor_critic
+from objectives.base import (
+    NO_MEMORY,
+    Algorithm,
+    Batch,
+    Distribution,
+    Head,
+    Loss,
+    MetaParams,
+    Outputs,
+    Policy,
+    PolicyLoss,
+    Progress,
+    Trajectory,
+)
+from objectives.distributions import Categorical, Logistic
+from objectives.parts import DEFAULTS, actor_critic, nothing_to_search
 
 Drift = Callable[[MetaParams, Array, Array, Progress], Array]
 """``(meta_params, log_ratio, advantage, progress) -> drift``, elementwise."""
@@ -154,3 +170,51 @@ def a2c(optimizer: str = "adam", normalize_advantage: bool = False) -> Algorithm
     """
     loss = PolicyLoss(_a2c_loss, normalize_advantage)
     return actor_critic("a2c", loss, optimizer=optimizer, value_clip=float("inf"))
+
+
+def _uniform_heads(n_actions: int, continuous: bool) -> dict[str, Head]:
+    return {"mean" if continuous else "logits": Head(n_actions)}
+
+
+def _uniform(meta_params: MetaParams, outputs: Outputs, progress: Progress) -> Distribution:
+    if "logits" in outputs:
+        return Categorical(jnp.zeros_like(outputs["logits"]))
+    zeros = jnp.zeros_like(outputs["mean"])
+    return Logistic(zeros, zeros + 0.5)
+
+
+def _no_targets(
+    meta_params: MetaParams, memory: Any, trajectory: Trajectory, progress: Progress
+) -> tuple[()]:
+    return ()
+
+
+def _no_loss(
+    meta_params: MetaParams, batch: Batch, outputs: Outputs, progress: Progress, key: PRNGKeyArray
+) -> Float[Array, " B"]:
+    return jnp.zeros_like(batch.reward)
+
+
+def _stay(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
+    return optax.with_extra_args_support(optax.set_to_zero())
+
+
+def random_policy() -> Algorithm:
+    """Uniformly random actions: the network is ignored, nothing is learned. What a normalized score of 0 is.
+
+    Discrete actions are equally probable. Continuous ones are u = logit(U) / 2 with U uniform: with
+    ``actions = "squash"`` the environment receives low + (high - low) U, uniform within its bounds; with
+    "clip" it does not.
+
+    It takes the numbers of PPO's recipes, so that both can be compared on a task, and reads none of them.
+    """
+    return Algorithm(
+        name="random",
+        policy=Policy(_uniform_heads, _uniform),
+        targets=_no_targets,
+        loss=Loss(_no_loss),
+        optimizer=_stay,
+        memory=NO_MEMORY,
+        init=nothing_to_search,
+        defaults=tuple(sorted(DEFAULTS.items())),
+    )

@@ -31,7 +31,11 @@ NOT_MIRROR_LEARNING = {"vsop"}
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 """These programs run once: not worth optimizing."""
 
+LEARNS_NOTHING = {"random"}
+"""Whose loss is zero, and which takes the numbers of others' recipes without reading any."""
+
 every_algorithm = pytest.mark.parametrize("name", MEMBERS)
+with_policy_loss = pytest.mark.parametrize("name", [name for name in MEMBERS if name not in LEARNS_NOTHING])
 kinds_of_action = pytest.mark.parametrize("continuous", [False, True], ids=["discrete", "continuous"])
 
 
@@ -155,7 +159,7 @@ def test_loss_is_one_float_per_sample_under_jit_and_vmap(name, continuous):
     np.testing.assert_allclose(together, jnp.stack(alone), rtol=1e-4, atol=1e-5)
 
 
-@every_algorithm
+@with_policy_loss
 def test_policy_loss_is_elementwise(name):
     """A function of each sample alone: any shape, and a diagonal Jacobian; jit changes nothing."""
     algorithm = make(name)
@@ -176,7 +180,7 @@ def test_policy_loss_is_elementwise(name):
     np.testing.assert_array_equal(jacobian - np.diag(np.diag(jacobian)), np.zeros((6, 6)))
 
 
-@every_algorithm
+@with_policy_loss
 def test_slopes_match_finite_differences(name):
     """d policy_loss / d (log_prob, advantage), float64, away from kinks by chance of the seed."""
     algorithm = make(name)
@@ -250,7 +254,7 @@ def check_directions(value_and_grad: Any, at: Any, h: float = 1e-6) -> Any:
     return gradient
 
 
-@every_algorithm
+@with_policy_loss
 def test_gradient_at_ratio_one_is_the_policy_gradient(name):
     """Elementwise -A; and through the distribution -A grad log pi."""
     if name in NOT_MIRROR_LEARNING:
@@ -291,8 +295,28 @@ def test_defaults_are_what_the_parts_read(name):
 
         jax.eval_shape(life)  # tracing reads; nothing needs computing
         read |= meta_params.read
+    if name in LEARNS_NOTHING:
+        assert not read and algorithm.defaults == build("ppo").defaults
+        return
     declared = set(dict(algorithm.defaults)) | set(algorithm.init(jax.random.key(0)))
     assert declared - read <= READ_BY_THE_LOOP, f"declared but never read: {declared - read}"
+
+
+@pytest.mark.parametrize("name", sorted(LEARNS_NOTHING))
+@kinds_of_action
+def test_what_learns_nothing_stays_as_it_is(name, continuous):
+    """Loss zero, parameters as before, and a policy that no output of the network moves."""
+    algorithm = make(name)
+    meta_params = numbers_of(algorithm)
+    trajectory = make_trajectory(algorithm, meta_params, continuous)
+    here, there = (linear_params(algorithm, continuous, seed) for seed in (0, 1))
+    assert not np.any(losses(algorithm, meta_params, there, trajectory))
+    after = learn(algorithm, meta_params, there, trajectory)
+    jax.tree.map(np.testing.assert_array_equal, after, there)
+    for params in (here, there):
+        outputs = linear(params, trajectory.observation)
+        log_prob = algorithm.policy.distribution(meta_params, outputs, NOW).log_prob(trajectory.action)
+        np.testing.assert_array_equal(log_prob, trajectory.log_prob)
 
 
 READ_BY_THE_LOOP = {"clip"}

@@ -7,7 +7,7 @@ import pytest
 from scipy import special, stats
 
 from objectives.base import Progress
-from objectives.distributions import Categorical, Gaussian
+from objectives.distributions import Categorical, Gaussian, Logistic
 from objectives.parts import actor_critic_policy
 
 
@@ -81,6 +81,59 @@ def test_gaussian_samples_with_its_moments():
     assert action.shape == (20_000, 2)
     np.testing.assert_allclose(action.mean(0), mean, atol=0.1)
     np.testing.assert_allclose(action.std(0), std, rtol=0.03)
+
+
+def test_logistic_against_numerical_integration():
+    """Its density integrates to 1, and -p log p to the entropy; log_prob is the logarithm of a difference."""
+    mean, scale = jnp.array([0.0, 1.5]), jnp.array([0.5, 2.0])
+    distribution = Logistic(mean, scale)
+    entropies = []
+    for m, s in ((0.0, 0.5), (1.5, 2.0)):
+        one = Logistic(jnp.array([m]), jnp.array([s]))
+        u = np.linspace(m - 40 * s, m + 40 * s, 80_001)
+        log_p = np.asarray(one.log_prob(jnp.asarray(u, jnp.float32)[:, None]), np.float64)
+        p = np.exp(log_p)
+        assert np.trapezoid(p, u) == pytest.approx(1.0, abs=1e-4)
+        entropies.append(-np.trapezoid(p * log_p, u))
+        assert float(one.entropy()) == pytest.approx(entropies[-1], abs=1e-3)
+        h = 1e-3 * s
+        density = (special.expit((u + h - m) / s) - special.expit((u - h - m) / s)) / (2 * h)
+        middle = np.abs(u - m) < 5 * s
+        np.testing.assert_allclose(p[middle], density[middle], rtol=1e-4)
+    assert float(distribution.entropy()) == pytest.approx(sum(entropies), abs=2e-3)
+    both = distribution.log_prob(jnp.array([0.3, -4.0]))
+    assert both.shape == ()
+    assert float(both) == pytest.approx(
+        stats.logistic.logpdf(0.3, 0, 0.5) + stats.logistic.logpdf(-4.0, 1.5, 2.0), rel=1e-5
+    )
+    np.testing.assert_array_equal(distribution.mode(), mean)
+
+
+def test_logistic_stays_finite_far_out():
+    far = jnp.array([[-500.0], [500.0]])
+    distribution = Logistic(jnp.zeros(1), jnp.full(1, 0.5))
+    np.testing.assert_allclose(distribution.log_prob(far), -1000.0 - np.log(0.5), rtol=1e-6)
+    assert np.isfinite(jax.grad(lambda u: distribution.log_prob(u).sum())(far)).all()
+
+
+def test_logistic_of_scale_one_half_is_uniform_when_squashed():
+    """Kolmogorov and Smirnov's D below its 1% quantile; not so for a scale of 0.6."""
+
+    def squashed(scale):
+        distribution = Logistic(jnp.zeros((20_000, 2)), jnp.full((20_000, 2), scale))
+        return (np.tanh(np.asarray(distribution.sample(jax.random.key(0)), np.float64)) + 1) / 2
+
+    x, y = squashed(0.5).T
+    quantile = 1.63 / np.sqrt(20_000)
+    assert max(distance_from_uniform(x), distance_from_uniform(y)) < quantile
+    assert abs(stats.pearsonr(x, y)[0]) < 0.03  # type: ignore[operator]
+    assert distance_from_uniform(squashed(0.6)[:, 0]) > quantile
+
+
+def distance_from_uniform(x):
+    """Kolmogorov and Smirnov's D: the largest difference of the empirical from the uniform distribution."""
+    x, n = np.sort(x), len(x)
+    return max((np.arange(1, n + 1) / n - x).max(), (x - np.arange(n) / n).max())
 
 
 def test_actor_critic_policy_declares_and_reads_its_heads():

@@ -110,6 +110,20 @@ def test_losses_without_a_ratio(name, weight):
     assert dict(algorithm.defaults)["value_clip"] == float("inf")
 
 
+def test_random_ignores_the_network():
+    """Every discrete action is as probable as any other; continuous ones are logistic with scale 1/2."""
+    policy = build("random").policy
+    far = jnp.array([[3.0, -40.0, 7.0]])
+    assert set(policy.heads(3, False)) == {"logits"} and set(policy.heads(3, True)) == {"mean"}
+    discrete = policy.distribution({}, {"logits": far}, NOW)
+    for action in range(3):
+        assert float(discrete.log_prob(jnp.full(1, action))[0]) == pytest.approx(-np.log(3), rel=1e-6)
+    assert float(discrete.entropy()[0]) == pytest.approx(np.log(3), rel=1e-6)
+    continuous = policy.distribution({}, {"mean": far}, NOW)
+    # The density of u = logit(U) / 2 at 0 is that of U, times d sigmoid(2 u) / du = 2 * 1/4.
+    assert float(continuous.log_prob(jnp.zeros((1, 3)))[0]) == pytest.approx(3 * np.log(0.5), rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("drift", "numbers"),
     [

@@ -1,0 +1,85 @@
+"""Is PPO tuned on a suite's tasks? `python -m benchmarks.tuning SUITE [--tasks ...] [--rates ...]`.
+
+Trains PPO with several learning rates, prints mean and 95% interval of each score, and marks the recipe's.
+Seeds are of a range of their own: neither those of references nor those of comparisons.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from benchmarks.tasks import PPO
+from discovery.evaluation import report_jobs
+from discovery.executors import make_executor
+from discovery.executors.base import Executor
+from discovery.executors.cpu import ensure_single_thread
+from discovery.statistics import Interval, interval
+from discovery.suites import load_suite
+from environments.task import Task
+from objectives.parts import DEFAULTS
+
+RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+SEEDS = 8
+FIRST_SEED = 20_000
+
+
+def main() -> None:
+    """Train and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tuning", description=__doc__)
+    parser.add_argument("suite", help="a suite, or a TOML file")
+    parser.add_argument("--tasks", nargs="*", default=[], help="which ones; all unless named")
+    parser.add_argument(
+        "--rates", nargs="*", type=float, default=RATES, help="learning rates beside the recipe's"
+    )
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--agents-per-call", type=int, default=4)
+    parser.add_argument("--workers", type=int)
+    options = parser.parse_args()
+    ensure_single_thread()
+    tasks = {task.name: task for task in load_suite(options.suite, measured=False).tasks}
+    if strange := set(options.tasks) - set(tasks):
+        parser.error(f"there is no task {', '.join(sorted(strange))}; there are: {', '.join(tasks)}")
+    with make_executor("processes", options.workers, options.agents_per_call, timeout=7200.0) as executor:
+        for name in options.tasks or tasks:
+            task = tasks[name]
+            scores = {rate: score(task, rate, options.seeds, executor) for rate in rates(task, options.rates)}
+            print(report(task, scores), flush=True)
+
+
+def rates(task: Task, grid: Sequence[float]) -> list[float]:
+    """The learning rates to try on a task: a grid, and the recipe's own."""
+    return sorted({*grid, learning_rate(task)})
+
+
+def learning_rate(task: Task) -> float:
+    """The recipe's."""
+    return task.numbers.get("learning_rate", DEFAULTS["learning_rate"])
+
+
+def score(task: Task, rate: float, seeds: int, executor: Executor) -> Interval:
+    """Mean score of PPO at a learning rate; a training that failed counts as the worst of the others."""
+    variant = replace(task, numbers={**task.numbers, "learning_rate": rate})
+    results = list(executor.run(report_jobs("ppo", PPO, {}, [variant], seeds, FIRST_SEED)))
+    scores = np.array([np.nan if r.outcome is None else float(r.outcome.score) for r in results])
+    known = scores[np.isfinite(scores)]
+    return interval(scores, failures=float(known.min()) if known.size else "drop")
+
+
+def report(task: Task, scores: dict[float, Interval]) -> str:
+    """A line for each learning rate: the recipe's with "recipe", the best mean with "best"."""
+    best = max(scores, key=lambda rate: -np.inf if np.isnan(scores[rate].estimate) else scores[rate].estimate)
+    lines = [f"{task.name}, {task.total_steps:,} steps, {task.score}, {next(iter(scores.values())).n} seeds"]
+    for rate, found in scores.items():
+        marks = [
+            mark for mark, is_so in (("recipe", rate == learning_rate(task)), ("best", rate == best)) if is_so
+        ]
+        failed = f", {found.failed} failed" if found.failed else ""
+        text = f"{found.estimate:.4g} [{found.low:.4g}, {found.high:.4g}]{failed}"
+        lines.append(f"  {rate:<8g} {text}  {', '.join(marks)}".rstrip())
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

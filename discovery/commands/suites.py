@@ -1,0 +1,282 @@
+"""``discovery suites``: the suites there are, what one holds, and measuring its references."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from shlex import join
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from discovery.commands.failure import FAILED, INTERRUPTED
+from discovery.commands.folders import OUTPUT
+from discovery.commands.parsing import parse
+from discovery.commands.tables import show, table
+from discovery.errors import BadInput, unknown
+from environments.task import Task
+
+if TYPE_CHECKING:
+    from discovery.comparison import Comparison
+    from discovery.executors.base import Executor
+    from discovery.ledger import Ledger
+    from discovery.progress import View
+    from discovery.suites import Reference, Suite
+
+DESCRIPTION = """Sets of tasks for meta-training, selection and test, with references to normalize scores.
+
+  discovery suites                          what there is
+  discovery suites classic                  its tasks, and what random actions and tuned PPO reach
+  discovery suites classic --measure        measure these references anew: mean and 95% interval
+  discovery suites mine.toml --measure      the same for a suite of your own
+
+PPO is trained with each task's numbers, on seeds from 10,000 up, which no comparison uses. Random actions
+are uniform: over discrete ones, or within the bounds of continuous ones. Trainings are recorded below
+runs/suites, so that the same command goes on from where it was stopped.
+"""
+
+
+@dataclass(frozen=True)
+class Suites:
+    """Arguments of `discovery suites`."""
+
+    name: Annotated[Positional[str | None], arg(metavar="[SUITE]")] = None
+    """A suite, or a TOML file of your own: its tasks and references."""
+    measure: bool = False
+    """Train PPO and random actions, and write the references beside the suite's file."""
+    tasks: tuple[str, ...] = ()
+    """Measure these tasks only; what is known of others stays."""
+    seeds: int = 30
+    """Trainings of each on each task. Below 16, trust no interval much."""
+    executor: str = "processes"
+    """Where trainings run: "processes" (one worker per core) or "inline" (this process; GPUs)."""
+    workers: int | None = None
+    """Worker processes. Default: one per core."""
+    agents_per_call: int = 8
+    """Trainings batched in one compiled call; bitwise equal at equal width only."""
+    timeout: float = 7200.0
+    """Seconds one call may take, compilation included; "inline" has no limit."""
+    output: Path = OUTPUT / "suites"
+    """Folder in which trainings are recorded, in one folder per suite."""
+    quiet: bool = False
+    """Print the table only."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb."""
+    args = parse(Suites, argv, "discovery suites", DESCRIPTION)
+    from discovery.executors.cpu import ensure_single_thread
+
+    ensure_single_thread()
+    if args.name is None:
+        if args.measure:
+            raise BadInput("which suite shall be measured? `discovery suites` lists them")
+        return _list()
+    from discovery.suites import load_suite
+
+    suite = load_suite(args.name, measured=False)
+    if args.measure:
+        return _measure(suite, args.name, args)
+    if args.tasks:
+        raise BadInput("--tasks chooses what is measured; add --measure")
+    _describe(suite, args.name)
+    return 0
+
+
+def _list() -> int:
+    from discovery.suites import SPLITS, load_suite, suite_names
+
+    rows = []
+    for name in suite_names():
+        suite = load_suite(name, measured=False)
+        counts = " + ".join(str(len(getattr(suite, split))) for split in SPLITS)
+        rows.append((name, counts, f"{_steps(suite.tasks):,}", _standing(suite), suite.summary))
+    header = ("suite", "tasks", "steps", "references", "what it is")
+    show(table(header, rows, right=("steps",)))
+    print(
+        "\nTasks: meta-train + selection + test. Steps: of one seed over all of them.\n"
+        "discovery suites SUITE              its tasks and references\n"
+        "discovery suites SUITE --measure    measure its references"
+    )
+    return 0
+
+
+def _standing(suite: "Suite") -> str:
+    """How much of a suite is measured."""
+    measured = sum(entry.ppo.seeds > 0 for _, entry in suite.splits())
+    return "measured" if measured == len(suite.tasks) else f"{measured} of {len(suite.tasks)} tasks"
+
+
+def _steps(tasks: Sequence[Task]) -> int:
+    return sum(task.n_updates * task.setup.steps_per_update for task in tasks)
+
+
+def _describe(suite: "Suite", name: str) -> None:
+    """Print a suite: its tasks, how they were measured, and what is wrong with it."""
+    from discovery.suites import load_suite, record_of
+
+    print(f"{suite.name}{': ' if suite.summary else ''}{suite.summary}")
+    rows = [
+        (
+            entry.task.name,
+            split,
+            entry.task.setup.environment,
+            f"{_steps([entry.task]):,}",
+            entry.task.score,
+            _text(entry.random),
+            _text(entry.ppo),
+        )
+        for split, entry in suite.splits()
+    ]
+    header = ("task", "split", "environment", "steps", "score", "random (seeds)", "PPO (seeds)")
+    show(table(header, rows, right=("steps",)))
+    print(f"\nMean and 95% interval. {_steps(suite.tasks):,} steps for one seed over all tasks. {suite.path}")
+    records = [record_of(suite, entry.task.name) for _, entry in suite.splits() if entry.ppo.seeds]
+    for told in dict.fromkeys(_provenance(record) for record in records):
+        print(told)
+    try:
+        load_suite(name)
+    except BadInput as error:
+        print(error)
+
+
+def _text(reference: "Reference") -> str:
+    if not reference.seeds:
+        return "not measured"
+    return f"{reference.mean:.4g} [{reference.low:.4g}, {reference.high:.4g}] ({reference.seeds})"
+
+
+def _provenance(record: Any) -> str:
+    versions = record["versions"]
+    return f"{record['date']}, jax {versions.get('jax', '?')}: {record['command']}"
+
+
+def _measure(suite: "Suite", name: str, args: Suites) -> int:
+    """Train, and write each task's references as soon as they are there."""
+    if args.seeds < 2:
+        raise BadInput(f"seeds must be at least 2, since an interval needs two, got {args.seeds}")
+    tasks = _chosen(suite, args.tasks)
+    for task in tasks:
+        random_task(task)
+
+    from discovery.executors import make_executor
+    from discovery.progress import view
+
+    executor = make_executor(args.executor, args.workers, args.agents_per_call, args.timeout)
+    failed = False
+    try:
+        with executor, _ledger(args.output / suite.name) as ledger, view(None, args.quiet) as shown:
+            for task in tasks:
+                failed |= not _measured(suite, task, args, name, executor, ledger, shown)
+    except (KeyboardInterrupt, BrokenPipeError):
+        print(
+            "\nStopped; what was finished is recorded, and the same command goes on from there",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    from discovery.suites import load_suite
+
+    _describe(load_suite(name, measured=False), name)
+    return FAILED if failed else 0
+
+
+def _chosen(suite: "Suite", names: Sequence[str]) -> list[Task]:
+    tasks = {task.name: task for task in suite.tasks}
+    for name in names:
+        if name not in tasks:
+            raise unknown("task", name, tasks)
+    return [tasks[name] for name in dict.fromkeys(names or tasks)]
+
+
+def random_task(task: Task) -> Task:
+    """The task as uniformly random actions are measured on it: nothing is learned, and no network needed.
+
+    Episodes, the budget and the score are the task's own.
+
+    Raises:
+        BadInput: its environment cannot be made, or has actions without bounds.
+    """
+    from environments.vector import check
+
+    try:
+        environment = task.environment()
+        setup = replace(
+            task.setup,
+            actions="squash" if environment.continuous else "clip",
+            n_epochs=1,
+            n_minibatches=1,
+            hidden=(),
+            filters=(),
+            experts=0,
+            recurrence="none",
+            sequence_length=None,
+        )
+        check(environment, setup)
+    except ValueError as error:
+        raise BadInput(f"task {task.name!r}: {error}") from error
+    return replace(task, setup=setup, numbers={})
+
+
+@contextmanager
+def _ledger(folder: Path) -> Iterator["Ledger"]:
+    """The ledger of a suite's trainings, made if need be."""
+    from discovery.database import FILE
+    from discovery.ledger import Ledger
+
+    made = (folder / FILE).exists()
+    with Ledger.open(folder, write=True) if made else Ledger.create(folder, {"suite": folder.name}) as ledger:
+        yield ledger
+
+
+def _measured(
+    suite: "Suite",
+    task: Task,
+    args: Suites,
+    name: str,
+    executor: "Executor",
+    ledger: "Ledger",
+    shown: "View",
+) -> bool:
+    """Measure and write one task's references; False if all trainings of either failed."""
+    from discovery.compare import compare, subjects
+    from discovery.suites import FIRST_SEED, save_reference
+    from discovery.versions import versions
+
+    command = _command(task, name, args)
+    found = {}
+    for algorithm, variant in (("random", random_task(task)), ("ppo", task)):
+        who = subjects([algorithm])
+        result = compare(who, [variant], args.seeds, executor, ledger, shown, command, first_seed=FIRST_SEED)
+        for caution in result.verdicts():
+            shown.warn(f"{task.name}, {algorithm}: {caution}")
+        found[algorithm] = result
+    if any(result.cells[0].failed_wholly for result in found.values()):
+        return False
+    random, ppo = _reference(found["random"]), _reference(found["ppo"])
+    about = {
+        "command": command,
+        "date": date.today().isoformat(),
+        "first_seed": FIRST_SEED,
+        "versions": versions(),
+    }
+    save_reference(suite, task, random, ppo, about)
+    shown.say("reference", f"{task.name}: random {_text(random)}, PPO {_text(ppo)}", task=task.name)
+    return True
+
+
+def _reference(result: "Comparison") -> "Reference":
+    """Mean and interval of the one subject on the one task; a failed training counts as the worst."""
+    from discovery.suites import Reference
+
+    mean = result.rows[0].mean
+    return Reference(mean.estimate, mean.low, mean.high, mean.n)
+
+
+def _command(task: Task, name: str, args: Suites) -> str:
+    """The command that measures this task alone."""
+    words = ["discovery", "suites", name, "--measure", "--tasks", task.name, "--seeds", str(args.seeds)]
+    words += ["--agents-per-call", str(args.agents_per_call)]
+    words += ["--executor", args.executor] if args.executor != "processes" else []
+    return join(words)
