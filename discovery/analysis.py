@@ -320,6 +320,12 @@ class LoadedRun:
 
         return pictures.comparison_picture(self)
 
+    def report(self, out: str | Path | None = None) -> Path:
+        """Write the report: one page of HTML, and its numbers as JSON beside it; returns the page's path."""
+        from discovery.report import write_report
+
+        return write_report(self, out)
+
     def _read(self, split: Split, generation: int | None = None) -> Rows:
         """Rows of a split with their outcomes, as the ledger has them now."""
         if split not in ("search", "selection", "report"):

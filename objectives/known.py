@@ -99,24 +99,24 @@ def dpo_drift(
     return jnp.where(advantage >= 0, positive, negative)
 
 
-def policy_gradient() -> Algorithm:
+def policy_gradient(optimizer: str = "adam") -> Algorithm:
     """Importance-weighted policy gradient without any trust region."""
-    return actor_critic("policy_gradient", drift_loss(no_drift))
+    return actor_critic("policy_gradient", drift_loss(no_drift), optimizer=optimizer)
 
 
-def ppo() -> Algorithm:
+def ppo(optimizer: str = "adam") -> Algorithm:
     """PPO with a clipped surrogate (Schulman et al. 2017, eq. 7) and clipped value loss."""
-    return actor_critic("ppo", drift_loss(ppo_drift))
+    return actor_critic("ppo", drift_loss(ppo_drift), optimizer=optimizer)
 
 
-def ppo_kl() -> Algorithm:
+def ppo_kl(optimizer: str = "adam") -> Algorithm:
     """PPO with a fixed KL penalty (Schulman et al. 2017, eq. 8), estimated per sample."""
-    return actor_critic("ppo_kl", drift_loss(kl_drift), kl_coef=1.0)
+    return actor_critic("ppo_kl", drift_loss(kl_drift), optimizer=optimizer, kl_coef=1.0)
 
 
-def dpo() -> Algorithm:
+def dpo(optimizer: str = "adam") -> Algorithm:
     """DPO, the closed form read out of LPO (Lu et al. 2022), alpha = 2, beta = 0.6."""
-    return actor_critic("dpo", drift_loss(dpo_drift), dpo_alpha=2.0, dpo_beta=0.6)
+    return actor_critic("dpo", drift_loss(dpo_drift), optimizer=optimizer, dpo_alpha=2.0, dpo_beta=0.6)
 
 
 def _vsop_loss(
@@ -131,13 +131,17 @@ def _a2c_loss(
     return -log_prob * advantage
 
 
-def vsop() -> Algorithm:
+def vsop(optimizer: str = "adam") -> Algorithm:
     """VSOP (Jesson et al. 2023): -log pi max(A, 0); advantages not normalized; unclipped value loss.
 
     Its 0.5 mean (V - R)^2 has no further half, which is value_coef = 1 here.
     """
     return actor_critic(
-        "vsop", PolicyLoss(_vsop_loss, normalize_advantage=False), value_clip=float("inf"), value_coef=1.0
+        "vsop",
+        PolicyLoss(_vsop_loss, normalize_advantage=False),
+        optimizer=optimizer,
+        value_clip=float("inf"),
+        value_coef=1.0,
     )
 
 

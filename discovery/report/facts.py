@@ -1,0 +1,221 @@
+"""All numbers of a run's report, as one structure: read from the ledger by code, written to report.json.
+
+The page (`discovery/report/page.py`) shows this structure and nothing else.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+
+from discovery.analysis import LoadedRun
+from discovery.choice import contest
+from discovery.compare import recorded
+from discovery.comparison import FEW_SEEDS, Comparison
+from discovery.configfile import dumps
+from discovery.errors import BadInput
+from discovery.report.commands import Commands, commands_of, portable
+from discovery.report.judged import Decline, TaskTable, Verdict, declines, tables, verdict
+from discovery.report.searched import Method, Searched, method, searched
+from discovery.report.shape import Found, found_objective
+from discovery.report.spent import Cost, Failure, cost, failures
+from discovery.report.swept import Sweep, sweeps
+from discovery.run import Run
+from discovery.statistics import Interval
+
+
+@dataclass(frozen=True)
+class Look:
+    """One time that held-out tasks were looked at; `when` is UTC."""
+
+    when: str
+    command: str
+    subjects: tuple[str, ...]
+    tasks: tuple[str, ...]
+    seeds: int
+    first_seed: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that a report says.
+
+    Attributes:
+        name: the run's.
+        line: what it is, in a sentence.
+        chosen: the generation that the search answers with; None before any can be chosen.
+        label: what tables call its mean.
+        verdict: on held-out tasks.
+        searched, method, cost: what was searched, how, and what it took.
+        found: the objective in numbers; None where there is none to show, for the reason in `not_found`.
+        tables: everything that was trained on fresh seeds, task by task.
+        declines: the winner's curse, task by task.
+        sweeps: changed recipes.
+        failures: by part and kind.
+        looks: every time that held-out tasks were looked at.
+        limits: what a reader should keep in mind, in sentences.
+        provenance: versions, commit, hashes and times, by name.
+        config: the whole config, as TOML.
+        commands: what reproduces it.
+    """
+
+    name: str
+    line: str
+    chosen: int | None
+    label: str
+    verdict: Verdict
+    searched: Searched
+    method: Method
+    cost: Cost
+    found: Found | None
+    not_found: str
+    tables: tuple[TaskTable, ...]
+    declines: tuple[Decline, ...]
+    sweeps: tuple[Sweep, ...]
+    failures: tuple[Failure, ...]
+    looks: tuple[Look, ...]
+    limits: tuple[str, ...]
+    provenance: Mapping[str, str]
+    config: str
+    commands: Commands
+
+    def to_json(self) -> str:
+        """All of it as JSON; what is not finite is null."""
+        return json.dumps(_plain(self), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def collect(run: LoadedRun, reports: Comparison | None = None) -> Report:
+    """The facts of a run as it was loaded.
+
+    Args:
+        run: which run.
+        reports: what was recorded in it on fresh seeds, if it is at hand already.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    reports = recorded(run) if reports is None else reports
+    with Run.open(run.folder) as open_run:
+        race, tests = contest(open_run), open_run.ledger.tests()
+    chosen = run.choice.generation if run.selection else None
+    label = "" if chosen is None else run.label(chosen)
+    found, reason = _found(run)
+    shown, how = tables(run, reports), method(run, race)
+    looks = tuple(_look(run, row) for row in tests)
+    return Report(
+        name=run.name,
+        line=_line(run, chosen),
+        chosen=chosen,
+        label=label,
+        verdict=verdict(label, [table.task for table in shown if table.held_out], reports),
+        searched=searched(run),
+        method=how,
+        cost=cost(run),
+        found=found,
+        not_found=reason,
+        tables=shown,
+        declines=declines(run, reports),
+        sweeps=sweeps(run, reports),
+        failures=failures(run),
+        looks=looks,
+        limits=tuple(_limits(run, how, shown, looks)),
+        provenance=run.meta,
+        config=dumps(run.config),
+        commands=commands_of(run),
+    )
+
+
+def _look(run: LoadedRun, row: Mapping[str, Any]) -> Look:
+    return Look(
+        when=row["recorded_at"][:19].replace("T", " "),
+        command=portable(row["command"], run),
+        subjects=tuple(portable(name, run) for name in row["subjects"]),
+        tasks=tuple(row["tasks"]),
+        seeds=row["seeds"],
+        first_seed=row["first_seed"],
+    )
+
+
+def _found(run: LoadedRun) -> tuple[Found | None, str]:
+    if not run.selection:
+        return None, "Nothing has been chosen yet: no mean was scored on the selection seeds."
+    try:
+        return found_objective(run), ""
+    except BadInput as error:
+        return None, f"There is no objective to draw: {error}."
+
+
+def _line(run: LoadedRun, chosen: int | None) -> str:
+    """What the run is, in a sentence."""
+    config, options = run.config, ", ".join(f"{name} {value}" for name, value in run.spec.options)
+    family = run.spec.name + (f" ({options})" if options else "")
+    tasks = ", ".join(task.name for task in config.tasks)
+    how = f"{config.meta.strategy}, {run.n_generations} of {config.generations} generations"
+    text = f"{family}, searched on {tasks} by {how} of {config.meta.population} proposals"
+    if chosen is None:
+        return f"{text}; nothing was chosen yet."
+    return f"{text}; " + (f"chosen: generation {chosen}." if chosen else "chosen: the mean it began with.")
+
+
+def _limits(run: LoadedRun, how: Method, shown: tuple[TaskTable, ...], looks: tuple[Look, ...]) -> list[str]:
+    """What weakens the numbers, in sentences."""
+    found = []
+    if not how.complete:
+        found.append(
+            f"The search has not come to its end: {how.closed} of {how.planned} generations are closed."
+        )
+    rows = [row for one in shown for row in one.rows]
+    few = sorted({f"{row.subject} on {row.task} ({row.n})" for row in rows if row.n < FEW_SEEDS})
+    if few:
+        found.append(f"Below {FEW_SEEDS} seeds no interval is to be trusted much: {', '.join(few)}.")
+    if len(how.means) > 1:
+        found.append(
+            f"The mean was chosen among {len(how.means)} by its scores on selection seeds, which flatter it."
+        )
+    found += _task_limits(run, shown)
+    if len(looks) > 1:
+        found.append(
+            f"Held-out tasks were looked at {len(looks)} times: with each look, the next is worth less."
+        )
+    found.append(
+        "All subjects train with a task's recipe as it stands. Known algorithms are helped where it was "
+        "tuned for PPO, and what was found is helped where the search fitted it to this recipe."
+    )
+    found.append(
+        f"This is one search, with seed {run.config.seed}. What another seed would have found, it cannot say."
+    )
+    if run.meta.get("commit", "").endswith("+"):
+        found.append("The source had changes that its commit does not hold; the source hash tells it apart.")
+    return found
+
+
+def _task_limits(run: LoadedRun, shown: tuple[TaskTable, ...]) -> list[str]:
+    seen = {task.setup.environment for task in run.config.seen}
+    again = [task.name for task in run.config.held_out if task.setup.environment in seen]
+    unknown = [t.task for t in shown if t.held_out and t.task not in {task.name for task in run.tasks}]
+    found = []
+    if again:
+        found.append(f"Held out, but in an environment that the search has seen: {', '.join(again)}.")
+    if unknown:
+        found.append(f"Not among the run's tasks, but not seen by the search either: {', '.join(unknown)}.")
+    if not run.config.held_out:
+        found.append("No task was held out when the search began.")
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses and intervals as dicts, sequences as lists; what is not finite as None."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Interval):
+        return _plain(value._asdict())
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,165 @@
+"""The pictures of a report, as data URIs: a page with them needs no other file."""
+
+import base64
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from discovery import pictures, plots
+from discovery.analysis import LoadedRun
+from discovery.comparison import Comparison
+from discovery.errors import BadInput
+from discovery.report.swept import Sweep
+
+PIXELS_PER_INCH = 96
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image.
+
+    Attributes:
+        uri: the whole of it, "data:image/svg+xml;base64,...".
+        alt: what it shows, for those who do not see it.
+        caption: what to look for.
+        width: in pixels, as it was drawn.
+    """
+
+    uri: str
+    alt: str
+    caption: str
+    width: int
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures of a run, by section; what there is no data for is empty."""
+
+    meta_learning: tuple[Picture, ...] = ()
+    objective: tuple[Picture, ...] = ()
+    seen: tuple[Picture, ...] = ()
+    held_out: tuple[Picture, ...] = ()
+    curves: tuple[Picture, ...] = ()
+    sweeps: tuple[Picture, ...] = ()
+
+
+def draw(run: LoadedRun, reports: Comparison, swept: Sequence[Sweep] = ()) -> Pictures:
+    """Every picture that the run has data for.
+
+    Args:
+        run: which run.
+        reports: what was recorded on fresh seeds.
+        swept: what was recorded under changed recipes.
+    """
+    # A name may hold what matplotlib takes for a formula, or a sign that its font lacks.
+    with (
+        matplotlib.rc_context({"text.parse_math": False, "svg.hashsalt": "discovery"}),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        return Pictures(
+            meta_learning=tuple(
+                _meta_learning(run, reports, task.name) for task in run.config.tasks if run.n_generations
+            ),
+            objective=_objective(run),
+            seen=_comparison(run, reports, held_out=False),
+            held_out=_comparison(run, reports, held_out=True),
+            curves=tuple(_curves(run, reports, task) for task in reports.tasks),
+            sweeps=tuple(_sweep(one, pictures.subject_styles(reports)) for one in swept),
+        )
+
+
+def picture(figure: Figure, alt: str, caption: str) -> Picture:
+    """A figure as a vector image; equal figures give equal bytes."""
+    data = io.BytesIO()
+    figure.savefig(data, format="svg", dpi=150, metadata={"Date": None})
+    uri = f"data:image/svg+xml;base64,{base64.b64encode(data.getvalue()).decode()}"
+    return Picture(uri, alt, caption, round(figure.get_figwidth() * PIXELS_PER_INCH))
+
+
+def _meta_learning(run: LoadedRun, reports: Comparison, task: str) -> Picture:
+    return picture(
+        pictures.meta_learning(run, task, reports),
+        f"Scores on {task} over the generations of the search: its population, and the search mean on "
+        "selection seeds; known algorithms as horizontal lines where they were reported. The numbers are in "
+        "the tables of this section.",
+        f"{task}: the population on the search's seeds, the search mean on selection seeds. Known "
+        "algorithms, where they were trained, are lines with their intervals.",
+    )
+
+
+def _objective(run: LoadedRun) -> tuple[Picture, ...]:
+    if not run.selection:
+        return ()
+    try:
+        figure = pictures.objectives_picture(run)
+    except BadInput:
+        return ()
+    return (
+        picture(
+            figure,
+            "Heat maps over log-ratio and advantage: the drift f above, the slope of the objective below, of "
+            "what was found and of PPO and DPO. The tables of this section hold their means by quadrant.",
+            "Above, the drift f: what is taken off r A. Below, the slope d(r A − f)/dr: how hard a sample "
+            "pushes its action's probability up (red) or down (blue); white is no push.",
+        ),
+    )
+
+
+def _comparison(run: LoadedRun, reports: Comparison, held_out: bool) -> tuple[Picture, ...]:
+    seen = {task.name for task in run.config.seen}
+    cells = tuple(cell for cell in reports.cells if (cell.task not in seen) == held_out)
+    if not cells:
+        return ()
+    figure = pictures.comparison_picture(run, replace(reports, cells=cells))
+    tasks = ", ".join(dict.fromkeys(cell.task for cell in cells))
+    return (
+        picture(
+            figure,
+            f"Mean scores with 95% intervals of every subject on {tasks}. The tables below have the numbers.",
+            "Mean scores on fresh seeds with their 95% intervals.",
+        ),
+    )
+
+
+def _curves(run: LoadedRun, reports: Comparison, task: str) -> Picture:
+    subjects = ", ".join(reports.curves()[task])
+    return picture(
+        pictures.learning_curves(run, task, reports),
+        f"Learning curves on {task}: mean return over environment steps of {subjects}.",
+        f"{task}: mean return over training, on fresh seeds.",
+    )
+
+
+def _sweep(one: Sweep, styles: Mapping[str, plots.Style]) -> Picture:
+    figure = plots.Picture(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for subject in dict.fromkeys(level.subject for level in one.levels):
+        levels = [level for level in one.levels if level.subject == subject]
+        factors, scores = [level.factor for level in levels], [level.score for level in levels]
+        color, line = styles.get(subject, plots.style(0))
+        axes.plot(factors, [s.estimate for s in scores], "o", linestyle=line, color=color, label=subject)
+        low, high = (np.array([getattr(s, end) for s in scores]) for end in ("low", "high"))
+        known = np.isfinite(low) & np.isfinite(high)
+        axes.fill_between(factors, low, high, where=known.tolist(), color=color, alpha=0.15, linewidth=0)
+    axes.set_xscale("log")
+    factors = sorted({level.factor for level in one.levels})
+    axes.set_xticks(factors, [f"{factor:g}" for factor in factors])
+    axes.minorticks_off()
+    axes.set_xlabel(f"factor of {one.parameter}")
+    axes.set_ylabel("mean score")
+    axes.set_title(one.task, fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="0.9", linewidth=0.8)
+    axes.legend(frameon=False, fontsize=9)
+    return picture(
+        figure,
+        f"Mean scores on {one.task} against factors of {one.parameter}, with 95% intervals. The numbers are "
+        "in the table of this section.",
+        f"{one.task}: scores where the recipe's {one.parameter} is multiplied. Flat is robust.",
+    )

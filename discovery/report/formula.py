@@ -1,0 +1,72 @@
+"""What was found as a formula, for the families that have one: a network's sizes, features and weights."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from discovery.export.literals import plain
+from discovery.report.searched import leaves
+from discovery.work import AlgorithmSpec
+from objectives import FACTORIES, factory
+
+DRIFT = FACTORIES["lpo"]
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A loss in writing.
+
+    Attributes:
+        lines: name -> expression, in the order of computation; the last is the loss.
+        where: symbol -> its meaning.
+        zero: what it is when all weights are 0.
+        weights: array by name, as nested tuples.
+    """
+
+    lines: Mapping[str, str]
+    where: Mapping[str, str]
+    zero: str
+    weights: Mapping[str, Any]
+
+
+def formula_of(spec: AlgorithmSpec, meta_params: Mapping[str, Any]) -> Formula | None:
+    """The formula of a drift network; None for a family that this page cannot write down."""
+    if FACTORIES.get(spec.name, spec.name) != DRIFT:
+        return None
+    defaults = {p.name: p.default for p in inspect.signature(factory(spec.name)).parameters.values()}
+    return _drift(defaults | dict(spec.options), meta_params)
+
+
+def _drift(options: Mapping[str, Any], meta_params: Mapping[str, Any]) -> Formula:
+    """f = relu([f_PPO +] g(x) - xi) with a network g; see objectives/drift.py."""
+    weights = {path.removeprefix("drift."): array for path, array in leaves(meta_params)}
+    features, width = weights["w_in"].shape
+    anchored, temporal, limit = options["anchored"], options["temporal"], f"{options['log_ratio_clip']:g}"
+    lines = {
+        "l": f"clip(log(r), -{limit}, {limit})",
+        "u": "(l, l², 1 - exp(l), (1 - exp(l))²)",
+        "x": "(u, A u, p u, p A u)" if temporal else "(u, A u)",
+        "g": f"w_out · {options['activation']}(x W_in)",
+    }
+    if anchored:
+        lines["f_ppo"] = "max(0, (r - clip(r, 1 - c, 1 + c)) A)"
+    lines["f"] = f"max(0, {'f_ppo + ' if anchored else ''}g - {options['xi']:g})"
+    lines["loss"] = "f - r A"
+    where = {
+        "r": "probability of the action under the new policy over that under the old one",
+        "A": "advantage, standardized over the minibatch",
+        "W_in": f"{features} × {width} weights",
+        "w_out": f"{width} weights",
+    }
+    where |= {"p": "share of the training that has passed, n/N"} if temporal else {}
+    where |= {"c": "PPO's clip range, a number of the task's recipe"} if anchored else {}
+    zero = "PPO, but for the small offset" if anchored else "the policy gradient without a trust region"
+    return Formula(lines, where, zero, {name: _nested(array) for name, array in weights.items()})
+
+
+def _nested(array: np.ndarray) -> Any:
+    """Nested tuples of the shortest decimals that name the same numbers."""
+    return plain(array[()]) if array.ndim == 0 else tuple(_nested(row) for row in array)

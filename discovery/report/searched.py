@@ -1,0 +1,219 @@
+"""What a run searched, and how: facts from its config and its rows."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+
+from discovery.analysis import LoadedRun
+from discovery.choice import Contest
+from discovery.configfile import plain
+from discovery.statistics import Interval, interval
+from environments.task import Setup, Task
+from objectives import factory
+
+Scalar = bool | int | float | str | None
+Use = Literal["search", "selection", "search and selection", "held out"]
+
+SHOWN = ("environment", "n_envs", "n_steps", "n_epochs", "n_minibatches", "curve_points")
+"""Fields of a setup that have a column of their own, or need none."""
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """A task and its recipe.
+
+    Attributes:
+        name, environment, score: of the task.
+        use: what it is for.
+        steps: environment steps of one training; `updates` rollouts of `envs` x `length` steps.
+        epochs, minibatches: of each rollout.
+        numbers: its plain numbers ("inf" in words); where it says nothing, the algorithm's own hold.
+        setup: other settings that are not the usual ones.
+    """
+
+    name: str
+    use: Use
+    environment: str
+    score: str
+    steps: int
+    updates: int
+    envs: int
+    length: int
+    epochs: int
+    minibatches: int
+    numbers: Mapping[str, float | str]
+    setup: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What was searched.
+
+    Attributes:
+        algorithm: the family's name.
+        summary: its own first sentence, "" where its code is not at hand.
+        options: all of them, with defaults.
+        shapes: shape of each searched array, by its path; empty before the search has begun.
+        size: how many numbers these are.
+        tasks: all of them.
+    """
+
+    algorithm: str
+    summary: str
+    options: Mapping[str, Scalar]
+    shapes: Mapping[str, tuple[int, ...]]
+    size: int
+    tasks: tuple[TaskFacts, ...]
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean that was scored on selection seeds.
+
+    Attributes:
+        generation: g, after g updates.
+        status: what the race between the means has made of it.
+        seeds: how many selection seeds it was trained on.
+        scores: task -> interval of its mean score on them; failed trainings are left out, and counted.
+    """
+
+    generation: int
+    status: Literal["chosen", "in the race", "dropped"]
+    seeds: int
+    scores: Mapping[str, Interval]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A closed generation: its population's scores, and the share of it that failed."""
+
+    generation: int
+    mean: float
+    best: float
+    failed: float
+
+
+@dataclass(frozen=True)
+class Method:
+    """How it was searched.
+
+    Attributes:
+        meta: options of the meta-optimizer, with its defaults.
+        settings: other numbers of the search.
+        stopping: options of early stopping; empty where there was none.
+        closed, planned: generations.
+        complete: whether the search has come to its end.
+        race_seeds: on how many selection seeds the means in the race were compared.
+        means, generations: in their order.
+    """
+
+    meta: Mapping[str, Any]
+    settings: Mapping[str, Scalar]
+    stopping: Mapping[str, Scalar]
+    closed: int
+    planned: int
+    complete: bool
+    race_seeds: int
+    means: tuple[Mean, ...]
+    generations: tuple[Generation, ...]
+
+
+def searched(run: LoadedRun) -> Searched:
+    """What was searched."""
+    shapes = {path: array.shape for path, array in leaves(initial_mean(run))}
+    size = sum(int(np.prod(shape)) for shape in shapes.values())
+    config = run.config
+    both: Use = "search" if config.selection else "search and selection"
+    tasks = [_task(task, both) for task in config.tasks]
+    tasks += [_task(task, "selection") for task in config.selection]
+    tasks += [_task(task, "held out") for task in config.held_out]
+    summary, options = _family(run)
+    return Searched(run.spec.name, summary, options, shapes, size, tuple(tasks))
+
+
+def method(run: LoadedRun, contest: Contest) -> Method:
+    """How it was searched; `contest` is how the race between the means stands."""
+    config = run.config
+    names = ("seed", "generations", "seeds", "selection_seeds", "selection_doublings")
+    names += ("common_random_numbers", "antithetic_tasks", "executor", "agents_per_call")
+    stopping = plain(config.stopping) if config.stopping.method != "none" else {}
+    last = run.n_generations >= config.generations and config.generations in run.selection
+    return Method(
+        plain(config.meta.resolved()),
+        {name: getattr(config, name) for name in names},
+        stopping,
+        run.n_generations,
+        config.generations,
+        last and not contest.further,
+        contest.seeds,
+        tuple(_mean(run, number, contest) for number in sorted(run.selection)),
+        tuple(_generation(number, row) for number, row in enumerate(run.scores)),
+    )
+
+
+def initial_mean(run: LoadedRun) -> Mapping[str, Any]:
+    """The mean that the search began with; nothing before it has begun."""
+    rows = run.generations()
+    return run.meta_params("initial") if rows and rows[0]["mean_digest"] else {}
+
+
+def leaves(tree: Any, path: str = "") -> list[tuple[str, np.ndarray]]:
+    """Arrays of nested dicts, each with its path ("drift.w_in")."""
+    if isinstance(tree, Mapping):
+        nested = [leaves(item, f"{path}.{name}" if path else str(name)) for name, item in tree.items()]
+        return [leaf for found in nested for leaf in found]
+    return [(path, np.asarray(tree))]
+
+
+def _family(run: LoadedRun) -> tuple[str, dict[str, Scalar]]:
+    """A family's first sentence, and its options with their defaults, as far as its code is at hand."""
+    given = dict(run.spec.options)
+    try:
+        make = factory(run.spec.name)
+        defaults = {p.name: p.default for p in inspect.signature(make).parameters.values()}
+    except (ValueError, TypeError):
+        return "", given
+    known = {name: value for name, value in defaults.items() if value is not inspect.Parameter.empty}
+    summary = (inspect.getdoc(make) or "").partition("\n\n")[0]
+    return " ".join(summary.split()), known | given
+
+
+def _task(task: Task, use: Use) -> TaskFacts:
+    setup, usual = task.setup, Setup()
+    names = [field.name for field in fields(setup) if field.name not in SHOWN]
+    unusual = {name: getattr(setup, name) for name in names if getattr(setup, name) != getattr(usual, name)}
+    if task.shortest_life < 1:
+        unusual["shortest_life"] = task.shortest_life
+    numbers = {name: value if np.isfinite(value) else str(value) for name, value in task.numbers.items()}
+    return TaskFacts(
+        name=task.name,
+        use=use,
+        environment=setup.environment,
+        score=task.score,
+        steps=task.n_updates * setup.steps_per_update,
+        updates=task.n_updates,
+        envs=setup.n_envs,
+        length=setup.n_steps,
+        epochs=setup.n_epochs,
+        minibatches=setup.n_minibatches,
+        numbers=numbers,
+        setup=unusual,
+    )
+
+
+def _mean(run: LoadedRun, number: int, contest: Contest) -> Mean:
+    scores = run.selection[number]
+    status = "in the race" if number in contest.contenders else "dropped"
+    if number == run.choice.generation:
+        status = "chosen"
+    intervals = {task: interval(values, failures="drop") for task, values in scores.items()}
+    return Mean(number, status, min(map(len, scores.values())), intervals)
+
+
+def _generation(number: int, scores: np.ndarray) -> Generation:
+    known = scores[np.isfinite(scores)]
+    mean, best = (float(known.mean()), float(known.max())) if known.size else (np.nan, np.nan)
+    return Generation(number, mean, best, float(np.mean(~np.isfinite(scores))))

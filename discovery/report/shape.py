@@ -1,0 +1,201 @@
+"""The found objective in numbers, on the grid of its picture: is it a drift, what does it do, what is near?
+
+All functions are on log-ratios ``[R]`` and advantages ``[A]`` of `discovery.pictures`, every cell of the
+same weight.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+
+from discovery.analysis import LoadedRun
+from discovery.errors import BadInput
+from discovery.objective import Objective, is_temporal, objective_of
+from discovery.pictures import ADVANTAGE, BESIDE, FRACTIONS, LOG_RATIO
+from discovery.report.formula import Formula, formula_of
+from discovery.work import AlgorithmSpec
+
+KNOWN = ("ppo", "dpo", "ppo_kl", "policy_gradient")
+"""Known drifts that what was found is held against."""
+
+TOLERANCE = 1e-6
+"""Smaller values than this count as zero."""
+
+Grids = tuple[Float[np.ndarray, "A R"], Float[np.ndarray, "A R"]]
+"""Drift and slope."""
+
+QUADRANTS = {
+    "A > 0, r > 1": (1, 1),
+    "A > 0, r < 1": (1, -1),
+    "A < 0, r > 1": (-1, 1),
+    "A < 0, r < 1": (-1, -1),
+}
+
+
+@dataclass(frozen=True)
+class Quadrant:
+    """What objectives do in a quadrant, each by its name ("found", and those of `BESIDE`).
+
+    Attributes:
+        name: which quadrant.
+        drift: mean of the drift there.
+        rising: share of steps away from r = 1, along the grid, on which the drift does not fall.
+        halted: share of cells whose slope d(r A - f)/dr is zero, or points against the advantage's sign.
+    """
+
+    name: str
+    drift: Mapping[str, float]
+    rising: Mapping[str, float]
+    halted: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far a known drift is: root mean square of the differences of drift, and of slope."""
+
+    algorithm: str
+    drift: float
+    slope: float
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The objective at one point of a training.
+
+    Attributes:
+        fraction: n/N; None where it does not change over a training.
+        at_one: largest abs(f(1, A)): a drift has 0.
+        slope_at_one: largest abs(df/dr) at r = 1: a drift has 0, so that it begins as the policy gradient.
+        least, largest: of the drift; a drift has no negative value.
+        zero: share of the grid on which the drift is zero.
+        is_drift: whether the three conditions hold on this grid.
+        quadrants: the four.
+        distances: nearest known drift first.
+    """
+
+    fraction: float | None
+    at_one: float
+    slope_at_one: float
+    least: float
+    largest: float
+    zero: float
+    is_drift: bool
+    quadrants: tuple[Quadrant, ...]
+    distances: tuple[Distance, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The objective that was found.
+
+    Attributes:
+        generation: whose mean.
+        label: what tables call it.
+        shapes: one, or several points of a training where it changes over it.
+        nearest: the known drift that is nearest, by the mean over `shapes`; None where none can be compared.
+        formula: in writing, where the family has one.
+        reduced: largest difference of drift, with all weights 0, from what `formula.zero` names.
+    """
+
+    generation: int
+    label: str
+    shapes: tuple[Shape, ...]
+    nearest: str | None
+    formula: Formula | None
+    reduced: float | None
+
+
+def found_objective(run: LoadedRun) -> Found:
+    """The chosen objective in numbers.
+
+    Raises:
+        BadInput: the algorithm is no elementwise loss, or its code is not at hand.
+        RunError: nothing has been chosen yet.
+    """
+    number, objective, task = run.generation_number(), run.objective(), run.config.tasks[0]
+    known = {name: one for name in KNOWN if (one := _known(name, dict(task.numbers)))}
+    fractions = FRACTIONS if is_temporal(objective) else (None,)
+    shapes = tuple(_shape(objective, known, fraction) for fraction in fractions)
+    totals = dict.fromkeys(known, 0.0)
+    for distance in (distance for shape in shapes for distance in shape.distances):
+        totals[distance.algorithm] += distance.drift
+    finite = {name: total for name, total in totals.items() if np.isfinite(total)}
+    formula = formula_of(run.spec, run.meta_params(number))
+    return Found(
+        number,
+        objective.label,
+        shapes,
+        min(finite, key=finite.__getitem__) if finite else None,
+        formula,
+        None if formula is None else _reduced(run, number, known),
+    )
+
+
+def _shape(objective: Objective, known: dict[str, Objective], fraction: float | None) -> Shape:
+    at = fraction or 0.0
+    advantage = jnp.asarray(ADVANTAGE)
+    drift, slope = _grids(objective, at)
+    at_one = np.asarray(objective(0.0, 0.0, advantage, at) + advantage)
+    slope_at_one = np.asarray(advantage - objective.slope(jnp.zeros_like(advantage), advantage, at))
+    value, gradient = (float(np.abs(values).max()) for values in (at_one, slope_at_one))
+    least, largest = float(drift.min()), float(drift.max())
+    legal = max(value, gradient) <= TOLERANCE * np.abs(ADVANTAGE).max() and least >= -TOLERANCE
+    others = {name: _grids(one, at) for name, one in known.items()}
+    distances = [Distance(name, _rms(drift - f), _rms(slope - s)) for name, (f, s) in others.items()]
+    beside = {"found": (drift, slope)} | {name: others[name] for name in BESIDE if name in others}
+    return Shape(
+        fraction,
+        value,
+        gradient,
+        least,
+        largest,
+        float(np.mean(np.abs(drift) <= TOLERANCE)),
+        bool(legal),
+        tuple(_quadrant(name, beside, *signs) for name, signs in QUADRANTS.items()),
+        tuple(sorted(distances, key=lambda d: d.drift)),
+    )
+
+
+def _grids(objective: Objective, fraction: float) -> Grids:
+    """Drift and slope, each ``[A, R]``."""
+    log_ratio, advantage = jnp.asarray(LOG_RATIO), jnp.asarray(ADVANTAGE)[:, None]
+    drift, slope = (f(log_ratio, advantage, fraction) for f in (objective.drift, objective.slope))
+    return np.asarray(drift, np.float64), np.asarray(slope, np.float64)
+
+
+def _quadrant(name: str, grids: Mapping[str, Grids], good: int, likelier: int) -> Quadrant:
+    rows: Bool[np.ndarray, " A"] = ADVANTAGE * good > 0
+    columns = np.flatnonzero(LOG_RATIO * likelier > 0)[::likelier]  # away from r = 1
+    cut = {one: tuple(grid[np.ix_(rows, columns)] for grid in pair) for one, pair in grids.items()}
+    return Quadrant(
+        name,
+        {one: float(f.mean()) for one, (f, _) in cut.items()},
+        {one: float(np.mean(np.diff(f, axis=1) >= -TOLERANCE)) for one, (f, _) in cut.items()},
+        {one: float(np.mean(good * slope <= TOLERANCE)) for one, (_, slope) in cut.items()},
+    )
+
+
+def _rms(difference: Float[np.ndarray, "A R"]) -> float:
+    return float(np.sqrt(np.mean(np.square(difference))))
+
+
+def _known(name: str, numbers: dict[str, float]) -> Objective | None:
+    """A known objective under a recipe; None if it does not read one of its numbers."""
+    try:
+        return objective_of(AlgorithmSpec(name), numbers=numbers)
+    except BadInput:
+        return None
+
+
+def _reduced(run: LoadedRun, number: int, known: dict[str, Objective]) -> float | None:
+    """Largest difference of drift from PPO (anchored) or the policy gradient, with all weights 0."""
+    other = known.get("ppo" if dict(run.spec.options).get("anchored") else "policy_gradient")
+    if other is None:
+        return None
+    zeros = jax.tree.map(jnp.zeros_like, run.meta_params(number))
+    mine = objective_of(run.spec, zeros, run.config.tasks[0].numbers)
+    return float(np.abs(_grids(mine, 0.0)[0] - _grids(other, 0.0)[0]).max())

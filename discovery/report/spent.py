@@ -1,0 +1,127 @@
+"""What a run took, and what failed in it: facts from its rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from discovery.analysis import LoadedRun, Rows
+from discovery.evaluation import jobs_of
+from discovery.meta.base import Request
+
+
+@dataclass(frozen=True)
+class Expense:
+    """What one part of a run took.
+
+    Attributes:
+        part: "search", "selection" or "report".
+        trainings, failed: how many; parts of one that was stopped and went on count once each.
+        steps: environment steps; those of trainings that failed count as planned, and those on tasks of
+            unknown setup are left out.
+        seconds: of workers, without compilation.
+        compile_seconds: of workers.
+    """
+
+    part: str
+    trainings: int
+    failed: int
+    steps: int
+    seconds: float
+    compile_seconds: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run took.
+
+    Attributes:
+        parts: by purpose.
+        total: all of them.
+        wall_seconds: from the run's beginning to the last record of the search, pauses included.
+        workers, devices: who did it.
+        saved: share of the proposals' environment steps that early stopping saved, None without.
+    """
+
+    parts: tuple[Expense, ...]
+    total: Expense
+    wall_seconds: float | None
+    workers: int
+    devices: tuple[str, ...]
+    saved: float | None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Trainings of one part of a run that failed in one way, with one of them."""
+
+    part: str
+    kind: str
+    count: int
+    share: float
+    example: str
+    detail: str
+
+
+def cost(run: LoadedRun) -> Cost:
+    """What it took."""
+    evaluations, reports = run.evaluations(), run.reports()
+    rows = {part: [r for r in evaluations if r["split"] == part] for part in ("search", "selection")}
+    rows["report"] = reports
+    every = [*evaluations, *reports]
+    return Cost(
+        tuple(_expense(run, part, found) for part, found in rows.items()),
+        _expense(run, "all", every),
+        _wall_seconds(run.meta.get("created", ""), evaluations),
+        len({row["worker"] for row in every if row["worker"]}),
+        tuple(sorted({row["device"] for row in every if row["device"]})),
+        _saved(run, rows["search"]),
+    )
+
+
+def failures(run: LoadedRun) -> tuple[Failure, ...]:
+    """What failed, by part and kind, most frequent first."""
+    groups: dict[tuple[str, str], Rows] = {}
+    every = [*run.evaluations(), *run.reports()]
+    for row in every:
+        if row["error"]:
+            groups.setdefault((row["split"], row["error"]), []).append(row)
+    found = []
+    for (part, kind), rows in groups.items():
+        share = len(rows) / sum(row["split"] == part for row in every)
+        found.append(Failure(part, kind, len(rows), share, rows[0]["id"], rows[0]["detail"]))
+    return tuple(sorted(found, key=lambda failure: -failure.count))
+
+
+def _expense(run: LoadedRun, part: str, rows: Rows) -> Expense:
+    lengths = {task.name: task.setup.steps_per_update for task in run.tasks}
+    steps = sum(_updates(row) * lengths.get(row["task"], 0) for row in rows)
+    compiling = sum(row["compile_seconds"] for row in rows)
+    seconds = sum(row["seconds"] for row in rows) - compiling
+    failed = sum(row["error"] is not None for row in rows)
+    return Expense(part, len(rows), failed, steps, float(seconds), float(compiling))
+
+
+def _updates(row: Mapping[str, Any]) -> int:
+    return row.get("until", row["lifetime"]) - row.get("begun", 0)
+
+
+def _wall_seconds(created: str, rows: Rows) -> float | None:
+    if not created or not rows:
+        return None
+    last = max(datetime.fromisoformat(row["recorded_at"]) for row in rows)
+    return (last - datetime.fromisoformat(created)).total_seconds()
+
+
+def _saved(run: LoadedRun, rows: Rows) -> float | None:
+    """1 minus the steps that proposals of closed generations took over those of whole trainings of all."""
+    if run.config.stopping.method == "none" or not run.n_generations:
+        return None
+    lengths = {task.name: task.setup.steps_per_update for task in run.config.tasks}
+    whole = 0
+    for generation in range(run.n_generations):
+        # Early stopping goes with common seeds only, so all proposals have the first one's lifetimes.
+        jobs = jobs_of(Request(f"g{generation}/p0", {}, generation, 0), run.config)
+        whole += run.config.meta.population * sum(job.lifetime * lengths[job.task.name] for job in jobs)
+    closed = [row for row in rows if row["generation"] < run.n_generations]
+    return 1 - sum(_updates(row) * lengths[row["task"]] for row in closed) / whole

@@ -1,0 +1,56 @@
+"""Writing a run's report: the page, and beside it all of its numbers."""
+
+import os
+from pathlib import Path
+
+from discovery.analysis import LoadedRun
+from discovery.compare import recorded
+from discovery.errors import BadInput
+from discovery.report.facts import collect
+from discovery.report.figures import draw
+from discovery.report.page import page
+
+NAME = "report.html"
+
+
+def write_report(run: LoadedRun, out: Path | str | None = None) -> Path:
+    """Write the report of a run as it was loaded: one page of HTML, and its numbers as JSON beside it.
+
+    Args:
+        run: which run; one that has barely begun has a report too.
+        out: the page's file, by default report.html in the run's folder. The numbers are in a file of the
+            same name that ends in .json.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        BadInput: the files cannot be written there.
+        LedgerError: the ledger cannot be read.
+    """
+    path = run.folder / NAME if out is None else Path(out)
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder; name the file to write, for example {path / NAME}")
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise BadInput(f"a report is a page of HTML; end its name in .html, not {path.name!r}")
+    reports = recorded(run)
+    report = collect(run, reports)
+    drawn = draw(run, reports, report.sweeps)
+    _write(path.with_suffix(".json"), report.to_json())
+    _write(path, page(report, drawn))
+    return path
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file as a whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        if part.parent.is_dir():
+            part.unlink(missing_ok=True)
+        raise BadInput(
+            f"{path} cannot be written: {error.strerror}; choose another file with --out"
+        ) from error

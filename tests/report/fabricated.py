@@ -1,0 +1,143 @@
+"""Runs whose ledgers hold numbers chosen by hand, so that what a report says can be checked by hand."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from discovery.analysis import LoadedRun, load_run
+from discovery.comparison import Cell, Comparison
+from discovery.config import SearchConfig
+from discovery.inner.compiled import build_algorithm
+from discovery.ledger import Evaluation, Ledger, Report
+from discovery.meta.base import Request
+from discovery.meta.es_config import ESConfig
+from discovery.run import Run
+from discovery.work import AlgorithmSpec, JobResult, Outcome
+from environments.task import Setup, Task
+
+KEY = np.array([1, 2], np.uint32)
+SETUP = Setup(curve_points=4)
+NEAR = Task("near", SETUP, 1024, {"learning_rate": 0.01, "value_clip": float("inf")})
+FAR = Task("far", SETUP, 1024)
+
+CONFIG = SearchConfig(
+    generations=1,
+    algorithm_options={"width": 2},
+    meta=ESConfig(population=2),
+    tasks=(NEAR,),
+    held_out=(FAR,),
+    seeds=2,
+    selection_seeds=2,
+    selection_doublings=0,
+)
+"""One generation of two proposals. A rollout has 8 x 64 steps, so a training of 1,024 steps has two."""
+
+
+def result(name: str, score: float | None, **other: Any) -> JobResult:
+    """What a training returned; None for one that crashed."""
+    if score is None:
+        return JobResult(name, None, "crashed", "it broke <b>here</b>", seconds=2.0, compile_seconds=0.5)
+    zeros = np.zeros(4, np.float32)
+    outcome = Outcome(score, score, score, np.full(4, score, np.float32), *(zeros,) * 6, -1)  # pyright: ignore
+    return JobResult(name, outcome, seconds=2.0, compile_seconds=0.5, worker="w0", **other)
+
+
+def begin(config: SearchConfig, folder: Path, name: str = "made", **meta: str) -> Run:
+    """A run whose initial state is closed."""
+    run = Run.create(config, folder, name=name)
+    run.ledger.close_generation(-1, {"x": np.zeros(1)}, {}, mean=mean_of(config))
+    return run
+
+
+def mean_of(config: SearchConfig, scale: float = 1.0) -> dict[str, Any]:
+    """A mean with weights 0.1, 0.2, ... times `scale`; nothing where nothing is searched."""
+    import jax
+
+    spec = AlgorithmSpec(config.algorithm, tuple(sorted(config.algorithm_options.items())))
+    tree = build_algorithm(spec).init(jax.random.key(0))
+    return jax.tree.map(
+        lambda x: scale * np.arange(1, x.size + 1, dtype=np.float32).reshape(x.shape) / 10, tree
+    )
+
+
+def evaluate(ledger: Ledger, proposal: str, task: str, scores: Sequence[float | None]) -> None:
+    """Record trainings of a proposal ("g0/p1"), or of a mean ("g0/mean") on selection seeds."""
+    split = "selection" if proposal.endswith("/mean") else "search"
+    generation = int(proposal[1:].partition("/")[0])
+    for seed, score in enumerate(scores):
+        name = f"{proposal}/{split}/{task}/s{seed}"
+        what = Evaluation(name, proposal, generation, split, task, seed, 2, 2, 0, KEY)
+        ledger.record(what, result(name, score))
+
+
+def report(
+    ledger: Ledger,
+    subject: str,
+    task: str,
+    scores: Sequence[float | None],
+    source: str = "",
+    variant: str = "",
+) -> None:
+    """Record trainings on fresh seeds."""
+    for seed, score in enumerate(scores):
+        name = f"{subject}-{variant}-abc/report/{task}/s{seed}"
+        what = Report(name, subject, source, task, seed, 2, KEY, "discovery evaluate made ppo", variant)
+        ledger.record(what, result(name, score))
+
+
+def request(name: str, generation: int, index: int) -> Request:
+    """A proposal, or a mean for index -1."""
+    return Request(name, {"x": np.zeros(1)}, generation, index, split="selection" if index < 0 else "search")
+
+
+def search(run: Run) -> None:
+    """The whole search: proposals scored 2, 4 and (crashed), 6; means 1, 3 and 5, 7."""
+    ledger = run.ledger
+    ledger.propose([request("g0/p0", 0, 0), request("g0/p1", 0, 1), request("g0/mean", 0, -1)])
+    for task in (task.name for task in run.config.tasks):
+        evaluate(ledger, "g0/p0", task, [2.0, 4.0])
+        evaluate(ledger, "g0/p1", task, [None, 6.0])
+        evaluate(ledger, "g0/mean", task, [1.0, 3.0])
+    scores = {"g0/p0": 3.0, "g0/p1": float("nan")}
+    ledger.close_generation(0, {"x": np.zeros(1)}, {}, scores, mean_of(run.config, 2.0))
+    ledger.propose([request("g1/mean", 1, -1)])
+    for task in (task.name for task in run.config.tasks):
+        evaluate(ledger, "g1/mean", task, [5.0, 7.0])
+
+
+def judge(run: Run) -> None:
+    """Reports: on "far" what was found is 1 above PPO on each of 16 seeds, DPO far below; on "near" it is 2
+    below PPO, and one of its trainings crashed. Two factors of the learning rate on "near".
+    """
+    seeds = np.arange(16.0)
+    own = f"{run.name}@1"
+    for subject, source, shift in (("discovered", own, 1.0), ("ppo", "", 0.0), ("dpo", "", -5.0)):
+        report(run.ledger, subject, "far", list(seeds + shift), source)
+    report(run.ledger, "discovered", "near", [None, *(seeds[1:] - 2)], own)
+    report(run.ledger, "ppo", "near", list(seeds), "")
+    for factor, lost in ((0.5, 1.0), (2.0, 3.0)):
+        report(run.ledger, "discovered", "near", list(seeds - lost), own, f"learning_rate x {factor:g}")
+        report(run.ledger, "ppo", "near", list(seeds), "", f"learning_rate x {factor:g}")
+    run.ledger.record_test("discovery evaluate made ppo dpo --test", ["made", "ppo", "dpo"], ["far"], 16, 0)
+
+
+def whole_run(folder: Path, **changes: Any) -> LoadedRun:
+    """A run that was searched and judged."""
+    with begin(replace(CONFIG, **changes), folder) as run:
+        search(run)
+        judge(run)
+    return load_run(run.folder)
+
+
+def comparison(scores: Mapping[Any, Any], first: int = 0) -> Comparison:
+    """From scores by subject and task; "found" comes from a run, the others are known."""
+    cells = []
+    for (subject, task), values in scores.items():
+        seeds = np.arange(first, first + len(values))
+        curves = np.asarray(values, float)[:, None]
+        cells.append(Cell(subject, task, seeds, np.asarray(values, float), curves, np.ones(1)))
+    sources = {subject: "run@1" if subject == "found" else "" for subject, _ in scores}
+    return Comparison(tuple(cells), sources)

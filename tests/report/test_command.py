@@ -1,0 +1,53 @@
+"""``discovery report`` from the command line."""
+
+import webbrowser
+from pathlib import Path
+
+import pytest
+
+from discovery.analysis import LoadedRun
+from discovery.cli import main
+from discovery.report.figures import Pictures
+
+
+def test_it_writes_and_says_where(
+    made: LoadedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setattr("discovery.report.write.draw", lambda *_: Pictures())  # they are drawn in other tests
+    out = tmp_path / "sub" / "found.html"
+    assert main(["report", str(made.folder), "--out", str(out)]) == 0
+    assert capsys.readouterr().out.split() == [str(out), str(out.with_suffix(".json"))]
+    assert out.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert not opened
+
+
+def test_it_opens_a_browser_when_asked(
+    made: LoadedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setattr("discovery.report.write_report", lambda run, out: out)
+    assert main(["report", str(made.folder), "--out", str(tmp_path / "x.html"), "--open", "yes"]) == 0
+    assert opened == [(tmp_path / "x.html").as_uri()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nothing-here"], "nothing-here"),
+        (["{run}", "--out", "{tmp}"], "is a folder"),
+        (["{run}", "--out", "{tmp}/x.json"], "end its name in .html"),
+        (["{run}", "--open", "perhaps"], "perhaps"),
+        ([], "RUN"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(
+    arguments: list[str], said: str, made: LoadedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filled = [text.format(run=made.folder, tmp=tmp_path) for text in arguments]
+    assert main(["report", *filled]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert said in error

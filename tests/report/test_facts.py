@@ -1,0 +1,243 @@
+"""What a report says, against numbers worked out by hand."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from discovery.analysis import LoadedRun, load_run
+from discovery.config import Stopping
+from discovery.ledger import Evaluation
+from discovery.report import Report, collect
+from discovery.report.commands import portable
+from discovery.report.judged import best_known, verdict
+from discovery.statistics import paired_difference
+from tests.report.fabricated import CONFIG, FAR, KEY, begin, comparison, evaluate, request, result
+
+
+@pytest.fixture(scope="module")
+def facts(made: LoadedRun) -> Report:
+    return collect(made)
+
+
+def test_what_was_searched(facts: Report) -> None:
+    one = facts.searched
+    assert one.algorithm == "lpo"
+    assert dict(one.shapes) == {"drift.w_in": (8, 2), "drift.w_out": (2,)}
+    assert one.size == 8 * 2 + 2
+    assert one.options["width"] == 2
+    assert one.options["anchored"] is False
+    near, far = one.tasks
+    assert (near.name, near.use, near.steps, near.updates) == ("near", "search and selection", 1024, 2)
+    assert dict(near.numbers) == {"learning_rate": 0.01, "value_clip": "inf"}
+    assert (far.name, far.use, far.envs, far.length) == ("far", "held out", 8, 64)
+
+
+def test_cost(facts: Report) -> None:
+    """4 trainings of proposals, 4 of means, 16 x 9 reports; each of 1,024 steps, and 2 s, 0.5 to compile."""
+    parts = {part.part: part for part in facts.cost.parts}
+    assert [parts[name].trainings for name in ("search", "selection", "report")] == [4, 4, 144]
+    assert [parts[name].failed for name in ("search", "selection", "report")] == [1, 0, 1]
+    assert parts["search"].steps == 4 * 1024
+    assert facts.cost.total.steps == 152 * 1024
+    assert facts.cost.total.seconds == pytest.approx(152 * 1.5)
+    assert facts.cost.total.compile_seconds == pytest.approx(152 * 0.5)
+    assert facts.cost.workers == 1
+    assert facts.cost.saved is None
+    assert facts.cost.wall_seconds is not None
+    assert facts.cost.wall_seconds >= 0
+
+
+def test_steps_saved_by_stopping(tmp_path: Path) -> None:
+    """Proposal 1 lives for one rollout of two on both seeds: a quarter of all steps is saved."""
+    config = CONFIG.__class__(
+        **{**vars(CONFIG), "stopping": Stopping("halving", rungs=2), "selection_seeds": 1}
+    )
+    with begin(config, tmp_path) as run:
+        run.ledger.propose([request("g0/p0", 0, 0), request("g0/p1", 0, 1)])
+        evaluate(run.ledger, "g0/p0", "near", [2.0, 4.0])
+        for seed in range(2):
+            name = f"g0/p1/search/near/s{seed}@1"
+            what = Evaluation(name, "g0/p1", 0, "search", "near", seed, 2, 1, 0, KEY)
+            run.ledger.record(what, result(name, 1.0))
+        run.ledger.close_generation(0, {"x": np.zeros(1)}, {}, {"g0/p0": 3.0, "g0/p1": 1.0})
+    assert collect(load_run(run.folder)).cost.saved == pytest.approx(0.25)
+
+
+def test_generations_and_means(facts: Report) -> None:
+    (one,) = facts.method.generations
+    assert (one.generation, one.mean, one.best, one.failed) == (0, 3.0, 3.0, 0.5)
+    first, second = facts.method.means
+    assert (first.generation, first.scores["near"].estimate, first.seeds) == (0, 2.0, 2)
+    assert (second.generation, second.scores["near"].estimate, second.status) == (1, 6.0, "chosen")
+    assert facts.method.complete
+    assert (facts.chosen, facts.label) == (1, "discovered")
+
+
+def test_failures(facts: Report) -> None:
+    found = {(one.part, one.kind): one for one in facts.failures}
+    assert found["search", "crashed"].count == 1
+    assert found["search", "crashed"].share == 0.25
+    assert found["search", "crashed"].example == "g0/p1/search/near/s0"
+    assert found["report", "crashed"].share == pytest.approx(1 / 144)
+
+
+def test_tables(facts: Report) -> None:
+    near, far = facts.tables
+    assert [(t.task, t.held_out, t.baseline) for t in (near, far)] == [
+        ("near", False, "ppo"),
+        ("far", True, "ppo"),
+    ]
+    rows = {row.subject: row for row in far.rows}
+    assert rows["ppo"].mean.estimate == 7.5
+    assert rows["discovered"].mean.estimate == 8.5
+    assert rows["discovered"].difference is not None
+    assert rows["discovered"].difference[:3] == (1.0, 1.0, 1.0)
+    found = {row.subject: row for row in near.rows}["discovered"]
+    # The crashed training counts as the worst of all on the task: -1, which is what it has on seed 1.
+    assert found.failed == 1
+    assert found.mean.estimate == pytest.approx((-1 + sum(range(1, 16)) - 30) / 16)
+    assert far.curves["ppo"].mean == (7.5,) * 4
+    assert far.curves["ppo"].steps == (256.0, 512.0, 768.0, 1024.0)
+
+
+def test_verdict_of_the_run(facts: Report) -> None:
+    (one,) = facts.verdict.tasks
+    assert facts.verdict.status == "confirmed"
+    assert (one.task, one.baseline, one.decision) == ("far", "ppo", "above")
+    assert one.difference[:3] == (1.0, 1.0, 1.0)
+    assert one.difference.n == 16
+    # Of all 2^16 sign flips of equal differences, 2 reach the sum.
+    assert one.p == pytest.approx(2 / 2**16, abs=5 / 2**16)
+
+
+def test_winners_curse(facts: Report) -> None:
+    (one,) = facts.declines
+    assert (one.task, one.generation) == ("near", 1)
+    assert one.population_best is None  # the chosen mean is the last: nothing was drawn around it
+    assert one.selection is not None
+    assert one.selection.estimate == 6.0
+    assert one.decline == pytest.approx(6.0 - (-1 + sum(range(1, 16)) - 30) / 16)
+    assert (one.ranked, one.correlation) == (1, None)
+
+
+def test_sweeps(facts: Report) -> None:
+    (one,) = facts.sweeps
+    assert (one.parameter, one.task, one.baseline) == ("learning_rate", "near", "ppo")
+    found = {level.factor: level for level in one.levels if level.subject == "discovered"}
+    assert sorted(found) == [0.5, 1.0, 2.0]
+    lower = found[0.5].difference
+    assert lower is not None
+    assert lower[:3] == (-1.0, -1.0, -1.0)
+    assert found[0.5].score.estimate == 6.5
+    # At any factor the worst is -3: what the crashed training at factor 1 counts as.
+    assert found[1.0].score.estimate == pytest.approx((-3 + sum(range(1, 16)) - 30) / 16)
+    assert facts.commands.swept
+    assert facts.commands.sweep == ("discovery evaluate made ppo --sweep learning_rate=0.5,1,2",)
+
+
+def test_looks_and_provenance(facts: Report) -> None:
+    (look,) = facts.looks
+    assert (look.tasks, look.seeds, look.first_seed) == (("far",), 16, 0)
+    assert facts.provenance["config_hash"]
+    assert facts.commands.search == "discovery search made/config.toml"
+    assert facts.commands.evaluate == ("discovery evaluate made ppo",)
+    assert facts.commands.export.startswith("discovery export made")
+    assert "in an environment that the search has seen: far" in " ".join(facts.limits)
+
+
+def test_commands_name_the_run_and_not_the_machine(made: LoadedRun) -> None:
+    command = "discovery evaluate '/some where/made@initial' /a/made@3 /other/made2 runs/made ppo"
+    assert portable(command, made) == ("discovery evaluate made@initial made@3 /other/made2 runs/made ppo")
+    assert portable('"', made) == '"'
+
+
+def test_json_holds_everything(facts: Report) -> None:
+    data = json.loads(facts.to_json())
+    assert data["verdict"]["tasks"][0]["difference"]["estimate"] == 1.0
+    assert data["tables"][0]["rows"][0]["mean"]["n"] == 16
+    assert data["found"]["formula"]["weights"]["w_out"] == [0.2, 0.4]
+    assert set(data) == {field for field in facts.__dataclass_fields__}
+
+
+def _around(center: float, n: int = 16) -> np.ndarray:
+    """n differences of deviation 1 around a center, in pairs of opposite deviation."""
+    return center + np.resize([1.0, -1.0, 0.5, -0.5], n)
+
+
+def test_verdict_needs_every_held_out_task_to_be_no_worse() -> None:
+    base = np.linspace(0, 10, 16)
+    scores = {("found", "a"): base + _around(3), ("ppo", "a"): base}
+    assert verdict("found", ["a"], comparison(scores)).status == "confirmed"
+    scores |= {("found", "b"): base + _around(-3), ("ppo", "b"): base}
+    both = verdict("found", ["a", "b"], comparison(scores))
+    assert (both.status, both.above, both.below) == ("not confirmed", 1, 1)
+
+
+def test_verdict_is_inconclusive_around_zero_and_with_few_seeds() -> None:
+    base = np.linspace(0, 10, 16)
+    level = verdict("found", ["a"], comparison({("found", "a"): base + _around(0), ("ppo", "a"): base}))
+    assert (level.status, level.tasks[0].decision) == ("inconclusive", "undecided")
+    few = verdict("found", ["a"], comparison({("found", "a"): base[:15] + 3, ("ppo", "a"): base[:15]}))
+    assert (few.status, few.tasks[0].decision) == ("inconclusive", "too few seeds")
+
+
+def test_holms_correction_takes_a_weak_decision_back() -> None:
+    """Alone, p is below 0.05; beside another task of the same p, twice p is not."""
+    base, lead = np.linspace(0, 10, 16), 0.45 + np.resize([3, -2, 1, -1, 2.5, 0.5, -0.8, 1.2], 16)
+    scores = {("found", "a"): base + lead, ("ppo", "a"): base}
+    one = verdict("found", ["a"], comparison(scores)).tasks[0]
+    assert 0.025 < one.p < 0.05
+    assert one.adjusted == one.p
+    assert one.decision == "above"
+    assert one.difference == paired_difference(base + lead, base)
+    scores |= {("found", "b"): base + lead, ("ppo", "b"): base}
+    two = verdict("found", ["a", "b"], comparison(scores))
+    assert [task.adjusted for task in two.tasks] == [pytest.approx(2 * one.p)] * 2
+    assert two.status == "inconclusive"
+
+
+def test_the_best_known_is_the_yardstick_task_by_task() -> None:
+    base = np.linspace(0, 10, 16)
+    scores = {("found", "a"): base, ("ppo", "a"): base + 1, ("dpo", "a"): base + 2}
+    scores |= {("found", "b"): base, ("ppo", "b"): base + 2, ("dpo", "b"): base * math.nan}
+    reports = comparison(scores)
+    assert best_known(reports, "a") == "dpo"
+    assert best_known(reports, "b") == "ppo"
+    assert [task.baseline for task in verdict("found", ["a", "b"], reports).tasks] == ["dpo", "ppo"]
+
+
+def test_not_yet_judged_without_a_known_algorithm_or_a_held_out_task() -> None:
+    base = np.linspace(0, 10, 16)
+    alone = comparison({("found", "a"): base})
+    assert verdict("found", ["a"], alone).status == "not yet judged"
+    assert (
+        verdict("found", [], comparison({("found", "a"): base, ("ppo", "a"): base})).status
+        == "not yet judged"
+    )
+    failed = comparison({("found", "a"): base * math.nan, ("ppo", "a"): base})
+    assert verdict("found", ["a"], failed).status == "not yet judged"
+
+
+def test_rank_correlation(tmp_path: Path) -> None:
+    """Selection ranks means 0, 1 as 1, 2; with a third that fresh seeds rank last, Spearman's is -1/2."""
+    from tests.report.fabricated import mean_of, report
+
+    config = CONFIG.__class__(**{**vars(CONFIG), "generations": 2, "selection_seeds": 1})
+    with begin(config, tmp_path) as run:
+        for generation, score in enumerate((1.0, 2.0, 3.0)):
+            asked = [request(f"g{generation}/mean", generation, -1)]
+            run.ledger.propose(asked)
+            evaluate(run.ledger, f"g{generation}/mean", "near", [score])
+            if generation < 2:
+                run.ledger.close_generation(generation, {"x": np.zeros(1)}, {}, {}, mean_of(config))
+        for generation, fresh in enumerate((2.0, 3.0, 1.0)):
+            report(run.ledger, f"mean {generation}", "near", [fresh, fresh], f"made@{generation}")
+    (one,) = collect(load_run(run.folder)).declines
+    assert (one.ranked, one.correlation) == (3, pytest.approx(-0.5))
+
+
+def test_a_held_out_task_is_one_that_the_search_has_not_seen(facts: Report) -> None:
+    assert FAR.name in {table.task for table in facts.tables if table.held_out}
