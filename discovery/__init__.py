@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from discovery.analysis import LoadedRun, load_run
-    from discovery.api import algorithms, discover, evaluate, resume
+    from discovery.api import algorithms, compare_suite, discover, evaluate, resume
     from discovery.comparison import Comparison
     from discovery.config import SearchConfig
     from discovery.errors import BadInput, DiscoveryError, ExecutorError, LedgerError, RunError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from discovery.pictures import plot_run
     from discovery.run import Run
     from discovery.statistics import Interval, apart, interval, iqm, paired_difference
+    from discovery.suitecomparison import SuiteComparison
     from discovery.takeaway import export_run, verify_run
     from discovery.work import AlgorithmSpec
     from environments.task import Setup, Task
@@ -47,11 +48,13 @@ __all__ = [
     "RunError",
     "SearchConfig",
     "Setup",
+    "SuiteComparison",
     "Task",
     "__distribution__",
     "algorithms",
     "apart",
     "build",
+    "compare_suite",
     "discover",
     "draw_environment",
     "draw_level",
@@ -72,7 +75,7 @@ __all__ = [
 
 _HOMES = {
     "discovery.analysis": ("LoadedRun", "load_run"),
-    "discovery.api": ("algorithms", "discover", "evaluate", "resume"),
+    "discovery.api": ("algorithms", "compare_suite", "discover", "evaluate", "resume"),
     "discovery.comparison": ("Comparison",),
     "discovery.config": ("SearchConfig",),
     "discovery.errors": ("BadInput", "DiscoveryError", "ExecutorError", "LedgerError", "RunError"),
@@ -84,6 +87,7 @@ _HOMES = {
     "discovery.objective": ("Objective", "objective_of"),
     "discovery.pictures": ("plot_run",),
     "discovery.run": ("Run",),
+    "discovery.suitecomparison": ("SuiteComparison",),
     "discovery.statistics": ("Interval", "apart", "interval", "iqm", "paired_difference"),
     "discovery.takeaway": ("export_run", "verify_run"),
     "discovery.work": ("AlgorithmSpec",),

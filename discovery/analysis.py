@@ -327,9 +327,9 @@ class LoadedRun:
         return write_report(self, out)
 
     def _read(self, split: Split, generation: int | None = None) -> Rows:
-        """Rows of a split with their outcomes, as the ledger has them now."""
+        """Rows of a split with their outcomes, as the ledger has them now; those of changed recipes apart."""
         if split not in ("search", "selection", "report"):
             raise unknown("split", split, ("search", "selection", "report"))
         with Run.open(self.folder) as run:
             rows = run.ledger.reports() if split == "report" else run.ledger.evaluations(generation)
-        return [row for row in rows if row["split"] == split]
+        return [row for row in rows if row["split"] == split and not row.get("variant")]

@@ -3,6 +3,7 @@
 task = d.Task("Catch", d.Setup("Catch-bsuite", n_envs=8, n_steps=32), 20_000)
 run = d.discover(d.SearchConfig(generations=10, tasks=(task,)))
 print(d.evaluate(run, against=("ppo", "initial")).verdicts())
+print(d.compare_suite(["ppo", "dpo", run], "classic", seeds=30).verdicts())
 d.plot_run(run.reload(), run.folder / "plots")
 d.export_run(run, "jax", "found.py")
 """
@@ -13,14 +14,21 @@ from pathlib import Path
 from discovery.analysis import LoadedRun, load_run
 from discovery.commands import presets
 from discovery.commands.checks import check
-from discovery.compare import Watcher, compare, pick_tasks, subjects
+from discovery.commands.judging import run_folders_of, store_folder
+from discovery.compare import Watcher, compare, pick_tasks
+from discovery.compare import subjects as subjects_of
+from discovery.comparesuite import chosen_tasks, write
+from discovery.comparesuite import compare_suite as run_suite
 from discovery.comparison import Comparison
 from discovery.config import SearchConfig
+from discovery.errors import BadInput
 from discovery.executors import make_executor
 from discovery.executors.base import Executor
 from discovery.meta.base import Result
 from discovery.run import Run
 from discovery.search import Listener, search
+from discovery.suitecomparison import SuiteComparison
+from discovery.suites import load_suite
 from discovery.work import Job, JobResult
 from objectives import FACTORIES
 
@@ -83,31 +91,86 @@ def evaluate(
     executor: Executor | None = None,
     listener: Watcher | None = None,
     first_seed: int = 0,
+    test: bool = False,
 ) -> Comparison:
     """Compare what a run found with others on held-out seeds, and record every training in the run.
 
     Args:
         run: the run, or its folder.
         against: known algorithms, other runs, or "initial" for the mean this one began with.
-        tasks: names; by default the run's meta-train and held-out tasks.
+        tasks: names; by default those that the run has seen, and with `test` its held-out ones.
         seeds: S, trainings of each on each task.
         executor: where they run; by default what the run's config says, closed at the end.
         listener: told how it goes.
         first_seed: index of the first seed.
+        test: train on held-out tasks too; the run's ledger records that it was done.
+
+    Raises:
+        BadInput: a held-out task is named without `test`, or there is no such task or subject.
     """
     folder = run.folder if isinstance(run, LoadedRun) else Path(run)
     against = [against] if isinstance(against, str) else against
     named = [f"{folder}@initial" if name == "initial" else name for name in against]
-    who = subjects([str(folder), *named])
+    who = subjects_of([str(folder), *named])
     with Run.open(folder, write=True) as opened:
         config = opened.config
-        every = [task.name for task in (*config.tasks, *config.held_out)]
+        every = [task.name for task in (config.every_task if test else config.seen)]
         chosen = pick_tasks(every if tasks is None else tasks, config)
+        hidden = [task.name for task in chosen if task in config.held_out]
+        if hidden and not test:
+            raise BadInput(f"{', '.join(hidden)} is held out by {opened.name}; test=True trains on it")
+        if hidden:
+            opened.ledger.record_test("discovery.evaluate", [s.label for s in who], hidden, seeds, first_seed)
         with _Lent(config, executor) as lent:
             unseen = [task.name for task in config.held_out]
             return compare(
                 who, chosen, seeds, lent, opened.ledger, listener, "discovery.evaluate", unseen, first_seed
             )
+
+
+def compare_suite(
+    subjects: Sequence[LoadedRun | Path | str],
+    suite: Path | str,
+    tasks: Sequence[str] = (),
+    seeds: int = 30,
+    test: bool = False,
+    first_seed: int = 0,
+    sweeps: Mapping[str, Sequence[float]] | None = None,
+    executor: Executor | None = None,
+    listener: Watcher | None = None,
+    output: Path | str = "runs",
+    name: str | None = None,
+) -> SuiteComparison:
+    """Compare algorithms, runs and exported files on a suite, as `discovery compare` does.
+
+    Trainings are recorded in a folder, where the tables and pictures are written too; what is there already
+    is not trained again.
+
+    Args:
+        subjects: runs, or names as on the command line: "ppo", "ppo[clip=0.1]", "RUN@initial", "found.py".
+        suite: its name, or its file.
+        tasks: names; by default those for meta-training and selection, and with `test` the held-out ones.
+        seeds: S, trainings of each subject on each task.
+        test: train on held-out tasks too; the ledger records that it was done.
+        first_seed: index of the first seed.
+        sweeps: parameter -> factors, for example ``{"learning_rate": (0.1, 1, 10)}``.
+        executor: where they run; by default in a process per core, closed at the end.
+        listener: told how it goes.
+        output: the folder in which the comparison's own is made.
+        name: the comparison's; by default "compare-" and the suite's.
+
+    Raises:
+        BadInput: before anything is written, if a subject, task, suite or sweep does not fit.
+    """
+    found = load_suite(suite)
+    names = [str(each.folder) if isinstance(each, LoadedRun) else str(each) for each in subjects]
+    chosen = chosen_tasks(found, tasks, test, run_folders_of(names))
+    folder = store_folder(Path(output), name or f"compare-{found.name}")
+    who, command = subjects_of(names), "discovery.compare_suite"
+    with _Lent(SearchConfig(), executor) as lent:
+        result = run_suite(found, chosen, who, seeds, lent, folder, listener, command, first_seed, sweeps)
+    write(result, folder, command)
+    return result
 
 
 def algorithms() -> tuple[str, ...]:

@@ -9,45 +9,25 @@ interrupted comparison goes on where it stood, and a changed recipe is not taken
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from discovery.analysis import LoadedRun, load_run
+from discovery.analysis import LoadedRun
 from discovery.arrays import digest_of
 from discovery.comparison import INITIAL, Cell, Comparison, Row
 from discovery.config import SearchConfig
 from discovery.configfile import plain
 from discovery.errors import BadInput, unknown
-from discovery.evaluation import report_jobs
+from discovery.evaluation import report_jobs, seed_of
 from discovery.executors.base import Executor
 from discovery.ledger import Ledger, Report
-from discovery.run import CONFIG
-from discovery.work import AlgorithmSpec, Job, JobResult
+from discovery.subjects import Subject, subjects
+from discovery.work import Job, JobResult
 from environments.task import Task
-from objectives import FACTORIES
 
 __all__ = ["Cell", "Comparison", "Row", "Subject", "compare", "pick_tasks", "recorded", "subjects"]
-
-
-@dataclass(frozen=True, eq=False)
-class Subject:
-    """Something to judge.
-
-    Attributes:
-        label: what tables call it.
-        spec: which algorithm.
-        meta_params: its searched entries; empty for a known algorithm.
-        source: "RUN@GENERATION", or "" for a known algorithm.
-    """
-
-    label: str
-    spec: AlgorithmSpec
-    meta_params: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    source: str = ""
 
 
 class Watcher(Protocol):
@@ -60,37 +40,26 @@ class Watcher(Protocol):
         """One training ended and is recorded."""
 
 
-class _Place(NamedTuple):
-    run: LoadedRun
-    generation: int | None  # None: the chosen one
+class Variant(NamedTuple):
+    """A change of recipes, and what the ledger calls it.
 
-
-def subjects(names: Sequence[str]) -> list[Subject]:
-    """What the names mean.
-
-    Args:
-        names: each a run's folder (the generation it chose), "FOLDER@GENERATION", "FOLDER@initial",
-            a known algorithm, or "package.module:function" of your own.
-
-    Raises:
-        BadInput: for what is none of these, with the nearest names, or if two are the same.
+    Attributes:
+        name: for example "learning_rate x 3"; "" for tasks as they are.
+        task: ``(subject, task) -> task`` to train that subject on; its name stays, as seeds derive from it.
     """
-    runs: dict[Path, LoadedRun] = {}
-    found = [_resolve(name, runs) for name in names]
-    several = len(runs) > 1
-    listed = [_of_run(item, several) if isinstance(item, _Place) else item for item in found]
-    labels = [subject.label for subject in listed]
-    for label, name in zip(labels, names, strict=True):
-        if labels.count(label) > 1:
-            raise BadInput(f"{name!r} is there twice, as {label!r}; name each subject once")
-    return listed
+
+    name: str
+    task: Callable[[Subject, Task], Task]
+
+
+AS_IT_IS = Variant("", Subject.task)
 
 
 def pick_tasks(names: Sequence[str], *configs: SearchConfig) -> list[Task]:
-    """The tasks called `names`, meta-train or held-out, in the first config that has them."""
+    """The tasks called `names`, whatever they are for, in the first config that has them."""
     known: dict[str, Task] = {}
     for config in configs:
-        for task in (*config.tasks, *config.held_out):
+        for task in config.every_task:
             known.setdefault(task.name, task)
     for name in names:
         if name not in known:
@@ -108,6 +77,7 @@ def compare(
     command: str = "",
     held_out: Collection[str] = (),
     first_seed: int = 0,
+    variant: Variant = AS_IT_IS,
 ) -> Comparison:
     """Train every subject on every task with the same held-out seeds, and compare.
 
@@ -121,35 +91,30 @@ def compare(
         command: the command line, for the record.
         held_out: names of tasks that no search saw, for the table.
         first_seed: index of the first held-out seed: for seeds that nobody has looked at yet.
+        variant: how the tasks' recipes are changed.
 
     Raises:
         BadInput: there is nothing to do, or a task's recipe has numbers that a subject does not read.
     """
-    if first_seed < 0:
-        raise BadInput(f"first_seed must be at least 0, got {first_seed}")
-    if seeds < 1 or not subjects or not tasks:
-        raise BadInput(
-            f"a comparison needs subjects, tasks and seeds, got {len(subjects)}, {len(tasks)} and {seeds}"
-        )
-    if len({subject.label for subject in subjects}) < len(subjects):
-        raise BadInput(f"labels must differ, got {', '.join(subject.label for subject in subjects)}")
-    plan = {(s.label, t.name): (s, t, _jobs(s, t, seeds, first_seed)) for t in tasks for s in subjects}
+    check(subjects, tasks, seeds, first_seed)
+    pairs = [(subject, variant.task(subject, task)) for task in tasks for subject in subjects]
+    plan = [(subject, task, _jobs(subject, task, seeds, first_seed)) for subject, task in pairs]
     # Two subjects may be the same numbers (a search that chose its initial mean): one training serves both.
-    jobs = {job.id: (subject, job) for subject, _, listed in plan.values() for job in listed}
+    jobs = {job.id: (subject, job) for subject, _, listed in plan for job in listed}
     results = ledger.finished(jobs, table="reports") if ledger else {}
     if listener:
         listener.started(-1, [job for _, job in jobs.values()], len(results))
     for result in executor.run([job for name, (_, job) in jobs.items() if name not in results]):
         subject, job = jobs[result.id]
         if ledger:
-            ledger.record(_report(subject, job, command), result)
+            ledger.record(_report(subject, job, command, variant.name), result)
         results[result.id] = result
         if listener:
             listener.finished(job, result)
     cells = [
         _cell(subject.label, task.name, [(job.id, job.lifetime, results[job.id]) for job in listed],
               task.setup.steps_per_update)
-        for subject, task, listed in plan.values()
+        for subject, task, listed in plan
     ]  # fmt: skip
     return Comparison(
         tuple(cells),
@@ -159,16 +124,38 @@ def compare(
     )
 
 
+def check(subjects: Sequence[Subject], tasks: Sequence[Task], seeds: int, first_seed: int = 0) -> None:
+    """Whether there is something to compare, and all of it can be trained.
+
+    Raises:
+        BadInput: there is nothing to do; labels are there twice; there is no such environment, or it has not
+            what a task's setup asks of it; or a task has numbers that a subject does not read.
+    """
+    if first_seed < 0:
+        raise BadInput(f"first_seed must be at least 0, got {first_seed}")
+    if seeds < 1 or not subjects or not tasks:
+        raise BadInput(
+            f"a comparison needs subjects, tasks and seeds, got {len(subjects)}, {len(tasks)} and {seeds}"
+        )
+    if len({subject.label for subject in subjects}) < len(subjects):
+        raise BadInput(f"labels must differ, got {', '.join(subject.label for subject in subjects)}")
+    for task in tasks:
+        for subject in subjects:
+            _check_training(subject, subject.task(task))
+
+
 def recorded(run: LoadedRun) -> Comparison:
     """What `discovery evaluate` has recorded in a run so far, as one comparison.
 
     Means of this run are called by what they are now ("discovered" is the generation it chooses).
-    Where a recipe has changed, only what was recorded last under a name counts.
+    Where a recipe has changed, only what was recorded last under a name counts. Variants of a sweep do not.
     """
     outcomes = run.outcomes("report")
     groups: dict[tuple[str, str], dict[str, list[Any]]] = {}
     sources: dict[str, str] = {}
     for row in run.reports():
+        if row["variant"]:
+            continue
         label = _present_label(run, row["subject"], row["source"])
         sources[label] = row["source"]
         recipes = groups.setdefault((label, row["task"]), {})
@@ -192,67 +179,6 @@ def recorded(run: LoadedRun) -> Comparison:
     )
 
 
-def _resolve(name: str, runs: dict[Path, LoadedRun]) -> Subject | _Place:
-    folder, at, wanted = name.rpartition("@")
-    if not at or _is_run(name):
-        folder, at = name, ""
-    if not _is_run(folder):
-        if Path(folder).is_dir():
-            raise BadInput(
-                f"{folder} is no run: it holds no {CONFIG}; `discovery list` shows those there are"
-            )
-        return _known(name)
-    path = Path(folder).resolve()
-    if path not in runs:
-        runs[path] = load_run(folder)
-    number: Any = int(wanted) if wanted.lstrip("-").isdigit() else wanted
-    return _Place(runs[path], runs[path].generation_number(number) if at else None)
-
-
-def _is_run(folder: str) -> bool:
-    return (Path(folder) / CONFIG).exists()
-
-
-def _known(name: str) -> Subject:
-    """A known algorithm by name, or one's own by its place."""
-    from discovery.inner.compiled import build_algorithm
-
-    if name not in FACTORIES and ":" not in name:
-        raise unknown("run or algorithm", name, [*FACTORIES, *_runs_nearby(name)])
-    try:
-        algorithm = build_algorithm(AlgorithmSpec(name))
-    except ValueError as error:
-        raise BadInput(str(error)) from error
-    if searched := _searched(algorithm):
-        raise BadInput(
-            f"{name!r} is not one algorithm but a family, with {', '.join(searched)} to be searched; "
-            "name a run that searched it: RUN, RUN@initial or RUN@GENERATION"
-        )
-    return Subject(name, AlgorithmSpec(name))
-
-
-def _searched(algorithm: Any) -> list[str]:
-    import jax
-
-    return sorted(jax.eval_shape(algorithm.init, jax.random.key(0)))
-
-
-def _runs_nearby(name: str) -> list[str]:
-    """Run folders beside the one that `name` would be, and those in the usual place."""
-    parents = {Path(name.partition("@")[0]).parent, Path("runs")}
-    return [str(path.parent) for parent in parents for path in parent.glob(f"*/{CONFIG}")]
-
-
-def _of_run(place: _Place, several: bool) -> Subject:
-    run, generation = place
-    # A search may choose its initial mean: what it answers with is called "discovered" all the same.
-    label = "discovered" if generation is None else run.label(generation)
-    generation = run.generation_number(generation)
-    if several:
-        label = run.name if label == "discovered" else f"{run.name} {label}"
-    return Subject(label, run.spec, run.meta_params(generation), f"{run.name}@{generation}")
-
-
 def _present_label(run: LoadedRun, label: str, source: str) -> str:
     """What a recorded subject is called now, beside the means of `run` itself."""
     name, _, generation = source.rpartition("@")
@@ -271,18 +197,25 @@ def _jobs(subject: Subject, task: Task, seeds: int, first_seed: int) -> list[Job
 def _fingerprint(subject: Subject, task: Task) -> str:
     """Twelve hex digits of all that a training's numbers depend on, seed and device apart."""
     from discovery.inner.compiled import build_algorithm
-    from discovery.inner.train import check_numbers
+
+    algorithm = build_algorithm(subject.spec)
+    recipe = plain(task) | {"numbers": {**dict(algorithm.defaults), **task.numbers}}
+    recipe.pop("reference", None)
+    weights = {name: np.asarray(value, np.float32) for name, value in _leaves(subject.meta_params)}
+    text = json.dumps([subject.spec.name, subject.options, recipe, digest_of(weights)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _check_training(subject: Subject, task: Task) -> None:
+    from discovery.inner.compiled import build_algorithm
+    from discovery.inner.train import check_numbers, parts
 
     algorithm = build_algorithm(subject.spec)
     try:
         check_numbers(algorithm, task.numbers)
+        parts(algorithm, task.setup)
     except ValueError as error:
         raise BadInput(f"{subject.label} cannot be trained on {task.name}: {error}") from error
-    recipe = plain(task) | {"numbers": {**dict(algorithm.defaults), **task.numbers}}
-    recipe.pop("reference", None)
-    weights = {name: np.asarray(value, np.float32) for name, value in _leaves(subject.meta_params)}
-    text = json.dumps([subject.spec.name, subject.spec.options, recipe, digest_of(weights)], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _leaves(tree: Any) -> Iterator[tuple[str, Any]]:
@@ -292,16 +225,25 @@ def _leaves(tree: Any) -> Iterator[tuple[str, Any]]:
         yield jax.tree_util.keystr(path), leaf
 
 
-def _report(subject: Subject, job: Job, command: str) -> Report:
-    seed = int(job.id.rpartition("/s")[2])
-    return Report(job.id, subject.label, subject.source, job.task.name, seed, job.lifetime, job.key, command)
+def _report(subject: Subject, job: Job, command: str, variant: str) -> Report:
+    return Report(
+        id=job.id,
+        subject=subject.label,
+        source=subject.source,
+        task=job.task.name,
+        seed=seed_of(job.id),
+        lifetime=job.lifetime,
+        key=job.key,
+        command=command,
+        variant=variant,
+    )
 
 
 def _cell(
     label: str, task: str, trained: Sequence[tuple[str, int, JobResult]], steps_per_update: int
 ) -> Cell:
     """A cell from (id, lifetime, result) of its trainings."""
-    seeds = np.array([int(name.rpartition("/s")[2]) for name, _, _ in trained])
+    seeds = np.array([seed_of(name) for name, _, _ in trained])
     outcomes = [result.outcome for _, _, result in trained]
     points = max((len(outcome.curve) for outcome in outcomes if outcome is not None), default=1)
     missing = np.full(points, np.nan)

@@ -155,7 +155,7 @@ class Comparison:
 
     def verdicts(self) -> list[str]:
         """What the numbers say, in sentences; see `_relation` for the words."""
-        return [self._sentence(*pair) for pair in self._pairs()] + self._cautions()
+        return [self._sentence(*pair) for pair in self._pairs()] + self.cautions()
 
     def table(self) -> ComparisonTable:
         """The rows for rich to print, a table for each task."""
@@ -274,7 +274,8 @@ class Comparison:
             return f"{side} {place} (intervals overlap, but the paired difference is {by})"
         return f"not distinguishable from {place}"
 
-    def _cautions(self) -> list[str]:
+    def cautions(self) -> list[str]:
+        """What to beware of: few seeds, failed trainings."""
         cautions = []
         fewest = min((row.n for row in self.rows), default=0)
         if 0 < fewest < FEW_SEEDS:

@@ -1,6 +1,10 @@
-"""Tables for terminals, and intervals as text."""
+"""Tables for terminals, and intervals as text.
+
+Where a line does not fit the width it is printed at, intervals go below their estimates.
+"""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,14 +13,20 @@ from discovery.statistics import Interval
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table
+    from rich.text import Text
 
     from discovery.comparison import Comparison, Row
+    from discovery.robustness import Robustness
+    from discovery.suitecomparison import AggregateRow, SuiteComparison
 
 SCORES = {"final": "mean return, last fifth of training", "auc": "mean return over training"}
 """What each kind of `Task.score` is, in words."""
 
 _PADDING = 3
 """Columns of the terminal that a column of the table takes beside its text."""
+
+Sections = Callable[[str], list[list[list[str]]]]
+"""From the separator between an estimate and its interval to the texts of each section's rows."""
 
 
 def estimate_text(found: Interval | None, separator: str = " ") -> str:
@@ -37,33 +47,104 @@ def estimate_text(found: Interval | None, separator: str = " ") -> str:
 
 @dataclass(frozen=True, eq=False)
 class ComparisonTable:
-    """A comparison's rows for rich to print, a table for each task.
-
-    Where a line does not fit the width it is printed at, intervals go below their estimates.
-    """
+    """A comparison's rows for rich to print, a table for each task."""
 
     comparison: "Comparison"
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         from rich.text import Text
 
-        comparison, separator = self.comparison, " "
+        comparison = self.comparison
         heads = ["", "seeds", "mean", "IQM", f"minus {comparison.baseline}"]
-        widths = _widths(comparison, heads, separator)
-        if sum(widths) + _PADDING * len(heads) > options.max_width:
-            separator = "\n"
-            widths = _widths(comparison, heads, separator)
         yield Text("Scores on held-out seeds, 95% intervals")
-        for task in comparison.tasks:
-            note = " (held out)" if task in comparison.held_out else ""
+        sections = _fitted(heads, self._sections, options.max_width)
+        for task, section in zip(comparison.tasks, sections, strict=True):
             measure = comparison.measure(task)
-            note += f": {measure}" if measure else ""
-            yield Text.assemble("\n", (task, "bold"), note)
-            yield _section(heads, widths, [_cells(r, separator) for r in comparison.rows if r.task == task])
+            yield _title(task, task in comparison.held_out, measure)
+            yield section
+
+    def _sections(self, separator: str) -> list[list[list[str]]]:
+        rows = self.comparison.rows
+        return [
+            [_cells(row, separator) for row in rows if row.task == task] for task in self.comparison.tasks
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class AggregateTable:
+    """A suite's aggregates for rich to print."""
+
+    result: "SuiteComparison"
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        from rich.text import Text
+
+        baseline = self.result.comparison.baseline
+        heads = [
+            "",
+            "IQM",
+            "mean",
+            "median",
+            "optimality gap",
+            f"IQM minus {baseline}",
+            f"P(above {baseline})",
+        ]
+        count = len(self.result.comparison.tasks)
+        yield Text(
+            f"\nNormalized scores over {count} task{'s' * (count != 1)}: 0 as random actions, 1 as tuned PPO"
+        )
+        yield from _fitted(heads, self._sections, options.max_width)
+
+    def _sections(self, separator: str) -> list[list[list[str]]]:
+        return [[_aggregate_cells(row, separator) for row in self.result.aggregates]]
+
+
+@dataclass(frozen=True, eq=False)
+class RobustnessTable:
+    """A sweep's levels for rich to print: a table for each task, a column for each factor."""
+
+    result: "Robustness"
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        from rich.text import Text
+
+        result = self.result
+        heads = ["", *(f"x {factor:g}" for factor in result.factors)]
+        yield Text(f"\nRobustness to {result.parameter}: mean scores at factors of its value, 95% intervals")
+        sections = _fitted(heads, self._sections, options.max_width)
+        for task, section in zip(result.tasks, sections, strict=True):
+            yield _title(task, task in result.held_out, SCORES.get(result.measures.get(task, ""), ""))
+            yield section
+
+    def _sections(self, separator: str) -> list[list[list[str]]]:
+        result = self.result
+        return [
+            [
+                [subject, *(_with_failures(score, separator) for score in result.scores(subject, task))]
+                for subject in result.subjects
+            ]
+            for task in result.tasks
+        ]
+
+
+def _title(task: str, held_out: bool, measure: str) -> "Text":
+    from rich.text import Text
+
+    note = " (held out)" if held_out else ""
+    return Text.assemble("\n", (task, "bold"), note + (f": {measure}" if measure else ""))
+
+
+def _fitted(heads: list[str], sections: Sections, width: int) -> "list[Table]":
+    """A table for each section, of the same columns, folded where a line would not fit."""
+    for separator in (" ", "\n"):
+        texts = sections(separator)
+        widths = _widths(heads, [row for rows in texts for row in rows])
+        if sum(widths) + _PADDING * len(heads) <= width:
+            break
+    return [_section(heads, widths, rows) for rows in texts]
 
 
 def _section(heads: list[str], widths: list[int], rows: list[list[str]]) -> "Table":
-    """One task's rows; all tasks have the same widths."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -76,12 +157,23 @@ def _section(heads: list[str], widths: list[int], rows: list[list[str]]) -> "Tab
     return table
 
 
-def _widths(comparison: "Comparison", heads: list[str], separator: str) -> list[int]:
-    rows = [heads, *(_cells(row, separator) for row in comparison.rows)]
-    return [max(len(line) for row in rows for line in row[i].split("\n")) for i in range(len(heads))]
+def _widths(heads: list[str], rows: Sequence[list[str]]) -> list[int]:
+    return [
+        max(len(line) for row in [heads, *rows] for line in row[i].split("\n")) for i in range(len(heads))
+    ]
 
 
 def _cells(row: "Row", separator: str) -> list[str]:
-    """A row's texts; `separator` stands between an estimate and its interval."""
     seeds = f"{row.n}{separator}({row.failed} failed)" if row.failed else str(row.n)
     return [row.subject, seeds, *(estimate_text(v, separator) for v in (row.mean, row.iqm, row.difference))]
+
+
+def _aggregate_cells(row: "AggregateRow", separator: str) -> list[str]:
+    found = (row.iqm, row.mean, row.median, row.optimality_gap, row.difference, row.improvement)
+    return [row.subject, *(estimate_text(value, separator) for value in found)]
+
+
+def _with_failures(score: Interval, separator: str) -> str:
+    if not math.isfinite(score.estimate):
+        return f"all {score.failed} failed"
+    return estimate_text(score, separator) + (f"{separator}({score.failed} failed)" if score.failed else "")

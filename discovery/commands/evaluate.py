@@ -1,41 +1,57 @@
 """``discovery evaluate RUN|NAME ...``."""
 
-import sys
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from shlex import join
 from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 from discovery.commands import presets
-from discovery.commands.failure import FAILED, INTERRUPTED
-from discovery.commands.folders import OUTPUT, find_run, run_folders
+from discovery.commands.failure import FAILED
+from discovery.commands.folders import OUTPUT
+from discovery.commands.judging import (
+    Plan,
+    check_seeds,
+    judged,
+    parsed_sweeps,
+    resolved,
+    run_folders_of,
+    stopped,
+    store_folder,
+)
 from discovery.commands.parsing import parse
 from discovery.commands.tables import show
 from discovery.config import SearchConfig
 from discovery.configfile import CONFIG, load
-from discovery.errors import BadInput, unknown
+from discovery.errors import BadInput, RunError, unknown
 from environments.task import Setup, Task
 
 if TYPE_CHECKING:
     from discovery.comparison import Comparison
     from discovery.executors.base import Executor
     from discovery.progress import View
+    from discovery.robustness import Robustness
 
 PROG = "discovery evaluate"
 
 DESCRIPTION = """Train what runs found beside known algorithms: same tasks, same recipes, same held-out seeds.
 
-  discovery evaluate runs/NAME ppo dpo                    on the run's tasks and its held-out ones
+  discovery evaluate runs/NAME ppo dpo                    on the tasks that the run has seen
+  discovery evaluate runs/NAME ppo dpo --test             on its held-out tasks too
   discovery evaluate NAME NAME@initial NAME@12 ppo        generations of a run, beside what it chose
   discovery evaluate NAME ppo --tasks CartPole-v1 --seeds 32
+  discovery evaluate NAME found.py "ppo[clip=0.1]" "a2c[optimizer=sgd]"
+  discovery evaluate NAME ppo --sweep learning_rate=0.1,0.3,1,3,10 --sweep hidden=0.5,1,2
   discovery evaluate ppo dpo vsop --tasks Acrobot-v1
 
-Every training is recorded in the first RUN's ledger, and not repeated when it is asked for again.
-A task is one of a named run, else one of a preset, else an environment with the default recipe.
+A subject is a run, a known algorithm, package.module:function, or a file of `discovery export`. In brackets
+behind its name are options of its factory, and numbers in place of the tasks' own.
+Every training is recorded in the first RUN's ledger, or in a folder of its own with --name, and not repeated
+when it is asked for again.
+Held-out tasks are for the last word on a run: only --test trains on them, and each time goes on record.
+A task is one of a named run, else one of a preset, else an environment with the default recipe; with --suite
+it is one of the suite. `discovery compare` also normalizes a suite's scores, and tells what is significant.
 """
 
 
@@ -43,14 +59,20 @@ A task is one of a named run, else one of a preset, else an environment with the
 class Evaluate:
     """Arguments of `discovery evaluate`."""
 
-    subjects: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN|NAME ...")]
-    """Runs (RUN, RUN@GENERATION, RUN@initial), and algorithms from `discovery objectives`."""
+    subjects: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN|NAME|FILE ...")]
+    """Runs (RUN, RUN@GENERATION, RUN@initial), algorithms from `discovery objectives`, exported files."""
     tasks: tuple[str, ...] = ()
-    """Task names. Default: those of the runs, meta-train and held-out."""
+    """Task names. Default: those that the runs have seen, and with --test their held-out ones."""
+    suite: str | None = None
+    """Take tasks from a suite, or a suite's file, instead: meta-train and selection, and test with --test."""
+    test: bool = False
+    """Train on held-out tasks of the runs, and record in their ledgers that it was done."""
     seeds: int = 16
     """Trainings of each subject on each task. Below 16, trust no interval much."""
     first_seed: int = 0
     """Index of the first held-out seed: another one gives seeds that nobody has looked at yet."""
+    sweep: UseAppendAction[tuple[str, ...]] = ()
+    """NAME=F1,F2,...: also train with factors of a number, of hidden widths or of n_envs. May be repeated."""
     executor: str | None = None
     """Where trainings run: "processes" or "inline". Default: as the first run."""
     workers: int | None = None
@@ -59,6 +81,10 @@ class Evaluate:
     """Trainings batched in one compiled call; bitwise equal at equal width only. Default: as the run."""
     output: Path = OUTPUT
     """Folder in which runs are looked for."""
+    name: str | None = None
+    """Without a run: record in the folder of this name below --output."""
+    csv: Path | None = None
+    """Write the table to this file too."""
     quiet: bool = False
     """Print the table only."""
     json: bool = False
@@ -68,18 +94,13 @@ class Evaluate:
 def main(argv: Sequence[str]) -> int:
     """Run the verb."""
     args = parse(Evaluate, argv, PROG, DESCRIPTION)
-    names = [_resolved(name, args.output) for name in args.subjects]
-    if not names:
-        raise BadInput(
-            "what shall be judged? Name runs and algorithms, for example `discovery evaluate runs/NAME ppo`"
-        )
-    if args.seeds < 1:
-        raise BadInput(f"seeds must be at least 1, got {args.seeds}")
-    if args.first_seed < 0:
-        raise BadInput(f"first_seed must be at least 0, got {args.first_seed}")
+    names = resolved(args.subjects, args.output, PROG)
+    check_seeds(args.seeds, args.first_seed)
     folders = run_folders_of(names)
+    if args.name and folders:
+        raise BadInput(f"--name is for comparisons without a run; this one is recorded in {folders[0]}")
     config = _config(folders, args)
-    tasks, held_out = _tasks(args.tasks, folders)
+    plan = _plan(args, names, folders)
 
     from discovery.executors import make_executor
     from discovery.progress import view
@@ -87,17 +108,18 @@ def main(argv: Sequence[str]) -> int:
     executor = make_executor(config.executor, config.workers, config.agents_per_call, config.timeout)
     try:
         with executor, view(None, args.quiet, args.json) as shown:
-            result = judge(names, tasks, args.seeds, executor, shown, held_out, args.first_seed)
+            result, robustness = judged(plan, executor, shown)
     except (KeyboardInterrupt, BrokenPipeError):
-        kept = "; what was finished is recorded, and the same command goes on from there" if folders else ""
-        print(f"\nStopped{kept}", file=sys.stderr)
-        return INTERRUPTED
+        return stopped(bool(folders or plan.place))
+    if args.csv:
+        _write(result, args.csv)
     if args.json:
         from discovery.formats import json_line
 
-        print(json_line({"event": "comparison", **result.to_dict()}))
+        swept = {"robustness": [each.to_dict() for each in robustness]} if robustness else {}
+        print(json_line({"event": "comparison", **result.to_dict(), **swept}))
     else:
-        print_comparison(result)
+        print_comparison(result, robustness)
     return FAILED if any(cell.failed_wholly for cell in result.cells) else 0
 
 
@@ -111,52 +133,32 @@ def judge(
     first_seed: int = 0,
 ) -> "Comparison":
     """Train all subjects on all tasks; recorded in the ledger of the first run among them."""
-    from discovery.executors.cpu import ensure_single_thread
-
-    ensure_single_thread()
-    from discovery.compare import compare, subjects
-    from discovery.run import Run
-
-    who = subjects(names)
-    for task in tasks:
-        try:
-            task.environment()
-        except ValueError as error:
-            raise BadInput(str(error)) from error
-    command = join(["discovery", "evaluate", *names, "--seeds", str(seeds), "--first-seed", str(first_seed)])
-    folders = run_folders_of(names)
-    with Run.open(folders[0], write=True) if folders else nullcontext() as run:
-        return compare(who, tasks, seeds, executor, run and run.ledger, shown, command, held_out, first_seed)
+    return judged(Plan(names, tasks, held_out, seeds, first_seed), executor, shown)[0]
 
 
-def print_comparison(result: "Comparison") -> None:
-    """The table and what it says in words."""
-    show(result.table(), width=160)
+def _write(result: "Comparison", path: Path) -> None:
+    """One line for each task and subject."""
+    try:
+        path.write_text(result.frame().to_csv(index=False), encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}; what was trained is recorded") from error
+
+
+def print_comparison(result: "Comparison", robustness: "Sequence[Robustness]" = ()) -> None:
+    """The tables and what they say in words."""
+    for renderable in (result.table(), *(each.table() for each in robustness)):
+        show(renderable, width=160)
     for sentence in result.verdicts():
         show(sentence)
 
 
-def run_folders_of(names: Sequence[str]) -> list[Path]:
-    """The runs among subjects, each once."""
-    folders = dict.fromkeys(Path(name.partition("@")[0]) for name in names)
-    return [folder for folder in folders if (folder / CONFIG).is_file()]
-
-
-def _resolved(name: str, output: Path) -> str:
-    """A subject's name, with a run's as its path.
-
-    Raises:
-        BadInput: nothing is called so, with the nearest names.
-    """
-    from objectives import FACTORIES
-
-    base, at, generation = name.partition("@")
-    if ":" in name or (base in FACTORIES and not at):
-        return name
-    if not Path(base).exists() and not (output / base).exists():
-        names = [*FACTORIES, *(folder.name for folder in run_folders(output)[-20:])]
-        raise unknown("run or algorithm", base, names)
-    return f"{find_run(base, output)}{at}{generation}"
+def _plan(args: Evaluate, names: Sequence[str], folders: Sequence[Path]) -> Plan:
+    tasks, held_out, hidden = _suite_tasks(args, folders) if args.suite else _tasks(args, folders)
+    words = ["--suite", args.suite] if args.suite else []
+    words += [word for sweep in args.sweep for word in ("--sweep", sweep)]
+    place = store_folder(args.output, args.name) if args.name else None
+    sweeps = parsed_sweeps(args.sweep)
+    return Plan(names, tasks, held_out, args.seeds, args.first_seed, hidden, sweeps, place, words)
 
 
 def _config(folders: Sequence[Path], args: Evaluate) -> SearchConfig:
@@ -168,24 +170,50 @@ def _config(folders: Sequence[Path], args: Evaluate) -> SearchConfig:
     return replace(config, executor=executor, workers=workers, agents_per_call=width)
 
 
-def _tasks(names: Sequence[str], folders: Sequence[Path]) -> tuple[list[Task], list[str]]:
-    """The tasks called `names`, by default all of the runs'; and those of them that no run searched on."""
+_Tasks = tuple[list[Task], list[str], tuple[str, ...]]
+"""Tasks; names of those that no run has seen; and of those that a suite holds out."""
+
+
+def _tasks(args: Evaluate, folders: Sequence[Path]) -> _Tasks:
+    """The tasks that are named, by default those of the runs."""
+    names, test = args.tasks, args.test
     configs = [load(folder / CONFIG) for folder in folders]
-    own = {task.name: task for config in configs for task in (*config.tasks, *config.held_out)}
+    hidden = {task.name: folder for folder in folders for task in load(folder / CONFIG).held_out}
+    own = {t.name: t for config in configs for t in (config.every_task if test else config.seen)}
+    for name in names:
+        if name in hidden and not test:
+            raise BadInput(
+                f"{name} is held out by {hidden[name]}, for the last word on it; --test trains on it, and "
+                "the run's ledger records that it was done"
+            )
     if not names and not own:
         raise BadInput(
             "on which tasks? Without a run, give --tasks: names from `discovery envs`, or of a preset's tasks"
         )
     known = dict(_preset_tasks()) | own
     found = [known.get(name) or _plain_task(name, known) for name in dict.fromkeys(names or own)]
-    searched = {task.name for config in configs for task in config.tasks}
-    return found, [task.name for task in found if folders and task.name not in searched]
+    seen = {task.name for config in configs for task in config.seen}
+    return found, [task.name for task in found if folders and task.name not in seen], ()
+
+
+def _suite_tasks(args: Evaluate, folders: Sequence[Path]) -> _Tasks:
+    """The tasks of a suite."""
+    from discovery.executors.cpu import ensure_single_thread
+
+    ensure_single_thread()
+    from discovery.comparesuite import chosen_tasks
+    from discovery.suites import load_suite
+
+    chosen = chosen_tasks(load_suite(args.suite or "", measured=False), args.tasks, args.test, folders)
+    seen = {task.name for folder in folders for task in load(folder / CONFIG).seen}
+    unseen = [*chosen.hidden, *(name for names in chosen.runs.values() for name in names)]
+    return chosen.tasks, [name for name in dict.fromkeys(unseen) if name not in seen], chosen.hidden
 
 
 def _preset_tasks() -> Iterator[tuple[str, Task]]:
     for name in presets.names():
         config, _ = presets.read(name)
-        yield from ((task.name, task) for task in (*config.tasks, *config.held_out))
+        yield from ((task.name, task) for task in config.every_task)
 
 
 def _plain_task(name: str, known: dict[str, Task]) -> Task:

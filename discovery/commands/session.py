@@ -168,6 +168,7 @@ def next_commands(folder: Path, config: SearchConfig) -> list[str]:
         f"discovery show {name}",
         f"discovery evaluate {name} {name}@initial ppo dpo --seeds 16",
         f"discovery plot {name}",
+        f"discovery report {name}",
     ]
     if kernel_of(config.algorithm):
         commands.append(f"discovery export {name} --to jax --out found.py --verify")

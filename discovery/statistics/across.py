@@ -75,6 +75,9 @@ def aggregate_difference(a: Scores, b: Scores, statistic: Aggregate, level: floa
 
     Pairs of scores are resampled within tasks, so what both owe to a seed cancels. `Interval.n` is the
     number of pairs. For algorithms with seeds of their own, compare two calls of `aggregate`.
+
+    With 30 seeds of a single task, of 30% failures that are not common to both, intervals of differences
+    fall a little short: 92.8% for the IQM, 92.0% for the optimality gap. Five tasks give 94%.
     """
     left, right = _same_tasks(a, b)
     _check(statistic, level)

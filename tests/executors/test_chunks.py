@@ -119,7 +119,7 @@ def test_states_of_stopped_trainings_stay_in_their_lane():
         finished(chunk, call(fakes.run_chunk, chunk.request()), "w"), chunk.jobs, strict=True
     ):
         assert result.begun is not None and result.begun.update == 100
-        np.testing.assert_array_equal(result.begun.leaves[1], [states[one.id].update, 100])
+        np.testing.assert_array_equal(result.begun.leaves[1], [one.until - 0 if one.begun is None else one.begun.update, 100])
     assert len(cut([jobs[0], job(7), *going_on], 8)) == 3  # three programs, or three kinds of arguments
 
 

@@ -1,0 +1,131 @@
+"""``discovery compare SUBJECT ... --suite NAME``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import join
+from typing import Annotated
+
+from tyro.conf import Positional, UseAppendAction, arg
+
+from discovery.commands.failure import FAILED
+from discovery.commands.folders import OUTPUT
+from discovery.commands.judging import (
+    check_seeds,
+    parsed_sweeps,
+    resolved,
+    run_folders_of,
+    stopped,
+    store_folder,
+)
+from discovery.commands.parsing import parse
+from discovery.commands.tables import show
+from discovery.errors import BadInput
+
+PROG = "discovery compare"
+
+DESCRIPTION = """Compare any mixture of algorithms, runs and exported files on a suite: intervals and tests.
+
+  discovery compare ppo dpo vsop a2c --suite classic
+  discovery compare runs/NAME found.py ppo --suite classic --test
+  discovery compare ppo "ppo[clip=0.1]" "a2c[optimizer=sgd]" --suite classic --tasks CartPole-v1
+  discovery compare ppo dpo --suite classic --sweep learning_rate=0.1,0.3,1,3,10 --sweep n_envs=0.5,1,2
+
+A subject is a run, a known algorithm, package.module:function, or a file of `discovery export`. In brackets
+behind its name are options of its factory, and numbers in place of the tasks' own.
+All subjects have the same seeds, and scores are normalized: 0 as random actions, 1 as tuned PPO. Trainings
+are recorded in runs/compare-SUITE, so that the same command goes on where it was stopped, and more subjects,
+seeds or sweeps train only what is new. There lie the results too: comparison.json, scores.csv, table.csv
+and pictures. Held-out tasks are for the last word: only --test trains on them, and each time goes on record.
+"""
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Arguments of `discovery compare`."""
+
+    subjects: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN|NAME|FILE ...")]
+    """Runs (RUN, RUN@GENERATION, RUN@initial), algorithms from `discovery objectives`, exported files."""
+    suite: str | None = None
+    """A suite from `discovery suites`, or a TOML file of your own."""
+    tasks: tuple[str, ...] = ()
+    """Names of its tasks. Default: those for meta-training and selection, with --test the held-out ones."""
+    test: bool = False
+    """Train on held-out tasks too, and record that it was done."""
+    seeds: int = 30
+    """Trainings of each subject on each task. Below 16, trust no interval much."""
+    first_seed: int = 0
+    """Index of the first seed: another one gives seeds that nobody has looked at yet."""
+    sweep: UseAppendAction[tuple[str, ...]] = ()
+    """NAME=F1,F2,...: also train with factors of a number, of hidden widths or of n_envs. May be repeated."""
+    executor: str = "processes"
+    """Where trainings run: "processes" (one worker per core) or "inline" (this process; GPUs)."""
+    workers: int | None = None
+    """Worker processes. Default: one per core."""
+    agents_per_call: int = 8
+    """Trainings batched in one compiled call; bitwise equal at equal width only."""
+    timeout: float = 7200.0
+    """Seconds one call may take, compilation included; "inline" has no limit."""
+    output: Path = OUTPUT
+    """Folder in which runs are looked for, and the results go."""
+    name: str | None = None
+    """Folder of the results below --output. Default: compare-SUITE."""
+    quiet: bool = False
+    """Print the tables only."""
+    json: bool = False
+    """Print one JSON object a line, for programs; the last one holds the result."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb."""
+    args = parse(Compare, argv, PROG, DESCRIPTION)
+    names = resolved(args.subjects, args.output, PROG)
+    if args.suite is None:
+        raise BadInput("on which suite? For example --suite classic; `discovery suites` lists them")
+    check_seeds(args.seeds, args.first_seed)
+    from discovery.executors.cpu import ensure_single_thread
+
+    ensure_single_thread()
+    from discovery.comparesuite import chosen_tasks, compare_suite, write
+    from discovery.executors import make_executor
+    from discovery.progress import view
+    from discovery.subjects import subjects
+    from discovery.suites import load_suite
+
+    suite, sweeps = load_suite(args.suite), parsed_sweeps(args.sweep)
+    chosen = chosen_tasks(suite, args.tasks, args.test, run_folders_of(names))
+    folder = store_folder(args.output, args.name or f"compare-{suite.name}")
+    who, command = subjects(names), _command(names, args)
+    executor = make_executor(args.executor, args.workers, args.agents_per_call, args.timeout)
+    try:
+        with executor, view(None, args.quiet, args.json) as shown:
+            result = compare_suite(
+                suite, chosen, who, args.seeds, executor, folder, shown, command, args.first_seed, sweeps
+            )
+        paths = write(result, folder, command)
+    except (KeyboardInterrupt, BrokenPipeError):
+        return stopped(recorded=True)
+    if args.json:
+        from discovery.formats import json_line
+
+        facts = {"folder": str(folder), "files": [path.name for path in paths]}
+        print(json_line({"event": "comparison", **result.to_dict(), **facts}))
+    else:
+        show(result.table(), width=160)
+        print()
+        for sentence in result.verdicts():
+            show(sentence)
+        if not args.quiet:
+            show(f"\n{folder}: {', '.join(path.name for path in paths)}")
+    return FAILED if any(cell.failed_wholly for cell in result.comparison.cells) else 0
+
+
+def _command(names: Sequence[str], args: Compare) -> str:
+    """What to type for the same comparison again."""
+    words = ["discovery", "compare", *names, "--suite", str(args.suite)]
+    words += ["--tasks", *args.tasks] if args.tasks else []
+    words += ["--test"] * args.test + ["--seeds", str(args.seeds)]
+    words += ["--first-seed", str(args.first_seed)] if args.first_seed else []
+    words += [word for sweep in args.sweep for word in ("--sweep", sweep)]
+    words += ["--agents-per-call", str(args.agents_per_call)]
+    return join(words)

@@ -1,0 +1,185 @@
+"""Names, sweeps and folders of `discovery evaluate` and `compare`, and what the first of them trains."""
+
+import re
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from shlex import join
+from typing import TYPE_CHECKING
+
+from discovery.commands.failure import INTERRUPTED
+from discovery.commands.folders import find_run, run_folders
+from discovery.configfile import CONFIG, load
+from discovery.errors import BadInput, unknown
+from environments.task import Task
+
+if TYPE_CHECKING:
+    from discovery.comparison import Comparison
+    from discovery.executors.base import Executor
+    from discovery.ledger import Ledger
+    from discovery.progress import View
+    from discovery.robustness import Robustness
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is judged.
+
+    Attributes:
+        names: of subjects, runs as their paths.
+        tasks: on which.
+        held_out: names of those that no run has seen.
+        seeds, first_seed: which report seeds.
+        hidden: names of those that a suite holds out.
+        sweeps: parameter -> factors.
+        place: folder in which it is recorded where no run takes part; None for nowhere.
+        options: further words of the command, for the record.
+    """
+
+    names: Sequence[str]
+    tasks: Sequence[Task]
+    held_out: Collection[str]
+    seeds: int
+    first_seed: int = 0
+    hidden: Collection[str] = ()
+    sweeps: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    place: Path | None = None
+    options: Sequence[str] = ()
+
+    @property
+    def command(self) -> str:
+        """What to type for it."""
+        options = ["--seeds", str(self.seeds), "--first-seed", str(self.first_seed)]
+        options += ["--test"] * bool(self.held_out)
+        return join(["discovery", "evaluate", *self.names, *options, *self.options])
+
+
+def judged(plan: Plan, executor: "Executor", shown: "View") -> "tuple[Comparison, list[Robustness]]":
+    """Train what a plan says, and record it."""
+    from discovery.executors.cpu import ensure_single_thread
+
+    ensure_single_thread()
+    from discovery.compare import check, compare
+    from discovery.comparesuite import record_tests
+    from discovery.robustness import check_sweep, sweep
+    from discovery.subjects import subjects
+
+    who, seeds, command = subjects(plan.names), (plan.seeds, plan.first_seed), plan.command
+    check(who, plan.tasks, *seeds)
+    for parameter, factors in plan.sweeps.items():
+        check_sweep(parameter, factors, who, plan.tasks)
+    folders = run_folders_of(plan.names)
+    record_tests({folder: _hidden(folder, plan) for folder in folders}, command, plan.names, *seeds)
+    with _ledger(folders, plan.place) as ledger:
+        if ledger and plan.hidden and not folders:
+            ledger.record_test(command, plan.names, plan.hidden, *seeds)
+        common = (plan.seeds, executor, ledger, shown, command, plan.held_out, plan.first_seed)
+        result = compare(who, plan.tasks, *common)
+        swept = [
+            sweep(parameter, factors, who, plan.tasks, *common, base=result)
+            for parameter, factors in plan.sweeps.items()
+        ]
+    return result, swept
+
+
+@contextmanager
+def _ledger(folders: Sequence[Path], place: Path | None) -> "Iterator[Ledger | None]":
+    """Where trainings are recorded: in the first run, else in a store, else nowhere."""
+    from discovery.comparesuite import store
+    from discovery.run import Run
+
+    if folders:
+        with Run.open(folders[0], write=True) as run:
+            yield run.ledger
+    elif place:
+        with store(place) as ledger:
+            yield ledger
+    else:
+        yield None
+
+
+def _hidden(folder: Path, plan: Plan) -> list[str]:
+    """Which of the tasks are held out from a run: by it, or by a suite whose task it has not seen."""
+    config = load(folder / CONFIG)
+    own, seen = {task.name for task in config.held_out}, {task.name for task in config.seen}
+    return [t.name for t in plan.tasks if t.name in own or (t.name in plan.hidden and t.name not in seen)]
+
+
+def run_folders_of(names: Sequence[str]) -> list[Path]:
+    """The runs among subjects, each once."""
+    folders = dict.fromkeys(Path(name) if _is_run(name) else Path(name.rpartition("@")[0]) for name in names)
+    return [folder for folder in folders if _is_run(str(folder))]
+
+
+def _is_run(name: str) -> bool:
+    return (Path(name) / CONFIG).is_file()
+
+
+def resolved(names: Sequence[str], output: Path, prog: str) -> list[str]:
+    """Names of subjects, those of runs as their paths.
+
+    Raises:
+        BadInput: there is none, or nothing is called so, with the nearest names.
+    """
+    if not names:
+        raise BadInput(
+            "what shall be judged? Name runs, algorithms or exported files, for example "
+            f"`{prog} runs/NAME ppo`"
+        )
+    return [_resolved(name, output) for name in names]
+
+
+def _resolved(name: str, output: Path) -> str:
+    from objectives import FACTORIES
+
+    plain, _, options = name.partition("[")
+    base, at, generation = plain.partition("@")
+    if ":" in plain or plain.endswith(".py") or (base in FACTORIES and not at):
+        return name
+    if not Path(base).exists() and not (output / base).exists():
+        names = [*FACTORIES, *(folder.name for folder in run_folders(output)[-20:])]
+        raise unknown("run or algorithm", base, names)
+    return f"{find_run(base, output)}{at}{generation}" + (f"[{options}" if options else "")
+
+
+def check_seeds(seeds: int, first_seed: int) -> None:
+    """Refuse numbers of seeds that are none."""
+    if seeds < 1:
+        raise BadInput(f"seeds must be at least 1, got {seeds}")
+    if first_seed < 0:
+        raise BadInput(f"first_seed must be at least 0, got {first_seed}")
+
+
+def parsed_sweeps(texts: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    """Parameter -> factors of what --sweep was given."""
+    if not texts:
+        return {}
+    from discovery.executors.cpu import ensure_single_thread
+
+    ensure_single_thread()
+    from discovery.robustness import parse_sweep
+
+    found: dict[str, tuple[float, ...]] = {}
+    for parameter, factors in map(parse_sweep, texts):
+        if parameter in found:
+            raise BadInput(f"--sweep {parameter} is there twice; give all its factors at once")
+        found[parameter] = factors
+    return found
+
+
+def store_folder(output: Path, name: str) -> Path:
+    """The folder of a comparison that is called `name`."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise BadInput(f"--name has letters, digits, '.', '_' and '-' only, got {name!r}")
+    if (output / name / CONFIG).exists():
+        raise BadInput(f"{output / name} is the run of a search; choose another --name for the comparison")
+    return output / name
+
+
+def stopped(recorded: bool) -> int:
+    """Say how to go on after Ctrl-C."""
+    kept = "; what was finished is recorded, and the same command goes on from there" if recorded else ""
+    print(f"\nStopped{kept}", file=sys.stderr)
+    return INTERRUPTED

@@ -1,0 +1,234 @@
+"""Comparing on a suite, and the folder in which such a comparison is kept.
+
+    suite = load_suite("classic")
+    chosen = chosen_tasks(suite)
+    folder = Path("runs/compare-classic")
+    result = compare_suite(suite, chosen, subjects(["ppo", "dpo"]), 30, executor, folder)
+    write(result, folder, command)
+
+A store is a folder with a ledger, as a run's, but without a search: more subjects, seeds or sweeps add to it.
+"""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from discovery import plots
+from discovery.compare import Watcher, check, compare
+from discovery.configfile import CONFIG, load
+from discovery.database import FILE
+from discovery.errors import BadInput, RunError, unknown
+from discovery.executors.base import Executor
+from discovery.formats import json_line
+from discovery.ledger import Ledger
+from discovery.records import now
+from discovery.robustness import check_sweep, sweep
+from discovery.run import Run
+from discovery.subjects import Subject
+from discovery.suitecomparison import SuiteComparison
+from discovery.suites import FIRST_SEED, Suite, SuiteTask
+from discovery.versions import versions
+from environments.task import Task
+
+Sweeps = Mapping[str, Sequence[float]]
+"""Parameter -> factors; see `discovery.robustness`."""
+
+
+class Chosen(NamedTuple):
+    """Tasks of a suite.
+
+    Attributes:
+        entries: the tasks with their references.
+        hidden: names of those that the suite holds out.
+        runs: run -> names of those that are held out from it, by itself or by the suite.
+        notes: sentences on what the suite holds out and a run was searched on all the same.
+    """
+
+    entries: tuple[SuiteTask, ...]
+    hidden: tuple[str, ...]
+    runs: Mapping[Path, tuple[str, ...]]
+    notes: tuple[str, ...]
+
+    @property
+    def tasks(self) -> list[Task]:
+        """Without references."""
+        return [entry.task for entry in self.entries]
+
+
+def chosen_tasks(
+    suite: Suite, names: Sequence[str] = (), test: bool = False, runs: Sequence[Path] = ()
+) -> Chosen:
+    """The tasks called `names`, by default those for meta-training and selection, with `test` all.
+
+    Args:
+        suite: of which.
+        names: of tasks.
+        test: whether held-out tasks may be looked at.
+        runs: folders of the runs that will be judged: what they hold out is held out here too.
+
+    Raises:
+        BadInput: a held-out task is named without `test`, or there is none of that name.
+    """
+    known = {entry.task.name: entry for _, entry in suite.splits()}
+    hidden = {entry.task.name for entry in suite.test}
+    for name in names:
+        if name not in known:
+            raise unknown(f"task of suite {suite.name}", name, known)
+        if name in hidden and not test:
+            raise _held_out([name], f"suite {suite.name}")
+    picked = list(dict.fromkeys(names or (name for name in known if test or name not in hidden)))
+    if not picked:
+        raise BadInput(f"suite {suite.name} has held-out tasks only; --test trains on them")
+    configs = {folder: load(folder / CONFIG) for folder in runs}
+    unseen, notes = {}, []
+    for folder, config in configs.items():
+        own, seen = {task.name for task in config.held_out}, {task.name for task in config.seen}
+        unseen[folder] = tuple(n for n in picked if n in own or (n in hidden and n not in seen))
+        if unseen[folder] and not test:
+            raise _held_out(unseen[folder], str(folder))
+        if both := [name for name in picked if name in hidden and name in seen]:
+            notes.append(f"{', '.join(both)} is held out by the suite, but {folder.name} was searched on it.")
+    return Chosen(
+        tuple(known[name] for name in picked),
+        tuple(name for name in picked if name in hidden),
+        unseen,
+        tuple(notes),
+    )
+
+
+def _held_out(names: Sequence[str], whose: str) -> BadInput:
+    return BadInput(
+        f"{', '.join(names)} is held out by {whose}, for the last word; --test trains on it, and the ledger "
+        "records that it was done"
+    )
+
+
+@contextmanager
+def store(folder: Path) -> Iterator[Ledger]:
+    """The ledger of a store, open for writing; the folder is made if need be.
+
+    Raises:
+        BadInput: the folder holds a search.
+    """
+    if (folder / CONFIG).exists():
+        raise BadInput(f"{folder} is the run of a search; choose another name for the comparison")
+    made = (folder / FILE).exists()
+    with Ledger.open(folder, write=True) if made else Ledger.create(folder, {"run": folder.name}) as ledger:
+        yield ledger
+
+
+def compare_suite(
+    suite: Suite,
+    chosen: Chosen,
+    subjects: Sequence[Subject],
+    seeds: int,
+    executor: Executor,
+    folder: Path | None = None,
+    listener: Watcher | None = None,
+    command: str = "",
+    first_seed: int = 0,
+    sweeps: Sweeps | None = None,
+) -> SuiteComparison:
+    """Train every subject on the chosen tasks, and at every factor of the sweeps.
+
+    Args:
+        suite: with measured references.
+        chosen: from `chosen_tasks`. That held-out tasks are looked at is recorded before they are, in the
+            store and in the runs from which they are held out.
+        subjects: from `discovery.subjects.subjects`.
+        seeds: S, trainings of each subject on each task (and at each factor).
+        executor: where they run.
+        folder: the store, made if need be; None records nothing.
+        listener: told what is to run, and what ended.
+        command: the command line, for the record.
+        first_seed: index of the first seed.
+        sweeps: parameter -> factors.
+
+    Raises:
+        BadInput: before anything is written, if a subject, a task or a variant does not fit.
+    """
+    sweeps, tasks, labels = sweeps or {}, chosen.tasks, [subject.label for subject in subjects]
+    check(subjects, tasks, seeds, first_seed)
+    if first_seed + seeds > FIRST_SEED:
+        raise BadInput(
+            f"seeds from {FIRST_SEED:,} on are those of the suite's references; use seeds below, "
+            f"not {first_seed:,} to {first_seed + seeds - 1:,}"
+        )
+    for parameter, factors in sweeps.items():
+        check_sweep(parameter, factors, subjects, tasks)
+    with store(folder) if folder else nullcontext() as ledger:
+        if ledger and chosen.hidden:
+            ledger.record_test(command, labels, chosen.hidden, seeds, first_seed)
+        record_tests(chosen.runs, command, labels, seeds, first_seed)
+        common = (seeds, executor, ledger, listener, command, chosen.hidden, first_seed)
+        comparison = compare(subjects, tasks, *common)
+        robustness = tuple(
+            sweep(parameter, factors, subjects, tasks, *common, base=comparison)
+            for parameter, factors in sweeps.items()
+        )
+    return SuiteComparison(suite.name, comparison, chosen.entries, robustness, chosen.notes)
+
+
+def record_tests(
+    hidden: Mapping[Path, Sequence[str]], command: str, labels: Sequence[str], seeds: int, first_seed: int
+) -> None:
+    """Record in the ledgers of runs that tasks held out from them are looked at, before they are."""
+    for folder, names in hidden.items():
+        if names:
+            with Run.open(folder, write=True) as run:
+                run.ledger.record_test(command, labels, names, seeds, first_seed)
+
+
+def write(result: SuiteComparison, folder: Path, command: str) -> list[Path]:
+    """Write comparison.json, scores.csv, table.csv and the pictures; returns their paths.
+
+    Raises:
+        RunError: one cannot be written; what was trained is in the ledger.
+    """
+    about = {"command": command, "date": now(), "versions": versions()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(json.loads(json_line(about | result.to_dict())), indent=2, ensure_ascii=False)
+        paths = [
+            _written(folder / "comparison.json", text + "\n"),
+            _scores(result, folder / "scores.csv"),
+            _written(folder / "table.csv", result.frame().to_csv(index=False)),
+        ]
+        return paths + [plots.save(figure, folder / f"{name}.png") for name, figure in result.plot().items()]
+    except OSError as error:
+        raise RunError(
+            f"{folder} cannot be written: {error.strerror}; what was trained is recorded"
+        ) from error
+
+
+def _written(path: Path, text: str) -> Path:
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    return part.replace(path)
+
+
+def _scores(result: SuiteComparison, path: Path) -> Path:
+    """One line per training; the score of one that failed is empty."""
+    references = {entry.task.name: entry for entry in result.entries}
+    cells = [("", cell) for cell in result.comparison.cells]
+    cells += [
+        (f"{each.parameter} x {factor:g}", cell)
+        for each in result.robustness
+        for factor, listed in each.cells.items()
+        if factor != 1
+        for cell in listed
+    ]
+    part = path.with_name(f".{path.name}.part")
+    with part.open("w", encoding="utf-8", newline="") as file:
+        lines: Any = csv.writer(file)
+        lines.writerow(["task", "held_out", "subject", "source", "variant", "seed", "score", "normalized"])
+        for variant, cell in cells:
+            known = (cell.task, cell.task in result.comparison.held_out, cell.subject)
+            normalized = references[cell.task].normalized(cell.scores)
+            for seed, score, share in zip(cell.seeds, cell.scores, normalized, strict=True):
+                values = ["" if x != x else float(x) for x in (score, share)]
+                lines.writerow([*known, result.comparison.sources[cell.subject], variant, int(seed), *values])
+    return part.replace(path)

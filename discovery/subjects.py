@@ -1,0 +1,231 @@
+"""Who is judged: what the names of subjects mean.
+
+runs/NAME    runs/NAME@12    runs/NAME@initial    what a run found; a generation's mean; the first one
+ppo          a2c[optimizer=sgd]                   a known algorithm; with options of its factory
+ppo[clip=0.1,learning_rate=1e-3]                  with numbers in place of the tasks' own
+package.module:function                           your own, likewise
+exports/found.py                                  a file that `discovery export` wrote, likewise
+"""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from discovery.analysis import LoadedRun, load_run
+from discovery.commands.values import entries, option
+from discovery.errors import BadInput, unknown
+from discovery.run import CONFIG
+from discovery.work import AlgorithmSpec
+from environments.task import Task
+from objectives import FACTORIES, factory
+
+FILE = "discovery.export.subject:from_file"
+"""The algorithm that an exported file is."""
+
+_OF_FILE = ("path", "digest")
+"""Options of `FILE` that its name stands for."""
+
+Value = bool | int | float | str
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """Something to judge.
+
+    Attributes:
+        label: what tables call it.
+        spec: which algorithm.
+        meta_params: its searched entries; empty for a known algorithm.
+        source: "RUN@GENERATION", an exported file, or "" for a known algorithm.
+        numbers: plain numbers that it is trained with in place of the tasks'.
+    """
+
+    label: str
+    spec: AlgorithmSpec
+    meta_params: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    source: str = ""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+    def task(self, task: Task) -> Task:
+        """A task as this subject is trained on it."""
+        return replace(task, numbers={**task.numbers, **self.numbers}) if self.numbers else task
+
+    @property
+    def options(self) -> list[tuple[str, Any]]:
+        """Options that its trainings depend on: a file's place is none of them, as its digest is there."""
+        return [pair for pair in self.spec.options if (self.spec.name, pair[0]) != (FILE, "path")]
+
+
+class _Place(NamedTuple):
+    run: LoadedRun
+    generation: int | None  # None: the chosen one
+
+
+def subjects(names: Sequence[str]) -> list[Subject]:
+    """What the names mean; see the module's docstring.
+
+    Raises:
+        BadInput: for what is none of these, with the nearest names; for options or numbers that an algorithm
+            does not have; or if two are the same.
+    """
+    runs: dict[Path, LoadedRun] = {}
+    files = [Path(base).resolve() for base, _ in map(split_name, names) if _is_file(base)]
+    found = [_resolve(name, runs, files) for name in names]
+    several = len(runs) > 1
+    listed = [_of_run(item, several) if isinstance(item, _Place) else item for item in found]
+    labels = [subject.label for subject in listed]
+    for label, name in zip(labels, names, strict=True):
+        if labels.count(label) > 1:
+            raise BadInput(f"{name!r} is there twice, as {label!r}; name each subject once")
+    return listed
+
+
+def split_name(name: str) -> tuple[str, dict[str, Value]]:
+    """A name, and what is in brackets behind it: "ppo[clip=0.1]" is ("ppo", {"clip": 0.1}).
+
+    Raises:
+        BadInput: brackets that do not close, or hold something else than NAME=VALUE pairs.
+    """
+    base, bracket, rest = name.partition("[")
+    if not bracket or Path(name).exists():
+        return name, {}
+    if not base or not rest.endswith("]"):
+        raise BadInput(f'options of a subject are given as "NAME[option=value,number=value]", got {name!r}')
+    try:
+        return base, entries([text.strip() for text in rest[:-1].split(",") if text.strip()], option)
+    except ValueError as error:
+        raise BadInput(f"subject {name!r}: {error}") from error
+
+
+def _resolve(name: str, runs: dict[Path, LoadedRun], files: Sequence[Path]) -> Subject | _Place:
+    base, given = split_name(name)
+    folder, at, wanted = base.rpartition("@")
+    if not at or _is_run(base):
+        folder, at = base, ""
+    if not _is_run(folder):
+        if Path(folder).is_dir():
+            raise BadInput(
+                f"{folder} is no run: it holds no {CONFIG}; `discovery list` shows those there are"
+            )
+        return _of_file(base, given, files) if _is_file(base) else _known(base, given)
+    if given:
+        raise BadInput(f"{name!r}: what a run found has no options; it is judged as it was searched")
+    path = Path(folder).resolve()
+    if path not in runs:
+        runs[path] = load_run(folder)
+    number: Any = int(wanted) if wanted.lstrip("-").isdigit() else wanted
+    return _Place(runs[path], runs[path].generation_number(number) if at else None)
+
+
+def _is_run(folder: str) -> bool:
+    return (Path(folder) / CONFIG).exists()
+
+
+def _is_file(base: str) -> bool:
+    return base.endswith(".py") and ":" not in base
+
+
+def _known(name: str, given: Mapping[str, Value]) -> Subject:
+    """A known algorithm by name, or one's own by its place."""
+    if name not in FACTORIES and ":" not in name:
+        raise unknown("run or algorithm", name, [*FACTORIES, *_runs_nearby(name)])
+    return _configured(Subject(name, AlgorithmSpec(name)), given)
+
+
+def _of_file(name: str, given: Mapping[str, Value], files: Sequence[Path]) -> Subject:
+    """An exported file, called by its name, with as many folders as tell it from the others."""
+    from discovery.export.subject import file_digest
+
+    path = Path(name).resolve()
+    if not path.is_file():
+        raise BadInput(
+            f"there is no file {name}; `discovery export RUN --out {name}` writes what a run found"
+        )
+    tails = (path.parts[-count:] for count in range(1, len(path.parts)))
+    told = next(t for t in tails if all(f == path or f.parts[-len(t) :] != t for f in files))
+    spec = AlgorithmSpec(FILE, (("digest", file_digest(path)), ("path", str(path))))
+    return _configured(Subject("/".join(told), spec, source=name), given)
+
+
+def _configured(subject: Subject, given: Mapping[str, Value]) -> Subject:
+    """The subject with options of its factory, and other numbers, given in brackets."""
+    name, fixed = subject.spec.name, dict(subject.spec.options)
+    try:
+        valid = [each for each in inspect.signature(factory(name)).parameters if each not in fixed]
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+    options = {key: value for key, value in given.items() if key in valid}
+    spec = AlgorithmSpec(name, tuple(sorted({**fixed, **options}.items())))
+    algorithm, searched = _built(spec, subject.label)
+    if searched:
+        raise BadInput(
+            f"{subject.label!r} is not one algorithm but a family, with {', '.join(searched)} to be "
+            "searched; name a run that searched it: RUN, RUN@initial or RUN@GENERATION"
+        )
+    numbers = {key: value for key, value in given.items() if key not in options}
+    _check_numbers(subject.label, numbers, valid, sorted(dict(algorithm.defaults)))
+    inside = ",".join(f"{key}={_shown(value)}" for key, value in sorted(given.items()))
+    label = f"{subject.label}[{inside}]" if given else subject.label
+    return replace(
+        subject, label=label, spec=spec, numbers={key: float(value) for key, value in numbers.items()}
+    )
+
+
+def _built(spec: AlgorithmSpec, label: str) -> tuple[Any, list[str]]:
+    """The algorithm, and the names of its searched entries."""
+    import jax
+
+    from discovery.inner.compiled import build_algorithm
+
+    try:
+        algorithm = build_algorithm(spec)
+        return algorithm, sorted(jax.eval_shape(algorithm.init, jax.random.key(0)))
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+    except Exception as error:
+        # Options of the wrong type come to a TypeError; code of one's own may raise anything.
+        if ":" not in spec.name and not isinstance(error, TypeError):
+            raise
+        told = " ".join(str(error).split())[:300]
+        raise BadInput(f"algorithm {label!r} cannot be made: {type(error).__name__}: {told}") from error
+
+
+def _check_numbers(
+    label: str, numbers: Mapping[str, Value], options: Sequence[str], known: Sequence[str]
+) -> None:
+    for name, value in numbers.items():
+        if name not in known:
+            raise BadInput(
+                f"{label!r} has neither an option nor a number {name!r}; its options are: "
+                f"{', '.join(options) or 'none'}; its numbers are: {', '.join(known)}"
+            )
+        if isinstance(value, bool | str):
+            raise BadInput(f"number {name} of {label!r} must be a number, got {value!r}")
+
+
+def _shown(value: Value) -> str:
+    return (
+        str(value).lower() if isinstance(value, bool) else f"{value:g}" if _is_number(value) else str(value)
+    )
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, int | float)
+
+
+def _runs_nearby(name: str) -> list[str]:
+    """Run folders beside the one that `name` would be, and those in the usual place."""
+    parents = {Path(name.partition("@")[0]).parent, Path("runs")}
+    return [str(path.parent) for parent in parents for path in parent.glob(f"*/{CONFIG}")]
+
+
+def _of_run(place: _Place, several: bool) -> Subject:
+    run, generation = place
+    # A search may choose its initial mean: what it answers with is called "discovered" all the same.
+    label = "discovered" if generation is None else run.label(generation)
+    generation = run.generation_number(generation)
+    if several:
+        label = run.name if label == "discovered" else f"{run.name} {label}"
+    return Subject(label, run.spec, run.meta_params(generation), f"{run.name}@{generation}")

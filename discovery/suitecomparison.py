@@ -1,0 +1,324 @@
+"""A comparison on a suite: normalized scores, one number over all tasks, and what is significant.
+
+    result = SuiteComparison(suite.name, comparison, entries)
+    result.aggregates                      # IQM, mean, median, optimality gap over tasks, with intervals
+    result.verdicts()                      # on how many tasks better, worse, not distinguishable
+
+Scores are normalized by the suite's references: 0 as uniformly random actions, 1 as tuned PPO. A failed
+training counts as the worst score that any subject reached on its task; those of a subject that has no score
+there at all count as random actions, where that is worse.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from discovery.comparison import Cell, Comparison
+from discovery.errors import BadInput, unknown
+from discovery.robustness import Robustness
+from discovery.statistics import (
+    Band,
+    Interval,
+    aggregate,
+    aggregate_difference,
+    holm,
+    paired_difference,
+    paired_p_value,
+    performance_profile,
+    probability_of_improvement,
+    seeds_needed,
+    settle_failures,
+)
+from discovery.suites import SuiteTask
+from discovery.tables import AggregateTable, estimate_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from rich.console import Group
+
+Relation = Literal["better", "worse", "not distinguishable"]
+
+LEVEL = 0.05
+"""Of all tests of one comparison together: the probability of one false claim or more."""
+
+POWER = 0.8
+MANY_SEEDS = 10_000
+"""Numbers of seeds from here on are of no use to anyone."""
+
+
+@dataclass(frozen=True)
+class AggregateRow:
+    """One subject over all tasks, in normalized scores with 95% intervals.
+
+    Attributes:
+        subject: label.
+        iqm, mean, median: maximized; see `discovery.statistics.aggregate`.
+        optimality_gap: what is missing to tuned PPO, minimized.
+        difference: IQM minus the baseline's, over common seeds; None for the baseline.
+        improvement: probability that a training is above one of the baseline's; None for the baseline.
+    """
+
+    subject: str
+    iqm: Interval
+    mean: Interval
+    median: Interval
+    optimality_gap: Interval
+    difference: Interval | None
+    improvement: Interval | None
+
+
+@dataclass(frozen=True)
+class Judgment:
+    """A subject beside the baseline on one task.
+
+    Attributes:
+        subject, task: labels.
+        difference: mean of the subject's scores minus the baseline's on the same seeds, not normalized.
+        p_value: of the sign-flip test that it is 0.
+        corrected: the p-value after Holm, for all (subject, task) pairs together.
+        seeds_needed: how many seeds would show a difference as large, with power 0.8 at the level of the
+            strictest of the tests; None where it is shown, or where they would be 10,000 or more.
+    """
+
+    subject: str
+    task: str
+    difference: Interval
+    p_value: float
+    corrected: float
+    seeds_needed: int | None
+
+    @property
+    def relation(self) -> Relation:
+        """What the test says at `LEVEL`."""
+        if self.corrected > LEVEL:
+            return "not distinguishable"
+        return "better" if self.difference.estimate > 0 else "worse"
+
+
+@dataclass(frozen=True, eq=False)
+class SuiteComparison:
+    """Subjects on the tasks of a suite. All were trained on all tasks with the same seeds.
+
+    Attributes:
+        suite: its name.
+        comparison: the trainings, and what they say task by task.
+        entries: the tasks with their references.
+        robustness: sweeps, by parameter.
+        notes: what else a reader must know, in sentences.
+    """
+
+    suite: str
+    comparison: Comparison
+    entries: Sequence[SuiteTask]
+    robustness: tuple[Robustness, ...] = ()
+    notes: tuple[str, ...] = ()
+    _references: Mapping[str, SuiteTask] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        references = {entry.task.name: entry for entry in self.entries}
+        for task in self.comparison.tasks:
+            if task not in references:
+                raise unknown(f"task of suite {self.suite}", task, references)
+            for subject in self.comparison.subjects:
+                if self.comparison.cell(subject, task) is None:
+                    raise BadInput(f"{subject} was not trained on {task}; a suite is judged as a whole")
+        object.__setattr__(self, "_references", references)
+
+    @property
+    def baseline(self) -> str:
+        """What others are judged against: PPO where it takes part, else the first subject."""
+        return self.comparison.baseline
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """All subjects but the baseline."""
+        return tuple(subject for subject in self.comparison.subjects if subject != self.baseline)
+
+    def settled(self, subject: str, task: str) -> Float[np.ndarray, " S"]:
+        """Scores with failed trainings settled, by increasing seed; see the module's docstring."""
+        cell = self._cell(subject, task)
+        every = np.concatenate([self._cell(other, task).scores for other in self.comparison.subjects])
+        known, random = every[np.isfinite(every)], self._references[task].random.mean
+        worst = float(known.min()) if known.size else random
+        return settle_failures(cell.scores, min(worst, random) if cell.failed_wholly else worst)[0]
+
+    def normalized(self, subject: str) -> dict[str, Float[np.ndarray, " S"]]:
+        """A subject's normalized scores by task, failures settled."""
+        return {
+            task: self._references[task].normalized(self.settled(subject, task))
+            for task in self.comparison.tasks
+        }
+
+    @cached_property
+    def aggregates(self) -> tuple[AggregateRow, ...]:
+        """Every subject over all tasks, in their order."""
+        scores = {subject: self.normalized(subject) for subject in self.comparison.subjects}
+        base = scores[self.baseline]
+        return tuple(
+            AggregateRow(
+                subject,
+                aggregate(own, "iqm"),
+                aggregate(own, "mean"),
+                aggregate(own, "median"),
+                aggregate(own, "optimality_gap"),
+                None if subject == self.baseline else aggregate_difference(own, base, "iqm"),
+                None if subject == self.baseline else probability_of_improvement(own, base),
+            )
+            for subject, own in scores.items()
+        )
+
+    def profile(self, subject: str, thresholds: Float[np.ndarray, " K"]) -> Band:
+        """Share of a subject's trainings with a normalized score above each threshold ``[K]``."""
+        return performance_profile(self.normalized(subject), thresholds)
+
+    @cached_property
+    def judgments(self) -> tuple[Judgment, ...]:
+        """Every subject but the baseline on every task: subject by subject."""
+        pairs = [(subject, task) for subject in self.others for task in self.comparison.tasks]
+        if not pairs:
+            return ()
+        scores = [(self.settled(s, task), self.settled(self.baseline, task)) for s, task in pairs]
+        p_values = [paired_p_value(own, base) for own, base in scores]
+        level = LEVEL / len(pairs)
+        return tuple(
+            Judgment(
+                *pair,
+                paired_difference(own, base),
+                p_value,
+                float(corrected),
+                None if corrected <= LEVEL else _seeds_needed(own - base, level),
+            )
+            for pair, (own, base), p_value, corrected in zip(
+                pairs, scores, p_values, holm(p_values), strict=True
+            )
+        )
+
+    def verdicts(self) -> list[str]:
+        """What the numbers say, in sentences: each subject against the baseline, then cautions."""
+        found = [sentence for subject in self.others for sentence in self._judged(subject)]
+        return found + self._cautions()
+
+    def table(self) -> "Group":
+        """The rows for rich to print: a table for each task, one over all of them, one for each sweep."""
+        from rich.console import Group
+
+        return Group(self.comparison.table(), AggregateTable(self), *(r.table() for r in self.robustness))
+
+    def frame(self) -> "pd.DataFrame":
+        """One row for each task and subject: scores, normalized mean, and the judgment."""
+        frame = self.comparison.frame()
+        rows = list(zip(frame["subject"], frame["task"], strict=True))
+        frame["normalized mean"] = [float(self.normalized(s)[t].mean()) for s, t in rows]
+        judged = {(j.subject, j.task): j for j in self.judgments}
+        for column, read in (
+            ("p", lambda j: j.p_value),
+            ("p corrected", lambda j: j.corrected),
+            ("verdict", lambda j: j.relation),
+            ("seeds needed", lambda j: j.seeds_needed),
+        ):
+            frame[column] = [read(judged[row]) if row in judged else None for row in rows]
+        return frame
+
+    def plot(self) -> "dict[str, Figure]":
+        """The pictures by name: intervals, profiles, learning curves, and one for each sweep."""
+        from discovery.suitepictures import pictures
+
+        return pictures(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the curves as plain data. Numbers may be infinite or NaN, which JSON has not."""
+        rows = self.comparison.to_dict()["rows"]
+        for row in rows:
+            row["normalized"] = self.normalized(row["subject"])[row["task"]].tolist()
+        references = {
+            name: {"random": vars(entry.random), "ppo": vars(entry.ppo)}
+            for name, entry in self._references.items()
+            if name in self.comparison.tasks
+        }
+        return {
+            "suite": self.suite,
+            "baseline": self.baseline,
+            "references": references,
+            "rows": rows,
+            "aggregates": [_facts(row) for row in self.aggregates],
+            "level": LEVEL,
+            "judgments": [_facts(each) | {"relation": each.relation} for each in self.judgments],
+            "robustness": [sweep.to_dict() for sweep in self.robustness],
+            "verdicts": self.verdicts(),
+        }
+
+    def _cell(self, subject: str, task: str) -> Cell:
+        cell = self.comparison.cell(subject, task)
+        assert cell is not None  # checked when this was made
+        return cell
+
+    def _judged(self, subject: str) -> list[str]:
+        """A subject against the baseline: task by task, over all, and the seeds that would tell."""
+        own = [judgment for judgment in self.judgments if judgment.subject == subject]
+        groups: dict[str, list[str]] = {"better": [], "worse": [], "not distinguishable": []}
+        for judgment in own:
+            groups[judgment.relation].append(judgment.task)
+        told = [f"{name} on {len(g)}" + (f" ({', '.join(g)})" if g else "") for name, g in groups.items()]
+        difference = next(row.difference for row in self.aggregates if row.subject == subject)
+        assert difference is not None  # only the baseline has none
+        tasks = f"{len(own)} task{'s' * (len(own) != 1)}"
+        sentences = [
+            f"{subject} against {self.baseline} on {tasks}: {'; '.join(told)}.",
+            f"{subject} over all tasks: {_over_all(difference, self.baseline)}.",
+        ]
+        needed = {j.task: j.seeds_needed for j in own if j.seeds_needed is not None}
+        if needed:
+            listed = ", ".join(f"{task} {count:,}" for task, count in needed.items())
+            sentences.append(
+                f"Seeds that would show {subject}'s observed differences, with probability {POWER:g}: "
+                f"{listed}."
+            )
+        return sentences
+
+    def _cautions(self) -> list[str]:
+        cautions = []
+        if self.judgments:
+            cautions.append(
+                f"Better and worse: paired sign-flip tests on common seeds at level {LEVEL:g}, corrected by "
+                f"Holm for all {len(self.judgments)} pairs of subject and task. Intervals are not corrected."
+            )
+            least, seeds = fewest_seeds(len(self.judgments)), min(j.difference.n for j in self.judgments)
+            if seeds < least:
+                cautions.append(
+                    f"With {seeds} seeds none of these tests can show a difference; "
+                    f"{least} are the fewest that can."
+                )
+        return [*cautions, *self.comparison.cautions(), *self.notes]
+
+
+def fewest_seeds(tests: int) -> int:
+    """Fewest pairs n at which the strictest of so many sign-flip tests can pass: 2^(1 - n) tests <= LEVEL."""
+    return math.ceil(1 + math.log2(tests / LEVEL))
+
+
+def _seeds_needed(difference: Float[np.ndarray, " S"], level: float) -> int | None:
+    if difference.size < 2 or not difference.mean() or not difference.std():
+        return None
+    try:
+        found = seeds_needed(float(difference.mean()), float(difference.std(ddof=1)), POWER, level)
+    except BadInput:  # more than anyone could train
+        return None
+    return max(found, difference.size + 1) if found < MANY_SEEDS else None
+
+
+def _over_all(difference: Interval, baseline: str) -> str:
+    """How an IQM over tasks stands."""
+    side = "above" if difference.low > 0 else "below" if difference.high < 0 else "not distinguishable from"
+    return f"IQM {side} {baseline}'s, difference {estimate_text(difference)} in normalized scores"
+
+
+def _facts(row: AggregateRow | Judgment) -> dict[str, Any]:
+    return {
+        name: value._asdict() if isinstance(value, Interval) else value for name, value in vars(row).items()
+    }

@@ -1,0 +1,216 @@
+"""Who is judged: names with options and numbers, and exported files."""
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from discovery.analysis import load_run
+from discovery.compare import compare
+from discovery.errors import BadInput
+from discovery.executors.inline import Inline
+from discovery.export.subject import file_digest, from_file
+from discovery.inner.compiled import build_algorithm
+from discovery.subjects import FILE, Subject, split_name, subjects
+from discovery.takeaway import export_run
+from discovery.work import AlgorithmSpec, Job
+from environments.task import Setup, Task
+from tests.test_compare import Pretender
+
+SETUP = Setup("CartPole-v1", n_envs=2, n_steps=8, n_epochs=1, n_minibatches=2, hidden=(8,), curve_points=5)
+TASK = Task("cart", SETUP, 480, {"learning_rate": 0.01})
+
+MINIMAL = """
+NORMALIZED_ADVANTAGE = False
+NEEDS_PROGRESS = False
+
+def policy_loss(log_prob, old_log_prob, advantage):
+    return -log_prob * advantage
+"""
+
+
+def one(name: str) -> Subject:
+    (subject,) = subjects([name])
+    return subject
+
+
+def written(path: Path, text: str = MINIMAL) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def jobs_of(*names: str, tasks: tuple[Task, ...] = (TASK,)) -> list[Job]:
+    compare(subjects(names), tasks, 1, executor := Pretender())
+    return executor.jobs
+
+
+@pytest.fixture(scope="module")
+def exported(finished_run: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = load_run(finished_run.folder)
+    return export_run(run, "jax", tmp_path_factory.mktemp("exports") / "found.py")
+
+
+# Brackets
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("ppo", ("ppo", {})),
+        ("ppo[]", ("ppo", {})),
+        ("ppo[clip=0.1]", ("ppo", {"clip": 0.1})),
+        ("f[a=sgd, b-c=no]", ("f", {"a": "sgd", "b_c": "no"})),
+        ("a2c[normalize_advantage=true]", ("a2c", {"normalize_advantage": True})),
+        ("m.n:f[width=8,rate=1e-3]", ("m.n:f", {"width": 8, "rate": 1e-3})),
+        ("runs/x@3", ("runs/x@3", {})),
+    ],
+)  # fmt: skip
+def test_brackets(name: str, expected: tuple) -> None:
+    assert split_name(name) == expected
+
+
+def test_options_and_numbers_are_told_apart() -> None:
+    subject = one("a2c[optimizer=sgd,learning_rate=40,critic_rate=0.1]")
+    assert subject.spec == AlgorithmSpec("a2c", (("optimizer", "sgd"),))
+    assert subject.numbers == {"learning_rate": 40.0, "critic_rate": 0.1}
+    assert subject.label == "a2c[critic_rate=0.1,learning_rate=40,optimizer=sgd]"
+    assert (subject.source, subject.meta_params) == ("", {})
+
+
+def test_own_algorithm_with_brackets() -> None:
+    subject = one("objectives.known:a2c[normalize_advantage=true]")
+    assert subject.spec.options == (("normalize_advantage", True),)
+    assert build_algorithm(subject.spec).policy_loss.normalize_advantage  # type: ignore[union-attr]
+
+
+def test_numbers_replace_the_tasks() -> None:
+    task = one("ppo[learning_rate=0.5,clip=0.1]").task(TASK)
+    assert task.numbers == {"learning_rate": 0.5, "clip": 0.1}
+    assert (task.name, task.setup, TASK.numbers) == ("cart", SETUP, {"learning_rate": 0.01})
+    assert one("ppo").task(TASK) is TASK
+    plain, changed = jobs_of("ppo", "ppo[learning_rate=0.5]")
+    assert (plain.task.numbers, changed.task.numbers) == ({"learning_rate": 0.01}, {"learning_rate": 0.5})
+    np.testing.assert_array_equal(plain.key, changed.key)  # the same seeds all the same
+
+
+def test_equal_numbers_are_one_training() -> None:
+    assert len(jobs_of("ppo", "ppo[learning_rate=0.01]", "ppo[clip=0.2]")) == 1
+    assert len(jobs_of("ppo", "ppo[clip=0.1]")) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ppo[clip]", "entries are given as NAME=VALUE, got 'clip'"),
+        ("ppo[clip=0.1", "given as \"NAME\\[option=value"),
+        ("[clip=0.1]", "given as \"NAME\\[option=value"),
+        ("ppo[clop=1]", "neither an option nor a number 'clop'; its options are: .*; its numbers are: a"),
+        ("a2c[optimizer=sgd,adam_b1=0.5]", "'adam_b1'; its options are: optimizer, normalize_advantage; its"),
+        ("ppo[clip=big]", "number clip of 'ppo' must be a number, got 'big'"),
+        ("ppo[clip=true]", "number clip of 'ppo' must be a number, got True"),
+        ("a2c[optimizer=sdg]", "optimizer must be one of adam, sgd, got 'sdg'"),
+        ("objectives.drift:lpo[width=big]", "cannot be made: Type"),
+        ("lpo[width=4]", "family, with drift to be searched"),
+        ("ppoo[clip=0.1]", "did you mean ppo"),
+        ("{run}[clip=0.1]", "what a run found has no options"),
+        ("nowhere/found.py", "there is no file nowhere/found.py; `discovery export"),
+    ],
+)  # fmt: skip
+def test_bad_subjects(name: str, message: str, finished_run: SimpleNamespace) -> None:
+    with pytest.raises(BadInput, match=message):
+        one(name.replace("{run}", str(finished_run.folder)))
+
+
+def test_the_same_numbers_in_another_order_are_the_same_subject() -> None:
+    with pytest.raises(BadInput, match=r"is there twice, as 'ppo\[clip=0\.1,gamma=0\.9\]'"):
+        subjects(["ppo[clip=0.1,gamma=0.9]", "ppo[gamma=.9,clip=.10]"])
+
+
+# Exported files
+
+
+def test_an_exported_file_scores_what_its_run_scores(finished_run: SimpleNamespace, exported: Path) -> None:
+    """Bit for bit, on a CPU, although its weights are constants of another program."""
+    folder, run = finished_run.folder, load_run(finished_run.folder)
+    other = 1 if run.choice.generation != 1 else 2
+    who = subjects([str(folder), str(exported), f"{folder}@{other}"])
+    found = compare(who, run.config.tasks, 4, Inline(4))
+    theirs, ours, others = found.cells
+    np.testing.assert_array_equal(ours.scores, theirs.scores)
+    np.testing.assert_array_equal(ours.curves, theirs.curves)
+    assert not np.allclose(others.curves, theirs.curves, rtol=1e-3, equal_nan=True)
+
+
+def test_what_a_file_declares(exported: Path, tmp_path: Path) -> None:
+    temporal = build_algorithm(one(str(exported)).spec).policy_loss
+    plain = build_algorithm(one(str(written(tmp_path / "plain.py"))).spec).policy_loss
+    assert temporal and temporal.normalize_advantage
+    assert plain and not plain.normalize_advantage
+    assert float(plain.per_sample({}, np.float32(-2), np.float32(-1), np.float32(3), None)) == 6.0  # type: ignore[arg-type]
+
+
+def test_a_file_has_options_and_numbers(tmp_path: Path) -> None:
+    path = written(tmp_path / "mine.py")
+    subject = one(f"{path}[optimizer=sgd,learning_rate=3]")
+    assert subject.label == "mine.py[learning_rate=3,optimizer=sgd]"
+    assert (subject.source, subject.numbers) == (str(path), {"learning_rate": 3.0})
+    assert "critic_rate" in dict(build_algorithm(subject.spec).defaults)
+    with pytest.raises(BadInput, match="its options are: optimizer; its numbers are"):
+        one(f"{path}[path=x]")
+
+
+def test_labels_of_files(tmp_path: Path) -> None:
+    paths = [
+        written(tmp_path / place) for place in ("a/found.py", "b/found.py", "b/other.py", "c/b/found.py")
+    ]
+    labels = [subject.label for subject in subjects([str(path) for path in paths])]
+    assert labels == ["a/found.py", f"{tmp_path.name}/b/found.py", "other.py", "c/b/found.py"]
+    with pytest.raises(BadInput, match="is there twice"):
+        subjects([str(paths[0]), str(paths[0])])
+
+
+def test_trainings_of_a_file_are_told_by_its_content(tmp_path: Path) -> None:
+    path = written(tmp_path / "a" / "mine.py")
+    (first,) = jobs_of(str(path))
+    (moved,) = jobs_of(str(shutil.copy(path, tmp_path / "elsewhere.py")))
+    assert moved.id == first.id
+    (changed,) = jobs_of(str(written(path, MINIMAL + "\nWEIGHT = 2\n")))
+    assert changed.id != first.id
+
+
+def test_a_file_that_changed_after_it_was_named(tmp_path: Path) -> None:
+    path = written(tmp_path / "mine.py")
+    digest = file_digest(path)
+    written(path, MINIMAL + "\n")
+    with pytest.raises(BadInput, match="has changed since it was named"):
+        from_file(str(path), digest)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "x = 1",
+            "is no exported file: it does not define policy_loss, NORMALIZED_ADVANTAGE, NEEDS_PROGRESS",
+        ),
+        ("import no_such_module", "cannot be used: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("def (", "cannot be used: SyntaxError"),
+        (
+            MINIMAL.replace("advantage):", "advantage, more):"),
+            "policy_loss of .* cannot be called: TypeError",
+        ),
+    ],
+)
+def test_files_that_are_no_exports(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=message):
+        one(str(written(tmp_path / "bad.py", text)))
+
+
+def test_file_algorithm_can_be_named_by_its_place(tmp_path: Path) -> None:
+    """Workers build it from the spec alone."""
+    path = written(tmp_path / "mine.py")
+    spec = one(str(path)).spec
+    assert spec == AlgorithmSpec(FILE, (("digest", file_digest(path)), ("path", str(path))))
