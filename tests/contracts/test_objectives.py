@@ -341,7 +341,7 @@ def test_an_algorithm_is_hashable_named_and_sorted(name):
 def test_unknown_options_are_refused_with_the_valid_ones(name):
     registered, _ = MEMBERS[name]
     with pytest.raises(
-        ValueError, match=rf"{registered}.*no option 'widht'.*options are: (.*width|.*normalize|none)"
+        ValueError, match=rf"{registered}.*no option 'widht'.*options are: (.*width|.*optimizer|none)"
     ):
         build(registered, {"widht": 3})
 

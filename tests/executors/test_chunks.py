@@ -113,13 +113,14 @@ def test_states_of_stopped_trainings_stay_in_their_lane():
         np.testing.assert_array_equal(begun.leaves[0], one.key)
         np.testing.assert_array_equal(begun.leaves[1], [one.until])
     going_on = [replace(one, until=one.lifetime, begun=states[one.id]) for one in jobs[1:]]
+    going_on_from = {job.id: job.until for job in jobs}
     (chunk,) = cut(going_on, 4)
     assert chunk.cost == (100 - 31 + 100 - 32) * 8
     for result, one in zip(
         finished(chunk, call(fakes.run_chunk, chunk.request()), "w"), chunk.jobs, strict=True
     ):
         assert result.begun is not None and result.begun.update == 100
-        np.testing.assert_array_equal(result.begun.leaves[1], [one.until - 0 if one.begun is None else one.begun.update, 100])
+        np.testing.assert_array_equal(result.begun.leaves[1], [going_on_from[one.id], 100])
     assert len(cut([jobs[0], job(7), *going_on], 8)) == 3  # three programs, or three kinds of arguments
 
 
