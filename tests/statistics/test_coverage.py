@@ -57,9 +57,10 @@ def test_the_median_of_tasks_that_nearly_coincide_is_covered_too_often(spacing):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "shape", "tasks", "n"), CASES)
+@pytest.mark.parametrize(("kind", "shape", "tasks", "n"), [case for case in CASES if case[3] == 30])
 def test_all_intervals_cover(kind, shape, tasks, n):
-    check(kind, shape, tasks, n, 5000)
+    """`python -m benchmarks.coverage` simulates five times as many experiments, of 64 seeds too."""
+    check(kind, shape, tasks, n, 1000)
 
 
 def test_an_interval_that_is_too_narrow_is_found_out():
