@@ -52,11 +52,11 @@ def choose(run: Run) -> Choice:
     Raises:
         RunError: when none has been evaluated yet.
     """
-    scores, open = selection_scores(run), contest(run)
-    if not open.contenders:
+    scores, race = selection_scores(run), contest(run)
+    if not race.contenders:
         raise RunError(f"{run.folder} has no mean scored on the selection seeds yet; resume the search first")
-    merit = _merit({g: scores[g] for g in open.contenders}, open.seeds).mean(axis=1)
-    best = open.contenders[int(np.argmax(np.nan_to_num(merit, nan=-np.inf)))]
+    merit = _merit({g: scores[g] for g in race.contenders}, race.seeds).mean(axis=1)
+    best = race.contenders[int(np.argmax(np.nan_to_num(merit, nan=-np.inf)))]
     return Choice(best, scores[best])
 
 

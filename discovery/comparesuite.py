@@ -10,6 +10,7 @@ A store is a folder with a ledger, as a run's, but without a search: more subjec
 """
 
 import csv
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -22,6 +23,7 @@ from discovery.configfile import CONFIG, load
 from discovery.database import FILE
 from discovery.errors import BadInput, RunError, unknown
 from discovery.executors.base import Executor
+from discovery.files import write_whole
 from discovery.formats import json_line
 from discovery.ledger import Ledger
 from discovery.records import now
@@ -193,21 +195,15 @@ def write(result: SuiteComparison, folder: Path, command: str) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(json.loads(json_line(about | result.to_dict())), indent=2, ensure_ascii=False)
         paths = [
-            _written(folder / "comparison.json", text + "\n"),
+            write_whole(folder / "comparison.json", text + "\n"),
             _scores(result, folder / "scores.csv"),
-            _written(folder / "table.csv", result.frame().to_csv(index=False)),
+            write_whole(folder / "table.csv", result.frame().to_csv(index=False)),
         ]
         return paths + [plots.save(figure, folder / f"{name}.png") for name, figure in result.plot().items()]
     except OSError as error:
         raise RunError(
             f"{folder} cannot be written: {error.strerror}; what was trained is recorded"
         ) from error
-
-
-def _written(path: Path, text: str) -> Path:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    return part.replace(path)
 
 
 def _scores(result: SuiteComparison, path: Path) -> Path:
@@ -221,14 +217,13 @@ def _scores(result: SuiteComparison, path: Path) -> Path:
         if factor != 1
         for cell in listed
     ]
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8", newline="") as file:
-        lines: Any = csv.writer(file)
-        lines.writerow(["task", "held_out", "subject", "source", "variant", "seed", "score", "normalized"])
-        for variant, cell in cells:
-            known = (cell.task, cell.task in result.comparison.held_out, cell.subject)
-            normalized = references[cell.task].normalized(cell.scores)
-            for seed, score, share in zip(cell.seeds, cell.scores, normalized, strict=True):
-                values = ["" if x != x else float(x) for x in (score, share)]
-                lines.writerow([*known, result.comparison.sources[cell.subject], variant, int(seed), *values])
-    return part.replace(path)
+    text = io.StringIO()
+    lines: Any = csv.writer(text, lineterminator="\n")
+    lines.writerow(["task", "held_out", "subject", "source", "variant", "seed", "score", "normalized"])
+    for variant, cell in cells:
+        known = (cell.task, cell.task in result.comparison.held_out, cell.subject)
+        normalized = references[cell.task].normalized(cell.scores)
+        for seed, score, share in zip(cell.seeds, cell.scores, normalized, strict=True):
+            values = ["" if x != x else float(x) for x in (score, share)]
+            lines.writerow([*known, result.comparison.sources[cell.subject], variant, int(seed), *values])
+    return write_whole(path, text.getvalue())

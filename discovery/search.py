@@ -19,7 +19,7 @@ from discovery.executors.base import Executor
 from discovery.inner.compiled import build_algorithm
 from discovery.ledger import Evaluation
 from discovery.meta.base import MetaOptimizer, Request, Result
-from discovery.meta.es import make_es, mean_request
+from discovery.meta.es import make_es, mean_request, request_of_mean
 from discovery.run import Run
 from discovery.stopping import Stage, stages
 from discovery.work import Job, JobResult
@@ -102,16 +102,11 @@ def train(run: Run, executor: Executor, stage: Stage, listener: Listener) -> dic
 
 def settle(run: Run, executor: Executor, listener: Listener) -> Choice:
     """Train the means that are still in question on further selection seeds, until one can be chosen."""
-    while (open := contest(run)).further:
-        requests = {g: _mean_again(run, g) for g in open.contenders}
-        stage = [(job, r) for r in requests.values() for job in jobs_of(r, run.config, open.further)]
+    while (race := contest(run)).further:
+        requests = [request_of_mean(g, run.ledger.load_mean(g - 1)) for g in race.contenders]
+        stage = [(job, r) for r in requests for job in jobs_of(r, run.config, race.further)]
         train(run, executor, stage, listener)
     return choose(run)
-
-
-def _mean_again(run: Run, generation: int) -> Request:
-    mean = run.ledger.load_mean(generation - 1)
-    return Request(f"g{generation}/mean", mean, generation, index=-1, split="selection")
 
 
 def _record(job: Job, request: Request) -> Evaluation:

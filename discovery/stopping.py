@@ -39,6 +39,10 @@ Stages = Generator[Stage, Mapping[str, JobResult], dict[str, Result]]
 """Yields a stage; is sent the results of it and of all before, by job id; returns scores by request id."""
 
 
+Evaluated = Generator[Stage, Mapping[str, JobResult], tuple[dict[str, Result], Mapping[str, JobResult]]]
+"""The same for the proposals alone: also returns all results, those of the means among them."""
+
+
 def stages(requests: Sequence[Request], config: SearchConfig) -> Stages:
     """The stages in which `requests` are evaluated."""
     proposals = [request for request in requests if request.split == "search"]
@@ -100,7 +104,7 @@ class _Field:
         }
 
 
-def _racing(field: _Field, config: SearchConfig, means: Stage):
+def _racing(field: _Field, config: SearchConfig, means: Stage) -> Evaluated:
     """A few seeds more at each look, for all that are not clearly below the field's median."""
     looks, seen, results = race_looks(config.stopping.first_seeds, config.seeds), 0, {}
     for look, seeds in enumerate(looks):
@@ -124,7 +128,7 @@ def _raced(table: Float[np.ndarray, "P S"]) -> Float[np.ndarray, "P S"]:
     return table
 
 
-def _halving(field: _Field, config: SearchConfig, means: Stage):
+def _halving(field: _Field, config: SearchConfig, means: Stage) -> Evaluated:
     """All for a share of their lives, the best of them for a larger one, the best of those to the end."""
     schedule = halving_schedule(len(field.proposals), config.stopping.rungs, config.stopping.eta)
     results: Mapping[str, JobResult] = {}

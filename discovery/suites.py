@@ -26,6 +26,7 @@ from jaxtyping import Float
 
 from discovery.configfile import build, plain
 from discovery.errors import BadInput, RunError, unknown
+from discovery.files import write_whole
 from environments.task import Task
 
 SPLITS = ("train", "selection", "test")
@@ -156,10 +157,8 @@ def save_reference(
     names = [each.name for each in suite.tasks]  # what is no longer in the suite is left out
     ordered = {name: known[name] for name in names if name in known}
     head = f"# Measured: `discovery suites {suite.name} --measure` writes this file. Do not edit.\n\n"
-    part = path.with_name(f".{path.name}.part")
     try:
-        part.write_text(head + tomli_w.dumps(ordered), encoding="utf-8")
-        part.replace(path)
+        write_whole(path, head + tomli_w.dumps(ordered))
     except OSError as error:
         raise RunError(
             f"{path} cannot be written: {error.strerror}; what was measured is recorded"

@@ -1,6 +1,5 @@
 """Taking away what a run found: one file, its header filled from the ledger, and its proof."""
 
-import os
 from pathlib import Path
 
 from discovery.analysis import Generation, LoadedRun, load_run
@@ -8,6 +7,7 @@ from discovery.compare import recorded
 from discovery.comparison import INITIAL, Comparison
 from discovery.errors import BadInput
 from discovery.export import Provenance, Score, VerifyReport, export, verify
+from discovery.files import write_whole
 from discovery.objective import numbers_read
 from discovery.statistics import Interval, interval
 
@@ -32,18 +32,12 @@ def export_run(run: LoadedRun, target: str, out: Path | str, generation: Generat
     source = export(run.spec, run.meta_params(number), _recipe(run), provenance(run, number), target)
     if out.is_dir():
         raise BadInput(f"{out} is a folder; name the file to write, for example {out / 'discovered.py'}")
-    part = out.with_name(f".{out.name}.part")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(source, encoding="utf-8")
-        os.replace(part, out)
+        return write_whole(out, source)
     except OSError as error:
-        if part.parent.is_dir():
-            part.unlink(missing_ok=True)
         raise BadInput(
             f"{out} cannot be written: {error.strerror}; choose another file with --out"
         ) from error
-    return out
 
 
 def verify_run(path: Path | str, run: LoadedRun | Path | str, generation: Generation = None) -> VerifyReport:

@@ -124,8 +124,9 @@ OTHERS = [task for task in EVERY_TASK.values() if task not in BRAX]
 
 def test_environments_of_every_task_are_there():
     for task in filter(installed, OTHERS):
-        parts(build("ppo"), task.setup)
-        random_task(task)
+        environment, _ = parts(build("ppo"), task.setup)
+        assert environment.id == task.setup.environment
+        assert random_task(task).setup.actions == ("squash" if environment.continuous else "clip")
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ from discovery.commands.tables import show
 from discovery.config import SearchConfig
 from discovery.configfile import CONFIG, load
 from discovery.errors import BadInput, RunError, unknown
+from discovery.files import write_whole
 from environments.task import Setup, Task
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def judge(
 def _write(result: "Comparison", path: Path) -> None:
     """One line for each task and subject."""
     try:
-        path.write_text(result.frame().to_csv(index=False), encoding="utf-8")
+        write_whole(path, result.frame().to_csv(index=False))
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}; what was trained is recorded") from error
 

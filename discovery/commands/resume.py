@@ -1,7 +1,6 @@
 """``discovery resume RUN``."""
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from discovery.commands.parsing import parse
 from discovery.config import SearchConfig
 from discovery.configfile import CONFIG, dumps
 from discovery.errors import BadInput, RunError
+from discovery.files import write_whole
 
 if TYPE_CHECKING:
     from discovery.run import Run
@@ -98,9 +98,8 @@ def extended(config: SearchConfig, generations: int | None) -> SearchConfig:
 
 def write_config(run: "Run") -> None:
     """Write the run's config to its folder."""
-    path, part = run.folder / CONFIG, run.folder / f"{CONFIG}.part"
+    path = run.folder / CONFIG
     try:
-        part.write_text(dumps(run.config), encoding="utf-8")
-        os.replace(part, path)
+        write_whole(path, dumps(run.config))
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}") from error

@@ -23,7 +23,7 @@ from discovery.meta.es_config import ESConfig
 from discovery.meta.evosax_adapter import EvosaxStrategy, adapt
 from discovery.meta.shaping import Scores, failed, utilities
 
-__all__ = ["ESConfig", "ESState", "make_es", "mean_request"]
+__all__ = ["ESConfig", "ESState", "make_es", "mean_request", "request_of_mean"]
 
 
 class ESState(NamedTuple):
@@ -109,8 +109,12 @@ def make_es(
 
 def mean_request(state: ESState) -> Request:
     """The request for the mean of `state`: `ask` makes it when it is due, a search at its end."""
-    generation = int(state.generation)
-    return Request(f"g{generation}/mean", state.mean, generation, index=-1, split="selection")
+    return request_of_mean(int(state.generation), state.mean)
+
+
+def request_of_mean(generation: int, mean: Any) -> Request:
+    """The request for a mean on the selection seeds, `generation` being how often it was updated."""
+    return Request(f"g{generation}/mean", mean, generation, index=-1, split="selection")
 
 
 def _check_references(config: ESConfig, references: Mapping[str, float | None]) -> None:

@@ -1,11 +1,11 @@
 """Writing a run's report: the page, and beside it all of its numbers."""
 
-import os
 from pathlib import Path
 
 from discovery.analysis import LoadedRun
 from discovery.compare import recorded
 from discovery.errors import BadInput
+from discovery.files import write_whole
 from discovery.report.facts import collect
 from discovery.report.figures import draw
 from discovery.report.page import page
@@ -42,15 +42,10 @@ def write_report(run: LoadedRun, out: Path | str | None = None) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
+    """Write a file, and say what to do where that cannot be."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
+        write_whole(path, text)
     except OSError as error:
-        if part.parent.is_dir():
-            part.unlink(missing_ok=True)
         raise BadInput(
             f"{path} cannot be written: {error.strerror}; choose another file with --out"
         ) from error
