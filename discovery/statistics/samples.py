@@ -24,18 +24,26 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from discovery.errors import BadInput, unknown
-from discovery.statistics.bootstrap import check_level, student_quantile, trimmed_mean_limits, trimmed_weights
+from discovery.statistics.bootstrap import (
+    Correction,
+    check_level,
+    student_quantile,
+    trimmed_mean_limits,
+    trimmed_weights,
+)
 
 Statistic = Literal["mean", "iqm", "median"]
-Method = Literal["bca", "t", "percentile", "ranks"]
+Method = Literal["bca", "expanded", "t", "percentile", "ranks"]
 Failures = Literal["raise", "drop"] | float
 
 TRIM = {"mean": 0.0, "iqm": 0.25}
 """Share of the scores that a trimmed mean leaves out at either end."""
 
+_CORRECTION: dict[Method, Correction | None] = {"bca": "full", "expanded": "none", "percentile": None}
+
 METHODS = {
-    "mean": ("bca", "t", "percentile"),
-    "iqm": ("bca", "t", "percentile"),
+    "mean": ("bca", "expanded", "t", "percentile"),
+    "iqm": ("bca", "expanded", "t", "percentile"),
     "median": ("ranks",),
 }
 """The interval methods of each statistic."""
@@ -118,12 +126,13 @@ def interval(
 ) -> Interval:
     """Estimate of `statistic` over scores ``[n]`` of independent seeds, and its interval.
 
-    There are three methods for the mean and the IQM:
+    There are four methods for the mean and the IQM:
 
     * "bca": bias-corrected and accelerated bootstrap, its normal quantiles widened to
       sqrt(n / (n - 1)) times Student's with n - 1 degrees of freedom (Hesterberg 2015), because the
       bootstrap's spread is too small by about that. Its limits stay within the range of the scores;
       those of a bootstrap-t become infinite where returns are capped (resamples without spread).
+    * "expanded": the same without the correction for skewness, for differences of pairs.
     * "t": Student's, for the IQM with the winsorized variance (Tukey and McLaughlin). Closed form.
     * "percentile": the plain bootstrap, as rliable reports; too narrow for means (91-94% at n = 30).
 
@@ -163,6 +172,7 @@ def paired_difference(
     """`interval` of the differences a - b of scores ``[S]`` that share their seeds, pair by pair.
 
     With "iqm" it is the IQM of the differences, not the difference of the IQMs; likewise with "median".
+    By default "expanded" takes the place of "bca", as most of the skew cancels in differences.
     A pair fails when either score does: "drop" leaves the pair out; a number takes the failed score's
     place.
     """
@@ -174,6 +184,8 @@ def paired_difference(
         a, b = settle_failures(a, failures)[0], settle_failures(b, failures)[0]
     with np.errstate(invalid="ignore"):  # inf - inf: a failed pair, settled next
         difference = a - b
+    if method is None and statistic in TRIM:
+        method = _usual(int(np.isfinite(difference).sum()), "expanded")
     return interval(difference, statistic, level, method, failures)._replace(failed=failed)
 
 
@@ -216,12 +228,17 @@ def _limits(
     if statistic == "median":
         return _median_limits(ordered, level)
     trim = TRIM[statistic]
-    method = method or ("bca" if 16 <= n <= 1000 else "t")
+    method = method or _usual(n, "bca")
     if method == "t" or _degrees_of_freedom(n, trim) < 1:
         center, half = _estimate(ordered, statistic), _half_width(ordered, trim, level)
         return center - half, center + half
-    low, high = trimmed_mean_limits(ordered[None], trim, level, corrected=method == "bca")
+    low, high = trimmed_mean_limits(ordered[None], trim, level, _CORRECTION[method])
     return float(low[0]), float(high[0])
+
+
+def _usual(n: int, bootstrap: Method) -> Method:
+    """The method for n scores: a bootstrap where it is tested."""
+    return bootstrap if 16 <= n <= 1000 else "t"
 
 
 def _median_limits(ordered: Float[np.ndarray, " n"], level: float) -> tuple[float, float]:
