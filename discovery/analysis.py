@@ -281,6 +281,32 @@ class LoadedRun:
             )
         return meta_params
 
+    def proposal_number(self, proposal: str) -> tuple[int, int]:
+        """Generation and index of a proposal by its id: "g12/p3" is (12, 3).
+
+        Raises:
+            BadInput: there is no such proposal.
+        """
+        found = {row["id"]: (row["generation"], row["idx"]) for row in self._proposals}
+        if proposal not in found:
+            raise unknown(f"proposal of run {self.name}", proposal, found)
+        return found[proposal]
+
+    def best_proposal(self) -> str:
+        """Id of the proposal with the highest search score: the best one, or the luckiest.
+
+        Raises:
+            RunError: none has a score yet.
+        """
+        scored = {
+            row["id"]: row["fitness"]
+            for row in self._proposals
+            if row["split"] == "search" and row["fitness"] is not None and np.isfinite(row["fitness"])
+        }
+        if not scored:
+            raise RunError(f"run {self.name} has no proposal with a score yet")
+        return max(scored, key=scored.__getitem__)
+
     def objective(self, generation: Generation = None, task: str | None = None) -> "Objective":
         """The loss of a generation's mean as a function; by default of the chosen one.
 

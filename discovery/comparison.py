@@ -223,20 +223,26 @@ class Comparison:
 
     def _kind(self, subject: str) -> str:
         source = self.sources.get(subject, "")
-        return "known" if not source else "initial" if subject.endswith(INITIAL) else "found"
+        if not source:
+            return "known"
+        run, _, place = source.rpartition("@")
+        return "proposal" if run and "/" in place else "initial" if subject.endswith(INITIAL) else "found"
 
     def _pairs(self) -> list[tuple[str, str]]:
-        """Who is judged against whom: what was found against its own initial mean and all known
-        algorithms; without anything found, each subject against the baseline.
+        """Who is judged against whom: what was found against its own initial mean, single proposals of its
+        run and all known algorithms; without anything found, each subject against the baseline.
         """
-        found = [subject for subject in self.subjects if self._kind(subject) == "found"]
+        found = [subject for subject in self.subjects if self._kind(subject) in ("found", "proposal")]
         if not found:
             return [(subject, self.baseline) for subject in self.subjects if subject != self.baseline]
         pairs = []
         for subject in found:
             run = self.sources[subject].rpartition("@")[0]
+            beside = ("initial",) if self._kind(subject) == "proposal" else ("initial", "proposal")
             others = [
-                o for o in self.subjects if self._kind(o) == "initial" and self.sources[o] == f"{run}@0"
+                o
+                for o in self.subjects
+                if self._kind(o) in beside and self.sources[o].rpartition("@")[0] == run
             ]
             others += [o for o in self.subjects if self._kind(o) == "known"]
             pairs += [(subject, other) for other in others]

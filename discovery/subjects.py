@@ -1,6 +1,7 @@
 """Who is judged: what the names of subjects mean.
 
 runs/NAME    runs/NAME@12    runs/NAME@initial    what a run found; a generation's mean; the first one
+runs/NAME@g12/p3    runs/NAME@best                one of its proposals; the one with the best search score
 ppo          a2c[optimizer=sgd]                   a known algorithm; with options of its factory
 ppo[clip=0.1,learning_rate=1e-3]                  with numbers in place of the tasks' own
 package.module:function                           your own, likewise
@@ -38,7 +39,7 @@ class Subject:
         label: what tables call it.
         spec: which algorithm.
         meta_params: its searched entries; empty for a known algorithm.
-        source: "RUN@GENERATION", an exported file, or "" for a known algorithm.
+        source: "RUN@GENERATION", "RUN@PROPOSAL", an exported file, or "" for a known algorithm.
         numbers: plain numbers that it is trained with in place of the tasks'.
     """
 
@@ -60,7 +61,8 @@ class Subject:
 
 class _Place(NamedTuple):
     run: LoadedRun
-    generation: int | None  # None: the chosen one
+    generation: int | None = None  # of a mean; None: the chosen one
+    proposal: str = ""
 
 
 def subjects(names: Sequence[str]) -> list[Subject]:
@@ -115,8 +117,18 @@ def _resolve(name: str, runs: dict[Path, LoadedRun], files: Sequence[Path]) -> S
     path = Path(folder).resolve()
     if path not in runs:
         runs[path] = load_run(folder)
+    return _place(runs[path], wanted) if at else _Place(runs[path])
+
+
+def _place(run: LoadedRun, wanted: str) -> _Place:
+    """What stands behind the @."""
+    if wanted == "best":
+        return _Place(run, proposal=run.best_proposal())
+    if "/" in wanted:
+        run.proposal_number(wanted)  # it exists
+        return _Place(run, proposal=wanted)
     number: Any = int(wanted) if wanted.lstrip("-").isdigit() else wanted
-    return _Place(runs[path], runs[path].generation_number(number) if at else None)
+    return _Place(run, run.generation_number(number))
 
 
 def _is_run(folder: str) -> bool:
@@ -222,7 +234,11 @@ def _runs_nearby(name: str) -> list[str]:
 
 
 def _of_run(place: _Place, several: bool) -> Subject:
-    run, generation = place
+    run, generation, proposal = place
+    if proposal:
+        label = f"{run.name} {proposal}" if several else f"proposal {proposal}"
+        meta_params = run.proposal(*run.proposal_number(proposal))
+        return Subject(label, run.spec, meta_params, f"{run.name}@{proposal}")
     # A search may choose its initial mean: what it answers with is called "discovered" all the same.
     label = "discovered" if generation is None else run.label(generation)
     generation = run.generation_number(generation)

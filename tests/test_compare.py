@@ -96,6 +96,18 @@ def test_subjects_of_several_runs_go_by_their_names(finished_run: SimpleNamespac
     assert [subject.label for subject in subjects(names)] == ["tiny", "copy", "copy initial mean"]
 
 
+def test_proposals_are_subjects(finished_run: SimpleNamespace, copy: Path) -> None:
+    folder, run = finished_run.folder, load_run(finished_run.folder)
+    one, best = subjects([f"{folder}@g0/p1", f"{folder}@best"])
+    assert (one.label, one.source) == ("proposal g0/p1", "tiny@g0/p1")
+    np.testing.assert_array_equal(one.meta_params["drift"]["w_in"], run.proposal(0, 1)["drift"]["w_in"])
+    # Each score of the search, from the ledger: none is above the best one's.
+    fitness = {row["id"]: row["fitness"] for row in run.proposals() if row["split"] == "search"}
+    assert best.label == f"proposal {run.best_proposal()}"
+    assert fitness[run.best_proposal()] == max(fitness.values())
+    assert [s.label for s in subjects([f"{folder}@g0/p1", f"{copy}@g0/p1"])] == ["tiny g0/p1", "copy g0/p1"]
+
+
 def test_own_algorithm_by_its_place() -> None:
     (mine,) = known("objectives.known:dpo")
     assert mine.spec == AlgorithmSpec("objectives.known:dpo")
@@ -108,6 +120,7 @@ def test_own_algorithm_by_its_place() -> None:
         ("lpo", "family, with drift to be searched; name a run"),
         ("objectives.known:nothing", "cannot be imported"),
         ("{folder}@7", "has no mean of generation 7; it has 0"),
+        ("{folder}@g0/p99", "no proposal of run tiny named 'g0/p99'; did you mean g0/p"),
         ("{folder}@soon", "has no mean of generation 'soon'"),
         ("{folder}@", "has no mean of generation ''"),
         ("{parent}", "is no run"),
@@ -338,6 +351,19 @@ def test_verdicts_judge_what_was_found_by_its_own_beginning() -> None:
         ("b", "b initial mean"),
         ("b", "dpo"),
         ("b", "ppo"),
+    ]
+
+
+def test_what_was_found_is_judged_by_proposals_of_its_run() -> None:
+    labels = {"discovered": "a@3", "proposal g1/p2": "a@g1/p2", "initial mean": "a@0", "ppo": ""}
+    found = Comparison(tuple(cell(label, "one", list(STEADY)) for label in labels), labels)
+    pairs = [line.partition(" is not distinguishable from ") for line in found.verdicts()]
+    assert [(a, b.partition(" on ")[0]) for a, _, b in pairs] == [
+        ("discovered", "proposal g1/p2"),
+        ("discovered", "the initial mean"),
+        ("discovered", "ppo"),
+        ("proposal g1/p2", "the initial mean"),
+        ("proposal g1/p2", "ppo"),
     ]
 
 

@@ -45,7 +45,7 @@ class Compare:
     """Arguments of `discovery compare`."""
 
     subjects: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN|NAME|FILE ...")]
-    """Runs (RUN, RUN@GENERATION, RUN@initial), algorithms from `discovery objectives`, exported files."""
+    """Runs (RUN, RUN@12, RUN@initial, RUN@g3/p7, RUN@best), algorithms, exported files."""
     suite: str | None = None
     """A suite from `discovery suites`, or a TOML file of your own."""
     tasks: tuple[str, ...] = ()

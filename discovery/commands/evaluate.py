@@ -41,6 +41,7 @@ DESCRIPTION = """Train what runs found beside known algorithms: same tasks, same
   discovery evaluate runs/NAME ppo dpo                    on the tasks that the run has seen
   discovery evaluate runs/NAME ppo dpo --test             on its held-out tasks too
   discovery evaluate NAME NAME@initial NAME@12 ppo        generations of a run, beside what it chose
+  discovery evaluate NAME NAME@best NAME@g3/p7 ppo        its proposals: the best on search seeds, or any
   discovery evaluate NAME ppo --tasks CartPole-v1 --seeds 32
   discovery evaluate NAME found.py "ppo[clip=0.1]" "a2c[optimizer=sgd]"
   discovery evaluate NAME ppo --sweep learning_rate=0.1,0.3,1,3,10 --sweep hidden=0.5,1,2
@@ -61,7 +62,7 @@ class Evaluate:
     """Arguments of `discovery evaluate`."""
 
     subjects: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN|NAME|FILE ...")]
-    """Runs (RUN, RUN@GENERATION, RUN@initial), algorithms from `discovery objectives`, exported files."""
+    """Runs (RUN, RUN@12, RUN@initial, RUN@g3/p7, RUN@best), algorithms, exported files."""
     tasks: tuple[str, ...] = ()
     """Task names. Default: those that the runs have seen, and with --test their held-out ones."""
     suite: str | None = None
@@ -155,7 +156,8 @@ def print_comparison(result: "Comparison", robustness: "Sequence[Robustness]" = 
 
 def _plan(args: Evaluate, names: Sequence[str], folders: Sequence[Path]) -> Plan:
     tasks, held_out, hidden = _suite_tasks(args, folders) if args.suite else _tasks(args, folders)
-    words = ["--suite", args.suite] if args.suite else []
+    words = ["--tasks", *args.tasks] if args.tasks else []
+    words += ["--suite", args.suite] if args.suite else []
     words += [word for sweep in args.sweep for word in ("--sweep", sweep)]
     place = store_folder(args.output, args.name) if args.name else None
     sweeps = parsed_sweeps(args.sweep)
