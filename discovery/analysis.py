@@ -295,17 +295,22 @@ class LoadedRun:
     def best_proposal(self) -> str:
         """Id of the proposal with the highest search score: the best one, or the luckiest.
 
+        Of those that were trained whole. Several tasks: each is divided by its spread over all proposals.
+
         Raises:
             RunError: none has a score yet.
         """
-        scored = {
-            row["id"]: row["fitness"]
-            for row in self._proposals
-            if row["split"] == "search" and row["fitness"] is not None and np.isfinite(row["fitness"])
-        }
-        if not scored:
+        table = self.task_scores.mean(axis=-1)
+        if not np.isfinite(table).all(axis=-1).any():
             raise RunError(f"run {self.name} has no proposal with a score yet")
-        return max(scored, key=scored.__getitem__)
+        spread = np.nanstd(table, axis=(0, 1))
+        merit = (table / np.where(spread > 0, spread, 1.0)).mean(axis=-1)
+        generation, index = np.unravel_index(np.nanargmax(merit), merit.shape)
+        return next(
+            row["id"]
+            for row in self._proposals
+            if row["split"] == "search" and (row["generation"], row["idx"]) == (generation, index)
+        )
 
     def objective(self, generation: Generation = None, task: str | None = None) -> "Objective":
         """The loss of a generation's mean as a function; by default of the chosen one.

@@ -16,7 +16,7 @@ from discovery.analysis import load_run
 from discovery.api import algorithms, evaluate
 from discovery.compare import Subject, compare, pick_tasks, recorded, subjects
 from discovery.comparison import Cell, Comparison
-from discovery.errors import BadInput, LedgerError
+from discovery.errors import BadInput, RunError
 from discovery.run import Run
 from discovery.statistics import interval, paired_difference
 from discovery.work import AlgorithmSpec, Job, JobResult, Outcome
@@ -101,11 +101,26 @@ def test_proposals_are_subjects(finished_run: SimpleNamespace, copy: Path) -> No
     one, best = subjects([f"{folder}@g0/p1", f"{folder}@best"])
     assert (one.label, one.source) == ("proposal g0/p1", "tiny@g0/p1")
     np.testing.assert_array_equal(one.meta_params["drift"]["w_in"], run.proposal(0, 1)["drift"]["w_in"])
-    # Each score of the search, from the ledger: none is above the best one's.
-    fitness = {row["id"]: row["fitness"] for row in run.proposals() if row["split"] == "search"}
     assert best.label == f"proposal {run.best_proposal()}"
-    assert fitness[run.best_proposal()] == max(fitness.values())
+    found: dict[str, list[float]] = {}
+    for row in run.evaluations():
+        if row["split"] == "search":
+            found.setdefault(row["proposal"], []).append(row["score"])
+    assert run.best_proposal() == max(found, key=lambda name: np.mean(found[name]))
     assert [s.label for s in subjects([f"{folder}@g0/p1", f"{copy}@g0/p1"])] == ["tiny g0/p1", "copy g0/p1"]
+
+
+def test_the_best_proposal_is_best_on_all_tasks_together(finished_run: SimpleNamespace) -> None:
+    run = load_run(finished_run.folder)
+    table = np.zeros((3, 4, 2, 1))
+    table[0, 0, 0], table[1, 2, 1], table[2, 3] = 100.0, 1.0, 0.9  # best on one, on the other, good on both
+    table[2, 3, 0] = 90.0
+    table[1, 1] = np.nan  # a training failed, or was not lived to its end
+    run.__dict__["task_scores"] = table
+    assert run.best_proposal() == "g2/p3"
+    run.__dict__["task_scores"] = np.full((3, 4, 2, 1), np.nan)
+    with pytest.raises(RunError, match="no proposal with a score yet"):
+        run.best_proposal()
 
 
 def test_own_algorithm_by_its_place() -> None:
