@@ -16,7 +16,7 @@ from discovery.analysis import load_run
 from discovery.api import algorithms, evaluate
 from discovery.compare import Subject, compare, pick_tasks, recorded, subjects
 from discovery.comparison import Cell, Comparison
-from discovery.errors import BadInput, RunError
+from discovery.errors import BadInput, LedgerError, RunError
 from discovery.run import Run
 from discovery.statistics import interval, paired_difference
 from discovery.work import AlgorithmSpec, Job, JobResult, Outcome
