@@ -10,6 +10,7 @@ interrupted comparison goes on where it stood, and a changed recipe is not taken
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import cache
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -122,6 +123,11 @@ def compare(
         frozenset(held_out) & {t.name for t in tasks},
         {t.name: t.score for t in tasks},
     )
+
+
+def comparisons(*arguments: Any, **options: Any) -> Callable[[Variant], Comparison]:
+    """`compare` of these arguments as a function of the variant, which trains none twice."""
+    return cache(lambda variant: compare(*arguments, **options, variant=variant))
 
 
 def check(subjects: Sequence[Subject], tasks: Sequence[Task], seeds: int, first_seed: int = 0) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from discovery import plots
-from discovery.compare import Watcher, check, compare
+from discovery.compare import AS_IT_IS, Watcher, check, comparisons
 from discovery.configfile import CONFIG, load
 from discovery.database import FILE
 from discovery.errors import BadInput, RunError, unknown
@@ -166,11 +166,9 @@ def compare_suite(
             ledger.record_test(command, labels, chosen.hidden, seeds, first_seed)
         record_tests(chosen.runs, command, labels, seeds, first_seed)
         common = (seeds, executor, ledger, listener, command, chosen.hidden, first_seed)
-        comparison = compare(subjects, tasks, *common)
-        robustness = tuple(
-            sweep(parameter, factors, subjects, tasks, *common, base=comparison)
-            for parameter, factors in sweeps.items()
-        )
+        compared = comparisons(subjects, tasks, *common)
+        comparison = compared(AS_IT_IS)
+        robustness = tuple(sweep(*each, subjects, tasks, compared) for each in sweeps.items())
     return SuiteComparison(suite.name, comparison, chosen.entries, robustness, chosen.notes)
 
 

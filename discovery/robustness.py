@@ -1,7 +1,7 @@
 """Robustness: scores against a number of the recipe, the network's width, or how many environments there are.
 
     parameter, factors = parse_sweep("learning_rate=0.1,1,10")
-    result = sweep(parameter, factors, who, tasks, seeds=30, executor=executor)
+    result = sweep(parameter, factors, who, tasks, comparisons(who, tasks, 30, executor))
 
 Factors multiply what a subject is trained with on a task otherwise: its own number in brackets, else the
 task's, else its default. All variants have the same seeds; factor 1 is the task as it is, and shares those
@@ -9,24 +9,25 @@ trainings.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from discovery.compare import AS_IT_IS, Variant, Watcher, compare
+from discovery.compare import AS_IT_IS, Variant
 from discovery.comparison import Cell, Comparison
 from discovery.errors import BadInput, unknown
-from discovery.executors.base import Executor
 from discovery.inner.compiled import build_algorithm
 from discovery.inner.train import check_numbers
-from discovery.ledger import Ledger
 from discovery.statistics import Interval, interval
 from discovery.subjects import Subject
 from discovery.tables import RobustnessTable
 from environments.task import Setup, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 STRUCTURE = ("hidden", "n_envs")
 """What a sweep may vary beside numbers: widths of the hidden layers, and environments in parallel."""
@@ -89,6 +90,17 @@ class Robustness:
     def table(self) -> RobustnessTable:
         """The levels for rich to print, a table for each task."""
         return RobustnessTable(self)
+
+    def frame(self) -> "pd.DataFrame":
+        """The levels as a data frame, but for those of factor 1: the tasks as they are."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {"task": t, "subject": s, "variant": _variant(self.parameter, factor).name, "n": found.n,
+             "failed": found.failed, "mean": found.estimate, "mean low": found.low, "mean high": found.high}
+            for s, t, factor, found in self.levels
+            if factor != 1
+        )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """The levels as JSON can hold them, once its numbers are made finite."""
@@ -184,46 +196,23 @@ def sweep(
     factors: Sequence[float],
     subjects: Sequence[Subject],
     tasks: Sequence[Task],
-    seeds: int,
-    executor: Executor,
-    ledger: Ledger | None = None,
-    listener: Watcher | None = None,
-    command: str = "",
-    held_out: Collection[str] = (),
-    first_seed: int = 0,
-    base: Comparison | None = None,
+    compared: Callable[[Variant], Comparison],
 ) -> Robustness:
     """Train every subject on every task at every factor.
 
     Args:
         parameter: see `varied`.
         factors: likewise.
-        subjects: this and what follows as for `discovery.compare.compare`.
-        tasks: full-length trainings on these.
-        seeds: S, trainings of each subject on each task at each factor.
-        executor: where they run.
-        ledger: open for writing.
-        listener: told how it goes, factor by factor.
-        command: the command line, for the record.
-        held_out: names of tasks that no search saw.
-        first_seed: index of the first seed.
-        base: that comparison, where it is there already: what factor 1 is.
+        subjects: who is trained.
+        tasks: on which.
+        compared: their comparison on a variant of the tasks, all else being equal; see `comparisons`.
 
     Raises:
         BadInput: before anything is trained, if a variant makes no sense; see `varied`.
     """
     factors = check_factors(parameter, factors)
     check_sweep(parameter, factors, subjects, tasks)
-
-    def trained(factor: float) -> Comparison:
-        if factor == 1 and base is not None:
-            return base
-        variant = _variant(parameter, factor)
-        return compare(
-            subjects, tasks, seeds, executor, ledger, listener, command, held_out, first_seed, variant
-        )
-
-    found = {factor: trained(factor) for factor in factors}
+    found = {factor: compared(_variant(parameter, factor)) for factor in factors}
     first = found[factors[0]]
     cells = {factor: result.cells for factor, result in found.items()}
     return Robustness(parameter, factors, cells, first.held_out, first.measures)

@@ -21,7 +21,7 @@ from discovery.analysis import load_run
 from discovery.cli import main
 from discovery.commands.judging import Plan
 from discovery.commands.judging import judged as judged_by_evaluate
-from discovery.compare import recorded
+from discovery.compare import comparisons, recorded
 from discovery.comparesuite import Chosen, chosen_tasks, compare_suite, store, write
 from discovery.comparison import Cell, Comparison
 from discovery.errors import BadInput
@@ -352,8 +352,12 @@ def test_no_hidden_layers_to_widen() -> None:
 def test_a_sweep_trains_variants_on_the_same_seeds(tmp_path: Path) -> None:
     who, tasks = subjects(["ppo", "dpo"]), [ENTRIES[0].task]
     with store(tmp_path / "kept") as ledger:
-        first = sweep("learning_rate", (1, 3), who, tasks, 2, one := Pretender(), ledger)
-        again = sweep("learning_rate", (3, 1, 0.1), who, tasks, 2, two := Pretender(), ledger)
+        first = sweep(
+            "learning_rate", (1, 3), who, tasks, comparisons(who, tasks, 2, one := Pretender(), ledger)
+        )
+        again = sweep(
+            "learning_rate", (3, 1, 0.1), who, tasks, comparisons(who, tasks, 2, two := Pretender(), ledger)
+        )
         rows = ledger.reports()
     assert (len(one.jobs), len(two.jobs)) == (8, 4)
     assert {tuple(job.key) for job in one.jobs} == {tuple(job.key) for job in two.jobs}
@@ -383,8 +387,8 @@ def test_recorded_leaves_variants_out(reported_run: SimpleNamespace, tmp_path: P
     folder = shutil.copytree(reported_run.folder, tmp_path / reported_run.folder.name)
     before = recorded(load_run(folder))
     with Run.open(folder, write=True) as run:
-        task = run.config.tasks[0]
-        sweep("learning_rate", (0.5, 2), subjects([str(folder), "ppo"]), [task], 6, Pretender(), run.ledger)
+        who, tasks = subjects([str(folder), "ppo"]), run.config.tasks[:1]
+        sweep("learning_rate", (0.5, 2), who, tasks, comparisons(who, tasks, 6, Pretender(), run.ledger))
         assert len(run.ledger.reports()) > 20
     after = recorded(load_run(folder))
     assert after.rows == before.rows
@@ -585,7 +589,9 @@ def test_evaluate_on_a_suite(says: Says, pretending: None) -> None:
     words = ("evaluate", "ppo", "--suite", "tiny.toml", "--seeds", 2, "--name", "aside")
     code, out, _ = says(*words, "--csv", "table.csv", "--sweep", "clip=0.5,1")
     assert code == 0 and "Robustness to clip" in out
-    assert [line["n"] for line in csv.DictReader(io.StringIO(Path("table.csv").read_text()))] == ["2"]
+    lines = list(csv.DictReader(io.StringIO(Path("table.csv").read_text())))
+    assert [(line["n"], line["variant"]) for line in lines] == [("2", ""), ("2", "clip x 0.5")]
+    assert all(float(line["mean low"]) <= float(line["mean"]) <= float(line["mean high"]) for line in lines)
     out = says(*words, "--json")[1]
     assert events(out, "started")[0]["finished_before"] == 2
     assert says("evaluate", "ppo", "--suite", "tiny.toml", "--seeds", 2, "--test")[0] == 0

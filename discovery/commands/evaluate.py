@@ -114,7 +114,7 @@ def main(argv: Sequence[str]) -> int:
     except (KeyboardInterrupt, BrokenPipeError):
         return stopped(bool(folders or plan.place))
     if args.csv:
-        _write(result, args.csv)
+        _write(result, robustness, args.csv)
     if args.json:
         from discovery.formats import json_line
 
@@ -138,10 +138,13 @@ def judge(
     return judged(Plan(names, tasks, held_out, seeds, first_seed), executor, shown)[0]
 
 
-def _write(result: "Comparison", path: Path) -> None:
-    """One line for each task and subject."""
+def _write(result: "Comparison", robustness: "Sequence[Robustness]", path: Path) -> None:
+    """One line for each task and subject, and for each variant of a sweep."""
+    import pandas as pd
+
+    frames = [result.frame(), *(each.frame() for each in robustness)]
     try:
-        write_whole(path, result.frame().to_csv(index=False))
+        write_whole(path, pd.concat(frames, ignore_index=True).to_csv(index=False))
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}; what was trained is recorded") from error
 

@@ -61,7 +61,7 @@ def judged(plan: Plan, executor: "Executor", shown: "View") -> "tuple[Comparison
     from discovery.executors.cpu import ensure_single_thread
 
     ensure_single_thread()
-    from discovery.compare import check, compare
+    from discovery.compare import AS_IT_IS, check, comparisons
     from discovery.comparesuite import record_tests
     from discovery.robustness import check_sweep, sweep
     from discovery.subjects import subjects
@@ -76,12 +76,8 @@ def judged(plan: Plan, executor: "Executor", shown: "View") -> "tuple[Comparison
         if ledger and plan.hidden and not folders:
             ledger.record_test(command, plan.names, plan.hidden, *seeds)
         common = (plan.seeds, executor, ledger, shown, command, plan.held_out, plan.first_seed)
-        result = compare(who, plan.tasks, *common)
-        swept = [
-            sweep(parameter, factors, who, plan.tasks, *common, base=result)
-            for parameter, factors in plan.sweeps.items()
-        ]
-    return result, swept
+        compared = comparisons(who, plan.tasks, *common)
+        return compared(AS_IT_IS), [sweep(*each, who, plan.tasks, compared) for each in plan.sweeps.items()]
 
 
 @contextmanager
