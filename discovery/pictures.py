@@ -49,7 +49,7 @@ def plot_run(run: LoadedRun, folder: Path) -> list[Path]:
     """
     reports = recorded(run)
     drawn: dict[str, Figure] = {}
-    for task in run.config.tasks if run.n_generations else ():
+    for task in run.config.seen if run.n_generations else ():
         drawn[f"meta-learning-{_slug(task.name)}"] = meta_learning(run, task.name, reports)
     if run.selection:
         try:
@@ -64,14 +64,18 @@ def plot_run(run: LoadedRun, folder: Path) -> list[Path]:
 
 
 def meta_learning(run: LoadedRun, task: str, reports: Comparison | None = None) -> Figure:
-    """How the search went on a meta-train task: population, mean, and known algorithms where reported.
+    """How the search went on a task: population, mean, and known algorithms where reported.
 
-    Generation g shows the proposals drawn around mean g, and mean g on the selection seeds.
+    Generation g shows the proposals drawn around mean g, where they are trained on the task, and mean g on
+    the selection seeds, where it is selected on.
     """
-    config, number = run.config, [each.name for each in run.config.tasks].index(_task(run, task).name)
-    scores = run.task_scores[:, :, number].mean(axis=-1)
-    if len(config.tasks) == 1:  # also of those that were stopped early: filled in, as the search took them
+    names = [each.name for each in run.config.tasks]
+    if task not in names:
+        scores = np.zeros((run.n_generations, 0))
+    elif len(names) == 1:  # also of those that were stopped early: filled in, as the search took them
         scores = run.scores
+    else:
+        scores = run.task_scores[:, :, names.index(task)].mean(axis=-1)
     selected = sorted(run.selection)
     selected = [generation for generation in selected if task in run.selection[generation]]
     means = [run.selection[generation][task] for generation in selected]
@@ -83,11 +87,11 @@ def meta_learning(run: LoadedRun, task: str, reports: Comparison | None = None) 
         np.array(selected),
         means,
         {label: row.mean for label, row in known.items()},
-        ylabel=SCORES[config.tasks[number].score],
+        ylabel=SCORES[_task(run, task).score],
         title=f"{run.name}: {run.spec.name} on {task}"
         + (f" (chosen: generation {run.choice.generation})" if selected else ""),
         styles={label: styles[row.subject] for label, row in known.items()},
-        failed=np.isnan(run.scores).mean(axis=1),
+        failed=np.isnan(run.scores).mean(axis=1) if task in names else np.zeros(run.n_generations),
     )
 
 
@@ -169,10 +173,10 @@ def _baselines(reports: Comparison, task: str) -> dict[str, Row]:
 
 
 def _task(run: LoadedRun, name: str) -> Task:
-    names = [task.name for task in run.config.tasks]
-    if name not in names:
-        raise BadInput(f"run {run.name} did not search on {name!r}; it did on {', '.join(names)}")
-    return run.config.tasks[names.index(name)]
+    seen = {task.name: task for task in run.config.seen}
+    if name not in seen:
+        raise BadInput(f"run {run.name} did not search on {name!r}; it did on {', '.join(seen)}")
+    return seen[name]
 
 
 def _held_out(run: LoadedRun, task: str) -> str:

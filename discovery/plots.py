@@ -77,8 +77,8 @@ def meta_learning_curve(
 
     Args:
         generations: ``[G]`` numbers of the generations.
-        scores: ``[G, P]`` of their proposals; NaN for one that failed, or was stopped early. A strip below
-            the curves shows the share that failed, where any did.
+        scores: ``[G, P]`` of their proposals, P = 0 where none were trained; NaN for one that failed, or was
+            stopped early. A strip below the curves shows the share that failed, where any did.
         mean_generations: ``[M]`` generations whose mean was scored on selection seeds; may be empty.
         mean_scores: M times ``[S]``, these scores; each row gives a mean and a 95% interval.
         baselines: by name, drawn as horizontal lines with their intervals.
@@ -97,7 +97,9 @@ def meta_learning_curve(
         )
     if generations.size == 0:
         raise BadInput("there is no generation to draw; give at least one row of scores")
-    failing = 1 - np.isfinite(scores).mean(1) if failed is None else np.asarray(failed)
+    failing = (
+        (~np.isfinite(scores)).sum(1) / max(scores.shape[1], 1) if failed is None else np.asarray(failed)
+    )
     figure = Picture(figsize=(7.5, 5), layout="constrained")
     heights = (6, 1) if failing.any() else (1,)
     axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights).ravel()
@@ -263,6 +265,8 @@ def _quantiles(scores: Float[np.ndarray, "G P"], shares: Sequence[float]) -> Flo
 
 
 def _draw_population(axes: Axes, generations: np.ndarray, scores: Float[np.ndarray, "G P"]) -> None:
+    if scores.shape[1] == 0:
+        return
     if generations.size == 1:  # one point is no line: draw it as a short one
         generations, scores = generations + np.array([-0.3, 0.3]), np.repeat(scores, 2, axis=0)
     low, high, best = _quantiles(scores, (0.1, 0.9, 1.0)).T

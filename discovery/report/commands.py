@@ -19,6 +19,7 @@ class Commands:
         resume: goes on with it, where it is not complete.
         evaluate: as recorded, each once, in order; before any, the one to begin with.
         evaluated: whether `evaluate` are recorded ones.
+        proposal: trains what was found and the best single proposal on fresh seeds.
         means: trains several evaluated means on fresh seeds, for their rank correlation; "" before any.
         test: trains on the held-out tasks.
         sweep: trains under changed recipes, as recorded; before any, the one to begin with.
@@ -30,6 +31,7 @@ class Commands:
     resume: str
     evaluate: tuple[str, ...]
     evaluated: bool
+    proposal: str
     means: str
     test: str
     sweep: tuple[str, ...]
@@ -53,6 +55,7 @@ def commands_of(run: LoadedRun) -> Commands:
         resume=f"discovery resume {name}",
         evaluate=recorded or (first,),
         evaluated=bool(recorded),
+        proposal=f"discovery evaluate {name} {quote(f'{place}@best')} --seeds 16",
         means=f"discovery evaluate {means} --seeds 16" if means else "",
         test=f"discovery evaluate {name} ppo dpo --seeds 16 --test",
         sweep=swept or (f"discovery evaluate {name} ppo --sweep learning_rate=0.1,0.3,1,3,10 --seeds 16",),

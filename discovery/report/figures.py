@@ -64,7 +64,7 @@ def draw(run: LoadedRun, reports: Comparison, swept: Sequence[Sweep] = ()) -> Pi
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         return Pictures(
             meta_learning=tuple(
-                _meta_learning(run, reports, task.name) for task in run.config.tasks if run.n_generations
+                _meta_learning(run, reports, task.name) for task in run.config.seen if run.n_generations
             ),
             objective=_objective(run),
             seen=_comparison(run, reports, held_out=False),
@@ -83,13 +83,14 @@ def picture(figure: Figure, alt: str, caption: str) -> Picture:
 
 
 def _meta_learning(run: LoadedRun, reports: Comparison, task: str) -> Picture:
+    parts = ["the population on the search's seeds"] if task in {t.name for t in run.config.tasks} else []
+    parts += ["the search mean on selection seeds"] if task in {t.name for t in run.config.selecting} else []
+    shown = ", ".join(parts)
     return picture(
         pictures.meta_learning(run, task, reports),
-        f"Scores on {task} over the generations of the search: its population, and the search mean on "
-        "selection seeds; known algorithms as horizontal lines where they were reported. The numbers are in "
-        "the tables of this section.",
-        f"{task}: the population on the search's seeds, the search mean on selection seeds. Known "
-        "algorithms, where they were trained, are lines with their intervals.",
+        f"Scores on {task} over the generations of the search: {shown}; known algorithms as horizontal lines "
+        "where they were reported. The numbers are in the tables of this section and of How.",
+        f"{task}: {shown}. Known algorithms, where they were trained, are lines with their intervals.",
     )
 
 

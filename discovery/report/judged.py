@@ -15,6 +15,7 @@ from scipy import stats
 
 from discovery.analysis import LoadedRun
 from discovery.comparison import FEW_SEEDS, Cell, Comparison, Row
+from discovery.errors import RunError
 from discovery.statistics import Interval, band, holm, interval, paired_p_value, settle_failures
 
 LEVEL = 0.05
@@ -106,8 +107,11 @@ class Decline:
     Attributes:
         task: its name.
         generation: the chosen one.
-        population_best, population_mean: scores of the proposals around it, on the search's seeds.
-        selection, report: interval of its mean score on the selection seeds, and on fresh ones.
+        proposal: the single proposal with the best search score, "" before any; no search answers with it.
+        proposal_search, proposal_report: its mean score on the search's seeds, where it was trained on the
+            task, and with its interval on fresh ones.
+        selection, report: interval of the chosen mean's score on the selection seeds, where the task is
+            selected on, and on fresh ones.
         decline: selection minus report, estimate.
         ranked: how many means have both scores.
         correlation: Spearman's, between both scores over these; None for fewer than 3.
@@ -115,8 +119,9 @@ class Decline:
 
     task: str
     generation: int
-    population_best: float | None
-    population_mean: float | None
+    proposal: str
+    proposal_search: float | None
+    proposal_report: Interval | None
     selection: Interval | None
     report: Interval | None
     decline: float | None
@@ -171,10 +176,10 @@ def best_known(reports: Comparison, task: str) -> str | None:
 
 
 def declines(run: LoadedRun, reports: Comparison) -> tuple[Decline, ...]:
-    """The winner's curse on each task that the choice was based on."""
+    """The winner's curse on each task that the search has seen."""
     if not run.selection:
         return ()
-    return tuple(_decline(run, reports, task.name) for task in run.config.selecting)
+    return tuple(_decline(run, reports, task.name) for task in run.config.seen)
 
 
 def _curve(cell: Cell) -> Curve:
@@ -202,25 +207,38 @@ def _paired(reports: Comparison, found: str, known: str, task: str) -> tuple[np.
 
 
 def _decline(run: LoadedRun, reports: Comparison, task: str) -> Decline:
-    number = run.choice.generation
-    names = [each.name for each in run.config.tasks]
-    best = mean = None
-    if task in names and number < run.n_generations:
-        scores = run.task_scores[number, :, names.index(task)].mean(axis=-1)
-        scores = scores[np.isfinite(scores)]
-        best, mean = (float(scores.max()), float(scores.mean())) if scores.size else (None, None)
-    selection = interval(run.selection[number][task], failures="drop")
+    number, tested = run.choice.generation, task in run.selection[run.choice.generation]
+    selection = interval(run.selection[number][task], failures="drop") if tested else None
     row = reports.row(run.label(number), task)
     report = None if row is None else row.mean
-    decline = None if report is None else selection.estimate - report.estimate
+    decline = selection.estimate - report.estimate if selection and report else None
     pairs = [
         (run.selection[g][task].mean(), other.mean.estimate)
         for g in sorted(run.selection)
-        if (other := reports.row(run.label(g), task))
+        if tested and (other := reports.row(run.label(g), task))
     ]
     pairs = [pair for pair in pairs if np.isfinite(pair).all()]
     correlation = _rank_correlation(np.array(pairs)) if len(pairs) > 2 else None
-    return Decline(task, number, best, mean, selection, report, decline, len(pairs), correlation)
+    best = _best_proposal(run, reports, task)
+    return Decline(task, number, *best, selection, report, decline, len(pairs), correlation)
+
+
+def _best_proposal(
+    run: LoadedRun, reports: Comparison, task: str
+) -> tuple[str, float | None, Interval | None]:
+    """Its id, its score on the search's seeds, and that on fresh ones."""
+    try:
+        proposal = run.best_proposal()
+    except RunError:
+        return "", None, None
+    generation, index = run.proposal_number(proposal)
+    names, score = [each.name for each in run.config.tasks], None
+    if task in names:
+        score = float(run.task_scores[generation, index, names.index(task)].mean())
+    places = (f"{run.name}@{proposal}", f"{run.meta.get('run')}@{proposal}")
+    rows = (reports.row(subject, task) for subject, source in reports.sources.items() if source in places)
+    row = next(filter(None, rows), None)
+    return proposal, score, row.mean if row else None
 
 
 def _rank_correlation(pairs: Float[np.ndarray, "n 2"]) -> float:

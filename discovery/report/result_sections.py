@@ -64,36 +64,41 @@ def comparison(report: Report, pictures: Pictures) -> Iterator[Html]:
 
 def curse(report: Report, pictures: Pictures) -> Iterator[Html]:
     """From the score that was chosen to the score that is true."""
-    yield tag("p", "A score that was the reason to choose something is too high on average. The further "
-              "right in this table, the less it was chosen by.")  # fmt: skip
+    yield tag("p", "A score that was the reason to choose something is too high on average. What is chosen "
+              "is a mean, by its scores on selection seeds; what it is worth, fresh seeds say.")  # fmt: skip
     if not report.declines:
         yield tag("p", "Nothing has been chosen yet.")
         return
     heads = (
         "task",
-        "best proposal around it, search seeds",
-        "its population, search seeds",
-        "the chosen mean, selection seeds",
-        "the chosen mean, fresh seeds",
+        "best proposal, search seeds",
+        "best proposal, fresh seeds",
+        "chosen mean, selection seeds",
+        "chosen mean, fresh seeds",
         "selection − fresh",
     )
     rows = [
         (
             one.task,
-            one.population_best,
-            one.population_mean,
+            one.proposal_search,
+            estimate(one.proposal_report),
             estimate(one.selection),
             estimate(one.report),
             one.decline,
         )
         for one in report.declines
     ]
-    yield table("Scores of the chosen generation", heads, rows)
+    best = report.declines[0].proposal
+    note = f"The best proposal is {best}, by its score on the search's seeds: no search answers with it."
+    yield table("From search to fresh seeds", heads, rows, note if best else "")
+    if best and not any(one.proposal_report for one in report.declines):
+        yield commands(report.commands.proposal, name="To see how much of the best proposal was luck")
+    selected = [one for one in report.declines if one.selection]
     heads = ("task", "means with both scores", "Spearman's rank correlation")
-    rows = [(one.task, one.ranked, one.correlation) for one in report.declines]
+    rows = [(one.task, one.ranked, one.correlation) for one in selected]
     note = "Needs at least three means that were trained on fresh seeds."
     yield table("Do selection scores rank the means as fresh seeds do?", heads, rows, note)
-    if any(one.correlation is None for one in report.declines) and len(report.method.means) > 2:
+    if any(one.correlation is None for one in selected) and len(report.method.means) > 2:
         yield commands(report.commands.means, name="To rank more of them")
 
 

@@ -42,16 +42,7 @@ def what(report: Report, pictures: Pictures) -> Iterator[Html]:
     if one.size:
         rows.append(("searched numbers", join([number(one.size), f" ({shapes})"])))
     yield facts(rows)
-    heads = (
-        "task",
-        "for",
-        "environment",
-        "steps",
-        "rollouts",
-        "of steps",
-        "epochs × minibatches",
-        "score",
-    )
+    heads = ("task", "for", "steps", "rollouts", "of steps", "epochs × minibatches", "score")
     yield table("Tasks: one training of each", heads, map(_task, one.tasks), f"{_measures(one.tasks)}.")
     heads = ("task", "numbers", "other settings")
     recipes = [(task.name, settings(task.numbers), settings(task.setup)) for task in one.tasks]
@@ -184,7 +175,8 @@ def _setting(value: Any) -> Html:
 def _task(task: TaskFacts) -> tuple[Any, ...]:
     length = join([number(task.envs), " × ", number(task.length)])
     passes = join([number(task.epochs), " × ", number(task.minibatches)])
-    return task.name, task.use, task.environment, task.steps, task.updates, length, passes, task.score
+    name = task.name if task.environment == task.name else f"{task.name}: {task.environment}"
+    return name, task.use, task.steps, task.updates, length, passes, task.score
 
 
 def _measures(tasks: tuple[TaskFacts, ...]) -> str:

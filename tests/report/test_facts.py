@@ -14,7 +14,18 @@ from discovery.report import Report, collect
 from discovery.report.commands import portable
 from discovery.report.judged import best_known, verdict
 from discovery.statistics import paired_difference
-from tests.report.fabricated import CONFIG, FAR, KEY, begin, comparison, evaluate, request, result
+from tests.report.fabricated import (
+    CONFIG,
+    FAR,
+    KEY,
+    begin,
+    comparison,
+    evaluate,
+    report,
+    request,
+    result,
+    search,
+)
 
 
 @pytest.fixture(scope="module")
@@ -116,11 +127,23 @@ def test_verdict_of_the_run(facts: Report) -> None:
 def test_winners_curse(facts: Report) -> None:
     (one,) = facts.declines
     assert (one.task, one.generation) == ("near", 1)
-    assert one.population_best is None  # the chosen mean is the last: nothing was drawn around it
+    # Of two proposals one crashed. The other scored 2 and 4, and was not trained on fresh seeds.
+    assert (one.proposal, one.proposal_search, one.proposal_report) == ("g0/p0", 3.0, None)
     assert one.selection is not None
     assert one.selection.estimate == 6.0
     assert one.decline == pytest.approx(6.0 - (-1 + sum(range(1, 16)) - 30) / 16)
     assert (one.ranked, one.correlation) == (1, None)
+
+
+def test_the_best_proposal_on_fresh_seeds(tmp_path: Path) -> None:
+    with begin(CONFIG, tmp_path) as run:
+        search(run)
+        report(run.ledger, "proposal g0/p0", "near", [1.0, 2.0], "made@g0/p0")
+    (one,) = collect(load_run(run.folder)).declines
+    assert (one.proposal, one.proposal_search) == ("g0/p0", 3.0)
+    assert one.proposal_report is not None
+    assert one.proposal_report.estimate == 1.5
+    assert one.report is None and one.decline is None  # what was chosen was not trained on fresh seeds
 
 
 def test_sweeps(facts: Report) -> None:
@@ -223,7 +246,7 @@ def test_not_yet_judged_without_a_known_algorithm_or_a_held_out_task() -> None:
 
 def test_rank_correlation(tmp_path: Path) -> None:
     """Selection ranks means 0, 1 as 1, 2; with a third that fresh seeds rank last, Spearman's is -1/2."""
-    from tests.report.fabricated import mean_of, report
+    from tests.report.fabricated import mean_of
 
     config = CONFIG.__class__(**{**vars(CONFIG), "generations": 2, "selection_seeds": 1})
     with begin(config, tmp_path) as run:

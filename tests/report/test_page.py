@@ -196,7 +196,7 @@ def test_several_tasks_and_selection_tasks(tmp_path: Path) -> None:
         evaluate(ledger, "g0/mean", "chosen on", [1.0, 3.0])
     found = checked(load_run(run.folder), tmp_path)
     rows = [row for rows in found.tables for row in rows]
-    assert ["chosen on", "selection"] in [row[:2] for row in rows]
+    assert ["chosen on: CartPole-v1", "selection"] in [row[:2] for row in rows]
 
 
 @pytest.mark.parametrize("algorithm", ["a2c", "random", "nowhere.at_all:made"])
