@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from discovery.meta.genes import LIMIT, children, founders, spread, survivors, with_elite
+from discovery.meta.pbe_config import Mutation
 
 P, DEVIATION = 128, 1e-2
 PARENTS = (1, 2, 13, 64)
@@ -25,7 +26,7 @@ def evolve(
     optimum=(jnp.inf, 0.0, 0.0),
     generations=1000,
     kept=64,
-    mutation="additive",
+    mutation: Mutation = "additive",
     self_referential=False,
 ):
     """The numeric fitness world: best x_0 of each generation, ``[generations]``.
@@ -195,12 +196,12 @@ def by_hand(parent, noise, deviations, mutation, self_referential):
 @pytest.mark.parametrize(("order", "mutation", "self_referential"), RULES)
 def test_a_generation_by_hand(order, mutation, self_referential):
     rng = np.random.default_rng(0)
-    genes = rng.normal(size=(order + 1, 6, 3)).astype(np.float32)
-    merit = np.array([0.1, -2.0, 5.0, 0.2, 3.0, -np.inf])
-    deviations = rng.uniform(0.1, 1.0, order + 1).astype(np.float32)
+    genes = jnp.asarray(rng.normal(size=(order + 1, 6, 3)))
+    merit = jnp.array([0.1, -2.0, 5.0, 0.2, 3.0, -np.inf])
+    deviations = jnp.asarray(rng.uniform(0.1, 1.0, order + 1))
     parents = survivors(jax.random.key(0), genes, merit, 4)
     best = sorted(range(6), key=lambda i: -merit[i])[:4]
-    np.testing.assert_array_equal(parents, genes[:, best])
+    np.testing.assert_array_equal(parents, genes[:, jnp.array(best)])
 
     key = jax.random.key(1)
     made = children(key, parents, 3, deviations, 8, mutation, self_referential)
@@ -208,7 +209,7 @@ def test_a_generation_by_hand(order, mutation, self_referential):
     picks = np.asarray(jax.random.randint(key_pick, (8,), 0, 3))
     noise = np.asarray(jax.random.normal(key_noise, (order + 1, 8, 3)), np.float64)
     for child, pick in enumerate(picks):
-        parent = genes[:, best[pick]].astype(np.float64).tolist()
+        parent = genes[:, best[pick]].tolist()
         expected = by_hand(parent, noise[:, child], deviations.tolist(), mutation, self_referential)
         np.testing.assert_allclose(made[:, child], expected, rtol=1e-5, atol=1e-6)
     assert set(picks) == {0, 1, 2}
@@ -234,17 +235,18 @@ def test_without_noise_a_self_referential_step_doubles():
 
 def test_founders_have_the_standard_deviations_asked_for():
     sigmas, center = jnp.array([0.3, 0.01, 2.0]), jnp.array([5.0, -1.0])
-    genes = np.asarray(founders(jax.random.key(0), center, sigmas, 4000))
-    np.testing.assert_allclose(genes.mean(axis=1), [center, [0, 0], [0, 0]], atol=0.1)
+    made = founders(jax.random.key(0), center, sigmas, 4000)
+    genes = np.asarray(made)
+    np.testing.assert_allclose(genes.mean(axis=1), [[5, -1], [0, 0], [0, 0]], atol=0.1)
     np.testing.assert_allclose(genes.std(axis=1), np.repeat(sigmas[:, None], 2, axis=1), rtol=0.05)
-    np.testing.assert_allclose(spread(genes), genes.std(axis=1).mean(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(spread(made), genes.std(axis=1).mean(axis=1), rtol=1e-5)
 
 
 def test_the_order_of_a_population_is_no_matter():
     rng = np.random.default_rng(0)
-    genes, merit = rng.normal(size=(3, 16, 2)).astype(np.float32), rng.normal(size=16)
+    genes, merit = jnp.asarray(rng.normal(size=(3, 16, 2))), jnp.asarray(rng.normal(size=16))
     parents = survivors(jax.random.key(0), genes, merit, 5)
-    shuffle = rng.permutation(16)
+    shuffle = jnp.asarray(rng.permutation(16))
     np.testing.assert_array_equal(survivors(jax.random.key(0), genes[:, shuffle], merit[shuffle], 5), parents)
     np.testing.assert_allclose(spread(genes[:, shuffle]), spread(genes), rtol=1e-6)
 
