@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from discovery.inner.play import play
     from discovery.inner.train import train
     from discovery.meta.es_config import ESConfig
+    from discovery.meta.pbe_config import PBEConfig
     from discovery.objective import Objective, objective_of
     from discovery.pictures import plot_run
     from discovery.run import Run
@@ -44,6 +45,7 @@ __all__ = [
     "LedgerError",
     "LoadedRun",
     "Objective",
+    "PBEConfig",
     "Run",
     "RunError",
     "SearchConfig",
@@ -84,6 +86,7 @@ _HOMES = {
     "discovery.inner.play": ("play",),
     "discovery.inner.train": ("train",),
     "discovery.meta.es_config": ("ESConfig",),
+    "discovery.meta.pbe_config": ("PBEConfig",),
     "discovery.objective": ("Objective", "objective_of"),
     "discovery.pictures": ("plot_run",),
     "discovery.run": ("Run",),

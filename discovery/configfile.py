@@ -31,8 +31,8 @@ def dumps(config: Any) -> str:
 def plain(value: Any) -> Any:
     """Dataclasses, tuples and mappings as dicts and lists, without what is None."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
-        return {name: plain(item) for name, item in pairs if item is not None and item != {}}
+        pairs = ((f.name, plain(getattr(value, f.name))) for f in dataclasses.fields(value))
+        return {name: item for name, item in pairs if item is not None and item != {}}
     if isinstance(value, Mapping):
         return {str(name): plain(item) for name, item in sorted(value.items())}
     if isinstance(value, list | tuple):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from discovery.meta.es import mean_request
+from discovery.meta.generation import mean_request
 from discovery.run import Run
 from discovery.search import key_of, meta_optimizer
 

@@ -19,7 +19,8 @@ from discovery.executors.base import Executor
 from discovery.inner.compiled import build_algorithm
 from discovery.ledger import Evaluation
 from discovery.meta.base import MetaOptimizer, Request, Result
-from discovery.meta.es import make_es, mean_request, request_of_mean
+from discovery.meta.generation import mean_request, request_of_mean
+from discovery.meta.make import make_meta
 from discovery.run import Run
 from discovery.stopping import Stage, stages
 from discovery.work import Job, JobResult
@@ -43,7 +44,7 @@ class Listener(Protocol):
 def meta_optimizer(config: SearchConfig) -> MetaOptimizer:
     """The meta-optimizer of a config, built once per search (its methods compile)."""
     algorithm = build_algorithm(spec_of(config))
-    return make_es(config.meta, algorithm.init, {task.name: task.reference for task in config.tasks})
+    return make_meta(config.meta, algorithm.init, {task.name: task.reference for task in config.tasks})
 
 
 def key_of(config: SearchConfig, *parts: object) -> jax.Array:

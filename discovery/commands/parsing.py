@@ -42,7 +42,7 @@ def merged(default: Any, given: Any) -> Any:
         return given if _equal(given, values) else dataclasses.replace(given, **values)
     if isinstance(given, Mapping):
         return {**default, **given}
-    if isinstance(given, tuple) and len(given) == len(default):
+    if isinstance(given, tuple) and isinstance(default, tuple) and len(given) == len(default):
         return tuple(merged(a, b) for a, b in zip(default, given, strict=True))
     return given
 
@@ -125,10 +125,10 @@ def _one_line(box: str, prog: str) -> str:
 def _plainly(why: str) -> str:
     """Why a value was refused, where tyro's words are about types, or ours about files."""
     if kind := re.fullmatch(r"no type matching (.*) could be instantiated from \[(.*)\]\.?", why):
-        return f"{kind[1].replace('{None}|', '')} is wanted, got {kind[2]}"
+        return f"{kind[1].replace('{None}|', '').strip('{}')} is wanted, got {kind[2]}"
     if parts := re.fullmatch(r"Could not find valid parse for arguments: \[(.*)\]", why):
         return f"{parts[1]} cannot be read"
-    if ignored := re.match(r"\w+ would ignore (\w+)=", why):
+    if ignored := re.match(r"\w+ would ignore ([\w.]+)=", why):
         return f"{why}; `--meta.{ignored[1].replace('_', '-')} None` unsets it"
     return why
 

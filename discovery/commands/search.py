@@ -29,6 +29,7 @@ prints its file, to copy and change. Entries of options and numbers are added to
   discovery search lpo-catch --meta.population 64 --tasks.0.total-steps 4e4
   discovery search lpo-catch --algorithm-options width=32 xi=1e-5 --tasks.0.numbers gamma=0.95
   discovery search lpo-catch --meta.sigma-decay None --meta.strategy SNES
+  discovery search mine.toml --meta.strategy PBE --meta.pbe.order 1 --meta.pbe.parents 8
   discovery search lpo-catch --suite classic                  on a suite's tasks instead
   discovery search mine.toml --workers 1 --json > log.jsonl
 """
@@ -117,8 +118,9 @@ def dry_run(args: Search, short: str) -> int:
 def switches() -> frozenset[str]:
     """Names of the flags of this verb that take no value."""
     from discovery.meta.es_config import ESConfig
+    from discovery.meta.pbe_config import PBEConfig
     from environments.task import Setup, Task
 
-    kinds = (Search, SearchConfig, ESConfig, Task, Setup)
+    kinds = (Search, SearchConfig, ESConfig, PBEConfig, Task, Setup)
     fields = (field for kind in kinds for field in dataclasses.fields(kind))
     return frozenset({"help", "h"} | {f.name.replace("_", "-") for f in fields if f.type in (bool, "bool")})

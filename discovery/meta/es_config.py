@@ -1,4 +1,4 @@
-"""Options of a search by an evolution strategy; imports no jax."""
+"""Options of a search by an evolution strategy, or by population-based evolution; imports no jax."""
 
 import dataclasses
 import math
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from discovery.errors import BadInput, unknown
+from discovery.meta.pbe_config import PBEConfig
 from discovery.meta.strategies import (
     GRADIENT_OPTIONS,
     OPTIMIZERS,
@@ -29,7 +30,7 @@ class ESConfig:
     """
 
     strategy: StrategyName = "Open_ES"
-    """Evolution strategy, by its name in evosax."""
+    """Evolution strategy, by its name in evosax; or PBE, population-based evolution."""
     population: int = 32
     """P: proposals per generation; even where the strategy samples antithetic pairs."""
     sigma: float = 0.3
@@ -63,6 +64,8 @@ class ESConfig:
     """Open_ES only: sample antithetic pairs. Default True."""
     mean_every: int = 1
     """k: evaluate the mean on the selection seeds every k generations; 0: only after the last."""
+    pbe: PBEConfig = field(default_factory=PBEConfig)
+    """Options of population-based evolution. PBE only."""
 
     def __post_init__(self) -> None:
         if self.strategy not in STRATEGIES:
@@ -70,6 +73,7 @@ class ESConfig:
         _check_used(self)
         _check_choices(self)
         _check_ranges(self)
+        _check_pbe(self)
 
     @property
     def facts(self) -> Strategy:
@@ -85,7 +89,8 @@ class ESConfig:
         """The same, with the strategy's defaults for what it uses and was not set."""
         used = self.facts.options | ({"task_normalization"} if self.shaping != "pairwise_sign" else set())
         unset = [name for name in used if getattr(self, name) is None]
-        return dataclasses.replace(self, **{name: self.facts.defaults[name] for name in unset})
+        pbe = self.pbe.resolved(self.population, self.sigma) if self.strategy == "PBE" else self.pbe
+        return dataclasses.replace(self, pbe=pbe, **{name: self.facts.defaults[name] for name in unset})
 
 
 def _is_set(config: ESConfig, option: str) -> bool:
@@ -153,3 +158,14 @@ def _check_ranges(config: ESConfig) -> None:
         start = config.facts.defaults.get(name) if start is None else start
         if floor is not None and not 0 <= floor <= start:
             raise BadInput(f"{name}_floor must lie between 0 and {name}={start}, got {floor}")
+
+
+def _check_pbe(config: ESConfig) -> None:
+    """Refuse options of population-based evolution where they have no effect, or do not go together."""
+    if config.strategy == "PBE":
+        config.pbe.resolved(config.population, config.sigma)
+        return
+    for name, value in config.pbe.given.items():
+        raise BadInput(
+            f"{config.strategy} would ignore pbe.{name}={value!r}; leave it unset, or use strategy PBE"
+        )

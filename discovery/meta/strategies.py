@@ -12,9 +12,12 @@
 | Sep_CMA_ES   | no    | their order                           | adapts per entry               | own rule |
 | CR_FM_NES    | yes   | their order                           | adapts, diagonal plus rank one | own rule |
 | RandomSearch | no    | the best proposal of all so far       | sigma, around the initial mean | jumps    |
+| PBE          | no    | their order; the best E               | its genes, or none             | heredity |
 
 Open_ES can do without pairs (`antithetic=False`). CMA_ES holds and decomposes a matrix of d x d
 entries, xNES builds P of them: for thousands of meta-parameters take the others.
+
+PBE is population-based evolution (`pbe.py`), no strategy of evosax: it has parents in place of a cloud.
 
 Strategies that evosax offers and this table does not need state that the caller must hold, or
 special inputs.
@@ -35,6 +38,7 @@ StrategyName = Literal[
     "CR_FM_NES",
     "SimpleES",
     "RandomSearch",
+    "PBE",
 ]
 Shaping = Literal["centered_rank", "z_score", "pairwise_sign", "none"]
 TaskNormalization = Literal["z_score", "rank", "reference", "none"]
@@ -148,6 +152,8 @@ STRATEGIES: Mapping[str, Strategy] = {
         defaults={**_SCHEDULES, "task_normalization": "none"},
         task_normalizations=("reference", "none"),
     ),
+    # Its own options are those of `PBEConfig`.
+    "PBE": Strategy(reads="order", pairs=False, defaults={"task_normalization": "z_score"}),
 }
 
 

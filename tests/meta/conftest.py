@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from discovery.meta.base import MetaOptimizer, Result
-from discovery.meta.es import ESConfig, make_es
+from discovery.meta.es_config import ESConfig
+from discovery.meta.make import make_meta
 
 TARGET = np.linspace(-1.0, 1.0, 7)
 
@@ -75,12 +76,12 @@ def _build(items: tuple, references: tuple) -> MetaOptimizer:
     options: dict[str, Any] = {
         name: dict(value) if name == "optimizer_options" else value for name, value in items
     }
-    return make_es(ESConfig(**options), initial_mean, dict(references))
+    return make_meta(ESConfig(**options), initial_mean, dict(references))
 
 
 @pytest.fixture(scope="session")
 def build() -> Callable[..., MetaOptimizer]:
-    """`make_es` by options, once per set of options: each instance compiles."""
+    """`make_meta` by options, once per set of options: each instance compiles."""
 
     def cached(references=(), **options):
         options = {"population": 16, "mean_every": 0, **options}

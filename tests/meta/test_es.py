@@ -9,8 +9,9 @@ from jax.flatten_util import ravel_pytree
 
 from discovery.errors import BadInput, RunError
 from discovery.meta.base import Result
-from discovery.meta.es import ESConfig, make_es, mean_request
+from discovery.meta.es import ESConfig, make_es
 from discovery.meta.evosax_adapter import adapt, scheduled
+from discovery.meta.generation import mean_request
 from discovery.meta.shaping import centered_ranks
 from discovery.meta.strategies import OPTIMIZERS
 

@@ -94,7 +94,7 @@ def test_a_generation_that_failed_altogether_changes_nothing(strategy, build, pr
     meta = build(strategy=strategy, **SGD.get(strategy, {}))
     requests, state, scores, _ = first_generation(meta, problem)
     after = told(meta, requests, state, np.full_like(scores, NAN))
-    assert equal(after.mean, state.mean) and equal(after.strategy, state.strategy)
+    assert equal(after._replace(generation=0, asked=1, failed=0, skipped=0), state)
     assert (after.generation, after.failed, after.skipped) == (1, 16, 1)
     assert meta.metrics(after)["skipped_generations"] == 1
     assert problem.search(meta, 2, state=after).skipped == 1
@@ -175,11 +175,15 @@ def test_sigma_is_the_standard_deviation_of_the_first_generation(strategy, build
     for key in range(30):
         requests, asked = meta.ask(problem.key_of(key), state)
         offsets += [problem.flat(request.meta_params) - problem.flat(asked.mean) for request in requests]
-    assert np.std(offsets) == pytest.approx(meta.metrics(state)["sigma"], rel=0.06)
+    metrics = meta.metrics(state)
+    assert np.std(offsets) == pytest.approx(metrics["spread_0" if strategy == "PBE" else "sigma"], rel=0.06)
     assert np.std(offsets) == pytest.approx(0.05, rel=0.2)  # CR_FM_NES begins with one longer direction
 
 
-@pytest.mark.parametrize("strategy", [name for name, row in STRATEGIES.items() if row.reads == "order"])
+RANKED = [name for name, row in STRATEGIES.items() if row.reads == "order" and name != "PBE"]
+
+
+@pytest.mark.parametrize("strategy", RANKED)  # PBE draws its parents among equals
 def test_a_flat_generation_favors_nobody(strategy, build, problem):
     """Weights of ties are averaged: the mean moves no more than the average proposal does."""
     meta = build(strategy=strategy, **SGD.get(strategy, {}))

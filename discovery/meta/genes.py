@@ -1,0 +1,105 @@
+"""Inheritance in population-based evolution: founders, survivors, children. Pure maths on jax arrays.
+
+Genes are ``[orders, P, D]``: an individual has genes ``x_0 .. x_n``, n + 1 orders of D searched entries each.
+Only x_0 is scored; x_1 is an inherited step of x_0, x_2 one of x_1, and so on. Nothing selects x_1 directly:
+lineages whose x_1 points uphill are those that survive.
+
+Lu, Towers, Foerster 2023, "Arbitrary Order Meta-Learning with Simple Population-Based Evolution"
+(arXiv 2303.09478). Its sources are not public: self-reference is the simplest form that fits its text.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from discovery.meta.pbe_config import Mutation
+
+LIMIT = 1e30
+"""Genes are kept between plus and minus this. Steps add up to powers of the number of generations, or double
+in each of them; sums and products of two genes and a normal number stay finite in float32.
+"""
+
+
+def founders(
+    key: PRNGKeyArray, center: Float[Array, " D"], sigmas: Float[Array, " orders"], population: int
+) -> Float[Array, "orders P D"]:
+    """The first generation: ``x_0 = center + sigma_0 z_0`` and ``x_i = sigma_i z_i``, with z standard normal.
+
+    Args:
+        key: of this generation.
+        center: what the search begins with.
+        sigmas: initial standard deviation of each order.
+        population: P.
+    """
+    genes = sigmas[:, None, None] * jax.random.normal(key, (len(sigmas), population, len(center)))
+    return _bounded(jnp.concatenate([genes[:1] + center, genes[1:]]))
+
+
+def children(
+    key: PRNGKeyArray,
+    parents: Float[Array, "orders E D"],
+    n_parents: Int[Array, ""] | int,
+    deviations: Float[Array, " orders"],
+    population: int,
+    mutation: Mutation = "additive",
+    self_referential: bool = False,
+) -> Float[Array, "orders P D"]:
+    """A further generation: each child has one parent, drawn uniformly, and mutated genes.
+
+    With z standard normal and d the deviations (square roots of beta):
+
+        additive           x_i <- x_i + x_{i+1} + d_i z    i < n
+                           x_n <- x_n + d_n z              or x_n + x_n + d_n z, self-referential
+        multiplicative     x_i <- x_i + x_{i+1} z          i < n
+                           x_n <- x_n + d_n z              or x_n + x_n z, self-referential
+
+    Additive genes are steps, multiplicative ones are step sizes, whose sign has no meaning.
+
+    Args:
+        key: of this generation.
+        parents: survivors of the last one; only the first `n_parents` rows count.
+        n_parents: at least 1.
+        deviations: d; those that the rule does not name are not read.
+        population: P.
+        mutation: which rule.
+        self_referential: whether the last gene changes itself, which makes the order unbounded.
+    """
+    key_pick, key_noise = jax.random.split(key)
+    genes = parents[:, jax.random.randint(key_pick, (population,), 0, n_parents)]
+    noise = jax.random.normal(key_noise, genes.shape)
+    last = genes[-1:]
+    if mutation == "multiplicative":
+        own = last if self_referential else jnp.broadcast_to(deviations[-1], last.shape)
+        return _bounded(genes + jnp.concatenate([genes[1:], own]) * noise)
+    own = last if self_referential else jnp.zeros_like(last)
+    return _bounded(genes + jnp.concatenate([genes[1:], own]) + deviations[:, None, None] * noise)
+
+
+def survivors(
+    key: PRNGKeyArray, genes: Float[Array, "orders P D"], merit: Float[Array, " P"], n_parents: int
+) -> Float[Array, "orders E D"]:
+    """The `n_parents` individuals with the highest merit, best first; ties are broken at random.
+
+    By index they would be broken in favor of parents that are kept, who come first: where all score the
+    same, a population would never move.
+    """
+    tie = jax.random.bits(key, merit.shape)
+    return genes[:, jnp.lexsort((tie, -merit))[:n_parents]]
+
+
+def with_elite(
+    genes: Float[Array, "orders P D"], parents: Float[Array, "orders E D"], n_parents: Int[Array, ""] | int
+) -> Float[Array, "orders P D"]:
+    """The generation in which the parents, unchanged, take the place of the first `n_parents` children."""
+    size = parents.shape[1]
+    kept = jnp.where((jnp.arange(size) < n_parents)[:, None], parents, genes[:, :size])
+    return jnp.concatenate([kept, genes[:, size:]], axis=1)
+
+
+def spread(genes: Float[Array, "orders P D"]) -> Float[Array, " orders"]:
+    """Standard deviation of each order over the individuals, averaged over entries."""
+    return genes.std(axis=1).mean(axis=1)
+
+
+def _bounded(genes: Float[Array, "orders P D"]) -> Float[Array, "orders P D"]:
+    return jnp.clip(genes, -LIMIT, LIMIT)

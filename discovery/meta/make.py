@@ -1,0 +1,21 @@
+"""The meta-optimizer that a config names."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jaxtyping import PRNGKeyArray
+
+from discovery.meta.base import MetaOptimizer
+from discovery.meta.es import make_es
+from discovery.meta.es_config import ESConfig
+from discovery.meta.pbe import make_pbe
+
+
+def make_meta(
+    config: ESConfig,
+    init: Callable[[PRNGKeyArray], Any],
+    references: Mapping[str, float | None] | None = None,
+) -> MetaOptimizer:
+    """An evolution strategy, or population-based evolution; see `make_es` and `make_pbe`."""
+    make = make_pbe if config.strategy == "PBE" else make_es
+    return make(config, init, references)

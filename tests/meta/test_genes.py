@@ -1,0 +1,279 @@
+"""Inheritance: one generation by hand, closed forms, and the growth of each order in the numeric world.
+
+The numbers of the world are those of published scripts: P = 128, beta = 1e-4, F(x) = x.
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from discovery.meta.genes import LIMIT, children, founders, spread, survivors, with_elite
+from discovery.meta.pbe_config import Mutation
+
+P, DEVIATION = 128, 1e-2
+PARENTS = (1, 2, 13, 64)
+
+
+@functools.partial(jax.jit, static_argnames=("generations", "kept", "mutation", "self_referential"))
+def evolve(
+    key,
+    n_parents,
+    deviations,
+    optimum=(jnp.inf, 0.0, 0.0),
+    generations=1000,
+    kept=64,
+    mutation: Mutation = "additive",
+    self_referential=False,
+):
+    """The numeric fitness world: best x_0 of each generation, ``[generations]``.
+
+    Its height is F(x) = x; or, with an optimum that moves, -|x - a - b t - c t^2| where (a, b, c) is finite.
+    Orders above the one that is meant have the deviation 0: then their genes are and remain 0, and a single
+    program serves all orders.
+    """
+
+    def step(genes, now):
+        time, key = now
+        key_ties, key_make = jax.random.split(key)
+        x = genes[0, :, 0]
+        where = optimum[0] + optimum[1] * time + optimum[2] * time**2
+        height = jnp.where(jnp.isinf(where), x, -jnp.abs(x - where))
+        parents = survivors(key_ties, genes, height, kept)
+        return children(key_make, parents, n_parents, deviations, P, mutation, self_referential), parents[
+            0, 0, 0
+        ]
+
+    key_first, key_rest = jax.random.split(key)
+    times = jnp.arange(float(generations)), jax.random.split(key_rest, generations)
+    return jax.lax.scan(step, founders(key_first, jnp.zeros(1), deviations, P), times)[1]
+
+
+def lives(seed, n, n_parents, deviations, **options) -> np.ndarray:
+    """``[n, generations]``: several worlds, one after the other."""
+    keys = jax.random.split(jax.random.key(seed), n)
+    return np.stack([evolve(key, n_parents, jnp.array(deviations), **options) for key in keys])
+
+
+@functools.cache
+def world(order, n_parents) -> np.ndarray:
+    """``[6, 1000]``: worlds of an order up to 2."""
+    return lives(1, 6, n_parents, [DEVIATION * (i <= order) for i in range(3)])
+
+
+@functools.cache
+def self_referential(mutation, n_parents) -> np.ndarray:
+    """``[20, 101]``: worlds of order 1, self-referential."""
+    options = {"mutation": mutation, "self_referential": True, "generations": 101}
+    return lives(0, 20, n_parents, [DEVIATION, DEVIATION], **options)
+
+
+def slope(best, first=300) -> float:
+    """Slope of log fitness over log generation, from generation `first` on."""
+    time, height = np.log(1.0 + np.arange(first, len(best))), np.log(np.asarray(best[first:], np.float64))
+    return float(np.polyfit(time, height, 1)[0])
+
+
+# Growth -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("order", "n_parents"), [(order, n) for order in (0, 1, 2) for n in (2, 13, 64) if (order, n) != (2, 2)]
+)
+def test_order_n_grows_as_the_power_n_plus_1(order, n_parents):
+    assert slope(np.median(world(order, n_parents), axis=0)) == pytest.approx(order + 1, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("order", "n_parents", "reached"),
+    [
+        (0, 1, 25.9), (0, 2, 24.8), (0, 13, 19.3), (0, 64, 10.8),
+        (1, 2, 2.4e3), (1, 13, 6.5e3), (1, 64, 4.9e3),
+        (2, 13, 9.9e5), (2, 64, 1.4e6),
+    ],
+)  # fmt: skip
+def test_heights_after_1000_generations_are_those_of_another_simulation(order, n_parents, reached):
+    """In numpy and float64, 6 seeds."""
+    assert np.median(world(order, n_parents)[:, -1]) == pytest.approx(reached, rel=0.15)
+
+
+@pytest.mark.slow
+def test_order_2_with_two_parents():
+    """It holds for many populations: about one in twenty goes the wrong way; with three parents none."""
+    two, three = (lives(1, 256, n, [DEVIATION] * 3) for n in (2, 3))
+    for best in (two, three):
+        assert slope(np.median(best, axis=0)) == pytest.approx(3, abs=0.1)
+    assert 0.01 < (two[:, -1] < 0).mean() < 0.12
+    assert (three[:, -1] > 0).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n_parents", "tolerance"), [(13, 0.3), (64, 0.1)])
+def test_order_3(n_parents, tolerance):
+    """With 13 parents, lineages hardly live long enough for credit to reach x_3, and the slope wanders."""
+    best = lives(2, 48, n_parents, [DEVIATION] * 4)
+    assert slope(np.median(best, axis=0)) == pytest.approx(4, abs=tolerance)
+
+
+def test_order_1_fails_with_one_parent():
+    """Children of one parent all inherit the same step: it is a random walk, and of no use."""
+    one, two = world(1, 1)[:, -1], world(1, 2)[:, -1]
+    assert two.min() > 1000
+    assert (one < 26).sum() >= 2 and one.min() < 0  # 26 is what order 0 reaches
+
+
+@pytest.mark.parametrize(
+    ("mutation", "n_parents", "figures"),
+    [
+        ("additive", 13, (13.2, 28.2)),
+        ("multiplicative", 13, (13.3, 28.0)),
+        ("multiplicative", 64, (7.2, 15.4)),
+    ],
+)
+def test_self_reference_grows_exponentially(mutation, n_parents, figures):
+    """log10 of the fitness at generations 50 and 100, against another simulation."""
+    growth = np.log10(np.median(self_referential(mutation, n_parents), axis=0))
+    assert growth[49] == pytest.approx(figures[0], rel=0.1)
+    assert growth[99] == pytest.approx(figures[1], rel=0.1)
+    if mutation == "additive":  # x_1 doubles
+        assert np.diff(growth[60:]).mean() == pytest.approx(math.log10(2), rel=0.02)
+
+
+def test_self_reference_needs_parents_too():
+    """With one the sign of x_1 is luck, and with two still so where it only doubles."""
+
+    def grown(mutation, n_parents):
+        return (self_referential(mutation, n_parents)[:, -1] > 1).mean()
+
+    assert max(grown("additive", 1), grown("multiplicative", 1)) < 0.8
+    assert grown("additive", 2) < 1 == grown("multiplicative", 2)
+    assert grown("additive", 13) == grown("multiplicative", 13) == grown("multiplicative", 64) == 1
+
+
+def lag(order, optimum) -> float:
+    """How far 64 parents are behind after 1000 generations, as a share of the way."""
+    best = lives(3, 2, 64, [DEVIATION * 0.1**i * (i <= order) for i in range(3)], optimum=optimum)
+    way = optimum[1] * 999 + optimum[2] * 999**2
+    return float(np.abs(best[:, -1] - way).max() / way)
+
+
+def test_a_moving_optimum_is_followed_by_an_order_that_is_high_enough():
+    walking, speeding = (0.0, 0.05, 0.0), (0.0, 0.0, 5e-4)
+    assert lag(0, walking) > 0.5 and lag(1, walking) < 0.01
+    assert lag(0, speeding) > 0.9 and 0.2 < lag(1, speeding) < 0.6 and lag(2, speeding) < 0.01
+
+
+# One generation -----------------------------------------------------------------------------------
+
+RULES = [
+    (0, "additive", False),
+    (2, "additive", False),
+    (2, "additive", True),
+    (2, "multiplicative", False),
+    (2, "multiplicative", True),
+]
+
+
+def by_hand(parent, noise, deviations, mutation, self_referential):
+    """Genes ``[orders][D]`` of one child, in Python's floats."""
+    child = []
+    for i, gene in enumerate(parent):
+        above = parent[i + 1] if i + 1 < len(parent) else (gene if self_referential else None)
+        row = []
+        for d, value in enumerate(gene):
+            if mutation == "additive":
+                value += (0.0 if above is None else above[d]) + deviations[i] * noise[i][d]
+            else:
+                value += (deviations[i] if above is None else above[d]) * noise[i][d]
+            row.append(value)
+        child.append(row)
+    return child
+
+
+@pytest.mark.parametrize(("order", "mutation", "self_referential"), RULES)
+def test_a_generation_by_hand(order, mutation, self_referential):
+    rng = np.random.default_rng(0)
+    genes = jnp.asarray(rng.normal(size=(order + 1, 6, 3)))
+    merit = jnp.array([0.1, -2.0, 5.0, 0.2, 3.0, -np.inf])
+    deviations = jnp.asarray(rng.uniform(0.1, 1.0, order + 1))
+    parents = survivors(jax.random.key(0), genes, merit, 4)
+    best = sorted(range(6), key=lambda i: -merit[i])[:4]
+    np.testing.assert_array_equal(parents, genes[:, jnp.array(best)])
+
+    key = jax.random.key(1)
+    made = children(key, parents, 3, deviations, 8, mutation, self_referential)
+    key_pick, key_noise = jax.random.split(key)
+    picks = np.asarray(jax.random.randint(key_pick, (8,), 0, 3))
+    noise = np.asarray(jax.random.normal(key_noise, (order + 1, 8, 3)), np.float64)
+    for child, pick in enumerate(picks):
+        parent = genes[:, best[pick]].tolist()
+        expected = by_hand(parent, noise[:, child], deviations.tolist(), mutation, self_referential)
+        np.testing.assert_allclose(made[:, child], expected, rtol=1e-5, atol=1e-6)
+    assert set(picks) == {0, 1, 2}
+
+
+def test_without_noise_steps_add_up_as_binomials_do():
+    """x_0 after t generations is the sum over i of binomial(t, i) x_i."""
+    genes = start = jnp.array([[[1.0, 2.0]], [[3.0, -1.0]], [[0.5, 0.25]], [[2.0, 1.0]]])
+    inherit = jax.jit(lambda genes: children(jax.random.key(0), genes, 1, jnp.zeros(4), 1))
+    for time in range(1, 6):
+        genes = inherit(genes)
+        expected = sum(math.comb(time, i) * np.asarray(start[i, 0]) for i in range(4))
+        np.testing.assert_allclose(genes[0, 0], expected)
+
+
+def test_without_noise_a_self_referential_step_doubles():
+    genes = jnp.array([[[1.0]], [[3.0]]])
+    inherit = jax.jit(lambda g: children(jax.random.key(0), g, 1, jnp.zeros(2), 1, self_referential=True))
+    for time in range(1, 6):
+        genes = inherit(genes)
+        np.testing.assert_allclose(genes[:, 0, 0], [1 + 3 * (2**time - 1), 3 * 2**time])
+
+
+def test_founders_have_the_standard_deviations_asked_for():
+    sigmas, center = jnp.array([0.3, 0.01, 2.0]), jnp.array([5.0, -1.0])
+    made = founders(jax.random.key(0), center, sigmas, 4000)
+    genes = np.asarray(made)
+    np.testing.assert_allclose(genes.mean(axis=1), [[5, -1], [0, 0], [0, 0]], atol=0.1)
+    np.testing.assert_allclose(genes.std(axis=1), np.repeat(sigmas[:, None], 2, axis=1), rtol=0.05)
+    np.testing.assert_allclose(spread(made), genes.std(axis=1).mean(axis=1), rtol=1e-5)
+
+
+def test_the_order_of_a_population_is_no_matter():
+    rng = np.random.default_rng(0)
+    genes, merit = jnp.asarray(rng.normal(size=(3, 16, 2))), jnp.asarray(rng.normal(size=16))
+    parents = survivors(jax.random.key(0), genes, merit, 5)
+    shuffle = jnp.asarray(rng.permutation(16))
+    np.testing.assert_array_equal(survivors(jax.random.key(0), genes[:, shuffle], merit[shuffle], 5), parents)
+    np.testing.assert_allclose(spread(genes[:, shuffle]), spread(genes), rtol=1e-6)
+
+
+def test_ties_are_broken_at_random_and_evenly():
+    genes, merit = jnp.arange(6.0)[None, :, None], jnp.array([0.0, 1.0, 0.0, 0.0, 2.0, 0.0])
+    keys = jax.random.split(jax.random.key(0), 2000)
+    chosen = np.asarray(jax.vmap(lambda key: survivors(key, genes, merit, 3))(keys))[:, 0, :, 0]
+    assert (chosen[:, :2] == [4, 1]).all()
+    counts = np.bincount(chosen[:, 2].astype(int), minlength=6)
+    np.testing.assert_allclose(counts, [500, 0, 500, 500, 0, 500], atol=80)  # 4 standard deviations
+
+
+def test_the_elite_takes_the_first_places_as_it_is():
+    genes, parents = jnp.zeros((2, 5, 3)), jnp.arange(18.0).reshape(2, 3, 3)
+    np.testing.assert_array_equal(with_elite(genes, parents, 2)[:, :2], parents[:, :2])
+    np.testing.assert_array_equal(with_elite(genes, parents, 2)[:, 2:], 0)
+
+
+def test_the_same_key_gives_the_same_numbers_under_jit_and_vmap():
+    keys = jax.random.split(jax.random.key(1), 6)  # those of `world`
+    again = jax.vmap(evolve, (0, None, None))(keys[:2], 13, jnp.full(3, DEVIATION))
+    np.testing.assert_array_equal(again, world(2, 13)[:2])
+
+
+@pytest.mark.parametrize("mutation", ["additive", "multiplicative"])
+def test_genes_without_bound_stay_finite(mutation):
+    options = {"mutation": mutation, "self_referential": True, "generations": 101}
+    best = lives(0, 4, 13, [1e20, 1e20], **options)
+    assert np.isfinite(best).all() and (best[:, -1] == np.float32(LIMIT)).all()

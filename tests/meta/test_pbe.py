@@ -1,0 +1,262 @@
+"""Population-based evolution as a meta-optimizer: who becomes a parent, what is answered and recorded."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from discovery.analysis import load_run
+from discovery.api import Silence
+from discovery.executors.inline import Inline
+from discovery.ledger import Ledger
+from discovery.meta.base import Result
+from discovery.meta.es_config import ESConfig
+from discovery.meta.pbe_config import PBEConfig
+from discovery.records import same_numbers
+from discovery.run import Run
+from discovery.search import search
+
+NAN = float("nan")
+
+
+def rows(requests) -> np.ndarray:
+    """``[P, 7]``: proposals, in the order in which genes are raveled."""
+    return np.stack([np.asarray(ravel_pytree(request.meta_params)[0]) for request in requests])
+
+
+def told(meta, requests, asked, **tasks):
+    """The state after a generation with these scores ``[P]`` or ``[P, S]`` on each task."""
+    scores = {
+        name: np.asarray(values, np.float64).reshape(len(requests), -1) for name, values in tasks.items()
+    }
+    results = {
+        request.id: Result(request.id, {name: table[i] for name, table in scores.items()})
+        for i, request in enumerate(requests)
+    }
+    return meta.tell(asked, results)
+
+
+@pytest.fixture
+def pbe(build):
+    """`make_pbe` by its own options, with a population of 16."""
+    return lambda **options: build(strategy="PBE", pbe=PBEConfig(**options))
+
+
+def test_two_generations_by_hand(pbe, problem):
+    """Order 1: parents are the best x_0 with their steps; a child is a parent, plus its step, plus noise."""
+    meta = pbe(order=1, parents=3, beta=(0.04, 0.01), gene_sigmas=(0.5,))
+    start = meta.init(jax.random.key(0))
+    requests, asked = meta.ask(problem.key_of(0), start)
+    x = rows(requests)
+    noise = np.asarray(jax.random.normal(jax.random.split(problem.key_of(0))[0], (2, 16, 7)), np.float64)
+    center = np.asarray(ravel_pytree(start.mean)[0], np.float64)
+    np.testing.assert_allclose(x, center + 0.3 * noise[0], rtol=1e-5, atol=1e-6)
+
+    scores = np.array([problem.score(request.meta_params) for request in requests])
+    best = sorted(range(16), key=lambda i: -scores[i])[:3]
+    state = told(meta, requests, asked, task=scores)
+    np.testing.assert_array_equal(state.parents[0], x[best])
+    np.testing.assert_allclose(state.parents[1], 0.5 * noise[1][best], rtol=1e-5)
+    np.testing.assert_allclose(ravel_pytree(state.mean)[0], x[best].mean(axis=0), rtol=1e-5, atol=1e-6)
+    metrics = meta.metrics(state)
+    assert metrics["spread_0"] == pytest.approx(x.std(axis=0).mean(), rel=1e-4)
+    assert metrics["spread_1"] == pytest.approx((0.5 * noise[1]).std(axis=0).mean(), rel=1e-4)
+    assert metrics["mean_norm"] == pytest.approx(np.linalg.norm(x[best].mean(axis=0)), rel=1e-4)
+    assert metrics["parents"] == 3
+
+    requests, _ = meta.ask(problem.key_of(1), state)
+    key_pick, key_noise = jax.random.split(jax.random.split(problem.key_of(1))[0])
+    picks = np.asarray(jax.random.randint(key_pick, (16,), 0, 3))
+    noise = np.asarray(jax.random.normal(key_noise, (2, 16, 7)), np.float64)
+    expected = (state.parents[0] + state.parents[1])[picks] + 0.2 * noise[0]
+    np.testing.assert_allclose(rows(requests), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_it_begins_where_an_evolution_strategy_does(pbe, build):
+    ours, theirs = (meta.init(jax.random.key(4)).mean for meta in (pbe(), build(strategy="SNES")))
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_proposal_that_failed_anywhere_is_no_parent(pbe, problem):
+    """However good it is on the other task; fewer parents are taken instead, and all children are theirs."""
+    meta = pbe(parents=4, beta=(1e-10,))
+    requests, asked = meta.ask(problem.key_of(0), meta.init(jax.random.key(0)))
+    easy, hard = np.arange(16.0), np.full(16, NAN)
+    hard[[2, 5, 9]] = 0.0
+    state = told(meta, requests, asked, easy=easy, hard=hard)
+    assert (state.n_parents, state.failed, state.skipped) == (3, 13, 0)
+    sound = rows(requests)[[9, 5, 2]]
+    np.testing.assert_array_equal(state.parents[0, :3], sound)
+    np.testing.assert_allclose(ravel_pytree(state.mean)[0], sound.mean(axis=0), rtol=1e-5)
+    descendants = rows(meta.ask(problem.key_of(1), state)[0])
+    distance = np.abs(descendants[:, None] - sound).max(axis=2)
+    assert (distance.min(axis=1) < 1e-3).all() and set(distance.argmin(axis=1)) == {0, 1, 2}
+
+
+def test_where_all_failed_somewhere_the_best_of_them_are_parents(pbe, problem):
+    meta = pbe(parents=4)
+    requests, asked = meta.ask(problem.key_of(0), meta.init(jax.random.key(0)))
+    one, other = np.arange(16.0), np.arange(16.0)
+    one[:8] = other[8:] = NAN
+    state = told(meta, requests, asked, one=one, other=other)
+    assert (state.n_parents, state.failed, state.skipped) == (4, 16, 0)
+    # Ranked by hand: 15 is the best on one task, 7 on the other, and so on; failures tie.
+    one[:8], other[8:] = one[8:].min() - one[8:].std(), other[:8].min() - other[:8].std()
+    z = [(task - task.mean()) / task.std() for task in (one, other)]
+    best = np.argsort(-(z[0] + z[1]).round(9), kind="stable")[:4]
+    assert {tuple(row) for row in state.parents[0]} == {tuple(row) for row in rows(requests)[best]}
+
+
+def test_founders_are_drawn_anew_until_one_succeeds(pbe, problem):
+    meta = pbe(order=1)
+    requests, asked = meta.ask(problem.key_of(0), meta.init(jax.random.key(0)))
+    state = told(meta, requests, asked, task=np.full(16, NAN))
+    assert (state.generation, state.n_parents, state.skipped) == (1, 0, 1)
+    again = rows(meta.ask(problem.key_of(1), state)[0])
+    assert not np.array_equal(again, rows(requests))
+    np.testing.assert_allclose(again.mean(axis=0), ravel_pytree(state.mean)[0], atol=0.3)
+
+
+def test_parents_that_are_kept_are_scored_again(pbe, problem):
+    meta = pbe(order=1, parents=4, elitism=True)
+    requests, asked = meta.ask(problem.key_of(0), meta.init(jax.random.key(0)))
+    lucky = told(meta, requests, asked, task=np.arange(16.0))
+    requests, asked = meta.ask(problem.key_of(1), lucky)
+    assert [request.id for request in requests] == [f"g1/p{i}" for i in range(16)]
+    np.testing.assert_array_equal(rows(requests)[:4], lucky.parents[0])
+    assert (np.abs(rows(requests)[4:, None] - lucky.parents[0]).max(axis=2) > 1e-3).all()
+    after = told(meta, requests, asked, task=[-9.0, 9.0, *np.zeros(14)])
+    assert any((row == lucky.parents[:, 1]).all() for row in after.parents.swapaxes(0, 1))
+    assert not any((row == lucky.parents[:, 0]).all() for row in after.parents.swapaxes(0, 1))
+
+
+def test_where_all_score_the_same_kept_parents_are_not_favored(pbe, problem):
+    meta = pbe(parents=4, elitism=True)
+    requests, asked = meta.ask(problem.key_of(0), meta.init(jax.random.key(0)))
+    state = told(meta, requests, asked, task=np.arange(16.0))
+    kept = 0
+    for generation in range(1, 41):
+        requests, asked = meta.ask(problem.key_of(generation), state)
+        before, state = state.parents, told(meta, requests, asked, task=np.zeros(16))
+        kept += sum((parent == old).all() for parent in state.parents[0] for old in before[0])
+    assert 20 < kept < 60  # 40 are expected: 4 of 16, 4 times in 40 generations
+
+
+@pytest.mark.parametrize("normalization", ["z_score", "rank"])
+def test_the_scale_of_a_task_has_no_influence(normalization, build, problem):
+    meta = build(strategy="PBE", task_normalization=normalization)
+    requests, asked = meta.ask(problem.key_of(0), meta.init(jax.random.key(0)))
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 16, 3))
+    plain = told(meta, requests, asked, a=a, b=b)
+    scaled = told(meta, requests, asked, a=1000 * a + 7, b=b)
+    np.testing.assert_array_equal(plain.parents, scaled.parents)
+
+
+def test_references_divide(build, problem):
+    meta = build(strategy="PBE", task_normalization="reference", references={"a": 1.0, "b": 100.0})
+    requests, asked = meta.ask(problem.key_of(0), meta.init(jax.random.key(0)))
+    a, b = np.arange(16.0), -10.0 * np.arange(16.0)
+    state = told(meta, requests, asked, a=a, b=b)
+    np.testing.assert_array_equal(state.parents[0], rows(requests)[[15, 14, 13, 12]])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"order": 2},
+        {"order": 2, "mutation": "multiplicative", "self_referential": True, "elitism": True},
+    ],
+    ids=str,
+)
+def test_every_rule_climbs_and_goes_on_bit_for_bit(options, pbe, problem):
+    meta = pbe(**options)
+
+    def climb(state, n):
+        return problem.search(meta, n, lambda x: problem.flat(x).sum(), state)
+
+    start = meta.init(jax.random.key(0))
+    half = climb(start, 4)
+    restored = jax.tree.unflatten(
+        jax.tree.structure(start), [np.array(leaf) for leaf in jax.tree.leaves(half)]
+    )
+    first, second = climb(half, 4), climb(restored, 4)
+    assert jax.tree.structure(first) == jax.tree.structure(second)
+    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+    assert problem.flat(first.mean).sum() > problem.flat(start.mean).sum() + 1
+
+
+def test_half_precision_is_kept():
+    from discovery.meta.pbe import make_pbe
+
+    meta = make_pbe(ESConfig(strategy="PBE", population=8), lambda key: {"w": jnp.ones(3, jnp.bfloat16)})
+    requests, asked = meta.ask(jax.random.key(1), meta.init(jax.random.key(0)))
+    state = told(meta, requests[:8], asked, task=np.arange(8.0))
+    assert requests[0].meta_params["w"].dtype == state.mean["w"].dtype == jnp.bfloat16
+
+
+# A real search ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def config(finished_run):
+    """That of the session's run, whose compiled training serves here too, with another meta-optimizer."""
+    pbe = PBEConfig(order=1, parents=2, elitism=True)
+    meta = ESConfig(strategy="PBE", population=4, mean_every=2, pbe=pbe)
+    return replace(load_run(finished_run.folder).config, meta=meta, held_out=())
+
+
+@pytest.fixture(scope="module")
+def whole(config, tmp_path_factory):
+    """The folder of a search, and what it chose."""
+    with Inline(4) as executor, Run.create(config, tmp_path_factory.mktemp("runs"), name="whole") as run:
+        return run.folder, search(run, executor, Silence())
+
+
+class Interrupted(Exception):
+    pass
+
+
+class Interrupting(Silence):
+    """Ends a search after so many trainings."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def finished(self, job, result):
+        self.left -= 1
+        if self.left == 0:
+            raise Interrupted
+
+
+def test_a_search_that_is_interrupted_ends_with_the_same_numbers(config, whole, tmp_path):
+    with Inline(4) as executor:
+        with Run.create(config, tmp_path, name="parts") as run:
+            for after in (13, 4):
+                with pytest.raises(Interrupted):
+                    search(run, executor, Interrupting(after))
+        with Run.open(tmp_path / "parts", write=True) as run:
+            assert run.config == config
+            assert search(run, executor, Silence()).generation == whole[1].generation
+    with Ledger.open(whole[0]) as ours, Ledger.open(tmp_path / "parts") as theirs:
+        assert same_numbers(ours, theirs) == []
+
+
+def test_its_run_can_be_looked_at(whole):
+    run = load_run(whole[0])
+    metrics = run.generations()[-1]["metrics"]
+    assert {"spread_0", "spread_1", "parents"} <= metrics.keys()
+    assert run.scores.shape == (3, 4)
+    kept = run.proposal(2, 0)  # asked again, and compared with the digest of what was trained
+    assert jax.tree.structure(kept) == jax.tree.structure(run.meta_params())
+
+
+@pytest.mark.slow
+def test_its_run_can_be_reported(whole):
+    page = load_run(whole[0]).report().read_text()
+    assert "PBE" in page and "gene_sigmas" in page
