@@ -14,6 +14,7 @@ __distribution__ = "rl-discovery"
 FACTORIES: dict[str, str] = {
     "a2c": "objectives.known:a2c",
     "dpo": "objectives.known:dpo",
+    "lpg": "objectives.lpg:lpg",
     "lpo": "objectives.drift:lpo",
     "policy_gradient": "objectives.known:policy_gradient",
     "ppo": "objectives.known:ppo",

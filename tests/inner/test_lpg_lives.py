@@ -1,0 +1,187 @@
+"""Agents that learn from learned targets: whole lives on delayed chains, and derivatives of whole lives."""
+
+import functools
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from discovery.inner.rollout import rollout
+from discovery.inner.train import advance, complete, init, parts
+from environments.task import Setup
+from objectives import build
+from objectives.base import Progress
+from objectives.lpg import episode, recommended
+from tests.inner.states import ENDINGS, QUICK, assert_same_bits
+
+OPTIONS = {"temporal": True, "optimizer": "sgd", "width": 4, "embedding": 3, "targets": 3}
+TA_LPG = build("lpg", {**OPTIONS, "initial": "random"})
+CHAIN = Setup("chain/short", n_envs=16, n_steps=20, n_epochs=1, n_minibatches=1, hidden=(), curve_points=5)
+LEVEL = 3
+"""A seed whose chain has seven steps; the first action 1 is the good one."""
+
+RANDOM = jax.tree.map(lambda w: w + 0.1, jax.jit(TA_LPG.init)(jax.random.key(0)))  # no relu is silent
+ZERO = jax.tree.map(jnp.zeros_like, RANDOM)
+
+
+def timeless() -> Any:
+    """Random weights that do not look at n/N and log N."""
+    recurrence = RANDOM["lpg"]["recurrence"]
+    kernel = recurrence["kernel"].at[5:].set(0.0)
+    return {"lpg": {**RANDOM["lpg"], "recurrence": {**recurrence, "kernel": kernel}}}
+
+
+def reinforce() -> Any:
+    """Two units of the GRU hold fading sums of tanh(5 r) and tanh(- 5 r): pi_hat is a discounted return.
+
+    z = sigmoid(4) = 0.98 is the discount, and both recurrent matrices are zero.
+    """
+    lpg = jax.tree.map(np.array, ZERO["lpg"])
+    lpg["recurrence"]["bias"][4:8] = 4.0  # z of four units; r before it, n after it
+    lpg["recurrence"]["kernel"][0, 8:10] = 5.0, -5.0
+    lpg["pi_hat"]["kernel"][:2, 0] = 50.0, -50.0
+    return {"lpg": jax.tree.map(jnp.asarray, lpg)}
+
+
+def live(searched: Any, lifetime: Any, n_updates: Any) -> Any:
+    """The state at birth, and after `n_updates` of a life of `lifetime`."""
+    meta_params = complete(TA_LPG, {}, searched)
+    born = init(TA_LPG, CHAIN, meta_params, jax.random.key(LEVEL), lifetime)
+    return born, advance(TA_LPG, CHAIN, meta_params, born, n_updates)[0]
+
+
+together = jax.jit(jax.vmap(live), compiler_options=QUICK)
+
+
+def lanes(*lives: tuple[Any, int, int]) -> list[tuple[Any, Any]]:
+    """Four lives (weights, lifetime, updates) side by side; the states before and after each."""
+    weights = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(searched for searched, _, _ in lives))
+    states = together(weights, *(jnp.array([x[i] for x in lives], jnp.int32) for i in (1, 2)))
+    return [jax.tree.map(lambda x, i=i: x[i], states) for i in range(4)]
+
+
+@pytest.fixture(scope="module")
+def ten():
+    """Ten updates of four agents each."""
+    return lanes((RANDOM, 10, 10), (RANDOM, 25, 10), (timeless(), 10, 10), (timeless(), 25, 10))
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """Lives of different length."""
+    return lanes((RANDOM, 10, 10), (RANDOM, 25, 25), (reinforce(), 60, 60), (ZERO, 5, 5))
+
+
+def params(lane: tuple[Any, Any]) -> Any:
+    return lane[1].params
+
+
+def test_a_life_of_ten_updates_is_ten_updates_whatever_others_do(ten, mixed):
+    """Beside a life of sixty it ends with the same bits; and as an agent that is trained alone."""
+    assert_same_bits(mixed[0][1], ten[0][1])
+    assert int(mixed[0][1].update) == 10 and int(mixed[1][1].update) == 25
+    _, alone = jax.jit(live, static_argnums=2, compiler_options=QUICK)(RANDOM, 10, 10)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), alone.params, params(mixed[0]))
+
+
+def test_the_length_of_a_life_matters_to_who_looks_at_it(ten):
+    """After ten updates: lives of 10 and of 25 differ, unless the weights of n/N and log N are zero."""
+    actor = lambda lane: np.asarray(params(lane)["actor"]["logits"]["kernel"])  # noqa: E731
+    assert np.abs(actor(ten[0]) - actor(ten[1])).max() > 1e-2
+    assert_same_bits(params(ten[2]), params(ten[3]))
+
+
+def test_a_zero_network_leaves_the_policy_as_it_is(mixed):
+    born, last = mixed[3]
+    assert_same_bits(born.params["actor"], last.params["actor"])
+    assert int(last.update) == 5 and int(last.record.nonfinite_update) == -1
+
+
+def test_random_weights_move_policy_and_bootstrap_vector(mixed):
+    born, last = mixed[1]
+    for torso, head in (("actor", "logits"), ("critic", "bootstrap")):
+        before, after = born.params[torso][head], last.params[torso][head]
+        assert np.abs(after["kernel"] - before["kernel"]).max() > 0.01
+        assert not np.any(after["bias"])
+
+
+def test_weights_of_reinforce_learn_the_delayed_chain(mixed):
+    """pi_hat is the discounted return: from a coin's 0 to nearly always the good branch."""
+    _, last = mixed[2]
+    curve = last.record.windows.means()["episode_return"]
+    assert curve[-1] > 0.9 and curve[-1] > curve[0] + 0.1, curve
+
+
+def test_what_it_recommends_on_a_delayed_chain():
+    """On an episode that an agent lived in the environment, as on the same written by hand."""
+    environment, network = parts(TA_LPG, CHAIN)
+    meta_params, now = complete(TA_LPG, {}, RANDOM), Progress(2, 10)
+
+    @functools.partial(jax.jit, compiler_options=QUICK)
+    def lived():
+        state = init(TA_LPG, CHAIN, meta_params, jax.random.key(LEVEL), 10)
+        worlds = (state.environments, state.carry)
+        arguments = (meta_params, state.params, worlds, now, jax.random.key(1))
+        trajectory = rollout(TA_LPG, environment, CHAIN, network, *arguments)[1].trajectory
+        return state.environments.level, trajectory, recommended(TA_LPG, RANDOM, trajectory, now)
+
+    level, trajectory, targets = lived()
+    length = int(level.length)
+    assert (length, int(level.good)) == (7, 1)
+    good = np.asarray(trajectory.action[0] == level.good)
+    assert good.any() and not good.all()
+    recommend = jax.jit(functools.partial(recommended, TA_LPG), compiler_options=QUICK)
+    for e in (int(good.argmax()), int(good.argmin())):
+        reward = trajectory.reward[:length, e]
+        np.testing.assert_array_equal(reward, [*[0.0] * (length - 1), 1.0 if good[e] else -1.0])
+        y, y_next = (jax.nn.softmax(x["bootstrap"]) for x in (trajectory.outputs, trajectory.outputs_next))
+        bootstrap = jnp.concatenate([y[:length, e], y_next[length - 1 : length, e]])
+        written = episode(reward, jnp.exp(trajectory.log_prob[:length, e]), bootstrap)
+        got = recommend(RANDOM, written, now)
+        np.testing.assert_allclose(got.pi_hat[:, 0], targets.pi_hat[:length, e], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(got.y_hat[:, 0], targets.y_hat[:length, e], rtol=1e-4)
+    by_hand = recommend(reinforce(), written, now)
+    assert np.all(np.sign(by_hand.pi_hat) == float(reward[-1]))
+
+
+def test_derivative_of_a_life_by_the_weights():
+    """Log-probabilities after three updates: reverse mode against central differences, float64, keys frozen.
+
+    Episodes of every ending. No step of the agent is cut off, so that every update counts.
+    """
+    setup = replace(ENDINGS, hidden=(4,))
+    algorithm = build("lpg", {**OPTIONS, "initial": "random"})
+    numbers = {"learning_rate": 0.5, "critic_rate": 1.0, "bias_rate": 1.0, "max_grad_norm": 10.0}
+    seen = jnp.stack(jnp.meshgrid(jnp.arange(3.0), jnp.arange(3.0)), axis=-1).reshape(-1, 2)
+    with jax.enable_x64(True):
+        double = lambda tree: jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), tree)  # noqa: E731
+        searched = double(RANDOM)
+        _, network = parts(algorithm, setup)
+
+        def outcome(searched):
+            meta_params = {**double(complete(algorithm, numbers, {})), **searched}
+            state = init(algorithm, setup, meta_params, jax.random.key(0), 3)
+            state = state._replace(params=double(state.params))
+            state, _ = advance(algorithm, setup, meta_params, state, 3)
+            start = jnp.zeros(len(seen), bool)
+            outputs = network.unroll(state.params, state.carry, seen.astype(jnp.float64), start)[1]
+            log_y = jax.nn.log_softmax(outputs["bootstrap"])
+            return jax.nn.log_softmax(outputs["logits"])[:, 0].sum() + jnp.sin(log_y[:, 1]).sum()
+
+        both = jax.jit(jax.value_and_grad(outcome), compiler_options=QUICK)
+        value, slopes = both(searched)
+        assert value.dtype == jnp.float64
+        leaves, structure = jax.tree.flatten(searched)
+        names = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(searched)]
+        for index, slope in enumerate(jax.tree.leaves(slopes)):
+            direction = jnp.asarray(np.random.default_rng(index).normal(0, 1, slope.shape))
+            there, here = (
+                float(both(jax.tree.unflatten(structure, [*leaves[:index], moved, *leaves[index + 1 :]]))[0])
+                for moved in (leaves[index] + h * direction for h in (1e-5, -1e-5))
+            )
+            expected = float((slope * direction).sum())
+            assert abs(expected) > 1e-7, names[index]
+            assert expected == pytest.approx((there - here) / 2e-5, rel=1e-4, abs=1e-9), names[index]
