@@ -46,7 +46,7 @@ SMALLEST = 1e-6
 """Stands for an old probability of zero in the target, as the authors do: phi^{-1}(0) may be infinite."""
 
 CONTROL: dict[str, float] = {"learning_rate": 1e-3, "eta": 1.0, "gamma": 0.99, "gae_lambda": 0.95}
-"""The authors' numbers for CartPole and Acrobot, beside `DEFAULTS`: no entropy bonus, no clipping of policies.
+"""The authors' numbers for CartPole and Acrobot, beside `DEFAULTS`: no entropy bonus, no policy clipping.
 The agent: 10 environments, 128 steps, 10 epochs of 4 minibatches, 2 x 64 tanh, 640k environment steps."""
 
 Weights = Callable[[MetaParams, Array], Any]
