@@ -26,13 +26,12 @@ dense that errors are of one size, 2e-9 for the logarithm. Less than the first, 
 
 
 class MonotoneNetwork(NamedTuple):
-    """The numbers of phi^{-1}, none negative: v, w and b of the units by group, a, and c."""
+    """The numbers of phi^{-1}, none negative: v, w and b of the units by group, and (a, c)."""
 
     w_out: Float[Array, "6 U"]
     w_in: Float[Array, "6 U"]
     bias: Float[Array, "6 U"]
-    linear: Float[Array, ""]
-    log: Float[Array, ""]
+    terms: Float[Array, "2"]
 
 
 def random_numbers(key: PRNGKeyArray, units: int, anchored: bool) -> dict[str, Array]:
@@ -47,10 +46,10 @@ def random_numbers(key: PRNGKeyArray, units: int, anchored: bool) -> dict[str, A
     if units < GROUPS or units % GROUPS:
         raise ValueError(f"units must be a positive multiple of {GROUPS}, one share a group, got {units}")
     shape = (GROUPS, units // GROUPS)
-    shapes = {"w_out": shape, "w_in": shape, "bias": shape, "linear": (), "log": ()}
+    shapes = {"w_out": shape, "w_in": shape, "bias": shape, "terms": (2,)}
     keys = jax.random.split(key, len(shapes))
     drawn = {name: jax.random.uniform(k, shapes[name]) for k, name in zip(keys, shapes, strict=True)}
-    zeros = {name: jnp.zeros(shapes[name]) for name in ("w_out", "linear", "log") if anchored}
+    zeros = {name: jnp.zeros(shapes[name]) for name in ("w_out", "terms") if anchored}
     return {**drawn, **zeros}
 
 
@@ -65,7 +64,7 @@ def monotone(numbers: Mapping[str, Array], anchored: bool) -> MonotoneNetwork:
     kept = {name: jnp.maximum(x, 0.0) for name, x in numbers.items()}
     kept["w_out"] = kept["w_out"] / kept["w_out"].size
     if anchored:
-        kept["log"] = jnp.maximum(numbers["log"] + 1.0, 0.0)
+        kept["terms"] = jnp.maximum(numbers["terms"] + jnp.asarray([0.0, 1.0], numbers["terms"].dtype), 0.0)
     return MonotoneNetwork(**kept)
 
 
@@ -109,13 +108,15 @@ def _unit_means(z: Array, end: Array) -> Array:
 
 def _inverse(network: MonotoneNetwork, y: Array) -> Array:
     z = y[..., None, None] * network.w_in + network.bias
-    return (network.w_out * _units(z)).sum((-2, -1)) + network.linear * y + network.log * jnp.log(y)
+    linear, log = network.terms
+    return (network.w_out * _units(z)).sum((-2, -1)) + linear * y + log * jnp.log(y)
 
 
 def _integral(network: MonotoneNetwork, y: Array) -> Array:
     z = y[..., None, None] * network.w_in + network.bias
     units = (network.w_out * _unit_means(z, network.w_in + network.bias)).sum((-2, -1)) * (y - 1.0)
-    return units + network.linear * 0.5 * (jnp.square(y) - 1.0) + network.log * (y_log_y(y) - (y - 1.0))
+    linear, log = network.terms
+    return units + linear * 0.5 * (jnp.square(y) - 1.0) + log * (y_log_y(y) - (y - 1.0))
 
 
 class Table(NamedTuple):
@@ -127,7 +128,7 @@ class Table(NamedTuple):
 
 
 def _tabulate(network: MonotoneNetwork) -> Table:
-    y = jnp.asarray(NODES, network.linear.dtype)
+    y = jnp.asarray(NODES, network.terms.dtype)
     steepness = slope(learned, network, y)
     return Table(_inverse(network, y), y, 1.0 / jnp.maximum(steepness, jnp.finfo(y.dtype).eps))
 

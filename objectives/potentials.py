@@ -92,18 +92,18 @@ l2 = Potential(
 """Policies by Euclidean projection. Its weights are ``()``."""
 
 
-def _tsallis_inverse(q: Array, y: Array) -> Array:
+def _tsallis_inverse(q: Array | float, y: Array) -> Array:
     log_y = jnp.log(y)
     return 1.0 + q * log_y * expm1_ratio((q - 1.0) * log_y)
 
 
-def _tsallis_integral(q: Array, y: Array) -> Array:
+def _tsallis_integral(q: Array | float, y: Array) -> Array:
     """(y^q - y) / (q - 1)."""
     positive = y > 0
     return y_log_y(y) * expm1_ratio((q - 1.0) * jnp.log(jnp.where(positive, y, 1.0)))
 
 
-def _tsallis_phi(q: Array, x: Array) -> Array:
+def _tsallis_phi(q: Array | float, x: Array) -> Array:
     """(1 + (q - 1) (x - 1) / q)_+^(1 / (q - 1))."""
     scaled = (x - 1.0) / q
     positive = (q - 1.0) * scaled > -1.0

@@ -25,9 +25,7 @@ LPO = {
 }
 MEMBERS = {name: (name, {}) for name in FACTORIES} | {name: ("lpo", options) for name, options in LPO.items()}
 MEMBERS["a2c_sgd"] = ("a2c", {"optimizer": "sgd", "normalize_advantage": True})
-MEMBERS["ampo_tsallis"] = ("ampo", {"map": "tsallis"})
-MEMBERS["ta_ampo"] = ("ampo", {"temporal": True, "anchored": False, "units": 12})
-DISCRETE_ONLY = {"ampo", "ampo_tsallis", "ta_ampo"}
+DISCRETE_ONLY = {"ampo"}
 NOT_MIRROR_LEARNING = {"vsop"}
 """Whose gradient at ratio 1 is not the policy gradient."""
 

@@ -1,6 +1,7 @@
 """Potentials with weights, random learned ones among them, and a slow projection."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,14 +17,19 @@ jit = functools.partial(
 )
 """For programs that run for less time than their optimization takes."""
 
+quick = functools.cache(jit)
+"""The same for functions that several tests call."""
+
 
 def networks(n, units=126, seed=0, **fixed):
-    """`n` random learned maps: numbers cut off at zero, so that half of each are exactly zero."""
+    """`n` random learned maps: numbers cut off at zero, so that half of each are. `fixed`: linear, log."""
     rng = np.random.default_rng(seed)
-    shapes = {name: (n, 6, units // 6) for name in ("w_out", "w_in", "bias")} | {"linear": (n,), "log": (n,)}
+    shapes = {name: (n, 6, units // 6) for name in ("w_out", "w_in", "bias")}
+    shapes |= {name: (n,) for name in ("linear", "log")}
     drawn = {name: np.maximum(rng.normal(0, 1, shape), 0.0) for name, shape in shapes.items()}
     drawn["w_out"] /= units
     drawn |= {name: np.full(n, value) for name, value in fixed.items()}
+    drawn["terms"] = np.stack([drawn.pop("linear"), drawn.pop("log")], axis=-1)
     return MonotoneNetwork(**{name: jnp.asarray(x, float) for name, x in drawn.items()})
 
 
@@ -46,15 +52,17 @@ def members():
 def slow_projection(inverse, z, low=1e-8):
     """p of one row by nested root finding, given phi^{-1} alone; less than `low` is zero."""
 
+    find_root: Any = optimize.brentq
+
     def phi(x):
         if x < inverse(low):
             return 0.0
-        return optimize.brentq(lambda y: inverse(y) - x, low, 1.0 + 1e-9, xtol=1e-15, rtol=1e-14)
+        return find_root(lambda y: inverse(y) - x, low, 1.0 + 1e-9, xtol=1e-15, rtol=1e-14)
 
     def excess(offset):
         return sum(phi(z_a + offset) for z_a in z) - 1.0
 
     top = max(z)
     bracket = inverse(1.0 / len(z)) - top - 1e-9, inverse(1.0) - top
-    offset = optimize.brentq(excess, *bracket, xtol=1e-15, rtol=1e-14)
+    offset = find_root(excess, *bracket, xtol=1e-15, rtol=1e-14)
     return np.array([phi(z_a + offset) for z_a in z])

@@ -20,7 +20,6 @@ from tests.objectives.maps import jit
 
 OPTIONS = {
     **{name: {"map": name} for name in POTENTIALS},
-    "free": {"anchored": False, "units": 12},
     "temporal": {"temporal": True, "anchored": False, "units": 12},
 }
 every_map = pytest.mark.parametrize("name", OPTIONS)
@@ -31,7 +30,9 @@ def made(name, seed=0, **numbers):
     algorithm = build("ampo", OPTIONS[name])
     searched = algorithm.init(jax.random.key(seed))
     if name == "temporal":
-        change = jax.tree.map(lambda x: x - 0.3, build("ampo", OPTIONS["free"]).init(jax.random.key(9)))
+        change = jax.tree.map(
+            lambda x: x - 0.3, build("ampo", {"anchored": False, "units": 12}).init(jax.random.key(9))
+        )
         searched = {"potential": {**searched["potential"], "change": change["potential"]}}
     return algorithm, {**dict(algorithm.defaults), **searched, **numbers}
 
@@ -113,7 +114,7 @@ def test_loss_by_hand():
     batch = batch_of(jnp.asarray([1, 0]), jnp.log(jnp.asarray([0.3, 1e-9])), jnp.asarray([1.0, -3.0]))
     scores = np.array([[0.2, 0.4], [1.0, -1.0]])
     outputs = {"scores": jnp.asarray(scores, jnp.float32), "value": jnp.asarray([0.1, 0.0])}
-    got = algorithm.loss.per_sample(numbers, batch, outputs, NOW, jax.random.key(0))
+    got = jit(algorithm.loss.per_sample)(numbers, batch, outputs, NOW, jax.random.key(0))
     p = np.exp(2 * scores) / np.exp(2 * scores).sum(-1, keepdims=True)
     entropy = -(p * np.log(p)).sum(-1)
     targets = np.array([1 + (1 + np.log(0.3)) / 2, -1 + (1 + np.log(1e-6)) / 2])
@@ -139,9 +140,10 @@ def test_only_the_taken_score_is_moved():
 
 def test_anchored_and_negative_entropy_are_one_policy():
     scores = jnp.asarray(np.random.default_rng(0).normal(0, 2, (20, 4)), jnp.float32)
-    expected = probabilities(*made("negative_entropy"), scores)
-    np.testing.assert_allclose(probabilities(*made("learned"), scores), expected, atol=1e-6)
-    np.testing.assert_allclose(expected, jax.nn.softmax(scores), atol=1e-6)
+    for name in ("negative_entropy", "learned"):
+        algorithm, numbers = made(name)
+        got = jit(functools.partial(probabilities, algorithm))(numbers, scores)
+        np.testing.assert_allclose(got, jax.nn.softmax(scores), atol=1e-6)
 
 
 def test_numbers_of_searches():
