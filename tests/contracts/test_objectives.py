@@ -29,7 +29,9 @@ DISCRETE_ONLY = {"ampo"}
 NOT_MIRROR_LEARNING = {"vsop"}
 """Whose gradient at ratio 1 is not the policy gradient."""
 
-jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+jit = functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+)
 """These programs run once: not worth optimizing."""
 
 LEARNS_NOTHING = {"random"}
