@@ -13,6 +13,7 @@ __distribution__ = "rl-discovery"
 
 FACTORIES: dict[str, str] = {
     "a2c": "objectives.known:a2c",
+    "ampo": "objectives.mirror_map:ampo",
     "dpo": "objectives.known:dpo",
     "lpg": "objectives.lpg:lpg",
     "lpo": "objectives.drift:lpo",

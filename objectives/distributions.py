@@ -37,6 +37,31 @@ class Categorical(NamedTuple):
         return jnp.argmax(self.logits, axis=-1).astype(jnp.int32)
 
 
+class Discrete(NamedTuple):
+    """Discrete actions by their probabilities ``[..., A]``, which sum to 1 and may be exactly zero."""
+
+    probabilities: Float[Array, "... A"]
+
+    def sample(self, key: PRNGKeyArray) -> Int[Array, "..."]:
+        """An action per batch element, int32; none of probability zero."""
+        return jax.random.categorical(key, jnp.log(self.probabilities)).astype(jnp.int32)
+
+    def log_prob(self, action: Int[Array, "..."]) -> Float[Array, "..."]:
+        """log pi(action), at least that of the smallest normal number: -87 in float32."""
+        chosen = action[..., None] == jnp.arange(self.probabilities.shape[-1])
+        p = jnp.where(chosen, self.probabilities, 0.0).sum(-1)
+        return jnp.log(jnp.maximum(p, jnp.finfo(p.dtype).tiny))
+
+    def entropy(self) -> Float[Array, "..."]:
+        """-sum_a pi(a) log pi(a), nats; actions of probability zero count as zero."""
+        p = self.probabilities
+        return -jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1.0)), 0.0).sum(-1)
+
+    def mode(self) -> Int[Array, "..."]:
+        """The most probable action, int32."""
+        return jnp.argmax(self.probabilities, axis=-1).astype(jnp.int32)
+
+
 class Gaussian(NamedTuple):
     """Diagonal Gaussian over ``[..., A]``; unbounded: clipped or squashed on the way to the environment."""
 

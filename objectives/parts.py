@@ -61,6 +61,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("anneal", "adam_b1", "adam_b2", "gamma", "gae_lambda", "clip_by_torso"), (0.0, 1.0)),
     **dict.fromkeys(("learning_rate", "adam_eps", "max_grad_norm", "clip", "value_clip"), (0.0, inf)),
     **dict.fromkeys(("critic_rate", "bias_rate"), (0.0, inf)),
+    **dict.fromkeys(("eta", "tsallis_q"), (1e-2, inf)),
 }
 """Smallest and largest sensible values of some of them."""
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import special, stats
 
 from objectives.base import Progress
-from objectives.distributions import Categorical, Gaussian, Logistic
+from objectives.distributions import Categorical, Discrete, Gaussian, Logistic
 from objectives.parts import actor_critic_policy
 
 
@@ -38,6 +38,31 @@ def test_categorical_samples_with_its_frequencies():
     action = Categorical(jnp.broadcast_to(jnp.log(p), (20_000, 4))).sample(jax.random.key(0))
     assert action.shape == (20_000,) and action.dtype == jnp.int32
     np.testing.assert_allclose(np.bincount(action, minlength=4) / 20_000, p, atol=0.02)
+
+
+def test_discrete_is_categorical_where_all_probabilities_are_positive(logits):
+    p = special.softmax(logits.astype(np.float64), axis=-1)
+    here, there = Discrete(jnp.asarray(p)), Categorical(jnp.asarray(logits))
+    action = jnp.asarray(np.random.default_rng(1).integers(0, 4, (3, 5)))
+    np.testing.assert_allclose(here.log_prob(action), there.log_prob(action), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(here.entropy(), there.entropy(), rtol=1e-5)
+    np.testing.assert_array_equal(here.mode(), there.mode())
+
+
+def test_discrete_with_probabilities_of_zero():
+    """They are never drawn, count nothing in the entropy, and have finite log-probabilities and slopes."""
+    p = jnp.asarray([0.0, 0.7, 0.0, 0.3])
+    action = Discrete(jnp.broadcast_to(p, (20_000, 4))).sample(jax.random.key(0))
+    assert action.dtype == jnp.int32
+    counts = np.bincount(action, minlength=4)
+    assert counts[0] == counts[2] == 0 and counts[1] / 20_000 == pytest.approx(0.7, abs=0.02)
+    assert float(Discrete(p).entropy()) == pytest.approx(stats.entropy([0.7, 0.3]), rel=1e-6)
+    slope = jax.grad(lambda p: Discrete(p).entropy() + Discrete(p).log_prob(jnp.int32(0)))(p)
+    np.testing.assert_allclose(slope, [0.0, -np.log(0.7) - 1, 0.0, -np.log(0.3) - 1], rtol=1e-5)
+    np.testing.assert_allclose(
+        Discrete(p).log_prob(jnp.int32(0)), np.log(np.finfo(np.float32).tiny), rtol=1e-6
+    )
+    assert int(Discrete(jnp.eye(4)[2]).sample(jax.random.key(1))) == 2
 
 
 def test_categorical_gradient_is_one_hot_minus_p(logits):

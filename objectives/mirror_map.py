@@ -1,0 +1,152 @@
+"""AMPO: approximate mirror policy optimization, with known mirror maps and a learned one.
+
+The agent's network gives scores f, and acts by pi(a|s) = relu(phi(eta f(s, a) + lambda_s)). Each rollout's
+scores are regressed, for the actions taken, on
+
+    A(s, a) + phi^{-1}(pi_old(a|s)) / eta,
+
+which in expectation is policy mirror descent with step size eta: eta times it is the dual point of the old
+policy plus eta A. Alfano et al. (2023); with a learned map, Alfano et al. (2025).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from objectives.base import (
+    NO_MEMORY,
+    Algorithm,
+    Batch,
+    Distribution,
+    Head,
+    Loss,
+    MetaParams,
+    Outputs,
+    Policy,
+    Progress,
+)
+from objectives.distributions import Discrete
+from objectives.learned_potential import learned, monotone, random_numbers
+from objectives.parts import DEFAULTS, adam, gae, nothing_to_search, standardize, value_loss
+from objectives.potentials import Potential, l2, negative_entropy, tsallis
+from objectives.simplex import project
+
+POTENTIALS: dict[str, Potential] = {
+    "negative_entropy": negative_entropy,
+    "l2": l2,
+    "tsallis": tsallis,
+    "learned": learned,
+}
+"""Potentials by the name of their mirror map."""
+
+SMALLEST = 1e-6
+"""Stands for an old probability of zero in the target, as the authors do: phi^{-1}(0) may be infinite."""
+
+CONTROL: dict[str, float] = {"learning_rate": 1e-3, "eta": 1.0, "gamma": 0.99, "gae_lambda": 0.95}
+"""The authors' numbers for CartPole and Acrobot, beside `DEFAULTS`: no entropy bonus, no policy clipping.
+The agent: 10 environments, 128 steps, 10 epochs of 4 minibatches, 2 x 64 tanh, 640k environment steps."""
+
+Weights = Callable[[MetaParams, Array], Any]
+"""``(meta_params, n / N) ->`` the potential's weights at that time of life."""
+
+
+def _weights(map: str, anchored: bool, temporal: bool) -> Weights:
+    """How a mirror map finds its weights in `meta_params`."""
+    if map == "learned":
+
+        def network(meta_params: MetaParams, fraction: Array) -> Any:
+            numbers = meta_params["potential"]
+            if temporal:
+                numbers = jax.tree.map(lambda x, d: x + fraction * d, numbers["start"], numbers["change"])
+            return monotone(numbers, anchored)
+
+        return network
+    if map == "tsallis":
+        return lambda meta_params, fraction: meta_params["tsallis_q"]
+    return lambda meta_params, fraction: ()
+
+
+def _heads(n_actions: int, continuous: bool) -> dict[str, Head]:
+    if continuous:
+        raise ValueError("ampo needs discrete actions, which have probabilities; these are continuous")
+    return {"scores": Head(n_actions, scale=0.01), "value": Head(0, torso="critic", scale=1.0)}
+
+
+def _policy(potential: Potential, weights: Weights) -> Policy:
+    """pi = project(eta f), with the map that the scores were fitted for: the last update's."""
+
+    def distribution(meta_params: MetaParams, outputs: Outputs, progress: Progress) -> Distribution:
+        last = progress._replace(update=jnp.maximum(jnp.asarray(progress.update) - 1, 0))
+        z = meta_params["eta"] * outputs["scores"]
+        return Discrete(project(potential, weights(meta_params, last.fraction), z))
+
+    return Policy(_heads, distribution)
+
+
+def _loss(potential: Potential, weights: Weights, policy: Policy) -> Loss:
+    """(f(s, a) - target)^2 + value_coef * clipped value loss - entropy_coef * entropy of the next policy."""
+
+    def per_sample(
+        meta_params: MetaParams, batch: Batch, outputs: Outputs, progress: Progress, key: PRNGKeyArray
+    ) -> Float[Array, " B"]:
+        now, scores = weights(meta_params, progress.fraction), outputs["scores"]
+        old = jnp.maximum(jnp.exp(batch.log_prob), SMALLEST)
+        target = standardize(batch.targets.advantage) + potential.inverse(now, old) / meta_params["eta"]
+        taken = batch.action[:, None] == jnp.arange(scores.shape[-1])
+        actor = jnp.square(jnp.where(taken, scores, 0.0).sum(-1) - target)
+        critic = value_loss(
+            outputs["value"], batch.outputs["value"], batch.targets.value, meta_params["value_clip"]
+        )
+        following = progress._replace(update=progress.update + 1)
+        entropy = policy.distribution(meta_params, outputs, following).entropy()
+        return actor + meta_params["value_coef"] * critic - meta_params["entropy_coef"] * entropy
+
+    return Loss(per_sample, couples_batch=True)
+
+
+def ampo(map: str = "learned", units: int = 126, anchored: bool = True, temporal: bool = False) -> Algorithm:
+    """AMPO: a mirror map, learned as ``meta_params["potential"]`` or known, shapes policy and loss.
+
+    Reads "eta" (step size; of the learned map, its weights hold another) and, with ``map = "tsallis"``,
+    "tsallis_q".
+
+    Args:
+        map: a name in `POTENTIALS`; nothing is searched but with "learned".
+        units: of the learned map, a multiple of 6; it has 3 * units + 2 numbers.
+        anchored: the search begins at negative entropy, else at a random map.
+        temporal: the learned map's numbers are linear in n/N before they are cut off at zero, so that it is
+            monotone all life long; twice as many. Scores are read by the map they were fitted for.
+
+    Raises:
+        ValueError: for an unknown map, such units, or a known map that is to be temporal.
+    """
+    if map not in POTENTIALS:
+        raise ValueError(f"map must be one of {', '.join(POTENTIALS)}, got {map!r}")
+    searched = map == "learned"
+    if temporal and not searched:
+        raise ValueError(f'temporal is for map = "learned"; {map!r} is the same all life long')
+
+    def init(key: PRNGKeyArray) -> dict[str, Any]:
+        numbers = random_numbers(key, units, anchored)
+        if temporal:
+            return {"potential": {"start": numbers, "change": jax.tree.map(jnp.zeros_like, numbers)}}
+        return {"potential": numbers}
+
+    if searched:
+        jax.eval_shape(init, jax.random.key(0))  # refuses wrong units now
+    potential, weights = POTENTIALS[map], _weights(map, anchored, temporal)
+    policy = _policy(potential, weights)
+    numbers = {**DEFAULTS, **CONTROL, **({"tsallis_q": 1.5} if map == "tsallis" else {})}
+    return Algorithm(
+        name=("ta_" if temporal else "") + f"ampo_{map}",
+        policy=policy,
+        targets=gae,
+        loss=_loss(potential, weights, policy),
+        optimizer=adam,
+        memory=NO_MEMORY,
+        init=init if searched else nothing_to_search,
+        defaults=tuple(sorted(numbers.items())),
+    )

@@ -1,0 +1,79 @@
+"""The projection onto the simplex that a potential defines, with an implicit derivative.
+
+    p_a = relu(phi(z_a + lambda)),   sum_a p_a = 1
+
+lambda is found by search, and differentiated by the implicit function theorem:
+d lambda = -(d mass at fixed lambda) / (d mass / d lambda). All else is differentiated as it is written. So
+derivatives of any order, by the scores and by the potential's weights, are those of the solution, not of the
+search.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from objectives.potentials import Potential
+
+STEPS = 30
+"""Steps at most: halvings of the bracket, or Newton's where these are shorter. Mostly 4 to 8 are enough."""
+
+
+def project(potential: Potential, weights: Any, z: Float[Array, "... A"]) -> Float[Array, "... A"]:
+    """The probabilities that maximize sum_a z_a p_a - H(p_a) over the simplex.
+
+    They sum to 1 within rounding, may be exactly zero, and do not change when a constant is added to `z`.
+    """
+    z = z - z.max(-1, keepdims=True)
+    bracket = potential.inverse(weights, jnp.asarray([1.0 / z.shape[-1], 1.0], z.dtype))
+    prepared = potential.prepare(weights)
+    p = potential.phi(prepared, z + _offset(potential, prepared, z, bracket))
+    return p / p.sum(-1, keepdims=True)
+
+
+def _mass(potential: Potential, prepared: Any, z: Array, offset: Array) -> Array:
+    return potential.phi(prepared, z + offset).sum(-1, keepdims=True)
+
+
+def _mass_and_slope(potential: Potential, prepared: Any, z: Array, offset: Array) -> tuple[Array, Array]:
+    """The mass, and its derivative by the offset, which is positive where any action has a probability."""
+    along = jnp.ones_like(offset)
+    mass, slope = jax.jvp(lambda x: _mass(potential, prepared, z, x), (offset,), (along,))
+    return mass, jnp.maximum(slope, jnp.finfo(z.dtype).tiny)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _offset(potential: Potential, prepared: Any, z: Array, bracket: Array) -> Array:
+    """lambda ``[..., 1]``, between the two numbers of `bracket`, for scores ``[..., A]`` whose largest is 0.
+
+    With lambda = phi^{-1}(1 / A) no probability exceeds 1 / A; with phi^{-1}(1) the largest is 1.
+    """
+    tolerance = 4.0 * jnp.finfo(z.dtype).eps * jnp.abs(bracket).max()
+
+    def goes_on(carry: tuple[Array, ...]) -> Array:
+        step, *_, moved = carry
+        return (step < STEPS) & (moved > tolerance).any()
+
+    def refine(carry: tuple[Array, ...]) -> tuple[Array, ...]:
+        """Newton's step where it stays inside and is at most half the last one, else a halving."""
+        step, low, high, here, moved = carry
+        mass, slope = _mass_and_slope(potential, prepared, z, here)
+        low, high = jnp.where(mass < 1.0, here, low), jnp.where(mass < 1.0, high, here)
+        newton = here - (mass - 1.0) / slope
+        good = (newton >= low) & (newton <= high) & (jnp.abs(newton - here) <= 0.5 * moved)
+        there = jnp.where(good, newton, 0.5 * (low + high))
+        there = jnp.where(moved > tolerance, there, here)  # a row must not depend on what others still need
+        return step + 1, low, high, there, jnp.abs(there - here)
+
+    low, high = (jnp.broadcast_to(end, (*z.shape[:-1], 1)) for end in bracket)
+    return jax.lax.while_loop(goes_on, refine, (jnp.int32(0), low, high, high, high - low))[3]
+
+
+@_offset.defjvp
+def _offset_jvp(potential: Potential, primals: Any, tangents: Any) -> tuple[Array, Array]:
+    prepared, z, bracket = primals
+    offset = _offset(potential, prepared, z, bracket)
+    _, moved = jax.jvp(lambda w, z: _mass(potential, w, z, offset), (prepared, z), tangents[:2])
+    return offset, -moved / _mass_and_slope(potential, prepared, z, offset)[1]

@@ -1,0 +1,68 @@
+"""Potentials with weights, random learned ones among them, and a slow projection."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import optimize
+
+from objectives.learned_potential import MonotoneNetwork, learned
+from objectives.potentials import l2, negative_entropy, tsallis
+
+jit = functools.partial(
+    jax.jit,
+    compiler_options={"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False},
+)
+"""For programs that run for less time than their optimization takes."""
+
+quick = functools.cache(jit)
+"""The same for functions that several tests call."""
+
+
+def networks(n, units=126, seed=0, **fixed):
+    """`n` random learned maps: numbers cut off at zero, so that half of each are. `fixed`: linear, log."""
+    rng = np.random.default_rng(seed)
+    shapes = {name: (n, 6, units // 6) for name in ("w_out", "w_in", "bias")}
+    shapes |= {name: (n,) for name in ("linear", "log")}
+    drawn = {name: np.maximum(rng.normal(0, 1, shape), 0.0) for name, shape in shapes.items()}
+    drawn["w_out"] /= units
+    drawn |= {name: np.full(n, value) for name, value in fixed.items()}
+    drawn["terms"] = np.stack([drawn.pop("linear"), drawn.pop("log")], axis=-1)
+    return MonotoneNetwork(**{name: jnp.asarray(x, float) for name, x in drawn.items()})
+
+
+def network(seed=0, units=12, **fixed):
+    return jax.tree.map(lambda x: x[0], networks(1, units, seed, **fixed))
+
+
+def members():
+    """Name to (potential, weights); the last two are learned, without and with exact zeros."""
+    return {
+        "negative_entropy": (negative_entropy, ()),
+        "l2": (l2, ()),
+        "tsallis_0.5": (tsallis, jnp.asarray(0.5)),
+        "tsallis_1.5": (tsallis, jnp.asarray(1.5)),
+        "learned": (learned, network(log=0.3)),
+        "learned_sparse": (learned, network(seed=1, log=0.0, linear=0.5)),
+    }
+
+
+def slow_projection(inverse, z, low=1e-8):
+    """p of one row by nested root finding, given phi^{-1} alone; less than `low` is zero."""
+
+    find_root: Any = optimize.brentq
+
+    def phi(x):
+        if x < inverse(low):
+            return 0.0
+        return find_root(lambda y: inverse(y) - x, low, 1.0 + 1e-9, xtol=1e-15, rtol=1e-14)
+
+    def excess(offset):
+        return sum(phi(z_a + offset) for z_a in z) - 1.0
+
+    top = max(z)
+    bracket = inverse(1.0 / len(z)) - top - 1e-9, inverse(1.0) - top
+    offset = find_root(excess, *bracket, xtol=1e-15, rtol=1e-14)
+    return np.array([phi(z_a + offset) for z_a in z])

@@ -1,0 +1,227 @@
+"""AMPO: policy and loss against mirror descent, for any step size, known and learned maps, and time."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from discovery.inner.compiled import _compiler_options
+from discovery.inner.train import complete, train
+from environments.task import Setup
+from objectives import build
+from objectives.base import Batch, Progress
+from objectives.learned_potential import monotone
+from objectives.mirror_map import POTENTIALS, SMALLEST
+from objectives.parts import AdvantageTargets, standardize
+from objectives.tabular import mirror_descent_step
+from tests.objectives.maps import jit
+
+OPTIONS = {
+    **{name: {"map": name} for name in POTENTIALS},
+    "temporal": {"temporal": True, "anchored": False, "units": 12},
+}
+every_map = pytest.mark.parametrize("name", OPTIONS)
+NOW = Progress(3, 10)
+
+
+def made(name, seed=0, **numbers):
+    algorithm = build("ampo", OPTIONS[name])
+    searched = algorithm.init(jax.random.key(seed))
+    if name == "temporal":
+        change = jax.tree.map(
+            lambda x: x - 0.3, build("ampo", {"anchored": False, "units": 12}).init(jax.random.key(9))
+        )
+        searched = {"potential": {**searched["potential"], "change": change["potential"]}}
+    return algorithm, {**dict(algorithm.defaults), **searched, **numbers}
+
+
+def batch_of(action, log_prob, advantage):
+    zeros = jnp.zeros(len(action))
+    return Batch(
+        observation=jnp.zeros((len(action), 1)),
+        action=action,
+        log_prob=log_prob,
+        reward=zeros,
+        terminated=zeros > 0,
+        truncated=zeros > 0,
+        outputs={"value": zeros},
+        targets=AdvantageTargets(advantage, zeros),
+    )
+
+
+def probabilities(algorithm, meta_params, scores, progress=NOW):
+    return algorithm.policy.distribution(meta_params, {"scores": scores}, progress).probabilities
+
+
+def weights_at(name, numbers, fraction):
+    """The potential's weights at a time of life, put together once more."""
+    if "potential" not in numbers:
+        return jnp.asarray(numbers["tsallis_q"]) if name == "tsallis" else ()
+    raw = numbers["potential"]
+    if name == "temporal":
+        raw = jax.tree.map(lambda x, d: x + fraction * d, raw["start"], raw["change"])
+    return monotone(raw, OPTIONS[name].get("anchored", True))
+
+
+@every_map
+def test_scores_that_fit_their_targets_are_a_step_of_mirror_descent(name):
+    """For any eta: the loss of a table of scores is least where the next policy is mirror descent's."""
+    algorithm, numbers = made(name)
+    potential = POTENTIALS[OPTIONS[name].get("map", "learned")]
+    rng = np.random.default_rng(0)
+    n, actions = 6, 3
+    advantage = standardize(jnp.asarray(rng.normal(0, 1, n * actions), jnp.float32))
+    action = jnp.tile(jnp.arange(actions), n)  # each once in every state
+
+    @jit
+    def fitted(numbers, old_scores):
+        old = probabilities(algorithm, numbers, old_scores)
+        batch = batch_of(action, jnp.log(jnp.maximum(old.reshape(-1), 1e-30)), advantage)
+
+        def loss(scores):
+            outputs = {"scores": jnp.repeat(scores, actions, 0), "value": jnp.zeros(n * actions)}
+            return algorithm.loss.per_sample(numbers, batch, outputs, NOW, jax.random.key(0)).sum()
+
+        scores = -0.5 * jax.grad(loss)(jnp.zeros((n, actions)))  # a sum of squares: Newton's step solves it
+        floored = jnp.maximum(old, SMALLEST)
+        expected = mirror_descent_step(
+            potential,
+            weights_at(name, numbers, 0.3),
+            floored,
+            advantage.reshape(n, actions),
+            numbers["eta"],
+        )
+        return (
+            old,
+            jax.grad(loss)(scores),
+            probabilities(algorithm, numbers, scores, Progress(4, 10)),
+            expected,
+        )
+
+    scores = jnp.asarray(rng.normal(0, 0.3, (n, actions)), jnp.float32)
+    for eta in (0.25, 1.0, 4.0):
+        old, slope, new, expected = fitted({**numbers, "eta": eta}, scores / eta)
+        np.testing.assert_allclose(slope, 0.0, atol=2e-4)
+        np.testing.assert_allclose(new, expected, atol=2e-5)
+        assert np.abs(np.asarray(new) - np.asarray(old)).max() > 0.02
+
+
+def test_loss_by_hand():
+    """Negative entropy, two samples, eta = 2, and the value loss beside it."""
+    algorithm, numbers = made("negative_entropy", eta=2.0, value_coef=0.5, entropy_coef=0.1)
+    batch = batch_of(jnp.asarray([1, 0]), jnp.log(jnp.asarray([0.3, 1e-9])), jnp.asarray([1.0, -3.0]))
+    scores = np.array([[0.2, 0.4], [1.0, -1.0]])
+    outputs = {"scores": jnp.asarray(scores, jnp.float32), "value": jnp.asarray([0.1, 0.0])}
+    got = jit(algorithm.loss.per_sample)(numbers, batch, outputs, NOW, jax.random.key(0))
+    p = np.exp(2 * scores) / np.exp(2 * scores).sum(-1, keepdims=True)
+    entropy = -(p * np.log(p)).sum(-1)
+    targets = np.array([1 + (1 + np.log(0.3)) / 2, -1 + (1 + np.log(1e-6)) / 2])
+    expected = (scores[[0, 1], [1, 0]] - targets) ** 2 + 0.5 * np.array([0.005, 0.0]) - 0.1 * entropy
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_only_the_taken_score_is_moved():
+    """With neither entropy bonus nor value loss; and towards its target."""
+    algorithm, numbers = made("learned")
+    batch = batch_of(jnp.asarray([2, 0]), jnp.log(jnp.asarray([0.5, 0.2])), jnp.asarray([1.0, -1.0]))
+
+    @jit
+    @jax.grad
+    def slope(scores):
+        outputs = {"scores": scores, "value": jnp.zeros(2)}
+        return algorithm.loss.per_sample(numbers, batch, outputs, NOW, jax.random.key(0)).sum()
+
+    got = np.asarray(slope(jnp.full((2, 3), 0.1)))
+    assert (got != 0).tolist() == [[False, False, True], [True, False, False]]
+    assert got[0, 2] < 0 < got[1, 0]
+
+
+def test_anchored_and_negative_entropy_are_one_policy():
+    scores = jnp.asarray(np.random.default_rng(0).normal(0, 2, (20, 4)), jnp.float32)
+    for name in ("negative_entropy", "learned"):
+        algorithm, numbers = made(name)
+        got = jit(functools.partial(probabilities, algorithm))(numbers, scores)
+        np.testing.assert_allclose(got, jax.nn.softmax(scores), atol=1e-6)
+
+
+def test_numbers_of_searches():
+    assert sum(x.size for x in jax.tree.leaves(build("ampo").init(jax.random.key(0)))) == 380
+    for options, size in (({"units": 12}, 38), ({"units": 12, "temporal": True}, 76), ({"map": "l2"}, 0)):
+        searched = build("ampo", options).init(jax.random.key(0))
+        assert sum(x.size for x in jax.tree.leaves(searched)) == size
+    assert dict(build("ampo", {"map": "tsallis"}).defaults)["tsallis_q"] == 1.5
+    assert "tsallis_q" not in dict(build("ampo").defaults)
+
+
+def test_a_temporal_map_acts_by_the_map_its_scores_were_fitted_for():
+    """That of the update before; at the first update, the first one. It changes with n/N, not with N."""
+    algorithm, numbers = made("temporal")
+    scores = jnp.asarray([[0.5, 0.0, -0.5]])
+    p = jit(lambda n, m: probabilities(algorithm, numbers, scores, Progress(n, m)))
+    np.testing.assert_array_equal(p(0, 10), p(1, 10))
+    assert np.abs(p(1, 10) - p(6, 10)).max() > 1e-3
+    np.testing.assert_allclose(p(6, 10), p(11, 20), atol=1e-6)
+    potential = POTENTIALS["learned"]
+    y = jnp.asarray(np.geomspace(1e-6, 1.0, 100))
+    for fraction in (0.0, 0.3, 1.0):
+        x = np.asarray(potential.inverse(weights_at("temporal", numbers, fraction), y))
+        assert (np.diff(x) > 0).all()
+
+
+@pytest.mark.parametrize("name", ["l2", "temporal"])
+def test_gradients_reach_the_map_and_the_step_size_through_acting(name):
+    """The log-probability stored at acting depends on them by the implicit derivative: nothing is stopped."""
+    algorithm, numbers = made(name)
+    wanted = {"eta": jnp.asarray(1.0)} | ({"potential": numbers["potential"]} if name == "temporal" else {})
+
+    @jit
+    @jax.grad
+    def slope(wanted):
+        outputs = {"scores": jnp.asarray([[0.5, 0.1, -3.0]])}
+        return (
+            algorithm.policy.distribution({**numbers, **wanted}, outputs, NOW)
+            .log_prob(jnp.asarray([1]))
+            .sum()
+        )
+
+    found = slope(wanted)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(found))
+    assert np.abs(found["eta"]) > 1e-2
+    if name == "temporal":
+        assert all(np.abs(x).max() > 1e-6 for x in jax.tree.leaves(found))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"map": "entropy"}, "map must be one of negative_entropy, l2, tsallis, learned, got 'entropy'"),
+        ({"units": 100}, "multiple of 6.*got 100"),
+        ({"map": "l2", "temporal": True}, "temporal is for map"),
+    ],
+)
+def test_wrong_options_are_refused(options, says):
+    with pytest.raises(ValueError, match=says):
+        build("ampo", options)
+
+
+def test_continuous_actions_are_refused():
+    with pytest.raises(ValueError, match="discrete actions"):
+        build("ampo").policy.heads(2, True)
+
+
+CARTPOLE = Setup("CartPole-v1", n_envs=10, n_steps=128, n_epochs=10, n_minibatches=4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["negative_entropy", "learned"])
+def test_cartpole_is_learned(name):
+    """The published recipe, 200k steps, four agents: 476 to 500 by negative entropy when last measured."""
+    algorithm = build("ampo", OPTIONS[name])
+    numbers = complete(algorithm, {}, algorithm.init(jax.random.key(0)))
+    live = functools.partial(train, algorithm, CARTPOLE, numbers, lifetime=200_000 // 1280)
+    outcome = jax.jit(jax.vmap(live), compiler_options=_compiler_options())(
+        jax.random.split(jax.random.key(1), 4)
+    )
+    assert float(outcome.final.mean()) > 300 and (np.asarray(outcome.nonfinite_step) == -1).all()

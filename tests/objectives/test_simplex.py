@@ -1,0 +1,171 @@
+"""The projection against softmax, sorting and root finding; its derivatives against differences."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import special
+
+from objectives.learned_potential import learned
+from objectives.potentials import l2, negative_entropy, tsallis
+from objectives.simplex import project
+from tests.objectives.maps import jit, members, network, networks, slow_projection
+
+every_map = pytest.mark.parametrize("name", members())
+
+
+def scores(n=40, actions=4, scale=1.0, seed=0):
+    return np.random.default_rng(seed).normal(0, scale, (n, actions))
+
+
+def by_sorting(z):
+    """Euclidean projection of rows (Held, Wolfe & Crowder 1974)."""
+    descending = -np.sort(-z, axis=-1)
+    excess = (np.cumsum(descending, -1) - 1.0) / np.arange(1, z.shape[-1] + 1)
+    support = (descending > excess).sum(-1)
+    return np.maximum(z - np.take_along_axis(excess, support[:, None] - 1, -1), 0.0)
+
+
+def test_negative_entropy_is_softmax():
+    for scale in (0.1, 1.0, 30.0):
+        z = scores(scale=scale)
+        got = jit(lambda z: project(negative_entropy, (), z))(jnp.asarray(z))
+        np.testing.assert_allclose(got, special.softmax(z, -1), atol=1e-6)
+
+
+def test_l2_is_the_euclidean_projection():
+    for actions in (2, 3, 18):
+        z = scores(200, actions)
+        got = np.asarray(jit(lambda z: project(l2, (), z))(jnp.asarray(z)))
+        np.testing.assert_allclose(got, by_sorting(z), atol=1e-6)
+        np.testing.assert_array_equal(got == 0.0, by_sorting(np.float32(z)) < 1e-7)
+        assert (got == 0.0).any()
+
+
+def test_one_term_of_the_learned_map_is_a_known_map():
+    """a alone: l2 with step size 1 / a; c alone: softmax with temperature c."""
+    z = scores(50)
+    p = jit(lambda net, z: project(learned, net, z))
+    none = network()._replace(w_out=jnp.zeros((6, 2)))
+    got = p(none._replace(terms=jnp.asarray([0.5, 0.0])), jnp.asarray(z))
+    np.testing.assert_allclose(got, by_sorting(z / 0.5), atol=1e-6)
+    for c in (0.25, 20.0):
+        got = p(none._replace(terms=jnp.asarray([0.0, c])), jnp.asarray(c * z))
+        np.testing.assert_allclose(got, special.softmax(z, -1), atol=1e-6)
+
+
+@pytest.mark.parametrize("q", [0.5, 1.0, 1.5, 2.0, 3.0])
+def test_tsallis_against_root_finding(q):
+    """With the formula one usually writes, whose constant is another."""
+    z = scores(10)
+    got = jit(lambda q, z: project(tsallis, q, z))(jnp.asarray(q), jnp.asarray(z))
+    usual = (lambda y: 1 + np.log(y)) if q == 1 else (lambda y: q * y ** (q - 1) / (q - 1))
+    for row, expected in zip(got, z, strict=True):
+        np.testing.assert_allclose(row, slow_projection(usual, expected, 1e-12), atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["learned", "learned_sparse"])
+def test_learned_maps_against_root_finding(name):
+    with jax.enable_x64(True):
+        potential, net = members()[name]
+        inverse = jit(lambda y: potential.inverse(net, y))
+        p = jit(lambda z: project(potential, net, z))
+        for z in scores(2, 3):
+            expected = slow_projection(lambda y: float(inverse(jnp.asarray(float(y)))), z)
+            np.testing.assert_allclose(p(jnp.asarray(z)), expected, atol=2e-7)
+
+
+def test_probabilities_of_a_thousand_learned_maps_sum_to_one():
+    """In float32, for scores from equal to far apart; some maps have exact zeros."""
+    p = jit(jax.vmap(lambda net, z: project(learned, net, z), (0, None)))
+    nets = networks(1000, units=24, seed=2)
+    for scale in (1e-3, 1.0, 100.0):
+        z = jnp.asarray(np.concatenate([scores(4, 5, scale), np.zeros((1, 5))]), jnp.float32)
+        got = np.asarray(p(nets, z), float)
+        assert (got >= 0).all()
+        np.testing.assert_allclose(got.sum(-1), 1.0, atol=1e-6)
+        np.testing.assert_allclose(got[:, 4], 0.2, atol=1e-6)
+        order = np.argsort(np.asarray(z), axis=-1)
+        assert (np.diff(np.take_along_axis(got, order[None], -1), axis=-1) >= -1e-6).all()
+
+
+@every_map
+def test_derivatives_match_central_differences(name):
+    """By the scores and by the weights, in float64, some probabilities exactly zero; no number is NaN."""
+    with jax.enable_x64(True):
+        potential, weights = members()[name]
+        rng = np.random.default_rng(4)
+        z, probe = jnp.asarray(scores(6, 4, 1.5)), jnp.asarray(rng.normal(size=(6, 4)))
+
+        @jit
+        @functools.partial(jax.value_and_grad, has_aux=True)
+        def f(at):
+            p = project(potential, at[0], at[1])
+            return (probe * p).sum(), p
+
+        (_, p), gradient = f((weights, z))
+        assert bool((p == 0).any()) == (name in ("l2", "tsallis_1.5", "learned_sparse"))
+        leaves, treedef = jax.tree.flatten((weights, z))
+        for k, (leaf, slope) in enumerate(zip(leaves, jax.tree.leaves(gradient), strict=True)):
+            along = jnp.asarray(rng.normal(size=leaf.shape)) * (leaf > 0 if k < len(leaves) - 1 else 1.0)
+            there, here = (
+                f(jax.tree.unflatten(treedef, [*leaves[:k], leaf + h * along, *leaves[k + 1 :]]))[0][0]
+                for h in (1e-6, -1e-6)
+            )
+            assert np.isfinite(slope).all()
+            assert float((slope * along).sum()) == pytest.approx(
+                float(there - here) / 2e-6, rel=1e-5, abs=1e-7
+            )
+
+
+def test_second_derivatives_match_differences_of_the_first():
+    """Meta-gradients differentiate a gradient."""
+    with jax.enable_x64(True):
+        net = network(log=0.3)
+        z, probe = jnp.asarray(scores(2, 3)), jnp.asarray(scores(2, 3, seed=1))
+        along = jnp.asarray(scores(2, 3, seed=2))
+        gradient = jax.grad(lambda z, net: (probe * project(learned, net, z)).sum())
+        first = jit(gradient)
+        second = jit(jax.grad(lambda net: (gradient(z, net) * along).sum()))(net)
+        h = 1e-6
+        for k in (0, 1):
+            up, down = (net._replace(terms=net.terms.at[k].add(s)) for s in (h, -h))
+            difference = ((first(z, up) - first(z, down)) * along).sum() / (2 * h)
+            assert float(second.terms[k]) == pytest.approx(float(difference), rel=1e-4)
+
+
+@every_map
+def test_extreme_scores_give_finite_values_and_gradients(name):
+    potential, weights = members()[name]
+    z = jnp.asarray([[0.0, 0.0, 0.0], [1e4, 0.0, -1e4], [1.0, 1.0, -1e6], [-300.0, -299.0, -300.5]])
+
+    @jit
+    def seen(w, z):
+        p, pull = jax.vjp(lambda w, z: project(potential, w, z), w, z)
+        return p, pull(p)
+
+    p, slopes = seen(weights, z)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(slopes))
+    np.testing.assert_allclose(p.sum(-1), 1.0, atol=1e-6)
+    np.testing.assert_allclose(p[0], 1 / 3, atol=1e-6)
+    assert p[2, 0] == pytest.approx(0.5, abs=1e-3) and p[2, 0] == p[2, 1]
+
+
+def test_a_map_of_no_numbers_is_greedy():
+    """phi^{-1} = 0 regularizes nothing: the best action, and no NaN."""
+    nothing = jax.tree.map(jnp.zeros_like, network())
+    z = jnp.asarray([[0.0, 1.0, -1.0]])
+    value, slopes = jit(jax.value_and_grad(lambda n: (project(learned, n, z) * z).sum()))(nothing)
+    assert float(value) == 1.0 and all(np.isfinite(x).all() for x in jax.tree.leaves(slopes))
+
+
+@pytest.mark.parametrize("name", ["tsallis_0.5", "learned_sparse"])
+def test_rows_do_not_depend_on_one_another_nor_on_a_constant(name):
+    potential, weights = members()[name]
+    z = jnp.asarray(scores(8), jnp.float32)
+    p = jit(lambda w, z: project(potential, w, z))
+    whole = np.asarray(p(weights, z))
+    np.testing.assert_array_equal(p(weights, z.at[1:].multiply(50.0))[0], whole[0])
+    np.testing.assert_allclose(p(weights, z + 8.0), whole, atol=5e-6)

@@ -1,0 +1,140 @@
+"""Exact policy mirror descent: values against iteration, steps against a general optimizer, and monotone."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import optimize
+
+from objectives.learned_potential import learned
+from objectives.potentials import bregman
+from objectives.tabular import evaluate, mirror_descent, mirror_descent_step
+from tests.objectives.maps import jit, members, networks
+
+S, A, GAMMA = 5, 3, 0.9
+
+
+def process(seed=0, ends=0.1):
+    """A random process whose episodes end with probability `ends` after each step."""
+    rng = np.random.default_rng(seed)
+    return (1 - ends) * rng.dirichlet(np.full(S, 0.5), (S, A)), rng.normal(size=(S, A))
+
+
+def policy_of(seed, zeros=False):
+    p = np.random.default_rng(seed).dirichlet(np.ones(A), S)
+    if zeros:
+        p[:, 0] = 0.0
+    return p / p.sum(-1, keepdims=True)
+
+
+def optimal_value(transition, reward):
+    value = np.zeros(S)
+    for _ in range(2000):
+        value = (reward + GAMMA * transition @ value).max(-1)
+    return value
+
+
+def test_values_are_the_fixed_point_of_iteration():
+    transition, reward = process()
+    policy, value = policy_of(1), np.zeros(S)
+    for _ in range(300):
+        value = (policy * (reward + GAMMA * transition @ value)).sum(-1)
+    got, action_value = jit(evaluate)(*(jnp.asarray(x, float) for x in (transition, reward, GAMMA, policy)))
+    np.testing.assert_allclose(got, value, atol=1e-5)
+    np.testing.assert_allclose(action_value, reward + GAMMA * transition @ value, atol=1e-5)
+
+
+def test_value_of_two_states_by_hand():
+    """Staying pays 1 and goes on with 1/2; leaving pays 0 and ends."""
+    transition = jnp.zeros((2, 2, 2)).at[0, 0, 1].set(0.5).at[1, 0, 0].set(0.5)
+    reward = jnp.asarray([[1.0, 0.0], [3.0, 0.0]])
+    value, _ = jit(evaluate)(transition, reward, 1.0, jnp.asarray([[1.0, 0.0], [1.0, 0.0]]))
+    np.testing.assert_allclose(value, [10 / 3, 14 / 3], rtol=1e-6)  # x = 1 + y / 2, y = 3 + x / 2
+
+
+@pytest.mark.parametrize("name", members())
+def test_a_step_solves_its_optimization_problem(name):
+    """Against sequential quadratic programming from the old policy, and by its conditions of optimality."""
+    with jax.enable_x64(True):
+        potential, weights = members()[name]
+        old, q, eta = policy_of(2), np.random.default_rng(3).normal(size=(S, A)), 0.7
+        step = jit(lambda w, p, q: mirror_descent_step(potential, w, p, q, eta))
+        new = np.asarray(step(weights, jnp.asarray(old), jnp.asarray(q)))
+
+        def cost(p, s):
+            at = jnp.asarray(old)[s]
+            return bregman(potential, weights, p, at) - eta * (jnp.asarray(q)[s] * p).sum()
+
+        with_slope = jit(jax.value_and_grad(cost))
+        for s in range(2):
+            best = optimize.minimize(
+                lambda p, s=s: tuple(np.asarray(x) for x in with_slope(jnp.asarray(p), s)),
+                old[s],
+                jac=True,
+                method="SLSQP",
+                bounds=[(1e-9, 1.0)] * A,
+                constraints={"type": "eq", "fun": lambda p: p.sum() - 1.0, "jac": np.ones_like},
+                options={"ftol": 1e-13, "maxiter": 300},
+            )
+            assert float(with_slope(jnp.asarray(new[s]), s)[0]) <= best.fun + 1e-7
+            np.testing.assert_allclose(new[s], best.x, atol=2e-4)
+        inverse = jit(potential.inverse)
+        slack = eta * q + np.asarray(inverse(weights, jnp.asarray(old)))
+        slack -= np.asarray(inverse(weights, jnp.asarray(np.maximum(new, 1e-8))))
+        level = np.where(new > 0, slack, np.nan)
+        assert np.nanmax(np.nanmax(level, -1) - np.nanmin(level, -1)) < 1e-5  # one multiplier per state
+        assert (slack <= np.nanmin(level, -1, keepdims=True) + 1e-5).all()
+
+
+@pytest.mark.parametrize("name", members())
+def test_values_never_fall_and_approach_the_optimum(name):
+    potential, weights = members()[name]
+    run = jit(lambda w, p, r: mirror_descent(potential, w, p, r, GAMMA, 2.0, 60))
+    for seed in (0, 1):
+        transition, reward = process(seed)
+        policy, values = run(weights, jnp.asarray(transition, float), jnp.asarray(reward, float))
+        assert policy.shape == (S, A) and values.shape == (61, S)
+        assert (np.diff(values, axis=0) >= -1e-5).all()
+        best = optimal_value(transition, reward)
+        assert (np.abs(values[-1] - best) < 0.02 * np.abs(best).max()).all()
+        assert np.abs(values[0] - best).max() > 0.2
+
+
+def test_values_never_fall_for_a_thousand_learned_maps():
+    """Half of them with exact zeros, each on a process of its own."""
+    nets = networks(1000, units=12, seed=7)
+    processes = [process(seed) for seed in range(1000)]
+    transition, reward = (jnp.asarray(np.stack(x), jnp.float32) for x in zip(*processes, strict=True))
+    run = jit(jax.vmap(lambda net, p, r: mirror_descent(learned, net, p, r, GAMMA, 1.0, 4)))
+    policy, values = run(nets, transition, reward)
+    assert (np.diff(values, axis=1) >= -2e-5).all()
+    assert (values[:, -1] - values[:, 0]).max(1).min() > 1e-3
+    assert 0.1 < (np.asarray(policy) == 0).any((1, 2)).mean() < 0.9
+
+
+def test_a_probability_of_zero_comes_back_where_the_map_lets_it():
+    """l2: phi^{-1}(0) is finite, so that a good enough action re-enters."""
+    potential, weights = members()["l2"]
+    q = jnp.asarray([[1.0, 0.0, 0.0]] * S)
+    new = jit(lambda p: mirror_descent_step(potential, weights, p, q, 1.0))(
+        jnp.asarray(policy_of(4, True), float)
+    )
+    assert (np.asarray(new)[:, 0] > 0.2).all()
+
+
+def test_the_value_is_differentiable_by_the_map():
+    with jax.enable_x64(True):
+        potential, net = members()["learned"]
+        transition, reward = (jnp.asarray(x) for x in process())
+
+        @jit
+        @jax.value_and_grad
+        def value(log):
+            _, values = mirror_descent(
+                potential, net._replace(terms=net.terms.at[1].set(log)), transition, reward, GAMMA, 1.0, 3
+            )
+            return values[-1].mean()
+
+        _, slope = value(jnp.asarray(0.3))
+        difference = (value(jnp.asarray(0.3 + 1e-6))[0] - value(jnp.asarray(0.3 - 1e-6))[0]) / 2e-6
+        assert float(slope) == pytest.approx(float(difference), rel=1e-5) and abs(float(slope)) > 1e-3
