@@ -14,7 +14,10 @@ __distribution__ = "rl-discovery"
 FACTORIES: dict[str, str] = {
     "a2c": "objectives.known:a2c",
     "dpo": "objectives.known:dpo",
+    "lodo": "objectives.lodo:lodo",
     "lpo": "objectives.drift:lpo",
+    "open": "objectives.learned_optimizer:open_optimizer",
+    "optim4rl": "objectives.optim4rl:optim4rl",
     "policy_gradient": "objectives.known:policy_gradient",
     "ppo": "objectives.known:ppo",
     "ppo_kl": "objectives.known:ppo_kl",
