@@ -40,6 +40,8 @@ LEARNS_NOTHING = {"random"}
 LEARNED_OPTIMIZERS = {"lodo", "open", "open_anchored", "optim4rl"}
 """Whose policy loss is PPO's. They take the numbers of its recipes, and leave to Adam what it alone reads."""
 
+RECURRENT_OPTIMIZERS = {"open", "optim4rl"}
+
 every_algorithm = pytest.mark.parametrize("name", MEMBERS)
 with_policy_loss = pytest.mark.parametrize("name", sorted(set(MEMBERS) - LEARNS_NOTHING - LEARNED_OPTIMIZERS))
 kinds_of_action = pytest.mark.parametrize("continuous", [False, True], ids=["discrete", "continuous"])
@@ -111,21 +113,24 @@ def losses(algorithm: Algorithm, meta_params: Any, params: Any, trajectory: Traj
 
 
 def learn(algorithm: Algorithm, meta_params: Any, params: Any, trajectory: Trajectory) -> Any:
-    """Parameters after one gradient step of the algorithm's optimizer on a whole rollout."""
+    """Parameters after a gradient step of the algorithm's optimizer on a whole rollout.
+
+    A recurrent optimizer takes a second one with the same gradient: at its first it remembers nothing yet.
+    """
     gradient = jax.grad(lambda p: losses(algorithm, meta_params, p, trajectory).mean())(params)
     optimizer = algorithm.optimizer(meta_params)
-    updates, _ = optimizer.update(
-        gradient,
-        optimizer.init(params),
-        params,
-        key=jax.random.key(7),
-        progress=NOW,
-        activations={},
-        param_info={
-            name: ParamInfo("critic" if name == "value" else "actor", 0, 1, None, 1) for name in params
-        },
-    )
-    return optax.apply_updates(params, updates)
+    info = {name: ParamInfo("critic" if name == "value" else "actor", 0, 1, None, 1) for name in params}
+
+    def step(agent: tuple[Any, Any], key: Any) -> tuple[tuple[Any, Any], None]:
+        updates, state = optimizer.update(
+            gradient, agent[1], agent[0], key=key, progress=NOW, activations={}, param_info=info
+        )
+        return (optax.apply_updates(agent[0], updates), state), None
+
+    agent = params, optimizer.init(params)
+    if algorithm.name in RECURRENT_OPTIMIZERS:
+        return jax.lax.scan(step, agent, jax.random.split(jax.random.key(7), 2))[0][0]
+    return step(agent, jax.random.key(7))[0][0]
 
 
 class Recording(dict):
@@ -348,7 +353,8 @@ def test_an_algorithm_is_hashable_named_and_sorted(name):
 def test_unknown_options_are_refused_with_the_valid_ones(name):
     registered, _ = MEMBERS[name]
     with pytest.raises(
-        ValueError, match=rf"{registered}.*no option 'widht'.*options are: (.*width|.*optimizer|none)"
+        ValueError,
+        match=rf"{registered}.*no option 'widht'.*options are: (.*width|.*optimizer|layers, block|none)",
     ):
         build(registered, {"widht": 3})
 
