@@ -33,7 +33,7 @@ from objectives.cells import (
     unflat,
 )
 from objectives.known import ppo
-from objectives.optimizer_features import DECAYS, chosen, next_momenta, tensor_features
+from objectives.optimizer_features import DECAYS, chosen, next_momenta, parameter_features
 from objectives.optimizers import adam, clip_by_global_norm
 from objectives.parts import DEFAULTS
 
@@ -128,17 +128,11 @@ def scale_by_open(
         dtype = state.momenta.dtype
         gradient = flat(treedef.flatten_up_to(updates), dtype)
         momenta = next_momenta(state.momenta, gradient)
-        pieces, start = [], 0
-        for leaf, info in zip(leaves, infos, strict=True):
-            here = slice(start, start + leaf.size)
-            x = tensor_features(leaf, gradient[here], momenta[:, here], info, progress, activations)
-            pieces.append(x[jnp.asarray(features)] if len(features) < len(x) else x)
-            start += leaf.size
+        x = parameter_features(leaves, infos, gradient, momenta, progress, activations)
+        x = x if len(features) == len(x) else jnp.stack([x[index] for index in features])
         own = jax.tree.map(lambda w: w.astype(dtype), weights)
         c = jnp.asarray(scale, dtype)
-        hidden, o = over_tiles(
-            lambda h, x: open_network(own, h, x), state.hidden, jnp.concatenate(pieces, axis=1)
-        )
+        hidden, o = over_tiles(lambda h, x: open_network(own, h, x), state.hidden, x)
         u = c * o[0] * jnp.exp(c * o[1]) + c * o[2] * actor_noise(key, leaves, infos, dtype)
         return unflat(u.mean() - u, leaves, treedef), OpenState(momenta, hidden)
 

@@ -1,7 +1,7 @@
 """What a learned optimizer is told about each parameter of an agent: OPEN's 19 features (Goldie et al. 2024).
 
 Everything comes from the agent's own description (`ParamInfo`) and its activations, so that no architecture
-is presumed. Arrays are ``[features, n]``, n the elements of one tensor.
+is presumed. Arrays are ``[features, n]``, n the agent's parameters.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from objectives.base import ParamInfo, Progress
+from objectives.cells import flat
 
 DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 """Of the momenta, from short to long memory."""
@@ -50,29 +51,16 @@ def next_momenta(momenta: Float[Array, "6 n"], gradient: Float[Array, " n"]) -> 
     return decay * momenta + (1 - decay) * gradient
 
 
-def normalized(x: Float[Array, "F n"]) -> Float[Array, "F n"]:
-    """Each row over the root of 1e-5 + its mean square.
+def proportions(progress: Progress) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Shares in [0, 1] of the life and of the passes that lie behind: n / (U - 1) and e / (E - 1).
 
-    The sum is a product with ones: compilers keep the order of a plain sum, and so add one number at a time.
-    """
-    mean_square = (jnp.square(x) @ jnp.ones(x.shape[1], x.dtype)) / x.shape[1]
-    return x * jax.lax.rsqrt(1e-5 + mean_square)[:, None]
-
-
-def proportions(info: ParamInfo, progress: Progress) -> tuple[Array, Array, Array]:
-    """Shares in [0, 1] of training, layers and passes that lie behind: n / (U - 1), i / (L - 1), e / (E - 1).
-
-    0 where there is only one of a kind.
+    0 where there is only one rollout, or one pass.
     """
 
     def share(index: Array | int, n: Array | int) -> Array:
         return jnp.minimum(index / jnp.maximum(jnp.asarray(n, jnp.float32) - 1, 1), 1.0)
 
-    return (
-        share(progress.update, progress.n_updates),
-        share(info.layer, info.n_layers),
-        share(progress.epoch, progress.n_epochs),
-    )
+    return share(progress.update, progress.n_updates), share(progress.epoch, progress.n_epochs)
 
 
 def dormancy(
@@ -102,37 +90,47 @@ def dormancy(
     return jnp.broadcast_to((active / active.mean()).reshape(along), shape)
 
 
-def tensor_features(
-    parameter: Array,
+def parameter_features(
+    leaves: list[Array],
+    infos: list[ParamInfo],
     gradient: Float[Array, " n"],
     momenta: Float[Array, "6 n"],
-    info: ParamInfo,
     progress: Progress,
     activations: Any,
 ) -> Float[Array, "19 n"]:
-    """The features of all elements of one tensor, in the order of `GROUPS`; its type is that of `momenta`.
+    """The features of all elements of all tensors, in the order of `GROUPS`; their type is that of `momenta`.
 
-    The first 15 are normalized over the tensor. A magnitude is ln(abs(x) + 1e-13).
+    A magnitude is ln(abs(x) + 1e-13). The first 15 are divided by the root of 1e-5 + their mean square over
+    the tensor. Only what differs between tensors is computed for each of them: a program for an agent of many
+    layers would else take long to compile.
 
     Args:
-        parameter: of any shape with n elements.
+        leaves: the tensors, of any shapes, with n elements together.
+        infos: what each is.
         gradient: already clipped.
         momenta: those that this gradient has entered.
-        info: what the tensor is.
         progress: of the training.
         activations: ``{torso: {layer: [B, H]}}``.
     """
-    n, dtype = parameter.size, momenta.dtype
+    dtype, n = momenta.dtype, momenta.shape[1]
     moving = jnp.concatenate([momenta, gradient[None]])
     sign, magnitude = jnp.sign(moving), jnp.log(jnp.abs(moving) + 1e-13)
-    sign, magnitude = normalized(sign), normalized(magnitude)
-    context = [jnp.broadcast_to(share.astype(dtype), (1, n)) for share in proportions(info, progress)]
-    return jnp.concatenate(
-        [
-            normalized(parameter.astype(dtype).reshape(1, n)),
-            *(sign[:6], magnitude[:6]),
-            *(sign[6:], magnitude[6:]),
-            *context,
-            dormancy(activations, info, parameter.shape).astype(dtype).reshape(1, n),
-        ]
-    )
+    parts = [flat(leaves, dtype)[None], sign[:6], magnitude[:6], sign[6:], magnitude[6:]]
+    x = jnp.concatenate(parts)
+    scales, shares, active, start = [], [], [], 0
+    for leaf, info in zip(leaves, infos, strict=True):
+        here = x[:, start : start + leaf.size]
+        scales.append(jnp.broadcast_to(jax.lax.rsqrt(1e-5 + mean_square(here))[:, None], here.shape))
+        shares.append(jnp.full(leaf.size, info.layer / max(info.n_layers - 1, 1), dtype))
+        active.append(dormancy(activations, info, leaf.shape).astype(dtype).ravel())
+        start += leaf.size
+    training, batch = (jnp.broadcast_to(share.astype(dtype), n) for share in proportions(progress))
+    context = jnp.stack([training, jnp.concatenate(shares), batch, jnp.concatenate(active)])
+    return jnp.concatenate([x * jnp.concatenate(scales, axis=1), context])
+
+
+def mean_square(x: Float[Array, "F n"]) -> Float[Array, " F"]:
+    """Of each row. As a product with ones: a compiler keeps the order of a plain sum, one number at a
+    time.
+    """
+    return (jnp.square(x) @ jnp.ones(x.shape[1], x.dtype)) / x.shape[1]

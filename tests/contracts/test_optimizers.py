@@ -126,7 +126,7 @@ def test_hyperparameters_can_be_injected(name):
     def both(params):
         plainly = factory(0.25)
         mine = plainly.update(gradients, plainly.init(params), params, **context)
-        theirs = injected.update(gradients, injected.init(params), params, **context)
+        theirs: Any = injected.update(gradients, injected.init(params), params, **context)
         return mine, (theirs[0], theirs[1].inner_state)
 
     mine, theirs = both(params)

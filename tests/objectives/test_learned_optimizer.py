@@ -15,7 +15,7 @@ from objectives import build
 from objectives.base import Head, ParamInfo, Progress
 from objectives.cells import flat, gru, normalized_layer, over_tiles, tile_shape, unflat
 from objectives.learned_optimizer import actor_noise
-from objectives.optimizer_features import GROUPS, chosen, dormancy, proportions, tensor_features
+from objectives.optimizer_features import GROUPS, chosen, dormancy, parameter_features, proportions
 from objectives.optimizers import adam
 from tests.inner.states import CATCH, QUICK, quick_begin, quick_go
 from tests.objectives.open_by_hand import Open, Tensor
@@ -52,10 +52,52 @@ def agent(name):
     """Network, params, and activations of a batch, flat as the loop hands them over."""
     heads, body, shared = AGENTS[name]
     network = make_network(heads, SHAPE, body, shared)
-    params = jax.tree.map(lambda p: p + 0.1, network.init(jax.random.key(1)))
-    x = jax.random.normal(jax.random.key(2), (3, 3, 16))
-    _, _, activations = network.unroll(params, network.initial_carry(3), x, jnp.zeros((3, 3), bool))
-    return network, params, jax.tree.map(lambda a: a.reshape(B, *a.shape[2:]), activations)
+
+    @jit
+    def live(x):
+        params = jax.tree.map(lambda p: p + 0.1, network.init(jax.random.key(1)))
+        start = jnp.zeros((3, 3), bool)
+        _, _, activations = network.unroll(params, network.initial_carry(3), x, start)
+        return params, jax.tree.map(lambda a: a.reshape(B, *a.shape[2:]), activations)
+
+    x = np.random.default_rng(2).normal(0, 1, (3, 3, 16)).astype(np.float32)
+    return network, *live(x)
+
+
+@functools.cache
+def stepper(name, **options):
+    """An algorithm with OPEN, and a step of it that is compiled once."""
+    network = agent(name)[0]
+    algorithm = build("open", options)
+
+    @jit
+    def step(meta_params, params, state, gradients, activations, now, key):
+        optimizer = algorithm.optimizer(meta_params)
+        if state is None:
+            state = optimizer.init(params)
+        return optimizer.update(
+            gradients,
+            state,
+            params,
+            key=key,
+            progress=now,
+            activations=activations,
+            param_info=network.param_info,
+        )
+
+    return algorithm, step
+
+
+def one_step(name, weights=None, seed=0, **options):
+    """From the beginning, with initial weights or others."""
+    _, params, activations = agent(name)
+    algorithm, step = stepper(name, **options)
+    if weights is None:
+        weights = algorithm.init(jax.random.key(3))["optimizer"]
+    gradients = random_like(params, seed, (1.0, 1.0))
+    meta_params = complete(algorithm, weights)
+    now = Progress(1, 4, 1, 2)
+    return step(meta_params, params, None, gradients, activations, now, jax.random.key(seed))[0]
 
 
 def random_like(params, seed, sizes):
@@ -102,7 +144,7 @@ def clipped(gradients, limit=0.5):
     ("name", "options", "steps"),
     [
         ("discrete", {}, 3),
-        ("continuous", {"width": 12}, 3),
+        ("continuous", {}, 3),
         ("discrete", {"gru_width": 0, "features": "momentum,gradient"}, 2),
         ("shared, of everything", {}, 1),
         ("linear recurrence", {"gru_width": 0}, 1),
@@ -111,36 +153,21 @@ def clipped(gradients, limit=0.5):
 def test_steps_are_those_of_a_loop_over_tensors(name, options, steps):
     """With so large a scale that exp(c o_1) matters, and parameters move far."""
     network, params, activations = agent(name)
-    algorithm = build("open", options)
+    algorithm, step = stepper(name, **options)
     meta_params = complete(algorithm, weights_of(algorithm), open_scale=0.3)
-    optimizer = algorithm.optimizer(meta_params)
-    by_hand = Open(
-        jax.tree.map(lambda w: np.asarray(w, np.float64), meta_params["optimizer"]),
-        0.3,
-        list(chosen(options.get("features", "all"))),
-    )
+    weights = jax.tree.map(lambda w: np.asarray(w, np.float64), meta_params["optimizer"])
+    by_hand = Open(weights, 0.3, list(chosen(options.get("features", "all"))))
     leaves, treedef = jax.tree.flatten(params)
     infos = treedef.flatten_up_to(network.param_info)
-
-    @jit
-    def step(params, state, gradients, activations, now, key):
-        return optimizer.update(
-            gradients,
-            state,
-            params,
-            key=key,
-            progress=now,
-            activations=activations,
-            param_info=network.param_info,
-        )
-
-    state = optimizer.init(params)
+    state = algorithm.optimizer(meta_params).init(params)
+    sizes = (1.0,) if AGENTS[name][2] else (1.0, 1e-3)  # only the first is clipped
+    updates: Any
     for k in range(steps):
         active = jax.tree.map(lambda a, k=k: a * (1 + k) - 0.1 * k, activations)
-        gradients = random_like(params, k, (1.0, 1e-3)[: len(params)])  # only the first is clipped
+        gradients = random_like(params, k, sizes)
         key = jax.random.key(k)
         now = Progress(k // 2, 4, k % 2, 2)
-        updates, state = step(params, state, gradients, active, now, key)
+        updates, state = step(meta_params, params, state, gradients, active, now, key)
         noise = unflat(actor_noise(key, leaves, infos, jnp.float32), leaves, treedef)
         noise = [np.asarray(x, np.float64) for x in jax.tree.leaves(noise)]
         expected = by_hand(tensors(params, clipped(gradients), active, network.param_info), k, COUNTS, noise)
@@ -184,7 +211,7 @@ def test_cells_are_those_of_flax():
     dense = {
         n: jax.random.normal(jax.random.key(i), s) for i, (n, s) in enumerate(zip(names, shapes, strict=True))
     }
-    expected = nn.LayerNorm(epsilon=1e-6).apply(
+    expected: Any = nn.LayerNorm(epsilon=1e-6).apply(
         {"params": {"scale": dense["scale"], "bias": dense["shift"]}}, x.T @ dense["kernel"].T + dense["bias"]
     )
     np.testing.assert_allclose(normalized_layer(dense, x), nn.relu(expected).T, atol=1e-5)
@@ -206,58 +233,37 @@ def test_tiles_cover_every_column_once():
         np.testing.assert_array_equal(jnp.moveaxis(state, 1, 0).reshape(-1)[:n], 2 * x[0])
 
 
-def one_step(name, algorithm, meta_params, seed=0, now=Progress(1, 4, 1, 2)):  # noqa: B008
-    network, params, activations = agent(name)
-    optimizer = algorithm.optimizer(meta_params)
-
-    @jit
-    def step(gradients, key):
-        return optimizer.update(
-            gradients,
-            optimizer.init(params),
-            params,
-            key=key,
-            progress=now,
-            activations=activations,
-            param_info=network.param_info,
-        )[0]
-
-    return step(random_like(params, seed, (1.0, 1.0)), jax.random.key(seed))
-
-
 def test_zero_weights_move_nothing_and_anchored_ones_as_adam():
-    for start in ("zeros", "random"):
-        algorithm = build("open", {"start": start})
-        meta_params = complete(algorithm, algorithm.init(jax.random.key(3))["optimizer"])
-        assert not any(x.any() for x in jax.tree.leaves(one_step("discrete", algorithm, meta_params)))
-    assert np.abs(algorithm.init(jax.random.key(3))["optimizer"]["gru"]["input"]).max() > 0.1
-    algorithm = build("open", {"anchored": True, "gru_width": 0})
-    meta_params = complete(algorithm, algorithm.init(jax.random.key(3))["optimizer"])
+    initial = {
+        start: build("open", {"start": start}).init(jax.random.key(3)) for start in ("zeros", "random")
+    }
+    for searched in initial.values():
+        assert not any(np.any(x) for x in jax.tree.leaves(one_step("discrete", searched["optimizer"])))
+    assert np.abs(initial["random"]["optimizer"]["gru"]["input"]).max() > 0.1
+    got = one_step("discrete", anchored=True, gru_width=0)
     _, params, _ = agent("discrete")
-    tuned = adam(meta_params)
-    expected, _ = tuned.update(
-        random_like(params, 0, (1.0, 1.0)), tuned.init(params), params, progress=Progress(1, 4)
-    )
-    got = one_step("discrete", algorithm, meta_params)
+    numbers = dict(stepper("discrete", anchored=True, gru_width=0)[0].defaults)
+    tuned, gradients = adam(numbers), random_like(params, 0, (1.0, 1.0))
+    expected, _ = jit(lambda g: tuned.update(g, tuned.init(g), progress=Progress(1, 4)))(gradients)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-9), got, expected)
-    assert dict(algorithm.defaults)["clip_by_torso"] == dict(build("ppo").defaults)["clip_by_torso"]
+    assert numbers["clip_by_torso"] == dict(build("ppo").defaults)["clip_by_torso"]
 
 
 def test_one_mean_is_subtracted_from_all_and_noise_reaches_the_actor_only():
-    algorithm = build("open", {"gru_width": 0})
-    steps = one_step("continuous", algorithm, complete(algorithm, weights_of(algorithm)))
+    random = weights_of(stepper("continuous")[0])
+    steps = jax.tree.map(np.asarray, one_step("continuous", random))
     total = {torso: sum(x.sum() for x in jax.tree.leaves(part)) for torso, part in steps.items()}
     assert abs(total["actor"] + total["critic"]) < 1e-6 < 1e-4 < abs(total["actor"])
-    quiet = jax.tree.map(jnp.zeros_like, weights_of(algorithm))
-    quiet["out"]["bias"] = quiet["out"]["bias"].at[2].set(1.0)
-    steps = one_step("continuous", algorithm, complete(algorithm, quiet))
+    quiet = jax.tree.map(np.zeros_like, random)
+    quiet["out"]["bias"][2] = 1.0
+    steps = jax.tree.map(np.asarray, one_step("continuous", quiet))
     still = np.concatenate([x.ravel() for x in jax.tree.leaves(steps["critic"])])
     np.testing.assert_allclose(still, still[0], atol=1e-9)
     noise = (np.concatenate([x.ravel() for x in jax.tree.leaves(steps["actor"])]) - still[0]) / 1e-3
     assert len(set(noise.tolist())) == len(noise) and np.std(noise) == pytest.approx(1, rel=0.2)
-    assert abs(noise.mean()) < 0.3 and np.asarray(steps["actor"]["log_std"] != still[0]).all()
-    other = one_step("continuous", algorithm, complete(algorithm, quiet), seed=1)
-    assert (np.asarray(other["actor"]["log_std"]) != np.asarray(steps["actor"]["log_std"])).all()
+    assert abs(noise.mean()) < 0.3 and (steps["actor"]["log_std"] != still[0]).all()
+    other = one_step("continuous", quiet, seed=1)
+    assert (np.asarray(other["actor"]["log_std"]) != steps["actor"]["log_std"]).all()
 
 
 def test_dormancy_is_one_on_average_and_for_what_feeds_no_layer():
@@ -268,39 +274,43 @@ def test_dormancy_is_one_on_average_and_for_what_feeds_no_layer():
     dead = dormancy({"actor": {"hidden_0": 0 * active}}, info._replace(neuron_axis=0), (3,))
     np.testing.assert_allclose(dead, 1.0)
     np.testing.assert_array_equal(dormancy({}, info._replace(path=None), (4,)), np.ones(4))
-    for name in AGENTS:
+    for name in ("continuous", "shared, of everything"):
         network, params, activations = agent(name)
         leaves, treedef = jax.tree.flatten(params)
         for leaf, each in zip(leaves, treedef.flatten_up_to(network.param_info), strict=True):
-            d = dormancy(activations, each, leaf.shape)
-            assert d.shape == leaf.shape and float(d.mean()) == pytest.approx(1, abs=1e-5) and (d >= 0).all()
-            assert leaf.shape[-1] > 1 or (np.asarray(d) == pytest.approx(1))
+            d = np.asarray(dormancy(activations, each, leaf.shape))
+            assert d.shape == leaf.shape and d.mean() == pytest.approx(1, abs=1e-5) and (d >= 0).all()
+            assert leaf.shape[-1] > 1 or d == pytest.approx(1)
     with pytest.raises(ValueError, match="activations of layer 'hidden_0' of torso 'actor' are missing"):
         dormancy({"actor": {}}, info, (2, 3))
 
 
 def test_proportions_go_from_0_to_1_and_are_0_where_there_is_one_of_a_kind():
-    first, last = ParamInfo("actor", 0, 4, None, 0), ParamInfo("actor", 3, 4, None, 0)
-    assert [float(x) for x in proportions(first, Progress(0, 5, 0, 3))] == [0, 0, 0]
-    assert [float(x) for x in proportions(last, Progress(4, 5, 2, 3))] == [1, 1, 1]
-    assert [float(x) for x in proportions(first._replace(layer=1), Progress(1, 5, 1, 3))] == pytest.approx(
-        [0.25, 1 / 3, 0.5]
-    )
-    alone = ParamInfo("actor", 0, 1, None, 0)
-    assert [float(x) for x in jax.jit(lambda u: proportions(alone, u))(Progress(0, 1, 0, 1))] == [0, 0, 0]
-    assert float(proportions(alone, Progress(9, 5))[0]) == 1
+    shares = jit(lambda *counts: proportions(Progress(*counts)))
+    for counts, expected in (
+        ((0, 5, 0, 3), (0, 0)),
+        ((1, 5, 1, 3), (0.25, 0.5)),
+        ((4, 5, 2, 3), (1, 1)),
+        ((0, 1, 0, 1), (0, 0)),
+        ((9, 5, 0, 1), (1, 0)),
+    ):
+        assert [float(x) for x in shares(*counts)] == pytest.approx(expected)
 
 
 def test_features_of_no_gradient_are_those_of_the_sheet():
     """ln(1e-13) is -29.9, a sign 0; normalized, a constant is 1 in size but for the epsilon."""
-    info = ParamInfo("critic", 1, 3, None, 0)
-    zeros = jnp.zeros(4)
-    x = tensor_features(2 * jnp.ones(4), zeros, jnp.zeros((6, 4)), info, Progress(1, 3, 0, 1), {})
-    assert x.shape == (19, 4)
-    np.testing.assert_allclose(x[0], 1.0, rtol=1e-5)
-    np.testing.assert_array_equal(x[jnp.array([*range(1, 7), 13])], 0)
-    np.testing.assert_allclose(x[jnp.array([*range(7, 13), 14])], -1.0, rtol=1e-5)
+    infos = [ParamInfo("critic", 1, 3, None, 0), ParamInfo("critic", 0, 1, None, 0)]
+    leaves = [2 * jnp.ones(4), jnp.zeros((1, 2))]
+    x = jit(
+        lambda: parameter_features(leaves, infos, jnp.zeros(6), jnp.zeros((6, 6)), Progress(1, 3, 0, 1), {})
+    )()
+    x = np.asarray(x)
+    assert x.shape == (19, 6)
+    np.testing.assert_allclose(x[0], [1, 1, 1, 1, 0, 0], rtol=1e-5)
+    np.testing.assert_array_equal(x[[*range(1, 7), 13]], 0)
+    np.testing.assert_allclose(x[[*range(7, 13), 14]], -1.0, rtol=1e-5)
     np.testing.assert_allclose(x[15:, 0], [0.5, 0.5, 0.0, 1.0])
+    np.testing.assert_allclose(x[15:, 5], [0.5, 0.0, 0.0, 1.0])  # the only layer of its kind
 
 
 def test_flat_and_back():
@@ -313,12 +323,11 @@ def test_flat_and_back():
     x = flat(leaves, jnp.float32)
     assert x.tolist() == [0, 1, 2, 3, 4, 5, 7, 8, 9]
     again = unflat(x, leaves, treedef)
-    jax.tree.map(np.testing.assert_array_equal, again, tree)
-    assert jax.tree.map(jnp.dtype, again) == jax.tree.map(jnp.dtype, tree)
+    for name, leaf in tree.items():
+        assert again[name].dtype == leaf.dtype and again[name].tolist() == leaf.tolist()
 
 
-@pytest.mark.parametrize("size", [0.0, 0.3], ids=["zeros", "random"])
-def test_derivatives_through_updates_are_finite(size):
+def test_derivatives_through_updates_are_finite():
     """Three steps of an agent whose first layer is dead, so that most gradients are exactly zero."""
     network, params, _ = agent("discrete")
     algorithm = build("open")
@@ -350,10 +359,12 @@ def test_derivatives_through_updates_are_finite(size):
         (final, _), _ = jax.lax.scan(step, (params, optimizer.init(params)), jnp.arange(3))
         return loss(final)[0]
 
-    gradient = jit(jax.grad(after))(complete(algorithm, weights_of(algorithm, size=size)))
-    assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradient))
-    assert np.abs(gradient["optimizer"]["out"]["bias"]).max() > 0
-    assert (np.abs(gradient["optimizer"]["gru"]["inner"]).max() > 0) == (size > 0)
+    slope = jit(jax.grad(after))
+    for size in (0.0, 0.3):
+        gradient = slope(complete(algorithm, weights_of(algorithm, size=size)))
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradient))
+        assert np.abs(gradient["optimizer"]["out"]["bias"]).max() > 0
+        assert (np.abs(gradient["optimizer"]["gru"]["inner"]).max() > 0) == (size > 0)
 
 
 def test_a_training_hands_over_what_it_needs():

@@ -72,7 +72,7 @@ def test_steps_are_those_of_the_sheet():
     with jax.enable_x64(True):
         optimizer = scale_by_lodo(alpha, rate, beta, layers=2, block=2)
         x = jnp.ones(n)
-        state = optimizer.init(x)
+        state: Any = optimizer.init(x)
         operator = state.operator
         m, expected = np.zeros(n), np.ones(n)
         first, second = (np.zeros(operator.blocks.shape) for _ in range(2))

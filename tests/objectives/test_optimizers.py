@@ -1,5 +1,7 @@
 """Known optimizers against optax's own, and the numbers that come with them."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,8 +50,8 @@ def test_rmsprop_has_a_derivative_where_gradients_are_zero():
 
     def after(numbers):
         optimizer = rmsprop(numbers)
-        updates, state = optimizer.update(params, optimizer.init(params), params, progress=Progress(0, 4))
-        updates, _ = optimizer.update(params, state, params, progress=Progress(1, 4))
+        _, state = optimizer.update(params, optimizer.init(params), params, progress=Progress(0, 4))
+        updates: Any = optimizer.update(params, state, params, progress=Progress(1, 4))[0]
         return updates["actor"].sum()
 
     slopes = jax.grad(after)({name: jnp.float32(value) for name, value in RMSPROP_DEFAULTS.items()})
