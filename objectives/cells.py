@@ -76,8 +76,11 @@ def initial_normalized_layer(key: PRNGKeyArray, features: int, width: int) -> di
 
 
 def tile_shape(n: int) -> tuple[int, int]:
-    """How n columns are cut: (number of tiles, columns of each), the fewest of at most `TILE`."""
-    tiles = -(-n // TILE)
+    """How n columns are cut: (number of tiles, columns of each), the fewest of at most `TILE`.
+
+    None are one empty tile: optax looks at the states of a tree without parameters.
+    """
+    tiles = max(-(-n // TILE), 1)
     return tiles, -(-n // tiles)
 
 

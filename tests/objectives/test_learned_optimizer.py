@@ -218,7 +218,7 @@ def test_cells_are_those_of_flax():
 
 
 def test_tiles_cover_every_column_once():
-    assert tile_shape(1) == (1, 1) and tile_shape(1024) == (1, 1024) and tile_shape(1025) == (2, 513)
+    assert tile_shape(0) == (1, 0) and tile_shape(1) == (1, 1) and tile_shape(1024) == (1, 1024) and tile_shape(1025) == (2, 513)
     for n in (1, 700, 2500):
         x = jnp.arange(2.0 * n).reshape(2, n)
         tiles, tile = tile_shape(n)
