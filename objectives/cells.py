@@ -1,10 +1,10 @@
 """Small networks that run once for every parameter of an agent: tens of thousands at a time.
 
 Arrays are ``[features, n]``, n the agent's parameters: long rows keep a CPU's vector units busy where rows of
-8 or 16 features would not. `over_tiles` cuts them into pieces that stay in its cache.
+8 or 16 features would not.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -12,10 +12,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 Weights = Mapping[str, Any]
-
-TILE = 1024
-"""Parameters per piece: a GRU's and two layers' intermediate rows of so many numbers fill a third of a
-megabyte. At 60,000 parameters that is three times faster on a CPU than all of them at once."""
 
 
 def gru(weights: Weights, h: Float[Array, "G n"], x: Float[Array, "F n"]) -> Float[Array, "G n"]:
@@ -73,35 +69,6 @@ def initial_layer(key: PRNGKeyArray, features: int, width: int) -> dict[str, Arr
 def initial_normalized_layer(key: PRNGKeyArray, features: int, width: int) -> dict[str, Array]:
     """Weights of `normalized_layer`: those of `layer`, scales one, shifts zero."""
     return {**initial_layer(key, features, width), "scale": jnp.ones(width), "shift": jnp.zeros(width)}
-
-
-def tile_shape(n: int) -> tuple[int, int]:
-    """How n columns are cut: (number of tiles, columns of each), the fewest of at most `TILE`.
-
-    None are one empty tile: optax looks at the states of a tree without parameters.
-    """
-    tiles = max(-(-n // TILE), 1)
-    return tiles, -(-n // tiles)
-
-
-def over_tiles(
-    cell: Callable[[Array, Array], tuple[Array, Array]],
-    state: Float[Array, "tiles G tile"],
-    x: Float[Array, "F n"],
-) -> tuple[Float[Array, "tiles G tile"], Float[Array, "O n"]]:
-    """(new state, outputs) of ``cell(state [G, t], x [F, t]) -> (state, output [O, t])``, for all columns.
-
-    The last tile is filled up with zeros. A state stays cut, so that it need not be cut each time.
-    """
-    n = x.shape[1]
-    tiles, tile = tile_shape(n)
-    padded = jnp.pad(x, ((0, 0), (0, tiles * tile - n)))
-    cut = jnp.moveaxis(padded.reshape(len(x), tiles, tile), 1, 0)
-    if tiles == 1:
-        after, out = cell(state[0], cut[0])
-        return after[None], out
-    after, out = jax.lax.map(lambda piece: cell(*piece), (state, cut))
-    return after, jnp.moveaxis(out, 0, 1).reshape(out.shape[1], -1)[:, :n]
 
 
 def precision(leaves: list[Array]) -> Any:

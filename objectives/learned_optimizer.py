@@ -27,9 +27,7 @@ from objectives.cells import (
     initial_normalized_layer,
     layer,
     normalized_layer,
-    over_tiles,
     precision,
-    tile_shape,
     unflat,
 )
 from objectives.known import ppo
@@ -46,11 +44,11 @@ class OpenState(NamedTuple):
 
     Attributes:
         momenta: ``[6, n]``.
-        hidden: of the recurrent unit, ``[tiles, G, tile]`` (`objectives.cells.over_tiles`).
+        hidden: of the recurrent unit, ``[G, n]``.
     """
 
     momenta: Float[Array, "6 n"]
-    hidden: Float[Array, "tiles G tile"]
+    hidden: Float[Array, "G n"]
 
 
 def initial_open(key: PRNGKeyArray, n_features: int, gru_width: int, width: int) -> dict[str, Any]:
@@ -107,8 +105,7 @@ def scale_by_open(
     def init(params: Any) -> OpenState:
         leaves = jax.tree.leaves(params)
         dtype, n = precision(leaves), sum(leaf.size for leaf in leaves)
-        tiles, tile = tile_shape(n)
-        return OpenState(jnp.zeros((len(DECAYS), n), dtype), jnp.zeros((tiles, gru_width, tile), dtype))
+        return OpenState(jnp.zeros((len(DECAYS), n), dtype), jnp.zeros((gru_width, n), dtype))
 
     def update(
         updates: Any,
@@ -132,7 +129,7 @@ def scale_by_open(
         x = x if len(features) == len(x) else jnp.stack([x[index] for index in features])
         own = jax.tree.map(lambda w: w.astype(dtype), weights)
         c = jnp.asarray(scale, dtype)
-        hidden, o = over_tiles(lambda h, x: open_network(own, h, x), state.hidden, x)
+        hidden, o = open_network(own, state.hidden, x)
         u = c * o[0] * jnp.exp(c * o[1]) + c * o[2] * actor_noise(key, leaves, infos, dtype)
         return unflat(u.mean() - u, leaves, treedef), OpenState(momenta, hidden)
 

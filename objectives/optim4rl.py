@@ -23,9 +23,7 @@ from objectives.cells import (
     initial_gru,
     initial_layer,
     layer,
-    over_tiles,
     precision,
-    tile_shape,
     unflat,
 )
 from objectives.learned_optimizer import STARTS, ppo_with
@@ -33,10 +31,10 @@ from objectives.optimizers import anneal_by_progress
 
 
 class Optim4RLState(NamedTuple):
-    """Hidden states of both units, ``[tiles, G, tile]`` (`objectives.cells.over_tiles`)."""
+    """Hidden states of both units, ``[G, n]``."""
 
-    first: Float[Array, "tiles G tile"]
-    second: Float[Array, "tiles G tile"]
+    first: Float[Array, "G n"]
+    second: Float[Array, "G n"]
 
 
 def scale_by_optim4rl(weights: Weights, max_gradient: Array | float) -> optax.GradientTransformation:
@@ -50,8 +48,7 @@ def scale_by_optim4rl(weights: Weights, max_gradient: Array | float) -> optax.Gr
 
     def init(params: Any) -> Optim4RLState:
         leaves = jax.tree.leaves(params)
-        tiles, tile = tile_shape(sum(leaf.size for leaf in leaves))
-        hidden = jnp.zeros((tiles, width, tile), precision(leaves))
+        hidden = jnp.zeros((width, sum(leaf.size for leaf in leaves)), precision(leaves))
         return Optim4RLState(hidden, hidden)
 
     def update(updates: Any, state: Optim4RLState, params: Any = None) -> tuple[Any, Optim4RLState]:
@@ -60,8 +57,8 @@ def scale_by_optim4rl(weights: Weights, max_gradient: Array | float) -> optax.Gr
         limit = jnp.asarray(max_gradient, dtype)
         gradient = jnp.clip(flat(leaves, dtype), -limit, limit)[None]
         own = jax.tree.map(lambda w: w.astype(dtype), weights)
-        first, o_1 = over_tiles(lambda h, x: _run(own["first"], h, x), state.first, gradient)
-        second, o_2 = over_tiles(lambda h, x: _run(own["second"], h, x), state.second, jnp.square(gradient))
+        first, o_1 = _run(own["first"], state.first, gradient)
+        second, o_2 = _run(own["second"], state.second, jnp.square(gradient))
         step = jnp.sign(gradient) * jnp.exp(o_1) * jax.lax.rsqrt(jnp.exp(o_2) + 1e-8)
         return unflat(step[0], leaves, treedef), Optim4RLState(first, second)
 

@@ -13,7 +13,7 @@ import pytest
 from discovery.inner.networks import Body, make_network
 from objectives import build
 from objectives.base import Head, ParamInfo, Progress
-from objectives.cells import flat, gru, normalized_layer, over_tiles, tile_shape, unflat
+from objectives.cells import flat, gru, normalized_layer, unflat
 from objectives.learned_optimizer import actor_noise
 from objectives.optimizer_features import GROUPS, chosen, dormancy, parameter_features, proportions
 from objectives.optimizers import adam
@@ -215,22 +215,6 @@ def test_cells_are_those_of_flax():
         {"params": {"scale": dense["scale"], "bias": dense["shift"]}}, x.T @ dense["kernel"].T + dense["bias"]
     )
     np.testing.assert_allclose(normalized_layer(dense, x), nn.relu(expected).T, atol=1e-5)
-
-
-def test_tiles_cover_every_column_once():
-    assert tile_shape(0) == (1, 0) and tile_shape(1) == (1, 1) and tile_shape(1024) == (1, 1024) and tile_shape(1025) == (2, 513)
-    for n in (1, 700, 2500):
-        x = jnp.arange(2.0 * n).reshape(2, n)
-        tiles, tile = tile_shape(n)
-        assert tiles * tile - n < tiles
-
-        def cell(h, x):
-            return h + x[:1], 2 * x
-
-        state, once = over_tiles(cell, jnp.zeros((tiles, 1, tile)), x)
-        np.testing.assert_array_equal(once, 2 * x)
-        state, _ = over_tiles(cell, state, x)
-        np.testing.assert_array_equal(jnp.moveaxis(state, 1, 0).reshape(-1)[:n], 2 * x[0])
 
 
 def test_zero_weights_move_nothing_and_anchored_ones_as_adam():
