@@ -16,7 +16,7 @@ from rich.table import Table
 
 from benchmarks.timing import Figure
 
-PARTS = ("scaling", "hosts", "generation", "memory", "stepping", "sequences")
+PARTS = ("scaling", "hosts", "generation", "memory", "stepping", "sequences", "optimizers")
 
 
 def main() -> int:

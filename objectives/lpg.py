@@ -34,7 +34,8 @@ from objectives.base import (
     Trajectory,
 )
 from objectives.learned_targets import LpgTargets, initial_network, learned_targets, time_inputs
-from objectives.parts import ADAM_DEFAULTS, actor_critic_policy, adam, sgd
+from objectives.optimizers import ADAM_DEFAULTS, adam, sgd
+from objectives.parts import actor_critic_policy
 from objectives.recurrence import CELLS
 
 DEEP_LPG: dict[str, float] = ADAM_DEFAULTS | {

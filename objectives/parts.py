@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from objectives.base import (
@@ -21,28 +20,19 @@ from objectives.base import (
     Head,
     Loss,
     MetaParams,
-    Optimizer,
     Outputs,
-    ParamInfo,
     Policy,
     PolicyLoss,
     Progress,
     Trajectory,
 )
 from objectives.distributions import Categorical, Gaussian
+from objectives.optimizers import ADAM_DEFAULTS as ADAM_DEFAULTS
+from objectives.optimizers import LIMITS as OPTIMIZER_LIMITS
+from objectives.optimizers import OPTIMIZERS as OPTIMIZERS
+from objectives.optimizers import adam as adam
 
-ADAM_DEFAULTS: dict[str, float] = {
-    "learning_rate": 3e-4,
-    "anneal": 1.0,
-    "adam_b1": 0.9,
-    "adam_b2": 0.999,
-    "adam_eps": 1e-5,
-    "max_grad_norm": 0.5,
-    "clip_by_torso": 0.0,
-}
-"""What `adam` reads: the head of `DEFAULTS`."""
-
-DEFAULTS: dict[str, float] = ADAM_DEFAULTS | {
+LOSS_DEFAULTS: dict[str, float] = {
     "gamma": 0.99,
     "gae_lambda": 0.95,
     "clip": 0.2,
@@ -50,17 +40,16 @@ DEFAULTS: dict[str, float] = ADAM_DEFAULTS | {
     "value_coef": 0.5,
     "entropy_coef": 0.0,
 }
-"""Numbers that the parts of this file read, with PureJaxRL's values. `value_clip = inf` means an
-unclipped value loss; `anneal` is the share of the learning rate that is gone at the end of life;
-`clip_by_torso = 1` clips the gradients of actor and critic apart."""
+"""Numbers that targets and loss read, with PureJaxRL's values."""
 
-SGD_DEFAULTS: dict[str, float] = {"critic_rate": 1.0, "bias_rate": 1.0, "clip_by_torso": 1.0}
-"""Where `sgd` differs: learning rates of the critic and of biases, as shares of the others', and its clip."""
+DEFAULTS: dict[str, float] = ADAM_DEFAULTS | LOSS_DEFAULTS
+"""Numbers of PPO. `value_clip = inf` means an unclipped value loss; `anneal` is the share of the learning
+rate that is gone at the end of life; `clip_by_torso = 1` clips the gradients of actor and critic apart."""
 
 LIMITS: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(("anneal", "adam_b1", "adam_b2", "gamma", "gae_lambda", "clip_by_torso"), (0.0, 1.0)),
-    **dict.fromkeys(("learning_rate", "adam_eps", "max_grad_norm", "clip", "value_clip"), (0.0, inf)),
-    **dict.fromkeys(("critic_rate", "bias_rate"), (0.0, inf)),
+    **OPTIMIZER_LIMITS,
+    **dict.fromkeys(("gamma", "gae_lambda"), (0.0, 1.0)),
+    **dict.fromkeys(("clip", "value_clip"), (0.0, inf)),
     **dict.fromkeys(("eta", "tsallis_q"), (1e-2, inf)),
 }
 """Smallest and largest sensible values of some of them."""
@@ -153,102 +142,6 @@ def actor_critic_loss(policy: Policy, policy_loss: PolicyLoss) -> Loss:
     return Loss(per_sample, couples_batch=policy_loss.normalize_advantage)
 
 
-def clip_by_global_norm(
-    max_norm: Array | float, by_torso: Array | float = 0.0
-) -> optax.GradientTransformation:
-    """Scale gradients ``{torso: tree}`` so that their global norm is at most `max_norm`.
-
-    With `by_torso = 1` that is the norm of each torso's gradient, on its own: actor and critic then do not
-    take each other's share. In between, factors are weighted means of both. Both numbers are traced.
-
-    Unlike optax's, its derivative is finite (zero) where all gradients are zero, which
-    meta-gradients through an update need.
-    """
-
-    def scale(gradient: Any) -> Array:
-        square = optax.tree.norm(gradient, squared=True)
-        exceeds = square > max_norm**2
-        norm = jnp.sqrt(jnp.where(exceeds, square, 1.0))
-        return jnp.where(exceeds, max_norm / norm, 1.0)
-
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        together = scale(updates)
-
-        def scaled(part: Any) -> Any:
-            factor = (1.0 - by_torso) * together + by_torso * scale(part)
-            return jax.tree.map(lambda g: g * factor, part)
-
-        return {torso: scaled(part) for torso, part in updates.items()}, state
-
-    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
-
-
-def anneal_by_progress(
-    learning_rate: Array | float, anneal: Array | float
-) -> optax.GradientTransformationExtraArgs:
-    """Multiply by -learning_rate (1 - anneal * n/N): constant within a rollout, as PureJaxRL's schedule."""
-
-    def update(
-        updates: Any, state: Any, params: Any = None, *, progress: Progress, **_: Any
-    ) -> tuple[Any, Any]:
-        step_size = -learning_rate * (1.0 - anneal * progress.fraction)
-        return jax.tree.map(lambda u: step_size * u, updates), state
-
-    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)  # type: ignore[arg-type]
-
-
-def adam(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
-    """Adam behind a global-norm clip, its learning rate annealed over the life.
-
-    `eps_root` is tiny instead of zero, which keeps the derivative of the square root finite where a
-    gradient is exactly zero and changes no step (ADR 3).
-    """
-    return optax.chain(
-        clip_by_global_norm(meta_params["max_grad_norm"], meta_params["clip_by_torso"]),
-        optax.scale_by_adam(
-            b1=meta_params["adam_b1"], b2=meta_params["adam_b2"], eps=meta_params["adam_eps"], eps_root=1e-30
-        ),
-        anneal_by_progress(meta_params["learning_rate"], meta_params["anneal"]),
-    )
-
-
-def sgd(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
-    """Stochastic gradient descent behind a norm clip, each torso's own by default, as GROOVE's agents.
-
-    theta <- theta - learning_rate (1 - anneal n/N) c clip(b g), with c "critic_rate" for the critic's
-    parameters and b "bias_rate" for biases, else 1. Biases begin at zero, so that ``bias_rate = 0`` means a
-    network without any. Learning rates that suit a table (tens, for a state is seen once in tens of samples)
-    are far too large for a bias, which every sample moves.
-
-    Reads "learning_rate", "anneal", "max_grad_norm", "clip_by_torso", "critic_rate" and "bias_rate".
-    """
-    clip = clip_by_global_norm(meta_params["max_grad_norm"], meta_params["clip_by_torso"])
-    descend = anneal_by_progress(meta_params["learning_rate"], meta_params["anneal"])
-    critic_rate, bias_rate = meta_params["critic_rate"], meta_params["bias_rate"]
-
-    def slow_bias(gradient: Array, info: ParamInfo) -> Array:
-        is_bias = info.path is not None and gradient.ndim == 1  # a free head has no path
-        return gradient * bias_rate if is_bias else gradient
-
-    def slow_critic(gradient: Array, info: ParamInfo) -> Array:
-        return gradient * critic_rate if info.role == "critic" else gradient
-
-    def update(
-        updates: Any, state: Any, params: Any = None, *, param_info: Any, **extra: Any
-    ) -> tuple[Any, Any]:
-        updates, _ = clip.update(jax.tree.map(slow_bias, updates, param_info), optax.EmptyState())
-        return descend.update(jax.tree.map(slow_critic, updates, param_info), state, params, **extra)
-
-    return optax.GradientTransformationExtraArgs(descend.init, update)  # type: ignore[arg-type]
-
-
-OPTIMIZERS: dict[str, tuple[Optimizer, dict[str, float]]] = {
-    "adam": (adam, DEFAULTS),
-    "sgd": (sgd, {n: value for n, value in DEFAULTS.items() if not n.startswith("adam_")} | SGD_DEFAULTS),
-}
-"""Optimizers by name, each with the defaults of an algorithm that is made with it."""
-
-
 def nothing_to_search(key: PRNGKeyArray) -> dict[str, Any]:
     """`Algorithm.init` of an algorithm with no searched entries."""
     return {}
@@ -268,7 +161,7 @@ def actor_critic(
         policy_loss: the elementwise policy loss.
         init: makes the entries of `meta_params` that `policy_loss` reads and a search proposes.
         optimizer: a name in `OPTIMIZERS`.
-        **numbers: defaults that differ from, or add to, those in `OPTIMIZERS`.
+        **numbers: defaults that differ from, or add to, those of the loss and the optimizer.
 
     Raises:
         ValueError: for an unknown optimizer.
@@ -284,6 +177,6 @@ def actor_critic(
         optimizer=steps,
         memory=NO_MEMORY,
         init=init,
-        defaults=tuple(sorted({**defaults, **numbers}.items())),
+        defaults=tuple(sorted({**LOSS_DEFAULTS, **defaults, **numbers}.items())),
         policy_loss=policy_loss,
     )

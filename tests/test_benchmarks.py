@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import generation, hosts, learning, memory, scaling, sequences, stepping
+from benchmarks import generation, hosts, learning, memory, optimizers, scaling, sequences, stepping
 from benchmarks.studies import STUDIES, Study
 from benchmarks.timing import Figure, ratio
 from discovery.executors import make_executor
@@ -32,6 +32,7 @@ def measured(monkeypatch):
         "generation": generation,
         "hosts": hosts,
         "memory": memory,
+        "optimizers": optimizers,
         "scaling": scaling,
         "sequences": sequences,
         "stepping": stepping,
@@ -47,7 +48,7 @@ def test_all_parts_are_measured_unless_some_are_named(measured, monkeypatch, cap
     assert "MISSED" in capsys.readouterr().out
     monkeypatch.setattr("sys.argv", ["benchmarks", "memory", "--rounds", "3", "--json"])
     assert benchmarks.main() == 0
-    assert measured[-1] == ("memory", 3) and len(measured) == 7
+    assert measured[-1] == ("memory", 3) and len(measured) == 8
     monkeypatch.setattr("sys.argv", ["benchmarks", "memry"])
     with pytest.raises(SystemExit):
         benchmarks.main()

@@ -9,18 +9,8 @@ import optax
 import pytest
 
 from objectives.base import ParamInfo, Progress, Trajectory
-from objectives.parts import (
-    DEFAULTS,
-    OPTIMIZERS,
-    PolicyLoss,
-    actor_critic,
-    adam,
-    clip_by_global_norm,
-    gae,
-    sgd,
-    standardize,
-    value_loss,
-)
+from objectives.optimizers import OPTIMIZERS, adam, clip_by_global_norm, sgd
+from objectives.parts import DEFAULTS, PolicyLoss, actor_critic, gae, standardize, value_loss
 
 T, E = 12, 6
 NOW = Progress(0, 10)
@@ -294,5 +284,5 @@ def test_optimizers_by_name():
     only = {name: set(dict(each.defaults)) for name, each in made.items()}
     assert only["sgd"] - only["adam"] == {"critic_rate", "bias_rate"}
     assert only["adam"] - only["sgd"] == {"adam_b1", "adam_b2", "adam_eps"}
-    with pytest.raises(ValueError, match="optimizer must be one of adam, sgd, got 'sdg'"):
+    with pytest.raises(ValueError, match="optimizer must be one of adam, lion, rmsprop, sgd, got 'sdg'"):
         actor_critic("mine", loss, optimizer="sdg")

@@ -1,0 +1,184 @@
+"""Optimizers by name: what a learned one is compared with, and what algorithms leave fixed.
+
+Each is ``meta_params -> transformation`` over one tree ``{torso: tree}`` of all agent parameters, and owns
+its clipping and its learning rate.
+"""
+
+from math import inf
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from objectives.base import MetaParams, Optimizer, ParamInfo, Progress
+
+CLIP_DEFAULTS: dict[str, float] = {"max_grad_norm": 0.5, "clip_by_torso": 0.0}
+RATE_DEFAULTS: dict[str, float] = {"learning_rate": 3e-4, "anneal": 1.0, **CLIP_DEFAULTS}
+
+ADAM_DEFAULTS: dict[str, float] = {**RATE_DEFAULTS, "adam_b1": 0.9, "adam_b2": 0.999, "adam_eps": 1e-5}
+"""What `adam` reads, with PureJaxRL's values."""
+
+SGD_DEFAULTS: dict[str, float] = {**RATE_DEFAULTS, "critic_rate": 1.0, "bias_rate": 1.0, "clip_by_torso": 1.0}
+"""What `sgd` reads: also learning rates of the critic and of biases, as shares of the others'."""
+
+RMSPROP_DEFAULTS: dict[str, float] = {
+    **RATE_DEFAULTS,
+    "learning_rate": 7e-4,
+    "rmsprop_decay": 0.99,
+    "rmsprop_eps": 1e-5,
+}
+"""What `rmsprop` reads, with the values usual for A2C."""
+
+LION_DEFAULTS: dict[str, float] = {**RATE_DEFAULTS, "learning_rate": 1e-4, "lion_b1": 0.9, "lion_b2": 0.99}
+"""What `lion` reads: the paper's decays, and a third of Adam's rate (the paper advises 3 to 10 times
+less)."""
+
+LIMITS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("anneal", "adam_b1", "adam_b2", "clip_by_torso"), (0.0, 1.0)),
+    **dict.fromkeys(("rmsprop_decay", "lion_b1", "lion_b2"), (0.0, 1.0)),
+    **dict.fromkeys(("learning_rate", "adam_eps", "rmsprop_eps", "max_grad_norm"), (0.0, inf)),
+    **dict.fromkeys(("critic_rate", "bias_rate"), (0.0, inf)),
+}
+"""Smallest and largest sensible values."""
+
+TUNED_ADAM: dict[str, dict[str, float]] = {
+    "Asterix-MinAtar": {"learning_rate": 3e-3, "adam_b1": 0.9, "adam_b2": 0.999},
+    "Freeway-MinAtar": {"learning_rate": 1e-3, "adam_b1": 0.9, "adam_b2": 0.99},
+    "Breakout-MinAtar": {"learning_rate": 1e-2, "adam_b1": 0.9, "adam_b2": 0.99},
+    "SpaceInvaders-MinAtar": {"learning_rate": 7e-3, "adam_b1": 0.9, "adam_b2": 0.99},
+    "brax/ant": {"learning_rate": 3e-4, "adam_b1": 0.99, "adam_b2": 0.99},
+    "grid/all": {"learning_rate": 1e-4, "adam_b1": 0.99, "adam_b2": 0.99},
+}
+"""Environment to the numbers that OPEN's authors (Goldie et al. 2024) tuned for Adam on it, with anneal = 1
+and adam_eps = 1e-5. They swept RMSprop and Lion too, but published no values."""
+
+
+def clip_by_global_norm(
+    max_norm: Array | float, by_torso: Array | float = 0.0
+) -> optax.GradientTransformation:
+    """Scale gradients ``{torso: tree}`` so that their global norm is at most `max_norm`.
+
+    With `by_torso = 1` that is the norm of each torso's gradient, on its own: actor and critic then do not
+    take each other's share. In between, factors are weighted means of both. Both numbers are traced.
+
+    Unlike optax's, its derivative is finite (zero) where all gradients are zero, which
+    meta-gradients through an update need.
+    """
+
+    def scale(gradient: Any) -> Array:
+        square = optax.tree.norm(gradient, squared=True)
+        exceeds = square > max_norm**2
+        norm = jnp.sqrt(jnp.where(exceeds, square, 1.0))
+        return jnp.where(exceeds, max_norm / norm, 1.0)
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        together = scale(updates)
+
+        def scaled(part: Any) -> Any:
+            factor = (1.0 - by_torso) * together + by_torso * scale(part)
+            return jax.tree.map(lambda g: (g * factor).astype(g.dtype), part)
+
+        return {torso: scaled(part) for torso, part in updates.items()}, state
+
+    return optax.GradientTransformation(_stateless, update)
+
+
+def anneal_by_progress(
+    learning_rate: Array | float, anneal: Array | float
+) -> optax.GradientTransformationExtraArgs:
+    """Multiply by -learning_rate (1 - anneal * n/N): constant within a rollout, as PureJaxRL's schedule."""
+
+    def update(
+        updates: Any, state: Any, params: Any = None, *, progress: Progress, **_: Any
+    ) -> tuple[Any, Any]:
+        step_size = -learning_rate * (1.0 - anneal * progress.fraction)
+        return jax.tree.map(lambda u: (step_size * u).astype(u.dtype), updates), state
+
+    return optax.GradientTransformationExtraArgs(_stateless, update)  # type: ignore[arg-type]
+
+
+def _stateless(params: Any) -> optax.EmptyState:
+    return optax.EmptyState()
+
+
+def adam(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
+    """Adam behind a global-norm clip, its learning rate annealed over the life.
+
+    `eps_root` is tiny instead of zero, which keeps the derivative of the square root finite where a
+    gradient is exactly zero and changes no step (ADR 3).
+    """
+    return optax.chain(
+        clip_by_global_norm(meta_params["max_grad_norm"], meta_params["clip_by_torso"]),
+        optax.scale_by_adam(
+            b1=meta_params["adam_b1"], b2=meta_params["adam_b2"], eps=meta_params["adam_eps"], eps_root=1e-30
+        ),
+        anneal_by_progress(meta_params["learning_rate"], meta_params["anneal"]),
+    )
+
+
+def sgd(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
+    """Stochastic gradient descent behind a norm clip, each torso's own by default, as GROOVE's agents.
+
+    theta <- theta - learning_rate (1 - anneal n/N) c clip(b g), with c "critic_rate" for the critic's
+    parameters and b "bias_rate" for biases, else 1. Biases begin at zero, so that ``bias_rate = 0`` means a
+    network without any. Learning rates that suit a table (tens, for a state is seen once in tens of samples)
+    are far too large for a bias, which every sample moves.
+
+    Reads "learning_rate", "anneal", "max_grad_norm", "clip_by_torso", "critic_rate" and "bias_rate".
+    """
+    clip = clip_by_global_norm(meta_params["max_grad_norm"], meta_params["clip_by_torso"])
+    descend = anneal_by_progress(meta_params["learning_rate"], meta_params["anneal"])
+    critic_rate, bias_rate = meta_params["critic_rate"], meta_params["bias_rate"]
+
+    def slow_bias(gradient: Array, info: ParamInfo) -> Array:
+        is_bias = info.path is not None and gradient.ndim == 1  # a free head has no path
+        return gradient * bias_rate if is_bias else gradient
+
+    def slow_critic(gradient: Array, info: ParamInfo) -> Array:
+        return gradient * critic_rate if info.role == "critic" else gradient
+
+    def update(
+        updates: Any, state: Any, params: Any = None, *, param_info: Any, **extra: Any
+    ) -> tuple[Any, Any]:
+        updates, _ = clip.update(jax.tree.map(slow_bias, updates, param_info), optax.EmptyState())
+        return descend.update(jax.tree.map(slow_critic, updates, param_info), state, params, **extra)
+
+    return optax.GradientTransformationExtraArgs(descend.init, update)  # type: ignore[arg-type]
+
+
+def rmsprop(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
+    """RMSprop (Tieleman & Hinton 2012) behind a norm clip: g / sqrt(v + eps), v an average of g^2 from zero
+    on.
+
+    Epsilon is inside the root, so that its derivative is finite where a gradient is zero.
+    Reads "learning_rate", "anneal", "max_grad_norm", "clip_by_torso", "rmsprop_decay" and "rmsprop_eps".
+    """
+    return optax.chain(
+        clip_by_global_norm(meta_params["max_grad_norm"], meta_params["clip_by_torso"]),
+        optax.scale_by_rms(decay=meta_params["rmsprop_decay"], eps=meta_params["rmsprop_eps"]),
+        anneal_by_progress(meta_params["learning_rate"], meta_params["anneal"]),
+    )
+
+
+def lion(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
+    """Lion (Chen et al. 2023) behind a norm clip, without weight decay: sign(b1 m + (1 - b1) g), then
+    m = b2 m + (1 - b2) g.
+
+    Reads "learning_rate", "anneal", "max_grad_norm", "clip_by_torso", "lion_b1" and "lion_b2".
+    """
+    return optax.chain(
+        clip_by_global_norm(meta_params["max_grad_norm"], meta_params["clip_by_torso"]),
+        optax.scale_by_lion(b1=meta_params["lion_b1"], b2=meta_params["lion_b2"]),
+        anneal_by_progress(meta_params["learning_rate"], meta_params["anneal"]),
+    )
+
+
+OPTIMIZERS: dict[str, tuple[Optimizer, dict[str, float]]] = {
+    "adam": (adam, ADAM_DEFAULTS),
+    "lion": (lion, LION_DEFAULTS),
+    "rmsprop": (rmsprop, RMSPROP_DEFAULTS),
+    "sgd": (sgd, SGD_DEFAULTS),
+}
+"""Optimizers by name, each with the numbers that it reads."""

@@ -1,0 +1,157 @@
+"""What optax asks of optimizers that are contributed to it, of every optimizer here."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from objectives import build
+from objectives.base import ParamInfo, Progress
+from objectives.optimizers import OPTIMIZERS
+from tests.inner.states import QUICK
+
+jit: Any = functools.partial(jax.jit, compiler_options=QUICK)
+
+LEARNED = {
+    "open": ("open", {"gru_width": 4, "width": 4}),
+    "open_feed_forward": ("open", {"gru_width": 0, "width": 4}),
+    "open_anchored": ("open", {"gru_width": 0, "width": 4, "anchored": True}),
+    "optim4rl": ("optim4rl", {"width": 3}),
+    "lodo": ("lodo", {"layers": 3, "block": 2}),
+}
+ALL = [*OPTIMIZERS, *LEARNED]
+SEES_PARAMS = ("open", "open_feed_forward", "open_anchored")
+
+INFO = {
+    "actor": {"kernel": ParamInfo("actor", 0, 1, ("actor", "hidden_0"), 1)},
+    "critic": {"bias": ParamInfo("critic", 0, 1, None, 0)},
+}
+CONTEXT: dict[str, Any] = {
+    "progress": Progress(1, 4, 1, 2),
+    "activations": {"actor": {"hidden_0": jnp.array([[1.0, 2.0, 0.0]])}},
+    "param_info": INFO,
+}
+"""What the inner loop passes beside a key."""
+
+every_optimizer = pytest.mark.parametrize("name", ALL)
+
+
+def recipe(name):
+    """(maker, numbers, searched entries): as plain Python numbers, which take any array's type."""
+    registered, options = LEARNED.get(name, ("ppo", {"optimizer": name}))
+    algorithm = build(registered, options)
+    searched = algorithm.init(jax.random.key(0))
+    weights = jax.tree.map(lambda w: jnp.sin(jnp.arange(w.size) + 1.0).reshape(w.shape), searched)
+    return algorithm.optimizer, dict(algorithm.defaults), weights
+
+
+def make(name, **numbers):
+    optimizer, plain, weights = recipe(name)
+    return optimizer({**plain, **numbers, **weights})
+
+
+def tree(dtype: Any = jnp.float32):
+    params = {
+        "actor": {"kernel": jnp.arange(6, dtype=dtype).reshape(2, 3) / 4},
+        "critic": {"bias": jnp.ones(2, dtype)},
+    }
+    return params, jax.tree.map(lambda p: jnp.cos(p).astype(dtype), params)
+
+
+def types(tree):
+    return jax.tree.map(
+        lambda x: (jnp.shape(x), jnp.asarray(x).dtype if not hasattr(x, "dtype") else x.dtype), tree
+    )
+
+
+@every_optimizer
+def test_extra_arguments_pass_and_nothing_compiles_twice(name):
+    """In a chain, with arguments that nobody expects; and the state keeps its structure in a scan."""
+    optimizer = optax.chain(make(name), optax.with_extra_args_support(optax.scale(1.0)))
+    params, gradients = tree()
+    traced = []
+
+    @jit
+    def steps(params, state):
+        traced.append(True)
+
+        def step(carry, key):
+            updates, state = optimizer.update(gradients, carry[1], carry[0], key=key, strange=1, **CONTEXT)
+            return (optax.apply_updates(carry[0], updates), state), None
+
+        return jax.lax.scan(step, (params, state), jax.random.split(jax.random.key(0), 3))[0]
+
+    state = optax.tree.map_params(optimizer, lambda x: x, optimizer.init(params))
+    after, state = steps(params, state)
+    after, _ = steps(after, state)
+    assert len(traced) == 1
+    for a, b in zip(jax.tree.leaves(after), jax.tree.leaves(params), strict=True):
+        assert np.isfinite(a).all() and np.all(a != b)
+
+
+@every_optimizer
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64])
+def test_types_of_updates_and_state_are_stable(name, dtype):
+    with jax.enable_x64(dtype == jnp.float64):
+        params, gradients = tree(dtype)
+        optimizer = make(name)
+        context = {**CONTEXT, "key": jax.random.key(0)}
+
+        def update(state):
+            return optimizer.update(gradients, state, params, **context)
+
+        state = optimizer.init(params)
+        updates, following = jax.eval_shape(update, state)
+        assert types(updates) == types(params)
+        assert jax.tree.structure(following) == jax.tree.structure(state) and types(following) == types(state)
+
+
+@every_optimizer
+def test_hyperparameters_can_be_injected(name):
+    optimizer, plain, weights = recipe(name)
+    number = {"optim4rl": "max_gradient", "lodo": "lodo_step"}.get(name, "max_grad_norm")
+
+    def factory(number_itself):
+        return optimizer({**plain, **weights, number: number_itself})
+
+    params, gradients = tree()
+    injected = optax.inject_hyperparams(factory)(number_itself=0.25)
+    context = {**CONTEXT, "key": jax.random.key(0)}
+
+    @jit
+    def both(params):
+        plainly = factory(0.25)
+        mine = plainly.update(gradients, plainly.init(params), params, **context)
+        theirs: Any = injected.update(gradients, injected.init(params), params, **context)
+        return mine, (theirs[0], theirs[1].inner_state)
+
+    mine, theirs = both(params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), mine, theirs)
+
+
+@every_optimizer
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+def test_gradients_can_be_accumulated(name, dtype):
+    """Three of four steps change nothing; types agree, else `MultiSteps` raises."""
+    params, gradients = tree(dtype)
+    optimizer = optax.MultiSteps(make(name), every_k_schedule=4)
+
+    @jit
+    def first(gradients):
+        return optimizer.update(gradients, optimizer.init(params), params, key=jax.random.key(0), **CONTEXT)[
+            0
+        ]
+
+    jax.tree.map(lambda u: np.testing.assert_array_equal(u, 0), first(gradients))
+
+
+@pytest.mark.parametrize("name", SEES_PARAMS)
+def test_what_sees_the_parameters_says_so_when_they_are_missing(name):
+    params, gradients = tree()
+    optimizer = make(name)
+    with pytest.raises(ValueError, match="pass params to update"):
+        optimizer.update(gradients, optimizer.init(params), key=jax.random.key(0), **CONTEXT)

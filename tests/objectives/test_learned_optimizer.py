@@ -1,0 +1,378 @@
+"""OPEN against numpy, and what holds of it whatever its weights."""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from discovery.inner.networks import Body, make_network
+from objectives import build
+from objectives.base import Head, ParamInfo, Progress
+from objectives.cells import flat, gru, normalized_layer, unflat
+from objectives.learned_optimizer import actor_noise
+from objectives.optimizer_features import GROUPS, chosen, dormancy, parameter_features, proportions
+from objectives.optimizers import adam
+from tests.inner.states import CATCH, QUICK, quick_begin, quick_go
+from tests.objectives.open_by_hand import Open, Tensor
+
+jit: Any = functools.partial(jax.jit, compiler_options=QUICK)
+
+DISCRETE = {"logits": Head(3, scale=0.01), "value": Head(0, torso="critic")}
+CONTINUOUS = {"mean": Head(2), "log_std": Head(2, free=True), "value": Head(0, torso="critic")}
+B, SHAPE = 9, (4, 4, 1)
+AGENTS = {
+    "discrete": (DISCRETE, Body((7, 6), "relu"), False),
+    "continuous": (CONTINUOUS, Body((7, 6)), False),
+    "shared, of everything": (CONTINUOUS, Body((5, 4), "relu", (3,), True, 2, "gru"), True),
+    "linear recurrence": (DISCRETE, Body((5,), recurrence="linear"), False),
+}
+COUNTS = (1, 2, 4)
+"""Minibatches, epochs, rollouts."""
+
+
+def weights_of(algorithm, seed=0, size=0.5):
+    """Random ones: initial ones may be zero."""
+    shapes = jax.eval_shape(algorithm.init, jax.random.key(0))["optimizer"]
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda s: jnp.asarray(rng.normal(0, size, s.shape), jnp.float32), shapes)
+
+
+def complete(algorithm, weights, **numbers):
+    plain = {name: jnp.float32(value) for name, value in {**dict(algorithm.defaults), **numbers}.items()}
+    return {**plain, "optimizer": weights}
+
+
+@functools.cache
+def agent(name):
+    """Network, params, and activations of a batch, flat as the loop hands them over."""
+    heads, body, shared = AGENTS[name]
+    network = make_network(heads, SHAPE, body, shared)
+
+    @jit
+    def live(x):
+        params = jax.tree.map(lambda p: p + 0.1, network.init(jax.random.key(1)))
+        start = jnp.zeros((3, 3), bool)
+        _, _, activations = network.unroll(params, network.initial_carry(3), x, start)
+        return params, jax.tree.map(lambda a: a.reshape(B, *a.shape[2:]), activations)
+
+    x = np.random.default_rng(2).normal(0, 1, (3, 3, 16)).astype(np.float32)
+    return network, *live(x)
+
+
+@functools.cache
+def stepper(name, **options):
+    """An algorithm with OPEN, and a step of it that is compiled once."""
+    network = agent(name)[0]
+    algorithm = build("open", options)
+
+    @jit
+    def step(meta_params, params, state, gradients, activations, now, key):
+        optimizer = algorithm.optimizer(meta_params)
+        if state is None:
+            state = optimizer.init(params)
+        return optimizer.update(
+            gradients,
+            state,
+            params,
+            key=key,
+            progress=now,
+            activations=activations,
+            param_info=network.param_info,
+        )
+
+    return algorithm, step
+
+
+def one_step(name, weights=None, seed=0, **options):
+    """From the beginning, with initial weights or others."""
+    _, params, activations = agent(name)
+    algorithm, step = stepper(name, **options)
+    if weights is None:
+        weights = algorithm.init(jax.random.key(3))["optimizer"]
+    gradients = random_like(params, seed, (1.0, 1.0))
+    meta_params = complete(algorithm, weights)
+    now = Progress(1, 4, 1, 2)
+    return step(meta_params, params, None, gradients, activations, now, jax.random.key(seed))[0]
+
+
+def random_like(params, seed, sizes):
+    """Gradients, of a given size in each torso; some of them exactly zero."""
+    rng = np.random.default_rng(seed)
+
+    def draw(p, size):
+        return jnp.asarray(rng.normal(0, size, p.shape) * (rng.random(p.shape) < 0.8), jnp.float32)
+
+    return {
+        torso: jax.tree.map(lambda p, s=size: draw(p, s), params[torso])
+        for torso, size in zip(params, sizes, strict=True)
+    }
+
+
+def tensors(params, gradients, activations, param_info):
+    """Every tensor of an agent in the order of its tree, for the rule in numpy."""
+    leaves, treedef = jax.tree.flatten(params)
+    double = functools.partial(np.asarray, dtype=np.float64)
+    return [
+        Tensor(
+            double(p),
+            double(g),
+            info.layer / max(info.n_layers - 1, 1),
+            info.role == "actor",
+            None if info.path is None else double(activations[info.path[0]][info.path[1]]),
+        )
+        for p, g, info in zip(
+            leaves, treedef.flatten_up_to(gradients), treedef.flatten_up_to(param_info), strict=True
+        )
+    ]
+
+
+def clipped(gradients, limit=0.5):
+    """Each torso's own norm."""
+    norms = {torso: float(optax.tree.norm(g)) for torso, g in gradients.items()}
+    return {
+        torso: jax.tree.map(lambda x, n=norms[torso]: np.asarray(x, np.float64) * min(1.0, limit / n), g)
+        for torso, g in gradients.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "steps"),
+    [
+        ("discrete", {}, 3),
+        ("continuous", {}, 3),
+        ("discrete", {"gru_width": 0, "features": "momentum,gradient"}, 2),
+        ("shared, of everything", {}, 1),
+        ("linear recurrence", {"gru_width": 0}, 1),
+    ],
+)
+def test_steps_are_those_of_a_loop_over_tensors(name, options, steps):
+    """With so large a scale that exp(c o_1) matters, and parameters move far."""
+    network, params, activations = agent(name)
+    algorithm, step = stepper(name, **options)
+    meta_params = complete(algorithm, weights_of(algorithm), open_scale=0.3)
+    weights = jax.tree.map(lambda w: np.asarray(w, np.float64), meta_params["optimizer"])
+    by_hand = Open(weights, 0.3, list(chosen(options.get("features", "all"))))
+    leaves, treedef = jax.tree.flatten(params)
+    infos = treedef.flatten_up_to(network.param_info)
+    state = algorithm.optimizer(meta_params).init(params)
+    sizes = (1.0,) if AGENTS[name][2] else (1.0, 1e-3)  # only the first is clipped
+    updates: Any
+    for k in range(steps):
+        active = jax.tree.map(lambda a, k=k: a * (1 + k) - 0.1 * k, activations)
+        gradients = random_like(params, k, sizes)
+        key = jax.random.key(k)
+        now = Progress(k // 2, 4, k % 2, 2)
+        updates, state = step(meta_params, params, state, gradients, active, now, key)
+        noise = unflat(actor_noise(key, leaves, infos, jnp.float32), leaves, treedef)
+        noise = [np.asarray(x, np.float64) for x in jax.tree.leaves(noise)]
+        expected = by_hand(tensors(params, clipped(gradients), active, network.param_info), k, COUNTS, noise)
+        got = jax.tree.leaves(updates)
+        assert [x.shape for x in got] == [x.shape for x in leaves]  # every parameter once, in its place
+        largest = max(np.abs(x).max() for x in expected)
+        assert largest > 0.05
+        for path, (a, b) in zip(
+            jax.tree.leaves_with_path(params), zip(got, expected, strict=True), strict=True
+        ):
+            np.testing.assert_allclose(a, b, atol=2e-4 * largest, err_msg=jax.tree_util.keystr(path[0]))
+        params = optax.apply_updates(params, updates)
+
+
+def test_numbers_of_weights():
+    """Those of the vectors that the authors published, and of the feed-forward rule."""
+
+    def size(**options):
+        return sum(w.size for w in jax.tree.leaves(build("open", options).init(jax.random.key(0))))
+
+    assert size() == 1211
+    assert size(gru_width=16, width=32) == 3571
+    assert size(gru_width=0) == 707
+    assert len(chosen("momentum,gradient")) == 14 and chosen("all") == tuple(range(19))
+    assert sorted(i for group in GROUPS.values() for i in group) == list(range(19))
+
+
+def test_cells_are_those_of_flax():
+    x, h = (jax.random.normal(jax.random.key(i), (n, 4)) for i, n in enumerate((5, 3)))
+    cell = nn.GRUCell(3, bias_init=nn.initializers.normal())
+    own: Any = cell.init(jax.random.key(2), h.T, x.T)["params"]
+    weights = {
+        "input": jnp.concatenate([own[f"i{gate}"]["kernel"].T for gate in "rzn"]),
+        "input_bias": jnp.concatenate([own[f"i{gate}"]["bias"] for gate in "rzn"]),
+        "inner": jnp.concatenate([own[f"h{gate}"]["kernel"].T for gate in "rzn"]),
+        "inner_bias": own["hn"]["bias"],
+    }
+    np.testing.assert_allclose(gru(weights, h, x), cell.apply({"params": own}, h.T, x.T)[0].T, atol=1e-6)
+    names = ("kernel", "bias", "scale", "shift")
+    shapes = ((6, 5), (6,), (6,), (6,))
+    dense = {
+        n: jax.random.normal(jax.random.key(i), s) for i, (n, s) in enumerate(zip(names, shapes, strict=True))
+    }
+    expected: Any = nn.LayerNorm(epsilon=1e-6).apply(
+        {"params": {"scale": dense["scale"], "bias": dense["shift"]}}, x.T @ dense["kernel"].T + dense["bias"]
+    )
+    np.testing.assert_allclose(normalized_layer(dense, x), nn.relu(expected).T, atol=1e-5)
+
+
+def test_zero_weights_move_nothing_and_anchored_ones_as_adam():
+    initial = {
+        start: build("open", {"start": start}).init(jax.random.key(3)) for start in ("zeros", "random")
+    }
+    for searched in initial.values():
+        assert not any(np.any(x) for x in jax.tree.leaves(one_step("discrete", searched["optimizer"])))
+    assert np.abs(initial["random"]["optimizer"]["gru"]["input"]).max() > 0.1
+    got = one_step("discrete", anchored=True, gru_width=0)
+    _, params, _ = agent("discrete")
+    numbers = dict(stepper("discrete", anchored=True, gru_width=0)[0].defaults)
+    tuned, gradients = adam(numbers), random_like(params, 0, (1.0, 1.0))
+    expected, _ = jit(lambda g: tuned.update(g, tuned.init(g), progress=Progress(1, 4)))(gradients)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-9), got, expected)
+    assert numbers["clip_by_torso"] == dict(build("ppo").defaults)["clip_by_torso"]
+
+
+def test_one_mean_is_subtracted_from_all_and_noise_reaches_the_actor_only():
+    random = weights_of(stepper("continuous")[0])
+    steps = jax.tree.map(np.asarray, one_step("continuous", random))
+    total = {torso: sum(x.sum() for x in jax.tree.leaves(part)) for torso, part in steps.items()}
+    assert abs(total["actor"] + total["critic"]) < 1e-6 < 1e-4 < abs(total["actor"])
+    quiet = jax.tree.map(np.zeros_like, random)
+    quiet["out"]["bias"][2] = 1.0
+    steps = jax.tree.map(np.asarray, one_step("continuous", quiet))
+    still = np.concatenate([x.ravel() for x in jax.tree.leaves(steps["critic"])])
+    np.testing.assert_allclose(still, still[0], atol=1e-9)
+    noise = (np.concatenate([x.ravel() for x in jax.tree.leaves(steps["actor"])]) - still[0]) / 1e-3
+    assert len(set(noise.tolist())) == len(noise) and np.std(noise) == pytest.approx(1, rel=0.2)
+    assert abs(noise.mean()) < 0.3 and (steps["actor"]["log_std"] != still[0]).all()
+    other = one_step("continuous", quiet, seed=1)
+    assert (np.asarray(other["actor"]["log_std"]) != steps["actor"]["log_std"]).all()
+
+
+def test_dormancy_is_one_on_average_and_for_what_feeds_no_layer():
+    info = ParamInfo("actor", 0, 2, ("actor", "hidden_0"), 1)
+    active = jnp.array([[1.0, -2.0, 0.0], [3.0, 0.0, 0.0]])
+    got = dormancy({"actor": {"hidden_0": active}}, info, (2, 3))
+    np.testing.assert_allclose(got, np.tile([2.0, 1.0, 0.0], (2, 1)), atol=1e-6)  # means 2, 1, 0
+    dead = dormancy({"actor": {"hidden_0": 0 * active}}, info._replace(neuron_axis=0), (3,))
+    np.testing.assert_allclose(dead, 1.0)
+    np.testing.assert_array_equal(dormancy({}, info._replace(path=None), (4,)), np.ones(4))
+    for name in ("continuous", "shared, of everything"):
+        network, params, activations = agent(name)
+        leaves, treedef = jax.tree.flatten(params)
+        for leaf, each in zip(leaves, treedef.flatten_up_to(network.param_info), strict=True):
+            d = np.asarray(dormancy(activations, each, leaf.shape))
+            assert d.shape == leaf.shape and d.mean() == pytest.approx(1, abs=1e-5) and (d >= 0).all()
+            assert leaf.shape[-1] > 1 or d == pytest.approx(1)
+    with pytest.raises(ValueError, match="activations of layer 'hidden_0' of torso 'actor' are missing"):
+        dormancy({"actor": {}}, info, (2, 3))
+
+
+def test_proportions_go_from_0_to_1_and_are_0_where_there_is_one_of_a_kind():
+    shares = jit(lambda *counts: proportions(Progress(*counts)))
+    for counts, expected in (
+        ((0, 5, 0, 3), (0, 0)),
+        ((1, 5, 1, 3), (0.25, 0.5)),
+        ((4, 5, 2, 3), (1, 1)),
+        ((0, 1, 0, 1), (0, 0)),
+        ((9, 5, 0, 1), (1, 0)),
+    ):
+        assert [float(x) for x in shares(*counts)] == pytest.approx(expected)
+
+
+def test_features_of_no_gradient_are_those_of_the_sheet():
+    """ln(1e-13) is -29.9, a sign 0; normalized, a constant is 1 in size but for the epsilon."""
+    infos = [ParamInfo("critic", 1, 3, None, 0), ParamInfo("critic", 0, 1, None, 0)]
+    leaves = [2 * jnp.ones(4), jnp.zeros((1, 2))]
+    x = jit(
+        lambda: parameter_features(leaves, infos, jnp.zeros(6), jnp.zeros((6, 6)), Progress(1, 3, 0, 1), {})
+    )()
+    x = np.asarray(x)
+    assert x.shape == (19, 6)
+    np.testing.assert_allclose(x[0], [1, 1, 1, 1, 0, 0], rtol=1e-5)
+    np.testing.assert_array_equal(x[[*range(1, 7), 13]], 0)
+    np.testing.assert_allclose(x[[*range(7, 13), 14]], -1.0, rtol=1e-5)
+    np.testing.assert_allclose(x[15:, 0], [0.5, 0.5, 0.0, 1.0])
+    np.testing.assert_allclose(x[15:, 5], [0.5, 0.0, 0.0, 1.0])  # the only layer of its kind
+
+
+def test_flat_and_back():
+    tree = {
+        "a": jnp.arange(6.0).reshape(2, 3),
+        "b": jnp.array(7.0),
+        "c": jnp.arange(8, 10, dtype=jnp.bfloat16),
+    }
+    leaves, treedef = jax.tree.flatten(tree)
+    x = flat(leaves, jnp.float32)
+    assert x.tolist() == [0, 1, 2, 3, 4, 5, 7, 8, 9]
+    again = unflat(x, leaves, treedef)
+    for name, leaf in tree.items():
+        assert again[name].dtype == leaf.dtype and again[name].tolist() == leaf.tolist()
+
+
+def test_derivatives_through_updates_are_finite():
+    """Three steps of an agent whose first layer is dead, so that most gradients are exactly zero."""
+    network, params, _ = agent("discrete")
+    algorithm = build("open")
+    params = {**params, "actor": {**params["actor"]}}
+    params["actor"]["hidden_0"] = jax.tree.map(lambda p: 0 * p - 1.0, params["actor"]["hidden_0"])
+    x = jnp.abs(jax.random.normal(jax.random.key(2), (B, 16)))
+
+    def loss(params):
+        _, outputs, activations = network.unroll(params, {}, x, jnp.zeros(B, bool))
+        return jnp.square(outputs["logits"]).sum() + jnp.square(outputs["value"] - 1).sum(), activations
+
+    def after(meta_params):
+        optimizer = algorithm.optimizer(meta_params)
+
+        def step(carry, n):
+            params, state = carry
+            gradients, activations = jax.grad(loss, has_aux=True)(params)
+            updates, state = optimizer.update(
+                gradients,
+                state,
+                params,
+                key=jax.random.key(n),
+                progress=Progress(n, 3),
+                activations=activations,
+                param_info=network.param_info,
+            )
+            return (optax.apply_updates(params, updates), state), None
+
+        (final, _), _ = jax.lax.scan(step, (params, optimizer.init(params)), jnp.arange(3))
+        return loss(final)[0]
+
+    slope = jit(jax.grad(after))
+    for size in (0.0, 0.3):
+        gradient = slope(complete(algorithm, weights_of(algorithm, size=size)))
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradient))
+        assert np.abs(gradient["optimizer"]["out"]["bias"]).max() > 0
+        assert (np.abs(gradient["optimizer"]["gru"]["inner"]).max() > 0) == (size > 0)
+
+
+def test_a_training_hands_over_what_it_needs():
+    """Zero weights: the agent stays as it was born. Others: it moves, all of it."""
+    algorithm = build("open", {"gru_width": 4, "width": 4})
+    born = quick_begin(
+        algorithm, CATCH, complete(algorithm, weights_of(algorithm, size=0.0)), jax.random.key(0), 4
+    )
+    for size in (0.0, 1.0):
+        meta_params = complete(algorithm, weights_of(algorithm, size=size))
+        grown, _ = quick_go(algorithm, CATCH, meta_params, born, 2)
+        for a, b in zip(jax.tree.leaves(born.params), jax.tree.leaves(grown.params), strict=True):
+            assert np.isfinite(b).all() and np.array_equal(a, b) == (size == 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"gru_width": -1}, "gru_width"),
+        ({"width": 0}, "width"),
+        ({"features": "gradient,layers"}, "momentum, gradient"),
+        ({"start": "adam"}, "zeros, random"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options, says):
+    with pytest.raises(ValueError, match=says):
+        build("open", options)

@@ -1,0 +1,70 @@
+"""Optim4RL against numpy."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from objectives import build
+from objectives.base import Progress
+from tests.inner.states import QUICK
+from tests.objectives.open_by_hand import sigmoid
+
+jit: Any = functools.partial(jax.jit, compiler_options=QUICK)
+
+
+def unit(weights, h, x):
+    """One unit for one parameter: hidden state and output."""
+    w, b = weights["gru"]["input"][:, 0], weights["gru"]["input_bias"]
+    gates = (w * x + b).reshape(3, -1)
+    r, z, y = (u @ h for u in np.split(weights["gru"]["inner"], 3))
+    r, z = sigmoid(gates[0] + r), sigmoid(gates[1] + z)
+    y = np.tanh(gates[2] + r * (y + weights["gru"]["inner_bias"]))
+    h = (1 - z) * y + z * h
+    return h, weights["out"]["kernel"][0] @ h + weights["out"]["bias"][0]
+
+
+def test_steps_are_those_of_a_loop_over_parameters():
+    algorithm = build("optim4rl", {"start": "random"})
+    weights = algorithm.init(jax.random.key(0))["optimizer"]
+    assert sum(w.size for w in jax.tree.leaves(weights)) == 2 * 257
+    weights = jax.tree.map(lambda w: w + 0.1, weights)  # no bias zero
+    optimizer = algorithm.optimizer(
+        {**dict(algorithm.defaults), "optimizer": weights, "learning_rate": 0.1, "anneal": 0.5}
+    )
+    double = jax.tree.map(lambda w: np.asarray(w, np.float64), weights)
+    rng = np.random.default_rng(0)
+    params = {"actor": jnp.zeros((2, 3)), "critic": jnp.zeros(1)}
+    state, update = optimizer.init(params), jit(optimizer.update)
+    hidden = np.zeros((2, 7, 8))
+    for n in range(3):
+        g = rng.normal(0, 1, 7)
+        g[3] = 0.0
+        gradients = {"actor": jnp.asarray(g[:6].reshape(2, 3), jnp.float32), "critic": jnp.float32(g[6:])}
+        updates, state = update(gradients, state, params, progress=Progress(n, 4))
+        expected = []
+        for i, x in enumerate(g.clip(-1, 1)):
+            hidden[0, i], o_1 = unit(double["first"], hidden[0, i], x)
+            hidden[1, i], o_2 = unit(double["second"], hidden[1, i], x * x)
+            expected.append(-0.1 * (1 - 0.5 * n / 4) * np.sign(x) * np.exp(o_1) / np.sqrt(np.exp(o_2) + 1e-8))
+        got = np.concatenate([np.ravel(updates["actor"]), updates["critic"]])
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-7)
+        assert np.abs(g).max() > 1 and got[3] == 0
+
+
+def test_zero_weights_are_sign_descent():
+    algorithm = build("optim4rl")
+    searched = algorithm.init(jax.random.key(0))
+    optimizer = algorithm.optimizer({**dict(algorithm.defaults), **searched})
+    params = {"actor": jnp.array([3.0, -1e-6, 0.0])}
+    step: Any = optimizer.update(params, optimizer.init(params), params, progress=Progress(0, 4))[0]
+    np.testing.assert_allclose(step["actor"], [-3e-4, 3e-4, 0.0], rtol=1e-6)
+
+
+def test_options_that_make_no_sense_are_refused():
+    for options, says in (({"width": 0}, "width"), ({"start": "one"}, "zeros, random")):
+        with pytest.raises(ValueError, match=says):
+            build("optim4rl", options)

@@ -1,0 +1,68 @@
+"""Known optimizers against optax's own, and the numbers that come with them."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from environments.make import make
+from objectives.base import Progress
+from objectives.optimizers import (
+    LIMITS,
+    LION_DEFAULTS,
+    OPTIMIZERS,
+    RMSPROP_DEFAULTS,
+    TUNED_ADAM,
+    lion,
+    rmsprop,
+)
+
+
+@pytest.mark.parametrize(
+    ("make_ours", "defaults", "theirs"),
+    [
+        (rmsprop, RMSPROP_DEFAULTS, lambda rate: optax.rmsprop(rate, decay=0.99, eps=1e-5)),
+        (lion, LION_DEFAULTS, lambda rate: optax.lion(rate, b1=0.9, b2=0.99, weight_decay=0.0)),
+    ],
+    ids=["rmsprop", "lion"],
+)
+def test_rmsprop_and_lion_are_optax_s_behind_a_clip_and_an_annealed_rate(make_ours, defaults, theirs):
+    rng = np.random.default_rng(0)
+    params = {"actor": jnp.zeros(3), "critic": jnp.zeros((2, 2))}
+    ours = make_ours({**defaults, "learning_rate": 0.1, "anneal": 1.0, "max_grad_norm": 1.5})
+    state = ours.init(params)
+    clip = optax.clip_by_global_norm(1.5)
+    steps = [theirs(0.1 * (1 - n / 4)) for n in range(4)]
+    other = steps[0].init(params)
+    for n in range(4):
+        gradients = jax.tree.map(lambda p: jnp.asarray(rng.normal(0, 1, p.shape), jnp.float32), params)
+        gradients["actor"] = gradients["actor"].at[0].set(0.0)
+        got, state = ours.update(gradients, state, params, progress=Progress(n, 4))
+        expected, other = steps[n].update(clip.update(gradients, clip.init(params))[0], other, params)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-8), got, expected)
+
+
+def test_rmsprop_has_a_derivative_where_gradients_are_zero():
+    params = {"actor": jnp.zeros(3)}
+
+    def after(numbers):
+        optimizer = rmsprop(numbers)
+        _, state = optimizer.update(params, optimizer.init(params), params, progress=Progress(0, 4))
+        updates: Any = optimizer.update(params, state, params, progress=Progress(1, 4))[0]
+        return updates["actor"].sum()
+
+    slopes = jax.grad(after)({name: jnp.float32(value) for name, value in RMSPROP_DEFAULTS.items()})
+    assert all(np.isfinite(x) for x in slopes.values())
+
+
+def test_numbers_are_within_their_limits_and_tuned_ones_of_environments_that_exist():
+    for _, numbers in OPTIMIZERS.values():
+        for name, value in numbers.items():
+            assert LIMITS[name][0] <= value <= LIMITS[name][1]
+    for environment, numbers in TUNED_ADAM.items():
+        assert set(numbers) <= set(OPTIMIZERS["adam"][1])
+        if not environment.startswith("brax/"):
+            make(environment)
