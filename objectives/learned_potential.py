@@ -34,6 +34,12 @@ class MonotoneNetwork(NamedTuple):
     terms: Float[Array, "2"]
 
 
+def check_units(units: int) -> None:
+    """Raise a ValueError unless `units` is a positive multiple of 6."""
+    if units < GROUPS or units % GROUPS:
+        raise ValueError(f"units must be a positive multiple of {GROUPS}, one share a group, got {units}")
+
+
 def random_numbers(key: PRNGKeyArray, units: int, anchored: bool) -> dict[str, Array]:
     """What is searched: 3 * units + 2 numbers, from which `monotone` makes a network.
 
@@ -43,8 +49,7 @@ def random_numbers(key: PRNGKeyArray, units: int, anchored: bool) -> dict[str, A
     Raises:
         ValueError: unless `units` is a positive multiple of 6.
     """
-    if units < GROUPS or units % GROUPS:
-        raise ValueError(f"units must be a positive multiple of {GROUPS}, one share a group, got {units}")
+    check_units(units)
     shape = (GROUPS, units // GROUPS)
     shapes = {"w_out": shape, "w_in": shape, "bias": shape, "terms": (2,)}
     keys = jax.random.split(key, len(shapes))

@@ -29,7 +29,7 @@ from objectives.base import (
     Progress,
 )
 from objectives.distributions import Discrete
-from objectives.learned_potential import learned, monotone, random_numbers
+from objectives.learned_potential import check_units, learned, monotone, random_numbers
 from objectives.parts import DEFAULTS, adam, gae, nothing_to_search, standardize, value_loss
 from objectives.potentials import Potential, l2, negative_entropy, tsallis
 from objectives.simplex import project
@@ -136,7 +136,7 @@ def ampo(map: str = "learned", units: int = 126, anchored: bool = True, temporal
         return {"potential": numbers}
 
     if searched:
-        jax.eval_shape(init, jax.random.key(0))  # refuses wrong units now
+        check_units(units)
     potential, weights = POTENTIALS[map], _weights(map, anchored, temporal)
     policy = _policy(potential, weights)
     numbers = {**DEFAULTS, **CONTROL, **({"tsallis_q": 1.5} if map == "tsallis" else {})}

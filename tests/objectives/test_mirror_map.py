@@ -217,7 +217,7 @@ CARTPOLE = Setup("CartPole-v1", n_envs=10, n_steps=128, n_epochs=10, n_minibatch
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["negative_entropy", "learned"])
 def test_cartpole_is_learned(name):
-    """The published recipe, 200k steps, four agents: 476 to 500 by negative entropy when last measured."""
+    """The published recipe, 200k steps, four agents. Measured: 476 to 500, and 487 to 494."""
     algorithm = build("ampo", OPTIONS[name])
     numbers = complete(algorithm, {}, algorithm.init(jax.random.key(0)))
     live = functools.partial(train, algorithm, CARTPOLE, numbers, lifetime=200_000 // 1280)
