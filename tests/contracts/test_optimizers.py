@@ -44,8 +44,10 @@ def recipe(name):
     """(maker, numbers, searched entries): as plain Python numbers, which take any array's type."""
     registered, options = LEARNED.get(name, ("ppo", {"optimizer": name}))
     algorithm = build(registered, options)
-    searched = algorithm.init(jax.random.key(0))
-    weights = jax.tree.map(lambda w: jnp.sin(jnp.arange(w.size) + 1.0).reshape(w.shape), searched)
+    searched = jax.eval_shape(algorithm.init, jax.random.key(0))
+    weights = jax.tree.map(
+        lambda w: np.sin(np.arange(w.size) + 1.0, dtype=np.float32).reshape(w.shape), searched
+    )
     return algorithm.optimizer, dict(algorithm.defaults), weights
 
 
@@ -85,7 +87,7 @@ def test_extra_arguments_pass_and_nothing_compiles_twice(name):
 
         return jax.lax.scan(step, (params, state), jax.random.split(jax.random.key(0), 3))[0]
 
-    state = optax.tree.map_params(optimizer, lambda x: x, optimizer.init(params))
+    state = optax.tree.map_params(optimizer, lambda x: x, jit(optimizer.init)(params))
     after, state = steps(params, state)
     after, _ = steps(after, state)
     assert len(traced) == 1
@@ -94,7 +96,7 @@ def test_extra_arguments_pass_and_nothing_compiles_twice(name):
 
 
 @every_optimizer
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float64])
 def test_types_of_updates_and_state_are_stable(name, dtype):
     with jax.enable_x64(dtype == jnp.float64):
         params, gradients = tree(dtype)
@@ -104,7 +106,7 @@ def test_types_of_updates_and_state_are_stable(name, dtype):
         def update(state):
             return optimizer.update(gradients, state, params, **context)
 
-        state = optimizer.init(params)
+        state = jax.eval_shape(optimizer.init, params)
         updates, following = jax.eval_shape(update, state)
         assert types(updates) == types(params)
         assert jax.tree.structure(following) == jax.tree.structure(state) and types(following) == types(state)
@@ -134,10 +136,9 @@ def test_hyperparameters_can_be_injected(name):
 
 
 @every_optimizer
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
-def test_gradients_can_be_accumulated(name, dtype):
+def test_gradients_can_be_accumulated(name):
     """Three of four steps change nothing; types agree, else `MultiSteps` raises."""
-    params, gradients = tree(dtype)
+    params, gradients = tree(jnp.bfloat16)
     optimizer = optax.MultiSteps(make(name), every_k_schedule=4)
 
     @jit
@@ -153,5 +154,9 @@ def test_gradients_can_be_accumulated(name, dtype):
 def test_what_sees_the_parameters_says_so_when_they_are_missing(name):
     params, gradients = tree()
     optimizer = make(name)
+
+    def update():
+        return optimizer.update(gradients, optimizer.init(params), key=jax.random.key(0), **CONTEXT)
+
     with pytest.raises(ValueError, match="pass params to update"):
-        optimizer.update(gradients, optimizer.init(params), key=jax.random.key(0), **CONTEXT)
+        jax.eval_shape(update)
