@@ -19,7 +19,11 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from objectives.base import Algorithm, MetaParams, Optimizer, ParamInfo, Progress
-from objectives.cells import (
+from objectives.known import ppo
+from objectives.optimizer_features import DECAYS, chosen, next_momenta, parameter_features
+from objectives.optimizers import adam, clip_by_global_norm
+from objectives.parts import DEFAULTS
+from objectives.per_parameter import (
     Weights,
     flat,
     gru,
@@ -30,10 +34,6 @@ from objectives.cells import (
     precision,
     unflat,
 )
-from objectives.known import ppo
-from objectives.optimizer_features import DECAYS, chosen, next_momenta, parameter_features
-from objectives.optimizers import adam, clip_by_global_norm
-from objectives.parts import DEFAULTS
 
 STARTS = ("zeros", "random")
 """How a search for weights may begin."""

@@ -17,10 +17,10 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from objectives.base import Algorithm, MetaParams
-from objectives.cells import flat, precision, unflat
 from objectives.learned_optimizer import ppo_with
 from objectives.optimizers import clip_by_global_norm
 from objectives.parts import nothing_to_search
+from objectives.per_parameter import flat, precision, unflat
 
 
 class Operator(NamedTuple):

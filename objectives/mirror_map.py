@@ -30,7 +30,8 @@ from objectives.base import (
 )
 from objectives.distributions import Discrete
 from objectives.learned_potential import check_units, learned, monotone, random_numbers
-from objectives.parts import DEFAULTS, adam, gae, nothing_to_search, standardize, value_loss
+from objectives.optimizers import adam
+from objectives.parts import DEFAULTS, gae, nothing_to_search, standardize, value_loss
 from objectives.potentials import Potential, l2, negative_entropy, tsallis
 from objectives.simplex import project
 

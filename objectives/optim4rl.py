@@ -16,7 +16,9 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from objectives.base import Algorithm, MetaParams
-from objectives.cells import (
+from objectives.learned_optimizer import STARTS, ppo_with
+from objectives.optimizers import anneal_by_progress
+from objectives.per_parameter import (
     Weights,
     flat,
     gru,
@@ -26,8 +28,6 @@ from objectives.cells import (
     precision,
     unflat,
 )
-from objectives.learned_optimizer import STARTS, ppo_with
-from objectives.optimizers import anneal_by_progress
 
 
 class Optim4RLState(NamedTuple):
@@ -41,7 +41,7 @@ def scale_by_optim4rl(weights: Weights, max_gradient: Array | float) -> optax.Gr
     """m / sqrt(v + 1e-8); see the module docstring.
 
     Args:
-        weights: {"first", "second"}, each {"gru", "out"} as of `objectives.cells`.
+        weights: {"first", "second"}, each {"gru", "out"} as of `objectives.per_parameter`.
         max_gradient: the elementwise clip.
     """
     width = len(weights["first"]["gru"]["inner_bias"])

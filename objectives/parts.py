@@ -27,10 +27,8 @@ from objectives.base import (
     Trajectory,
 )
 from objectives.distributions import Categorical, Gaussian
-from objectives.optimizers import ADAM_DEFAULTS as ADAM_DEFAULTS
+from objectives.optimizers import ADAM_DEFAULTS, OPTIMIZERS
 from objectives.optimizers import LIMITS as OPTIMIZER_LIMITS
-from objectives.optimizers import OPTIMIZERS as OPTIMIZERS
-from objectives.optimizers import adam as adam
 
 LOSS_DEFAULTS: dict[str, float] = {
     "gamma": 0.99,

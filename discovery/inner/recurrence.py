@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from objectives.recurrence import CELLS
+
 TIMES = (2.0, 1000.0)
 """Shortest and longest memory, in steps, that the linear recurrence begins with."""
 ANGLES = (1e-3, 0.3)
@@ -22,11 +24,7 @@ sequences are one chunk, without an associative scan."""
 
 
 class GRU(nn.Module):
-    """Gated recurrent unit (Cho et al. 2014), in the form of flax and cuDNN.
-
-    r = sigma(W_r x + U_r h + b_r), z = sigma(W_z x + U_z h + b_z), n = tanh(W_n x + b_n + r (U_n h + c)),
-    h' = (1 - z) n + z h. The products with x are taken for all times at once.
-    """
+    """The gated unit of `objectives.recurrence`; its products with x are taken for all times at once."""
 
     width: int
 
@@ -40,15 +38,11 @@ class GRU(nn.Module):
         inner = self.param("inner", _side_by_side(nn.initializers.orthogonal()), (width, 3, width))
         inner_bias = self.param("inner_bias", nn.initializers.zeros, (width,))
         seen = (x @ kernel.reshape(-1, 3 * width)) + bias.reshape(-1)
+        weights = {"inner": inner.reshape(-1, 3 * width), "inner_bias": inner_bias}
 
         def step(h: Array, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
             seen_t, start_t = inputs
-            h = jnp.where(start_t[:, None], 0.0, h)
-            x_r, x_z, x_n = jnp.split(seen_t, 3, axis=-1)
-            h_r, h_z, h_n = jnp.split(h @ inner.reshape(-1, 3 * width), 3, axis=-1)
-            z = jax.nn.sigmoid(x_z + h_z)
-            n = jnp.tanh(x_n + jax.nn.sigmoid(x_r + h_r) * (h_n + inner_bias))
-            h = (1.0 - z) * n + z * h
+            (h,) = CELLS["gru"].step(weights, (jnp.where(start_t[:, None], 0.0, h),), seen_t)
             return h, h
 
         return jax.lax.scan(step, carry, (seen, start))

@@ -66,7 +66,7 @@ def aggregate(scores: Scores, statistic: Aggregate, level: float = 0.95) -> Inte
         lambda weights: _value(tasks, weights, statistic),
         [x.size for x in tasks],
         level,
-        correction="smoothless" if statistic == "median" else "full",
+        correction="skewness" if statistic == "median" else "full",
     )
 
 

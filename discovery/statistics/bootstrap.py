@@ -21,7 +21,7 @@ _SEED = 20_221_112
 Weights = Sequence[Float[np.ndarray, "R S"]]
 """R weightings of the scores, one array ``[R, S]`` per stratum (S differs); each row sums to 1."""
 
-Correction = Literal["full", "smoothless", "none"]
+Correction = Literal["full", "skewness", "none"]
 """For skewed resamples, see `bca`."""
 
 Functional = Callable[[Weights], Float[np.ndarray, "N R"]]
@@ -143,7 +143,7 @@ def bca(
         widened: take z from `_widened`. Intervals of means need it, those of shares are right without.
         correction: "full" is for statistics that follow their scores smoothly. A median of means does not:
             it jumps from one task to the next, and z0 then says which neighbors are close, not how biased
-            it is. "smoothless" takes z0 = a instead, which is what both are for a mean. "none" is for
+            it is. "skewness" takes z0 = a instead, which is what both are for a mean. "none" is for
             differences of pairs, z0 = a = 0: most of the skew cancels in them, and what the scores show of
             it is luck (with 30 pairs, correcting costs up to 2 of 95% coverage).
     """

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from objectives.base import NO_MEMORY, Algorithm, Head, Loss, Memory, Policy
 from objectives.distributions import Categorical
 from objectives.known import drift_loss, ppo_drift
-from objectives.parts import ADAM_DEFAULTS, actor_critic, adam, gae, standardize, value_loss
+from objectives.optimizers import ADAM_DEFAULTS, adam
+from objectives.parts import actor_critic, gae, standardize, value_loss
 from tests.inner.miniature_open import FEATURES, open_optimizer
 
 ADAM = ADAM_DEFAULTS

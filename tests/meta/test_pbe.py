@@ -18,6 +18,7 @@ from discovery.meta.pbe_config import PBEConfig
 from discovery.records import same_numbers
 from discovery.run import Run
 from discovery.search import search
+from tests.test_stopping import Interrupted, Interrupting
 
 NAN = float("nan")
 
@@ -216,22 +217,6 @@ def whole(config, tmp_path_factory):
     """The folder of a search, and what it chose."""
     with Inline(4) as executor, Run.create(config, tmp_path_factory.mktemp("runs"), name="whole") as run:
         return run.folder, search(run, executor, Silence())
-
-
-class Interrupted(Exception):
-    pass
-
-
-class Interrupting(Silence):
-    """Ends a search after so many trainings."""
-
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def finished(self, job, result):
-        self.left -= 1
-        if self.left == 0:
-            raise Interrupted
 
 
 def test_a_search_that_is_interrupted_ends_with_the_same_numbers(config, whole, tmp_path):

@@ -13,10 +13,10 @@ import pytest
 from discovery.inner.networks import Body, make_network
 from objectives import build
 from objectives.base import Head, ParamInfo, Progress
-from objectives.cells import flat, gru, normalized_layer, unflat
 from objectives.learned_optimizer import actor_noise
 from objectives.optimizer_features import GROUPS, chosen, dormancy, parameter_features, proportions
 from objectives.optimizers import adam
+from objectives.per_parameter import flat, gru, normalized_layer, unflat
 from tests.inner.states import CATCH, QUICK, quick_begin, quick_go
 from tests.objectives.open_by_hand import Open, Tensor
 
