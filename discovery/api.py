@@ -27,6 +27,7 @@ from discovery.executors.base import Executor
 from discovery.meta.base import Result
 from discovery.run import Run
 from discovery.search import Listener, search
+from discovery.starting import start_of
 from discovery.suitecomparison import SuiteComparison
 from discovery.suites import load_suite
 from discovery.work import Job, JobResult
@@ -68,7 +69,7 @@ def discover(
     if not isinstance(config, SearchConfig):
         config, short = presets.read(str(config))
     check(config)
-    with Run.create(config, Path(output), short, name) as run:
+    with Run.create(config, Path(output), short, name, start_of(config)) as run:
         folder = run.folder
         _search(run, executor, listener)
     return load_run(folder)

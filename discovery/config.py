@@ -46,17 +46,38 @@ class Stopping:
 
 
 @dataclass(frozen=True)
+class Starting:
+    """What the first mean is made of, in place of the family's own beginning; see discovery/starting.py."""
+
+    sources: tuple[str, ...] = ()
+    """Runs (RUN, RUN@GENERATION), known algorithms or exported files, each for the entries that it has. A run
+    of the same family and options has its numbers taken over; others are imitated."""
+    distill: bool = False
+    """Imitate runs of the same family and options as well, in place of taking over their numbers."""
+    steps: int = 2000
+    """Steps of the fit to what is imitated."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 0:
+            raise BadInput(f"start.steps must be at least 0, got {self.steps}")
+        if self.distill and not self.sources:
+            raise BadInput("start.distill needs start.sources, to say what is imitated")
+
+
+@dataclass(frozen=True)
 class SearchConfig:
     """A discovery search: what is searched, how, judged on what, and where it runs."""
 
     seed: int = 0
     """Seed of the whole run; every key derives from it."""
     generations: int = 30
-    """Generations of the meta-optimizer."""
+    """Generations of the meta-optimizer; 0 only scores the first mean, as for one that was distilled."""
     algorithm: str = "lpo"
     """The family that is searched: a name from `discovery objectives`, or "package.module:function"."""
     algorithm_options: Mapping[str, Option] = field(default_factory=dict)
     """Options of the family, for example width or anchored."""
+    start: Starting = field(default_factory=Starting)
+    """What the first mean is made of."""
     meta: ESConfig = field(default_factory=ESConfig)
     """The meta-optimizer."""
     suite: str = ""
@@ -89,11 +110,10 @@ class SearchConfig:
     """Seconds one call may take, compilation included, before its worker is replaced."""
 
     def __post_init__(self) -> None:
-        for name in ("generations", "seeds", "selection_seeds", "agents_per_call"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.selection_doublings < 0:
-            raise BadInput(f"selection_doublings must be at least 0, got {self.selection_doublings}")
+        least = {"generations": 0, "selection_doublings": 0}
+        for name in ("generations", "seeds", "selection_seeds", "selection_doublings", "agents_per_call"):
+            if getattr(self, name) < least.get(name, 1):
+                raise BadInput(f"{name} must be at least {least.get(name, 1)}, got {getattr(self, name)}")
         if self.executor not in FACTORIES:
             raise unknown("executor", self.executor, FACTORIES)
         if self.workers is not None and self.workers < 1:

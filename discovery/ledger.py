@@ -48,6 +48,7 @@ from discovery.records import (
     readable_row,
     result_of_row,
 )
+from discovery.start import Start, dumps
 from discovery.versions import versions
 from discovery.work import JobResult
 
@@ -121,6 +122,21 @@ class Ledger:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def keep_start(self, start: Start) -> None:
+        """Keep what the search starts from, before it does."""
+        digest = self.put_state(start.mean)
+        with self._transaction("keep the start"):
+            for key, value in (("start", dumps(start.origins)), ("start_digest", digest)):
+                self._insert("meta", {"key": key, "value": value})
+
+    def load_start(self) -> Any:
+        """The mean that the search starts from, as nested dicts; None if it is its family's own beginning."""
+        digest = self.meta.get("start_digest")
+        if digest is None:
+            return None
+        with explained(self.folder, "read the start", self._closed):
+            return read_tree(self.folder / ARRAYS, digest)
 
     def propose(self, requests: Iterable[Request]) -> None:
         """Record what the meta-optimizer asked for, by reference to the state it asked from.

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from discovery.meta.generation import mean_request
+from discovery.meta.generation import request_of_mean
 from discovery.run import Run
 from discovery.search import key_of, meta_optimizer
 
@@ -26,6 +26,7 @@ class Regenerator:
             state = run.ledger.load_state(generation - 1, self._template)
             asked, _ = self._meta.ask(key_of(self._config, "ask", generation), state)
             # The mean is asked for only where it is due; after the last generation, by the search itself.
-            every = [*(request for request in asked if request.index >= 0), mean_request(state)]
+            mean = request_of_mean(generation, self._meta.mean(state))
+            every = [*(request for request in asked if request.index >= 0), mean]
             self._last = generation, {request.id: request.meta_params for request in every}
         return self._last[1]

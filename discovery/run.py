@@ -18,6 +18,7 @@ from discovery.config import SearchConfig
 from discovery.configfile import CONFIG, dumps, load
 from discovery.errors import BadInput, DiscoveryError, LedgerError, RunError
 from discovery.ledger import Ledger
+from discovery.start import Start
 
 __all__ = ["CONFIG", "Run", "config_hash", "new_folder"]
 
@@ -37,11 +38,17 @@ class Run:
 
     @classmethod
     def create(
-        cls, config: SearchConfig, output: Path, preset: str = "search", name: str | None = None
+        cls,
+        config: SearchConfig,
+        output: Path,
+        preset: str = "search",
+        name: str | None = None,
+        start: Start | None = None,
     ) -> Self:
         """Begin a run in a new folder below `output`, ``<date>-<preset>-<short id>`` unless named.
 
-        It is made under a temporary name, so that it is there completely or not at all.
+        It is made under a temporary name, so that it is there completely or not at all. `start` is kept with
+        it: what the config's sources were may change.
         """
         folder = new_folder(config, output, preset, name)
         part = output / f".{folder.name}-{os.getpid()}"
@@ -50,7 +57,9 @@ class Run:
             output.mkdir(parents=True, exist_ok=True)
             part.mkdir()
             (part / CONFIG).write_text(dumps(config), encoding="utf-8")
-            Ledger.create(part, meta).close()
+            with Ledger.create(part, meta) as ledger:
+                if start is not None:
+                    ledger.keep_start(start)
             part.rename(folder)
         except (OSError, LedgerError) as error:
             shutil.rmtree(part, ignore_errors=True)

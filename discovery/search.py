@@ -6,7 +6,7 @@ finished is taken from the ledger, and the rest runs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from discovery.executors.base import Executor
 from discovery.inner.compiled import build_algorithm
 from discovery.ledger import Evaluation
 from discovery.meta.base import MetaOptimizer, Request, Result
-from discovery.meta.generation import mean_request, request_of_mean
+from discovery.meta.generation import request_of_mean
 from discovery.meta.make import make_meta
 from discovery.run import Run
 from discovery.stopping import Stage, stages
@@ -41,10 +41,14 @@ class Listener(Protocol):
         """A generation is closed, safe on disk."""
 
 
-def meta_optimizer(config: SearchConfig) -> MetaOptimizer:
-    """The meta-optimizer of a config, built once per search (its methods compile)."""
+def meta_optimizer(config: SearchConfig, start: Any = None) -> MetaOptimizer:
+    """The meta-optimizer of a config, built once per search (its methods compile).
+
+    `start` is the first mean, where it is not the family's own beginning.
+    """
     algorithm = build_algorithm(spec_of(config))
-    return make_meta(config.meta, algorithm.init, {task.name: task.reference for task in config.tasks})
+    init = algorithm.init if start is None else lambda key: start
+    return make_meta(config.meta, init, {task.name: task.reference for task in config.tasks})
 
 
 def key_of(config: SearchConfig, *parts: object) -> jax.Array:
@@ -55,7 +59,7 @@ def key_of(config: SearchConfig, *parts: object) -> jax.Array:
 def search(run: Run, executor: Executor, listener: Listener) -> Choice:
     """Run a search from wherever it stands to its end; returns the chosen generation."""
     config, ledger = run.config, run.ledger
-    meta = meta_optimizer(config)
+    meta = meta_optimizer(config, ledger.load_start())
     state = meta.init(key_of(config, "init"))
     if (last := ledger.last_generation()) is None:
         last = -1
@@ -68,7 +72,7 @@ def search(run: Run, executor: Executor, listener: Listener) -> Choice:
         metrics = meta.metrics(state)
         ledger.close_generation(generation, state, metrics, _fitness(results), meta.mean(state))
         listener.closed(generation, results, metrics)
-    evaluate(run, executor, [mean_request(state)], listener)
+    evaluate(run, executor, [request_of_mean(config.generations, meta.mean(state))], listener)
     return settle(run, executor, listener)
 
 

@@ -20,7 +20,7 @@ from discovery.errors import BadInput, unknown
 from discovery.run import CONFIG
 from discovery.work import AlgorithmSpec
 from environments.task import Task
-from objectives import FACTORIES, factory
+from objectives import FACTORIES, factory, is_known
 
 FILE = "discovery.export.subject:from_file"
 """The algorithm that an exported file is."""
@@ -141,7 +141,7 @@ def _is_file(base: str) -> bool:
 
 def _known(name: str, given: Mapping[str, Value]) -> Subject:
     """A known algorithm by name, or one's own by its place."""
-    if name not in FACTORIES and ":" not in name:
+    if not is_known(name):
         raise unknown("run or algorithm", name, [*FACTORIES, *_runs_nearby(name)])
     return _configured(Subject(name, AlgorithmSpec(name)), given)
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
+from discovery.start import origins_of
+
 if TYPE_CHECKING:
     from discovery.analysis import LoadedRun
 
@@ -15,9 +17,11 @@ def facts(run: "LoadedRun") -> dict[str, str]:
     evaluations, reports = run.evaluations(), run.reports()
     failed = sum(row["error"] is not None for row in evaluations)
     subjects = sorted({row["subject"] for row in reports})
+    origins = "; ".join(origin.text for origin in origins_of(run.meta))
     return {
         "run": run.name,
         "searched": run.spec.name + (f" ({options})" if options else ""),
+        **({"start": origins} if origins else {}),
         "by": f"{config.meta.strategy}, population {config.meta.population}",
         "tasks": ", ".join(task.name for task in config.tasks),
         "selection": ", ".join(task.name for task in config.selection) or "the same, other seeds",

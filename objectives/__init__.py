@@ -28,15 +28,44 @@ FACTORIES: dict[str, str] = {
 }
 """Names to factories, for the command line and records; nothing else looks at names."""
 
-__all__ = ["FACTORIES", "__distribution__", "build", "factory"]
+LEARNED_OPTIMIZERS = ("lodo", "open", "optim4rl")
+"""Those of them whose learned part is the optimizer, which others can take."""
+
+__all__ = ["FACTORIES", "LEARNED_OPTIMIZERS", "__distribution__", "build", "factory", "is_known", "parts_of"]
+
+
+def is_known(name: str) -> bool:
+    """Whether `name` is, or is made of, names in `FACTORIES` and places of your own functions."""
+    return all(part in FACTORIES or ":" in part for part in name.split("+"))
+
+
+def parts_of(name: str, options: Mapping[str, Any] | None = None) -> list[tuple[str, dict[str, Any]]]:
+    """What `name` is made of, each with its own options.
+
+    "lpo+open" with the option ``lpo_width = 8`` is ``[("lpo", {"width": 8}), ("open", {})]``; a name without
+    "+" is itself.
+    """
+    names = name.split("+")
+    if len(names) == 1:
+        return [(name, dict(options or {}))]
+    starts = [f"{_short(part)}_" for part in names]
+    return [
+        (part, {key.removeprefix(start): v for key, v in (options or {}).items() if key.startswith(start)})
+        for part, start in zip(names, starts, strict=True)
+    ]
 
 
 def factory(name: str) -> Callable[..., Any]:
     """The function that makes the algorithm called `name`, or "package.module:function" of your own.
 
+    "lpo+open" makes `lpo` with the optimizer of `open`, both to be searched; its options are those of both,
+    as ``lpo_width`` and ``open_width``.
+
     Raises:
-        ValueError: for an unknown name, with the nearest ones.
+        ValueError: for an unknown name, with the nearest ones; or for parts that do not go together.
     """
+    if "+" in name:
+        return _combined(name)
     path = FACTORIES.get(name, name)
     module, separator, attribute = path.partition(":")
     if not separator:
@@ -75,3 +104,39 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> Any:
             f"algorithm {name!r} must return an objectives.base.Algorithm, got {type(algorithm).__name__}"
         )
     return algorithm
+
+
+def _short(name: str) -> str:
+    """What the options of a part begin with: its name, of your own function the last part of its place."""
+    return name.rpartition(":")[2]
+
+
+def _combined(name: str) -> Callable[..., Any]:
+    """A factory of one algorithm with the optimizer of another, with the options of both."""
+    names = name.split("+")
+    if len(names) == 2 and not is_known(names[1]):
+        factory(names[1])  # says which names are near
+    if len(names) != 2 or not (names[1] in LEARNED_OPTIMIZERS or ":" in names[1]):
+        raise ValueError(
+            f"an algorithm of two parts is one with the learned optimizer of another, for example lpo+open; "
+            f"behind the + stands one of {', '.join(LEARNED_OPTIMIZERS)}, got {name!r}"
+        )
+    one, other = (f"{_short(part)}_" for part in names)
+    if one.startswith(other) or other.startswith(one):
+        raise ValueError(f"the parts of {name!r} are called alike, so that nothing tells their options apart")
+    makes = [factory(part) for part in names]
+
+    def make(**options: Any) -> Any:
+        from objectives.parts import with_optimizer
+
+        first, second = (each(**own) for each, (_, own) in zip(makes, parts_of(name, options), strict=True))
+        return with_optimizer(first, second)
+
+    parameters = [
+        parameter.replace(name=f"{_short(part)}_{parameter.name}", kind=inspect.Parameter.KEYWORD_ONLY)
+        for part, each in zip(names, makes, strict=True)
+        for parameter in inspect.signature(each).parameters.values()
+    ]
+    make.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    make.__doc__ = f"{names[0]} with the optimizer of {names[1]}, both to be searched."
+    return make

@@ -178,3 +178,32 @@ def actor_critic(
         defaults=tuple(sorted({**LOSS_DEFAULTS, **defaults, **numbers}.items())),
         policy_loss=policy_loss,
     )
+
+
+def with_optimizer(algorithm: Algorithm, other: Algorithm) -> Algorithm:
+    """`algorithm`, its optimizer replaced by the one of `other`; what is searched of either is searched.
+
+    Numbers that both read have the values of `algorithm`.
+
+    Raises:
+        ValueError: both search an entry of the same name, or `other` has a memory, which would be left out.
+    """
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    mine, others = (set(jax.eval_shape(each.init, key)) for each in (algorithm, other))
+    if mine & others:
+        both = ", ".join(sorted(mine & others))
+        raise ValueError(f"{algorithm.name} and {other.name} both search {both}; take another part")
+    if other.memory is not NO_MEMORY:
+        raise ValueError(f"{other.name} has a memory of its own, which its optimizer alone would not have")
+
+    def init(key: PRNGKeyArray) -> dict[str, Any]:
+        first, second = jax.random.split(key)
+        return {**algorithm.init(first), **other.init(second)}
+
+    steps = {name: value for name, value in other.defaults if name not in LOSS_DEFAULTS}
+    return algorithm._replace(
+        name=f"{algorithm.name}+{other.name}",
+        optimizer=other.optimizer,
+        init=init,
+        defaults=tuple(sorted({**steps, **dict(algorithm.defaults)}.items())),
+    )

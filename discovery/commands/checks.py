@@ -27,7 +27,10 @@ def check(config: SearchConfig) -> None:
     from discovery.inner.compiled import build_algorithm
     from discovery.inner.train import check_numbers, parts
     from discovery.search import meta_optimizer
+    from discovery.subjects import subjects
 
+    if config.start.sources:
+        subjects(config.start.sources)
     own = ":" in config.algorithm
     with _explained("", f"algorithm {config.algorithm!r} with {dict(config.algorithm_options)}", own):
         algorithm = build_algorithm(spec_of(config))

@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 from discovery.commands import presets
 from discovery.commands.folders import OUTPUT
 from discovery.commands.parsing import parse, positional
-from discovery.config import SearchConfig
+from discovery.config import SearchConfig, Starting
 from discovery.configfile import from_suite
 from discovery.errors import BadInput
 
@@ -31,6 +31,7 @@ prints its file, to copy and change. Entries of options and numbers are added to
   discovery search lpo-catch --meta.sigma-decay None --meta.strategy SNES
   discovery search mine.toml --meta.strategy PBE --meta.pbe.order 1 --meta.pbe.parents 8
   discovery search lpo-catch --suite classic                  on a suite's tasks instead
+  discovery search lpo-catch --start.sources ppo              from PPO, which the family is fitted to first
   discovery search mine.toml --workers 1 --json > log.jsonl
 """
 
@@ -88,11 +89,13 @@ def begin(args: Search, short: str) -> int:
     from discovery.progress import view
     from discovery.run import Run, new_folder
 
-    config = args.config
+    config = _found(args)
     executor = make_executor(config.executor, config.workers, config.agents_per_call, config.timeout)
     new_folder(config, args.output, short, args.name)  # the name, before the long check
     check(config)
-    run = Run.create(config, args.output, short, args.name)
+    from discovery.starting import start_of  # jax has its one thread by now
+
+    run = Run.create(config, args.output, short, args.name, start_of(config))
     with executor:
         return conduct(run, executor, view(config, args.quiet, args.json))
 
@@ -105,14 +108,26 @@ def dry_run(args: Search, short: str) -> int:
     from discovery.formats import json_line
     from discovery.run import new_folder
 
-    new_folder(args.config, args.output, short, args.name)
-    check(args.config)
-    plan = estimate(args.config, args.output)
+    config = _found(args)
+    new_folder(config, args.output, short, args.name)
+    check(config)
+    plan = estimate(config, args.output)
     if args.json:
-        print(json_line({"event": "plan", "config": plain(args.config), **dataclasses.asdict(plan)}))
+        print(json_line({"event": "plan", "config": plain(config), **dataclasses.asdict(plan)}))
     else:
-        sys.stdout.write(f"{dumps(args.config)}\n{plan.text(args.config)}\n")
+        sys.stdout.write(f"{dumps(config)}\n{plan.text(config)}\n")
     return 0
+
+
+def _found(args: Search) -> SearchConfig:
+    """The config, with the paths of the runs that it starts from."""
+    start = args.config.start
+    if not start.sources:
+        return args.config
+    from discovery.commands.judging import resolved
+
+    sources = tuple(resolved(start.sources, args.output, PROG))
+    return dataclasses.replace(args.config, start=dataclasses.replace(start, sources=sources))
 
 
 def switches() -> frozenset[str]:
@@ -121,6 +136,6 @@ def switches() -> frozenset[str]:
     from discovery.meta.pbe_config import PBEConfig
     from environments.task import Setup, Task
 
-    kinds = (Search, SearchConfig, ESConfig, PBEConfig, Task, Setup)
+    kinds = (Search, SearchConfig, Starting, ESConfig, PBEConfig, Task, Setup)
     fields = (field for kind in kinds for field in dataclasses.fields(kind))
     return frozenset({"help", "h"} | {f.name.replace("_", "-") for f in fields if f.type in (bool, "bool")})

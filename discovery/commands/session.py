@@ -14,6 +14,7 @@ from discovery.config import SearchConfig
 from discovery.errors import DiscoveryError, RunError
 from discovery.formats import duration, interval_facts, interval_text, row_facts, rows
 from discovery.progress import View
+from discovery.start import origins_of
 from discovery.statistics import Interval, interval
 from discovery.tally import final_row
 from discovery.versions import changes
@@ -115,7 +116,8 @@ def _opening(run: "Run") -> str:
     config = run.config
     tasks = ", ".join(task.name for task in config.tasks)
     meta = f"{config.meta.strategy}, population {config.meta.population}"
-    return f"{run.folder}: {algorithm_text(config)} on {tasks}, {meta}, seed {config.seed}"
+    lines = [f"{run.folder}: {algorithm_text(config)} on {tasks}, {meta}, seed {config.seed}"]
+    return "\n".join([*lines, *(f"  start: {origin.text}" for origin in origins_of(run.ledger.meta))])
 
 
 def _facts(run: "Run") -> dict[str, Any]:
@@ -125,6 +127,7 @@ def _facts(run: "Run") -> dict[str, Any]:
         "config_hash": run.ledger.meta.get("config_hash", ""),
         "generations": run.config.generations,
         "closed": 0 if last is None else last + 1,
+        "start": [origin._asdict() for origin in origins_of(run.ledger.meta)],
     }
 
 

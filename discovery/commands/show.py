@@ -14,6 +14,7 @@ from discovery.commands.parsing import parse
 from discovery.commands.tables import show
 from discovery.config import SearchConfig
 from discovery.configfile import CONFIG
+from discovery.start import origins_of
 
 if TYPE_CHECKING:
     from discovery.run import Run
@@ -81,6 +82,8 @@ def _facts(run: "Run", one: Standing) -> Iterator[tuple[str, str]]:
     yield "state", f"{one.state}, {one.closed} of {config.generations} generations"
     yield "begun", _origin(one.meta)
     yield "algorithm", algorithm_text(config)
+    if origins := origins_of(one.meta):
+        yield "start", "\n".join(origin.text for origin in origins)
     yield "search", _search_text(config)
     for task in config.tasks:
         yield f"task {task.name}", task_text(task)

@@ -62,6 +62,9 @@ class ESConfig:
     Default z_score; none for RandomSearch. pairwise_sign has no use for it."""
     antithetic: bool | None = None
     """Open_ES only: sample antithetic pairs. Default True."""
+    scales: Mapping[str, float] = field(default_factory=dict)
+    """Factors on sigma and the learning rate of searched entries, by name: for a search over parts whose
+    numbers are of unlike size, for example optimizer=0.1. Default 1."""
     mean_every: int = 1
     """k: evaluate the mean on the selection seeds every k generations; 0: only after the last."""
     pbe: PBEConfig = field(default_factory=PBEConfig)
@@ -145,6 +148,9 @@ def _check_ranges(config: ESConfig) -> None:
             f"population must be even for {config.strategy}, which samples in pairs, "
             f"got {config.population}; use {config.population + 1}"
         )
+    for entry, scale in config.scales.items():
+        if not (math.isfinite(scale) and scale > 0):
+            raise BadInput(f"scales are positive factors, got {entry}={scale}")
     if config.mean_every < 0:
         raise BadInput(f"mean_every must be at least 0, got {config.mean_every}")
     for name in ("sigma", "learning_rate"):

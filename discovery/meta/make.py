@@ -9,6 +9,7 @@ from discovery.meta.base import MetaOptimizer
 from discovery.meta.es import make_es
 from discovery.meta.es_config import ESConfig
 from discovery.meta.pbe import make_pbe
+from discovery.meta.scaled import scaled
 
 
 def make_meta(
@@ -16,6 +17,10 @@ def make_meta(
     init: Callable[[PRNGKeyArray], Any],
     references: Mapping[str, float | None] | None = None,
 ) -> MetaOptimizer:
-    """An evolution strategy, or population-based evolution; see `make_es` and `make_pbe`."""
-    make = make_pbe if config.strategy == "PBE" else make_es
-    return make(config, init, references)
+    """An evolution strategy, or population-based evolution, in units of the entries' scales; see `make_es`,
+    `make_pbe` and `scaled`.
+    """
+    method = make_pbe if config.strategy == "PBE" else make_es
+    if not config.scales:
+        return method(config, init, references)
+    return scaled(lambda begin: method(config, begin, references), init, config.scales)

@@ -41,6 +41,8 @@ def what(report: Report, pictures: Pictures) -> Iterator[Html]:
     rows: list[tuple[str, Any]] = [("family", tag("code", one.algorithm)), ("options", settings(one.options))]
     if one.size:
         rows.append(("searched numbers", join([number(one.size), f" ({shapes})"])))
+    if one.start:
+        rows.append(("first mean", "; ".join(one.start)))
     yield facts(rows)
     heads = ("task", "for", "steps", "rollouts", "of steps", "epochs × minibatches", "score")
     yield table("Tasks: one training of each", heads, map(_task, one.tasks), f"{_measures(one.tasks)}.")

@@ -10,6 +10,7 @@ import numpy as np
 from discovery.analysis import LoadedRun
 from discovery.choice import Contest
 from discovery.configfile import plain
+from discovery.start import origins_of
 from discovery.statistics import Interval, interval
 from environments.task import Setup, Task
 from objectives import factory
@@ -58,6 +59,7 @@ class Searched:
         options: all of them, with defaults.
         shapes: shape of each searched array, by its path; empty before the search has begun.
         size: how many numbers these are.
+        start: where the first mean's entries come from, in words; none for the family's own beginning.
         tasks: all of them.
     """
 
@@ -66,6 +68,7 @@ class Searched:
     options: Mapping[str, Scalar]
     shapes: Mapping[str, tuple[int, ...]]
     size: int
+    start: tuple[str, ...]
     tasks: tuple[TaskFacts, ...]
 
 
@@ -131,7 +134,8 @@ def searched(run: LoadedRun) -> Searched:
     tasks += [_task(task, "selection") for task in config.selection]
     tasks += [_task(task, "held out") for task in config.held_out]
     summary, options = _family(run)
-    return Searched(run.spec.name, summary, options, shapes, size, tuple(tasks))
+    start = tuple(origin.text for origin in origins_of(run.meta))
+    return Searched(run.spec.name, summary, options, shapes, size, start, tuple(tasks))
 
 
 def method(run: LoadedRun, contest: Contest) -> Method:

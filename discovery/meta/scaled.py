@@ -1,0 +1,50 @@
+"""Entries of unlike size in one search: the method sees each divided by its factor.
+
+A drift's weights are of size 1, an optimizer's steps of a hundredth: what moves one hardly would throw the
+other far off. With ``scales = {"optimizer": 0.1}`` sigma and the learning rate are ten times smaller for the
+entry "optimizer", whatever the method.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import jax
+from jaxtyping import PRNGKeyArray
+
+from discovery.errors import unknown
+from discovery.meta.base import MetaOptimizer, Request
+
+Init = Callable[[PRNGKeyArray], Any]
+
+
+def scaled(make: Callable[[Init], MetaOptimizer], init: Init, scales: Mapping[str, float]) -> MetaOptimizer:
+    """The method that `make` makes, in units of `scales`; its states are in those units.
+
+    Args:
+        make: from an initializer of the mean to the method.
+        init: ``key -> {entry: tree}``, in plain units.
+        scales: factors by entry; 1 for those that are not named.
+
+    Raises:
+        BadInput: there is no such entry.
+    """
+    entries = jax.eval_shape(init, jax.random.key(0))
+    for name in scales:
+        if name not in entries:
+            raise unknown("searched entry in meta.scales", name, entries)
+
+    def plain(mean: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: _times(tree, scales.get(name, 1.0)) for name, tree in mean.items()}
+
+    inner = make(lambda key: {name: _times(t, 1.0 / scales.get(name, 1.0)) for name, t in init(key).items()})
+
+    def ask(key: PRNGKeyArray, state: Any) -> tuple[list[Request], Any]:
+        requests, state = inner.ask(key, state)
+        return [replace(request, meta_params=plain(request.meta_params)) for request in requests], state
+
+    return inner._replace(ask=ask, mean=lambda state: plain(inner.mean(state)))
+
+
+def _times(tree: Any, factor: float) -> Any:
+    return jax.tree.map(lambda x: x * factor, tree) if factor != 1.0 else tree

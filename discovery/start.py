@@ -1,0 +1,55 @@
+"""The first mean of a search, where it is not its family's own beginning, as it is kept with the run."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Origin(NamedTuple):
+    """Where one searched entry comes from.
+
+    Attributes:
+        entry: its name.
+        source: the subject, as tables call it.
+        place: "RUN@GENERATION" for what a run found, an exported file, or "".
+        what: the answers that were imitated, in words; empty for numbers that were taken over.
+        error: of the imitation, relative, on inputs it was not fitted to.
+        before: the same of the family's own beginning.
+        steps: of the fit; 0 where the beginning was no worse.
+    """
+
+    entry: str
+    source: str
+    place: str = ""
+    what: str = ""
+    error: float = 0.0
+    before: float = 0.0
+    steps: int = 0
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        source = self.place or self.source
+        if not self.what:
+            return f"{self.entry} taken over from {source}"
+        return (
+            f"{self.entry} distilled from {source}, relative error of {self.what} {self.error:.2g} "
+            f"({self.before:.2g} before)"
+        )
+
+
+class Start(NamedTuple):
+    """The first mean of a search, and where its entries come from."""
+
+    mean: dict[str, Any]
+    origins: tuple[Origin, ...]
+
+
+def dumps(origins: tuple[Origin, ...]) -> str:
+    """Origins as JSON."""
+    return json.dumps([origin._asdict() for origin in origins])
+
+
+def origins_of(meta: Mapping[str, str]) -> tuple[Origin, ...]:
+    """Those that a run's `meta` holds; none where it began as its family does."""
+    return tuple(Origin(**each) for each in json.loads(meta.get("start", "[]")))

@@ -1,0 +1,114 @@
+"""Finding what a search starts from, in place of its family's own beginning.
+
+    [start]
+    sources = ["ppo"]                  a known algorithm: the family is fitted to it
+    sources = ["runs/a", "runs/b@12"]  what runs found, each the entries it has
+
+A run of the same family and options has its numbers taken over. Others, known algorithms and exported files
+are imitated on made-up inputs (`discovery/lessons.py`), and the error that is left is kept with the run.
+"""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from discovery.config import SearchConfig
+from discovery.errors import BadInput
+from discovery.evaluation import seed_words, spec_of
+from discovery.imitation import imitate
+from discovery.inner.compiled import build_algorithm
+from discovery.inner.train import complete
+from discovery.lessons import LESSONS
+from discovery.start import Origin, Start
+from discovery.subjects import Subject, subjects
+from discovery.work import AlgorithmSpec
+from objectives import factory, parts_of
+from objectives.base import Algorithm
+
+BEGINNINGS = ("start", "output_scale")
+"""Options of families that only say where a search begins."""
+
+
+def start_of(config: SearchConfig) -> Start | None:
+    """The start that a config asks for; None where it names no source.
+
+    Raises:
+        BadInput: there is no such source, one has nothing that the family could take over or imitate, or two
+            have the same entry.
+    """
+    if not config.start.sources:
+        return None
+    mean = build_algorithm(spec_of(config)).init(_key(config, "start"))
+    origins: dict[str, Origin] = {}
+    for source in subjects(config.start.sources):
+        found = {entry: _entry(config, mean, entry, source) for entry in mean}
+        given = {entry: pair for entry, pair in found.items() if pair is not None}
+        if not given:
+            able = sorted(set(mean) & set(LESSONS))
+            raise BadInput(
+                f"start.sources: {source.label!r} has nothing that {config.algorithm} could begin with; it "
+                f"searches {', '.join(mean)}, and can imitate {', '.join(able) or 'nothing'} of that"
+            )
+        if twice := sorted(set(given) & set(origins)):
+            raise BadInput(
+                f"start.sources: {source.label!r} and {origins[twice[0]].source!r} both have {twice[0]!r}; "
+                "name one of them"
+            )
+        mean |= {entry: numbers for entry, (numbers, _) in given.items()}
+        origins |= {entry: origin for entry, (_, origin) in given.items()}
+    return Start(jax.tree.map(np.asarray, mean), tuple(origins.values()))
+
+
+def _key(config: SearchConfig, *parts: str) -> PRNGKeyArray:
+    return jax.random.wrap_key_data(jnp.asarray(seed_words(config.seed, *parts)))
+
+
+def _entry(
+    config: SearchConfig, mean: Mapping[str, Any], entry: str, source: Subject
+) -> tuple[Any, Origin] | None:
+    """The entry's numbers by one source, or None if it has none to give."""
+    own, spec = source.meta_params.get(entry), spec_of(config)
+    if own is not None and not config.start.distill and _part(spec, entry) == _part(source.spec, entry):
+        return own, Origin(entry, source.label, source.source)
+    teacher = build_algorithm(source.spec)
+    lesson = LESSONS.get(entry)
+    # A run that searched something else is no teacher: the optimizer of a drift's run is plain Adam.
+    if lesson is None or not lesson.suits(teacher) or (source.meta_params and own is None):
+        return None
+    student, numbers = build_algorithm(spec), config.tasks[0].numbers
+    learned = imitate(
+        lesson,
+        entry,
+        (student, _complete(student, numbers, mean)),
+        (teacher, _complete(teacher, {**numbers, **source.numbers}, source.meta_params)),
+        _key(config, "start", entry),
+        config.start.steps,
+    )
+    steps = config.start.steps if learned.error < learned.before else 0
+    errors = learned.error, learned.before, steps
+    return learned.numbers, Origin(entry, source.label, source.source, lesson.what, *errors)
+
+
+def _complete(
+    algorithm: Algorithm, numbers: Mapping[str, float], entries: Mapping[str, Any]
+) -> dict[str, Any]:
+    """`complete` with those of the numbers that the algorithm reads."""
+    known = dict(algorithm.defaults)
+    return complete(algorithm, {name: value for name, value in numbers.items() if name in known}, entries)
+
+
+def _part(spec: AlgorithmSpec, entry: str) -> tuple[str, Mapping[str, Any]]:
+    """The family that searches an entry, with all options that say how its numbers are read."""
+    for name, given in parts_of(spec.name, dict(spec.options)):
+        part = build_algorithm(AlgorithmSpec(name, tuple(sorted(given.items()))))
+        if entry in jax.eval_shape(part.init, jax.random.key(0)):
+            options = {
+                p.name: p.default for p in inspect.signature(factory(name)).parameters.values()
+            } | given
+            return name, {key: value for key, value in options.items() if key not in BEGINNINGS}
+    raise ValueError(f"{spec.name} searches no {entry!r}")

@@ -1,0 +1,90 @@
+"""Several parts in one algorithm: one with the learned optimizer of another."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from objectives import build, factory, is_known, parts_of
+from objectives.base import NO_MEMORY, ParamInfo, Progress
+from objectives.parts import with_optimizer
+
+SMALL = {"lpo_width": 4, "open_gru_width": 2, "open_width": 4, "open_anchored": True}
+
+
+def plain(algorithm):
+    return {name: jnp.float32(value) for name, value in algorithm.defaults}
+
+
+def test_it_has_the_loss_of_one_and_the_optimizer_of_the_other():
+    both, drift = build("lpo+open", SMALL), build("lpo", {"width": 4})
+    assert both.name == "lpo+open_anchored"
+    entries = both.init(jax.random.key(3))
+    assert set(entries) == {"drift", "optimizer"}
+    shapes = jax.tree.map(jnp.shape, {"drift": drift.init(jax.random.key(0))["drift"]})
+    assert jax.tree.map(jnp.shape, {"drift": entries["drift"]}) == shapes
+    assert both.targets is drift.targets and both.policy is drift.policy
+    x = jnp.array([-0.3, 0.2]), jnp.array([0.1, 0.1]), jnp.array([1.0, -2.0]), Progress(1, 4)
+    meta_params = {**plain(both), **entries}
+    alone = drift.policy_loss.per_sample({**plain(drift), "drift": entries["drift"]}, *x)
+    assert jnp.array_equal(both.policy_loss.per_sample(meta_params, *x), alone)
+
+
+def test_zero_weights_of_an_anchored_optimizer_leave_adam():
+    both, drift = build("lpo+open", SMALL), build("lpo", {"width": 4})
+    meta_params = {**plain(both), **both.init(jax.random.key(3)), "learning_rate": jnp.float32(0.1)}
+    params = {"actor": {"out": {"bias": jnp.array([1.0, 2.0])}}}
+    gradient = {"actor": {"out": {"bias": jnp.array([0.1, -0.3])}}}
+    extra = {
+        "key": jax.random.key(0),
+        "progress": Progress(1, 4),
+        "activations": {"actor": {"out": jnp.ones((3, 2))}},
+        "param_info": {"actor": {"out": {"bias": ParamInfo("actor", 0, 1, ("actor", "out"), 0)}}},
+    }
+    steps = []
+    for algorithm in (both, drift):
+        optimizer = algorithm.optimizer(meta_params)
+        step, _ = optimizer.update(gradient, optimizer.init(params), params, **extra)
+        steps.append(step["actor"]["out"]["bias"])
+    assert jnp.allclose(*steps, rtol=1e-6) and float(jnp.abs(steps[0]).min()) > 0.01
+
+
+def test_the_numbers_are_those_of_both_and_the_first_one_has_the_say():
+    lpg = build("lpg+open", {"lpg_width": 4, "open_gru_width": 0, "open_width": 4})
+    numbers, own = dict(lpg.defaults), dict(build("lpg", {"width": 4}).defaults)
+    assert own.items() <= numbers.items() and "open_scale" in numbers
+    assert "clip" not in numbers, "PPO's, which nothing here reads"
+
+
+def test_options_are_those_of_both():
+    names = list(inspect.signature(factory("lpo+open")).parameters)
+    assert "lpo_width" in names and "open_width" in names and "width" not in names
+    parts = [("lpo", {"width": 4}), ("open", {"gru_width": 2, "width": 4, "anchored": True})]
+    assert parts_of("lpo+open", SMALL) == parts
+    assert parts_of("lpo", {"width": 4}) == [("lpo", {"width": 4})]
+    assert is_known("dpo+open") and is_known("my.module:f+open") and not is_known("dpo+opne")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("open+lpo", "behind the [+] stands one of lodo, open, optim4rl, got 'open[+]lpo'"),
+        ("lpo+open+lodo", "got 'lpo[+]open[+]lodo'"),
+        ("lpo+opne", "there is no algorithm named 'opne'; did you mean open"),
+        ("open+open", "called alike"),
+    ],
+)
+def test_what_does_not_go_together(name, message):
+    with pytest.raises(ValueError, match=message):
+        factory(name)
+
+
+def test_parts_that_would_be_lost_are_refused():
+    with pytest.raises(ValueError, match="option 'width'; its options are: lpo_anchored"):
+        build("lpo+open", {"width": 4})
+    with pytest.raises(ValueError, match="both search optimizer"):
+        build("open+optim4rl")
+    remembering = build("open")._replace(memory=NO_MEMORY._replace(init=lambda *_: 1))
+    with pytest.raises(ValueError, match="open has a memory of its own"):
+        with_optimizer(build("ppo"), remembering)

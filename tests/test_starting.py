@@ -1,0 +1,228 @@
+"""What a search starts from: numbers taken over, known algorithms imitated, and what is refused."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from discovery.analysis import load_run
+from discovery.api import discover
+from discovery.cli import main
+from discovery.config import Starting
+from discovery.errors import BadInput
+from discovery.executors.inline import Inline
+from discovery.imitation import imitate
+from discovery.inner.train import complete
+from discovery.lessons import LESSONS, loss_answers, loss_inputs, optimizer_answers, policy_answers
+from discovery.report.searched import searched
+from discovery.run import Run
+from discovery.starting import start_of
+from objectives import build
+from objectives.base import Algorithm
+
+
+def full(algorithm: Algorithm, **numbers: float) -> dict:
+    return complete(algorithm, numbers, algorithm.init(jax.random.key(0)))
+
+
+# Lessons, against formulas
+
+
+def test_drift_and_slope_of_ppo_by_its_formula():
+    ppo, key = build("ppo"), jax.random.key(1)
+    drift, slope = np.asarray(jax.jit(loss_answers, static_argnums=0)(ppo, full(ppo), key), np.float64)
+    log_ratio, advantage, fraction = (np.asarray(x, np.float64) for x in loss_inputs(key))
+    ratio = np.exp(log_ratio)
+    expected = np.maximum((ratio - np.clip(ratio, 0.8, 1.2)) * advantage, 0.0)
+    np.testing.assert_allclose(drift, expected, atol=2e-5)
+    inside = expected == 0.0
+    np.testing.assert_allclose(slope, np.where(inside, -ratio * advantage, 0.0), atol=2e-5)
+    assert 0.1 < inside.mean() < 0.9 and fraction.min() >= 0 and fraction.max() <= 1
+    assert np.abs(log_ratio).max() <= 1.5 and 0.3 < (np.abs(log_ratio) < 0.2).mean() < 0.8
+
+
+def test_policies_of_the_softmax_and_of_negative_entropy_are_the_same():
+    ppo, ampo = build("ppo"), build("ampo", {"map": "negative_entropy"})
+    answers = jax.jit(policy_answers, static_argnums=0)
+    softmax = answers(ppo, full(ppo), jax.random.key(2))
+    np.testing.assert_allclose(answers(ampo, full(ampo), jax.random.key(2)), softmax, atol=1e-5)
+    np.testing.assert_allclose(softmax.sum(-1), 1.0, rtol=1e-5)
+    assert softmax.min() < 1e-3 and softmax.max() > 0.99
+
+
+def test_steps_are_those_of_the_optimizer_on_the_same_gradients():
+    """Gradients are read off plain descent; Adam on them is optax's."""
+    answers = jax.jit(optimizer_answers, static_argnums=0)
+    plain = {"anneal": 0.0, "max_grad_norm": 1e9}
+    sgd, adam = build("ppo", {"optimizer": "sgd"}), build("ppo")
+    rates = {"learning_rate": 1.0, "critic_rate": 1.0, "bias_rate": 1.0}
+    gradient = -answers(sgd, full(sgd, **plain, **rates), jax.random.key(3))[0]
+    found = answers(adam, full(adam, **plain, learning_rate=0.01, adam_eps=1e-8), jax.random.key(3))[0]
+    for sequence, steps in zip(gradient, found, strict=True):
+        optimizer = optax.adam(0.01, eps=1e-8)
+        state = optimizer.init(sequence[0])
+        for given, step in zip(sequence, steps, strict=True):
+            expected, state = optimizer.update(given, state)
+            np.testing.assert_allclose(step, expected, rtol=1e-3, atol=1e-6)
+    sizes = np.sqrt(np.square(gradient).mean((1, 2)))
+    assert sizes.max() > 1.5 * sizes.min(), "trainings differ in the size of their gradients"
+    persisting = np.abs(gradient.mean(1)).mean() / np.abs(gradient).mean()
+    assert 0.3 < persisting < 0.95, "gradients are neither noise alone nor always the same"
+
+
+# Imitation
+
+
+def test_a_random_drift_learns_from_ppo_and_says_how_well():
+    lpo, ppo = build("lpo", {"width": 8}), build("ppo")
+    pair = (lpo, full(lpo)), (ppo, full(ppo))
+    learned = imitate(LESSONS["drift"], "drift", *pair, jax.random.key(0), steps=200)
+    assert learned.before > 0.5 and learned.error < 0.4 * learned.before
+    # The error is what it says, on other inputs too.
+    key = jax.random.key(99)
+    right = np.asarray(loss_answers(ppo, pair[1][1], key), np.float64)
+    given = np.asarray(loss_answers(lpo, {**pair[0][1], "drift": learned.numbers}, key), np.float64)
+    error = np.sqrt((np.square(given - right).mean(1) / np.square(right).mean(1)).mean())
+    assert error == pytest.approx(learned.error, rel=0.2)
+
+
+def test_who_answers_right_already_is_left_alone():
+    ampo, ppo = build("ampo", {"units": 6}), build("ppo")
+    pair = (ampo, full(ampo)), (ppo, full(ppo))
+    learned = imitate(LESSONS["potential"], "potential", *pair, jax.random.key(0), steps=50)
+    assert learned.error == learned.before < 1e-5
+    for name, numbers in pair[0][1]["potential"].items():
+        np.testing.assert_array_equal(learned.numbers[name], numbers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("entry", "student", "teacher", "steps", "share"),
+    [
+        ("potential", ("ampo", {"units": 12, "anchored": False}), ("ppo", {}), 600, 0.1),
+        ("potential", ("ampo", {"units": 12}), ("ampo", {"map": "tsallis"}), 600, 0.4),
+        ("optimizer", ("open", {"gru_width": 0}), ("ppo", {}), 1000, 0.35),
+        ("optimizer", ("open", {"gru_width": 4, "width": 8}), ("ppo", {}), 1000, 0.45),
+        ("optimizer", ("optim4rl", {}), ("ppo", {}), 1000, 0.6),
+    ],
+)
+def test_the_other_families_learn_too(entry, student, teacher, steps, share):
+    one, other = build(*student), build(*teacher)
+    pair = (one, full(one)), (other, full(other))
+    learned = imitate(LESSONS[entry], entry, *pair, jax.random.key(0), steps)
+    assert learned.error < share * learned.before
+
+
+# Starts of searches
+
+
+@pytest.fixture(scope="module")
+def config(finished_run):
+    with Run.open(finished_run.folder) as run:
+        return replace(run.config, generations=0, selection_doublings=0)
+
+
+def test_a_run_of_the_same_family_has_its_numbers_taken_over(finished_run, config):
+    found = load_run(finished_run.folder)
+    start = start_of(replace(config, start=Starting((f"{finished_run.folder}@2",))))
+    assert start is not None
+    for name, numbers in found.meta_params(2)["drift"].items():
+        np.testing.assert_array_equal(start.mean["drift"][name], numbers)
+    (origin,) = start.origins
+    assert origin.text == f"drift taken over from {found.name}@2" and origin.error == 0
+
+
+def test_a_run_of_another_size_is_imitated(finished_run, config):
+    options = dict(config.algorithm_options) | {"width": 2}
+    wanted = Starting((str(finished_run.folder),), steps=5)
+    start = start_of(replace(config, algorithm_options=options, start=wanted))
+    assert start is not None and start.mean["drift"]["w_out"].shape == (2,)
+    (origin,) = start.origins
+    assert origin.what and origin.error <= origin.before
+
+
+def test_distill_imitates_its_own_size_too(finished_run, config):
+    start = start_of(replace(config, start=Starting((str(finished_run.folder),), distill=True, steps=0)))
+    assert start is not None and start.origins[0].what and start.origins[0].error > 0
+
+
+def test_the_search_begins_there_and_its_record_says_so(finished_run, config, tmp_path, capsys):
+    wanted = Starting((f"{finished_run.folder}@3",))
+    run = discover(replace(config, start=wanted), tmp_path, "begun", Inline(config.agents_per_call))
+    source = load_run(finished_run.folder)
+    for name, numbers in source.meta_params(3)["drift"].items():
+        np.testing.assert_array_equal(run.meta_params("initial")["drift"][name], numbers)
+    # The mean of the source after its last generation was trained on the same selection seeds.
+    assert run.choice.generation == 0
+    for task, scores in run.selection[0].items():
+        np.testing.assert_array_equal(scores, source.selection[3][task][: len(scores)])
+    assert main(["show", str(run.folder)]) == 0
+    assert f"drift taken over from {source.name}@3" in capsys.readouterr().out
+    assert searched(run).start == (f"drift taken over from {source.name}@3",)
+
+
+def test_it_goes_on_from_what_was_kept_though_its_source_is_gone(finished_run, config, tmp_path):
+    start = start_of(replace(config, start=Starting((f"{finished_run.folder}@1",))))
+    with Run.create(config, tmp_path, name="kept", start=start) as run:
+        folder = run.folder
+    with Run.open(folder) as run:
+        kept = run.ledger.load_start()
+    assert start is not None
+    np.testing.assert_array_equal(kept["drift"]["w_in"], start.mean["drift"]["w_in"])
+    with Run.create(config, tmp_path, name="plain") as run:
+        assert run.ledger.load_start() is None
+
+
+@pytest.mark.slow
+def test_a_known_algorithm_begins_both_parts(config):
+    options = {"lpo_width": 2, "open_gru_width": 0, "open_width": 2, "open_anchored": True}
+    both = replace(config, algorithm="lpo+open", algorithm_options=options, start=Starting(("ppo",), steps=2))
+    start = start_of(both)
+    assert start is not None and [origin.entry for origin in start.origins] == ["drift", "optimizer"]
+    assert start.origins[1].error < 1e-6, "zero weights on top of Adam are Adam"
+
+
+@pytest.mark.parametrize(
+    ("sources", "algorithm", "message"),
+    [
+        (
+            ("ppo",),
+            "lpg",
+            "'ppo' has nothing that lpg could begin with; it searches lpg, and can",
+        ),
+        (("ppo", "dpo"), "lpo", "'dpo' and 'ppo' both have 'drift'; name one of them"),
+        (("lpo",), "lpo", "'lpo' is not one algorithm but a family"),
+        (("RUN",), "ampo", "has nothing that ampo could begin with"),
+    ],
+)
+def test_sources_that_do_not_fit(finished_run, config, sources, algorithm, message):
+    named = tuple(str(finished_run.folder) if name == "RUN" else name for name in sources)
+    options = {"width": 2} if algorithm != "ampo" else {}
+    wrong = replace(config, algorithm=algorithm, algorithm_options=options, start=Starting(named, steps=0))
+    with pytest.raises(BadInput, match=message):
+        start_of(wrong)
+
+
+def test_the_command_line_refuses_them_before_anything_is_written(tmp_path, capfd):
+    argv = ["search", "lpo-catch", "--output", str(tmp_path / "runs"), "--start.sources"]
+    for extra, message in (
+        (["nope"], "no run or algorithm named 'nope'"),
+        (["ppo", "--start.steps", "-1"], "start.steps must be at least 0"),
+        (["lpo"], "'lpo' is not one algorithm but a family"),
+    ):
+        assert main([*argv, *extra]) == 2
+        assert message in capfd.readouterr().err
+    assert not (tmp_path / "runs").exists()
+    with pytest.raises(BadInput, match=r"start.distill needs start.sources"):
+        Starting(distill=True)
+
+
+def test_a_beginning_is_no_zero_for_antithetic_search(config):
+    """Negative entropy in a learned map is where it would begin by itself: nothing is changed."""
+    chosen = replace(config, algorithm="ampo", algorithm_options={"units": 6}, start=Starting(("ppo",)))
+    start = start_of(chosen)
+    assert start is not None and start.origins[0].steps == 0
+    assert float(jnp.abs(jnp.asarray(start.mean["potential"]["w_in"])).max()) > 0
