@@ -340,7 +340,8 @@ class LoadedRun:
         return pictures.meta_learning(self, task or self.config.tasks[0].name)
 
     def plot_objective(self, generation: Generation = None, part: str | None = None) -> "Figure":
-        """What was found, beside known ones: a drift as in LPO's picture, a mirror map, an optimizer, or targets.
+        """What was found, beside known ones: a drift as in LPO's picture, a mirror map, an optimizer, or
+        targets.
 
         Args:
             generation: which mean.

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from discovery.errors import BadInput
@@ -63,7 +64,7 @@ def learned_of(
     try:
         algorithm = build_algorithm(spec)
         check_numbers(algorithm, numbers or {})
-        full = complete(algorithm, numbers or {}, meta_params or {})
+        full = complete(algorithm, numbers or {}, jax.tree.map(jnp.asarray, meta_params or {}))
     except (ValueError, TypeError) as error:
         raise BadInput(str(error)) from error
     missing = sorted(set(jax.eval_shape(algorithm.init, jax.random.key(0))) - set(meta_params or {}))

@@ -22,7 +22,8 @@ ADVANTAGE = np.linspace(-2.5, 2.5, 101)
 
 
 def loss_picture(found: Learned) -> Figure:
-    """The LPO picture beside PPO and DPO. A temporally-aware objective is drawn at several points of a training.
+    """The LPO picture beside PPO and DPO. A temporally-aware objective is drawn at several points of a
+    training.
 
     Raises:
         BadInput: the algorithm has no elementwise policy loss.

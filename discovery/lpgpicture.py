@@ -47,12 +47,13 @@ class Recommended(NamedTuple):
 def lpg_picture(found: Learned) -> Figure:
     """What learned targets recommend on a delayed chain, beside what A2C's advantage says.
 
-    Only the first of T actions matters, and its reward comes at the end. So there are two kinds of episodes, and
-    both are drawn: pi_hat along each, for a policy that gives every action probability 1/2. Dashed: all bootstrap
-    vectors uniform, as about those of a new agent. Solid: each was set `ROUNDS` times to its own target y_hat, in
-    the first state to what has the least KL to both branches' targets; as if the agent had learned it. Beside
-    it, generalized advantages, dashed with value 0 everywhere, solid with the policy's true values.
-    Temporally-aware targets are drawn at the points `FRACTIONS` of a training of N = `found.n_updates` rollouts.
+    Only the first of T actions matters, and its reward comes at the end. So there are two kinds of episodes,
+    and both are drawn: pi_hat along each, for a policy that gives every action probability 1/2. Dashed: all
+    bootstrap vectors uniform, as about those of a new agent. Solid: each was set `ROUNDS` times to its own
+    target y_hat, in the first state to what has the least KL to both branches' targets; as if the agent had
+    learned it. Beside it, generalized advantages, dashed with value 0 everywhere, solid with the policy's
+    true values. Temporally-aware targets are drawn at the points `FRACTIONS` of a training of N =
+    `found.n_updates` rollouts.
 
     Raises:
         BadInput: the algorithm's targets are not of this family.
@@ -81,9 +82,9 @@ def lpg_picture(found: Learned) -> Figure:
     life = f" The life has N = {found.n_updates} rollouts." if len(panels) > 1 else ""
     small_print(
         figure,
-        f"The two kinds of episodes on a delayed chain of {LENGTH} steps: the first action decides whether the "
-        "only reward, at the end, is 1 or −1. The policy is uniform over two actions. Settled: each bootstrap "
-        f"vector was set {ROUNDS} times to its own target. A2C: γ={gamma:g}, λ={decay:g}.{life}",
+        f"The two kinds of episodes on a delayed chain of {LENGTH} steps: the first action decides whether "
+        "the only reward, at the end, is 1 or −1. The policy is uniform over two actions. Settled: each "
+        f"bootstrap vector was set {ROUNDS} times to its own target. A2C: γ={gamma:g}, λ={decay:g}.{life}",
     )
     return figure
 
@@ -95,11 +96,11 @@ def recommendations(found: Learned) -> Recommended:
         BadInput: the algorithm's targets are not of this family.
     """
     rewards = jnp.asarray(np.stack([chain_rewards(good) for good in (True, False)]))
-    every = jax.jit(functools.partial(_knowing_more, found.algorithm))
+    points = [Progress(fraction * found.n_updates, found.n_updates) for fraction in FRACTIONS]  # type: ignore[arg-type]
     try:
         pi_hat = [
-            np.stack(every(found.meta_params, rewards, Progress(fraction * found.n_updates, found.n_updates)))
-            for fraction in FRACTIONS
+            np.stack(_knowing_more(found.algorithm, ROUNDS, found.meta_params, rewards, progress))
+            for progress in points
         ]
     except (AttributeError, KeyError, TypeError) as error:
         raise BadInput(
@@ -117,6 +118,7 @@ def recommendations(found: Learned) -> Recommended:
     return Recommended(np.stack(pi_hat), np.stack(advantage))
 
 
+@functools.cache
 def chain_rewards(good: bool) -> Float[np.ndarray, " T"]:
     """Rewards of the delayed chain after a good first action, or a bad one; it ends with the last of them."""
     chain, key, level = (
@@ -135,8 +137,13 @@ def chain_rewards(good: bool) -> Float[np.ndarray, " T"]:
     return np.asarray(reward)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def _knowing_more(
-    algorithm: Algorithm, meta_params: MetaParams, rewards: Float[Array, "2 T"], progress: Progress
+    algorithm: Algorithm,
+    rounds: int,
+    meta_params: MetaParams,
+    rewards: Float[Array, "2 T"],
+    progress: Progress,
 ) -> tuple[Float[Array, "2 T"], Float[Array, "2 T"]]:
     """pi_hat with uniform bootstrap vectors, and with settled ones."""
     size = algorithm.policy.heads(2, False)["bootstrap"].size
@@ -150,7 +157,7 @@ def _knowing_more(
         both = jax.nn.log_softmax(following[:, 0].mean(0))
         return log_y.at[:, 1:-1].set(following[:, 1:]).at[:, 0].set(both)
 
-    settled = jax.lax.fori_loop(0, ROUNDS, settle, uniform)
+    settled = jax.lax.fori_loop(0, rounds, settle, uniform)
     return targets(uniform).pi_hat.T, targets(settled).pi_hat.T
 
 

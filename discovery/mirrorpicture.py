@@ -65,9 +65,9 @@ def mirror_picture(found: Learned) -> Figure:
     """The mirror map of an algorithm beside negative entropy, l2 and Tsallis with q = 1.5.
 
     Above: phi^{-1} against the probability, phi against its argument, and phi's derivative: how far a score
-    moves its probability. Below, a panel for each map: the policy relu(phi(z + lambda)) of three actions against
-    the first one's score z = eta f; those of the other two are `FIXED`. A temporally-aware map is drawn at the
-    points `FRACTIONS` of its training.
+    moves its probability. Below, a panel for each map: the policy relu(phi(z + lambda)) of three actions
+    against the first one's score z = eta f; those of the other two are `FIXED`. A temporally-aware map is
+    drawn at the points `FRACTIONS` of its training.
 
     A constant added to phi^{-1} changes no policy. It is chosen such that phi(1) = 1, as of the known maps.
 
@@ -78,7 +78,8 @@ def mirror_picture(found: Learned) -> Figure:
     x, scores = _ranges(maps)
     curves = [_curves(one.potential, one.weights, x, scores) for one in maps]
     figure = Picture(figsize=(1.2 + 2.4 * max(len(maps), 4), 6.6), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(1.1, 1))
+    halves: Any = figure.subfigures(2, 1, height_ratios=(1.1, 1))
+    above, below = halves
     _draw_potentials(above.subplots(1, 3), maps, curves, x)
     add_legend(above)
     panels = below.subplots(1, len(maps), sharex=True, sharey=True)
@@ -93,8 +94,8 @@ def mirror_picture(found: Learned) -> Figure:
     below.legend(key, ACTIONS, loc="outside lower center", ncols=3, frameon=False)
     small_print(
         figure,
-        f"Below, the scores η f of the second and the third action are {FIXED[0]:g} and {FIXED[1]:g}. A constant "
-        "added to φ⁻¹ changes no policy; here it is such that φ(1) = 1.",
+        f"Below, the scores η f of the second and the third action are {FIXED[0]:g} and {FIXED[1]:g}. A "
+        "constant added to φ⁻¹ changes no policy; here it is such that φ(1) = 1.",
     )
     return figure
 
@@ -108,8 +109,8 @@ def shown_maps(found: Learned) -> list[Shown]:
     projected = found.algorithm.policy.distribution
     if not isinstance(projected, Projected):
         raise BadInput(
-            f"the policy of algorithm {found.spec.name!r} is no objectives.mirror_map.Projected, so there is no "
-            "potential to draw"
+            f"the policy of algorithm {found.spec.name!r} is no objectives.mirror_map.Projected, so there is "
+            "no potential to draw"
         )
     weights = [projected.weights(found.meta_params, jnp.asarray(fraction)) for fraction in FRACTIONS]
     titles = [f"{found.label}, n/N = {fraction:g}" for fraction in FRACTIONS]

@@ -113,8 +113,8 @@ def objective_in(learned: Learned) -> Objective:
     policy_loss = learned.algorithm.policy_loss
     if policy_loss is None:
         raise BadInput(
-            f"algorithm {learned.spec.name!r} has no elementwise policy loss, so there is no value at a point; "
-            "look at its trainings instead (`LoadedRun.curves`)"
+            f"algorithm {learned.spec.name!r} has no elementwise policy loss, so there is no value at a "
+            "point; look at its trainings instead (`LoadedRun.curves`)"
         )
     return Objective(learned.label, learned.spec, learned.meta_params, policy_loss)
 

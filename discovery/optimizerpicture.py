@@ -59,24 +59,24 @@ PASTS: dict[str, tuple[float, str, Line]] = {
 LAYER = "middle"
 
 CAPTION = (
-    "One parameter of value 0.1, after 100 steps at which its gradient was −0.001 (momentum negative), 0 or 0.001 "
-    "(positive). In its tensor, of the middle layer, are 64 others of values ±0.1 with gradients from 0.0001 to "
-    "0.01, half of them negative. Dormancy 1, middle pass over a rollout, no clipping by norm. Noise: standard "
-    "deviation of the step of an actor's parameter."
+    "One parameter of value 0.1, after 100 steps at which its gradient was −0.001 (momentum negative), 0 or "
+    "0.001 (positive). In its tensor, of the middle layer, are 64 others of values ±0.1 with gradients from "
+    "0.0001 to 0.01, half of them negative. Dormancy 1, middle pass over a rollout, no clipping by norm. "
+    "Noise: standard deviation of the step of an actor's parameter."
 )
 
 
 def optimizer_picture(found: Learned) -> Figure:
     """The step of one parameter against its gradient at three points of a life, and the noise over a life.
 
-    Thick lines are the optimizer's, thin ones Adam's for the same gradients, with the same recipe, annealed if
-    that says so. Fixed are: the parameter, 0.1; its gradients at each of the last 100 steps, -0.001, 0 or 0.001,
-    which make its momentum negative, zero or positive; in the same tensor 64 others of values +-0.1 with
-    gradients from 1e-4 to 0.01, half of them negative, the same at every step; the tensor's layer, the middle
-    one; the pass over the rollout, the middle one; the activity of neurons, equal (dormancy 1); and the point of
-    life, also during those 100 steps. Gradients are not clipped by their norm. The parameter is a critic's;
-    where noise is measured an actor's, since OPEN's noise is for these. Its size is the standard deviation of
-    the step over `KEYS` random keys, at a gradient like those before it.
+    Thick lines are the optimizer's, thin ones Adam's for the same gradients, with the same recipe, annealed
+    if that says so. Fixed are: the parameter, 0.1; its gradients at each of the last 100 steps, -0.001, 0 or
+    0.001, which make its momentum negative, zero or positive; in the same tensor 64 others of values +-0.1
+    with gradients from 1e-4 to 0.01, half of them negative, the same at every step; the tensor's layer, the
+    middle one; the pass over the rollout, the middle one; the activity of neurons, equal (dormancy 1); and
+    the point of life, also during those 100 steps. Gradients are not clipped by their norm. The parameter is
+    a critic's; where noise is measured an actor's, since OPEN's noise is for these. Its size is the standard
+    deviation of the step over `KEYS` random keys, at a gradient like those before it.
 
     Raises:
         BadInput: the optimizer asks for what only a whole agent has.
@@ -116,41 +116,53 @@ def steps(optimizer: Optimizer, meta_params: MetaParams, n_updates: int) -> Floa
         meta_params: complete.
         n_updates: N, which says how much of the life the last rollout ends.
     """
-    pasts, keys = jnp.asarray([past for past, *_ in PASTS.values()]), jax.random.split(jax.random.key(0), 1)
-    last = functools.partial(_last_steps, optimizer, "critic", keys)
-
-    def by_past(numbers: Any, progress: Progress, past: Array) -> Array:
-        return last(numbers, progress, past, jnp.asarray(GRADIENT, jnp.float32))[0]
-
-    every = jax.vmap(jax.vmap(by_past, (None, None, 0)), (None, Progress(0, None, None, None), None))
-    progress = _progress(FRACTIONS, n_updates)
-    return np.asarray(jax.jit(every)(_unclipped(meta_params), progress, pasts))
+    present = np.broadcast_to(GRADIENT, (len(PASTS), GRADIENT.size))
+    return _drawn(optimizer, "critic", 1, meta_params, _progress(FRACTIONS, n_updates), present)[:, :, 0]
 
 
 def noise_of(found: Learned) -> Float[np.ndarray, "L M"]:
     """Standard deviation of the step of an actor's parameter over random keys, by `LIFE` and `PASTS`."""
-    pasts, keys = (
-        jnp.asarray([past for past, *_ in PASTS.values()]),
-        jax.random.split(jax.random.key(0), KEYS),
-    )
-    last = functools.partial(_last_steps, found.algorithm.optimizer, "actor", keys)
-
-    def by_past(numbers: Any, progress: Progress, past: Array) -> Array:
-        return last(numbers, progress, past, past[None])[:, 0]
-
-    every = jax.vmap(jax.vmap(by_past, (None, None, 0)), (None, Progress(0, None, None, None), None))
-    drawn = jax.jit(every)(_unclipped(found.meta_params), _progress(LIFE, found.n_updates), pasts)
-    drawn = np.asarray(drawn, np.float64)
+    progress, present = _progress(LIFE, found.n_updates), _pasts()[:, None]
+    drawn = _drawn(found.algorithm.optimizer, "actor", KEYS, found.meta_params, progress, present)[..., 0]
     return np.std(drawn - drawn[..., :1], axis=-1)  # exactly zero where all are equal
+
+
+def _drawn(
+    optimizer: Optimizer,
+    role: str,
+    n_keys: int,
+    meta_params: MetaParams,
+    progress: Progress,
+    present: Float[np.ndarray, "M G"],
+) -> Float[np.ndarray, "F M K G"]:
+    numbers = {**meta_params, "max_grad_norm": jnp.inf}  # no clipping
+    gradients = (jnp.asarray(x, jnp.float32) for x in (_pasts(), present))
+    return np.asarray(_every(optimizer, role, n_keys, numbers, progress, *gradients), np.float64)
+
+
+def _pasts() -> Float[np.ndarray, " M"]:
+    return np.array([past for past, *_ in PASTS.values()])
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _every(
+    optimizer: Optimizer,
+    role: str,
+    n_keys: int,
+    meta_params: MetaParams,
+    progress: Progress,
+    past: Float[Array, " M"],
+    present: Float[Array, "M G"],
+) -> Float[Array, "F M K G"]:
+    keys = jax.random.split(jax.random.key(0), n_keys)
+    last = functools.partial(_last_steps, optimizer, role, keys, meta_params)
+    by_past = jax.vmap(last, (None, 0, 0))
+    return jax.vmap(by_past, (Progress(0, None, None, None), None, None))(progress, past, present)  # type: ignore[arg-type]
 
 
 def _progress(shares: Any, n_updates: int) -> Progress:
     """The first rollout at share 0 and the last one at 1, in the middle of the passes over it."""
     return Progress(jnp.asarray(shares, jnp.float32) * (n_updates - 1), n_updates, 1, 3)
-
-
-def _unclipped(meta_params: MetaParams) -> dict[str, Any]:
-    return {**meta_params, "max_grad_norm": jnp.inf}
 
 
 def _last_steps(

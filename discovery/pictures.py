@@ -31,9 +31,9 @@ what was discovered.
 def plot_run(run: LoadedRun, folder: Path) -> list[Path]:
     """Write every picture that the run has data for to `folder`; returns their paths.
 
-    Per task the meta-learning curve and, where `evaluate` has reported, the learning curves; what was found, a
-    picture for each part that was searched; and the comparison of all that was reported. Says on standard error
-    why the picture of a part is left out, where it has none.
+    Per task the meta-learning curve and, where `evaluate` has reported, the learning curves; what was found,
+    a picture for each part that was searched; and the comparison of all that was reported. Says on standard
+    error why the picture of a part is left out, where it has none.
     """
     reports = recorded(run)
     drawn: dict[str, Figure] = {}

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float, Real
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from discovery.errors import BadInput
@@ -246,7 +246,7 @@ def _add_small_print(axes: Axes, text: str) -> None:
         axes.annotate(text, (0.5, 1), xycoords="axes fraction", fontsize=8, color="0.35", **place)
 
 
-def add_legend(figure: FigureBase) -> None:
+def add_legend(figure: Figure | SubFigure) -> None:
     """A legend below the axes, in as many columns as fit the figure."""
     for columns in (4, 3, 2, 1):
         legend = figure.legend(loc="outside lower center", ncols=columns, frameon=False)
@@ -269,7 +269,7 @@ def number_ticks(axis: Axis, values: Iterable[float]) -> None:
 
 
 def power_of_ten(value: float) -> str:
-    """ "10⁻³" for 0.001, "−0.1" for -0.1: powers from 0.01 to 100 in digits."""
+    """A power of ten as "10⁻³", in digits from 0.01 to 100."""
     sign, size = "\N{MINUS SIGN}" if value < 0 else "", abs(value)
     if size == 0 or 0.01 <= size <= 100:
         return f"{sign}{size:g}"

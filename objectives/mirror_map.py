@@ -77,8 +77,8 @@ def _heads(n_actions: int, continuous: bool) -> dict[str, Head]:
 
 
 class Projected(NamedTuple):
-    """`Policy.distribution` of a mirror map: pi = project(eta f), for the map that the scores were fitted for,
-    the last update's.
+    """`Policy.distribution` of a mirror map: pi = project(eta f), for the map that the scores were fitted
+    for, the last update's.
 
     Attributes:
         potential: of the map.

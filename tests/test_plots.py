@@ -91,7 +91,11 @@ def boxes(figure: Figure) -> dict[str, list]:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_nothing_overlaps_or_is_cut(name):
-    figure = FIGURES[name]()
+    check_layout(FIGURES[name]())
+
+
+def check_layout(figure: Figure) -> None:
+    """Nothing in the figure overlaps or is cut."""
     groups = boxes(figure)
     assert any(groups.values())
     for group in groups.values():

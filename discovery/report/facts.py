@@ -28,8 +28,8 @@ from discovery.run import Run
 from discovery.statistics import Interval
 
 NO_NUMBERS = (
-    "What was searched here is meta_params’ entry {entries}. The numbers that this section has for a drift say "
-    "nothing about it; the picture has to do."
+    "What was searched here is the entry {entries} of meta_params. The numbers that this section has for a "
+    "drift say nothing about it; the picture has to do."
 )
 
 
