@@ -61,12 +61,12 @@ def lpg_picture(found: Learned) -> Figure:
     drawn = recommendations(found)
     figure = Picture(figsize=(1.4 + 3.1 * (1 + len(drawn.pi_hat)), 4.4), layout="constrained")
     *panels, beside = figure.subplots(1, len(drawn.pi_hat) + 1)
-    for panel, fraction, lines in zip(panels, FRACTIONS, drawn.pi_hat, strict=False):
-        at = f", n/N = {fraction:g}" if len(panels) > 1 else ""
-        _draw(panel, lines, found.label + at)
     for panel in panels[1:]:
         panel.sharey(panels[0])
         panel.tick_params(labelleft=False)
+    for panel, fraction, lines in zip(panels, FRACTIONS, drawn.pi_hat, strict=False):
+        at = f", n/N = {fraction:g}" if len(panels) > 1 else ""
+        _draw(panel, lines, found.label + at)
     panels[0].set_ylabel("policy target π̂")
     _draw(beside, drawn.advantage, "A2C")
     beside.set_ylabel("advantage")

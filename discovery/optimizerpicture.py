@@ -90,14 +90,14 @@ def optimizer_picture(found: Learned) -> Figure:
         ) from error
     figure = Picture(figsize=(13, 4.6), layout="constrained")
     axes = figure.subplots(1, 4)
+    for panel in axes[1:3]:
+        panel.sharey(axes[0])
+        panel.tick_params(labelleft=False)
     for panel, fraction, own, known in zip(
         axes, FRACTIONS, mine, steps(adam, numbers, found.n_updates), strict=False
     ):
         _draw_steps(panel, own, known)
         tidy(panel, title=f"training proportion {fraction:g}")
-    for panel in axes[1:3]:
-        panel.sharey(axes[0])
-        panel.tick_params(labelleft=False)
     axes[0].set_ylabel("step of the parameter")
     _draw_noise(axes[3], noise)
     names = [f"{found.label}, momentum {name}" for name in PASTS]

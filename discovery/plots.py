@@ -38,7 +38,7 @@ PANELS_IN_A_ROW = 3
 BAND_SEEDS = 10
 """A band needs this many seeds: a t-interval of a few is wider than all their curves together."""
 
-SMALL_PRINT_WIDTH = 17
+SMALL_PRINT_WIDTH = 16
 """Characters of small print on an inch."""
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -257,7 +257,8 @@ def add_legend(figure: Figure | SubFigure) -> None:
 
 def small_print(figure: Figure, text: str) -> None:
     """What a reader must know of a figure, in small print below everything else, in lines that fit it."""
-    lines = textwrap.wrap(text, int(SMALL_PRINT_WIDTH * figure.get_figwidth()))
+    n_lines = math.ceil(len(text) / (SMALL_PRINT_WIDTH * figure.get_figwidth()))
+    lines = textwrap.wrap(text, len(text) // n_lines + 8)  # of about one length
     figure.supxlabel("\n".join(lines).replace("-", "\N{MINUS SIGN}"), fontsize=8, color="0.35")
 
 

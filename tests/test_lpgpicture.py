@@ -16,7 +16,7 @@ from discovery.lpgpicture import LENGTH, chain_rewards, lpg_picture
 from discovery.work import AlgorithmSpec
 from objectives.base import Progress
 from objectives.lpg import episode, recommended
-from tests.test_plots import check_layout
+from tests.test_plots import check_all_lines_are_inside, check_layout
 
 N = 40
 SIZE = 3
@@ -108,3 +108,4 @@ def test_other_targets_are_refused() -> None:
 
 def test_nothing_overlaps_or_is_cut(figure: Figure) -> None:
     check_layout(figure)
+    check_all_lines_are_inside(figure)

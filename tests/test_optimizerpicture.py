@@ -13,7 +13,7 @@ from discovery.learned import Learned, learned_of
 from discovery.optimizerpicture import LIFE, PASTS, optimizer_picture
 from discovery.work import AlgorithmSpec
 from tests.objectives.open_by_hand import Open, Tensor
-from tests.test_plots import check_layout
+from tests.test_plots import check_all_lines_are_inside, check_layout
 
 N = 21
 SIGNS = (-1.0) ** np.arange(65)
@@ -150,3 +150,4 @@ def test_an_optimizer_of_a_whole_agent_is_refused() -> None:
 
 def test_nothing_overlaps_or_is_cut(random_open: SimpleNamespace) -> None:
     check_layout(random_open.figure)
+    check_all_lines_are_inside(random_open.figure)

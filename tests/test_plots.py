@@ -105,6 +105,15 @@ def check_layout(figure: Figure) -> None:
         assert figure.bbox.y0 <= extent.y0 < extent.y1 <= figure.bbox.y1
 
 
+def check_all_lines_are_inside(figure: Figure) -> None:
+    """No point of a line is above or below its panel."""
+    for axes in figure.axes:
+        low, high = axes.get_ylim()
+        for line in axes.lines:
+            values = np.asarray(line.get_ydata(), float)
+            assert low <= values.min() <= values.max() <= high
+
+
 def test_no_figure_is_left_to_pyplot():
     curves()
     assert matplotlib.pyplot.get_fignums() == []
