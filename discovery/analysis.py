@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from discovery.frames import Curves
+    from discovery.learned import Learned
     from discovery.objective import Objective
     from discovery.regenerate import Regenerator
 
@@ -319,11 +320,16 @@ class LoadedRun:
             generation: which mean.
             task: whose plain numbers it reads (PPO's clip range, say); by default the first task's.
         """
-        from discovery.objective import objective_of
+        from discovery.objective import objective_in
 
-        number = self.generation_number(generation)
-        numbers = self.config.task(task or self.config.tasks[0].name).numbers
-        return objective_of(self.spec, self.meta_params(number), numbers, self.label(number))
+        return objective_in(self.learned(generation, task))
+
+    def learned(self, generation: Generation = None, task: str | None = None) -> "Learned":
+        """The algorithm of a generation's mean with its numbers inside; see `objective`."""
+        from discovery.learned import learned_of
+
+        number, on = self.generation_number(generation), self.config.task(task or self.config.tasks[0].name)
+        return learned_of(self.spec, self.meta_params(number), on.numbers, self.label(number), on.n_updates)
 
     # Pictures
 
@@ -333,11 +339,21 @@ class LoadedRun:
 
         return pictures.meta_learning(self, task or self.config.tasks[0].name)
 
-    def plot_objective(self, generation: Generation = None) -> "Figure":
-        """The LPO picture: drift and slope of the objective, beside PPO's and DPO's."""
-        from discovery import pictures
+    def plot_objective(self, generation: Generation = None, part: str | None = None) -> "Figure":
+        """What was found, beside known ones: a drift as in LPO's picture, a mirror map, an optimizer, or
+        targets.
 
-        return pictures.objectives_picture(self, generation)
+        Args:
+            generation: which mean.
+            part: the searched entry that is drawn ("drift", "potential", "optimizer", "lpg"); by default the
+                first.
+
+        Raises:
+            BadInput: there is no such part, or no picture of it.
+        """
+        from discovery.foundpictures import draw_found
+
+        return draw_found(self.learned(generation), part)
 
     def plot_learning_curves(self, task: str | None = None) -> "Figure":
         """Learning curves of all that was reported on a task."""

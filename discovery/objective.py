@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 
 from discovery.errors import BadInput
 from discovery.inner.compiled import build_algorithm
-from discovery.inner.train import check_numbers, complete
+from discovery.learned import Learned, learned_of
 from discovery.work import AlgorithmSpec
 from objectives.base import PolicyLoss, Progress
 
@@ -101,24 +101,22 @@ def objective_of(
         BadInput: the algorithm has no elementwise policy loss, its entries are missing, or it does
             not read one of the numbers.
     """
-    try:
-        algorithm = build_algorithm(spec)
-        check_numbers(algorithm, numbers or {})
-        full = complete(algorithm, numbers or {}, meta_params or {})
-    except (ValueError, TypeError) as error:
-        raise BadInput(str(error)) from error
-    if algorithm.policy_loss is None:
+    return objective_in(learned_of(spec, meta_params, numbers, label))
+
+
+def objective_in(learned: Learned) -> Objective:
+    """The objective inside an algorithm.
+
+    Raises:
+        BadInput: it has no elementwise policy loss.
+    """
+    policy_loss = learned.algorithm.policy_loss
+    if policy_loss is None:
         raise BadInput(
-            f"algorithm {spec.name!r} has no elementwise policy loss, so there is no value at a point; "
-            "look at its trainings instead (`LoadedRun.curves`)"
+            f"algorithm {learned.spec.name!r} has no elementwise policy loss, so there is no value at a "
+            "point; look at its trainings instead (`LoadedRun.curves`)"
         )
-    missing = sorted(set(jax.eval_shape(algorithm.init, jax.random.key(0))) - set(meta_params or {}))
-    if missing:
-        raise BadInput(
-            f"algorithm {spec.name!r} needs its searched entries {', '.join(missing)}; "
-            "take them from a run: LoadedRun.meta_params()"
-        )
-    return Objective(label or spec.name, spec, full, algorithm.policy_loss)
+    return Objective(learned.label, learned.spec, learned.meta_params, policy_loss)
 
 
 def is_temporal(objective: Objective) -> bool:

@@ -5,32 +5,20 @@
 
 import re
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
 from discovery import plots
-from discovery.analysis import Generation, LoadedRun
+from discovery.analysis import LoadedRun
 from discovery.compare import recorded
 from discovery.comparison import INITIAL, Comparison, Row
-from discovery.driftpicture import drift_picture
 from discovery.errors import BadInput
-from discovery.objective import Objective, is_temporal, objective_of
+from discovery.foundpictures import LOSS, Kind, kinds_of
 from discovery.tables import SCORES
-from discovery.work import AlgorithmSpec
 from environments.task import Task
-
-FRACTIONS = (0.0, 0.33, 0.67, 0.99)
-"""Points of a training at which a temporally-aware objective is drawn."""
-
-BESIDE = ("ppo", "dpo")
-"""What an objective is drawn beside."""
-
-LOG_RATIO = np.linspace(-1.2, 1.2, 121)
-ADVANTAGE = np.linspace(-2.5, 2.5, 101)
-"""What the LPO picture shows: ratios of 0.3 to 3.3, and all but 1% of standardized advantages."""
 
 FIRST_STYLES = (INITIAL, "discovered", "ppo", "dpo")
 """Subjects in the order of their styles, the same in all runs; any others follow by name.
@@ -43,24 +31,41 @@ what was discovered.
 def plot_run(run: LoadedRun, folder: Path) -> list[Path]:
     """Write every picture that the run has data for to `folder`; returns their paths.
 
-    Per task the meta-learning curve and, where `evaluate` has reported, the learning curves; the
-    LPO picture; and the comparison of all that was reported. Says on standard error why the LPO picture
-    is left out, where the algorithm has none.
+    Per task the meta-learning curve and, where `evaluate` has reported, the learning curves; what was found,
+    a picture for each part that was searched; and the comparison of all that was reported. Says on standard
+    error why the picture of a part is left out, where it has none.
     """
     reports = recorded(run)
     drawn: dict[str, Figure] = {}
     for task in run.config.seen if run.n_generations else ():
         drawn[f"meta-learning-{_slug(task.name)}"] = meta_learning(run, task.name, reports)
     if run.selection:
-        try:
-            drawn["objective"] = objectives_picture(run)
-        except BadInput as error:
-            print(f"objective.png was left out: {' '.join(str(error).split())}", file=sys.stderr)
+        drawn |= {kind.name: figure for kind, figure in found_pictures(run, _say_why)}
     for task in reports.tasks:
         drawn[f"learning-curves-{_slug(task)}"] = learning_curves(run, task, reports)
     if reports.cells:
         drawn["comparison"] = comparison_picture(run, reports)
     return [plots.save(figure, folder / f"{name}.png") for name, figure in drawn.items()]
+
+
+def found_pictures(
+    run: LoadedRun, left_out: Callable[[str, BadInput], None]
+) -> Iterator[tuple[Kind, Figure]]:
+    """What the run has found, part by part; `left_out` hears of a picture that there is none of, and why."""
+    try:
+        found = run.learned()
+    except BadInput as error:
+        left_out(LOSS.name, error)
+        return
+    for kind in kinds_of(found).values():
+        try:
+            yield kind, kind.draw(found)
+        except BadInput as error:
+            left_out(kind.name, error)
+
+
+def _say_why(name: str, error: BadInput) -> None:
+    print(f"{name}.png was left out: {' '.join(str(error).split())}", file=sys.stderr)
 
 
 def meta_learning(run: LoadedRun, task: str, reports: Comparison | None = None) -> Figure:
@@ -93,21 +98,6 @@ def meta_learning(run: LoadedRun, task: str, reports: Comparison | None = None) 
         styles={label: styles[row.subject] for label, row in known.items()},
         failed=np.isnan(run.scores).mean(axis=1) if task in names else np.zeros(run.n_generations),
     )
-
-
-def objectives_picture(run: LoadedRun, generation: Generation = None) -> Figure:
-    """The LPO picture of a generation's mean, beside PPO and DPO.
-
-    A temporally-aware objective is drawn at several points of a training.
-    """
-    found, task = run.objective(generation), run.config.tasks[0]
-    if is_temporal(found):
-        shown = [(found, fraction, f"{found.label}, n/N = {fraction:g}") for fraction in FRACTIONS]
-    else:
-        shown = [(found, 0.0, found.label)]
-    shown += [(known, 0.0, name.upper()) for name in BESIDE if (known := _known(name, task))]
-    panels = [(title, *_heat(objective, fraction)) for objective, fraction, title in shown]
-    return drift_picture(LOG_RATIO, ADVANTAGE, panels)
 
 
 def learning_curves(run: LoadedRun, task: str, reports: Comparison | None = None) -> Figure:
@@ -146,21 +136,6 @@ def subject_styles(reports: Comparison) -> dict[str, plots.Style]:
     """Color and line style of all subjects, the same in every picture of a run."""
     names = (*FIRST_STYLES, *sorted(set(reports.subjects) - set(FIRST_STYLES)))
     return {name: plots.style(number) for number, name in enumerate(names)}
-
-
-def _heat(objective: Objective, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """Drift and slope on the grid, each ``[A, R]``."""
-    log_ratio, advantage = jnp.asarray(LOG_RATIO), jnp.asarray(ADVANTAGE)[:, None]
-    drift, slope = (f(log_ratio, advantage, fraction) for f in (objective.drift, objective.slope))
-    return np.asarray(drift), np.asarray(slope)
-
-
-def _known(name: str, task: Task) -> Objective | None:
-    """A known algorithm's objective under a task's recipe; None if it does not read one of its numbers."""
-    try:
-        return objective_of(AlgorithmSpec(name), numbers=task.numbers)
-    except BadInput:
-        return None
 
 
 def _baselines(reports: Comparison, task: str) -> dict[str, Row]:

@@ -7,6 +7,8 @@ Failures are shown, not dropped: NaN means that a training failed, or that no ep
 """
 
 import io
+import math
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +17,9 @@ import matplotlib
 import numpy as np
 from jaxtyping import Float, Real
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from discovery.errors import BadInput
 from discovery.statistics import Interval, band, carry_forward, interval
@@ -34,6 +37,10 @@ STEPS = (1, 2, 2.5, 5, 10)
 PANELS_IN_A_ROW = 3
 BAND_SEEDS = 10
 """A band needs this many seeds: a t-interval of a few is wider than all their curves together."""
+
+SMALL_PRINT_WIDTH = 16
+"""Characters of small print on an inch."""
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 _METADATA = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
@@ -239,13 +246,35 @@ def _add_small_print(axes: Axes, text: str) -> None:
         axes.annotate(text, (0.5, 1), xycoords="axes fraction", fontsize=8, color="0.35", **place)
 
 
-def add_legend(figure: Figure) -> None:
+def add_legend(figure: Figure | SubFigure) -> None:
     """A legend below the axes, in as many columns as fit the figure."""
     for columns in (4, 3, 2, 1):
         legend = figure.legend(loc="outside lower center", ncols=columns, frameon=False)
         if columns == 1 or legend.get_window_extent().width < 0.97 * figure.bbox.width:
             return
         legend.remove()
+
+
+def small_print(figure: Figure, text: str) -> None:
+    """What a reader must know of a figure, in small print below everything else, in lines that fit it."""
+    n_lines = math.ceil(len(text) / (SMALL_PRINT_WIDTH * figure.get_figwidth()))
+    lines = textwrap.wrap(text, len(text) // n_lines + 8)  # of about one length
+    figure.supxlabel("\n".join(lines).replace("-", "\N{MINUS SIGN}"), fontsize=8, color="0.35")
+
+
+def number_ticks(axis: Axis, values: Iterable[float]) -> None:
+    """Ticks at these values, powers of ten as such, and no formulas: a page may show them as they are."""
+    axis.set_major_locator(FixedLocator(list(values)))
+    axis.set_major_formatter(lambda value, _: power_of_ten(value))
+    axis.set_minor_locator(NullLocator())
+
+
+def power_of_ten(value: float) -> str:
+    """A power of ten as "10⁻³", in digits from 0.01 to 100."""
+    sign, size = "\N{MINUS SIGN}" if value < 0 else "", abs(value)
+    if size == 0 or 0.01 <= size <= 100:
+        return f"{sign}{size:g}"
+    return f"{sign}10{str(round(math.log10(size))).translate(SUPERSCRIPTS)}"
 
 
 def check_shape(name: str, array: np.ndarray, shape: tuple[int | None, int | None], meaning: str) -> None:

@@ -10,7 +10,7 @@ policy plus eta A. Alfano et al. (2023); with a learned map, Alfano et al. (2025
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -76,15 +76,22 @@ def _heads(n_actions: int, continuous: bool) -> dict[str, Head]:
     return {"scores": Head(n_actions, scale=0.01), "value": Head(0, torso="critic", scale=1.0)}
 
 
-def _policy(potential: Potential, weights: Weights) -> Policy:
-    """pi = project(eta f), with the map that the scores were fitted for: the last update's."""
+class Projected(NamedTuple):
+    """`Policy.distribution` of a mirror map: pi = project(eta f), for the map that the scores were fitted
+    for, the last update's.
 
-    def distribution(meta_params: MetaParams, outputs: Outputs, progress: Progress) -> Distribution:
+    Attributes:
+        potential: of the map.
+        weights: how it finds its weights.
+    """
+
+    potential: Potential
+    weights: Weights
+
+    def __call__(self, meta_params: MetaParams, outputs: Outputs, progress: Progress) -> Distribution:
         last = progress._replace(update=jnp.maximum(jnp.asarray(progress.update) - 1, 0))
         z = meta_params["eta"] * outputs["scores"]
-        return Discrete(project(potential, weights(meta_params, last.fraction), z))
-
-    return Policy(_heads, distribution)
+        return Discrete(project(self.potential, self.weights(meta_params, last.fraction), z))
 
 
 def _loss(potential: Potential, weights: Weights, policy: Policy) -> Loss:
@@ -139,7 +146,7 @@ def ampo(map: str = "learned", units: int = 126, anchored: bool = True, temporal
     if searched:
         check_units(units)
     potential, weights = POTENTIALS[map], _weights(map, anchored, temporal)
-    policy = _policy(potential, weights)
+    policy = Policy(_heads, Projected(potential, weights))
     numbers = {**DEFAULTS, **CONTROL, **({"tsallis_q": 1.5} if map == "tsallis" else {})}
     return Algorithm(
         name=("ta_" if temporal else "") + f"ampo_{map}",

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from discovery import pictures, plots
+from discovery import losspicture, pictures, plots
 from discovery.analysis import LoadedRun, load_run
 from discovery.comparison import Cell, Comparison
 from discovery.configfile import dumps
 from discovery.errors import BadInput, RunError
 from discovery.export import FORMATS
-from discovery.pictures import ADVANTAGE, LOG_RATIO, plot_run
+from discovery.losspicture import ADVANTAGE, LOG_RATIO
+from discovery.pictures import plot_run
 from discovery.run import CONFIG
 from discovery.statistics import interval
 from discovery.takeaway import export_run, provenance, verify_run
@@ -182,7 +183,7 @@ def test_weights_that_are_nan_are_one_panel(run: LoadedRun, monkeypatch: pytest.
 
 def test_heat_maps_hold_the_objective(run: LoadedRun) -> None:
     """Drift and slope on the grid against finite differences of the loss in float64."""
-    drift, slope = pictures._heat(run.objective("initial"), 0.0)
+    drift, slope = losspicture._heat(run.objective("initial"), 0.0)
     ratio, advantage = np.exp(LOG_RATIO)[None], ADVANTAGE[:, None]
     expected = np.maximum(np.maximum((ratio - np.clip(ratio, 0.7, 1.3)) * advantage, 0.0) - 1e-4, 0.0)
     assert drift.shape == (ADVANTAGE.size, LOG_RATIO.size)

@@ -91,7 +91,11 @@ def boxes(figure: Figure) -> dict[str, list]:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_nothing_overlaps_or_is_cut(name):
-    figure = FIGURES[name]()
+    check_layout(FIGURES[name]())
+
+
+def check_layout(figure: Figure) -> None:
+    """Nothing in the figure overlaps or is cut."""
     groups = boxes(figure)
     assert any(groups.values())
     for group in groups.values():
@@ -99,6 +103,15 @@ def test_nothing_overlaps_or_is_cut(name):
     for extent in [*itertools.chain(*groups.values()), *(key.get_window_extent() for key in figure.legends)]:
         assert figure.bbox.x0 <= extent.x0 < extent.x1 <= figure.bbox.x1
         assert figure.bbox.y0 <= extent.y0 < extent.y1 <= figure.bbox.y1
+
+
+def check_all_lines_are_inside(figure: Figure) -> None:
+    """No point of a line is above or below its panel."""
+    for axes in figure.axes:
+        low, high = axes.get_ylim()
+        for line in axes.lines:
+            values = np.asarray(line.get_ydata(), float)
+            assert low <= values.min() <= values.max() <= high
 
 
 def test_no_figure_is_left_to_pyplot():

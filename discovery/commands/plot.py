@@ -13,9 +13,9 @@ from discovery.errors import RunError
 
 PROG = "discovery plot"
 
-DESCRIPTION = """Draw a run: how the search went, what the objective looks like beside PPO's, and, where
-`discovery evaluate` has reported, learning curves and the comparison. A run may be drawn while its
-search goes on.
+DESCRIPTION = """Draw a run: how the search went, what was found beside known ones (a drift, a mirror map, an
+optimizer, learned targets: each in its own picture), and, where `discovery evaluate` has reported, learning
+curves and the comparison. A run may be drawn while its search goes on.
 
   discovery plot runs/NAME
 """

@@ -17,6 +17,7 @@ from discovery.compare import recorded
 from discovery.comparison import FEW_SEEDS, Comparison
 from discovery.configfile import dumps
 from discovery.errors import BadInput
+from discovery.foundpictures import LOSS, kinds_of
 from discovery.report.commands import Commands, commands_of, portable
 from discovery.report.judged import Decline, TaskTable, Verdict, declines, tables, verdict
 from discovery.report.searched import Method, Searched, method, searched
@@ -25,6 +26,11 @@ from discovery.report.spent import Cost, Failure, cost, failures
 from discovery.report.swept import Sweep, sweeps
 from discovery.run import Run
 from discovery.statistics import Interval
+
+NO_NUMBERS = (
+    "What was searched here is the entry {entries} of meta_params. The numbers that this section has for a "
+    "drift say nothing about it; the picture has to do."
+)
 
 
 @dataclass(frozen=True)
@@ -140,11 +146,15 @@ def _look(run: LoadedRun, row: Mapping[str, Any]) -> Look:
 
 
 def _found(run: LoadedRun) -> tuple[Found | None, str]:
+    drawn = []
     if not run.selection:
         return None, "Nothing has been chosen yet: no mean was scored on the selection seeds."
     try:
+        drawn = [entry for entry, kind in kinds_of(run.learned()).items() if kind is not LOSS]
         return found_objective(run), ""
     except BadInput as error:
+        if drawn:
+            return None, NO_NUMBERS.format(entries=" and ".join(drawn))
         return None, f"There is no objective to draw: {error}."
 
 

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from discovery import pictures, plots
 from discovery.analysis import LoadedRun
 from discovery.comparison import Comparison
-from discovery.errors import BadInput
 from discovery.report.swept import Sweep
 
 PIXELS_PER_INCH = 96
@@ -97,19 +96,8 @@ def _meta_learning(run: LoadedRun, reports: Comparison, task: str) -> Picture:
 def _objective(run: LoadedRun) -> tuple[Picture, ...]:
     if not run.selection:
         return ()
-    try:
-        figure = pictures.objectives_picture(run)
-    except BadInput:
-        return ()
-    return (
-        picture(
-            figure,
-            "Heat maps over log-ratio and advantage: the drift f above, the slope of the objective below, of "
-            "what was found and of PPO and DPO. The tables of this section hold their means by quadrant.",
-            "Above, the drift f: what is taken off r A. Below, the slope d(r A − f)/dr: how hard a sample "
-            "pushes its action's probability up (red) or down (blue); white is no push.",
-        ),
-    )
+    found = pictures.found_pictures(run, lambda name, error: None)  # the page says why, where it has none
+    return tuple(picture(figure, kind.alt, kind.caption) for kind, figure in found)
 
 
 def _comparison(run: LoadedRun, reports: Comparison, held_out: bool) -> tuple[Picture, ...]:

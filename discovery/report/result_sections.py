@@ -32,11 +32,13 @@ MEANING = (
 
 
 def objective(report: Report, pictures: Pictures) -> Iterator[Html]:
-    """The found objective: picture, facts, formula."""
+    """The found objective: pictures, and of a loss facts and formula."""
+    yield from map(figure, pictures.objective)
     if report.found is None:
         yield tag("p", report.not_found)
+        if pictures.objective:
+            yield commands(report.commands.plot, report.commands.export)
         return
-    yield from map(figure, pictures.objective)
     yield tag("p", MEANING, class_="note")
     for shape in report.found.shapes:
         yield from _shape(report.found, shape)

@@ -1,0 +1,82 @@
+"""A learning algorithm with its numbers inside: what pictures of its parts are drawn from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from discovery.errors import BadInput
+from discovery.inner.compiled import build_algorithm
+from discovery.inner.train import check_numbers, complete
+from discovery.work import AlgorithmSpec
+from objectives.base import Algorithm
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """An algorithm and all that it reads; make one with `learned_of`.
+
+    Attributes:
+        label: what pictures call it.
+        spec: which algorithm.
+        numbers: plain numbers of a task's recipe.
+        n_updates: N, rollouts in the life that is drawn.
+        algorithm: its parts.
+        meta_params: everything numeric it reads, searched entries and plain numbers.
+    """
+
+    label: str
+    spec: AlgorithmSpec
+    numbers: Mapping[str, float]
+    n_updates: int
+    algorithm: Algorithm = field(repr=False)
+    meta_params: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """Entries of `meta_params` that a search proposes, plain numbers apart."""
+        plain = dict(self.algorithm.defaults)
+        return tuple(name for name in self.meta_params if name not in plain)
+
+
+def learned_of(
+    spec: AlgorithmSpec,
+    meta_params: Mapping[str, Any] | None = None,
+    numbers: Mapping[str, float] | None = None,
+    label: str = "",
+    n_updates: int = 1000,
+) -> Learned:
+    """An algorithm with its numbers inside.
+
+    Args:
+        spec: which algorithm.
+        meta_params: its searched entries; none for a known algorithm.
+        numbers: plain numbers of a task's recipe, over the algorithm's defaults.
+        label: what pictures call it; its name by default.
+        n_updates: N, rollouts in the life that is drawn.
+
+    Raises:
+        BadInput: its code is not at hand, its entries are missing, or it does not read one of the numbers.
+    """
+    try:
+        algorithm = build_algorithm(spec)
+        check_numbers(algorithm, numbers or {})
+        full = complete(algorithm, numbers or {}, jax.tree.map(jnp.asarray, meta_params or {}))
+    except (ValueError, TypeError) as error:
+        raise BadInput(str(error)) from error
+    missing = sorted(set(jax.eval_shape(algorithm.init, jax.random.key(0))) - set(meta_params or {}))
+    if missing:
+        raise BadInput(
+            f"algorithm {spec.name!r} needs its searched entries {', '.join(missing)}; "
+            "take them from a run: LoadedRun.meta_params()"
+        )
+    return Learned(label or spec.name, spec, dict(numbers or {}), n_updates, algorithm, full)
+
+
+def differ(a: Any, b: Any) -> bool:
+    """Whether two trees of one structure hold different numbers; NaN equals NaN."""
+    leaves = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return not all(np.array_equal(x, y, equal_nan=True) for x, y in leaves)

@@ -1,0 +1,172 @@
+"""What was found is drawn by what was searched: in plots, notebooks and reports, for every family."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from discovery.analysis import LoadedRun, load_run
+from discovery.cli import main
+from discovery.errors import BadInput
+from discovery.foundpictures import KINDS, draw_found, kinds_of
+from discovery.learned import Learned, learned_of
+from discovery.pictures import plot_run
+from discovery.plots import power_of_ten
+from discovery.report import write_report
+from discovery.work import AlgorithmSpec
+from objectives.base import Algorithm
+from objectives.drift import lpo
+from objectives.learned_optimizer import open_optimizer
+from tests.report.fabricated import CONFIG, FAR, NEAR, begin, search
+from tests.report.pages import Page
+
+FAMILIES: dict[str, tuple[str, dict[str, Any], str, str]] = {
+    "ampo": ("ampo", {"units": 6}, "potential", "mirror-map.png"),
+    "open": ("open", {"gru_width": 2, "width": 2}, "optimizer", "optimizer.png"),
+    "optim4rl": ("optim4rl", {"width": 2}, "optimizer", "optimizer.png"),
+    "ta_lpg": ("lpg", {"width": 2, "embedding": 2, "targets": 2, "temporal": True}, "lpg", "targets.png"),
+}
+"""Name to algorithm, options, what is searched, and the file of its picture."""
+
+
+@pytest.fixture(scope="module", params=["ampo", "open", "ta_lpg"])
+def made(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[LoadedRun, str, str]:
+    """A fabricated run of a family, what it searched, and the file of its picture."""
+    algorithm, options, entry, file = FAMILIES[request.param]
+    near, far = (replace(task, numbers={"learning_rate": 0.02}) for task in (NEAR, FAR))
+    changes = {"algorithm": algorithm, "algorithm_options": options, "tasks": (near,), "held_out": (far,)}
+    with begin(replace(CONFIG, **changes), tmp_path_factory.mktemp("runs")) as run:
+        search(run)
+    return load_run(run.folder), entry, file
+
+
+def test_every_family_is_drawn(made: tuple[LoadedRun, str, str], tmp_path: Path, capsys: Any) -> None:
+    run, entry, file = made
+    paths = plot_run(run, tmp_path / "plots")
+    assert [path.name for path in paths] == ["meta-learning-near.png", file]
+    assert matplotlib.image.imread(paths[1]).std() > 0.05  # not blank
+    assert capsys.readouterr().err == ""
+    (kind,) = kinds_of(run.learned()).values()
+    assert KINDS[entry] is kind
+    assert run.learned().label == "discovered"
+    assert run.learned().n_updates == 2
+
+
+def test_the_report_shows_it(made: tuple[LoadedRun, str, str], tmp_path: Path) -> None:
+    run, entry, _ = made
+    page = Page(write_report(run, tmp_path / "page.html").read_text(encoding="utf-8"))
+    alts = [value for tag, name, value in page.attributes if (tag, name) == ("img", "alt")]
+    assert KINDS[entry].alt in alts
+    assert f"What was searched here is the entry {entry} of meta_params." in page.text
+    assert "There is no objective to draw" not in page.text
+
+
+def test_notebooks_get_any_mean_and_are_told_of_unknown_parts(made: tuple[LoadedRun, str, str]) -> None:
+    run, entry, _ = made
+    assert run.generation_number() != 0
+    assert isinstance(run.plot_objective("initial", entry), Figure)
+    first, last = (run.learned(number).meta_params[entry] for number in ("initial", None))
+    assert np.any(
+        np.concatenate([np.ravel(x) for x in _leaves(first)])
+        != np.concatenate([np.ravel(x) for x in _leaves(last)])
+    )
+    with pytest.raises(BadInput, match=f"no searched part named 'drift'; there are: {entry}"):
+        run.plot_objective(part="drift")
+    with pytest.raises(BadInput, match="has no elementwise policy loss"):
+        run.objective()
+
+
+def _leaves(tree: Any) -> list[Any]:
+    return [leaf for item in tree.values() for leaf in _leaves(item)] if isinstance(tree, dict) else [tree]
+
+
+def both(**changes: Any) -> Learned:
+    """A drift and an optimizer, searched together."""
+    drift, rule = lpo(width=2), open_optimizer(gru_width=0, width=2)
+
+    def init(key: Any) -> dict[str, Any]:
+        return {**rule.init(key), **drift.init(key)}
+
+    numbers = tuple(sorted({**dict(rule.defaults), **dict(drift.defaults)}.items()))
+    joined: Algorithm = drift._replace(optimizer=rule.optimizer, init=init, defaults=numbers)._replace(
+        **changes
+    )
+    one = learned_of(AlgorithmSpec("ppo"), {}, {}, "joined")
+    import jax
+
+    meta_params = {**dict(joined.defaults), **joined.init(jax.random.key(0))}
+    return replace(one, algorithm=joined, meta_params=meta_params)
+
+
+def test_parts_that_are_searched_together_are_drawn_apart() -> None:
+    found = both()
+    assert {entry: kind.name for entry, kind in kinds_of(found).items()} == {
+        "optimizer": "optimizer",
+        "drift": "objective",
+    }
+    with pytest.raises(BadInput, match="no searched part named 'driftt'; did you mean drift"):
+        draw_found(found, "driftt")
+
+
+def test_losses_of_ones_own_are_drawn_as_drifts_and_only_once() -> None:
+    found = both()
+    meta_params = {**found.meta_params, "temperature": 1.0, "learning_rate": 0.1}
+    names = [kind.name for kind in kinds_of(replace(found, meta_params=meta_params)).values()]
+    assert names == ["optimizer", "objective"]
+    assert [kind.name for kind in kinds_of(learned_of(AlgorithmSpec("ppo"))).values()] == ["objective"]
+
+
+def test_powers_of_ten_need_no_formula() -> None:
+    values = (0.0, 0.01, 100.0, -0.1, 1e-3, -1e-5, 1e4)
+    assert [power_of_ten(value) for value in values] == ["0", "0.01", "100", "−0.1", "10⁻³", "−10⁻⁵", "10⁴"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_searched_and_plotted_from_the_command_line(
+    family: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    algorithm, options, _, file = FAMILIES[family]
+    text = ", ".join(f"{name} = {str(value).lower()}" for name, value in options.items())
+    passes = 1 if algorithm == "lpg" else 2
+    (tmp_path / "tiny.toml").write_text(f"""
+algorithm = "{algorithm}"
+algorithm_options = {{ {text} }}
+generations = 2
+seeds = 1
+selection_seeds = 2
+executor = "inline"
+agents_per_call = 2
+
+[meta]
+population = 2
+mean_every = 1
+
+[[tasks]]
+name = "Catch"
+total_steps = 64
+
+[tasks.setup]
+environment = "Catch-bsuite"
+n_envs = 2
+n_steps = 8
+n_epochs = {passes}
+n_minibatches = 1
+hidden = [4]
+curve_points = 2
+""")
+    at = ["--output", str(tmp_path / "runs")]
+    assert main(["search", str(tmp_path / "tiny.toml"), *at, "--name", "done", "--quiet"]) == 0
+    assert main(["plot", "done", *at]) == 0
+    said = capsys.readouterr()
+    assert [Path(line).name for line in said.out.splitlines()] == ["meta-learning-Catch.png", file]
+    assert said.err == ""
+    assert main(["show", "done", *at]) == 0
+    assert file in capsys.readouterr().out
+    assert main(["report", "done", *at]) == 0

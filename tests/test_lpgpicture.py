@@ -1,0 +1,111 @@
+"""The picture of learned targets: its curves against direct calls of the family, and A2C's closed forms."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from discovery import lpgpicture
+from discovery.errors import BadInput
+from discovery.inner.compiled import build_algorithm
+from discovery.learned import Learned, learned_of
+from discovery.lpgpicture import LENGTH, chain_rewards, lpg_picture
+from discovery.work import AlgorithmSpec
+from objectives.base import Progress
+from objectives.lpg import episode, recommended
+from tests.test_plots import check_all_lines_are_inside, check_layout
+
+N = 40
+SIZE = 3
+
+
+def found(temporal: bool) -> Learned:
+    """With large random weights."""
+    spec = AlgorithmSpec("lpg", (("targets", SIZE), ("temporal", temporal), ("width", 6)))
+    shapes: Any = jax.eval_shape(build_algorithm(spec).init, jax.random.key(0))
+    rng = np.random.default_rng(0)
+    weights = jax.tree.map(lambda leaf: rng.normal(0, 0.8, leaf.shape).astype("float32"), shapes)
+    return learned_of(spec, weights, {}, "found", N)
+
+
+@pytest.fixture(scope="module")
+def figure() -> Figure:
+    """With two rounds of settling, which can be done by hand."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lpgpicture, "ROUNDS", 2)
+        return lpg_picture(found(True))
+
+
+def lines(figure: Figure, panel: int) -> tuple[np.ndarray, np.ndarray]:
+    """What is known solid, and dashed before: each ``[good and bad, T]``."""
+    drawn = [line.get_ydata() for line in figure.axes[panel].lines[:4]]
+    return np.stack(drawn[::2]), np.stack(drawn[1::2])
+
+
+def test_the_environment_pays_at_the_end_only() -> None:
+    for good, last in ((True, 1.0), (False, -1.0)):
+        np.testing.assert_array_equal(chain_rewards(good), [0.0] * (LENGTH - 1) + [last])
+
+
+@pytest.mark.parametrize(("panel", "update"), [(0, 0), (1, N // 2), (2, N)])
+def test_targets_are_the_familys_own(figure: Figure, panel: int, update: int) -> None:
+    one, settled = found(True), [np.full((LENGTH + 1, SIZE), 1 / SIZE) for _ in range(2)]
+    rewards, half = np.eye(LENGTH)[-1], jnp.full(LENGTH, 0.5)
+    wanted: list[np.ndarray] = []
+    for _ in range(3):
+        said = [
+            recommended(
+                one.algorithm,
+                one.meta_params,
+                episode(jnp.asarray(sign * rewards, float), half, jnp.asarray(y, float)),
+                Progress(update, N),
+            )
+            for sign, y in zip((1, -1), settled, strict=True)
+        ]
+        wanted.append(np.stack([each.pi_hat[:, 0] for each in said]))
+        y_hat = [np.asarray(each.y_hat[:, 0], np.float64) for each in said]
+        both = np.sqrt(y_hat[0][0] * y_hat[1][0])
+        settled = [np.stack([both / both.sum(), *each[1:], np.full(SIZE, 1 / SIZE)]) for each in y_hat]
+    known, before = lines(figure, panel)
+    np.testing.assert_allclose(before, wanted[0], atol=1e-5)
+    np.testing.assert_allclose(known, wanted[2], atol=1e-4)
+    assert np.abs(wanted[0][0] - wanted[0][1]).max() > 0.01
+    assert np.abs(wanted[2] - wanted[0]).max() > 1e-3
+
+
+def test_the_first_states_vector_has_the_least_divergence_to_both_targets() -> None:
+    """What `found` is set to there: sum_i KL(y || y_i) is least for the normalized geometric mean."""
+    rng = np.random.default_rng(0)
+    a, b, *others = rng.dirichlet(np.ones(SIZE), 200)
+    kl = lambda y: sum((y * np.log(y / each)).sum() for each in (a, b))  # noqa: E731
+    best = np.sqrt(a * b) / np.sqrt(a * b).sum()
+    assert all(kl(best) <= kl(y) for y in others)
+
+
+def test_a2c_is_a_closed_form(figure: Figure) -> None:
+    known, before = lines(figure, 3)
+    decay = (0.99 * 0.95) ** np.arange(LENGTH - 1, -1, -1)
+    np.testing.assert_allclose(before, [decay, -decay], atol=1e-6)
+    first = np.eye(LENGTH)[0] * 0.99 ** (LENGTH - 1)
+    np.testing.assert_allclose(known, [first, -first], atol=1e-6)
+
+
+def test_what_is_shown(figure: Figure) -> None:
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["found, n/N = 0", "found, n/N = 0.5", "found, n/N = 1", "A2C"]
+    assert "chain of 16 steps" in figure.get_supxlabel()
+    assert "N = 40" in figure.get_supxlabel()
+    assert [axes.get_title() for axes in lpg_picture(found(False)).axes] == ["found", "A2C"]
+
+
+def test_other_targets_are_refused() -> None:
+    with pytest.raises(BadInput, match="targets of algorithm 'ppo' are not those of lpg"):
+        lpg_picture(learned_of(AlgorithmSpec("ppo")))
+
+
+def test_nothing_overlaps_or_is_cut(figure: Figure) -> None:
+    check_layout(figure)
+    check_all_lines_are_inside(figure)
