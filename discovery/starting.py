@@ -27,7 +27,7 @@ from discovery.lessons import LESSONS
 from discovery.start import Origin, Start
 from discovery.subjects import Subject, subjects
 from discovery.work import AlgorithmSpec
-from objectives import factory, parts_of
+from objectives import factory
 from objectives.base import Algorithm
 
 BEGINNINGS = ("start", "output_scale")
@@ -104,11 +104,9 @@ def _complete(
 
 def _part(spec: AlgorithmSpec, entry: str) -> tuple[str, Mapping[str, Any]]:
     """The family that searches an entry, with all options that say how its numbers are read."""
-    for name, given in parts_of(spec.name, dict(spec.options)):
-        part = build_algorithm(AlgorithmSpec(name, tuple(sorted(given.items()))))
-        if entry in jax.eval_shape(part.init, jax.random.key(0)):
-            options = {
-                p.name: p.default for p in inspect.signature(factory(name)).parameters.values()
-            } | given
-            return name, {key: value for key, value in options.items() if key not in BEGINNINGS}
+    for part in spec.parts:
+        if entry in jax.eval_shape(build_algorithm(part).init, jax.random.key(0)):
+            signature = inspect.signature(factory(part.name))
+            options = {p.name: p.default for p in signature.parameters.values()} | dict(part.options)
+            return part.name, {key: value for key, value in options.items() if key not in BEGINNINGS}
     raise ValueError(f"{spec.name} searches no {entry!r}")

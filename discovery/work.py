@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from environments.task import Task
+from objectives import parts_of
 
 
 class Outcome(NamedTuple):
@@ -47,6 +48,12 @@ class AlgorithmSpec:
 
     name: str
     options: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def parts(self) -> tuple["AlgorithmSpec", ...]:
+        """What it is made of, each with its own options: "lpo+open" is `lpo` and `open`."""
+        parts = parts_of(self.name, dict(self.options))
+        return tuple(AlgorithmSpec(name, tuple(sorted(options.items()))) for name, options in parts)
 
 
 @dataclass(frozen=True, eq=False)

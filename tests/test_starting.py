@@ -17,9 +17,11 @@ from discovery.executors.inline import Inline
 from discovery.imitation import imitate
 from discovery.inner.train import complete
 from discovery.lessons import LESSONS, loss_answers, loss_inputs, optimizer_answers, policy_answers
+from discovery.report.formula import drift_options, formula_of
 from discovery.report.searched import searched
 from discovery.run import Run
 from discovery.starting import start_of
+from discovery.work import AlgorithmSpec
 from objectives import build
 from objectives.base import Algorithm
 
@@ -66,7 +68,7 @@ def test_steps_are_those_of_the_optimizer_on_the_same_gradients():
         state = optimizer.init(sequence[0])
         for given, step in zip(sequence, steps, strict=True):
             expected, state = optimizer.update(given, state)
-            np.testing.assert_allclose(step, expected, rtol=1e-3, atol=1e-6)
+            np.testing.assert_allclose(step, jnp.asarray(expected), rtol=1e-3, atol=1e-6)  # type: ignore[arg-type]
     sizes = np.sqrt(np.square(gradient).mean((1, 2)))
     assert sizes.max() > 1.5 * sizes.min(), "trainings differ in the size of their gradients"
     persisting = np.abs(gradient.mean(1)).mean() / np.abs(gradient).mean()
@@ -226,3 +228,14 @@ def test_a_beginning_is_no_zero_for_antithetic_search(config):
     start = start_of(chosen)
     assert start is not None and start.origins[0].steps == 0
     assert float(jnp.abs(jnp.asarray(start.mean["potential"]["w_in"])).max()) > 0
+
+
+def test_a_report_has_the_formula_of_a_drift_beside_an_optimizer(finished_run):
+    """And none of a loss that was not searched."""
+    spec = AlgorithmSpec("lpo", (("width", 4),))
+    drift = build("lpo", {"width": 4}).init(jax.random.key(0))
+    both = AlgorithmSpec("lpo+open", (("lpo_width", 4), ("open_gru_width", 0)))
+    entries = {**drift, "optimizer": {"w": np.ones(3)}}
+    assert formula_of(both, entries) == formula_of(spec, drift) is not None
+    assert formula_of(AlgorithmSpec("dpo+open"), {"optimizer": {"w": np.ones(3)}}) is None
+    assert drift_options(both) == drift_options(spec)

@@ -146,15 +146,14 @@ def _look(run: LoadedRun, row: Mapping[str, Any]) -> Look:
 
 
 def _found(run: LoadedRun) -> tuple[Found | None, str]:
-    drawn = []
     if not run.selection:
         return None, "Nothing has been chosen yet: no mean was scored on the selection seeds."
     try:
-        drawn = [entry for entry, kind in kinds_of(run.learned()).items() if kind is not LOSS]
+        kinds = kinds_of(run.learned())
+        if LOSS not in kinds.values():
+            return None, NO_NUMBERS.format(entries=" and ".join(kinds))
         return found_objective(run), ""
     except BadInput as error:
-        if drawn:
-            return None, NO_NUMBERS.format(entries=" and ".join(drawn))
         return None, f"There is no objective to draw: {error}."
 
 

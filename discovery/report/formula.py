@@ -34,15 +34,22 @@ class Formula:
 
 def formula_of(spec: AlgorithmSpec, meta_params: Mapping[str, Any]) -> Formula | None:
     """The formula of a drift network; None for a family that this page cannot write down."""
-    if FACTORIES.get(spec.name, spec.name) != DRIFT:
-        return None
-    defaults = {p.name: p.default for p in inspect.signature(factory(spec.name)).parameters.values()}
-    return _drift(defaults | dict(spec.options), meta_params)
+    options = drift_options(spec)
+    return None if options is None else _drift(options, meta_params["drift"])
 
 
-def _drift(options: Mapping[str, Any], meta_params: Mapping[str, Any]) -> Formula:
+def drift_options(spec: AlgorithmSpec) -> dict[str, Any] | None:
+    """Options of the drift network that an algorithm is, or has as one of its parts; None if it has none."""
+    for part in spec.parts:
+        if FACTORIES.get(part.name, part.name) == DRIFT:
+            signature = inspect.signature(factory(part.name))
+            return {p.name: p.default for p in signature.parameters.values()} | dict(part.options)
+    return None
+
+
+def _drift(options: Mapping[str, Any], drift: Mapping[str, Any]) -> Formula:
     """f = relu([f_PPO +] g(x) - xi) with a network g; see objectives/drift.py."""
-    weights = {path.removeprefix("drift."): array for path, array in leaves(meta_params)}
+    weights = dict(leaves(drift))
     features, width = weights["w_in"].shape
     anchored, temporal, limit = options["anchored"], options["temporal"], f"{options['log_ratio_clip']:g}"
     lines = {

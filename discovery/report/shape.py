@@ -16,7 +16,7 @@ from discovery.analysis import LoadedRun
 from discovery.errors import BadInput
 from discovery.losspicture import ADVANTAGE, BESIDE, FRACTIONS, LOG_RATIO
 from discovery.objective import Objective, is_temporal, objective_of
-from discovery.report.formula import Formula, formula_of
+from discovery.report.formula import Formula, drift_options, formula_of
 from discovery.work import AlgorithmSpec
 
 KNOWN = ("ppo", "dpo", "ppo_kl", "policy_gradient")
@@ -193,7 +193,8 @@ def _known(name: str, numbers: dict[str, float]) -> Objective | None:
 
 def _reduced(run: LoadedRun, number: int, known: dict[str, Objective]) -> float | None:
     """Largest difference of drift from PPO (anchored) or the policy gradient, with all weights 0."""
-    other = known.get("ppo" if dict(run.spec.options).get("anchored") else "policy_gradient")
+    options = drift_options(run.spec) or {}
+    other = known.get("ppo" if options.get("anchored") else "policy_gradient")
     if other is None:
         return None
     zeros = jax.tree.map(jnp.zeros_like, run.meta_params(number))
