@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from discovery.inner.networks import Body, Network, make_network
@@ -166,11 +167,11 @@ def _steps(algorithm: Algorithm, meta_params: MetaParams, key: PRNGKeyArray) -> 
 
 
 def _like(key: PRNGKeyArray, tree: Any) -> Any:
-    """Standard normal numbers in a tree's shapes."""
+    """Standard normal numbers in a tree's shapes, drawn at once: much quicker to compile."""
     leaves, treedef = jax.tree.flatten(tree)
-    keys = jax.random.split(key, len(leaves))
-    drawn = [jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]
-    return jax.tree.unflatten(treedef, drawn)
+    ends = np.cumsum([leaf.size for leaf in leaves])
+    drawn = jnp.split(jax.random.normal(key, (ends[-1],)), ends[:-1])
+    return jax.tree.unflatten(treedef, [x.reshape(y.shape) for x, y in zip(drawn, leaves, strict=True)])
 
 
 def _activations(network: Network, params: Any, key: PRNGKeyArray) -> Any:
