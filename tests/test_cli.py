@@ -184,7 +184,7 @@ BAD = {
     "show nope": "there is no run 'nope'",
     "list --output nope": "there is no folder nope",
     "plot nope": "there is no run 'nope'",
-    "export nope --to torch": "there are: jax, purejaxrl, rejax",
+    "export nope --to torch": "there are: jax, optax, purejaxrl, rejax",
     "evaluate": "what shall be judged?",
     "evaluate ppo": "on which tasks?",
     "evaluate ppoo": "did you mean ppo",
