@@ -16,7 +16,7 @@ def policy(scores$parameter):
 
     They may be exactly zero. The derivative, of any order, is that of the solution; by the scores alone.
 $acting    """
-    z = ETA * scores.astype(jnp.result_type(scores, jnp.float32))
+    z = ETA * jnp.asarray(scores, jnp.result_type(scores, jnp.float32))
     uniform_and_one = jnp.asarray([1.0 / z.shape[-1], 1.0], z.dtype)
 $network    return project($table, z, inverse($mapping, uniform_and_one))
 
@@ -36,7 +36,7 @@ $learning
     shapes = jnp.shape(action), jnp.shape(old_log_prob), jnp.shape(advantage)
     if any(shape != jnp.shape(scores)[:-1] for shape in shapes):
         raise ValueError(f"scores {jnp.shape(scores)} need the others of that shape less A, got {shapes}")
-    scores = scores.astype(jnp.result_type(scores, jnp.float32))
+    scores = jnp.asarray(scores, jnp.result_type(scores, jnp.float32))
 $score_network    old = jnp.maximum(jnp.exp(old_log_prob), SMALLEST)
     target = advantage + inverse($mapping, old) / ETA
     taken = jnp.asarray(action)[..., None] == jnp.arange(scores.shape[-1])
@@ -51,8 +51,7 @@ _ACTING = """
 """
 _LEARNING = """\
         fraction: n / N, with n = 0 .. N - 1 the rollouts learned from before this one and N those of the
-            whole
-            training; a scalar.
+            whole training; a scalar.
 """
 
 _USAGE = """
@@ -93,7 +92,7 @@ def write(subject: Subject, target: str) -> Text:
         functions = functions.replace("tabulate(network), ", "").replace("network, ", "")
         simplex = simplex.replace("table, ", "")
     return Text(
-        title="a policy of scores and its loss for jax and numpy",
+        title="a policy of scores and its loss for jax",
         description=(
             f"`policy` makes probabilities of scores by {_MAPS[options['map']]}; `score_loss` is the loss of "
             "the scores, per sample, to be minimized (AMPO, Alfano et al. 2023 and 2025). It wants "

@@ -55,8 +55,9 @@ def reference(
 
 def _cast(tree: Any, dtype: str) -> Any:
     import jax
+    import jax.numpy as jnp
 
-    return jax.tree.map(lambda x: np.asarray(x, dtype), tree)
+    return jax.tree.map(lambda x: jnp.asarray(x, dtype), tree)
 
 
 def _cpu() -> Any:
