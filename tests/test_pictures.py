@@ -228,7 +228,7 @@ def test_export(run: LoadedRun, target: str, tmp_path: Path) -> None:
 
 def test_exported_file_computes_what_was_trained(run: LoadedRun, tmp_path: Path) -> None:
     path = export_run(run, "jax", tmp_path / "found.py", "last")
-    assert verify_run(path, run, "last").n_points == 10_000
+    assert "at 10,000 points" in str(verify_run(path, run, "last"))
     with pytest.raises(RunError, match="does not compute the value"):
         verify_run(path, run, "initial")
     spec = importlib.util.spec_from_file_location("found", path)
