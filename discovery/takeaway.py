@@ -6,9 +6,9 @@ from discovery.analysis import Generation, LoadedRun, load_run
 from discovery.compare import recorded
 from discovery.comparison import INITIAL, Comparison
 from discovery.errors import BadInput
-from discovery.export import Provenance, Score, VerifyReport, export, verify
+from discovery.export import Provenance, Score, StepsReport, VerifyReport, export, verify
+from discovery.export.write import numbers_in_files
 from discovery.files import write_whole
-from discovery.objective import numbers_read
 from discovery.statistics import Interval, interval
 
 LIBRARIES = ("jax", "flax", "optax", "evosax", "gymnax")
@@ -16,7 +16,7 @@ LIBRARIES = ("jax", "flax", "optax", "evosax", "gymnax")
 
 
 def export_run(run: LoadedRun, target: str, out: Path | str, generation: Generation = None) -> Path:
-    """Write the objective that a run found to one standalone file.
+    """Write what a run found to one standalone file: the part of its algorithm that the target takes.
 
     Args:
         run: which run.
@@ -25,8 +25,8 @@ def export_run(run: LoadedRun, target: str, out: Path | str, generation: Generat
         generation: whose mean; by default the chosen one.
 
     Raises:
-        BadInput: unknown target, no such generation, an algorithm that is no elementwise loss, or a
-            file that cannot be written.
+        BadInput: unknown target, no such generation, an algorithm that has nothing which the target takes,
+            or a file that cannot be written.
     """
     number, out = run.generation_number(generation), Path(out)
     source = export(run.spec, run.meta_params(number), _recipe(run), provenance(run, number), target)
@@ -40,8 +40,11 @@ def export_run(run: LoadedRun, target: str, out: Path | str, generation: Generat
         ) from error
 
 
-def verify_run(path: Path | str, run: LoadedRun | Path | str, generation: Generation = None) -> VerifyReport:
-    """Prove that an exported file computes what was trained, at 10,000 points; see `discovery.export.verify`.
+def verify_run(
+    path: Path | str, run: LoadedRun | Path | str, generation: Generation = None
+) -> VerifyReport | StepsReport:
+    """Prove that an exported file computes what was trained, at 10,000 points, or, for an optimizer, in some
+    steps; see `discovery.export.verify`.
 
     Raises:
         RunError: it does not; the message names the worst point.
@@ -115,13 +118,13 @@ def _cautions(run: LoadedRun, generation: int, reports: Comparison) -> list[str]
 
 
 def _differing_numbers(run: LoadedRun) -> list[str]:
-    """What to say of plain numbers that the loss reads and its tasks do not agree on."""
+    """What to say of plain numbers that the file holds and its tasks do not agree on."""
     notes = []
-    for name, default in numbers_read(run.spec).items():
+    for part, name, default in numbers_in_files(run.spec):
         values = {task.name: task.numbers.get(name, default) for task in run.config.tasks}
         if len(set(values.values())) > 1:
             listed = ", ".join(f"{task} {value:g}" for task, value in values.items())
             notes.append(
-                f"The loss reads {name}, in which its tasks differ ({listed}); this is the first one's."
+                f"The {part} reads {name}, in which its tasks differ ({listed}); this is the first one's."
             )
     return notes

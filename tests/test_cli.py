@@ -184,7 +184,7 @@ BAD = {
     "show nope": "there is no run 'nope'",
     "list --output nope": "there is no folder nope",
     "plot nope": "there is no run 'nope'",
-    "export nope --to torch": "there are: jax, purejaxrl, rejax",
+    "export nope --to torch": "there are: jax, optax, purejaxrl, rejax",
     "evaluate": "what shall be judged?",
     "evaluate ppo": "on which tasks?",
     "evaluate ppoo": "did you mean ppo",
@@ -516,6 +516,7 @@ def test_plot_and_export(says: Says, home: Path, tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["--to", "torch"], "there is no export format named 'torch'"),
+        (["--to", "optax"], "optax takes a learned optimizer, and algorithm 'lpo' has a policy loss"),
         (["--generation", "99"], 'it has 0 (or "initial") to 6 (or "last")'),
         (["--generation", "best"], "--generation must be a number"),
     ],

@@ -18,7 +18,7 @@ from discovery.analysis import LoadedRun, load_run
 from discovery.comparison import Cell, Comparison
 from discovery.configfile import dumps
 from discovery.errors import BadInput, RunError
-from discovery.export import FORMATS
+from discovery.export import formats_of
 from discovery.losspicture import ADVANTAGE, LOG_RATIO
 from discovery.pictures import plot_run
 from discovery.run import CONFIG
@@ -209,7 +209,7 @@ def test_learning_curves_and_comparison(run: LoadedRun) -> None:
 # The file to take away
 
 
-@pytest.mark.parametrize("target", FORMATS)
+@pytest.mark.parametrize("target", formats_of("lpo"))
 def test_export(run: LoadedRun, target: str, tmp_path: Path) -> None:
     path = export_run(run, target, tmp_path / "new folder" / "found.py")
     text = path.read_text()
@@ -229,7 +229,7 @@ def test_export(run: LoadedRun, target: str, tmp_path: Path) -> None:
 
 def test_exported_file_computes_what_was_trained(run: LoadedRun, tmp_path: Path) -> None:
     path = export_run(run, "jax", tmp_path / "found.py", "last")
-    assert verify_run(path, run, "last").n_points == 10_000
+    assert "at 10,000 points" in str(verify_run(path, run, "last"))
     with pytest.raises(RunError, match="does not compute the value"):
         verify_run(path, run, "initial")
     spec = importlib.util.spec_from_file_location("found", path)

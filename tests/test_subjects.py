@@ -144,6 +144,15 @@ def test_an_exported_file_scores_what_its_run_scores(finished_run: SimpleNamespa
     assert not np.allclose(others.curves, theirs.curves, rtol=1e-3, equal_nan=True)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"), [("optimizer", "exported learned optimizer"), ("score_loss", "exported mirror map")]
+)
+def test_files_without_a_policy_loss_are_no_subjects(name: str, message: str, tmp_path: Path) -> None:
+    path = written(tmp_path / "found.py", f"def {name}(*arguments): ...\n")
+    with pytest.raises(BadInput, match=f"{message}; a file is judged by its policy loss alone"):
+        from_file(str(path), file_digest(path))
+
+
 def test_what_a_file_declares(exported: Path, tmp_path: Path) -> None:
     temporal = build_algorithm(one(str(exported)).spec).policy_loss
     plain = build_algorithm(one(str(written(tmp_path / "plain.py"))).spec).policy_loss

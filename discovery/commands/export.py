@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg
 
 from discovery.commands.folders import OUTPUT, find_run
 from discovery.commands.parsing import parse
-from discovery.errors import BadInput, unknown
+from discovery.errors import BadInput
 
 if TYPE_CHECKING:
     from discovery.analysis import Generation
@@ -21,8 +21,10 @@ DESCRIPTION = """Take what a run found away as one standalone Python file that n
   discovery export runs/NAME --to jax --out found.py --verify
   discovery export NAME --to purejaxrl
   discovery export NAME --to rejax --generation 12
+  discovery export NAME --to optax
 
-Formats: jax (numpy and jax only), purejaxrl and rejax (the same, with an adapter for that code base).
+Formats of a policy loss: jax (numpy and jax only), purejaxrl and rejax (the same, with an adapter for that
+code base). Of a mirror map: jax. Of a learned optimizer: optax (a factory of a transformation for any loop).
 """
 
 
@@ -33,13 +35,13 @@ class Export:
     run: Annotated[Positional[str], arg(metavar="RUN")]
     """The run's folder, or its name below --output."""
     to: str = "jax"
-    """Format: jax, purejaxrl or rejax."""
+    """Format: jax, purejaxrl, rejax or optax; of what was searched, each takes what it can."""
     out: Path | None = None
     """The file to write. Default: in exports/ of the run's folder, named by algorithm and format."""
     generation: str | None = None
     """Whose mean: a number, "initial" or "last". Default: the one that the search chose."""
     verify: bool = False
-    """Prove that the file computes what was trained, at 10,000 points, and fail if it does not."""
+    """Prove that the file computes what was trained, at 10,000 points or in steps; fail if it does not."""
     output: Path = OUTPUT
     """Folder in which RUN is looked for."""
 
@@ -47,10 +49,9 @@ class Export:
 def main(argv: Sequence[str]) -> int:
     """Run the verb."""
     args = parse(Export, argv, PROG, DESCRIPTION)
-    from discovery.export import FORMATS
+    from discovery.export.parts import check_format
 
-    if args.to not in FORMATS:
-        raise unknown("export format", args.to, FORMATS)
+    check_format(args.to)
     folder = find_run(args.run, args.output)
     path, report = take(folder, args.to, args.out, args.generation, args.verify)
     print(path)

@@ -164,7 +164,7 @@ def _intervals(config: SearchConfig, scores: Mapping[str, Any]) -> dict[str, Int
 
 def next_commands(folder: Path, config: SearchConfig) -> list[str]:
     """What people do with a finished run."""
-    from discovery.export.kernels import kernel_of
+    from discovery.export import formats_of
 
     name = shlex.quote(str(folder))
     commands = [
@@ -173,6 +173,6 @@ def next_commands(folder: Path, config: SearchConfig) -> list[str]:
         f"discovery plot {name}",
         f"discovery report {name}",
     ]
-    if kernel_of(config.algorithm):
-        commands.append(f"discovery export {name} --to jax --out found.py --verify")
+    if formats := formats_of(config.algorithm):
+        commands.append(f"discovery export {name} --to {formats[0]} --out found.py --verify")
     return commands

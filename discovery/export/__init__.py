@@ -1,20 +1,20 @@
-"""Taking an objective away: one standalone file for other people's code.
+"""Taking away what was found: one standalone file for other people's code.
 
     source = export(spec, meta_params, numbers, provenance, "purejaxrl")
     path.write_text(source)
     print(verify(path, spec, meta_params, numbers))
 
-What is exported is the elementwise policy loss: the kernel in `kernels.py`, the same text for every
-host, followed by the host's adapter from `hosts.py`. An algorithm whose loss has no such core
-(`Algorithm.policy_loss` is None: it learns from whole trajectories, shapes the policy, or is an
-optimizer) cannot be expressed as that function, and `export` says so instead of writing half of it.
+What is exported is one part of an algorithm (`parts.py`), in a format that takes such parts: an elementwise
+policy loss, the kernel of `kernels.py` with a host's adapter from `hosts.py`; a mirror map, which is a
+policy and a loss of scores (`mirror_maps.py`); or a learned optimizer (`optimizers.py`). An algorithm that
+has none of these (it learns targets, say) is refused.
 
 Importing this package imports no jax; calling `export` or `verify` does.
 """
 
-from discovery.export.hosts import FORMATS
+from discovery.export.parts import FORMATS, formats_of
 from discovery.export.provenance import Provenance, Score
-from discovery.export.verify import VerifyReport, verify
+from discovery.export.verify import StepsReport, VerifyReport, verify
 from discovery.export.write import export
 
-__all__ = ["FORMATS", "Provenance", "Score", "VerifyReport", "export", "verify"]
+__all__ = ["FORMATS", "Provenance", "Score", "StepsReport", "VerifyReport", "export", "formats_of", "verify"]

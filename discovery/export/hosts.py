@@ -230,9 +230,9 @@ def rejax_adapter(needs: Needs, recipe: Mapping[str, Any]) -> Adapter:
     return Adapter("rejax 0.1.3", usage, differences, config + code, "import rejax\n", standard)
 
 
-FORMATS: dict[str, Callable[[Needs, Mapping[str, Any]], Adapter]] = {
+ADAPTERS: dict[str, Callable[[Needs, Mapping[str, Any]], Adapter]] = {
     "jax": jax_adapter,
     "purejaxrl": purejaxrl_adapter,
     "rejax": rejax_adapter,
 }
-"""Format names to ``(needs, recipe or {}) -> Adapter``; what `--to` accepts."""
+"""Format names to ``(needs, recipe or {}) -> Adapter``."""

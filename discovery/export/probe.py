@@ -5,15 +5,19 @@
 This script runs outside the package (it is started by its path) and blocks the import of ours, so
 it proves that the file stands alone. It imports numpy and jax, and whatever the file imports.
 
-POINTS holds log_prob, old_log_prob, advantage and fraction, [N]. RESULTS receives, for file i and
-dtype d, "i/d/value" and "i/d/gradient", [N].
+POINTS holds what `trials.py` says for files of one kind. RESULTS receives, for file i and dtype d,
+"i/d/value" and, for a loss, "i/d/gradient".
 """
 
+import collections
 import importlib.abc
 import importlib.util
+import json
 import sys
 
 OURS = ("discovery", "objectives", "environments", "llm_prompts")
+
+Info = collections.namedtuple("Info", "role layer n_layers path neuron_axis")
 
 
 class Blocker(importlib.abc.MetaPathFinder):
@@ -37,6 +41,22 @@ def load(path, name):
 
 
 def evaluate(module, points, dtype):
+    """Name of a result to array, by what the file defines."""
+    if hasattr(module, "optimizer"):
+        return {"value": updates(module.optimizer(), points, dtype)}
+    if hasattr(module, "score_loss"):
+
+        def shaped(policy_fraction, loss_fraction, scores, *others):
+            first, second = ({}, {})
+            if module.NEEDS_PROGRESS:
+                first, second = {"fraction": policy_fraction}, {"fraction": loss_fraction}
+            return module.policy(scores, **first), module.score_loss(scores, *others, **second)
+
+        return dict(zip(("value", "gradient"), policies_and_losses(shaped, points, dtype), strict=True))
+    return dict(zip(("value", "gradient"), losses(module, points, dtype), strict=True))
+
+
+def losses(module, points, dtype):
     """Values and derivatives by log_prob of a whole batch, arrays [N]."""
     import jax
     import jax.numpy as jnp
@@ -56,6 +76,94 @@ def evaluate(module, points, dtype):
     return both(log_prob, others, keywords)
 
 
+def policies_and_losses(shaped, points, dtype):
+    """Probabilities beside losses, [K N, A + 1], and derivatives of both by scores, [K N, 2 A].
+
+    Args:
+        shaped: ``(fraction of the policy, of the loss, scores [N, A], action [N], old_log_prob [N],
+            advantage [N]) -> (probabilities [N, A], losses [N])``.
+        points: these for K times of a training, [K, ...]; and cotangents [K, N, A] of the probabilities.
+        dtype: of all.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    names = ("policy_fraction", "loss_fraction", "scores", "action", "old_log_prob", "advantage")
+    arrays = [jnp.asarray(points[k], None if k == "action" else dtype) for k in (*names, "cotangent")]
+
+    @quickly
+    def one(cotangent, policy_fraction, loss_fraction, scores, *others):
+        (p, loss), pull = jax.vjp(lambda x: shaped(policy_fraction, loss_fraction, x, *others), scores)
+        by_policy, by_loss = pull((cotangent, 0 * loss))[0], pull((0 * cotangent, 1 + 0 * loss))[0]
+        return jnp.concatenate([p, loss[:, None]], -1), jnp.concatenate([by_policy, by_loss], -1)
+
+    rows = [one(cotangent, *inputs) for *inputs, cotangent in zip(*arrays, strict=True)]
+    return [jnp.concatenate(parts) for parts in zip(*rows, strict=True)]
+
+
+def updates(transformation, points, dtype, info=Info, progress=tuple):
+    """What an optimizer says in some steps, all arguments given: [T, n], n numbers of a tree.
+
+    Args:
+        transformation: of optax.
+        points: "parameters", "gradients" [T, n], "activations" [T, m], "keys", "progress" [T, 4], and
+            "layout", which says how these are trees.
+        dtype: of all.
+        info: maker of a ParamInfo.
+        progress: maker of a Progress.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    layout = json.loads(str(points["layout"]))
+    param_info = tree(layout["tensors"], lambda t: described(t["info"], info))
+
+    def arrays(kind, row):
+        return tree(layout[kind], lambda t: row[t["start"] : t["stop"]].reshape(t["shape"]))
+
+    @quickly
+    def step(params, state, gradients, activations, key, at):
+        context = {"key": jax.random.wrap_key_data(key), "progress": progress(at), "param_info": param_info}
+        context["activations"] = arrays("activations", activations)
+        moved, state = transformation.update(arrays("tensors", gradients), state, params, **context)
+        return moved, jax.tree.map(jnp.add, params, moved), state
+
+    params = arrays("tensors", jnp.asarray(points["parameters"], dtype))
+    state, rows = quickly(transformation.init)(params), []
+    for inputs in zip(*(points[k] for k in ("gradients", "activations", "keys", "progress")), strict=True):
+        gradients, activations = (jnp.asarray(x, dtype) for x in inputs[:2])
+        at = [jnp.asarray(number) for number in inputs[3]]
+        moved, params, state = step(params, state, gradients, activations, jnp.asarray(inputs[2]), at)
+        rows.append(jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(moved)]))
+    return jnp.stack(rows)
+
+
+def quickly(function):
+    """Compiled for a few calls: compilation is what takes long."""
+    import jax
+
+    options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+    return jax.jit(function, compiler_options=options)
+
+
+def described(values, info):
+    """What JSON says of a parameter, with a tuple where it has a list."""
+    role, layer, n_layers, path, neuron_axis = values
+    return info(role, layer, n_layers, None if path is None else tuple(path), neuron_axis)
+
+
+def tree(members, make):
+    """Nested dictionaries of what `make` makes of each member, at its "path"."""
+    whole = {}
+    for member in members:
+        *outer, last = member["path"]
+        branch = whole
+        for name in outer:
+            branch = branch.setdefault(name, {})
+        branch[last] = make(member)
+    return whole
+
+
 def main(points_path, results_path, *files):
     """Evaluate every file in float64 and float32."""
     sys.meta_path.insert(0, Blocker())
@@ -65,12 +173,11 @@ def main(points_path, results_path, *files):
     jax.config.update("jax_enable_x64", True)
     points = dict(np.load(points_path))
     results = {}
-    for index, path in enumerate(files):
-        module = load(path, f"exported_{index}")
+    for index, file in enumerate(files):
+        module = load(file, f"exported_{index}")
         for dtype in ("float64", "float32"):
-            value, gradient = evaluate(module, points, dtype)
-            results[f"{index}/{dtype}/value"] = np.asarray(value)
-            results[f"{index}/{dtype}/gradient"] = np.asarray(gradient)
+            for name, array in evaluate(module, points, dtype).items():
+                results[f"{index}/{dtype}/{name}"] = np.asarray(array)
     np.savez(results_path, **results)
 
 

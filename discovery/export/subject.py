@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from discovery.errors import BadInput
+from discovery.export.parts import KINDS, POLICY_LOSS
 from objectives.base import Algorithm, MetaParams, PolicyLoss, Progress
 from objectives.parts import actor_critic
 
@@ -44,6 +45,12 @@ def from_file(path: str, digest: str, optimizer: str = "adam") -> Algorithm:
         BadInput: the file cannot be read, has changed, raises, or is no exported file.
     """
     module = _module(Path(path), digest)
+    for kind in KINDS:
+        if kind is not POLICY_LOSS and hasattr(module, kind.entry):
+            raise BadInput(
+                f"{path} is an exported {kind.name}; a file is judged by its policy loss alone: "
+                "name the run that it comes from"
+            )
     missing = [name for name in DECLARED if not hasattr(module, name)]
     if missing:
         raise BadInput(

@@ -1,4 +1,4 @@
-"""Proof that an exported file computes what was trained: values and gradients, point by point."""
+"""Proof that an exported file computes what was trained: values and gradients, point by point, or steps."""
 
 import os
 import re
@@ -13,21 +13,23 @@ from typing import Any
 import numpy as np
 
 from discovery.errors import BadInput, RunError
+from discovery.export.parts import kinds_of
+from discovery.export.trials import POLICY_LOSS, TRIALS, Trial, points, reference
 from discovery.export.write import resolve
 from discovery.work import AlgorithmSpec
 
-ABSOLUTE, RELATIVE = 1e-9, 1e-9
-"""In float64, |a - b| <= ABSOLUTE + RELATIVE |b| must hold for every value and gradient."""
+__all__ = ["StepsReport", "VerifyReport", "compare", "points", "probe", "reference", "verify"]
 
-N_UPDATES = 1024
-"""N of the points' n / N: a power of two, so that n / N is exact however XLA divides."""
+ABSOLUTE, RELATIVE = 1e-9, 1e-9
+"""In float64, |a - b| <= ABSOLUTE + RELATIVE |b| must hold for every value and gradient; of an optimizer's
+updates, the first is times the largest."""
 
 LONGEST_SECONDS = 300
 
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What `verify` found. It exists only for a file that passed.
+    """What `verify` found of a loss. It exists only for a file that passed.
 
     Attributes:
         n_points: at how many points.
@@ -50,6 +52,32 @@ class VerifyReport:
         )
 
 
+@dataclass(frozen=True)
+class StepsReport:
+    """What `verify` found of an optimizer. It exists only for a file that passed.
+
+    Attributes:
+        n_steps: in how many steps.
+        n_parameters: of an agent of this size.
+        largest: update of ours; 0 says that these weights move nothing, which proves little.
+        float64: largest |a - b| between an update of the file's and ours in float64.
+        float32: the same in float32, which is what a training sees.
+    """
+
+    n_steps: int
+    n_parameters: int
+    largest: float
+    float64: float
+    float32: float
+
+    def __str__(self) -> str:
+        return (
+            f"verified in {self.n_steps} steps of {self.n_parameters} parameters in float64, all extra "
+            f"arguments given: updates of at most {self.largest:.1e} differ by at most {self.float64:.1e} "
+            f"(float32: {self.float32:.1e})"
+        )
+
+
 def verify(
     source: str | Path,
     spec: AlgorithmSpec,
@@ -57,7 +85,7 @@ def verify(
     numbers: Mapping[str, float],
     n_points: int = 10_000,
     seed: int = 0,
-) -> VerifyReport:
+) -> VerifyReport | StepsReport:
     """Compare an exported file with the algorithm it was made from.
 
     The file is imported in a fresh process in which our packages cannot be imported. Jax is used on
@@ -68,64 +96,45 @@ def verify(
         spec: which algorithm.
         meta_params: its searched entries, as `export` was given them.
         numbers: its plain numbers, likewise.
-        n_points: how many points; `points` says where.
+        n_points: how many points, for a loss; `trials.py` says where. An optimizer takes a few steps.
         seed: of the random ones.
 
     Raises:
-        RunError: the file cannot be imported, or its values or gradients (by log_prob) differ; the
-            message names the worst point.
-    """
-    algorithm, entries, resolved = resolve(spec, meta_params, numbers)
-    at = points(n_points, seed, dict(spec.options).get("log_ratio_clip", 3.0), resolved.get("clip", 0.2))
-    theirs = probe([source], at)[0]
-    ours = reference(algorithm, entries, resolved, at)
-    compare(spec, theirs, ours, at)
-    difference = {key: np.abs(theirs[key] - value) for key, value in ours.items()}
-    return VerifyReport(
-        len(at["log_prob"]),
-        float(difference["float64/value"].max()),
-        float(difference["float64/gradient"].max()),
-        *(
-            float((difference[key] / (1.0 + np.abs(ours[key]))).max())
-            for key in ("float32/value", "float32/gradient")
-        ),
-    )
-
-
-def points(n_points: int, seed: int, log_ratio_clip: float, clip: float) -> dict[str, np.ndarray]:
-    """Where to compare: log ratios in [-3.5, 3.5], advantages 3 N(0, 1), n / N in [0, 1).
-
-    One in five has a log ratio on or beside a boundary: exactly 0, the drift's own clipping, PPO's
-    clip range, the ends; one in ten has an advantage of exactly 0 or 1. Log probabilities are
-    multiples of 2^-16, so that all points and their log ratios are exact in float32.
-
-    Returns:
-        log_prob, old_log_prob, advantage, fraction (float64) and update (int32), each ``[n_points]``.
+        RunError: the file cannot be imported, or its values or gradients (by log_prob, or scores) differ;
+            the message names the worst point.
     """
     if n_points < 1:
         raise BadInput(f"n_points must be at least 1, got {n_points}")
-    generator = np.random.default_rng(seed)
-    grid = 2.0**-16
-    special = [0.0, log_ratio_clip, -log_ratio_clip, 3.5, -3.5, np.log1p(clip), np.log1p(-min(clip, 0.95))]
-    special = np.array([x for x in special if np.isfinite(x) and abs(x) <= 3.5])
-    special = np.concatenate([special, special - grid, special + grid]).clip(-3.5, 3.5)
-    log_ratio = generator.uniform(-3.5, 3.5, n_points)
-    edges = np.arange(0, n_points, 5)
-    log_ratio[edges] = special[np.arange(len(edges)) % len(special)]
-    log_ratio = np.round(log_ratio / grid) * grid
-    advantage = 3.0 * generator.standard_normal(n_points)
-    advantage[::20], advantage[10::20] = 0.0, 1.0
-    old_log_prob = np.round(generator.uniform(-4.0, 0.0, n_points) / grid) * grid
-    update = generator.integers(0, N_UPDATES, n_points, dtype=np.int32)
-    update[::50] = 0
-    fraction = update.astype(np.float32) / np.float32(N_UPDATES)
-    return {
-        "log_prob": old_log_prob + log_ratio,
-        "old_log_prob": old_log_prob,
-        "advantage": advantage.astype(np.float32).astype(np.float64),
-        "fraction": fraction.astype(np.float64),
-        "update": update,
+    algorithm, entries, resolved = resolve(spec, meta_params, numbers)
+    trial = TRIALS[_entry(spec, source)]
+    at = trial.points(spec, algorithm, resolved, n_points, seed)
+    theirs = probe([source], at)[0]
+    ours = reference(algorithm, entries, resolved, at, trial)
+    compare(spec, theirs, ours, at, trial)
+    return _report(theirs, ours)
+
+
+def _entry(spec: AlgorithmSpec, source: str | Path) -> str:
+    """Which part of the algorithm the file holds: the function that it defines."""
+    kinds = kinds_of(spec.name)
+    if isinstance(source, Path) and source.is_file():
+        source = source.read_text(encoding="utf-8")
+    defined = [kind.entry for kind in kinds if f"\ndef {kind.entry}(" in str(source)]
+    return defined[0] if defined else kinds[0].entry
+
+
+def _report(theirs: Mapping[str, np.ndarray], ours: Mapping[str, np.ndarray]) -> "VerifyReport | StepsReport":
+    exact = {key: float(np.abs(theirs[key] - value).max()) for key, value in ours.items()}
+    relative = {
+        key: float((np.abs(theirs[key] - value) / (1.0 + np.abs(value))).max()) for key, value in ours.items()
     }
+    size, values = ours["float64/value"].shape, exact["float64/value"]
+    if "float64/gradient" not in ours:
+        largest = float(np.abs(ours["float64/value"]).max())
+        return StepsReport(size[0], size[1], largest, values, exact["float32/value"])
+    return VerifyReport(
+        size[0], values, exact["float64/gradient"], relative["float32/value"], relative["float32/gradient"]
+    )
 
 
 def probe(sources: Sequence[str | Path], at: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
@@ -181,78 +190,41 @@ def _as_file(source: str | Path, path: Path) -> Path:
     return path
 
 
-def reference(
-    algorithm: Any, entries: Any, numbers: Mapping[str, float], at: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    """What the algorithm itself computes, as `probe` returns it; float32 weights are upcast exactly."""
-    import jax
-
-    results = {}
-    with jax.enable_x64(True), jax.default_device(_cpu()):
-        for dtype in ("float64", "float32"):
-            arrays = [at[name] for name in ("log_prob", "old_log_prob", "advantage")]
-            meta_params, arrays = _cast(({**numbers, **entries}, arrays), dtype)
-            value, gradient = _evaluate(algorithm, meta_params, *arrays, at["update"])
-            results[f"{dtype}/value"], results[f"{dtype}/gradient"] = np.asarray(value), np.asarray(gradient)
-    return results
-
-
-def _cast(tree: Any, dtype: str) -> Any:
-    import jax
-
-    return jax.tree.map(lambda x: np.asarray(x, dtype), tree)
-
-
-def _cpu() -> Any:
-    import jax
-
-    try:
-        return jax.local_devices(backend="cpu")[0]
-    except RuntimeError:  # JAX_PLATFORMS leaves the CPU out; float64 is right elsewhere too
-        return None
-
-
-def _evaluate(algorithm: Any, meta_params: Any, *arrays: np.ndarray) -> tuple[Any, Any]:
-    import jax
-
-    from objectives.base import Progress
-
-    def one(log_prob: Any, old_log_prob: Any, advantage: Any, update: Any) -> Any:
-        progress = Progress(update, N_UPDATES)
-        return algorithm.policy_loss.per_sample(meta_params, log_prob, old_log_prob, advantage, progress)
-
-    return jax.jit(jax.vmap(jax.value_and_grad(one)))(*arrays)
-
-
 def compare(
     spec: AlgorithmSpec,
     theirs: Mapping[str, np.ndarray],
     ours: Mapping[str, np.ndarray],
     at: Mapping[str, np.ndarray],
+    trial: Trial = POLICY_LOSS,
 ) -> None:
-    """Raise a `RunError` with the worst point unless values and gradients agree in float64."""
+    """Raise a `RunError` with the worst place unless values and gradients agree in float64."""
     for kind in ("value", "gradient"):
-        _compare(spec, kind, theirs[f"float64/{kind}"], ours[f"float64/{kind}"], at)
+        if f"float64/{kind}" in ours:
+            _compare(spec, kind, theirs[f"float64/{kind}"], ours[f"float64/{kind}"], at, trial)
 
 
 def _compare(
-    spec: AlgorithmSpec, kind: str, theirs: np.ndarray, ours: np.ndarray, at: Mapping[str, np.ndarray]
+    spec: AlgorithmSpec,
+    kind: str,
+    theirs: np.ndarray,
+    ours: np.ndarray,
+    at: Mapping[str, np.ndarray],
+    trial: Trial,
 ) -> None:
     if theirs.dtype != np.float64 or theirs.shape != ours.shape:
         raise RunError(
             f"the exported file does not keep shape and dtype: its {kind} is {theirs.dtype} {theirs.shape} "
             f"for float64 {ours.shape}"
         )
-    allowed = ABSOLUTE + RELATIVE * np.abs(ours)
+    size = (float(np.abs(ours).max()) if trial.small else 0.0) or 1.0
+    allowed = ABSOLUTE * size + RELATIVE * np.abs(ours)
     excess = np.nan_to_num(np.abs(theirs - ours) / allowed, nan=np.inf)
     if (excess <= 1.0).all():
         return
-    worst = int(excess.argmax())
-    log_ratio = at["log_prob"][worst] - at["old_log_prob"][worst]
+    worst = np.unravel_index(int(excess.argmax()), ours.shape)
     raise RunError(
         f"the exported file does not compute the {kind} of {spec.name!r}: {int((excess > 1.0).sum()):,} of "
-        f"{len(ours):,} points differ, most at log ratio {log_ratio:.6g}, "
-        f"advantage {at['advantage'][worst]:.6g}, n/N {at['fraction'][worst]:.3g}: the file gives "
-        f"{theirs[worst]:.12g}, we {ours[worst]:.12g} (allowed difference {allowed[worst]:.1e}). "
+        f"{ours.size:,} {trial.unit} differ, most at {trial.place(at, tuple(map(int, worst)))}: the file "
+        f"gives {theirs[worst]:.12g}, we {ours[worst]:.12g} (allowed difference {allowed[worst]:.1e}). "
         "Do not use it; export it again"
     )

@@ -1,4 +1,4 @@
-"""Writing the file: header, kernel, adapter, weights."""
+"""Writing the file: header, numbers, recipe, functions, weights."""
 
 import inspect
 from collections.abc import Mapping
@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from discovery.errors import BadInput, unknown
-from discovery.export.hosts import FORMATS, Needs
-from discovery.export.kernels import Kernel, kernel_of
 from discovery.export.literals import dictionary, plain
+from discovery.export.parts import POLICY_LOSS, check_format, kind_for, kinds_of
 from discovery.export.provenance import Provenance, header
 from discovery.export.recipe import common, recipe
+from discovery.export.source import Subject, Text
 from discovery.work import AlgorithmSpec
 
 
@@ -22,48 +22,39 @@ def export(
     provenance: Provenance,
     target: str,
 ) -> str:
-    """Source of one file with the policy loss of an algorithm, its weights inside.
+    """Source of one file with the part of an algorithm that a format takes, its weights inside.
 
     Args:
         spec: which algorithm.
         meta_params: its searched entries, numpy arrays; empty for a known algorithm.
-        numbers: plain numbers that override the algorithm's defaults; the loss's own become
+        numbers: plain numbers that override the algorithm's defaults; those that the part reads become
             constants of the file.
         provenance: where it comes from, for the header.
         target: a name in `FORMATS`.
 
     Raises:
         BadInput: unknown target, algorithm, option or number; entries of the wrong names or shapes;
-            or an algorithm that is not an elementwise policy loss.
+            or an algorithm that has nothing which the target takes.
     """
-    if target not in FORMATS:
-        raise unknown("export format", target, FORMATS)
+    check_format(target)
     algorithm, entries, resolved = resolve(spec, meta_params, numbers)
-    kernel = _kernel(spec, entries, resolved)
-    needs = Needs(algorithm.policy_loss.normalize_advantage, kernel.temporal)
-    defaults = dict(algorithm.defaults)
-    recipes = {task.name: recipe(task, defaults) for task in provenance.tasks}
-    shared, own = common(recipes)
-    adapter = FORMATS[target](needs, next(iter(recipes.values()), {}))
+    kind = kind_for(spec.name, target)
+    recipes = {task.name: recipe(task, dict(algorithm.defaults)) for task in provenance.tasks}
+    first = next(iter(recipes.values()), {})
+    text = kind.write(Subject(spec, algorithm, _options(spec), resolved, entries, first), target)
+    return _assemble(spec, text, provenance, *common(recipes))
 
-    options = ", ".join(f"{name} {value}" for name, value in spec.options)
-    title = f"{spec.name}{f' ({options})' if options else ''}: a policy loss for {adapter.host}."
-    wants = [
-        "standardized advantages" if needs.normalize_advantage else "advantages as they are, not normalized",
-        *(["the share of the training that has passed, `fraction`"] if needs.temporal else []),
+
+def numbers_in_files(spec: AlgorithmSpec) -> list[tuple[str, str, float]]:
+    """(part, name, default) of the plain numbers that files of an algorithm's parts hold."""
+    from objectives import build
+
+    options, defaults = _options(spec), dict(build(spec.name, dict(spec.options)).defaults)
+    return [
+        (kind.part, name, defaults[name])
+        for kind in kinds_of(spec.name)
+        for name in kind.reads(spec, options)
     ]
-    description = (
-        f"Written by rl-discovery, to be copied into your project: it needs nothing of it. `policy_loss` is "
-        f"{kernel.formula}, per sample, to be minimized. It wants {' and '.join(wants)}."
-    )
-    return _assemble(
-        header(title, description, adapter.usage, adapter.differences, provenance, shared, own),
-        _imports(kernel, adapter.standard_imports, adapter.imports),
-        f"NORMALIZED_ADVANTAGE = {needs.normalize_advantage}\nNEEDS_PROGRESS = {needs.temporal}\n"
-        + kernel.constants,
-        dictionary("RECIPE", shared) + dictionary("TASKS", own),
-        [kernel.functions(needs.normalize_advantage), adapter.code, kernel.weights],
-    )
 
 
 def resolve(
@@ -80,12 +71,7 @@ def resolve(
         algorithm = build(spec.name, dict(spec.options))
     except (ValueError, TypeError) as error:
         raise BadInput(str(error)) from error
-    if algorithm.policy_loss is None:
-        raise BadInput(
-            f"algorithm {spec.name!r} cannot be exported: its loss is not an elementwise function "
-            "policy_loss(log_prob, old_log_prob, advantage), which is what the formats "
-            f"{', '.join(FORMATS)} consist of. Use it through `import discovery` instead"
-        )
+    _check_exportable(spec, algorithm)
     defaults = dict(algorithm.defaults)
     opened = {name: value for name, value in meta_params.items() if name in defaults}
     entries = {name: value for name, value in meta_params.items() if name not in defaults}
@@ -94,6 +80,24 @@ def resolve(
             raise unknown(f"number of algorithm {spec.name!r}", name, defaults)
     resolved = {name: float(plain(value)) for name, value in {**defaults, **numbers, **opened}.items()}
     return algorithm, _checked(spec, algorithm, entries), resolved
+
+
+def _check_exportable(spec: AlgorithmSpec, algorithm: Any) -> None:
+    if kinds_of(spec.name):
+        return
+    if algorithm.policy_loss is None:
+        raise BadInput(
+            f"algorithm {spec.name!r} cannot be exported: its loss is not an elementwise function "
+            "policy_loss(log_prob, old_log_prob, advantage), nor is it a mirror map or a learned optimizer "
+            "of ours, which is all that the formats take. Use it through `import discovery` instead"
+        )
+    from objectives import FACTORIES
+
+    known = [name for name, place in sorted(FACTORIES.items()) if place in POLICY_LOSS.members]
+    raise BadInput(
+        f"algorithm {spec.name!r} has no source form yet; exportable are: {', '.join(known)}. "
+        "Add yours to KERNELS in discovery/export/kernels.py"
+    )
 
 
 def _checked(spec: AlgorithmSpec, algorithm: Any, entries: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,30 +120,44 @@ def _checked(spec: AlgorithmSpec, algorithm: Any, entries: Mapping[str, Any]) ->
     return given
 
 
-def _kernel(spec: AlgorithmSpec, entries: Mapping[str, Any], numbers: Mapping[str, float]) -> Kernel:
-    from objectives import FACTORIES, factory
+def _options(spec: AlgorithmSpec) -> dict[str, Any]:
+    """All options of an algorithm's factory, defaults included."""
+    from objectives import factory
 
-    kernel = kernel_of(spec.name)
-    if kernel is None:
-        known = [name for name in sorted(FACTORIES) if kernel_of(name)]
-        raise BadInput(
-            f"algorithm {spec.name!r} has no source form yet; exportable are: {', '.join(known)}. "
-            "Add yours to KERNELS in discovery/export/kernels.py"
-        )
     options = inspect.signature(factory(spec.name)).bind(**dict(spec.options))
     options.apply_defaults()
-    return kernel(options.arguments, numbers, entries)
+    return options.arguments
 
 
-def _imports(kernel: Kernel, standard: str, third_party: str) -> str:
-    if "base64." in kernel.weights:
-        standard = f"import base64\n{standard}"
-    body = "import jax\nimport jax.numpy as jnp\n" + ("import numpy as np\n" if kernel.weights else "")
-    return f"{standard}\n{body}{third_party}" if standard else body + third_party
-
-
-def _assemble(head: str, imports: str, constants: str, recipes: str, parts: list[str]) -> str:
-    sections = "\n\n".join(part.rstrip("\n") + "\n" for part in parts if part)
-    source = f"{head}\n{imports}\n{constants}\n{recipes}\n\n{sections}"
+def _assemble(
+    spec: AlgorithmSpec,
+    text: Text,
+    provenance: Provenance,
+    shared: Mapping[str, object],
+    own: Mapping[str, Mapping[str, object]],
+) -> str:
+    options = ", ".join(f"{name} {value}" for name, value in spec.options)
+    head = header(
+        f"{spec.name}{f' ({options})' if options else ''}: {text.title}.",
+        "Written by rl-discovery, to be copied into your project: it needs nothing of it. "
+        + text.description,
+        text.usage,
+        text.differences,
+        provenance,
+        shared,
+        own,
+    )
+    recipes = dictionary("RECIPE", shared) + dictionary("TASKS", own)
+    sections = "\n\n".join(part.rstrip("\n") + "\n" for part in text.code if part)
+    source = f"{head}\n{_imports(text)}\n{text.constants}\n{recipes}\n\n{sections}"
     compile(source, "<export>", "exec")
     return source
+
+
+def _imports(text: Text) -> str:
+    used = "".join((text.constants, *text.code))
+    standard = f"import base64\n{text.standard_imports}" if "base64." in used else text.standard_imports
+    body = "import jax\nimport jax.numpy as jnp\n" + (
+        "import numpy as np\n" if "np." in used.replace("jnp.", "") else ""
+    )
+    return f"{standard}\n{body}{text.imports}" if standard else body + text.imports

@@ -6,7 +6,7 @@ from shlex import join, quote, split
 
 from discovery.analysis import LoadedRun, Rows
 from discovery.configfile import CONFIG
-from discovery.export.kernels import kernel_of
+from discovery.export import formats_of
 from discovery.report.swept import BETWEEN
 
 
@@ -44,7 +44,7 @@ class Commands:
 def commands_of(run: LoadedRun) -> Commands:
     """The commands of a run. They name it without the folders of one machine."""
     place = run.folder.name if run.folder.is_absolute() else str(run.folder)
-    name, exported = quote(place), kernel_of(run.spec.name)
+    name, formats = quote(place), formats_of(run.spec.name)
     rows = [row | {"command": portable(row["command"], run)} for row in run.reports()]
     recorded = tuple(dict.fromkeys(r["command"] for r in rows if r["command"] and not r["variant"]))
     swept = _sweeping(rows)
@@ -61,7 +61,7 @@ def commands_of(run: LoadedRun) -> Commands:
         sweep=swept or (f"discovery evaluate {name} ppo --sweep learning_rate=0.1,0.3,1,3,10 --seeds 16",),
         swept=bool(swept),
         plot=f"discovery plot {name}",
-        export=f"discovery export {name} --to jax --out found.py --verify" if exported else "",
+        export=f"discovery export {name} --to {formats[0]} --out found.py --verify" if formats else "",
         report=f"discovery report {name}",
     )
 

@@ -7,20 +7,34 @@ import subprocess
 import sys
 from types import ModuleType
 
+import jax
 import numpy as np
 import pytest
 
 import objectives
 from discovery.errors import BadInput
-from discovery.export import FORMATS, Provenance, Score, export
+from discovery.export import Provenance, Score, export, formats_of
 from discovery.export.kernels import kernel_of
 from discovery.export.literals import array, literal, plain
 from discovery.export.probe import OURS
 from discovery.work import AlgorithmSpec
 from environments import Setup, Task
+from objectives import build
 from objectives.known import ppo
 
+LOSS_FORMATS = formats_of("lpo")
 LPO = AlgorithmSpec("lpo", (("anchored", True), ("temporal", True)))
+
+PARTS = (
+    (AlgorithmSpec("open", (("anchored", True),)), "optax"),
+    (AlgorithmSpec("open", (("features", "momentum,gradient"), ("gru_width", 0))), "optax"),
+    (AlgorithmSpec("optim4rl"), "optax"),
+    (AlgorithmSpec("lodo"), "optax"),
+    (AlgorithmSpec("ampo", (("temporal", True),)), "jax"),
+    (AlgorithmSpec("ampo"), "jax"),
+    (AlgorithmSpec("ampo", (("map", "tsallis"),)), "jax"),
+)
+"""What is exported beside policy losses."""
 
 TASKS = (
     Task("CartPole-v1", Setup(n_envs=4, hidden=(64, 64)), 50_000, {"learning_rate": 0.002}),
@@ -43,7 +57,7 @@ PROVENANCE = Provenance(
 )
 
 
-@pytest.mark.parametrize("target", FORMATS)
+@pytest.mark.parametrize("target", LOSS_FORMATS)
 def test_header_tells_where_it_comes_from(target, exported, load):
     source = exported(LPO, target=target, provenance=PROVENANCE)
     text = ast.get_docstring(ast.parse(source)) or ""
@@ -68,7 +82,7 @@ def test_header_tells_where_it_comes_from(target, exported, load):
         assert file["TASKS"]["CartPole-v1"]["hidden"] == (64, 64)
 
 
-@pytest.mark.parametrize("target", FORMATS)
+@pytest.mark.parametrize("target", LOSS_FORMATS)
 @pytest.mark.parametrize("name", [*filter(kernel_of, objectives.FACTORIES), LPO])
 def test_source_is_clean(name, target, exported):
     spec = name if isinstance(name, AlgorithmSpec) else AlgorithmSpec(name)
@@ -83,11 +97,14 @@ def test_source_is_clean(name, target, exported):
 
 def test_ruff_finds_nothing(exported, tmp_path):
     pytest.importorskip("ruff")
-    for target in FORMATS:
+    for target in LOSS_FORMATS:
         for spec in (LPO, AlgorithmSpec("lpo", (("width", 600),)), AlgorithmSpec("vsop")):
             provenance = PROVENANCE if spec is LPO else Provenance()
             file = tmp_path / f"{target}_{spec.name}_{len(spec.options)}.py"
             file.write_text(exported(spec, target=target, provenance=provenance), encoding="utf-8")
+    for index, (spec, target) in enumerate(PARTS):
+        file = tmp_path / f"part_{index}.py"
+        file.write_text(exported(spec, target=target, provenance=PROVENANCE), encoding="utf-8")
     options = ["--isolated", "--no-cache", "--line-length", "110", str(tmp_path)]
     for command in (
         ["check", "--select", "E,F,I,UP,B,W,D1,D2,D3", "--ignore", "D105,D107,D100,D203,D212,D213"],
@@ -167,13 +184,24 @@ def mine(monkeypatch):
             "no number of algorithm 'ppo' named 'clop'; did you mean clip",
         ),
         (AlgorithmSpec("mine:coupled"), {}, "jax", "not an elementwise function policy_loss"),
+        (AlgorithmSpec("open"), {}, "jax", "jax takes a .*'open' has a learned optimizer: use --to optax$"),
+        (AlgorithmSpec("lodo"), {}, "rejax", "rejax takes a policy loss, and .* use --to optax$"),
+        (
+            AlgorithmSpec("ppo"),
+            {},
+            "optax",
+            "optax takes a learned optimizer, and .*'ppo' has a policy loss: use --to jax or --to purejaxrl",
+        ),
+        (AlgorithmSpec("ampo", (("map", "l2"),)), {}, "purejaxrl", "'ampo' has a mirror map: use --to jax$"),
+        (AlgorithmSpec("lpg"), {}, "jax", "'lpg' cannot be exported"),
         (AlgorithmSpec("mine:own"), {}, "jax", "no source form yet; exportable are: a2c, dpo"),
     ],
 )
 @pytest.mark.usefixtures("mine")
 def test_bad_input_is_one_clear_line(spec, numbers, target, message):
+    entries = jax.tree.map(np.asarray, build("open").init(jax.random.key(0))) if spec.name == "open" else {}
     with pytest.raises(BadInput, match=message) as error:
-        export(spec, {}, numbers, Provenance(), target)
+        export(spec, entries, numbers, Provenance(), target)
     assert "\n" not in str(error.value)
 
 

@@ -20,10 +20,14 @@ HOST = Path(__file__).with_name("rejax_host.py")
 
 
 def run_host(folder: Path, ppo: str, found: str, steps: int) -> dict:
-    pytest.importorskip("rejax", reason="rejax is not installed")
     (folder / "ppo.py").write_text(ppo, encoding="utf-8")
     (folder / "found.py").write_text(found, encoding="utf-8")
-    command = [sys.executable, "-I", HOST, probe.__file__, folder / "ppo.py", folder / "found.py", steps]
+    return run(HOST, folder / "ppo.py", folder / "found.py", steps)
+
+
+def run(host: Path, *arguments: object) -> dict:
+    pytest.importorskip("rejax", reason="rejax is not installed")
+    command = [sys.executable, "-I", host, probe.__file__, *arguments]
     environment = {**os.environ, "PJRT_NPROC": "1", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         list(map(str, command)), env=environment, capture_output=True, text=True, timeout=600
@@ -77,3 +81,26 @@ def test_rejax_learns_cartpole_with_an_exported_loss(exported, tmp_path):
     ppo = exported(AlgorithmSpec("ppo"), target="rejax")
     result = run_host(tmp_path, ppo, exported(anchored, target="rejax"), 200_000)
     assert result["train"]["returns"][-1] >= 300
+
+
+OPTIMIZER_HOST = Path(__file__).with_name("rejax_optimizer_host.py")
+RECURRENT = AlgorithmSpec("open", (("anchored", True), ("gru_width", 4), ("width", 8)))
+
+
+def trained_with_optimizer(folder: Path, exported, learning_rate: float, rollouts: int) -> dict:
+    """rejax's PPO with Adam's step plus a learned one of small random weights."""
+    source = exported(RECURRENT, {"learning_rate": learning_rate}, "optax")
+    (folder / "found.py").write_text(source, encoding="utf-8")
+    return run(OPTIMIZER_HOST, folder / "found.py", rollouts)
+
+
+def test_rejax_takes_an_exported_optimizer_as_it_is(exported, tmp_path):
+    result = trained_with_optimizer(tmp_path, exported, 1e-3, 2)
+    assert result["counts"] == [32, 32]
+    assert result["finite"] and min(result["moved"]) > 1e-3
+
+
+@pytest.mark.slow
+def test_rejax_learns_cartpole_with_an_exported_optimizer(exported, tmp_path):
+    result = trained_with_optimizer(tmp_path, exported, 3e-3, 100)
+    assert result["lengths"][0] < 60 and result["lengths"][1] > 120

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from discovery.errors import BadInput, RunError
-from discovery.export import verify
+from discovery.export import StepsReport, VerifyReport, verify
 from discovery.export.verify import compare, points, probe, reference
 from discovery.export.write import resolve
 from discovery.work import AlgorithmSpec
@@ -18,10 +18,21 @@ def test_a_right_file_passes_and_is_reported(exported, searched, tmp_path):
     path = tmp_path / "found.py"
     path.write_text(exported(SPEC), encoding="utf-8")
     report = verify(path, SPEC, searched(SPEC), {})
+    assert isinstance(report, VerifyReport)
     assert report.n_points == 10_000
     assert report.float64_value < 1e-9 and report.float64_gradient < 1e-9
     assert 0 < report.float32_value < 1e-3
     assert re.match(r"verified at 10,000 points in float64: values differ by at most \d", str(report))
+
+
+def test_an_optimizer_is_compared_in_steps(exported, searched):
+    spec = AlgorithmSpec("optim4rl", (("width", 2),))
+    report = verify(exported(spec, target="optax"), spec, searched(spec), {})
+    assert isinstance(report, StepsReport) and report.n_steps == 8
+    assert report.float64 < 1e-12 < report.float32 < 1e-6 < report.largest
+    assert re.match(
+        r"verified in 8 steps of 105 parameters in float64, all extra arguments given", str(report)
+    )
 
 
 def test_one_corrupted_weight_fails_loudly(exported, searched):

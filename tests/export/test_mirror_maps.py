@@ -1,0 +1,163 @@
+"""Exported mirror maps: parity with ours, closed forms, and what a host can do wrong."""
+
+import ast
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from discovery.errors import RunError
+from discovery.export import Provenance
+from discovery.export.trials import MIRROR_MAP, reference
+from discovery.export.verify import compare, probe
+from discovery.export.write import numbers_in_files, resolve
+from discovery.work import AlgorithmSpec
+from environments import Setup, Task
+from objectives.mirror_map import SMALLEST
+from tests.objectives.maps import jit
+
+SPECS: dict[str, tuple[AlgorithmSpec, dict[str, float]]] = {
+    "temporal": (AlgorithmSpec("ampo", (("temporal", True), ("units", 12))), {"eta": 0.5}),
+    "tsallis": (AlgorithmSpec("ampo", (("map", "tsallis"),)), {"tsallis_q": 0.7}),
+    "negative_entropy": (AlgorithmSpec("ampo", (("map", "negative_entropy"),)), {"eta": 2.0}),
+    "l2": (AlgorithmSpec("ampo", (("map", "l2"),)), {"eta": 2.0}),
+    "learned": (AlgorithmSpec("ampo"), {}),
+    "learned, random": (AlgorithmSpec("ampo", (("anchored", False), ("units", 6))), {"eta": 3.0}),
+    "tsallis, sparse": (AlgorithmSpec("ampo", (("map", "tsallis"),)), {"tsallis_q": 1.5}),
+    "tsallis at 1": (AlgorithmSpec("ampo", (("map", "tsallis"),)), {"tsallis_q": 1.0}),
+}
+NOW = ("temporal",)
+"""Compared by default; `make test-slow` compares the others."""
+
+POINTS = 400
+
+
+@pytest.fixture(scope="module")
+def sources(exported):
+    return {name: exported(spec, numbers) for name, (spec, numbers) in SPECS.items()}
+
+
+@pytest.fixture(scope="module")
+def ours(searched):
+    def compute(name):
+        spec, numbers = SPECS[name]
+        algorithm, entries, resolved = resolve(spec, searched(spec), numbers)
+        at = MIRROR_MAP.points(spec, algorithm, resolved, POINTS, 0)
+        return at, reference(algorithm, entries, resolved, at, MIRROR_MAP)
+
+    return compute
+
+
+@pytest.fixture(scope="module")
+def theirs(sources, ours):
+    right = sources["temporal"]
+    at, expected = ours("temporal")
+    return at, expected, *probe([right, right.replace("ANCHOR = 1.0\n", "ANCHOR = 1.0001\n")], at)
+
+
+def assert_same(spec, theirs, ours, at):
+    compare(spec, theirs, ours, at, MIRROR_MAP)
+    values, probabilities = ours["float64/value"], ours["float64/value"][:, :4]
+    assert values.shape == (POINTS, 5) and np.abs(ours["float64/gradient"]).max() > 0.1
+    np.testing.assert_allclose(probabilities.sum(-1), 1.0, atol=1e-12)
+    np.testing.assert_allclose(theirs["float32/value"], ours["float32/value"], rtol=1e-4, atol=1e-4)
+
+
+def test_policy_loss_and_derivatives_are_ours(theirs):
+    at, expected, found, _ = theirs
+    assert_same(SPECS["temporal"][0], found, expected, at)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in SPECS if name not in NOW])
+def test_policy_loss_and_derivatives_are_ours_for_every_map(name, sources, ours):
+    at, expected = ours(name)
+    assert_same(SPECS[name][0], probe([sources[name]], at)[0], expected, at)
+
+
+def test_another_number_is_refused(theirs):
+    at, expected, _, wrong = theirs
+    message = r"value of 'ampo': [\d,]+ of 2,000 numbers differ, most at scores -?\d.*n/N 0"
+    with pytest.raises(RunError, match=message):
+        compare(SPECS["temporal"][0], wrong, expected, at, MIRROR_MAP)
+
+
+def euclidean(z: np.ndarray) -> np.ndarray:
+    """The projection of one row onto the simplex, by sorting."""
+    descending = np.sort(z)[::-1]
+    excess = np.cumsum(descending) - 1
+    k = np.nonzero(descending * np.arange(1, len(z) + 1) > excess)[0][-1]
+    return np.maximum(z - excess[k] / (k + 1), 0.0)
+
+
+def test_known_maps_in_closed_form(sources, load):
+    """Softmax with its Jacobian, and the Euclidean projection; eta = 2."""
+    z = np.random.default_rng(0).normal(0, 1, (5, 4)).astype(np.float32)
+    soft, sparse = (load(sources[name])["policy"] for name in ("negative_entropy", "l2"))
+
+    @jit
+    def compute(z):
+        return soft(z), jax.vmap(jax.jacfwd(soft))(z), sparse(z)
+
+    p, jacobian, projected = compute(z)
+    expected = np.exp(2 * z) / np.exp(2 * z).sum(-1, keepdims=True)
+    np.testing.assert_allclose(p, expected, atol=1e-6)
+    by_hand = 2 * (np.einsum("ba,ac->bac", expected, np.eye(4)) - np.einsum("ba,bc->bac", expected, expected))
+    np.testing.assert_allclose(jacobian, by_hand, atol=1e-5)
+    np.testing.assert_allclose(projected, [euclidean(2 * row) for row in z], atol=1e-5)
+    assert (np.asarray(projected) == 0).sum() > 3
+
+
+def test_loss_by_hand(sources, load):
+    """Negative entropy, eta = 2: two samples, the second of an action that was all but impossible."""
+    file = load(sources["negative_entropy"])
+    scores, action = jnp.array([[0.2, 0.4], [1.0, -1.0]]), jnp.array([1, 0])
+    got = file["score_loss"](scores, action, jnp.log(jnp.array([0.3, 1e-9])), jnp.array([1.0, -3.0]))
+    targets = np.array([1 + (1 + np.log(0.3)) / 2, -3 + (1 + np.log(1e-6)) / 2])
+    np.testing.assert_allclose(got, (np.array([0.4, 1.0]) - targets) ** 2, rtol=1e-5)
+    assert file["SMALLEST"] == SMALLEST
+
+
+def test_any_shape_and_type(sources, load):
+    file: dict[str, Any] = load(sources["tsallis"])
+    scores = jnp.asarray(np.random.default_rng(0).normal(0, 1, (2, 3, 4)), jnp.bfloat16)
+    p = jit(file["policy"])(scores)
+    assert p.shape == (2, 3, 4) and p.dtype == jnp.float32
+    np.testing.assert_allclose(p.sum(-1), 1.0, atol=1e-5)
+    zeros = jnp.zeros((2, 3))
+    assert file["score_loss"](scores, zeros.astype(int), zeros, zeros).shape == (2, 3)
+    with pytest.raises(ValueError, match=r"scores \(2, 3, 4\) need the others of that shape less A, got"):
+        file["score_loss"](scores, zeros.astype(int), zeros[..., None], zeros)
+
+
+def test_a_temporal_map_requires_the_fraction_and_uses_it(sources, load):
+    file = load(sources["temporal"])
+    policy = jit(file["policy"])
+    with pytest.raises(TypeError, match="fraction"):
+        file["policy"](jnp.zeros(3))
+    scores = jnp.array([1.0, 0.0, -1.0])
+    early, late = (policy(scores, fraction=fraction) for fraction in (0.0, 0.9))
+    assert np.abs(early - late).max() > 1e-3
+
+
+TASK = Task("cart", Setup(n_envs=4), 50_000, {"value_coef": 0.3})
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_numbers_recipe_and_needs_are_in_the_file(name, exported, load, searched):
+    spec, numbers = SPECS[name]
+    source = exported(spec, numbers, provenance=Provenance(run="r", tasks=(TASK,)))
+    file, text = load(source), ast.get_docstring(ast.parse(source)) or ""
+    assert file["RECIPE"]["value_coef"] == 0.3 and "value_coef 0.3" in text and "standardized" in text
+    assert file["NORMALIZED_ADVANTAGE"] is True and file["NEEDS_PROGRESS"] is (name == "temporal")
+    held = {number: numbers.get(number, default) for _, number, default in numbers_in_files(spec)}
+    assert {number: file[number.upper()] for number in held} == held and "eta" in held
+    if "learned" in name:
+        jax.tree.map(np.testing.assert_array_equal, file["NUMBERS"], searched(spec)["potential"])
+    if name == "temporal":
+        both = {"start": file["START"], "change": file["CHANGE"]}
+        jax.tree.map(np.testing.assert_array_equal, both, searched(spec)["potential"])
+    imported = {a.name for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Import) for a in n.names}
+    assert imported <= {"jax", "jax.numpy", "numpy"}

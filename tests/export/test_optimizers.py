@@ -1,0 +1,379 @@
+"""Exported optimizers: parity where nothing is missing that ours is told, defaults by hand, other loops."""
+
+import ast
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax.training.train_state import TrainState
+
+from discovery.errors import RunError
+from discovery.export import Provenance, export
+from discovery.export.trials import OPTIMIZER, reference
+from discovery.export.verify import compare, probe
+from discovery.export.write import numbers_in_files, resolve
+from discovery.work import AlgorithmSpec
+from environments import Setup, Task
+from objectives import build
+from tests.inner.states import QUICK
+from tests.objectives.open_by_hand import Open, Tensor
+
+jit: Any = functools.partial(jax.jit, compiler_options=QUICK)
+
+NO_FEATURES = (("features", "momentum,gradient"), ("gru_width", 0), ("width", 4))
+RECURRENT = (("gru_width", 3), ("width", 4))
+SPECS: dict[str, tuple[AlgorithmSpec, dict[str, float]]] = {
+    "open": (AlgorithmSpec("open", RECURRENT), {"open_scale": 0.3}),
+    "open anchored": (AlgorithmSpec("open", (("anchored", True), *RECURRENT)), {"learning_rate": 3e-2}),
+    "open without features": (AlgorithmSpec("open", NO_FEATURES), {"clip_by_torso": 0.3}),
+    "optim4rl": (AlgorithmSpec("optim4rl", (("width", 3),)), {"max_gradient": 0.7}),
+    "lodo": (AlgorithmSpec("lodo", (("block", 2), ("layers", 3))), {"lodo_step": 0.1}),
+    "lodo as published": (AlgorithmSpec("lodo"), {}),
+    "open as published": (AlgorithmSpec("open"), {}),
+    "open anchored, unclipped": (AlgorithmSpec("open", (("anchored", True),)), {"max_grad_norm": np.inf}),
+}
+SMALL = ("open", "open anchored", "open without features", "optim4rl", "lodo")
+NOW = ("open anchored", "optim4rl")
+"""Compared by default: what the others do is in these, or small; `make test-slow` compares them."""
+
+WRONG = {
+    "another rate": ("optim4rl", "ANNEAL = 1.0\n", "ANNEAL = 0.999999\n"),
+}
+
+
+def searched(spec, size=0.5):
+    """Weights that matter: with those that a search begins with, networks say nothing."""
+    shapes = jax.eval_shape(build(spec.name, dict(spec.options)).init, jax.random.key(0))
+    rng = np.random.default_rng(3)
+    return jax.tree.map(lambda w: rng.normal(0, size, w.shape).astype(np.float32), shapes)
+
+
+@pytest.fixture(scope="module")
+def sources():
+    return {
+        name: export(spec, searched(spec), numbers, Provenance(), "optax")
+        for name, (spec, numbers) in SPECS.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def file(sources, load):
+    return functools.cache(lambda name: load(sources[name]))
+
+
+@functools.cache
+def ours(name):
+    """Where to compare, and what we compute there."""
+    spec, numbers = SPECS[name]
+    algorithm, entries, resolved = resolve(spec, searched(spec), numbers)
+    at = OPTIMIZER.points(spec, algorithm, resolved, 0, 0)
+    return at, reference(algorithm, entries, resolved, at, OPTIMIZER)
+
+
+@pytest.fixture(scope="module")
+def theirs(sources):
+    """What right files and wrong ones compute, in one process that cannot import our packages."""
+    changed = {}
+    for name, (right, old, new) in WRONG.items():
+        assert sources[right].count(old) == 1
+        changed[name] = sources[right].replace(old, new)
+    texts = {name: sources[name] for name in NOW} | changed
+    at, _ = ours("optim4rl")
+    return dict(zip(texts, probe(list(texts.values()), at), strict=True))
+
+
+def assert_same(name, theirs, ours, at):
+    compare(SPECS[name][0], theirs, ours, at, OPTIMIZER)
+    size = np.abs(ours["float64/value"]).max()
+    assert ours["float64/value"].shape[0] == 8 and size > 1e-5
+    np.testing.assert_allclose(theirs["float32/value"], ours["float32/value"], atol=2e-4 * size)
+
+
+@pytest.mark.parametrize("name", NOW)
+def test_with_all_arguments_and_one_tree_it_is_ours(name, theirs):
+    at, expected = ours(name)
+    assert_same(name, theirs[name], expected, at)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in SPECS if name not in NOW])
+def test_with_all_arguments_and_one_tree_it_is_ours_whatever_the_options(name, sources):
+    at, expected = ours(name)
+    assert_same(name, probe([sources[name]], at)[0], expected, at)
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_optimizer_is_refused(name, theirs):
+    right = WRONG[name][0]
+    at, expected = ours(right)
+    message = r"value of '\w+': [\d,]+ of [\d,]+ numbers differ, most at step \d, parameter (actor|critic)/"
+    with pytest.raises(RunError, match=message):
+        compare(SPECS[right][0], theirs[name], expected, at, OPTIMIZER)
+
+
+# What it takes to be true where nobody says it
+
+
+def agent(dtype: Any = jnp.float32):
+    """One tree of an actor with a free vector, and a critic."""
+    rng = np.random.default_rng(1)
+    shapes = {
+        "actor": {
+            "layer_0": {"bias": (3,), "kernel": (2, 3)},
+            "layer_1": {"kernel": (3, 1)},
+            "log_std": (1,),
+        },
+        "critic": {"layer_0": {"bias": (2,), "kernel": (2, 2)}},
+    }
+    return jax.tree.map(
+        lambda shape: jnp.asarray(rng.normal(0, 1, shape), dtype), shapes, is_leaf=lambda x: type(x) is tuple
+    )
+
+
+def test_networks_of_a_tree(file):
+    networks = file("open")["networks"]
+    assert networks(agent()) == [0, 0, 0, 0, 1, 1]
+    assert networks({"params": agent()}) == [0, 0, 0, 0, 1, 1]
+    assert networks({"params": agent()["actor"]}) == [0] * 4
+    assert networks({"w": jnp.ones(2), "b": jnp.ones(1)}) == [0, 0]
+    assert networks([{"w": jnp.ones(2)}, {"w": jnp.ones(2)}]) == [0, 0]
+    assert networks(jnp.ones(3)) == [0]
+
+
+def test_layers_of_a_tree(file):
+    describe = file("open")["describe"]
+    found = [
+        tuple(info)[:3] for info in jax.tree.leaves(describe(agent()), is_leaf=lambda x: hasattr(x, "role"))
+    ]
+    actor = [("actor", 0, 3), ("actor", 0, 3), ("actor", 1, 3), ("actor", 2, 3)]
+    assert found == [*actor, ("other", 0, 1), ("other", 0, 1)]
+    info = describe(agent())["actor"]
+    assert info["layer_0"]["kernel"][3:] == (("actor", "layer_0"), 1)
+    assert info["log_std"][3:] == (None, 0)
+
+    many = {"params": {f"Dense_{i}": {"bias": jnp.ones(2), "kernel": jnp.ones((2, 2))} for i in range(12)}}
+    described = describe(many, lambda path: True)["params"]
+    assert [described[f"Dense_{i}"]["bias"].layer for i in range(12)] == list(range(12))
+    assert {(info.role, info.n_layers) for layer in described.values() for info in layer.values()} == {
+        ("actor", 12)
+    }
+
+    flat = describe({"w": jnp.ones((2, 3)), "b": jnp.ones(3)})
+    assert {tuple(info)[:3] for info in flat.values()} == {("other", 0, 1)}
+
+
+def test_the_counter_tells_the_time(file):
+    """12 updates of two rollouts, each with 3 passes of 2 minibatches; then beyond the end."""
+    module = file("open")
+    at = [module["progress_at"](jnp.int32(k), 12, 3, 2) for k in (0, 1, 2, 5, 6, 11)]
+    assert [tuple(map(int, now)) for now in at] == [
+        (0, 2, 0, 3), (0, 2, 0, 3), (0, 2, 1, 3), (0, 2, 2, 3), (1, 2, 0, 3), (1, 2, 2, 3),
+    ]  # fmt: skip
+    shares = [tuple(map(float, module["proportions"](now))) for now in at]
+    assert shares == [(0, 0), (0, 0), (0, 0.5), (0, 1), (1, 0), (1, 1)]
+    unknown = [tuple(map(int, module["progress_at"](jnp.int32(k), None, 3, 2))) for k in (0, 3, 50)]
+    assert unknown == [(0, 1, 0, 3), (0, 1, 1, 3), (0, 1, 1, 3)]
+    assert tuple(map(float, module["proportions"](module["progress_at"](jnp.int32(9), 3, 1, 1)))) == (1, 0)
+
+
+def test_dormancy_is_one_unless_it_is_told(file):
+    dormancy, Info = file("open")["dormancy"], file("open")["ParamInfo"]
+    info = Info("actor", 0, 1, ("actor", "layer_0"), 1)
+    for nothing in (None, {}, {"actor": {}}, {"actor": {"layer_1": jnp.ones((4, 3))}}):
+        np.testing.assert_array_equal(dormancy(nothing, info, (2, 3)), 1.0)
+    active = {"actor": {"layer_0": jnp.array([[1.0, -3.0, 0.0], [3.0, 1.0, 0.0]])}}  # means 2, 2, 0
+    np.testing.assert_allclose(dormancy(active, info, (2, 3)), [[1.5, 1.5, 0.0]] * 2, atol=1e-6)
+    np.testing.assert_array_equal(dormancy(active, info._replace(path=None), (2, 3)), 1.0)
+    with pytest.raises(ValueError, match=r"must have 4 neurons along their last axis, got shape \(2, 3\)"):
+        dormancy(active, info, (2, 4))
+
+
+def test_a_step_with_nothing_told_is_open_by_hand(file):
+    """In numpy: dormancy 1, the counter's time, layers by their names, each network's own norm, noise by
+    `seed`."""
+    spec, numbers = SPECS["open"]
+    weights = jax.tree.map(lambda w: np.asarray(w, np.float64), searched(spec)["optimizer"])
+    by_hand, params = Open(weights, numbers["open_scale"]), agent()
+    tx = file("open")["optimizer"](8, 2, 1, seed=5)
+    update, state = jit(tx.update), tx.init(params)
+    layers = [0.0, 0.0, 0.5, 1.0, 0.0, 0.0]
+    for k in range(3):
+        gradients = jax.tree.map(lambda p, k=k: jnp.sin(3 * p + k), params)
+        got, state = update(gradients, state, params)
+        leaves = [np.asarray(p, np.float64) for p in jax.tree.leaves(params)]
+        clipped = []
+        for network in gradients.values():
+            tensors = [np.asarray(g, np.float64) for g in jax.tree.leaves(network)]
+            norm = np.sqrt(sum((g**2).sum() for g in tensors))
+            clipped += [g * min(1.0, 0.5 / norm) for g in tensors]
+        tensors = [
+            Tensor(p, g, layers[i], i < 4, None) for i, (p, g) in enumerate(zip(leaves, clipped, strict=True))
+        ]
+        noise = np.asarray(jax.random.normal(jax.random.fold_in(jax.random.key(5), k), (13,)), np.float64)
+        noise = np.split(noise, np.cumsum([p.size for p in leaves[:4]])[:-1]) + leaves[4:]
+        expected = by_hand(tensors, k, (1, 2, 4), noise)
+        largest = max(np.abs(x).max() for x in expected)
+        assert largest > 1e-2
+        for a, b in zip(jax.tree.leaves(got), expected, strict=True):
+            np.testing.assert_allclose(a, b, atol=3e-4 * largest)
+        params = optax.apply_updates(params, got)
+    assert int(state.count) == 3
+
+
+def test_an_extra_argument_goes_before_its_default(file):
+    """What the defaults would have been changes nothing; of others, each changes the step."""
+    module, params = file("open"), agent()
+    tx = module["optimizer"](8, 2, 1, seed=5)
+    gradients = jax.tree.map(jnp.cos, params)
+    info = module["describe"](params)
+    ones = {"actor": {f"layer_{i}": jnp.ones((4, 3 - 2 * i)) for i in range(2)}, "critic": {}}
+    silent = jax.tree.map(lambda a: a.at[..., 0].set(0.1), ones)
+    swapped = jax.tree.map(lambda i: i._replace(role="other"), info, is_leaf=lambda x: hasattr(x, "role"))
+    key = jax.random.fold_in(jax.random.key(5), 0)
+    defaults = {"key": key, "progress": (0, 4, 0, 2), "activations": ones, "param_info": info}
+    others = {
+        "key": jax.random.key(1),
+        "progress": (2, 4, 1, 2),
+        "activations": silent,
+        "param_info": swapped,
+    }
+
+    @jit
+    def all_of_them():
+        state = tx.init(params)
+        plain, _ = tx.update(gradients, state, params)
+
+        def change(**context):
+            updates, _ = tx.update(gradients, state, params, **context)
+            return optax.tree.norm(optax.tree.sub(updates, plain)) / optax.tree.norm(plain)
+
+        return change(**defaults), {name: change(**{name: value}) for name, value in others.items()}
+
+    same, changes = all_of_them()
+    assert same < 1e-5
+    assert min(changes.values()) > 1e-4, changes
+
+
+# Other people's loops
+
+
+def regression():
+    """A function of two numbers, a network without a library, and its loss."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(0, 1, (32, 2)), jnp.float32)
+    params = {
+        "params": {
+            "Dense_0": {"bias": jnp.zeros(8), "kernel": jnp.asarray(rng.normal(0, 0.7, (2, 8)), jnp.float32)},
+            "Dense_1": {
+                "bias": jnp.zeros(1),
+                "kernel": jnp.asarray(rng.normal(0, 0.35, (8, 1)), jnp.float32),
+            },
+        }
+    }
+
+    def loss(params):
+        first, second = params["params"]["Dense_0"], params["params"]["Dense_1"]
+        hidden = jnp.tanh(x @ first["kernel"] + first["bias"])
+        return jnp.square(hidden @ second["kernel"] + second["bias"] - jnp.sin(2 * x[:, :1])).mean()
+
+    return params, loss
+
+
+LEARNS = {"open anchored": {"total_steps": 150}, "optim4rl": {"total_steps": 150}, "lodo": {}}
+
+
+@pytest.mark.parametrize("name", LEARNS)
+def test_a_supervised_loss_falls_in_a_plain_loop(name, load):
+    """With random weights for OPEN on top of Adam, zeros (sign descent) for Optim4RL. Flax's TrainState gives
+    no extra argument, and the state keeps its types in a scan."""
+    spec, _ = SPECS[name]
+    rates = {
+        "open anchored": {"learning_rate": 0.03},
+        "optim4rl": {"learning_rate": 0.02},
+        "lodo": {"lodo_step": 0.3},
+    }
+    entries = searched(spec, 0.5 if name == "open anchored" else 0.0)
+    source = export(spec, entries, rates[name], Provenance(), "optax")
+    params, loss = regression()
+    tx = optax.chain(load(source)["optimizer"](**LEARNS[name]), optax.identity())
+
+    @jit
+    def train(params):
+        def step(state, _):
+            value, gradients = jax.value_and_grad(loss)(state.params)
+            return state.apply_gradients(grads=gradients), value
+
+        return jax.lax.scan(step, TrainState.create(apply_fn=lambda: None, params=params, tx=tx), None, 150)
+
+    state, losses = train(params)
+    assert losses[0] > 0.4 and loss(state.params) < 0.15 * losses[0]
+    assert name == "lodo" or int(state.opt_state[0].count) == 150
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float64])
+def test_types_of_updates_and_state_are_stable(name, dtype, file):
+    with jax.enable_x64(dtype == jnp.float64):
+        params, optimizer = agent(dtype), optax.chain(file(name)["optimizer"](), optax.identity())
+
+        def update(state):
+            return optimizer.update(params, state, params)
+
+        state = jax.eval_shape(optimizer.init, params)
+        updates, following = jax.eval_shape(update, state)
+        shapes = jax.tree.map(lambda x: (x.shape, x.dtype), (updates, following))
+        assert shapes == jax.tree.map(lambda x: (x.shape, x.dtype), (params, state))
+        assert jax.tree.structure(following) == jax.tree.structure(state)
+
+
+@pytest.mark.parametrize("name", ["open", "open anchored"])
+def test_what_sees_the_parameters_says_so_when_they_are_missing(name, file):
+    params = agent()
+    optimizer = file(name)["optimizer"]()
+    with pytest.raises(ValueError, match="pass params to update, got None"):
+        jax.eval_shape(lambda: optimizer.update(params, optimizer.init(params)))
+
+
+@pytest.mark.parametrize(("counts", "message"), [((8, 0), "n_epochs=0"), ((0,), "total_steps.*got 0")])
+@pytest.mark.parametrize("name", ["open", "optim4rl"])
+def test_counts_that_no_training_has_are_refused(name, counts, message, file):
+    with pytest.raises(ValueError, match=message):
+        file(name)["optimizer"](*counts)
+
+
+# The file as a file
+
+TASK = Task("cart", Setup(n_envs=4, n_epochs=3, n_minibatches=2), 50_000, {"max_grad_norm": 0.7})
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_numbers_recipe_and_differences_are_in_the_file(name, load):
+    spec, numbers = SPECS[name]
+    provenance = Provenance(run="r", tasks=(TASK,))
+    source = export(spec, searched(spec), {**numbers, "max_grad_norm": 0.7}, provenance, "optax")
+    module, text = load(source), ast.get_docstring(ast.parse(source)) or ""
+    assert module["RECIPE"]["max_grad_norm"] == 0.7 and "n_epochs 3" in text and "only with" in text
+    for _, number, default in numbers_in_files(spec):
+        wanted = {**numbers, "max_grad_norm": 0.7}.get(number, default)
+        assert module[number.replace("torso", "network").upper()] == wanted
+    if name != "lodo":
+        assert (module["N_EPOCHS"], module["N_MINIBATCHES"]) == (3, 2)
+        jax.tree.map(np.testing.assert_array_equal, module["WEIGHTS"], searched(spec)["optimizer"])
+    if "open" in name:
+        assert all(
+            word in text for word in ("dormancy is 1", "`total_steps`", "`param_info`", "`seed`", "own tree")
+        )
+    assert ("scale_by_adam" in source) is (name in ("open anchored", "lodo"))
+    assert ("def gru(" in source) is (name in ("open", "open anchored", "optim4rl"))
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_it_imports_jax_numpy_optax_and_the_standard_library(name, sources):
+    nodes = ast.walk(ast.parse(sources[name]))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    assert names <= {"jax", "jax.numpy", "optax", "numpy", "re"}
+    assert max(map(len, sources[name].splitlines())) <= 110
