@@ -162,8 +162,7 @@ def reflect(
     Reads "disco", "gamma", "trace_lambda" and "moments_decay".
     """
     values = values_of(meta_params, trajectory)
-    before = jax.lax.stop_gradient(memory.advantages)
-    moments = add_to_moments(before, values.advantage, meta_params["moments_decay"])
+    moments = add_to_moments(memory.advantages, values.advantage, meta_params["moments_decay"])
     targets, life = meta_network(meta_params["disco"], memory.life, trajectory, values, moments)
     return targets, moments, life
 

@@ -155,18 +155,11 @@ def step_inputs(
     E is the mean under pi; it and max go over actions. What is read of each action is in `action_inputs`.
     Gradients reach the agent's parameters through y and z of both networks only.
     """
-    here, there, target, _ = every_output(trajectory)
     taken = trajectory.action
-    pi, pi_next, pi_target = (
-        jax.nn.softmax(jax.lax.stop_gradient(outputs["logits"])) for outputs in (here, there, target)
-    )
-    y, y_next, y_target, y_target_next = (
-        _embed(weights["y"], outputs["y"]) for outputs in every_output(trajectory)
-    )
-    z, z_next, z_target, z_target_next = (
-        _embed(weights["z"], outputs["z"]) for outputs in every_output(trajectory)
-    )
-    seen = action_inputs(trajectory, values, moments, pi, pi_target, z, z_target)
+    pi, pi_next, pi_target, _ = jax.nn.softmax(jax.lax.stop_gradient(every_output(trajectory, "logits")))
+    y = _embed(weights["y"], every_output(trajectory, "y"))
+    z = _embed(weights["z"], every_output(trajectory, "z"))
+    seen = action_inputs(trajectory, values, moments, pi, pi_target, z[0], z[2])
     actions = _in_context(weights["actions"]["out"], _in_context(weights["actions"]["in"], seen))
 
     def over_actions(z: Array, z_next: Array) -> list[Array]:
@@ -183,12 +176,9 @@ def step_inputs(
         signed_log(values.advantage),
         normalize(moments, values.advantage),
         chosen(pi_target, taken),
-        y,
-        y_next,
-        y_target,
-        y_target_next,
-        *over_actions(z, z_next),
-        *over_actions(z_target, z_target_next),
+        *y,
+        *over_actions(z[0], z[1]),
+        *over_actions(z[2], z[3]),
     ]
     embedded = [actions.mean(-2), chosen(actions, taken)]
     return jnp.concatenate([jnp.stack(numbers, axis=-1), *embedded], axis=-1), actions

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from objectives.base import MetaParams, Outputs, Trajectory
+from objectives.base import MetaParams, Trajectory
 
 LIMIT = 300.0
 """The outermost bins, in the space of h; h^-1(300) is about 58,700."""
@@ -108,11 +108,10 @@ def values_of(meta_params: MetaParams, trajectory: Trajectory) -> Values:
 
     c_t = lambda min(1, pi(a_t|s_t) / mu(a_t|s_t)), mu the policy that acted. Reads "gamma", "trace_lambda".
     """
-    here, there, target, target_there = jax.lax.stop_gradient(every_output(trajectory))
+    logits, q = (jax.lax.stop_gradient(every_output(trajectory, name)) for name in ("logits", "q"))
+    log_pi, (pi, pi_next, *_) = jax.nn.log_softmax(logits[0]), jax.nn.softmax(logits)
+    value, value_next, action_value, action_value_next = expected(q)
     log_mu = jax.lax.stop_gradient(trajectory.log_prob)
-    log_pi = jax.nn.log_softmax(here["logits"])
-    pi, pi_next = jnp.exp(log_pi), jax.nn.softmax(there["logits"])
-    action_value = expected(target["q"])
     target_value = (pi * action_value).sum(-1)
     ratio = jnp.exp(jnp.minimum(chosen(log_pi, trajectory.action) - log_mu, 0.0))
     q_target = retrace(
@@ -120,12 +119,12 @@ def values_of(meta_params: MetaParams, trajectory: Trajectory) -> Values:
         discount=jnp.where(trajectory.terminated, 0.0, meta_params["gamma"]),
         ended=trajectory.terminated | trajectory.truncated,
         action_value=chosen(action_value, trajectory.action),
-        value_next=(pi_next * expected(target_there["q"])).sum(-1),
+        value_next=(pi_next * action_value_next).sum(-1),
         trace=meta_params["trace_lambda"] * ratio,
     )
     return Values(
-        value=(pi * expected(here["q"])).sum(-1),
-        value_next=(pi_next * expected(there["q"])).sum(-1),
+        value=(pi * value).sum(-1),
+        value_next=(pi_next * value_next).sum(-1),
         action_value=action_value,
         action_advantage=action_value - target_value[..., None],
         q_target=q_target,
@@ -133,14 +132,10 @@ def values_of(meta_params: MetaParams, trajectory: Trajectory) -> Values:
     )
 
 
-def every_output(trajectory: Trajectory) -> tuple[Outputs, Outputs, Outputs, Outputs]:
-    """Outputs at (s_t, s'_t) of the agent, then of its target network."""
-    return (
-        trajectory.outputs,
-        trajectory.outputs_next,
-        trajectory.target_outputs,
-        trajectory.target_outputs_next,
-    )
+def every_output(trajectory: Trajectory, head: str) -> Float[Array, "4 T E ..."]:
+    """A head at s_t and at s'_t, of the agent; then both of its target network."""
+    of_agent = trajectory.outputs[head], trajectory.outputs_next[head]
+    return jnp.stack([*of_agent, trajectory.target_outputs[head], trajectory.target_outputs_next[head]])
 
 
 def retrace(
