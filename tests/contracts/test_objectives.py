@@ -81,11 +81,16 @@ def policy_loss(algorithm: Algorithm) -> Callable[..., jax.Array]:
 
 def numbers_of(algorithm: Algorithm, seed: int = 0) -> dict[str, Any]:
     """Defaults, and random weights in place of initial ones, which may be zero and hide things."""
-    shapes = jax.eval_shape(algorithm.init, jax.random.key(0))
-    rng, scale = np.random.default_rng(seed), SCALES.get(algorithm.name, 1.0)
-    drawn = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, scale, leaf.shape), jnp.float32), shapes)
+    leaves, treedef = jax.tree.flatten(jax.eval_shape(algorithm.init, jax.random.key(seed)))
+    keys = jax.random.split(jax.random.key(seed + 1), max(len(leaves), 1))
+
+    def draw(keys: Any) -> list[jax.Array]:
+        scale = SCALES.get(algorithm.name, 1.0)
+        return [scale * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=False)]
+
+    drawn = jit(draw)(keys)
     plain = {key: jnp.asarray(value, float) for key, value in algorithm.defaults}
-    return {**plain, **drawn}
+    return {**plain, **jax.tree.unflatten(treedef, drawn)}
 
 
 def heads_of(algorithm: Algorithm, continuous: bool) -> dict[str, Any]:
