@@ -14,6 +14,7 @@ __distribution__ = "rl-discovery"
 FACTORIES: dict[str, str] = {
     "a2c": "objectives.known:a2c",
     "ampo": "objectives.mirror_map:ampo",
+    "disco": "objectives.disco:disco",
     "dpo": "objectives.known:dpo",
     "lodo": "objectives.lodo:lodo",
     "lpg": "objectives.lpg:lpg",

@@ -30,7 +30,11 @@ MetaParams = Mapping[str, Any]
 """Everything numeric an algorithm reads; see the module docstring."""
 
 Outputs = Mapping[str, Array]
-"""The network's heads by name, each ``[..., size]``, or ``[...]`` for a head of size 0."""
+"""The network's heads by name, each ``[..., size]``, or ``[...]`` for a head of size 0; an action-conditional
+one ``[..., A, size]``."""
+
+NO_OUTPUTS: Outputs = {}
+"""Those of no network."""
 
 
 class Progress(NamedTuple):
@@ -75,6 +79,9 @@ class Head(NamedTuple):
         free: a parameter vector that does not see the observation (a Gaussian's log standard
             deviation), initialized to `initial`.
         initial: initial value of a free head.
+        actions: A > 0 makes the head action-conditional: ``[..., A, size]``, one vector for each of A
+            discrete actions. Such heads of a torso sit on one model of what an action leads to.
+        units: of that model, and of the hidden layer that such a head has for itself.
     """
 
     size: int
@@ -82,6 +89,8 @@ class Head(NamedTuple):
     scale: float = 1.0
     free: bool = False
     initial: float = 0.0
+    actions: int = 0
+    units: int = 128
 
 
 class Policy(NamedTuple):
@@ -103,6 +112,9 @@ class Trajectory(NamedTuple):
     `outputs` are the network's at the state acted in; `outputs_next` at the state reached, which
     is the episode's final observation (not the reset one) where an episode ended. `terminated`
     and `truncated` may both be true; only `terminated` stops the bootstrap.
+
+    `target_outputs` and `target_outputs_next` are those of the target network at the same states, where
+    the algorithm's memory keeps one (`Memory.target_params`); else there are none.
     """
 
     observation: Float[Array, "T E D"]
@@ -113,6 +125,8 @@ class Trajectory(NamedTuple):
     truncated: Bool[Array, "T E"]
     outputs: Outputs
     outputs_next: Outputs
+    target_outputs: Outputs = NO_OUTPUTS
+    target_outputs_next: Outputs = NO_OUTPUTS
 
 
 class Batch(NamedTuple):
@@ -180,10 +194,13 @@ class Memory(NamedTuple):
         init: ``(meta_params, params, key) -> memory``.
         update: ``(meta_params, memory, trajectory, params, metrics, progress) -> memory``, once per
             rollout, after the parameters changed; `metrics` are that update's `Metrics`.
+        target_params: ``memory -> params`` of a target network; None where there is none. The loop runs
+            the agent's network with them over each rollout, for `Trajectory.target_outputs`.
     """
 
     init: Callable[[MetaParams, Any, PRNGKeyArray], Any]
     update: Callable[[MetaParams, Any, Trajectory, Any, Any, Progress], Any]
+    target_params: Callable[[Any], Any] | None = None
 
 
 def _no_memory(*_: Any) -> tuple[()]:

@@ -35,11 +35,20 @@ LION_DEFAULTS: dict[str, float] = {**RATE_DEFAULTS, "learning_rate": 1e-4, "lion
 """What `lion` reads: the paper's decays, and a third of Adam's rate (the paper advises 3 to 10 times
 less)."""
 
+CAPPED_ADAM_DEFAULTS: dict[str, float] = {
+    **ADAM_DEFAULTS,
+    "anneal": 0.0,
+    "max_grad_norm": inf,
+    "adam_eps": 1e-8,
+    "max_update": 1.0,
+}
+"""What `capped_adam` reads, with DiscoRL's values: a constant rate, and no clip of the gradient's norm."""
+
 LIMITS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("anneal", "adam_b1", "adam_b2", "clip_by_torso"), (0.0, 1.0)),
     **dict.fromkeys(("rmsprop_decay", "lion_b1", "lion_b2"), (0.0, 1.0)),
     **dict.fromkeys(("learning_rate", "adam_eps", "rmsprop_eps", "max_grad_norm"), (0.0, inf)),
-    **dict.fromkeys(("critic_rate", "bias_rate"), (0.0, inf)),
+    **dict.fromkeys(("critic_rate", "bias_rate", "max_update"), (0.0, inf)),
 }
 """Smallest and largest sensible values."""
 
@@ -118,6 +127,40 @@ def adam(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
     )
 
 
+def capped_adam(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
+    """Adam whose denominator passes no meta-gradient, each element of its direction cut off at
+    +- "max_update" (DiscoRL, Oh et al. 2025).
+
+    Its steps are Adam's. Its meta-gradients are not those of its steps: they leave out how the second moment
+    depends on earlier gradients, which makes Adam's own huge where second moments are tiny (ADR 3).
+
+    Reads what `adam` does, and "max_update".
+    """
+    b1, b2, eps = meta_params["adam_b1"], meta_params["adam_b2"], meta_params["adam_eps"]
+    cap = meta_params["max_update"]
+
+    def init(params: Any) -> optax.ScaleByAdamState:
+        zeros = optax.tree.zeros_like(params)
+        return optax.ScaleByAdamState(jnp.int32(0), zeros, zeros)
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        count = state.count + 1
+        mu = optax.tree.update_moment(updates, state.mu, b1, 1)
+        nu = optax.tree.update_moment(jax.lax.stop_gradient(updates), state.nu, b2, 2)
+        direction = jax.tree.map(
+            lambda m, v: jnp.clip(m / (jnp.sqrt(v + 1e-30) + eps), -cap, cap),
+            optax.tree.bias_correction(mu, b1, count),
+            optax.tree.bias_correction(nu, b2, count),
+        )
+        return direction, optax.ScaleByAdamState(count, mu, nu)
+
+    return optax.chain(
+        clip_by_global_norm(meta_params["max_grad_norm"], meta_params["clip_by_torso"]),
+        optax.GradientTransformation(init, update),  # type: ignore[arg-type]
+        anneal_by_progress(meta_params["learning_rate"], meta_params["anneal"]),
+    )
+
+
 def sgd(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
     """Stochastic gradient descent behind a norm clip, each torso's own by default, as GROOVE's agents.
 
@@ -177,6 +220,7 @@ def lion(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
 
 OPTIMIZERS: dict[str, tuple[Optimizer, dict[str, float]]] = {
     "adam": (adam, ADAM_DEFAULTS),
+    "capped_adam": (capped_adam, CAPPED_ADAM_DEFAULTS),
     "lion": (lion, LION_DEFAULTS),
     "rmsprop": (rmsprop, RMSPROP_DEFAULTS),
     "sgd": (sgd, SGD_DEFAULTS),

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from objectives.recurrence import CELLS
+
 KERNEL = 3
 """Side of a convolution's window."""
 
@@ -55,3 +57,35 @@ class Experts(nn.Module):
         kernel = self.param("kernel", initial, (x.shape[-1], size), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (size,), jnp.float32)
         return (x @ kernel + bias).reshape(*x.shape[:-1], self.experts, self.width)
+
+
+class ActionModel(nn.Module):
+    """What each of A actions leads to: ``[N, F]`` to ``[N, A, H]``, one step of an LSTM for every action.
+
+    c = W x + b, h = tanh(c); then a step from (h, c) whose input is the action, one-hot (DiscoRL, Oh et al.
+    2025). As in `GRU`, a gate has its own place on a middle axis, so that the last one runs over units.
+    """
+
+    actions: int
+    width: int
+
+    @nn.compact
+    def __call__(self, c: Float[Array, "N H"]) -> Float[Array, "N A H"]:
+        width, gates = self.width, CELLS["lstm"].gates
+        shape = (self.actions, gates, width)
+        kernel = self.param("kernel", side_by_side(nn.initializers.lecun_normal()), shape)
+        bias = self.param("bias", nn.initializers.zeros, (gates, width))
+        inner = self.param("inner", side_by_side(nn.initializers.orthogonal()), (width, gates, width))
+        seen = (kernel + bias).reshape(self.actions, -1)
+        weights = {"inner": inner.reshape(width, -1)}
+        return CELLS["lstm"].step(weights, (jnp.tanh(c)[:, None], c[:, None]), seen)[0]
+
+
+def side_by_side(initializer: nn.initializers.Initializer) -> nn.initializers.Initializer:
+    """Initializes ``[F, G, H]`` as G matrices ``[F, H]``."""
+
+    def initial(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+        keys = jax.random.split(key, shape[1])
+        return jnp.stack([initializer(k, (shape[0], shape[2]), dtype) for k in keys], axis=1)
+
+    return initial

@@ -1,9 +1,10 @@
 """The agent's network: one body per torso (or one shared), with the policy's heads on it.
 
 A body is, from the observation up: convolutions, hidden layers of which the last may be a mixture of
-experts, and a recurrence; each of them optional. Parameters are ``{torso: {layer: {tensor: array}, free
-head: vector}}``, and every tensor's last axis runs over its layer's neurons. A network describes itself,
-so that learned optimizers need no list of layers: `Network.param_info` says what each tensor is.
+experts, and a recurrence; each of them optional. Action-conditional heads sit on an action model, which
+sits on the body. Parameters are ``{torso: {layer: {tensor: array}, free head: vector}}``, and every tensor's
+last axis runs over its layer's neurons. A network describes itself, so that learned optimizers need no list
+of layers: `Network.param_info` says what each tensor is.
 """
 
 import math
@@ -15,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from discovery.inner.layers import KERNEL, Convolution, Experts
+from discovery.inner.layers import KERNEL, ActionModel, Convolution, Experts
 from discovery.inner.recurrence import GRU, LinearRecurrence
 from objectives.base import Head, ParamInfo
 
@@ -92,16 +93,34 @@ class _Torso(nn.Module):
             x = y
         if self.body.recurrence != "none":
             carry, x = self._remembered(carry, x.reshape(*lead, -1), start, activations)
+        after = self._after_each_action(x, activations)
         for name, head in self.heads:
             if head.free:
                 vector = self.param(name, nn.initializers.constant(head.initial), (head.size,))
                 outputs[name] = jnp.broadcast_to(vector, (*x.shape[:-1], head.size))
                 continue
             kernel_init = nn.initializers.orthogonal(head.scale)
-            y = nn.Dense(max(head.size, 1), kernel_init=kernel_init, name=name)(x)
-            activations[name] = y
+            below = x
+            if head.actions:
+                below = act(_dense(head.units, f"{name}_hidden")(after))
+                activations[f"{name}_hidden"] = below.mean(-2)
+            y = nn.Dense(max(head.size, 1), kernel_init=kernel_init, name=name)(below)
+            activations[name] = y.mean(-2) if head.actions else y
             outputs[name] = y if head.size else y[..., 0]
         return carry, *jax.tree.map(lambda y: y.reshape(*lead, *y.shape[1:]), (outputs, activations))
+
+    def _after_each_action(
+        self, x: Float[Array, "TE F"], activations: dict[str, Array]
+    ) -> Float[Array, "TE A H"] | None:
+        """What action-conditional heads see, if there are any; their activations are means over actions."""
+        models = {(head.actions, head.units) for _, head in self.heads if head.actions}
+        if not models:
+            return None
+        ((actions, units),) = models
+        start = nn.Dense(units, name="action_start")(x)
+        after = ActionModel(actions, units, name="action_model")(start)
+        activations["action_start"], activations["action_model"] = start, after.mean(-2)
+        return after
 
     def _convolved(self, x: Float[Array, "TE D"], activations: dict[str, Array]) -> Float[Array, "TE F"]:
         """The convolutions of a flat observation, flat again; a filter's activation is its mean."""
@@ -172,12 +191,15 @@ def make_network(
         shared_torso: put all heads on one torso called "shared".
 
     Raises:
-        ValueError: for an unknown name, or convolutions of something that is no image.
+        ValueError: for an unknown name, convolutions of something that is no image, or action-conditional
+            heads of one torso that cannot share a model.
     """
     _check(body, observation_shape)
     by_torso: dict[str, list[tuple[str, Head]]] = {}
     for name, head in heads.items():
         by_torso.setdefault("shared" if shared_torso else head.torso, []).append((name, head))
+    for torso, members in by_torso.items():
+        _check_action_models(torso, [head for _, head in members])
     torsos = {torso: _Torso(body, observation_shape, tuple(members)) for torso, members in by_torso.items()}
     recurrence = RECURRENCES.get(body.recurrence)
     size = math.prod(observation_shape)
@@ -230,22 +252,34 @@ def _check(body: Body, observation_shape: tuple[int, ...]) -> None:
         )
 
 
+def _check_action_models(torso: str, heads: list[Head]) -> None:
+    """Raise unless action-conditional heads can share a model."""
+    models = sorted({(head.actions, head.units) for head in heads if head.actions})
+    if len(models) > 1:
+        raise ValueError(
+            f"action-conditional heads of torso {torso!r} share one model and must agree on "
+            f"(actions, units), got {models}"
+        )
+
+
 def _describe(torso: str, shapes: Any, body: Body, heads: dict[str, Head]) -> Any:
     """`ParamInfo` for every tensor of one torso.
 
-    Heads share the layer index after the body's, and keep their own role on a shared torso. What
-    normalizes a layer counts as part of it.
+    Heads share the layer index after the body's and an action model's, and keep their own role on a shared
+    torso. What normalizes a layer counts as part of it.
     """
-    depth = {name: index for index, names in enumerate(body.layers) for name in names}
+    hidden = tuple(f"{name}_hidden" for name, head in heads.items() if head.actions)
+    layers = body.layers + ([("action_start",), ("action_model",), hidden] if hidden else [])
+    depth = {name: index for index, names in enumerate(layers) for name in names}
     free = any(head.free for head in heads.values())
-    n_layers = len(body.layers) + 1 + free
+    n_layers = len(layers) + 1 + free
     info: dict[str, Any] = {}
     for layer, tensors in shapes.items():
         if layer in heads and heads[layer].free:
             info[layer] = ParamInfo(heads[layer].torso, n_layers - 1, n_layers, None, 0)
             continue
         role = heads[layer].torso if layer in heads else torso
-        index = depth.get(layer, len(body.layers))
+        index = depth.get(layer, len(layers))
         path = (torso, layer.replace("norm_", "hidden_"))
         info[layer] = {
             name: ParamInfo(role, index, n_layers, path, len(tensor.shape) - 1)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from discovery.inner.layers import side_by_side
 from objectives.recurrence import CELLS
 
 TIMES = (2.0, 1000.0)
@@ -33,9 +34,9 @@ class GRU(nn.Module):
         self, carry: Float[Array, "E H"], x: Float[Array, "T E F"], start: Bool[Array, "T E"]
     ) -> tuple[Float[Array, "E H"], Float[Array, "T E H"]]:
         width = self.width
-        kernel = self.param("kernel", _side_by_side(nn.initializers.lecun_normal()), (x.shape[-1], 3, width))
+        kernel = self.param("kernel", side_by_side(nn.initializers.lecun_normal()), (x.shape[-1], 3, width))
         bias = self.param("bias", nn.initializers.zeros, (3, width))
-        inner = self.param("inner", _side_by_side(nn.initializers.orthogonal()), (width, 3, width))
+        inner = self.param("inner", side_by_side(nn.initializers.orthogonal()), (width, 3, width))
         inner_bias = self.param("inner_bias", nn.initializers.zeros, (width,))
         seen = (x @ kernel.reshape(-1, 3 * width)) + bias.reshape(-1)
         weights = {"inner": inner.reshape(-1, 3 * width), "inner_bias": inner_bias}
@@ -51,16 +52,6 @@ class GRU(nn.Module):
     def initial_carry(n: int, width: int) -> Float[Array, "n H"]:
         """The state of `n` environments in which nothing has happened."""
         return jnp.zeros((n, width))
-
-
-def _side_by_side(initializer: nn.initializers.Initializer) -> nn.initializers.Initializer:
-    """Initializes ``[F, 3, H]`` as three matrices ``[F, H]``."""
-
-    def initial(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-        keys = jax.random.split(key, shape[1])
-        return jnp.stack([initializer(k, (shape[0], shape[2]), dtype) for k in keys], axis=1)
-
-    return initial
 
 
 class LinearRecurrence(nn.Module):

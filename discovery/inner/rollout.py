@@ -52,11 +52,13 @@ def rollout(
     state: tuple[vector.VectorState, Any],
     progress: Progress,
     key: PRNGKeyArray,
+    memory: Any = (),
 ) -> tuple[tuple[vector.VectorState, Any], Experience]:
     """Collect one rollout; `state` is the environments' and the agent's carry.
 
     Actions are drawn from `algorithm.policy`. `outputs_next` is the network at the state each step
-    reached, an episode's final observation included, computed in one batch after acting.
+    reached, an episode's final observation included, computed in one batch after acting; and so are the
+    outputs of a target network, if the algorithm's `memory` keeps one. Its carries are the agent's own.
     """
     gamma = meta_params.get("gamma", DEFAULTS["gamma"])  # an algorithm need not discount
 
@@ -91,15 +93,30 @@ def rollout(
         outputs=outputs,
         outputs_next=_outputs_at(network, params, carry_tp1, step.final_observation),
     )
+    if algorithm.memory.target_params is not None:
+        target = algorithm.memory.target_params(memory)
+        trajectory = trajectory._replace(
+            target_outputs=_outputs_at(network, target, carry, observation, start),
+            target_outputs_next=_outputs_at(network, target, carry_tp1, step.final_observation),
+        )
     episodes = Episodes(step.finished, step.episode_return, step.episode_length)
     return state, Experience(trajectory, Recall(start, carry), episodes)
 
 
-def _outputs_at(network: Network, params: Any, carry: Any, observation: Float[Array, "T E D"]) -> Any:
-    """Outputs ``[T, E, ...]`` one step on from T * E memories ``[T, E, ...]``: a batch of T * E sequences."""
+def _outputs_at(
+    network: Network,
+    params: Any,
+    carry: Any,
+    observation: Float[Array, "T E D"],
+    start: Bool[Array, "T E"] | None = None,
+) -> Any:
+    """Outputs ``[T, E, ...]`` one step on from T * E memories ``[T, E, ...]``: a batch of T * E sequences.
+
+    Without `start`, all of them go on.
+    """
     memories, seen = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (carry, observation))
-    goes_on = jnp.zeros((1, len(seen)), bool)
-    _, outputs, _ = network.unroll(params, memories, seen[None], goes_on)
+    begins = jnp.zeros((1, len(seen)), bool) if start is None else start.reshape(1, -1)
+    _, outputs, _ = network.unroll(params, memories, seen[None], begins)
     return jax.tree.map(lambda x: x.reshape(*observation.shape[:2], *x.shape[2:]), outputs)
 
 

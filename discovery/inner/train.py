@@ -147,6 +147,7 @@ def advance_once(
         (state.environments, state.carry),
         progress,
         key_rollout,
+        state.memory,
     )
     targets = algorithm.targets(meta_params, state.memory, trajectory, progress)
     (params, opt_state), seen = update(

@@ -18,6 +18,7 @@ from tests.inner.states import ENDINGS, PPO, QUICK, assert_same_bits, numbers
 
 SHAPE = (4, 5, 2)
 HEADS = {"mean": Head(2, scale=0.01), "log_std": Head(2, free=True), "value": Head(0, torso="critic")}
+ACTION_HEADS = {"z": Head(3, actions=2, units=5), "p": Head(0, actions=2, units=5), "logits": Head(2)}
 BODIES = {
     "no hidden layer": Body(()),
     "wide": Body((32, 16)),
@@ -26,6 +27,7 @@ BODIES = {
     "experts": Body((8, 6), experts=3, layer_norm=True),
     "gru": Body((8, 6), recurrence="gru"),
     "linear recurrence": Body((8, 6), recurrence="linear"),
+    "actions": Body((8, 6)),
     "everything": Body((8, 6), "relu", (3,), True, 2, "gru"),
 }
 STEPS = 8
@@ -33,7 +35,8 @@ RECURRENT = {"gru": STEPS, "linear": STEPS // 2}
 """Recurrence to length of sequences, in rollouts of 8 steps."""
 
 every_agent = pytest.mark.parametrize(
-    ("name", "shared"), [*((name, False) for name in BODIES), ("wide", True), ("everything", True)]
+    ("name", "shared"),
+    [*((name, False) for name in BODIES), ("wide", True), ("actions", True), ("everything", True)],
 )
 T, E = 6, 3
 
@@ -41,10 +44,14 @@ T, E = 6, 3
 jit: Any = functools.partial(jax.jit, compiler_options=QUICK)
 
 
+def heads_of(name):
+    return HEADS | (ACTION_HEADS if name == "actions" else {})
+
+
 @functools.cache
 def made(name, shared):
     """Network, params that are all in use, a sequence with starts in it, and what comes of it."""
-    network = make_network(HEADS, SHAPE, BODIES[name], shared)
+    network = make_network(heads_of(name), SHAPE, BODIES[name], shared)
     params = jax.tree.map(lambda p: p + 0.05, jit(network.init)(jax.random.key(0)))
     x = jax.random.normal(jax.random.key(1), (T, E, 40))
     start = jnp.zeros((T, E), bool).at[3, 1].set(True)
@@ -56,7 +63,11 @@ def made(name, shared):
 @every_agent
 def test_shapes_and_types(name, shared):
     _, params, carry, _, _, _, (following, outputs, activations) = made(name, shared)
-    assert jax.tree.map(jnp.shape, outputs) == {"mean": (T, E, 2), "log_std": (T, E, 2), "value": (T, E)}
+    for head, output in outputs.items():
+        declared = heads_of(name)[head]
+        actions = (declared.actions,) if declared.actions else ()
+        assert output.shape == (T, E, *actions, *((declared.size,) if declared.size else ()))
+    assert set(outputs) == set(heads_of(name))
     every = jax.tree.leaves((params, following, outputs, activations))
     assert {str(x.dtype) for x in every} == {"float32"}
     assert jax.tree.map(jnp.shape, following) == jax.tree.map(jnp.shape, carry)
@@ -84,7 +95,7 @@ def test_it_says_what_its_parameters_are(name, shared):
 @every_agent
 def test_every_parameter_is_in_use(name, shared):
     network, params, carry, x, start, _, _ = made(name, shared)
-    weights = {"mean": 1.0, "log_std": 2.0, "value": 3.0}
+    weights = dict(zip(heads_of(name), range(1, 7), strict=False))
 
     @jit
     def gradient(params):
@@ -138,6 +149,34 @@ def test_a_population_of_them_is_each_of_them(name):
     for lane, key in enumerate(keys):
         own = jax.tree.map(lambda p, lane=lane: p[lane], together)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), alone(key), own)
+
+
+def test_an_action_model_by_hand():
+    """c = W x + b, h = tanh(c), a step of an LSTM for each action, a hidden layer, a head; loops in numpy."""
+    _, params, _, x, _, _, (_, outputs, _) = made("actions", False)
+    p = jax.tree.map(lambda w: np.asarray(w, np.float64), params["actor"])
+    sigmoid = lambda v: 1 / (1 + np.exp(-v))  # noqa: E731
+    for t, e in [(0, 0), (4, 2)]:
+        h = np.asarray(x, np.float64)[t, e]
+        for layer in ("hidden_0", "hidden_1"):
+            h = np.tanh(h @ p[layer]["kernel"] + p[layer]["bias"])
+        c = h @ p["action_start"]["kernel"] + p["action_start"]["bias"]
+        model = p["action_model"]
+        for action in range(2):
+            i, f, g, o = (
+                model["kernel"][action, gate] + np.tanh(c) @ model["inner"][:, gate] + model["bias"][gate]
+                for gate in range(4)
+            )
+            after = sigmoid(o) * np.tanh(sigmoid(f) * c + sigmoid(i) * np.tanh(g))
+            hidden = np.tanh(after @ p["z_hidden"]["kernel"] + p["z_hidden"]["bias"])
+            z = hidden @ p["z"]["kernel"] + p["z"]["bias"]
+            np.testing.assert_allclose(outputs["z"][t, e, action], z, rtol=1e-4, atol=1e-5)
+
+
+def test_heads_that_cannot_share_an_action_model_are_refused():
+    heads = {"z": Head(3, actions=2, units=5), "q": Head(3, actions=2, units=6)}
+    with pytest.raises(ValueError, match=r"torso 'actor' share one model .* got \[\(2, 5\), \(2, 6\)\]"):
+        make_network(heads, SHAPE, Body((8,)))
 
 
 # Agents in training

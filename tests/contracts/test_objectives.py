@@ -28,7 +28,9 @@ MEMBERS = {name: (name, {}) for name in FACTORIES} | {name: ("lpo", options) for
 MEMBERS["a2c_sgd"] = ("a2c", {"optimizer": "sgd", "normalize_advantage": True})
 LPG = {"temporal": True, "discount_input": True, "recurrence": "lstm", "optimizer": "sgd"}
 MEMBERS["lpg"] = ("lpg", {**LPG, "width": 8, "targets": 3})
-DISCRETE_ONLY = {"ampo"}
+DISCO = {"predictions": 4, "units": 5, "lifetime": 3, "embedding": 4, "bins": 7, "optimizer": "adam"}
+MEMBERS["disco"] = ("disco", DISCO)
+DISCRETE_ONLY = {"ampo", "disco"}
 MEMBERS["ppo_lion"], MEMBERS["ppo_rmsprop"] = (("ppo", {"optimizer": name}) for name in ("lion", "rmsprop"))
 NOT_MIRROR_LEARNING = {"vsop"}
 """Whose gradient at ratio 1 is not the policy gradient."""
@@ -40,6 +42,12 @@ jit = functools.partial(
 
 LEARNS_NOTHING = {"random"}
 """Whose loss is zero, and which takes the numbers of others' recipes without reading any."""
+
+SCALES = {"disco": 0.5}
+"""Of the random weights of networks that larger ones would saturate."""
+
+WITHOUT_EFFECT = {"disco['pi_hat']['out']['bias']"}
+"""Entries that move nothing: this one adds the same to all logits of a policy."""
 
 LEARNED_OPTIMIZERS = {"lodo", "open", "optim4rl"}
 """Whose policy loss is PPO's. They take the numbers of its recipes, and leave to Adam what it alone reads."""
@@ -73,10 +81,14 @@ def policy_loss(algorithm: Algorithm) -> Callable[..., jax.Array]:
 
 def numbers_of(algorithm: Algorithm, seed: int = 0) -> dict[str, Any]:
     """Defaults, and random weights in place of initial ones, which may be zero and hide things."""
-    searched = algorithm.init(jax.random.key(seed))
-    leaves, treedef = jax.tree.flatten(searched)
+    leaves, treedef = jax.tree.flatten(jax.eval_shape(algorithm.init, jax.random.key(seed)))
     keys = jax.random.split(jax.random.key(seed + 1), max(len(leaves), 1))
-    drawn = [jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=False)]
+
+    def draw(keys: Any) -> list[jax.Array]:
+        scale = SCALES.get(algorithm.name, 1.0)
+        return [scale * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=False)]
+
+    drawn = jit(draw)(keys)
     plain = {key: jnp.asarray(value, float) for key, value in algorithm.defaults}
     return {**plain, **jax.tree.unflatten(treedef, drawn)}
 
@@ -87,14 +99,17 @@ def heads_of(algorithm: Algorithm, continuous: bool) -> dict[str, Any]:
 
 def linear(params: Any, observation: jax.Array) -> dict[str, jax.Array]:
     """A network with the declared heads: one matrix each."""
-    outputs = {name: observation @ weights for name, weights in params.items()}
+    outputs = {name: jnp.tensordot(observation, weights, 1) for name, weights in params.items()}
     return {name: y[..., 0] if name == "value" else y for name, y in outputs.items()}
 
 
 def linear_params(algorithm: Algorithm, continuous: bool, seed: int, scale: float = 0.3) -> Any:
     rng = np.random.default_rng(seed)
-    heads = heads_of(algorithm, continuous)
-    return {name: jnp.asarray(rng.normal(0, scale, (D, max(head.size, 1)))) for name, head in heads.items()}
+    shapes = {
+        name: (D, head.actions, head.size) if head.actions else (D, max(head.size, 1))
+        for name, head in heads_of(algorithm, continuous).items()
+    }
+    return {name: jnp.asarray(rng.normal(0, scale, shape)) for name, shape in shapes.items()}
 
 
 def make_trajectory(algorithm: Algorithm, meta_params: Any, continuous: bool) -> Trajectory:
@@ -105,6 +120,12 @@ def make_trajectory(algorithm: Algorithm, meta_params: Any, continuous: bool) ->
     outputs = linear(params, observation)
     distribution = algorithm.policy.distribution(meta_params, outputs, NOW)
     action = distribution.sample(jax.random.key(1))
+    of_target = {}
+    if algorithm.memory.target_params is not None:
+        assert algorithm.memory.target_params(memory_of(algorithm, meta_params, params)) is params
+        target = linear_params(algorithm, continuous, seed=8)
+        seen = {"target_outputs": observation, "target_outputs_next": reached}
+        of_target = {name: linear(target, x) for name, x in seen.items()}
     return Trajectory(
         observation=observation,
         action=action,
@@ -114,12 +135,19 @@ def make_trajectory(algorithm: Algorithm, meta_params: Any, continuous: bool) ->
         truncated=jnp.asarray(rng.random((T, E)) < 0.2),
         outputs=outputs,
         outputs_next=linear(params, reached),
+        **of_target,
     )
 
 
-def losses(algorithm: Algorithm, meta_params: Any, params: Any, trajectory: Trajectory) -> jax.Array:
-    """Targets and loss of a whole rollout, [B]."""
-    memory = algorithm.memory.init(meta_params, params, jax.random.key(2))
+def memory_of(algorithm: Algorithm, meta_params: Any, params: Any) -> Any:
+    return algorithm.memory.init(meta_params, params, jax.random.key(2))
+
+
+def losses(
+    algorithm: Algorithm, meta_params: Any, params: Any, trajectory: Trajectory, memory: Any = None
+) -> jax.Array:
+    """Targets and loss of a whole rollout, [B]; by default the first of a life."""
+    memory = memory_of(algorithm, meta_params, params) if memory is None else memory
     targets = algorithm.targets(meta_params, memory, trajectory, NOW)
     recall = Recall(jnp.zeros((T, E), bool), {})
     batch = jax.tree.map(lambda x: x[0], sequences(trajectory, recall, targets, 1).batch)
@@ -128,13 +156,18 @@ def losses(algorithm: Algorithm, meta_params: Any, params: Any, trajectory: Traj
 
 
 def learn(algorithm: Algorithm, meta_params: Any, params: Any, trajectory: Trajectory) -> Any:
-    """Parameters after a gradient step of the algorithm's optimizer on a whole rollout.
+    """Parameters after a gradient step of the algorithm's optimizer on a rollout, which it remembers.
 
     A recurrent optimizer takes a second one with the same gradient: at its first it remembers nothing yet.
     """
-    gradient = jax.grad(lambda p: losses(algorithm, meta_params, p, trajectory).mean())(params)
+    memory = memory_of(algorithm, meta_params, params)
+    memory = algorithm.memory.update(meta_params, memory, trajectory, params, None, NOW)
+    gradient = jax.grad(lambda p: losses(algorithm, meta_params, p, trajectory, memory).mean())(params)
     optimizer = algorithm.optimizer(meta_params)
-    info = {name: ParamInfo("critic" if name == "value" else "actor", 0, 1, None, 1) for name in params}
+    info = {
+        name: ParamInfo("critic" if name == "value" else "actor", 0, 1, None, weights.ndim - 1)
+        for name, weights in params.items()
+    }
 
     def step(agent: tuple[Any, Any], key: Any) -> tuple[tuple[Any, Any], None]:
         updates, state = optimizer.update(
@@ -258,9 +291,11 @@ def test_whole_update_matches_finite_differences(name, continuous):
         _, slopes = check_directions(
             jit(jax.value_and_grad(lambda both: loss(both[0]) + outcome(both[1]))), (params, finite)
         )
-        for searched in algorithm.init(jax.random.key(0)):
+        for searched in jax.eval_shape(algorithm.init, jax.random.key(0)):
             for path, slope in jax.tree.leaves_with_path(slopes[searched]):
-                assert np.abs(slope).max() > 1e-6, f"no gradient reaches {searched}{path}"
+                entry = searched + jax.tree_util.keystr(path)
+                reached = np.abs(slope).max() > 1e-6
+                assert reached != (entry in WITHOUT_EFFECT), f"no gradient reaches {entry}"
 
 
 def check_directions(value_and_grad: Any, at: Any, h: float = 1e-6) -> Any:
@@ -313,7 +348,7 @@ def test_defaults_are_what_the_parts_read(name):
     algorithm = make(name)
     read: set[str] = set()
     for continuous in (False,) if name in DISCRETE_ONLY else (False, True):
-        meta_params = Recording({**dict(algorithm.defaults), **algorithm.init(jax.random.key(0))})
+        meta_params = Recording({**dict(algorithm.defaults), **jit(algorithm.init)(jax.random.key(0))})
 
         def life(meta_params=meta_params, continuous=continuous):
             trajectory = make_trajectory(algorithm, meta_params, continuous)
@@ -324,7 +359,7 @@ def test_defaults_are_what_the_parts_read(name):
     if name in LEARNS_NOTHING:
         assert not read and algorithm.defaults == build("ppo").defaults
         return
-    declared = set(dict(algorithm.defaults)) | set(algorithm.init(jax.random.key(0)))
+    declared = set(dict(algorithm.defaults)) | set(jax.eval_shape(algorithm.init, jax.random.key(0)))
     unread = READ_BY_THE_LOOP | (set(ADAM_DEFAULTS) if name in LEARNED_OPTIMIZERS else set())
     assert declared - read <= unread, f"declared but never read: {declared - read}"
 
@@ -355,10 +390,11 @@ def test_an_algorithm_is_hashable_named_and_sorted(name):
     algorithm = make(name)
     hash(algorithm)
     assert algorithm.name and list(algorithm.defaults) == sorted(algorithm.defaults)
-    searched = algorithm.init(jax.random.key(0))
+    init = jit(algorithm.init)
+    searched = init(jax.random.key(0))
     assert not set(searched) & set(dict(algorithm.defaults))
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(searched))
-    same, other = algorithm.init(jax.random.key(0)), algorithm.init(jax.random.key(1))
+    same, other = init(jax.random.key(0)), init(jax.random.key(1))
     for a, b, c in zip(*(jax.tree.leaves(x) for x in (searched, same, other)), strict=True):
         np.testing.assert_array_equal(a, b)
         assert not np.any(a) or not np.array_equal(a, c)

@@ -10,11 +10,13 @@ import pytest
 
 from objectives.base import Progress
 from objectives.optimizers import (
+    CAPPED_ADAM_DEFAULTS,
     LIMITS,
     LION_DEFAULTS,
     OPTIMIZERS,
     RMSPROP_DEFAULTS,
     TUNED_ADAM,
+    capped_adam,
     lion,
     rmsprop,
 )
@@ -55,6 +57,45 @@ def test_rmsprop_has_a_derivative_where_gradients_are_zero():
 
     slopes = jax.grad(after)({name: jnp.float32(value) for name, value in RMSPROP_DEFAULTS.items()})
     assert all(np.isfinite(x) for x in slopes.values())
+
+
+def test_capped_adam_is_optax_s_with_each_element_cut_off():
+    rng = np.random.default_rng(0)
+    params = {"actor": jnp.zeros(4), "critic": jnp.zeros((2, 2))}
+    ours = capped_adam({**CAPPED_ADAM_DEFAULTS, "learning_rate": 0.1, "max_update": 0.1})
+    state, theirs = ours.init(params), optax.scale_by_adam(0.9, 0.999, 1e-8)
+    other = theirs.init(params)
+    for n in range(4):
+        gradients = jax.tree.map(lambda p: jnp.asarray(rng.normal(0, 1, p.shape), jnp.float32), params)
+        gradients["actor"] = gradients["actor"].at[0].set(0.0)
+        got, state = ours.update(gradients, state, params, progress=Progress(n, 4))
+        expected: Any
+        expected, other = theirs.update(gradients, other)
+        assert any((jnp.abs(x) > 0.1).any() for x in jax.tree.leaves(expected))
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, -0.1 * np.clip(b, -0.1, 0.1), rtol=1e-5, atol=1e-8),
+            got,
+            expected,
+        )
+
+
+def test_no_derivative_passes_capped_adam_s_denominator():
+    """After gradients g and 2: d (m / sqrt(v)) / d g is b1 (1 - b1) / (1 - b1^2) / sqrt(v), v held."""
+    numbers = {name: jnp.float32(value) for name, value in CAPPED_ADAM_DEFAULTS.items()}
+    numbers |= {"learning_rate": jnp.float32(1.0), "max_update": jnp.float32(10.0)}
+
+    def second_step(g, numbers):
+        optimizer = capped_adam(numbers)
+        params, now = {"actor": g}, {"progress": Progress(0, 4)}
+        _, state = optimizer.update(params, optimizer.init(params), params, **now)
+        updates: Any = optimizer.update({"actor": jnp.float32(2.0)}, state, params, **now)[0]
+        return updates["actor"]
+
+    slope = jax.grad(second_step)(jnp.float32(1.0), numbers)
+    v = (0.999 * 0.001 * 1.0 + 0.001 * 4.0) / (1 - 0.999**2)
+    assert float(slope) == pytest.approx(-0.9 * 0.1 / (1 - 0.9**2) / v**0.5, rel=1e-4)
+    of_numbers = jax.grad(second_step, argnums=1)(jnp.float32(0.0), numbers)
+    assert all(np.isfinite(x) for x in of_numbers.values()) and float(of_numbers["adam_b2"]) != 0.0
 
 
 def test_numbers_are_within_their_limits_and_tuned_ones_are_adam_s():

@@ -1,0 +1,206 @@
+"""Values of DiscoRL: bins, Retrace and moving averages against closed forms and loops."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from objectives.base import Trajectory
+from objectives.disco_values import (
+    add_to_moments,
+    chosen,
+    expected,
+    no_moments,
+    normalize,
+    retrace,
+    squeeze,
+    two_hot,
+    unsqueeze,
+    values_of,
+)
+
+T, E, A = 6, 3, 3
+
+
+def h(x):
+    return np.sign(x) * (np.sqrt(np.abs(x) + 1) - 1) + 1e-3 * x
+
+
+def h_inverse(y):
+    """As it is usually written, where it cancels; float64."""
+    y = np.asarray(y, np.float64)
+    root = (np.sqrt(1 + 4e-3 * (np.abs(y) + 1 + 1e-3)) - 1) / 2e-3
+    return np.sign(y) * (root**2 - 1)
+
+
+def test_the_transform_by_hand_and_back():
+    np.testing.assert_allclose(squeeze(jnp.array([0.0, 3.0, -8.0])), [0.0, 1.003, -2.008], rtol=1e-6)
+    x = np.array([0.0, 1e-6, 0.3, 1.0, 50.0, 1e3, 5e4])
+    x = np.concatenate([-x[::-1], x])
+    np.testing.assert_allclose(unsqueeze(squeeze(jnp.asarray(x, jnp.float32))), x, rtol=2e-6, atol=1e-12)
+    with jax.enable_x64(True):
+        y = squeeze(jnp.asarray(x))
+        np.testing.assert_allclose(y, h(x), rtol=1e-9)
+        np.testing.assert_allclose(unsqueeze(y), x, rtol=1e-13)
+        np.testing.assert_allclose(unsqueeze(y), h_inverse(y), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("n_bins", [601, 21])
+def test_two_hot_is_two_neighbors_whose_mean_is_the_number(n_bins):
+    x = np.array([0.0, 3.0, -3.0, 0.41, 1234.5, -40_000.0, 1e6, -1e6])
+    p = np.asarray(two_hot(jnp.asarray(x, jnp.float32), n_bins), np.float64)
+    bins = np.linspace(-300, 300, n_bins)
+    np.testing.assert_allclose(p.sum(-1), 1.0, rtol=1e-5)
+    for row in p:
+        places = np.flatnonzero(row > 1e-4)
+        assert len(places) <= 2 and np.ptp(places) <= 1
+    np.testing.assert_allclose(p @ bins, np.clip(h(x), -300, 300), rtol=1e-4, atol=1e-3)
+    back = expected(jnp.log(two_hot(jnp.asarray(x[:-2], jnp.float32), n_bins)))
+    np.testing.assert_allclose(back, x[:-2], rtol=1e-3, atol=2e-3)
+
+
+def test_two_hot_at_the_published_size_by_hand():
+    """h(3) = 1.003 lies between the bins of 1 and 2: numbers 301 and 302."""
+    p = np.asarray(two_hot(jnp.float32(3.0), 601))
+    assert p.shape == (601,) and np.count_nonzero(p) == 2
+    np.testing.assert_allclose(p[[301, 302]], [0.997, 0.003], atol=1e-4)
+
+
+def test_expected_is_exact_where_bins_are():
+    logits = jnp.full((601,), -1e9).at[300 + 17].set(0.0)
+    np.testing.assert_allclose(expected(logits), h_inverse(17.0), rtol=1e-5)
+    assert float(expected(jnp.zeros(601))) == pytest.approx(0.0, abs=1e-4)
+
+
+def test_chosen_of_numbers_and_of_vectors():
+    rng = np.random.default_rng(0)
+    x, action = rng.normal(size=(T, E, A, 4)), rng.integers(0, A, (T, E))
+    rows, columns = np.indices((T, E))
+    np.testing.assert_allclose(chosen(jnp.asarray(x), jnp.asarray(action)), x[rows, columns, action], 1e-6)
+    got = chosen(jnp.asarray(x[..., 0]), jnp.asarray(action))
+    np.testing.assert_allclose(got, x[rows, columns, action, 0], 1e-6)
+
+
+# Retrace
+
+
+def as_a_sum(reward, discount, ended, q, value_next, trace):
+    """q_t + sum_k>=t (prod_i=t+1..k discount_i-1 c_i) (r_k + discount_k V'_k - q_k): Munos et al., eq. 4."""
+    target = np.zeros_like(reward)
+    for t, e in np.ndindex(reward.shape):
+        target[t, e], weight = q[t, e], 1.0
+        for k in range(t, len(reward)):
+            if k > t:
+                weight *= 0.0 if ended[k - 1, e] else discount[k - 1, e] * trace[k, e]
+            target[t, e] += weight * (reward[k, e] + discount[k, e] * value_next[k, e] - q[k, e])
+    return target
+
+
+def test_retrace_is_the_sum_of_temporal_differences():
+    rng = np.random.default_rng(0)
+    reward, q, value_next = rng.normal(size=(3, T, E))
+    trace = 0.95 * np.minimum(1, rng.uniform(0.3, 2, (T, E)))
+    terminated, truncated = np.zeros((2, T, E), bool)
+    terminated[2, 0] = truncated[1, 1] = terminated[4, 2] = truncated[4, 2] = True
+    discount, ended = np.where(terminated, 0.0, 0.9), terminated | truncated
+    with jax.enable_x64(True):
+        arrays = [jnp.asarray(x) for x in (reward, discount, ended, q, value_next, trace)]
+        got = jax.jit(retrace)(*arrays)
+    np.testing.assert_allclose(got, as_a_sum(reward, discount, ended, q, value_next, trace), rtol=1e-12)
+    one_step = reward + discount * value_next
+    np.testing.assert_allclose(got[ended], one_step[ended])  # past an end nothing is seen
+    np.testing.assert_allclose(got[-1], one_step[-1])
+
+
+# Moving averages
+
+
+def test_averages_forget_and_have_no_bias_towards_zero():
+    rng = np.random.default_rng(0)
+    batches = rng.normal(3.0, 2.0, (5, T, E))
+    moments = no_moments()
+    for batch in batches:
+        moments = add_to_moments(moments, jnp.asarray(batch, jnp.float32), 0.9)
+    weights = 0.9 ** np.arange(5)[::-1]
+    weights /= weights.sum()
+    mean = weights @ batches.mean((1, 2))
+    deviation = np.sqrt(weights @ np.square(batches).mean((1, 2)) - mean**2)
+    np.testing.assert_allclose(
+        normalize(moments, jnp.asarray(batches[0], jnp.float32)), (batches[0] - mean) / deviation, rtol=1e-4
+    )
+
+
+def test_the_first_batch_is_normalized_by_itself():
+    x = jnp.asarray(np.random.default_rng(0).normal(5.0, 3.0, (T, E)), jnp.float32)
+    normal = np.asarray(normalize(add_to_moments(no_moments(), x, 0.99), x))
+    assert normal.mean() == pytest.approx(0.0, abs=1e-4) and normal.std() == pytest.approx(1.0, rel=1e-4)
+    same = normalize(add_to_moments(no_moments(), jnp.full((T, E), 2.0), 0.99), jnp.full((T, E), 2.0))
+    np.testing.assert_allclose(same, 0.0, atol=1e-2)
+
+
+# All values of a trajectory
+
+
+def trajectory_of(rng, n_bins=11):
+    """Random outputs; what acted differs from what learns; three kinds of end."""
+    normal = lambda *shape: jnp.asarray(rng.normal(0, 1, shape), jnp.float32)  # noqa: E731
+    terminated, truncated = np.zeros((2, T, E), bool)
+    terminated[2, 0] = truncated[3, 1] = terminated[1, 2] = truncated[1, 2] = True
+
+    def outputs():
+        return {"logits": normal(T, E, A), "q": normal(T, E, A, n_bins)}
+
+    return Trajectory(
+        observation=normal(T, E, 2),
+        action=jnp.asarray(rng.integers(0, A, (T, E)), jnp.int32),
+        log_prob=jnp.log(jnp.asarray(rng.uniform(0.1, 1, (T, E)), jnp.float32)),
+        reward=normal(T, E),
+        terminated=jnp.asarray(terminated),
+        truncated=jnp.asarray(truncated),
+        outputs=outputs(),
+        outputs_next=outputs(),
+        target_outputs=outputs(),
+        target_outputs_next=outputs(),
+    )
+
+
+def softmax(x):
+    x = np.asarray(x, np.float64)
+    p = np.exp(x - x.max(-1, keepdims=True))
+    return p / p.sum(-1, keepdims=True)
+
+
+def test_values_along_a_trajectory():
+    trajectory = trajectory_of(np.random.default_rng(2))
+    got = jax.jit(values_of)({"gamma": 0.9, "trace_lambda": 0.8}, trajectory)
+    bins = np.linspace(-300, 300, 11)
+    four = trajectory.outputs, trajectory.outputs_next, trajectory.target_outputs
+    four = (*four, trajectory.target_outputs_next)
+    q, q_next, q_target, q_target_next = (h_inverse(softmax(o["q"]) @ bins) for o in four)
+    pi, pi_next = softmax(trajectory.outputs["logits"]), softmax(trajectory.outputs_next["logits"])
+    target_value = (pi * q_target).sum(-1)
+    rows, columns = np.indices((T, E))
+    taken = rows, columns, np.asarray(trajectory.action)
+    trace = 0.8 * np.minimum(1, pi[taken] / np.exp(np.asarray(trajectory.log_prob, np.float64)))
+    assert 0 < (trace < 0.8).sum() < T * E
+    terminated = np.asarray(trajectory.terminated)
+    q_hat = as_a_sum(
+        np.asarray(trajectory.reward, np.float64),
+        np.where(terminated, 0.0, 0.9),
+        terminated | np.asarray(trajectory.truncated),
+        q_target[taken],
+        (pi_next * q_target_next).sum(-1),
+        trace,
+    )
+    close: Any = {
+        "rtol": 2e-3,
+        "atol": 2e-2,
+    }  # of numbers in the thousands, from sums of h that nearly cancel
+    np.testing.assert_allclose(got.value, (pi * q).sum(-1), **close)
+    np.testing.assert_allclose(got.value_next, (pi_next * q_next).sum(-1), **close)
+    np.testing.assert_allclose(got.action_value, q_target, **close)
+    np.testing.assert_allclose(got.action_advantage, q_target - target_value[..., None], **close)
+    np.testing.assert_allclose(got.q_target, q_hat, **close)
+    np.testing.assert_allclose(got.advantage, q_hat - target_value, **close)
