@@ -6,7 +6,7 @@ from discovery.analysis import Generation, LoadedRun, load_run
 from discovery.compare import recorded
 from discovery.comparison import INITIAL, Comparison
 from discovery.errors import BadInput
-from discovery.export import Provenance, Score, StepsReport, VerifyReport, export, verify
+from discovery.export import Provenance, Score, StepsReport, VerifyReport, export, formats_of, verify
 from discovery.export.write import numbers_in_files
 from discovery.files import write_whole
 from discovery.statistics import Interval, interval
@@ -65,8 +65,18 @@ def provenance(run: LoadedRun, generation: int) -> Provenance:
         versions={name: run.meta[name] for name in LIBRARIES if name in run.meta},
         tasks=run.config.tasks,
         scores=(*_selection_scores(run, generation), *_report_scores(run, generation, reports)),
-        notes=[*_cautions(run, generation, reports), *_differing_numbers(run)],
+        notes=[*_cautions(run, generation, reports), *_other_parts(run), *_differing_numbers(run)],
     )
+
+
+def _other_parts(run: LoadedRun) -> list[str]:
+    if len(run.spec.parts) == 1:
+        return []
+    commands = " or ".join(f"--to {name}" for name in formats_of(run.spec.name))
+    return [
+        f"This is one part of {run.spec.name}, whose parts were searched and scored together: without the "
+        f"other, scores will differ. `discovery export {run.name}` writes each of them ({commands})."
+    ]
 
 
 def _recipe(run: LoadedRun) -> dict[str, float]:

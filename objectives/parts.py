@@ -46,7 +46,7 @@ rate that is gone at the end of life; `clip_by_torso = 1` clips the gradients of
 
 LIMITS: dict[str, tuple[float, float]] = {
     **OPTIMIZER_LIMITS,
-    **dict.fromkeys(("gamma", "gae_lambda"), (0.0, 1.0)),
+    **dict.fromkeys(("gamma", "gae_lambda", "trace_lambda", "target_rate", "moments_decay"), (0.0, 1.0)),
     **dict.fromkeys(("clip", "value_clip"), (0.0, inf)),
     **dict.fromkeys(("eta", "tsallis_q"), (1e-2, inf)),
 }

@@ -76,7 +76,15 @@ FORMATS = tuple(dict.fromkeys(name for kind in KINDS for name in kind.formats))
 
 def kinds_of(name: str) -> list[Kind]:
     """The parts that an algorithm, by name or place, has in source form."""
-    return [kind for kind in KINDS if FACTORIES.get(name, name) in kind.members]
+    places = [FACTORIES.get(part, part) for part in name.split("+")]
+    return [kind for kind in KINDS if any(place in kind.members for place in places)]
+
+
+def holder(spec: AlgorithmSpec, kind: Kind) -> AlgorithmSpec:
+    """Which of the parts of an algorithm, which has one, is of a kind: of "lpo+open", `open` has the
+    optimizer.
+    """
+    return next(part for part in spec.parts if kind in kinds_of(part.name))
 
 
 def formats_of(name: str) -> tuple[str, ...]:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from discovery.errors import BadInput, RunError
-from discovery.export.parts import kinds_of
+from discovery.export.parts import Kind, holder, kinds_of
 from discovery.export.trials import POLICY_LOSS, TRIALS, Trial, points, reference
-from discovery.export.write import resolve
+from discovery.export.write import own_of, resolve
 from discovery.work import AlgorithmSpec
 
 __all__ = ["StepsReport", "VerifyReport", "compare", "points", "probe", "reference", "verify"]
@@ -105,8 +105,11 @@ def verify(
     """
     if n_points < 1:
         raise BadInput(f"n_points must be at least 1, got {n_points}")
+    kind = _kind(spec, source)
+    if (part := holder(spec, kind)) != spec:
+        return verify(source, part, *own_of(part, meta_params, numbers), n_points, seed)
     algorithm, entries, resolved = resolve(spec, meta_params, numbers)
-    trial = TRIALS[_entry(spec, source)]
+    trial = TRIALS[kind.entry]
     at = trial.points(spec, algorithm, resolved, n_points, seed)
     theirs = probe([source], at)[0]
     ours = reference(algorithm, entries, resolved, at, trial)
@@ -114,13 +117,13 @@ def verify(
     return _report(theirs, ours)
 
 
-def _entry(spec: AlgorithmSpec, source: str | Path) -> str:
-    """Which part of the algorithm the file holds: the function that it defines."""
+def _kind(spec: AlgorithmSpec, source: str | Path) -> Kind:
+    """Which part of the algorithm the file holds, by the function that it defines."""
     kinds = kinds_of(spec.name)
     if isinstance(source, Path) and source.is_file():
         source = source.read_text(encoding="utf-8")
-    defined = [kind.entry for kind in kinds if f"\ndef {kind.entry}(" in str(source)]
-    return defined[0] if defined else kinds[0].entry
+    defined = [kind for kind in kinds if f"\ndef {kind.entry}(" in str(source)]
+    return (defined or kinds)[0]
 
 
 def _report(theirs: Mapping[str, np.ndarray], ours: Mapping[str, np.ndarray]) -> "VerifyReport | StepsReport":

@@ -8,7 +8,7 @@ import numpy as np
 
 from discovery.errors import BadInput, unknown
 from discovery.export.literals import dictionary, plain
-from discovery.export.parts import POLICY_LOSS, check_format, kind_for, kinds_of
+from discovery.export.parts import POLICY_LOSS, check_format, holder, kind_for, kinds_of
 from discovery.export.provenance import Provenance, header
 from discovery.export.recipe import common, recipe
 from discovery.export.source import Subject, Text
@@ -39,21 +39,39 @@ def export(
     check_format(target)
     algorithm, entries, resolved = resolve(spec, meta_params, numbers)
     kind = kind_for(spec.name, target)
+    if (part := holder(spec, kind)) != spec:
+        return export(part, *own_of(part, entries, resolved), provenance, target)
     recipes = {task.name: recipe(task, dict(algorithm.defaults)) for task in provenance.tasks}
     first = next(iter(recipes.values()), {})
     text = kind.write(Subject(spec, algorithm, _options(spec), resolved, entries, first), target)
     return _assemble(spec, text, provenance, *common(recipes))
 
 
+def own_of(
+    part: AlgorithmSpec, meta_params: Mapping[str, Any], numbers: Mapping[str, float]
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Those of an algorithm's entries and numbers that one of its parts has."""
+    import jax
+
+    from objectives import build
+
+    algorithm = build(part.name, dict(part.options))
+    searched = jax.eval_shape(algorithm.init, jax.random.key(0))
+    defaults = dict(algorithm.defaults)
+    return (
+        {name: value for name, value in meta_params.items() if name in searched},
+        {name: value for name, value in numbers.items() if name in defaults},
+    )
+
+
 def numbers_in_files(spec: AlgorithmSpec) -> list[tuple[str, str, float]]:
     """(part, name, default) of the plain numbers that files of an algorithm's parts hold."""
     from objectives import build
 
-    options, defaults = _options(spec), dict(build(spec.name, dict(spec.options)).defaults)
+    defaults = dict(build(spec.name, dict(spec.options)).defaults)
+    parts = [(kind, holder(spec, kind)) for kind in kinds_of(spec.name)]
     return [
-        (kind.part, name, defaults[name])
-        for kind in kinds_of(spec.name)
-        for name in kind.reads(spec, options)
+        (kind.part, name, defaults[name]) for kind, part in parts for name in kind.reads(part, _options(part))
     ]
 
 

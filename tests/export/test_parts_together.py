@@ -1,0 +1,42 @@
+"""A run that searched several parts exports each as one that had searched it alone."""
+
+import jax
+import numpy as np
+import pytest
+
+from discovery.errors import BadInput
+from discovery.export import Provenance, export, formats_of
+from discovery.export.write import numbers_in_files
+from discovery.work import AlgorithmSpec
+from objectives import build
+
+LPO = AlgorithmSpec("lpo", (("width", 4),))
+OPEN = AlgorithmSpec("open", (("anchored", True), ("gru_width", 0), ("width", 4)))
+BOTH = AlgorithmSpec(
+    "lpo+open", (("lpo_width", 4), ("open_anchored", True), ("open_gru_width", 0), ("open_width", 4))
+)
+
+
+def searched(spec):
+    entries = build(spec.name, dict(spec.options)).init(jax.random.key(1))
+    return jax.tree.map(lambda w: np.asarray(w) + np.float32(0.1), entries)
+
+
+@pytest.mark.parametrize(("part", "target"), [(LPO, "jax"), (LPO, "rejax"), (OPEN, "optax")])
+def test_the_file_of_a_part_is_the_file_of_that_family(part, target):
+    entries = searched(LPO) | searched(OPEN)
+    numbers = {"learning_rate": 0.003, "clip": 0.1}
+    together = export(BOTH, entries, numbers, Provenance(), target)
+    assert together == export(part, searched(part), numbers, Provenance(), target)
+    assert f"{part.name} (" in together.splitlines()[0]
+
+
+def test_formats_and_numbers_are_those_of_both():
+    assert formats_of("lpo+open") == (*formats_of("lpo"), *formats_of("open"))
+    assert set(numbers_in_files(BOTH)) == {*numbers_in_files(LPO), *numbers_in_files(OPEN)}
+    assert formats_of("ampo+open") == ("jax", "optax")
+    with pytest.raises(
+        BadInput, match=r"rejax takes a policy loss, and algorithm 'ampo\+open' has"
+    ):
+        spec = AlgorithmSpec("ampo+open", (("ampo_map", "l2"), ("open_gru_width", 0), ("open_width", 4)))
+        export(spec, searched(OPEN), {}, Provenance(), "rejax")
