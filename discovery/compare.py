@@ -19,7 +19,7 @@ from discovery.analysis import LoadedRun
 from discovery.arrays import digest_of
 from discovery.comparison import INITIAL, Cell, Comparison, Row
 from discovery.config import SearchConfig
-from discovery.configfile import plain
+from discovery.configfile import recipe
 from discovery.errors import BadInput, unknown
 from discovery.evaluation import report_jobs, seed_of
 from discovery.executors.base import Executor
@@ -205,21 +205,21 @@ def _fingerprint(subject: Subject, task: Task) -> str:
     from discovery.inner.compiled import build_algorithm
 
     algorithm = build_algorithm(subject.spec)
-    recipe = plain(task) | {"numbers": {**dict(algorithm.defaults), **task.numbers}}
-    recipe.pop("reference", None)
+    data = recipe(task) | {"numbers": {**dict(algorithm.defaults), **task.numbers}}
+    data.pop("reference", None)
     weights = {name: np.asarray(value, np.float32) for name, value in _leaves(subject.meta_params)}
-    text = json.dumps([subject.spec.name, subject.options, recipe, digest_of(weights)], sort_keys=True)
+    text = json.dumps([subject.spec.name, subject.options, data, digest_of(weights)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _check_training(subject: Subject, task: Task) -> None:
-    from discovery.inner.compiled import build_algorithm
-    from discovery.inner.train import check_numbers, parts
+    from discovery.inner.compiled import build_algorithm, life_of
+    from discovery.inner.train import check_numbers
 
     algorithm = build_algorithm(subject.spec)
     try:
         check_numbers(algorithm, task.numbers)
-        parts(algorithm, task.setup)
+        life_of(task.setup).check(algorithm, task.setup)
     except ValueError as error:
         raise BadInput(f"{subject.label} cannot be trained on {task.name}: {error}") from error
 

@@ -16,6 +16,7 @@ import tomli_w
 
 from discovery.config import SearchConfig
 from discovery.errors import BadInput, unknown
+from environments.task import YOUNGER, Task
 
 T = TypeVar("T")
 
@@ -38,6 +39,15 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return value
+
+
+def recipe(task: Task) -> dict[str, Any]:
+    """A task as plain data, for fingerprints: what came later counts only where it is set."""
+    data = plain(task)
+    data["setup"] = {
+        name: value for name, value in data["setup"].items() if (name, value) not in YOUNGER.items()
+    }
+    return data
 
 
 def load(path: Path) -> SearchConfig:

@@ -24,7 +24,7 @@ import numpy as np
 import tomli_w
 from jaxtyping import Float
 
-from discovery.configfile import build, plain
+from discovery.configfile import build, recipe
 from discovery.errors import BadInput, RunError, unknown
 from discovery.files import write_whole
 from environments.task import Task
@@ -132,8 +132,8 @@ def fingerprint(task: Task) -> str:
     from objectives import build as build_algorithm
 
     defaults = dict(build_algorithm("ppo").defaults)
-    recipe = plain(replace(task, numbers={**defaults, **task.numbers}, reference=None, shortest_life=1.0))
-    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
+    data = recipe(replace(task, numbers={**defaults, **task.numbers}, reference=None, shortest_life=1.0))
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def save_reference(

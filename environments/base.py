@@ -45,6 +45,8 @@ class Environment(NamedTuple):
         step: ``(key, state, action, level) -> (state, Step)``; resets by itself when an episode ends.
         refresh: ``(key, state, level) -> state``, called once before each rollout, for environments whose
             resets are so costly that they are prepared; None for others.
+        process: ``level -> `environments.explicit.Explicit` ``, the same as a Markov decision process in
+            arrays, for methods that need exact values; None for those that have none.
         continuous: whether actions are float vectors ``[A]`` (else an int32 scalar).
         action_low, action_high: bounds ``[A]`` of a continuous action; `step` clips to them.
     """
@@ -58,6 +60,7 @@ class Environment(NamedTuple):
     reset: Callable[[PRNGKeyArray, Any], tuple[Any, Array]]
     step: Callable[[PRNGKeyArray, Any, Array, Any], tuple[Any, Step]]
     refresh: Callable[[PRNGKeyArray, Any, Any], Any] | None = None
+    process: Callable[[Any], Any] | None = None
     continuous: bool = False
     action_low: np.ndarray | None = None
     action_high: np.ndarray | None = None

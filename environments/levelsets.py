@@ -1,8 +1,10 @@
 """Every set of grid-world levels by name, and the environments made of them."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from environments.base import Environment
+from environments.explicit import explicit
 from environments.gridworld import make_gridworld
 from environments.handmade import hand_made_sets, maze_sets
 from environments.levels import Law, LevelSet, Lifetimes, random_set
@@ -61,7 +63,8 @@ def from_grid(
     tabular = chosen.grid.tabular if tabular is None else tabular
     random_places = not tabular if random_places is None else random_places
     grid = chosen.grid._replace(tabular=tabular, random_places=random_places)
-    return make_gridworld(f"grid/{name}", grid, chosen.horizon, chosen.sample)
+    environment = make_gridworld(f"grid/{name}", grid, chosen.horizon, chosen.sample)
+    return environment if grid.random_places else environment._replace(process=partial(explicit, grid))
 
 
 def grid_task(name: str, tabular: bool | None = None) -> Task:

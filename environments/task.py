@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from environments.make import make
@@ -57,6 +57,9 @@ class Setup:
     actions: Literal["clip", "squash"] = "clip"
     """How an unbounded continuous action u becomes one within bounds: cut off, or by
     low + (high - low) (tanh(u) + 1) / 2. Log-probabilities and entropy are those of u in both."""
+    exact: bool = False
+    """No rollouts and no network: exact policy mirror descent on the level's process, for mirror maps. An
+    update is one step of it, and total_steps counts them."""
     legacy_truncation: bool = False
     """Treat a time limit as termination, as papers built on PureJaxRL did."""
     curve_points: int = 20
@@ -73,6 +76,8 @@ class Setup:
         for name, ends in self.vary.items():
             if len(ends) != 2 or not ends[0] <= ends[1]:
                 raise ValueError(f"vary needs the lowest and the highest value of {name!r}, got {list(ends)}")
+        if self.exact:
+            self._check_exact()
         for name in ("n_envs", "n_steps", "n_epochs", "n_minibatches", "curve_points"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -96,6 +101,18 @@ class Setup:
             if any(width < 1 for width in getattr(self, name)):
                 raise ValueError(f"{name} must be at least 1 each, got {getattr(self, name)}")
 
+    def _check_exact(self) -> None:
+        """Refuse what exact training would ignore."""
+        ones = ("n_envs", "n_steps", "n_epochs", "n_minibatches")
+        kept = (*ones, "exact", "environment", "curve_points", "options", "vary")
+        for field_ in fields(self):
+            wanted = 1 if field_.name in ones else field_.default
+            if (field_.name in ones or field_.name not in kept) and getattr(self, field_.name) != wanted:
+                raise ValueError(
+                    f"exact training has no rollouts and no network: {field_.name} must be {wanted}, got "
+                    f"{getattr(self, field_.name)}"
+                )
+
     @property
     def steps_per_update(self) -> int:
         """Environment steps in one rollout of one agent, E * T."""
@@ -105,6 +122,10 @@ class Setup:
     def steps_per_sequence(self) -> int:
         """L: steps that are learned from together, in their order; 1 for agents without a memory."""
         return 1 if self.recurrence == "none" else self.sequence_length or self.n_steps
+
+
+YOUNGER: Mapping[str, Any] = {"exact": False}
+"""Fields of a setup, with their defaults, that came after returns were first measured and recorded."""
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ def check(config: SearchConfig) -> None:
     """
     ensure_single_thread()
     from discovery.evaluation import spec_of
-    from discovery.inner.compiled import build_algorithm
-    from discovery.inner.train import check_numbers, parts
+    from discovery.inner.compiled import build_algorithm, life_of
+    from discovery.inner.train import check_numbers
     from discovery.search import meta_optimizer
     from discovery.subjects import subjects
 
@@ -40,7 +40,7 @@ def check(config: SearchConfig) -> None:
             task.environment()
         with _explained(f"task {task.name!r}: ", f"algorithm {config.algorithm!r}", own):
             check_numbers(algorithm, task.numbers)
-            parts(algorithm, task.setup)
+            life_of(task.setup).check(algorithm, task.setup)
         if own or ":" in name:
             with _explained(f"task {task.name!r}: ", f"a training with {config.algorithm!r}", True):
                 _trace(algorithm, task)
@@ -71,10 +71,12 @@ def _trace(algorithm: "Algorithm", task: "Task") -> None:
     import jax
     import jax.numpy as jnp
 
-    from discovery.inner.train import complete, train
+    from discovery.inner.compiled import life_of
+    from discovery.inner.train import complete
 
     def training(key: jax.Array) -> object:
-        meta_params = complete(algorithm, task.numbers, algorithm.init(key))
-        return train(algorithm, task.setup, meta_params, key, jnp.int32(1))
+        meta_params, life = complete(algorithm, task.numbers, algorithm.init(key)), life_of(task.setup)
+        state = life.init(algorithm, task.setup, meta_params, key, jnp.int32(1))
+        return life.advance(algorithm, task.setup, meta_params, state, jnp.int32(1))
 
     jax.eval_shape(training, jax.random.key(0))

@@ -3,14 +3,16 @@
 import functools
 import threading
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from discovery.inner import exact, train
 from discovery.inner.record import summarize
-from discovery.inner.train import TrainingState, advance, check_numbers, complete, init, train
+from discovery.inner.train import check_numbers, complete
 from discovery.work import AlgorithmSpec, Outcome
 from environments.task import Setup, Task
 from objectives import build
@@ -25,11 +27,36 @@ def build_algorithm(spec: AlgorithmSpec) -> Algorithm:
     return build(spec.name, dict(spec.options))
 
 
+class Life(NamedTuple):
+    """How a setup is trained: states with an `update` and a `record` that begin, and advance.
+
+    Attributes:
+        check: ``(algorithm, setup)``: raises a ValueError unless they go together.
+        init: ``(algorithm, setup, meta_params, key, lifetime) -> state``.
+        advance: ``(algorithm, setup, meta_params, state, n_updates) -> state``.
+    """
+
+    check: Callable[[Algorithm, Setup], Any]
+    init: Callable[..., Any]
+    advance: Callable[..., Any]
+
+
+_AGENTS = Life(train.parts, train.init, lambda *arguments: train.advance(*arguments)[0])
+_TABLES = Life(exact.parts, exact.init, exact.advance)
+
+
+def life_of(setup: Setup) -> Life:
+    """Agents that learn from rollouts, or tables that are improved with exact values."""
+    return _TABLES if setup.exact else _AGENTS
+
+
 def _train_lane(
     algorithm: Algorithm, setup: Setup, numbers: Any, meta_params: Any, key_data: Any, lifetime: Any
 ) -> Outcome:
-    full = complete(algorithm, numbers, meta_params)
-    return train(algorithm, setup, full, jax.random.wrap_key_data(key_data), lifetime)
+    full, life = complete(algorithm, numbers, meta_params), life_of(setup)
+    state = life.init(algorithm, setup, full, jax.random.wrap_key_data(key_data), lifetime)
+    state = life.advance(algorithm, setup, full, state, lifetime)
+    return summarize(state.record, setup.steps_per_update)
 
 
 def _stretch_lane(
@@ -47,15 +74,15 @@ def _stretch_lane(
 
     One program for both, so that it makes no difference to the bits where a life was split.
     """
-    full = complete(algorithm, numbers, meta_params)
-    born = init(algorithm, setup, full, jax.random.wrap_key_data(key_data), lifetime)
+    full, life = complete(algorithm, numbers, meta_params), life_of(setup)
+    born = life.init(algorithm, setup, full, jax.random.wrap_key_data(key_data), lifetime)
     leaves = [jnp.where(unborn, new, old) for new, old in zip(_plain(born), begun, strict=True)]
     state = _with_keys(born, leaves)
-    state, _ = advance(algorithm, setup, full, state, until - state.update)
+    state = life.advance(algorithm, setup, full, state, until - state.update)
     return summarize(state.record, setup.steps_per_update), tuple(_plain(state))
 
 
-def _plain(state: TrainingState) -> list[Any]:
+def _plain(state: Any) -> list[Any]:
     """Its leaves, keys as raw data, which numpy can hold."""
     return [
         jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
@@ -63,7 +90,7 @@ def _plain(state: TrainingState) -> list[Any]:
     ]
 
 
-def _with_keys(like: TrainingState, leaves: list[Any]) -> TrainingState:
+def _with_keys(like: Any, leaves: list[Any]) -> Any:
     """The way back; `like` is a state of the same structure."""
     kinds, structure = jax.tree.flatten(like)
     typed = [
@@ -78,7 +105,8 @@ def _blank(algorithm: Algorithm, setup: Setup, arguments: tuple[Any, ...]) -> tu
 
     def birth(numbers: Any, meta_params: Any, key_data: Any, lifetime: Any) -> list[Any]:
         full = complete(algorithm, numbers, meta_params)
-        return _plain(init(algorithm, setup, full, jax.random.wrap_key_data(key_data), lifetime))
+        key = jax.random.wrap_key_data(key_data)
+        return _plain(life_of(setup).init(algorithm, setup, full, key, lifetime))
 
     shapes = jax.eval_shape(jax.vmap(birth, in_axes=(None, 0, 0, 0)), *arguments)
     return tuple(np.zeros(leaf.shape, leaf.dtype) for leaf in shapes)

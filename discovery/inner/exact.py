@@ -1,0 +1,129 @@
+"""A training without rollouts: exact policy mirror descent on a level, for mirror maps.
+
+    state = init(algorithm, setup, meta_params, key, lifetime)
+    state = advance(algorithm, setup, meta_params, state, n_updates)
+
+What `discovery/inner/train.py` is for agents, for tables: a setup with ``exact = True`` is trained here. One
+update is one step of `objectives.tabular`, with exact values, in every state of the level that the key draws.
+The score is the value of the policy where episodes begin, discounted by "gamma", without a time limit.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from discovery.inner.record import Metrics, Record, add_to_record, empty_record, finite
+from environments.base import Environment
+from environments.explicit import Explicit
+from environments.make import make
+from environments.task import Setup
+from objectives.base import Algorithm, MetaParams, Progress
+from objectives.mirror_map import Projected
+from objectives.tabular import evaluate, mirror_descent_step
+
+
+class ExactState(NamedTuple):
+    """Everything that such a training carries.
+
+    Attributes:
+        policy: of every state of the process.
+        action_value: its values, which the next step ascends.
+        level: what the process is of.
+        update: n, steps so far, int32.
+        lifetime: N, int32.
+        record: learning curve, of fixed size.
+    """
+
+    policy: Float[Array, "S A"]
+    action_value: Float[Array, "S A"]
+    level: Any
+    update: Int[Array, ""]
+    lifetime: Int[Array, ""]
+    record: Record
+
+
+@functools.lru_cache(maxsize=256)
+def parts(algorithm: Algorithm, setup: Setup) -> tuple[Environment, Projected]:
+    """The environment, and the mirror map.
+
+    Raises:
+        ValueError: the environment has no process in arrays, or the algorithm no mirror map.
+    """
+    environment = make(setup.environment, setup.options, setup.vary)
+    if environment.process is None:
+        raise ValueError(
+            f"exact values need an environment whose process fits into arrays, such as grid/small; "
+            f"{setup.environment!r} with options {dict(setup.options)} has none"
+        )
+    if not isinstance(algorithm.policy.distribution, Projected):
+        raise ValueError(f"exact training is for mirror maps (ampo), which {algorithm.name!r} is not")
+    return environment, algorithm.policy.distribution
+
+
+def init(
+    algorithm: Algorithm, setup: Setup, meta_params: MetaParams, key: PRNGKeyArray, lifetime: Array | int
+) -> ExactState:
+    """The uniform policy on a level drawn by the key."""
+    environment, _ = parts(algorithm, setup)
+    level = environment.sample_level(key)
+    process = _process(environment, level)
+    policy = jnp.full_like(process.reward, 1.0 / process.reward.shape[-1])
+    _, action_value = evaluate(process.transition, process.reward, meta_params["gamma"], policy)
+    return ExactState(
+        policy,
+        action_value,
+        level,
+        jnp.int32(0),
+        jnp.asarray(lifetime, jnp.int32),
+        empty_record(setup.curve_points),
+    )
+
+
+def advance(
+    algorithm: Algorithm, setup: Setup, meta_params: MetaParams, state: ExactState, n_updates: Array | int
+) -> ExactState:
+    """`n_updates` steps of policy mirror descent, by the map as it is at that time of life.
+
+    Reads "eta" (step size) and "gamma".
+    """
+    environment, mirror = parts(algorithm, setup)
+    process = _process(environment, state.level)
+
+    def step(_: Array, state: ExactState) -> ExactState:
+        weights = mirror.weights(meta_params, Progress(state.update, state.lifetime).fraction)
+        policy = mirror_descent_step(
+            mirror.potential, weights, state.policy, state.action_value, meta_params["eta"]
+        )
+        value, action_value = evaluate(process.transition, process.reward, meta_params["gamma"], policy)
+        metrics = _metrics(state.policy, policy, value[process.start])
+        healthy = finite(policy, value)
+        record = add_to_record(state.record, state.update, state.lifetime, metrics, healthy)
+        return ExactState(policy, action_value, state.level, state.update + 1, state.lifetime, record)
+
+    return jax.lax.fori_loop(0, n_updates, step, state)
+
+
+def _process(environment: Environment, level: Any) -> Explicit:
+    assert environment.process is not None
+    return environment.process(level)
+
+
+def _metrics(old: Float[Array, "S A"], new: Float[Array, "S A"], value: Float[Array, ""]) -> Metrics:
+    """One update, as if one episode had returned the value; the others are means over states."""
+    entropy = -jnp.where(new > 0, new * jnp.log(jnp.where(new > 0, new, 1.0)), 0.0).sum(-1)
+    kl = (old * (jnp.log(jnp.maximum(old, 1e-8)) - jnp.log(jnp.maximum(new, 1e-8)))).sum(-1)
+    one, zero = jnp.float32(1), jnp.float32(0)
+    return Metrics(
+        updates=one,
+        episodes=one,
+        episode_return=value,
+        episode_length=zero,
+        kl=kl.mean(),
+        clip_fraction=zero,
+        entropy=entropy.mean(),
+        grad_norm=zero,
+        loss=zero,
+    )

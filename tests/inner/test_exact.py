@@ -1,0 +1,92 @@
+"""Exact training: the same as policy mirror descent by itself, and what does not go with it."""
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from discovery.compare import _fingerprint
+from discovery.inner import exact
+from discovery.inner.compiled import life_of, run_chunk
+from discovery.subjects import Subject
+from discovery.suites import fingerprint
+from discovery.work import AlgorithmSpec
+from environments import Setup, Task
+from objectives import build
+from objectives.mirror_map import POTENTIALS
+from objectives.tabular import mirror_descent
+
+ONES: dict[str, Any] = {"n_envs": 1, "n_steps": 1, "n_epochs": 1, "n_minibatches": 1}
+SETUP = Setup("grid/small", exact=True, curve_points=6, **ONES)
+TASK = Task("exact", SETUP, 6, {"eta": 0.5, "gamma": 0.9}, score="auc")
+LEARNED = AlgorithmSpec("ampo", (("anchored", False), ("temporal", True), ("units", 6)))
+KEYS = np.array([[0, 1], [0, 2], [0, 3], [0, 4]], np.uint32)
+"""Four levels; more in one call than one, as in a search."""
+
+
+def run(spec: AlgorithmSpec, meta_params=None, **stretch):
+    stacked = jax.tree.map(lambda x: np.stack([x] * len(KEYS)), meta_params or {})
+    return run_chunk(spec, TASK, stacked, KEYS, np.full(len(KEYS), 6, np.int32), **stretch)
+
+
+def process_of(key):
+    environment, _ = exact.parts(build("ampo"), SETUP)
+    assert environment.process is not None
+    return environment.process(environment.sample_level(jax.random.wrap_key_data(jnp.asarray(key))))
+
+
+@pytest.mark.parametrize("map", [pytest.param("negative_entropy", marks=pytest.mark.slow), "l2"])
+def test_a_training_is_policy_mirror_descent_on_the_level_of_its_key(map):
+    outcome, _, _ = run(AlgorithmSpec("ampo", (("map", map),)))
+    descend = jax.jit(lambda p: mirror_descent(POTENTIALS[map], (), p.transition, p.reward, 0.9, 0.5, 6))
+    for lane, key in enumerate(KEYS):
+        process = process_of(key)
+        values = np.asarray(descend(process)[1])[:, process.start]
+        np.testing.assert_allclose(outcome.curve[lane], values[1:], rtol=1e-4, atol=1e-5)
+        assert values[1:].max() > values[0], "it learns"
+        np.testing.assert_allclose(outcome.score[lane], values[1:].mean(), rtol=1e-4, atol=1e-5)
+    assert (np.diff(outcome.curve, axis=1) > -1e-4).all(), "no step lowers the value"
+    assert np.ptp(outcome.score) > 0.01, "levels differ"
+    np.testing.assert_array_equal(outcome.episodes, 1.0)
+    assert (np.diff(outcome.entropy, axis=1) < 0).all() and (outcome.kl > 0).all()
+
+
+def test_splitting_a_temporal_training_changes_no_bit():
+    meta_params = jax.tree.map(np.asarray, build("ampo", dict(LEARNED.options)).init(jax.random.key(1)))
+    meta_params["potential"]["change"] = jax.tree.map(lambda x: x + 0.5, meta_params["potential"]["change"])
+    n = len(KEYS)
+    whole, _, _ = run(LEARNED, meta_params, until=np.full(n, 6, np.int32))
+    part, state, _ = run(LEARNED, meta_params, until=np.full(n, 2, np.int32))
+    rest, _, _ = run(LEARNED, meta_params, until=np.full(n, 6, np.int32), begun=state)
+    np.testing.assert_array_equal(rest.curve, whole.curve)
+    np.testing.assert_array_equal(part.curve[:, :2], whole.curve[:, :2])
+    still = {**meta_params, "potential": dict(meta_params["potential"])}
+    still["potential"]["change"] = jax.tree.map(np.zeros_like, meta_params["potential"]["change"])
+    fixed, _, _ = run(LEARNED, still, until=np.full(n, 6, np.int32))
+    np.testing.assert_array_equal(fixed.curve[:, 0], whole.curve[:, 0])  # n/N = 0
+    assert (fixed.curve[:, 2] != whole.curve[:, 2]).any(), "the map changes with n/N"
+
+
+def test_what_does_not_go_with_it_is_refused():
+    with pytest.raises(ValueError, match=r"exact training is for mirror maps \(ampo\), which 'ppo' is not"):
+        life_of(SETUP).check(build("ppo"), SETUP)
+    for environment, options in (("CartPole-v1", {}), ("grid/small", {"random_places": True})):
+        setup = replace(SETUP, environment=environment, options=options)
+        with pytest.raises(ValueError, match="has none"):
+            life_of(setup).check(build("ampo"), setup)
+    with pytest.raises(ValueError, match="no rollouts and no network: n_envs must be 1, got 8"):
+        Setup("grid/small", exact=True)
+    with pytest.raises(ValueError, match=r"hidden must be \(64, 64\), got \(8,\)"):
+        Setup("grid/small", exact=True, hidden=(8,), **ONES)
+
+
+def test_setups_that_are_not_exact_keep_their_fingerprints():
+    """Returns that were measured before there was exact training are found again."""
+    task = Task("classic", Setup("CartPole-v1"))
+    assert fingerprint(task) == "f61bdc23ee94"
+    subject = Subject("ampo", AlgorithmSpec("ampo", (("map", "l2"),)))
+    rollouts = Task("exact", Setup("grid/small", curve_points=6, **ONES), 6, TASK.numbers, score="auc")
+    assert _fingerprint(subject, TASK) != _fingerprint(subject, rollouts)
