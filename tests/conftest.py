@@ -1,6 +1,7 @@
 """What holds for every test: one CPU thread for XLA, no display, and shapes checked at run time."""
 
 import os
+import signal
 import typing
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,9 @@ from types import SimpleNamespace
 os.environ["PJRT_NPROC"] = "1"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["MPLBACKEND"] = "Agg"
+
+# A shell starts what runs in the background with Ctrl-C ignored, and so would be whatever tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import jaxtyping
 import pytest
