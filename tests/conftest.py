@@ -11,11 +11,11 @@ os.environ["PJRT_NPROC"] = "1"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["MPLBACKEND"] = "Agg"
 
-# A shell starts what runs in the background with Ctrl-C ignored, and so would be whatever tests start.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
 import jaxtyping
 import pytest
+
+# A shell starts what runs in the background with Ctrl-C ignored, and so would be whatever tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Functions' array annotations are checked here and nowhere else; users pay nothing. What is imported before
 # this line escapes the check, so nothing of ours may be.

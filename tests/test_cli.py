@@ -164,7 +164,7 @@ BAD = {
     "search lpo-catch --population 8": "did you mean --meta.population",
     "search lpo-catch --generations x": "--generations: a whole number is wanted, got 'x'",
     "search lpo-catch --generations": "--generations needs a value",
-    "search lpo-catch --generations 0": "generations must be at least 1, got 0",
+    "search lpo-catch --generations -1": "generations must be at least 0, got -1",
     "search lpo-catch --seeds 0": "seeds must be at least 1, got 0",
     "search lpo-catch --workers zwei": "--workers: INT is wanted, got 'zwei'",
     "search lpo-catch more": "unexpected argument 'more'",

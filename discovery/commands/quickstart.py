@@ -60,6 +60,8 @@ def main(argv: Sequence[str]) -> int:
     args = parse(Quickstart, argv, PROG, DESCRIPTION)
     if args.seeds < 1:
         raise BadInput(f"seeds must be at least 1, got {args.seeds}")
+    if args.generations is not None and args.generations < 1:
+        raise BadInput(f"generations must be at least 1, got {args.generations}")
     preset, short = presets.read(args.preset)
     config = _config(preset, args)
     began = time.monotonic()
@@ -73,7 +75,9 @@ def main(argv: Sequence[str]) -> int:
     executor = make_executor(config.executor, config.workers, config.agents_per_call, config.timeout)
     new_folder(config, args.output, short, args.name)
     check(config)
-    run = Run.create(config, args.output, short, args.name)
+    from discovery.starting import start_of  # jax has its one thread by now
+
+    run = Run.create(config, args.output, short, args.name, start_of(config))
     with executor:
         _announce(1, args.quiet)
         if code := conduct(run, executor, view(config, args.quiet), farewell=False):
