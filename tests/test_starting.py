@@ -78,6 +78,7 @@ def test_steps_are_those_of_the_optimizer_on_the_same_gradients():
 # Imitation
 
 
+@pytest.mark.slow
 def test_a_random_drift_learns_from_ppo_and_says_how_well():
     lpo, ppo = build("lpo", {"width": 8}), build("ppo")
     pair = (lpo, full(lpo)), (ppo, full(ppo))
@@ -137,6 +138,7 @@ def test_a_run_of_the_same_family_has_its_numbers_taken_over(finished_run, confi
     assert origin.text == f"drift taken over from {found.name}@2" and origin.error == 0
 
 
+@pytest.mark.slow
 def test_a_run_of_another_size_is_imitated(finished_run, config):
     options = dict(config.algorithm_options) | {"width": 2}
     wanted = Starting((str(finished_run.folder),), steps=5)

@@ -38,7 +38,8 @@ def process_of(key):
     return environment.process(environment.sample_level(jax.random.wrap_key_data(jnp.asarray(key))))
 
 
-@pytest.mark.parametrize("map", [pytest.param("negative_entropy", marks=pytest.mark.slow), "l2"])
+@pytest.mark.slow
+@pytest.mark.parametrize("map", ["negative_entropy", "l2"])
 def test_a_training_is_policy_mirror_descent_on_the_level_of_its_key(map):
     outcome, _, _ = run(AlgorithmSpec("ampo", (("map", map),)))
     descend = jax.jit(lambda p: mirror_descent(POTENTIALS[map], (), p.transition, p.reward, 0.9, 0.5, 6))
