@@ -8,7 +8,6 @@ A run of the same family and options has its numbers taken over. Others, known a
 are imitated on made-up inputs (`discovery/lessons.py`), and the error that is left is kept with the run.
 """
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +26,7 @@ from discovery.lessons import LESSONS
 from discovery.start import Origin, Start
 from discovery.subjects import Subject, subjects
 from discovery.work import AlgorithmSpec
-from objectives import factory
+from objectives import all_options
 from objectives.base import Algorithm
 
 BEGINNINGS = ("start", "output_scale")
@@ -106,7 +105,6 @@ def _part(spec: AlgorithmSpec, entry: str) -> tuple[str, Mapping[str, Any]]:
     """The family that searches an entry, with all options that say how its numbers are read."""
     for part in spec.parts:
         if entry in jax.eval_shape(build_algorithm(part).init, jax.random.key(0)):
-            signature = inspect.signature(factory(part.name))
-            options = {p.name: p.default for p in signature.parameters.values()} | dict(part.options)
+            options = all_options(part.name, dict(part.options))
             return part.name, {key: value for key, value in options.items() if key not in BEGINNINGS}
     raise ValueError(f"{spec.name} searches no {entry!r}")

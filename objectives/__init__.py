@@ -32,7 +32,16 @@ FACTORIES: dict[str, str] = {
 LEARNED_OPTIMIZERS = ("lodo", "open", "optim4rl")
 """Those of them whose learned part is the optimizer, which others can take."""
 
-__all__ = ["FACTORIES", "LEARNED_OPTIMIZERS", "__distribution__", "build", "factory", "is_known", "parts_of"]
+__all__ = [
+    "FACTORIES",
+    "LEARNED_OPTIMIZERS",
+    "__distribution__",
+    "all_options",
+    "build",
+    "factory",
+    "is_known",
+    "parts_of",
+]
 
 
 def is_known(name: str) -> bool:
@@ -80,6 +89,18 @@ def factory(name: str) -> Callable[..., Any]:
     except (ImportError, AttributeError) as error:
         hint = "; it must be installed, or lie on PYTHONPATH" if isinstance(error, ImportError) else ""
         raise ValueError(f"algorithm {name!r} cannot be imported: {error}{hint}") from error
+
+
+def all_options(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The options of a factory, those that are not given at their defaults.
+
+    Raises:
+        ValueError: for an unknown name.
+        TypeError: for an option that it does not have, or one without a default that is not given.
+    """
+    bound = inspect.signature(factory(name)).bind(**(options or {}))
+    bound.apply_defaults()
+    return bound.arguments
 
 
 def build(name: str, options: Mapping[str, Any] | None = None) -> Any:

@@ -1,6 +1,5 @@
 """Writing the file: header, numbers, recipe, functions, weights."""
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from discovery.export.provenance import Provenance, header
 from discovery.export.recipe import common, recipe
 from discovery.export.source import Subject, Text
 from discovery.work import AlgorithmSpec
+from objectives import all_options
 
 
 def export(
@@ -43,7 +43,8 @@ def export(
         return export(part, *own_of(part, entries, resolved), provenance, target)
     recipes = {task.name: recipe(task, dict(algorithm.defaults)) for task in provenance.tasks}
     first = next(iter(recipes.values()), {})
-    text = kind.write(Subject(spec, algorithm, _options(spec), resolved, entries, first), target)
+    options = all_options(spec.name, dict(spec.options))
+    text = kind.write(Subject(spec, algorithm, options, resolved, entries, first), target)
     return _assemble(spec, text, provenance, *common(recipes))
 
 
@@ -71,7 +72,9 @@ def numbers_in_files(spec: AlgorithmSpec) -> list[tuple[str, str, float]]:
     defaults = dict(build(spec.name, dict(spec.options)).defaults)
     parts = [(kind, holder(spec, kind)) for kind in kinds_of(spec.name)]
     return [
-        (kind.part, name, defaults[name]) for kind, part in parts for name in kind.reads(part, _options(part))
+        (kind.part, name, defaults[name])
+        for kind, part in parts
+        for name in kind.reads(part, all_options(part.name, dict(part.options)))
     ]
 
 
@@ -136,15 +139,6 @@ def _checked(spec: AlgorithmSpec, algorithm: Any, entries: Mapping[str, Any]) ->
         if not np.isfinite(leaf).all():
             raise BadInput(f"entry {jax.tree_util.keystr(path)} of algorithm {spec.name!r} is not finite")
     return given
-
-
-def _options(spec: AlgorithmSpec) -> dict[str, Any]:
-    """All options of an algorithm's factory, defaults included."""
-    from objectives import factory
-
-    options = inspect.signature(factory(spec.name)).bind(**dict(spec.options))
-    options.apply_defaults()
-    return options.arguments
 
 
 def _assemble(

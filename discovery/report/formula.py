@@ -1,6 +1,5 @@
 """What was found as a formula, for the families that have one: a network's sizes, features and weights."""
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 from discovery.export.literals import plain
 from discovery.report.searched import leaves
 from discovery.work import AlgorithmSpec
-from objectives import FACTORIES, factory
+from objectives import FACTORIES, all_options
 
 DRIFT = FACTORIES["lpo"]
 
@@ -42,8 +41,7 @@ def drift_options(spec: AlgorithmSpec) -> dict[str, Any] | None:
     """Options of the drift network that an algorithm is, or has as one of its parts; None if it has none."""
     for part in spec.parts:
         if FACTORIES.get(part.name, part.name) == DRIFT:
-            signature = inspect.signature(factory(part.name))
-            return {p.name: p.default for p in signature.parameters.values()} | dict(part.options)
+            return all_options(part.name, dict(part.options))
     return None
 
 
