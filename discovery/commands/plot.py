@@ -51,8 +51,8 @@ def draw(run: Path, out: Path) -> list[Path]:
     from discovery.pictures import plot_run
 
     loaded = load_run(run)
-    if not loaded.n_generations:
-        raise RunError(f"{run} has nothing to draw yet: no generation is closed")
+    if not loaded.n_generations and not loaded.selection:
+        raise RunError(f"{run} has nothing to draw yet: nothing was scored")
     try:
         return plot_run(loaded, out)
     except OSError as error:
