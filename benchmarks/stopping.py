@@ -20,8 +20,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from discovery.analysis import LoadedRun, load_run
-from discovery.api import discover, evaluate, resume
+from benchmarks.searches import searched
+from discovery.analysis import LoadedRun
+from discovery.api import evaluate
 from discovery.commands import presets
 from discovery.config import SearchConfig, Stopping
 from discovery.statistics import Interval, interval, paired_difference
@@ -54,7 +55,7 @@ def main() -> None:
     scores: dict[str, dict[str, list[float]]] = {name: {} for name in METHODS}
     for seed in range(options.searches):
         for name, stopping in METHODS.items():
-            run = _searched(options.out, f"{name.replace(' ', '-')}-{seed}", search_config(seed, stopping))
+            run = searched(options.out, f"{name.replace(' ', '-')}-{seed}", search_config(seed, stopping))
             steps[name].append(_steps(run))
             judged = evaluate(run, against=(), seeds=REPORT_SEEDS, test=True)
             for row in judged.rows:
@@ -62,16 +63,6 @@ def main() -> None:
             found = ", ".join(f"{task} {values[-1]:.4g}" for task, values in scores[name].items())
             print(f"seed {seed}, {name}: {steps[name][-1] / 1e6:.1f}M steps, {found}", flush=True)
     _print(steps, scores)
-
-
-def _searched(out: Path, name: str, config: SearchConfig) -> LoadedRun:
-    """The run of a search, from where it stands to its end."""
-    if not (out / name).exists():
-        return discover(config, out, name)
-    run = resume(out / name)
-    if run.config != config:
-        raise SystemExit(f"{out / name} is another search; remove it, or choose another --out")
-    return load_run(out / name)
 
 
 def _steps(run: LoadedRun) -> float:

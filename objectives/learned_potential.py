@@ -5,7 +5,7 @@
 The units are in six equal groups, by g: cube, square, square root, cube root, log(z + 1e-3), exp; all
 increase on z >= 0. With c > 0 every action keeps a positive probability; c = 0 allows exact zeros. The term
 a y alone is l2, c log y alone negative entropy. Multiplying phi^{-1} by k divides the step size by k, so that
-a search over these numbers chooses the step size as well.
+a search over these numbers chooses the step size as well, unless they are `normalized`.
 """
 
 from collections.abc import Mapping
@@ -20,6 +20,8 @@ from objectives.potentials import Potential, expm1_ratio, log1p_ratio, slope, y_
 
 GROUPS = 6
 LOG_SHIFT = 1e-3
+RISE = float(np.log(2.0))
+"""phi^{-1}(1) - phi^{-1}(1/2) of negative entropy, and of every normalized map."""
 NODES = np.linspace(0.01, 1.0, 128) ** 4
 """Probabilities at which phi^{-1} is tabulated, for phi by cubic interpolation: close to zero they are so
 dense that errors are of one size, 2e-9 for the logarithm. Less than the first, 1e-8, counts as zero."""
@@ -58,19 +60,28 @@ def random_numbers(key: PRNGKeyArray, units: int, anchored: bool) -> dict[str, A
     return {**drawn, **zeros}
 
 
-def monotone(numbers: Mapping[str, Array], anchored: bool) -> MonotoneNetwork:
+def monotone(numbers: Mapping[str, Array], anchored: bool, normalize: bool = False) -> MonotoneNetwork:
     """The network of `numbers` of any sign: each is cut off at zero; v is divided by the number of units.
 
     Cut off, because the maps one knows lie where numbers are exactly zero: a softplus never gets there, and
     a square is even, so that antithetic pairs around zero cancel. `jnp.maximum` has slope 1/2 at zero, so
     that gradients leave it. Non-negative units add up; divided, they weigh about as much as a and c, and one
-    step size of a search suits all. When `anchored`, c is one more than its number.
+    step size of a search suits all. When `anchored`, c is one more than its number. `normalize` it and it
+    rises by `RISE` between 1/2 and 1, so that its shape alone is searched, and not a step size.
     """
     kept = {name: jnp.maximum(x, 0.0) for name, x in numbers.items()}
     kept["w_out"] = kept["w_out"] / kept["w_out"].size
     if anchored:
         kept["terms"] = jnp.maximum(numbers["terms"] + jnp.asarray([0.0, 1.0], numbers["terms"].dtype), 0.0)
-    return MonotoneNetwork(**kept)
+    network = MonotoneNetwork(**kept)
+    return normalized(network) if normalize else network
+
+
+def normalized(network: MonotoneNetwork) -> MonotoneNetwork:
+    """The network times a constant, with phi^{-1}(1) - phi^{-1}(1/2) = `RISE`; one of zeros stays."""
+    half, one = _inverse(network, jnp.asarray([0.5, 1.0], network.terms.dtype))
+    factor = RISE / jnp.maximum(one - half, jnp.finfo(half.dtype).tiny ** 0.5)
+    return network._replace(w_out=factor * network.w_out, terms=factor * network.terms)
 
 
 def _root(z: Array, n: int) -> Array:

@@ -54,7 +54,7 @@ Weights = Callable[[MetaParams, Array], Any]
 """``(meta_params, n / N) ->`` the potential's weights at that time of life."""
 
 
-def _weights(map: str, anchored: bool, temporal: bool) -> Weights:
+def _weights(map: str, anchored: bool, temporal: bool, normalized: bool) -> Weights:
     """How a mirror map finds its weights in `meta_params`."""
     if map == "learned":
 
@@ -62,7 +62,7 @@ def _weights(map: str, anchored: bool, temporal: bool) -> Weights:
             numbers = meta_params["potential"]
             if temporal:
                 numbers = jax.tree.map(lambda x, d: x + fraction * d, numbers["start"], numbers["change"])
-            return monotone(numbers, anchored)
+            return monotone(numbers, anchored, normalized)
 
         return network
     if map == "tsallis":
@@ -115,11 +115,17 @@ def _loss(potential: Potential, weights: Weights, policy: Policy) -> Loss:
     return Loss(per_sample, couples_batch=True)
 
 
-def ampo(map: str = "learned", units: int = 126, anchored: bool = True, temporal: bool = False) -> Algorithm:
+def ampo(
+    map: str = "learned",
+    units: int = 126,
+    anchored: bool = True,
+    temporal: bool = False,
+    normalized: bool = False,
+) -> Algorithm:
     """AMPO: a mirror map, learned as ``meta_params["potential"]`` or known, shapes policy and loss.
 
-    Reads "eta" (step size; of the learned map, its weights hold another) and, with ``map = "tsallis"``,
-    "tsallis_q".
+    Reads "eta" (step size; of the learned map, its weights hold another unless they are `normalized`) and,
+    with ``map = "tsallis"``, "tsallis_q".
 
     Args:
         map: a name in `POTENTIALS`; nothing is searched but with "learned".
@@ -127,15 +133,19 @@ def ampo(map: str = "learned", units: int = 126, anchored: bool = True, temporal
         anchored: the search begins at negative entropy, else at a random map.
         temporal: the learned map's numbers are linear in n/N before they are cut off at zero, so that it is
             monotone all life long; twice as many. Scores are read by the map they were fitted for.
+        normalized: the learned map has the rise of negative entropy between 1/2 and 1 whatever its numbers,
+            so that a search cannot find a step size in place of a shape.
 
     Raises:
-        ValueError: for an unknown map, such units, or a known map that is to be temporal.
+        ValueError: for an unknown map, such units, or a known map that is to be temporal or normalized.
     """
     if map not in POTENTIALS:
         raise ValueError(f"map must be one of {', '.join(POTENTIALS)}, got {map!r}")
     searched = map == "learned"
     if temporal and not searched:
         raise ValueError(f'temporal is for map = "learned"; {map!r} is the same all life long')
+    if normalized and not searched:
+        raise ValueError(f'normalized is for map = "learned"; the step size of {map!r} is eta alone')
 
     def init(key: PRNGKeyArray) -> dict[str, Any]:
         numbers = random_numbers(key, units, anchored)
@@ -145,7 +155,7 @@ def ampo(map: str = "learned", units: int = 126, anchored: bool = True, temporal
 
     if searched:
         check_units(units)
-    potential, weights = POTENTIALS[map], _weights(map, anchored, temporal)
+    potential, weights = POTENTIALS[map], _weights(map, anchored, temporal, normalized)
     policy = Policy(_heads, Projected(potential, weights))
     numbers = {**DEFAULTS, **CONTROL, **({"tsallis_q": 1.5} if map == "tsallis" else {})}
     return Algorithm(

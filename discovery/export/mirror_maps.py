@@ -1,6 +1,7 @@
 """The file with a mirror map: a policy of scores, and the loss that fits the scores."""
 
 from collections.abc import Collection, Mapping
+from math import log
 from string import Template
 from typing import Any
 
@@ -9,6 +10,9 @@ from discovery.work import AlgorithmSpec
 
 SMALLEST = 1e-6
 """Stands for an old probability of zero: see `objectives.mirror_map.SMALLEST`."""
+
+RISE = log(2.0)
+"""Of normalized maps: see `objectives.learned_potential.RISE`."""
 
 _POLICY = Template('''\
 def policy(scores$parameter):
@@ -126,6 +130,7 @@ def _constants(options: Mapping[str, Any], numbers: Mapping[str, float]) -> str:
         own["tsallis_q"] = numbers["tsallis_q"]
     if options["map"] == "learned":
         own["anchor"] = float(options["anchored"])
+        own["rise"] = RISE if options["normalized"] else 0.0
     nodes = "NODES = np.linspace(0.01, 1.0, 128) ** 4\n" if options["map"] == "learned" else ""
     return constants(**own) + nodes
 
@@ -137,7 +142,7 @@ def _potential(options: Mapping[str, Any]) -> str:
         [
             definitions("learned_map", "Network Table"),
             definitions("temporal_map" if options["temporal"] else "learned_map", "network_at"),
-            definitions("learned_map", "root inverse tabulate phi"),
+            definitions("learned_map", "with_rise root inverse tabulate phi"),
         ]
     )
 

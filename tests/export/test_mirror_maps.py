@@ -19,7 +19,10 @@ from objectives.mirror_map import SMALLEST
 from tests.objectives.maps import jit
 
 SPECS: dict[str, tuple[AlgorithmSpec, dict[str, float]]] = {
-    "temporal": (AlgorithmSpec("ampo", (("temporal", True), ("units", 12))), {"eta": 0.5}),
+    "temporal": (
+        AlgorithmSpec("ampo", (("normalized", True), ("temporal", True), ("units", 12))),
+        {"eta": 0.5},
+    ),
     "tsallis": (AlgorithmSpec("ampo", (("map", "tsallis"),)), {"tsallis_q": 0.7}),
     "negative_entropy": (AlgorithmSpec("ampo", (("map", "negative_entropy"),)), {"eta": 2.0}),
     "l2": (AlgorithmSpec("ampo", (("map", "l2"),)), {"eta": 2.0}),

@@ -155,6 +155,28 @@ def test_numbers_of_searches():
     assert "tsallis_q" not in dict(build("ampo").defaults)
 
 
+def test_a_normalized_map_has_a_shape_and_no_step_size():
+    """phi^{-1} times a constant is the same policy, by default that of another step size."""
+    scores = jnp.asarray(np.random.default_rng(0).normal(0, 2, (20, 4)), jnp.float32)
+    y = jnp.asarray([0.5, 1.0])
+    for normalize in (False, True):
+        options = {"units": 12, "anchored": False, "normalized": normalize}
+        algorithm, numbers = build("ampo", options), build("ampo", options).init(jax.random.key(0))
+        five = dict(numbers["potential"])
+        five |= {name: 5.0 * five[name] for name in ("w_out", "terms")}
+        others = {**dict(algorithm.defaults), "eta": 1.0}
+        p, q = (
+            jit(functools.partial(probabilities, algorithm))({**others, "potential": each}, scores)
+            for each in (numbers["potential"], five)
+        )
+        half, one = POTENTIALS["learned"].inverse(monotone(five, False, normalize), y)
+        assert bool(abs(one - half - np.log(2.0)) < 1e-6) is normalize
+        assert bool(np.abs(p - q).max() < 1e-5) is normalize
+    start = build("ampo", {"normalized": True}).init(jax.random.key(0))["potential"]
+    for found, exact in zip(monotone(start, True, True), monotone(start, True), strict=True):
+        np.testing.assert_allclose(found, exact, atol=1e-6)  # negative entropy's rise is the unit
+
+
 def test_a_temporal_map_acts_by_the_map_its_scores_were_fitted_for():
     """That of the update before; at the first update, the first one. It changes with n/N, not with N."""
     algorithm, numbers = made("temporal")
@@ -199,6 +221,7 @@ def test_gradients_reach_the_map_and_the_step_size_through_acting(name):
         ({"map": "entropy"}, "map must be one of negative_entropy, l2, tsallis, learned, got 'entropy'"),
         ({"units": 100}, "multiple of 6.*got 100"),
         ({"map": "l2", "temporal": True}, "temporal is for map"),
+        ({"map": "l2", "normalized": True}, "normalized is for map"),
     ],
 )
 def test_wrong_options_are_refused(options, says):

@@ -8,6 +8,7 @@ import numpy as np
 
 NODES = np.linspace(0.01, 1.0, 128) ** 4
 ANCHOR = 1.0
+RISE = 0.0
 NUMBERS = {}
 
 
@@ -33,7 +34,16 @@ def network_at(dtype):
     numbers = {name: jnp.asarray(x, dtype) for name, x in NUMBERS.items()}
     terms = numbers["terms"] + jnp.asarray([0.0, ANCHOR], dtype)
     kept = {name: jnp.maximum(x, 0.0) for name, x in {**numbers, "terms": terms}.items()}
-    return Network(**{**kept, "w_out": kept["w_out"] / kept["w_out"].size})
+    return with_rise(Network(**{**kept, "w_out": kept["w_out"] / kept["w_out"].size}))
+
+
+def with_rise(network):
+    """The network times a constant, such that phi^{-1}(1) - phi^{-1}(1/2) is RISE, unless that is 0."""
+    if RISE == 0:
+        return network
+    half, one = inverse(network, jnp.asarray([0.5, 1.0], network.terms.dtype))
+    factor = RISE / jnp.maximum(one - half, jnp.finfo(half.dtype).tiny ** 0.5)
+    return network._replace(w_out=factor * network.w_out, terms=factor * network.terms)
 
 
 def root(z, n):

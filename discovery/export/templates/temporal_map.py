@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from discovery.export.templates.learned_map import Network
+from discovery.export.templates.learned_map import Network, with_rise
 
 ANCHOR = 1.0
 START = {}
@@ -15,4 +15,4 @@ def network_at(fraction, dtype):
     numbers = {name: jnp.asarray(x, dtype) + fraction * CHANGE[name] for name, x in START.items()}
     terms = numbers["terms"] + jnp.asarray([0.0, ANCHOR], dtype)
     kept = {name: jnp.maximum(x, 0.0) for name, x in {**numbers, "terms": terms}.items()}
-    return Network(**{**kept, "w_out": kept["w_out"] / kept["w_out"].size})
+    return with_rise(Network(**{**kept, "w_out": kept["w_out"] / kept["w_out"].size}))

@@ -1,0 +1,155 @@
+"""What every family of algorithms finds: `python -m benchmarks.families [--out FOLDER] [NAME ...]`.
+
+Each preset of `FAMILIES` is searched as it is, in at most half an hour on two cores, and what it found is
+judged once on report seeds of its task and of its held-out tasks, beside the mean that it began with and the
+family's natural baselines. Prints scores, what was found minus each of the others (paired by seed, 95%
+intervals), how long the search took, and how many programs each worker compiled for it. A search that is in
+the folder already is not repeated. `--picture FILE` draws the meta-learning curves of all that are named.
+"""
+
+import argparse
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ["PJRT_NPROC"] = "1"  # before jax is imported
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import numpy as np
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.searches import searched
+from discovery import plots
+from discovery.analysis import LoadedRun
+from discovery.api import evaluate
+from discovery.commands import presets
+from discovery.comparison import Comparison
+from discovery.report.spent import cost
+from discovery.statistics import Interval, interval, paired_difference
+from objectives.known import TABULAR_A2C
+
+SEEDS = 64
+COLUMNS = 4
+
+
+class Family(NamedTuple):
+    """A preset, and what its answer is judged against.
+
+    Attributes:
+        preset: its name.
+        baselines: known algorithms, with options and numbers in brackets.
+        other: what else is searched: its label, and the options in which that search differs.
+    """
+
+    preset: str
+    baselines: tuple[str, ...]
+    other: tuple[str, Mapping[str, Any]] | None = None
+
+
+def _a2c(**numbers: float) -> str:
+    listed = {"optimizer": "sgd", "normalize_advantage": "true", **TABULAR_A2C, **numbers}
+    return f"a2c[{','.join(f'{name}={value}' for name, value in listed.items())}]"
+
+
+MAPS = ("ampo[map=negative_entropy]", "ampo[map=l2]")
+TIMELESS: Mapping[str, Any] = {"temporal": False}
+
+FAMILIES: Mapping[str, Family] = {
+    "mirror map, tabular": Family("mirror-grid", MAPS),
+    "mirror map, deep": Family("mirror-cartpole", MAPS),
+    "OPEN, feed-forward": Family("open-catch", ("ppo",)),
+    "OPEN, recurrent": Family("open-recurrent-catch", ("ppo",)),
+    "LPG": Family("lpg-grid", (_a2c(),)),
+    "TA-LPG": Family("ta-lpg-grid", (_a2c(),), ("without time", TIMELESS)),
+    "TA-LPO": Family("ta-lpo-catch", ("ppo",), ("without time", TIMELESS)),
+}
+"""Every family by the name that tables give it."""
+
+
+def main() -> None:
+    """Search, judge, print and draw."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.families", description=__doc__)
+    parser.add_argument("families", nargs="*", metavar="NAME", help=f"of {', '.join(FAMILIES)}; default: all")
+    parser.add_argument("--out", type=Path, default=Path("runs/families"), help="where the runs are kept")
+    parser.add_argument("--picture", type=Path, help="where the picture of all of them goes")
+    options = parser.parse_args()
+    if unknown := set(options.families) - set(FAMILIES):
+        parser.error(f"there is no family {', '.join(sorted(unknown))}; there are: {', '.join(FAMILIES)}")
+    runs = {}
+    for name in options.families or FAMILIES:
+        runs[name], *others = searches(options.out, FAMILIES[name])
+        against = ["initial", *FAMILIES[name].baselines, *(str(run.folder) for run in others)]
+        report(name, runs[name], evaluate(runs[name], against, seeds=SEEDS, test=True))
+    if options.picture:
+        plots.save(overview(runs), options.picture)
+
+
+def searches(out: Path, family: Family) -> list[LoadedRun]:
+    """The family's search, and what else is searched, if anything."""
+    config, _ = presets.read(family.preset)
+    found = [searched(out, family.preset, config)]
+    if family.other:
+        label, changed = family.other
+        other = replace(config, algorithm_options={**config.algorithm_options, **changed})
+        found.append(searched(out, f"{family.preset}-{label.replace(' ', '-')}", other))
+    return found
+
+
+def report(name: str, run: LoadedRun, judged: Comparison) -> None:
+    """Print one family."""
+    table = Table(title=f"{name}: {SEEDS} report seeds, 95% intervals; {_cost(run)}")
+    for head in ("task", "", "score", f"{judged.subjects[0]} minus it"):
+        table.add_column(head)
+    for task in judged.tasks:
+        mine = judged.cell(judged.subjects[0], task)
+        for subject in judged.subjects:
+            cell = judged.cell(subject, task)
+            assert mine is not None and cell is not None
+            difference = "" if cell is mine else _text(paired_difference(mine.scores, cell.scores))
+            held_out = ", held out" if task in judged.held_out else ""
+            table.add_row(task + held_out, subject, _text(interval(cell.scores)), difference)
+    Console(width=170).print(table)
+
+
+def _cost(run: LoadedRun) -> str:
+    rows, minutes = run.evaluations(), (cost(run).wall_seconds or 0.0) / 60
+    programs: dict[str, set[float]] = {}
+    for row in rows:
+        if row["compile_seconds"] > 0:
+            programs.setdefault(row["worker"], set()).add(row["compile_seconds"])
+    counts = "/".join(str(len(found)) for found in programs.values())
+    return f"{minutes:.0f} minutes, {len(rows)} trainings, {counts} programs compiled by the workers"
+
+
+def overview(runs: Mapping[str, LoadedRun]) -> Figure:
+    """A panel for each family: the population, and the mean on selection seeds with 95% intervals."""
+    figure = plots.Picture(figsize=(10, 2.6 * -(-len(runs) // COLUMNS)), layout="constrained")
+    panels = figure.subplots(-(-len(runs) // COLUMNS), COLUMNS, squeeze=False).ravel()
+    for panel, (name, run) in zip(panels, runs.items(), strict=False):
+        task = run.config.tasks[0].name
+        low, high = np.nanquantile(run.scores, (0.1, 0.9), axis=1)
+        spread: Any = {"alpha": 0.2, "linewidth": 0, "label": "population, 10% to 90%"}
+        panel.fill_between(np.arange(run.n_generations), low, high, color=plots.COLORS[0], **spread)
+        generations = sorted(run.selection)
+        means = [interval(run.selection[generation][task]) for generation in generations]
+        low, high = np.array([[mean.low, mean.high] for mean in means]).T
+        panel.vlines(generations, low, high, color=plots.COLORS[1])
+        middle = [mean.estimate for mean in means]
+        panel.plot(generations, middle, "o-", color=plots.COLORS[1], markersize=3, label="mean, 95%")
+        plots.tidy(panel, title=f"{name}\n{task}", ylabel="score")
+        panel.set_xlabel("generation")
+    for panel in panels[len(runs) :]:
+        panel.set_axis_off()
+    return figure
+
+
+def _text(found: Interval) -> str:
+    return f"{found.estimate:.3g} [{found.low:.3g}, {found.high:.3g}]"
+
+
+if __name__ == "__main__":
+    main()
