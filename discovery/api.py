@@ -88,7 +88,7 @@ def evaluate(
     run: LoadedRun | Path | str,
     against: Sequence[str] | str = ("ppo",),
     tasks: Sequence[str] | None = None,
-    seeds: int = 16,
+    seeds: int = 32,
     executor: Executor | None = None,
     listener: Watcher | None = None,
     first_seed: int = 0,

@@ -49,6 +49,12 @@ class Reference:
     high: float
     seeds: int
 
+    @property
+    def sound(self) -> bool:
+        """Whether it is a mean inside of its interval, of seeds that one can have."""
+        limits = self.low, self.mean, self.high
+        return self.seeds >= 2 and all(map(math.isfinite, limits)) and self.low <= self.mean <= self.high
+
 
 NOT_MEASURED = Reference(math.nan, math.nan, math.nan, 0)
 
@@ -261,6 +267,8 @@ def _with_references(suite: Suite) -> tuple[Suite, dict[str, str]]:
     def referred(entry: SuiteTask) -> SuiteTask:
         task, found = entry.task, recorded.get(entry.task.name, {})
         missing = [name for name in ("random", "ppo") if name not in found]
+        if not missing and not found.get("command"):
+            missing = ["command that measured them"]
         if missing:
             lacking[task.name] = f"no {' and no '.join(missing)}"
             return entry
@@ -269,7 +277,11 @@ def _with_references(suite: Suite) -> tuple[Suite, dict[str, str]]:
             return entry
         ppo = {name: value for name, value in found["ppo"].items() if name != "algorithm"}
         where = f"references of {task.name}"
-        return SuiteTask(task, build(Reference, found["random"], where), build(Reference, ppo, where))
+        measured = SuiteTask(task, build(Reference, found["random"], where), build(Reference, ppo, where))
+        if not (measured.random.sound and measured.ppo.sound):
+            lacking[task.name] = "no mean with an interval from 2 seeds or more"
+            return entry
+        return measured
 
     splits = {split: tuple(referred(entry) for entry in getattr(suite, split)) for split in SPLITS}
     return replace(suite, **splits), lacking
@@ -297,9 +309,11 @@ def measure_command(name: str, tasks: Sequence[str] = ()) -> str:
 
 def _check_references(suite: Suite) -> None:
     for _, entry in suite.splits():
-        if not entry.ppo.mean > entry.random.high:
+        random, ppo = entry.random, entry.ppo
+        if not ppo.low > random.high:
             raise BadInput(
-                f"suite {suite.name}: PPO's mean of {entry.ppo.mean:.4g} on {entry.task.name} is not above "
-                f"the interval of random actions, [{entry.random.low:.4g}, {entry.random.high:.4g}], so that "
-                "no score can be normalized between them; tune the task's recipe, or leave the task out"
+                f"suite {suite.name}: PPO's interval on {entry.task.name}, [{ppo.low:.4g}, {ppo.high:.4g}], "
+                f"is not above that of random actions, [{random.low:.4g}, {random.high:.4g}], so that no "
+                "score can be normalized between them; tune the task's recipe, measure more seeds, or leave "
+                "the task out"
             )

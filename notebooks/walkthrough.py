@@ -139,14 +139,14 @@ def _(mo):
 
     Trained beside PPO and beside the mean that the search began with: same tasks, same recipe, same
     held-out seeds. Every such training is recorded in the run, and not repeated when it is asked for
-    again. Intervals are 95%; below 16 seeds, trust none of them much.
+    again. Intervals are 95%; below 30 seeds, trust none of them much.
     """)
     return
 
 
 @app.cell
 def _(d, searched):
-    comparison = d.evaluate(searched, against=("initial", "ppo"), seeds=16)
+    comparison = d.evaluate(searched, against=("initial", "ppo"), seeds=32)
     run = searched.reload()  # what was loaded is how the run stood then: now it holds the comparison, too
     comparison.frame()
     return comparison, run

@@ -193,7 +193,7 @@ def test_cautions() -> None:
     assert "With 3 seeds none of these tests can show a difference; 6 are the fewest that can." in few
     assert any(line.startswith("Only 3 seeds") for line in few)
     assert any(line.startswith("A failed training counts as the worst") for line in few)
-    alone = judged(cell("ppo", "one", rng_scores(0, 16, 1)))
+    alone = judged(cell("ppo", "one", rng_scores(0, 30, 1)))
     assert (alone.judgments, alone.verdicts()) == ((), [])
 
 
@@ -531,6 +531,7 @@ def says(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tm
     references = {
         task.name: {
             "fingerprint": fingerprint(task),
+            "command": "discovery suites tiny.toml --measure",
             "random": vars(Reference(-1.0, -1.1, -0.9, 4)),
             "ppo": {"algorithm": "ppo", **vars(Reference(0.5, 0.4, 0.6, 4))},
         }

@@ -90,12 +90,15 @@ def tiny(tmp_path: Path) -> Path:
     return path
 
 
+ABOUT = {"command": "discovery suites tiny.toml --measure"}
+
+
 @pytest.fixture
 def measured(tiny: Path) -> Path:
     """The tiny suite with made-up references."""
     suite = load_suite(tiny, measured=False)
     for task in suite.tasks:
-        save_reference(suite, task, Reference(20.0, 19.0, 21.0, 4), Reference(60.0, 50.0, 70.0, 4), {})
+        save_reference(suite, task, Reference(20.0, 19.0, 21.0, 4), Reference(60.0, 50.0, 70.0, 4), ABOUT)
     return tiny
 
 
@@ -245,26 +248,41 @@ def test_a_fingerprint_counts_defaults_of_ppo_in():
 
 
 @pytest.mark.parametrize(
-    ("random", "ppo", "fits"),
+    ("low", "high", "fits"), [(12.5, 20.0, True), (11.5, 20.0, False), (5.0, 9.0, False)]
+)
+def test_ppo_that_is_not_clearly_above_random_actions_is_refused(low, high, fits, tiny):
+    suite = load_suite(tiny, measured=False)
+    ppo = Reference((low + high) / 2, low, high, 8)
+    for task in suite.tasks:
+        save_reference(suite, task, Reference(11.0, 10.0, 12.0, 8), ppo, ABOUT)
+    if fits:
+        assert load_suite(tiny).train[0].ppo == ppo
+        return
+    with pytest.raises(BadInput, match=r"on short, \[.*\], is not above that of random actions, \[10, 12\]"):
+        load_suite(tiny)
+
+
+@pytest.mark.parametrize(
+    "unsound",
     [
-        ((10.0, 12.0), 12.5, True),
-        ((10.0, 12.0), 11.5, False),
-        ((10.0, 12.0), 9.0, False),
-        ((0, 1), math.nan, False),
+        Reference(60.0, 50.0, 70.0, 1),
+        Reference(60.0, -math.inf, math.inf, 4),
+        Reference(math.nan, 50.0, 70.0, 4),
+        Reference(60.0, 61.0, 70.0, 4),
     ],
 )
-def test_ppo_within_the_interval_of_random_actions_is_refused(random, ppo, fits, tiny):
-    suite = load_suite(tiny, measured=False)
-    low, high = random
-    for task in suite.tasks:
-        save_reference(
-            suite, task, Reference((low + high) / 2, low, high, 8), Reference(ppo, ppo, ppo, 8), {}
-        )
-    if fits:
-        assert load_suite(tiny).train[0].ppo.mean == ppo
-        return
-    with pytest.raises(BadInput, match="on short is not above the interval of random actions"):
-        load_suite(tiny)
+def test_references_without_a_mean_and_its_interval_are_refused(unsound, measured):
+    suite = load_suite(measured)
+    save_reference(suite, suite.tasks[1], Reference(20.0, 19.0, 21.0, 4), unsound, ABOUT)
+    with pytest.raises(BadInput, match="long: no mean with an interval from 2 seeds or more"):
+        load_suite(measured)
+
+
+def test_references_without_the_command_that_measured_them_are_refused(measured):
+    suite = load_suite(measured)
+    save_reference(suite, suite.tasks[1], Reference(1.0, 0.0, 2.0, 9), Reference(3.0, 2.5, 4.0, 9), {})
+    with pytest.raises(BadInput, match=r"long: no command.*--measure"):
+        load_suite(measured)
 
 
 @pytest.mark.parametrize(
@@ -318,7 +336,11 @@ def test_what_is_measured_of_one_task_leaves_the_others(measured):
     suite = load_suite(measured)
     before = record_of(suite, "short")
     save_reference(
-        suite, suite.tasks[1], Reference(1.0, 0.0, 2.0, 9), Reference(3.0, 2.5, 4.0, 9), {"date": "now"}
+        suite,
+        suite.tasks[1],
+        Reference(1.0, 0.0, 2.0, 9),
+        Reference(3.0, 2.5, 4.0, 9),
+        ABOUT | {"date": "now"},
     )
     assert record_of(suite, "short") == before
     assert record_of(suite, "long")["date"] == "now" and load_suite(measured).test[0].random.seeds == 9

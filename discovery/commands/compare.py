@@ -53,7 +53,7 @@ class Compare:
     test: bool = False
     """Train on held-out tasks too, and record that it was done."""
     seeds: int = 30
-    """Trainings of each subject on each task. Below 16, trust no interval much."""
+    """Trainings of each subject on each task. Below 30, trust no interval much."""
     first_seed: int = 0
     """Index of the first seed: another one gives seeds that nobody has looked at yet."""
     sweep: UseAppendAction[tuple[str, ...]] = ()

@@ -69,8 +69,8 @@ class Evaluate:
     """Take tasks from a suite, or a suite's file, instead: meta-train and selection, and test with --test."""
     test: bool = False
     """Train on held-out tasks of the runs, and record in their ledgers that it was done."""
-    seeds: int = 16
-    """Trainings of each subject on each task. Below 16, trust no interval much."""
+    seeds: int = 32
+    """Trainings of each subject on each task. Below 30, trust no interval much."""
     first_seed: int = 0
     """Index of the first held-out seed: another one gives seeds that nobody has looked at yet."""
     sweep: UseAppendAction[tuple[str, ...]] = ()

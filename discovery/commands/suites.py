@@ -49,7 +49,7 @@ class Suites:
     tasks: tuple[str, ...] = ()
     """Measure these tasks only; what is known of others stays."""
     seeds: int = 30
-    """Trainings of each on each task. Below 16, trust no interval much."""
+    """Trainings of each on each task. Below 30, trust no interval much."""
     executor: str = "processes"
     """Where trainings run: "processes" (one worker per core) or "inline" (this process; GPUs)."""
     workers: int | None = None

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from scipy import stats
 
 from discovery.analysis import LoadedRun
-from discovery.comparison import FEW_SEEDS, Cell, Comparison, Row
+from discovery.comparison import LEAST_SEEDS, Cell, Comparison, Row
 from discovery.errors import RunError
 from discovery.statistics import Interval, band, holm, interval, paired_p_value, settle_failures
 
@@ -97,7 +97,7 @@ class Verdict:
     tasks: tuple[TaskVerdict, ...]
     above: int
     below: int
-    least_seeds: int = FEW_SEEDS
+    least_seeds: int = LEAST_SEEDS
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def _curve(cell: Cell) -> Curve:
 
 
 def _decision(difference: Interval, adjusted: float) -> Decision:
-    if difference.n < FEW_SEEDS:
+    if difference.n < LEAST_SEEDS:
         return "too few seeds"
     if adjusted > LEVEL or difference.low <= 0 <= difference.high:
         return "undecided"
