@@ -9,7 +9,7 @@ which in expectation is policy mirror descent with step size eta: eta times it i
 policy plus eta A. Alfano et al. (2023); with a learned map, Alfano et al. (2025).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -54,6 +54,11 @@ Weights = Callable[[MetaParams, Array], Any]
 """``(meta_params, n / N) ->`` the potential's weights at that time of life."""
 
 
+ScoreLoss = Callable[[MetaParams, Array, Array, Array, Array, Progress], Float[Array, " B"]]
+"""``(meta_params, scores [B, A], action, old_log_prob, advantage, progress) -> loss [B]`` of the scores; the
+advantage is standardized over the minibatch."""
+
+
 def _weights(map: str, anchored: bool, temporal: bool, normalized: bool) -> Weights:
     """How a mirror map finds its weights in `meta_params`."""
     if map == "learned":
@@ -94,17 +99,33 @@ class Projected(NamedTuple):
         return Discrete(project(self.potential, self.weights(meta_params, last.fraction), z))
 
 
-def _loss(potential: Potential, weights: Weights, policy: Policy) -> Loss:
-    """(f(s, a) - target)^2 + value_coef * clipped value loss - entropy_coef * entropy of the next policy."""
+def _fit(potential: Potential, weights: Weights) -> ScoreLoss:
+    """(f(s, a) - target)^2, by the map of this update."""
+
+    def per_sample(
+        meta_params: MetaParams,
+        scores: Array,
+        action: Array,
+        old_log_prob: Array,
+        advantage: Array,
+        progress: Progress,
+    ) -> Float[Array, " B"]:
+        now, old = weights(meta_params, progress.fraction), jnp.maximum(jnp.exp(old_log_prob), SMALLEST)
+        target = advantage + potential.inverse(now, old) / meta_params["eta"]
+        taken = action[:, None] == jnp.arange(scores.shape[-1])
+        return jnp.square(jnp.where(taken, scores, 0.0).sum(-1) - target)
+
+    return per_sample
+
+
+def _loss(policy: Policy, score_loss: ScoreLoss) -> Loss:
+    """Loss of the scores + value_coef * clipped value loss - entropy_coef * entropy of the next policy."""
 
     def per_sample(
         meta_params: MetaParams, batch: Batch, outputs: Outputs, progress: Progress, key: PRNGKeyArray
     ) -> Float[Array, " B"]:
-        now, scores = weights(meta_params, progress.fraction), outputs["scores"]
-        old = jnp.maximum(jnp.exp(batch.log_prob), SMALLEST)
-        target = standardize(batch.targets.advantage) + potential.inverse(now, old) / meta_params["eta"]
-        taken = batch.action[:, None] == jnp.arange(scores.shape[-1])
-        actor = jnp.square(jnp.where(taken, scores, 0.0).sum(-1) - target)
+        advantage = standardize(batch.targets.advantage)
+        actor = score_loss(meta_params, outputs["scores"], batch.action, batch.log_prob, advantage, progress)
         critic = value_loss(
             outputs["value"], batch.outputs["value"], batch.targets.value, meta_params["value_clip"]
         )
@@ -113,6 +134,35 @@ def _loss(potential: Potential, weights: Weights, policy: Policy) -> Loss:
         return actor + meta_params["value_coef"] * critic - meta_params["entropy_coef"] * entropy
 
     return Loss(per_sample, couples_batch=True)
+
+
+def fitted_scores(
+    name: str,
+    distribution: Callable[[MetaParams, Outputs, Progress], Distribution],
+    score_loss: ScoreLoss,
+    init: Callable[[PRNGKeyArray], dict[str, Any]] = nothing_to_search,
+    numbers: Mapping[str, float] | None = None,
+) -> Algorithm:
+    """An `Algorithm` whose agent says scores, acts by `distribution` of them, and fits them by `score_loss`.
+
+    Args:
+        name: for people and records.
+        distribution: of discrete actions, by ``outputs["scores"]``.
+        score_loss: of the scores.
+        init: makes the searched entries of `meta_params` that both read.
+        numbers: defaults of theirs, over `DEFAULTS` and `CONTROL`.
+    """
+    policy = Policy(_heads, distribution)
+    return Algorithm(
+        name=name,
+        policy=policy,
+        targets=gae,
+        loss=_loss(policy, score_loss),
+        optimizer=adam,
+        memory=NO_MEMORY,
+        init=init,
+        defaults=tuple(sorted({**DEFAULTS, **CONTROL, **(numbers or {})}.items())),
+    )
 
 
 def ampo(
@@ -156,15 +206,10 @@ def ampo(
     if searched:
         check_units(units)
     potential, weights = POTENTIALS[map], _weights(map, anchored, temporal, normalized)
-    policy = Policy(_heads, Projected(potential, weights))
-    numbers = {**DEFAULTS, **CONTROL, **({"tsallis_q": 1.5} if map == "tsallis" else {})}
-    return Algorithm(
-        name=("ta_" if temporal else "") + f"ampo_{map}",
-        policy=policy,
-        targets=gae,
-        loss=_loss(potential, weights, policy),
-        optimizer=adam,
-        memory=NO_MEMORY,
-        init=init if searched else nothing_to_search,
-        defaults=tuple(sorted(numbers.items())),
+    return fitted_scores(
+        ("ta_" if temporal else "") + f"ampo_{map}",
+        Projected(potential, weights),
+        _fit(potential, weights),
+        init if searched else nothing_to_search,
+        {"tsallis_q": 1.5} if map == "tsallis" else {},
     )

@@ -1,9 +1,11 @@
 """Who is judged: names with options and numbers, and exported files."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
@@ -11,8 +13,9 @@ from discovery.analysis import load_run
 from discovery.compare import compare
 from discovery.errors import BadInput
 from discovery.executors.inline import Inline
+from discovery.export import Provenance, export
 from discovery.export.subject import file_digest, from_file
-from discovery.inner.compiled import build_algorithm
+from discovery.inner.compiled import build_algorithm, run_chunk
 from discovery.subjects import FILE, Subject, split_name, subjects
 from discovery.takeaway import export_run
 from discovery.work import AlgorithmSpec, Job
@@ -145,12 +148,46 @@ def test_an_exported_file_scores_what_its_run_scores(finished_run: SimpleNamespa
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("optimizer", "exported learned optimizer"), ("score_loss", "exported mirror map")]
+    ("text", "message"),
+    [
+        ("def policy_loss(*a): ...", "no exported policy loss: it does not define NORMALIZED_ADVANTAGE"),
+        ("def score_loss(*a): ...", "no exported mirror map: it does not define policy, NORMALIZED"),
+        ("def optimizer(): return 3", "optimizer of .* cannot be called: AttributeError"),
+    ],
 )
-def test_files_without_a_policy_loss_are_no_subjects(name: str, message: str, tmp_path: Path) -> None:
-    path = written(tmp_path / "found.py", f"def {name}(*arguments): ...\n")
-    with pytest.raises(BadInput, match=f"{message}; a file is judged by its policy loss alone"):
+def test_files_that_nothing_was_exported_to(text: str, message: str, tmp_path: Path) -> None:
+    path = written(tmp_path / "found.py", text + "\n")
+    with pytest.raises(BadInput, match=message):
         from_file(str(path), file_digest(path))
+
+
+KINDS: dict[str, tuple[AlgorithmSpec, dict[str, float], str]] = {
+    "mirror map": (AlgorithmSpec("ampo", (("temporal", True), ("units", 6))), {"eta": 2.0}, "jax"),
+    "optimizer": (AlgorithmSpec("open", (("gru_width", 0), ("width", 4))), {"open_scale": 0.1}, "optax"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_file_trains_as_what_was_exported(kind: str, tmp_path: Path) -> None:
+    """To rounding: its weights are constants of another program, which is compiled otherwise."""
+    spec, numbers, target = KINDS[kind]
+    noise = np.random.default_rng(0)
+    entries = jax.tree.map(
+        lambda x: np.float32(x + 0.1 * noise.standard_normal(x.shape)),
+        build_algorithm(spec).init(jax.random.key(0)),
+    )
+    path = written(tmp_path / "found.py", export(spec, entries, numbers, Provenance(), target))
+    subject, keys, lives = one(str(path)), np.arange(8, dtype=np.uint32).reshape(4, 2), np.full(4, 30)
+    stacked = jax.tree.map(lambda x: np.stack([x] * 4), entries)
+    ours, _, _ = run_chunk(spec, replace(TASK, numbers=TASK.numbers | numbers), stacked, keys, lives)
+    theirs, _, _ = run_chunk(subject.spec, TASK, {}, keys, lives)
+    nothing, _, _ = run_chunk(AlgorithmSpec("random"), replace(TASK, numbers={}), {}, keys, lives)
+    np.testing.assert_allclose(theirs.entropy, ours.entropy, rtol=1e-3)
+    np.testing.assert_allclose(theirs.score, ours.score, rtol=1e-3)
+    assert not np.allclose(nothing.score, ours.score, rtol=1e-3)
+    with pytest.raises(BadInput, match="for which there is no option optimizer"):
+        one(f"{path}[optimizer=sgd]")
 
 
 def test_what_a_file_declares(exported: Path, tmp_path: Path) -> None:
@@ -203,7 +240,7 @@ def test_a_file_that_changed_after_it_was_named(tmp_path: Path) -> None:
     [
         (
             "x = 1",
-            "is no exported file: it does not define policy_loss, NORMALIZED_ADVANTAGE, NEEDS_PROGRESS",
+            "is no exported file: it defines none of policy_loss, score_loss, optimizer",
         ),
         ("import no_such_module", "cannot be used: ModuleNotFoundError: No module named 'no_such_module'"),
         ("def (", "cannot be used: SyntaxError"),

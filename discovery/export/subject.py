@@ -1,8 +1,8 @@
 """An exported file as an algorithm: to judge what was taken away as it is, beside everything else.
 
-The file's `policy_loss` is put into the usual actor-critic; how it wants its advantages, and whether it needs
-to know how far the training is, it declares itself. All other numbers come from the task, as for a known
-algorithm, PPO's where it has none. Constants of the file (CLIP, weights) stay the file's.
+How a loss wants its advantages, and whether it needs to know how far the training is, the file declares
+itself. All other numbers come from the task, as for a known algorithm, PPO's where it has none. Constants of
+the file (CLIP, ETA, weights) stay the file's.
 """
 
 import hashlib
@@ -11,15 +11,20 @@ from types import ModuleType
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array
 
 from discovery.errors import BadInput
-from discovery.export.parts import KINDS, POLICY_LOSS
-from objectives.base import Algorithm, MetaParams, PolicyLoss, Progress
-from objectives.parts import actor_critic
+from discovery.export.parts import KINDS, MIRROR_MAP, OPTIMIZER, POLICY_LOSS
+from objectives.base import Algorithm, MetaParams, Outputs, PolicyLoss, Progress
+from objectives.distributions import Discrete
+from objectives.learned_optimizer import ppo_with
+from objectives.mirror_map import fitted_scores
+from objectives.parts import actor_critic, nothing_to_search
 
-DECLARED = ("policy_loss", "NORMALIZED_ADVANTAGE", "NEEDS_PROGRESS")
-"""What every exported file defines."""
+_LOSS = ("NORMALIZED_ADVANTAGE", "NEEDS_PROGRESS")
+DECLARED = {POLICY_LOSS.name: _LOSS, MIRROR_MAP.name: ("policy", *_LOSS), OPTIMIZER.name: ()}
+"""What an exported file of a kind defines beside the entry of that kind."""
 
 
 def file_digest(path: str | Path) -> str:
@@ -32,7 +37,8 @@ def file_digest(path: str | Path) -> str:
 
 
 def from_file(path: str, digest: str, optimizer: str = "adam") -> Algorithm:
-    """An actor-critic around the policy loss of a file that `discovery export` wrote.
+    """What a file holds that `discovery export` wrote, as an algorithm: around a policy loss, the usual
+    actor-critic; a mirror map's policy and loss of its scores; PPO with a learned optimizer.
 
     The file is run: judge none that you would not import.
 
@@ -42,21 +48,32 @@ def from_file(path: str, digest: str, optimizer: str = "adam") -> Algorithm:
         optimizer: of the actor-critic, a name in `objectives.parts.OPTIMIZERS`.
 
     Raises:
-        BadInput: the file cannot be read, has changed, raises, or is no exported file.
+        BadInput: the file cannot be read, has changed, raises, or is no exported file; or it is no policy
+            loss and yet another optimizer is asked for.
     """
     module = _module(Path(path), digest)
-    for kind in KINDS:
-        if kind is not POLICY_LOSS and hasattr(module, kind.entry):
-            raise BadInput(
-                f"{path} is an exported {kind.name}; a file is judged by its policy loss alone: "
-                "name the run that it comes from"
-            )
-    missing = [name for name in DECLARED if not hasattr(module, name)]
-    if missing:
+    kind = next((kind for kind in KINDS if hasattr(module, kind.entry)), None)
+    if kind is None:
         raise BadInput(
-            f"{path} is no exported file: it does not define {', '.join(missing)}; "
+            f"{path} is no exported file: it defines none of {', '.join(kind.entry for kind in KINDS)}; "
             "`discovery export RUN --out FILE` writes one"
         )
+    missing = [name for name in DECLARED[kind.name] if not hasattr(module, name)]
+    if missing:
+        raise BadInput(f"{path} is no exported {kind.name}: it does not define {', '.join(missing)}")
+    if kind is not POLICY_LOSS and optimizer != "adam":
+        raise BadInput(f"{path} is an exported {kind.name}, for which there is no option optimizer")
+    try:
+        if kind is POLICY_LOSS:
+            return _with_policy_loss(module, Path(path).stem, optimizer)
+        if kind is MIRROR_MAP:
+            return _with_mirror_map(module, Path(path).stem)
+        return _with_optimizer(module, Path(path).stem)
+    except Exception as error:
+        raise BadInput(f"{kind.entry} of {path} cannot be called: {_told(error)}") from error
+
+
+def _with_policy_loss(module: ModuleType, name: str, optimizer: str) -> Algorithm:
     temporal = bool(module.NEEDS_PROGRESS)
 
     def per_sample(
@@ -65,12 +82,43 @@ def from_file(path: str, digest: str, optimizer: str = "adam") -> Algorithm:
         needed = {"fraction": progress.fraction} if temporal else {}
         return module.policy_loss(log_prob, old_log_prob, advantage, **needed)
 
-    try:
-        jax.eval_shape(per_sample, {}, *[jnp.zeros(2)] * 3, Progress(0, 1))
-    except Exception as error:
-        raise BadInput(f"policy_loss of {path} cannot be called: {_told(error)}") from error
+    jax.eval_shape(per_sample, {}, *[jnp.zeros(2)] * 3, Progress(0, 1))
     loss = PolicyLoss(per_sample, bool(module.NORMALIZED_ADVANTAGE))
-    return actor_critic(Path(path).stem, loss, optimizer=optimizer)
+    return actor_critic(name, loss, optimizer=optimizer)
+
+
+def _with_mirror_map(module: ModuleType, name: str) -> Algorithm:
+    temporal = bool(module.NEEDS_PROGRESS)
+
+    def needed(progress: Progress) -> dict[str, Array]:
+        return {"fraction": progress.fraction} if temporal else {}
+
+    def distribution(meta_params: MetaParams, outputs: Outputs, progress: Progress) -> Discrete:
+        last = progress._replace(update=jnp.maximum(jnp.asarray(progress.update) - 1, 0))
+        return Discrete(module.policy(outputs["scores"], **needed(last)))
+
+    def score_loss(
+        meta_params: MetaParams,
+        scores: Array,
+        action: Array,
+        old_log_prob: Array,
+        advantage: Array,
+        progress: Progress,
+    ) -> Array:
+        return module.score_loss(scores, action, old_log_prob, advantage, **needed(progress))
+
+    scores, column, now = jnp.zeros((2, 3)), jnp.zeros(2), Progress(0, 1)
+    jax.eval_shape(distribution, {}, {"scores": scores}, now)
+    jax.eval_shape(score_loss, {}, scores, jnp.zeros(2, int), column, column, now)
+    return fitted_scores(name, distribution, score_loss)
+
+
+def _with_optimizer(module: ModuleType, name: str) -> Algorithm:
+    def optimizer(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
+        return module.optimizer()  # how far the training is, and the rest, it is told at every update
+
+    jax.eval_shape(module.optimizer().init, {"actor": {"kernel": jnp.zeros((2, 2))}})
+    return ppo_with(name, optimizer, nothing_to_search, {})
 
 
 def _content(path: str | Path) -> bytes:
