@@ -90,7 +90,7 @@ def compare(
         ledger: open for writing: every training is recorded, and what is recorded is not run again.
         listener: told what is to run, and what ended.
         command: the command line, for the record.
-        held_out: names of tasks that no search saw, for the table.
+        held_out: names of held-out tasks that no search saw, for the table.
         first_seed: index of the first held-out seed: for seeds that nobody has looked at yet.
         variant: how the tasks' recipes are changed.
 

@@ -50,7 +50,7 @@ class Robustness:
         parameter: a number's name, "hidden" or "n_envs".
         factors: in increasing order.
         cells: factor -> the trainings.
-        held_out: tasks that no search saw.
+        held_out: held-out tasks that no search saw.
         measures: task -> what its score is.
     """
 

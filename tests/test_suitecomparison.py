@@ -459,7 +459,7 @@ def test_looks_are_recorded_in_runs_too(finished_run: SimpleNamespace, tmp_path:
     picked, who = chosen_tasks(mine, test=True, runs=[folder]), subjects([str(folder), "ppo"])
     found = compare_suite(mine, picked, who, 2, Pretender(), None, command="one")
     assert found.verdicts()[-1] == "cart is held out by the suite, but tiny was searched on it."
-    plan = Plan([str(folder)], picked.tasks, ["new"], 2, hidden=picked.hidden, options=["two"])
+    plan = Plan([str(folder)], picked.tasks, picked.runs, 2, test=True, hidden=picked.hidden, options=["two"])
     judged_by_evaluate(plan, Pretender(), Silent(Tally(None), io.StringIO()))
     with Ledger.open(folder) as ledger:
         looks = [(row["command"].split()[-1], row["tasks"]) for row in ledger.tests()]

@@ -14,13 +14,13 @@ from discovery.commands.judging import (
     check_seeds,
     parsed_sweeps,
     resolved,
-    run_folders_of,
     stopped,
     store_folder,
 )
 from discovery.commands.parsing import parse
 from discovery.commands.tables import show
 from discovery.errors import BadInput
+from discovery.splits import run_folders_of
 
 PROG = "discovery compare"
 
