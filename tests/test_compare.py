@@ -522,7 +522,8 @@ def says(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
     def run(*words: object) -> tuple[int, str, str, list[Job]]:
         capsys.readouterr()
         code = main(["evaluate", *map(str, words), "--seeds", "2"])
-        return code, *capsys.readouterr(), pretender.jobs
+        said = capsys.readouterr()
+        return code, said.out, said.err, pretender.jobs
 
     return run
 
