@@ -74,7 +74,8 @@ class Evaluate:
     first_seed: int = 0
     """Index of the first held-out seed: another one gives seeds that nobody has looked at yet."""
     sweep: UseAppendAction[tuple[str, ...]] = ()
-    """NAME=F1,F2,...: also train with factors of a number, of hidden widths or of n_envs. May be repeated."""
+    """NAME=F1,F2,...: also train with factors of a number, of hidden widths or of n_envs, whoever has it. May
+    be repeated."""
     executor: str | None = None
     """Where trainings run: "processes" or "inline". Default: as the first run."""
     workers: int | None = None
