@@ -14,19 +14,20 @@ from pathlib import Path
 from discovery.analysis import LoadedRun, load_run
 from discovery.commands import presets
 from discovery.commands.checks import check
-from discovery.commands.judging import run_folders_of, store_folder
+from discovery.commands.judging import store_folder
 from discovery.compare import Watcher, compare, pick_tasks
+from discovery.compare import check as check_comparison
 from discovery.compare import subjects as subjects_of
 from discovery.comparesuite import chosen_tasks, write
 from discovery.comparesuite import compare_suite as run_suite
 from discovery.comparison import Comparison
 from discovery.config import SearchConfig
-from discovery.errors import BadInput
 from discovery.executors import make_executor
 from discovery.executors.base import Executor
 from discovery.meta.base import Result
 from discovery.run import Run
 from discovery.search import Listener, search
+from discovery.splits import looks_at, record_looks, run_folders_of, unseen
 from discovery.starting import start_of
 from discovery.suitecomparison import SuiteComparison
 from discovery.suites import load_suite
@@ -104,29 +105,26 @@ def evaluate(
         executor: where they run; by default what the run's config says, closed at the end.
         listener: told how it goes.
         first_seed: index of the first seed.
-        test: train on held-out tasks too; the run's ledger records that it was done.
+        test: train on held-out tasks too; the ledgers of the runs that hold them out record that it was done.
 
     Raises:
-        BadInput: a held-out task is named without `test`, or there is no such task or subject.
+        BadInput: a task is held out by one of the runs, and not `test`; or there is no such task or subject.
     """
     folder = run.folder if isinstance(run, LoadedRun) else Path(run)
     against = [against] if isinstance(against, str) else against
     named = [f"{folder}@initial" if name == "initial" else name for name in against]
-    who = subjects_of([str(folder), *named])
-    with Run.open(folder, write=True) as opened:
+    names, command = [str(folder), *named], "discovery.evaluate"
+    who = subjects_of(names)
+    with Run.open(folder) as opened:
         config = opened.config
-        every = [task.name for task in (config.every_task if test else config.seen)]
-        chosen = pick_tasks(every if tasks is None else tasks, config)
-        hidden = [task.name for task in chosen if task in config.held_out]
-        if hidden and not test:
-            raise BadInput(f"{', '.join(hidden)} is held out by {opened.name}; test=True trains on it")
-        if hidden:
-            opened.ledger.record_test("discovery.evaluate", [s.label for s in who], hidden, seeds, first_seed)
-        with _Lent(config, executor) as lent:
-            unseen = [task.name for task in config.held_out]
-            return compare(
-                who, chosen, seeds, lent, opened.ledger, listener, "discovery.evaluate", unseen, first_seed
-            )
+    every = [task.name for task in (config.every_task if test else config.seen)]
+    chosen = pick_tasks(every if tasks is None else tasks, config)
+    looks = looks_at([task.name for task in chosen], run_folders_of(names), test)
+    check_comparison(who, chosen, seeds, first_seed)
+    record_looks(looks, command, [subject.label for subject in who], seeds, first_seed)
+    with Run.open(folder, write=True) as opened, _Lent(config, executor) as lent:
+        held_out = unseen(looks)
+        return compare(who, chosen, seeds, lent, opened.ledger, listener, command, held_out, first_seed)
 
 
 def compare_suite(

@@ -47,10 +47,12 @@ class Variant(NamedTuple):
     Attributes:
         name: for example "learning_rate x 3"; "" for tasks as they are.
         task: ``(subject, task) -> task`` to train that subject on; its name stays, as seeds derive from it.
+        without: labels of subjects for whom there is no such change; they are not trained.
     """
 
     name: str
     task: Callable[[Subject, Task], Task]
+    without: frozenset[str] = frozenset()
 
 
 AS_IT_IS = Variant("", Subject.task)
@@ -90,7 +92,7 @@ def compare(
         ledger: open for writing: every training is recorded, and what is recorded is not run again.
         listener: told what is to run, and what ended.
         command: the command line, for the record.
-        held_out: names of tasks that no search saw, for the table.
+        held_out: names of held-out tasks that no search saw, for the table.
         first_seed: index of the first held-out seed: for seeds that nobody has looked at yet.
         variant: how the tasks' recipes are changed.
 
@@ -98,7 +100,8 @@ def compare(
         BadInput: there is nothing to do, or a task's recipe has numbers that a subject does not read.
     """
     check(subjects, tasks, seeds, first_seed)
-    pairs = [(subject, variant.task(subject, task)) for task in tasks for subject in subjects]
+    changed = [subject for subject in subjects if subject.label not in variant.without]
+    pairs = [(subject, variant.task(subject, task)) for task in tasks for subject in changed]
     plan = [(subject, task, _jobs(subject, task, seeds, first_seed)) for subject, task in pairs]
     # Two subjects may be the same numbers (a search that chose its initial mean): one training serves both.
     jobs = {job.id: (subject, job) for subject, _, listed in plan for job in listed}

@@ -28,7 +28,7 @@ from discovery.formats import json_line
 from discovery.ledger import Ledger
 from discovery.records import now
 from discovery.robustness import check_sweep, sweep
-from discovery.run import Run
+from discovery.splits import Looks, held_out_by, looks_at, record_looks
 from discovery.subjects import Subject
 from discovery.suitecomparison import SuiteComparison
 from discovery.suites import FIRST_SEED, Suite, SuiteTask
@@ -51,7 +51,7 @@ class Chosen(NamedTuple):
 
     entries: tuple[SuiteTask, ...]
     hidden: tuple[str, ...]
-    runs: Mapping[Path, tuple[str, ...]]
+    runs: Looks
     notes: tuple[str, ...]
 
     @property
@@ -80,31 +80,20 @@ def chosen_tasks(
         if name not in known:
             raise unknown(f"task of suite {suite.name}", name, known)
         if name in hidden and not test:
-            raise _held_out([name], f"suite {suite.name}")
+            raise held_out_by([name], f"suite {suite.name}")
     picked = list(dict.fromkeys(names or (name for name in known if test or name not in hidden)))
     if not picked:
         raise BadInput(f"suite {suite.name} has held-out tasks only; --test trains on them")
-    configs = {folder: load(folder / CONFIG) for folder in runs}
-    unseen, notes = {}, []
-    for folder, config in configs.items():
-        own, seen = {task.name for task in config.held_out}, {task.name for task in config.seen}
-        unseen[folder] = tuple(n for n in picked if n in own or (n in hidden and n not in seen))
-        if unseen[folder] and not test:
-            raise _held_out(unseen[folder], str(folder))
+    looks, notes = looks_at(picked, runs, test, hidden), []
+    for folder in looks:
+        seen = {task.name for task in load(folder / CONFIG).seen}
         if both := [name for name in picked if name in hidden and name in seen]:
             notes.append(f"{', '.join(both)} is held out by the suite, but {folder.name} was searched on it.")
     return Chosen(
         tuple(known[name] for name in picked),
         tuple(name for name in picked if name in hidden),
-        unseen,
+        looks,
         tuple(notes),
-    )
-
-
-def _held_out(names: Sequence[str], whose: str) -> BadInput:
-    return BadInput(
-        f"{', '.join(names)} is held out by {whose}, for the last word; --test trains on it, and the ledger "
-        "records that it was done"
     )
 
 
@@ -164,22 +153,12 @@ def compare_suite(
     with store(folder) if folder else nullcontext() as ledger:
         if ledger and chosen.hidden:
             ledger.record_test(command, labels, chosen.hidden, seeds, first_seed)
-        record_tests(chosen.runs, command, labels, seeds, first_seed)
+        record_looks(chosen.runs, command, labels, seeds, first_seed)
         common = (seeds, executor, ledger, listener, command, chosen.hidden, first_seed)
         compared = comparisons(subjects, tasks, *common)
         comparison = compared(AS_IT_IS)
         robustness = tuple(sweep(*each, subjects, tasks, compared) for each in sweeps.items())
     return SuiteComparison(suite.name, comparison, chosen.entries, robustness, chosen.notes)
-
-
-def record_tests(
-    hidden: Mapping[Path, Sequence[str]], command: str, labels: Sequence[str], seeds: int, first_seed: int
-) -> None:
-    """Record in the ledgers of runs that tasks held out from them are looked at, before they are."""
-    for folder, names in hidden.items():
-        if names:
-            with Run.open(folder, write=True) as run:
-                run.ledger.record_test(command, labels, names, seeds, first_seed)
 
 
 def write(result: SuiteComparison, folder: Path, command: str) -> list[Path]:

@@ -87,7 +87,7 @@ class Comparison:
     Attributes:
         cells: the trainings, by subject and task; a subject need not have been trained on every task.
         sources: subject -> where it came from: "RUN@GENERATION", or "" for a known algorithm.
-        held_out: tasks that no search saw.
+        held_out: held-out tasks that no search saw.
         measures: task -> what its score is, "final" or "auc", where that is known.
     """
 

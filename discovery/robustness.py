@@ -5,7 +5,7 @@
 
 Factors multiply what a subject is trained with on a task otherwise: its own number in brackets, else the
 task's, else its default. All variants have the same seeds; factor 1 is the task as it is, and shares those
-trainings.
+trainings. Subjects that have no such number are left out.
 """
 
 import math
@@ -50,8 +50,9 @@ class Robustness:
         parameter: a number's name, "hidden" or "n_envs".
         factors: in increasing order.
         cells: factor -> the trainings.
-        held_out: tasks that no search saw.
+        held_out: held-out tasks that no search saw.
         measures: task -> what its score is.
+        left_out: labels of subjects that have no such number.
     """
 
     parameter: str
@@ -59,6 +60,7 @@ class Robustness:
     cells: Mapping[float, tuple[Cell, ...]]
     held_out: frozenset[str] = frozenset()
     measures: Mapping[str, str] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -109,7 +111,8 @@ class Robustness:
              "high": found.high, "n": found.n, "failed": found.failed}
             for s, t, f, found in self.levels
         ]  # fmt: skip
-        return {"parameter": self.parameter, "factors": list(self.factors), "levels": rows}
+        swept = {"parameter": self.parameter, "factors": list(self.factors), "left_out": list(self.left_out)}
+        return swept | {"levels": rows}
 
     def _worst(self, task: str) -> float:
         found = [cell.scores for cells in self.cells.values() for cell in cells if cell.task == task]
@@ -198,7 +201,7 @@ def sweep(
     tasks: Sequence[Task],
     compared: Callable[[Variant], Comparison],
 ) -> Robustness:
-    """Train every subject on every task at every factor.
+    """Train every subject that has the parameter on every task at every factor.
 
     Args:
         parameter: see `varied`.
@@ -208,33 +211,45 @@ def sweep(
         compared: their comparison on a variant of the tasks, all else being equal; see `comparisons`.
 
     Raises:
-        BadInput: before anything is trained, if a variant makes no sense; see `varied`.
+        BadInput: before anything is trained, if a variant makes no sense, or nobody has the parameter; see
+            `varied`.
     """
     factors = check_factors(parameter, factors)
-    check_sweep(parameter, factors, subjects, tasks)
-    found = {factor: compared(_variant(parameter, factor)) for factor in factors}
+    without = check_sweep(parameter, factors, subjects, tasks)
+    found = {factor: compared(_variant(parameter, factor, without)) for factor in factors}
     first = found[factors[0]]
-    cells = {factor: result.cells for factor, result in found.items()}
-    return Robustness(parameter, factors, cells, first.held_out, first.measures)
+    cells = {
+        factor: tuple(cell for cell in result.cells if cell.subject not in without)
+        for factor, result in found.items()
+    }
+    return Robustness(parameter, factors, cells, first.held_out, first.measures, without)
 
 
 def check_sweep(
     parameter: str, factors: Sequence[float], subjects: Sequence[Subject], tasks: Sequence[Task]
-) -> None:
-    """Make every variant of a sweep, and train none.
+) -> tuple[str, ...]:
+    """Make every variant of a sweep, train none, and return the labels of those that are left out of it.
 
     Raises:
-        BadInput: one makes no sense; see `varied`.
+        BadInput: one makes no sense, or nobody has the parameter; see `varied`.
     """
-    for subject in subjects:
+    able = [subject for subject in subjects if _has(subject, parameter)]
+    for subject in able or subjects:
         for task in tasks:
             for factor in factors:
                 varied(subject, task, parameter, factor)
+    return tuple(subject.label for subject in subjects if subject not in able)
 
 
-def _variant(parameter: str, factor: float) -> Variant:
+def _has(subject: Subject, parameter: str) -> bool:
+    return parameter in STRUCTURE or parameter in dict(build_algorithm(subject.spec).defaults)
+
+
+def _variant(parameter: str, factor: float, without: Sequence[str] = ()) -> Variant:
     if factor == 1:
         return AS_IT_IS
     return Variant(
-        f"{parameter} x {factor:g}", lambda subject, task: varied(subject, task, parameter, factor)
+        f"{parameter} x {factor:g}",
+        lambda subject, task: varied(subject, task, parameter, factor),
+        frozenset(without),
     )

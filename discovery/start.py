@@ -5,6 +5,15 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 
+class Seen(NamedTuple):
+    """A task that a search trained or selected on: which run's, and what tells it apart."""
+
+    run: str
+    task: str
+    environment: str
+    options: Mapping[str, Any]
+
+
 class Origin(NamedTuple):
     """Where one searched entry comes from.
 
@@ -16,6 +25,7 @@ class Origin(NamedTuple):
         error: of the imitation, relative, on inputs it was not fitted to.
         before: the same of the family's own beginning.
         steps: of the fit; 0 where the beginning was no worse.
+        seen: what the source was searched on, and what it began with likewise.
     """
 
     entry: str
@@ -25,6 +35,7 @@ class Origin(NamedTuple):
     error: float = 0.0
     before: float = 0.0
     steps: int = 0
+    seen: tuple[Seen, ...] = ()
 
     @property
     def text(self) -> str:
@@ -37,6 +48,10 @@ class Origin(NamedTuple):
             f"({self.before:.2g} before)"
         )
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return self._asdict() | {"seen": [each._asdict() for each in self.seen]}
+
 
 class Start(NamedTuple):
     """The first mean of a search, and where its entries come from."""
@@ -47,9 +62,10 @@ class Start(NamedTuple):
 
 def dumps(origins: tuple[Origin, ...]) -> str:
     """Origins as JSON."""
-    return json.dumps([origin._asdict() for origin in origins])
+    return json.dumps([origin.to_dict() for origin in origins])
 
 
 def origins_of(meta: Mapping[str, str]) -> tuple[Origin, ...]:
     """Those that a run's `meta` holds; none where it began as its family does."""
-    return tuple(Origin(**each) for each in json.loads(meta.get("start", "[]")))
+    rows = json.loads(meta.get("start", "[]"))
+    return tuple(Origin(**row | {"seen": tuple(Seen(**s) for s in row.get("seen", ()))}) for row in rows)

@@ -6,6 +6,7 @@
 
 A run of the same family and options has its numbers taken over. Others, known algorithms and exported files
 are imitated on made-up inputs (`discovery/lessons.py`), and the error that is left is kept with the run.
+No source may have been searched on what the new search holds out, nor what it began with itself.
 """
 
 from collections.abc import Mapping
@@ -23,9 +24,13 @@ from discovery.imitation import imitate
 from discovery.inner.compiled import build_algorithm
 from discovery.inner.train import complete
 from discovery.lessons import LESSONS
-from discovery.start import Origin, Start
+from discovery.run import Run
+from discovery.splits import run_folders_of
+from discovery.start import Origin, Seen, Start, origins_of
 from discovery.subjects import Subject, subjects
 from discovery.work import AlgorithmSpec
+from environments.make import options_of
+from environments.task import Task
 from objectives import all_options
 from objectives.base import Algorithm
 
@@ -37,14 +42,14 @@ def start_of(config: SearchConfig) -> Start | None:
     """The start that a config asks for; None where it names no source.
 
     Raises:
-        BadInput: there is no such source, one has nothing that the family could take over or imitate, or two
-            have the same entry.
+        BadInput: there is no such source, one has nothing that the family could take over or imitate, two
+            have the same entry, or one was searched on what is held out.
     """
     if not config.start.sources:
         return None
     mean = build_algorithm(spec_of(config)).init(_key(config, "start"))
     origins: dict[str, Origin] = {}
-    for source in subjects(config.start.sources):
+    for source, seen in sources_of(config):
         found = {entry: _entry(config, mean, entry, source) for entry in mean}
         given = {entry: pair for entry, pair in found.items() if pair is not None}
         if not given:
@@ -59,8 +64,56 @@ def start_of(config: SearchConfig) -> Start | None:
                 "name one of them"
             )
         mean |= {entry: numbers for entry, (numbers, _) in given.items()}
-        origins |= {entry: origin for entry, (_, origin) in given.items()}
+        origins |= {entry: origin._replace(seen=seen) for entry, (_, origin) in given.items()}
     return Start(jax.tree.map(np.asarray, mean), tuple(origins.values()))
+
+
+def sources_of(config: SearchConfig) -> list[tuple[Subject, tuple[Seen, ...]]]:
+    """The sources of a search, and what each was searched on.
+
+    Raises:
+        BadInput: there is no such source, or it was searched on a task that the config holds out: on one of
+            that name, or of that environment with those options, unless the config's own search sees these.
+    """
+    if not (names := config.start.sources):
+        return []
+    found = [(source, _seen(name)) for name, source in zip(names, subjects(names), strict=True)]
+    for name, (_, seen) in zip(names, found, strict=True):
+        for one in seen:
+            _refuse(config, name, one)
+    return found
+
+
+def _seen(source: str) -> tuple[Seen, ...]:
+    """What a source was searched on, and what it began with; nothing for what is no run."""
+    seen: list[Seen] = []
+    for folder in run_folders_of([source]):
+        with Run.open(folder) as run:
+            setups = ((task.name, task.setup) for task in run.config.seen)
+            seen += (Seen(run.name, name, setup.environment, dict(setup.options)) for name, setup in setups)
+            seen += (each for origin in origins_of(run.ledger.meta) for each in origin.seen)
+    return tuple(each for i, each in enumerate(seen) if each not in seen[:i])
+
+
+def _refuse(config: SearchConfig, source: str, seen: Seen) -> None:
+    """Refuse a source that has seen a task which is held out."""
+    for task in config.held_out:
+        named, there = task.name == seen.task, _is_there(seen, task)
+        if not named and (not there or any(_is_there(seen, own) for own in config.seen)):
+            continue
+        what = repr(task.name) if named else f"{seen.task!r}, in the environment of {task.name!r}"
+        raise BadInput(
+            f"start.sources: {source} comes from run {seen.run}, which was searched on {what}; this search "
+            f"holds {task.name!r} out: leave it out of held_out, or start from what has not seen it"
+        )
+
+
+def _is_there(seen: Seen, task: Task) -> bool:
+    """Whether a task is in the environment that was seen, its options included."""
+    if task.setup.environment != seen.environment:
+        return False
+    known = options_of(seen.environment)
+    return known | dict(seen.options) == known | dict(task.setup.options)
 
 
 def _key(config: SearchConfig, *parts: str) -> PRNGKeyArray:

@@ -111,6 +111,8 @@ class RobustnessTable:
         result = self.result
         heads = ["", *(f"x {factor:g}" for factor in result.factors)]
         yield Text(f"\nRobustness to {result.parameter}: mean scores at factors of its value, 95% intervals")
+        if result.left_out:
+            yield Text(f"Left out, without a number of that name: {', '.join(result.left_out)}")
         sections = _fitted(heads, self._sections, options.max_width)
         for task, section in zip(result.tasks, sections, strict=True):
             yield _title(task, task in result.held_out, SCORES.get(result.measures.get(task, ""), ""))

@@ -2,8 +2,10 @@
 
 import io
 import json
+import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
@@ -14,6 +16,7 @@ from rich.console import Console
 
 from discovery.analysis import load_run
 from discovery.api import algorithms, evaluate
+from discovery.cli import main
 from discovery.compare import Subject, compare, pick_tasks, recorded, subjects
 from discovery.comparison import Cell, Comparison
 from discovery.errors import BadInput, LedgerError, RunError
@@ -23,6 +26,7 @@ from discovery.work import AlgorithmSpec, Job, JobResult, Outcome
 from environments.task import Setup, Task
 
 NAN = np.nan
+Says = Callable[..., tuple[int, str, str, list[Job]]]
 TASKS = (Task("one", Setup(curve_points=4), 1024), Task("two", Setup(curve_points=4), 1024))
 
 
@@ -488,3 +492,108 @@ def test_recorded_calls_means_by_what_they_are_now(reported_run: SimpleNamespace
     assert f"generation {number}" in recorded(run).subjects
     run.name, run.meta["run"] = "other", "other"
     assert set(recorded(run).subjects) == {"tiny discovered", "tiny initial mean", "ppo"}
+
+
+# The gate before held-out tasks
+
+
+@pytest.fixture
+def opposite(finished_run: SimpleNamespace, tmp_path: Path) -> Path:
+    """A run that was searched on what `finished_run` holds out, and holds out what that was searched on."""
+    source = load_run(finished_run.folder)
+    config = replace(source.config, tasks=source.config.held_out, held_out=source.config.tasks)
+    with Run.create(config, tmp_path, name="opposite") as run:
+        run.ledger.close_generation(-1, {"x": np.zeros(1)}, {}, mean=source.meta_params("initial"))
+        return run.folder
+
+
+def looks(folder: Path) -> list[tuple[list[str], int]]:
+    """Tasks and seeds of every look on record."""
+    with Run.open(folder) as run:
+        return [(row["tasks"], row["seeds"]) for row in run.ledger.tests()]
+
+
+@pytest.fixture
+def says(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Says:
+    """Runs `discovery evaluate`, but for trainings: exit code, output, errors, and the jobs there were."""
+    pretender = Pretender()
+    monkeypatch.setattr("discovery.executors.make_executor", lambda *_: pretender)
+
+    def run(*words: object) -> tuple[int, str, str, list[Job]]:
+        capsys.readouterr()
+        code = main(["evaluate", *map(str, words), "--seeds", "2"])
+        said = capsys.readouterr()
+        return code, said.out, said.err, pretender.jobs
+
+    return run
+
+
+def test_the_verb_refuses_held_out_tasks(says: Says, copy: Path) -> None:
+    code, out, err, jobs = says(copy, "ppo", "--tasks", "fast cart")
+    assert (code, out, jobs, looks(copy)) == (2, "", [], [])
+    assert err.startswith(f"error: fast cart is held out by {copy}, ") and err.count("\n") == 1
+    assert "--test" in err
+
+
+def test_the_verb_records_a_look_before_it(says: Says, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("discovery.compare.compare", interrupted)
+        assert says(copy, "ppo", "--tasks", "fast cart", "--test")[0] == 130
+    assert looks(copy) == [(["fast cart"], 2)]
+    assert says(copy, "ppo", "--test")[0] == 0
+    assert looks(copy) == [(["fast cart"], 2)] * 2
+    assert says(copy, "ppo")[0] == 0
+    assert len(looks(copy)) == 2
+
+
+def test_what_one_run_has_seen_another_may_hold_out(says: Says, copy: Path, opposite: Path) -> None:
+    """Without --tasks too."""
+    two = (f"{copy}@initial", f"{opposite}@initial", "ppo")
+    for words in (two, (*two, "--tasks", "cart")):
+        code, _, err, jobs = says(*words)
+        assert (code, jobs, looks(copy), looks(opposite)) == (2, [], [], [])
+        assert "cart is held out by" in err and "--test" in err and err.count("\n") == 1
+    code, out, _, jobs = says(*two, "--test")
+    assert code == 0 and {job.task.name for job in jobs} == {"cart", "fast cart"}
+    assert (looks(copy), looks(opposite)) == ([(["fast cart"], 2)], [(["cart"], 2)])
+    assert "(held out)" not in out  # each was seen by one of them
+
+
+def test_a_task_that_is_not_part_of_the_search_is_not_called_held_out(says: Says, copy: Path) -> None:
+    code, out, _, _ = says(copy, "ppo", "--tasks", "cart", "Catch-bsuite")
+    assert code == 0 and "Catch-bsuite: " in out and "held out" not in out
+    assert looks(copy) == []
+
+
+def test_the_function_refuses_held_out_tasks_of_every_run(copy: Path, opposite: Path) -> None:
+    other = f"{opposite}@initial"
+    for against, tasks in (("ppo", ["fast cart"]), ((other,), ["cart"]), ((other,), None)):
+        with pytest.raises(BadInput, match=r"cart is held out by .*test=True"):
+            evaluate(copy, against, tasks, 2, executor := Pretender())
+        assert not executor.jobs
+    assert looks(copy) == looks(opposite) == []
+    found = evaluate(copy, (other, "ppo"), None, 2, Pretender(), test=True)
+    assert (looks(copy), looks(opposite)) == ([(["fast cart"], 2)], [(["cart"], 2)])
+    assert found.held_out == set()
+    assert evaluate(copy, "ppo", None, 2, Pretender(), test=True).held_out == {"fast cart"}
+
+
+def test_the_recorded_command_is_what_was_typed(says: Says, copy: Path) -> None:
+    """And the width, on which bits depend, where it is not the run's own."""
+    own = load_run(copy).config.agents_per_call
+    for words, expected in (
+        (("--tasks", "Catch-bsuite"), ""),
+        (("--test", "--tasks", "cart", "--agents-per-call", own), "--test"),
+        (
+            ("--agents-per-call", own + 1, "--tasks", "cart", "--first-seed", "9"),
+            f"--agents-per-call {own + 1}",
+        ),
+    ):
+        assert says(copy, "ppo", *words)[0] == 0
+        with Run.open(copy) as run:
+            command = run.ledger.reports()[-1]["command"]
+        flags = re.findall(r"--test|--agents-per-call \d+", command)
+        assert flags == ([expected] if expected else []), command

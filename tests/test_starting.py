@@ -1,5 +1,6 @@
 """What a search starts from: numbers taken over, known algorithms imitated, and what is refused."""
 
+import shutil
 from dataclasses import replace
 
 import jax
@@ -22,6 +23,7 @@ from discovery.report.searched import searched
 from discovery.run import Run
 from discovery.starting import start_of
 from discovery.work import AlgorithmSpec
+from environments.task import Setup, Task
 from objectives import build
 from objectives.base import Algorithm
 
@@ -187,6 +189,70 @@ def test_a_known_algorithm_begins_both_parts(config):
     start = start_of(both)
     assert start is not None and [origin.entry for origin in start.origins] == ["drift", "optimizer"]
     assert start.origins[1].error < 1e-6, "zero weights on top of Adam are Adam"
+
+
+def begun_from(source, config, folder, name):
+    """A run that starts there, without a generation: its own tasks are seen all the same."""
+    config = replace(config, start=Starting((source,)))
+    with Run.create(config, folder, name=name, start=start_of(config)) as run:
+        run.ledger.close_generation(-1, {"x": np.zeros(1)}, {}, mean=run.ledger.load_start())
+        return f"{run.folder}@initial"
+
+
+def elsewhere(config, name, environment="Catch-bsuite"):
+    (task,) = config.tasks
+    return replace(task, name=name, setup=replace(task.setup, environment=environment))
+
+
+def test_what_a_source_was_searched_on_cannot_be_held_out(finished_run, config, tmp_path):
+    """By its name, or by its environment; nor what the source itself began with, though that is gone."""
+    source, catch = finished_run.folder, elsewhere(config, "catch")
+    named = replace(config, tasks=(catch,), held_out=(elsewhere(config, "cart", "Acrobot-v1"),))
+    placed = replace(config, tasks=(catch,), held_out=(elsewhere(config, "other", "CartPole-v1"),))
+    for wanted, words in (
+        (named, "was searched on 'cart'; this search holds 'cart' out: leave it out of held_out, or start"),
+        (placed, "was searched on 'cart', in the environment of 'other'; this search holds 'other' out"),
+    ):
+        with pytest.raises(BadInput, match=f"{source}@2 comes from run tiny, which {words}"):
+            start_of(replace(wanted, start=Starting((f"{source}@2",))))
+
+    moved = shutil.copytree(source, tmp_path / "tiny")
+    second = begun_from(f"{moved}@1", replace(config, tasks=(catch,), held_out=()), tmp_path, "second")
+    shutil.rmtree(moved)
+    third = begun_from(second, replace(config, tasks=(catch,), held_out=()), tmp_path, "third")
+    for source in (second, third):
+        with pytest.raises(BadInput, match=f"{source} comes from run tiny, which was searched on 'cart'"):
+            start_of(replace(named, start=Starting((source,))))
+    unseen = replace(named, held_out=(elsewhere(config, "new", "Acrobot-v1"),), start=Starting((third,)))
+    assert start_of(unseen) is not None
+
+
+def test_an_environment_is_another_one_with_other_options(finished_run, config, tmp_path):
+    """Defaults may be written out. An environment that the search sees itself is nothing to leak."""
+    chain = Setup("memory/chain", n_envs=2, n_steps=8, n_minibatches=2)
+    plain, written, longer = (
+        Task(name, replace(chain, options=options), 480)
+        for name, options in (("a", {}), ("b", {"length": 10}), ("c", {"length": 20}))
+    )
+    source = begun_from(
+        f"{finished_run.folder}@1", replace(config, tasks=(plain,), held_out=()), tmp_path, "chains"
+    )
+    wanted = replace(config, tasks=(elsewhere(config, "catch"),), start=Starting((source,)))
+    with pytest.raises(BadInput, match="was searched on 'a', in the environment of 'b'"):
+        start_of(replace(wanted, held_out=(written,)))
+    assert start_of(replace(wanted, held_out=(longer,))) is not None
+    assert start_of(replace(wanted, tasks=(replace(plain, name="own"),), held_out=(written,))) is not None
+
+
+def test_the_command_line_refuses_a_source_that_has_seen_held_out_tasks(finished_run, tmp_path, capfd):
+    """In a dry run too: the preset trains on Catch and holds CartPole-v1 out."""
+    argv = ["search", "open-catch", "--algorithm", "lpo", "--algorithm-options", "width=4"]
+    argv += ["--output", str(tmp_path / "runs"), "--start.sources", f"{finished_run.folder}@2"]
+    for extra in ([], ["--dry-run"]):
+        assert main([*argv, *extra]) == 2
+        said = capfd.readouterr().err
+        assert "comes from run tiny, which was searched on 'cart'" in said and said.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(

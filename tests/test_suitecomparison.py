@@ -371,6 +371,21 @@ def test_a_sweep_trains_variants_on_the_same_seeds(tmp_path: Path) -> None:
     assert first.scores("ppo", "one") == again.scores("ppo", "one")[1:]
 
 
+def test_who_has_no_such_number_is_left_out_of_its_sweep() -> None:
+    """Of the sweep alone; and not where nobody has it."""
+    who, tasks = subjects(["ppo", "dpo"]), [ENTRIES[0].task]
+    compared = comparisons(who, tasks, 2, executor := Pretender())
+    found = sweep("dpo_alpha", (0.5, 1, 2), who, tasks, compared)
+    assert (found.subjects, found.left_out) == (("dpo",), ("ppo",))
+    assert [level.subject for level in found.levels] == ["dpo"] * 3
+    assert [job.algorithm.name for job in executor.jobs].count("ppo") == 2  # as it is, once for each seed
+    assert json.loads(json.dumps(found.to_dict()))["left_out"] == ["ppo"]
+    both = sweep("learning_rate", (1, 2), who, tasks, compared)
+    assert (both.subjects, both.left_out) == (("ppo", "dpo"), ())
+    with pytest.raises(BadInput, match=r"ppo cannot be swept over it: .*dpo_alpha"):
+        check_sweep("dpo_alpha", (2.0,), who[:1], tasks)
+
+
 def test_failures_in_a_sweep_count_as_the_worst_at_any_factor() -> None:
     cells = {
         0.1: (cell("ppo", "one", [1, 2, 3, 4]),),
@@ -459,7 +474,7 @@ def test_looks_are_recorded_in_runs_too(finished_run: SimpleNamespace, tmp_path:
     picked, who = chosen_tasks(mine, test=True, runs=[folder]), subjects([str(folder), "ppo"])
     found = compare_suite(mine, picked, who, 2, Pretender(), None, command="one")
     assert found.verdicts()[-1] == "cart is held out by the suite, but tiny was searched on it."
-    plan = Plan([str(folder)], picked.tasks, ["new"], 2, hidden=picked.hidden, options=["two"])
+    plan = Plan([str(folder)], picked.tasks, picked.runs, 2, test=True, hidden=picked.hidden, options=["two"])
     judged_by_evaluate(plan, Pretender(), Silent(Tally(None), io.StringIO()))
     with Ledger.open(folder) as ledger:
         looks = [(row["command"].split()[-1], row["tasks"]) for row in ledger.tests()]
@@ -589,7 +604,9 @@ def test_compare_on_the_command_line(says: Says, pretending: None) -> None:
 def test_evaluate_on_a_suite(says: Says, pretending: None) -> None:
     words = ("evaluate", "ppo", "--suite", "tiny.toml", "--seeds", 2, "--name", "aside")
     code, out, _ = says(*words, "--csv", "table.csv", "--sweep", "clip=0.5,1")
-    assert code == 0 and "Robustness to clip" in out
+    assert code == 0 and "Robustness to clip" in out and "Left out" not in out
+    code, out, _ = says(*words[:2], "dpo", *words[2:], "--sweep", "dpo_alpha=0.5,1")
+    assert code == 0 and "Left out, without a number of that name: ppo\n" in out
     lines = list(csv.DictReader(io.StringIO(Path("table.csv").read_text())))
     assert [(line["n"], line["variant"]) for line in lines] == [("2", ""), ("2", "clip x 0.5")]
     assert all(float(line["mean low"]) <= float(line["mean"]) <= float(line["mean high"]) for line in lines)

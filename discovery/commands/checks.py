@@ -27,10 +27,8 @@ def check(config: SearchConfig) -> None:
     from discovery.inner.compiled import build_algorithm, life_of
     from discovery.inner.train import check_numbers
     from discovery.search import meta_optimizer
-    from discovery.subjects import subjects
+    from discovery.starting import sources_of
 
-    if config.start.sources:
-        subjects(config.start.sources)
     own = ":" in config.algorithm
     with _explained("", f"algorithm {config.algorithm!r} with {dict(config.algorithm_options)}", own):
         algorithm = build_algorithm(spec_of(config))
@@ -46,6 +44,7 @@ def check(config: SearchConfig) -> None:
                 _trace(algorithm, task)
     with _explained("", f"the initial mean of {config.algorithm!r}", own):
         meta_optimizer(config)
+    sources_of(config)
 
 
 @contextmanager

@@ -14,13 +14,13 @@ from discovery.commands.judging import (
     check_seeds,
     parsed_sweeps,
     resolved,
-    run_folders_of,
     stopped,
     store_folder,
 )
 from discovery.commands.parsing import parse
 from discovery.commands.tables import show
 from discovery.errors import BadInput
+from discovery.splits import run_folders_of
 
 PROG = "discovery compare"
 
@@ -57,7 +57,8 @@ class Compare:
     first_seed: int = 0
     """Index of the first seed: another one gives seeds that nobody has looked at yet."""
     sweep: UseAppendAction[tuple[str, ...]] = ()
-    """NAME=F1,F2,...: also train with factors of a number, of hidden widths or of n_envs. May be repeated."""
+    """NAME=F1,F2,...: also train with factors of a number, of hidden widths or of n_envs, whoever has it. May
+    be repeated."""
     executor: str = "processes"
     """Where trainings run: "processes" (one worker per core) or "inline" (this process; GPUs)."""
     workers: int | None = None

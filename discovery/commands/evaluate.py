@@ -1,6 +1,6 @@
 """``discovery evaluate RUN|NAME ...``."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +16,6 @@ from discovery.commands.judging import (
     judged,
     parsed_sweeps,
     resolved,
-    run_folders_of,
     stopped,
     store_folder,
 )
@@ -26,6 +25,7 @@ from discovery.config import SearchConfig
 from discovery.configfile import CONFIG, load
 from discovery.errors import BadInput, RunError, unknown
 from discovery.files import write_whole
+from discovery.splits import Looks, looks_at, run_folders_of
 from environments.task import Setup, Task
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ class Evaluate:
     first_seed: int = 0
     """Index of the first held-out seed: another one gives seeds that nobody has looked at yet."""
     sweep: UseAppendAction[tuple[str, ...]] = ()
-    """NAME=F1,F2,...: also train with factors of a number, of hidden widths or of n_envs. May be repeated."""
+    """NAME=F1,F2,...: also train with factors of a number, of hidden widths or of n_envs, whoever has it. May
+    be repeated."""
     executor: str | None = None
     """Where trainings run: "processes" or "inline". Default: as the first run."""
     workers: int | None = None
@@ -131,11 +132,15 @@ def judge(
     seeds: int,
     executor: "Executor",
     shown: "View",
-    held_out: Collection[str],
-    first_seed: int = 0,
+    test: bool = False,
 ) -> "Comparison":
-    """Train all subjects on all tasks; recorded in the ledger of the first run among them."""
-    return judged(Plan(names, tasks, held_out, seeds, first_seed), executor, shown)[0]
+    """Train all subjects on all tasks; recorded in the ledger of the first run among them.
+
+    Raises:
+        BadInput: a task is held out by one of the runs, and not `test`.
+    """
+    looks = looks_at([task.name for task in tasks], run_folders_of(names), test)
+    return judged(Plan(names, tasks, looks, seeds, test=test), executor, shown)[0]
 
 
 def _write(result: "Comparison", robustness: "Sequence[Robustness]", path: Path) -> None:
@@ -158,48 +163,47 @@ def print_comparison(result: "Comparison", robustness: "Sequence[Robustness]" = 
 
 
 def _plan(args: Evaluate, names: Sequence[str], folders: Sequence[Path]) -> Plan:
-    tasks, held_out, hidden = _suite_tasks(args, folders) if args.suite else _tasks(args, folders)
+    tasks, looks, hidden = _suite_tasks(args, folders) if args.suite else _tasks(args, folders)
     words = ["--tasks", *args.tasks] if args.tasks else []
     words += ["--suite", args.suite] if args.suite else []
     words += [word for sweep in args.sweep for word in ("--sweep", sweep)]
+    if args.agents_per_call not in (None, _base(folders).agents_per_call):  # numbers depend on the width
+        words += ["--agents-per-call", str(args.agents_per_call)]
     place = store_folder(args.output, args.name) if args.name else None
     sweeps = parsed_sweeps(args.sweep)
-    return Plan(names, tasks, held_out, args.seeds, args.first_seed, hidden, sweeps, place, words)
+    return Plan(names, tasks, looks, args.seeds, args.first_seed, args.test, hidden, sweeps, place, words)
+
+
+def _base(folders: Sequence[Path]) -> SearchConfig:
+    """The first run's config, or what holds without one."""
+    return load(folders[0] / CONFIG) if folders else SearchConfig()
 
 
 def _config(folders: Sequence[Path], args: Evaluate) -> SearchConfig:
     """How trainings are run: as in the first run, with what was overridden."""
-    config = load(folders[0] / CONFIG) if folders else SearchConfig()
+    config = _base(folders)
     executor = args.executor or config.executor
     workers = config.workers if args.workers is None and executor == config.executor else args.workers
     width = config.agents_per_call if args.agents_per_call is None else args.agents_per_call
     return replace(config, executor=executor, workers=workers, agents_per_call=width)
 
 
-_Tasks = tuple[list[Task], list[str], tuple[str, ...]]
-"""Tasks; names of those that no run has seen; and of those that a suite holds out."""
+_Tasks = tuple[list[Task], Looks, tuple[str, ...]]
+"""Tasks; which of them are held out from which run; and those that a suite holds out."""
 
 
 def _tasks(args: Evaluate, folders: Sequence[Path]) -> _Tasks:
     """The tasks that are named, by default those of the runs."""
-    names, test = args.tasks, args.test
     configs = [load(folder / CONFIG) for folder in folders]
-    hidden = {task.name: folder for folder in folders for task in load(folder / CONFIG).held_out}
-    own = {t.name: t for config in configs for t in (config.every_task if test else config.seen)}
-    for name in names:
-        if name in hidden and not test:
-            raise BadInput(
-                f"{name} is held out by {hidden[name]}, for the last word on it; --test trains on it, and "
-                "the run's ledger records that it was done"
-            )
-    if not names and not own:
+    own = {t.name: t for config in configs for t in (config.every_task if args.test else config.seen)}
+    names = list(dict.fromkeys(args.tasks or own))
+    if not names:
         raise BadInput(
             "on which tasks? Without a run, give --tasks: names from `discovery envs`, or of a preset's tasks"
         )
+    looks = looks_at(names, folders, args.test)
     known = dict(_preset_tasks()) | own
-    found = [known.get(name) or _plain_task(name, known) for name in dict.fromkeys(names or own)]
-    seen = {task.name for config in configs for task in config.seen}
-    return found, [task.name for task in found if folders and task.name not in seen], ()
+    return [known.get(name) or _plain_task(name, known) for name in names], looks, ()
 
 
 def _suite_tasks(args: Evaluate, folders: Sequence[Path]) -> _Tasks:
@@ -211,9 +215,7 @@ def _suite_tasks(args: Evaluate, folders: Sequence[Path]) -> _Tasks:
     from discovery.suites import load_suite
 
     chosen = chosen_tasks(load_suite(args.suite or "", measured=False), args.tasks, args.test, folders)
-    seen = {task.name for folder in folders for task in load(folder / CONFIG).seen}
-    unseen = [*chosen.hidden, *(name for names in chosen.runs.values() for name in names)]
-    return chosen.tasks, [name for name in dict.fromkeys(unseen) if name not in seen], chosen.hidden
+    return chosen.tasks, chosen.runs, chosen.hidden
 
 
 def _preset_tasks() -> Iterator[tuple[str, Task]]:

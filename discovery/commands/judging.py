@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from discovery.commands.failure import INTERRUPTED
 from discovery.commands.folders import find_run, run_folders
-from discovery.configfile import CONFIG, load
+from discovery.configfile import CONFIG
 from discovery.errors import BadInput, unknown
+from discovery.splits import Looks, record_looks, run_folders_of, unseen
 from environments.task import Task
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ class Plan:
     Attributes:
         names: of subjects, runs as their paths.
         tasks: on which.
-        held_out: names of those that no run has seen.
+        looks: which of them are held out from which run; see `discovery.splits`.
         seeds, first_seed: which report seeds.
+        test: whether held-out tasks may be looked at, as it was given.
         hidden: names of those that a suite holds out.
         sweeps: parameter -> factors.
         place: folder in which it is recorded where no run takes part; None for nowhere.
@@ -40,9 +42,10 @@ class Plan:
 
     names: Sequence[str]
     tasks: Sequence[Task]
-    held_out: Collection[str]
+    looks: Looks
     seeds: int
     first_seed: int = 0
+    test: bool = False
     hidden: Collection[str] = ()
     sweeps: Mapping[str, Sequence[float]] = field(default_factory=dict)
     place: Path | None = None
@@ -52,7 +55,7 @@ class Plan:
     def command(self) -> str:
         """What to type for it."""
         options = ["--seeds", str(self.seeds), "--first-seed", str(self.first_seed)]
-        options += ["--test"] * bool(self.held_out)
+        options += ["--test"] * self.test
         return join(["discovery", "evaluate", *self.names, *options, *self.options])
 
 
@@ -62,7 +65,6 @@ def judged(plan: Plan, executor: "Executor", shown: "View") -> "tuple[Comparison
 
     ensure_single_thread()
     from discovery.compare import AS_IT_IS, check, comparisons
-    from discovery.comparesuite import record_tests
     from discovery.robustness import check_sweep, sweep
     from discovery.subjects import subjects
 
@@ -71,11 +73,19 @@ def judged(plan: Plan, executor: "Executor", shown: "View") -> "tuple[Comparison
     for parameter, factors in plan.sweeps.items():
         check_sweep(parameter, factors, who, plan.tasks)
     folders = run_folders_of(plan.names)
-    record_tests({folder: _hidden(folder, plan) for folder in folders}, command, plan.names, *seeds)
+    record_looks(plan.looks, command, plan.names, *seeds)
     with _ledger(folders, plan.place) as ledger:
         if ledger and plan.hidden and not folders:
             ledger.record_test(command, plan.names, plan.hidden, *seeds)
-        common = (plan.seeds, executor, ledger, shown, command, plan.held_out, plan.first_seed)
+        common = (
+            plan.seeds,
+            executor,
+            ledger,
+            shown,
+            command,
+            unseen(plan.looks, plan.hidden),
+            plan.first_seed,
+        )
         compared = comparisons(who, plan.tasks, *common)
         return compared(AS_IT_IS), [sweep(*each, who, plan.tasks, compared) for each in plan.sweeps.items()]
 
@@ -94,23 +104,6 @@ def _ledger(folders: Sequence[Path], place: Path | None) -> "Iterator[Ledger | N
             yield ledger
     else:
         yield None
-
-
-def _hidden(folder: Path, plan: Plan) -> list[str]:
-    """Which of the tasks are held out from a run: by it, or by a suite whose task it has not seen."""
-    config = load(folder / CONFIG)
-    own, seen = {task.name for task in config.held_out}, {task.name for task in config.seen}
-    return [t.name for t in plan.tasks if t.name in own or (t.name in plan.hidden and t.name not in seen)]
-
-
-def run_folders_of(names: Sequence[str]) -> list[Path]:
-    """The runs among subjects, each once."""
-    folders = dict.fromkeys(Path(name) if _is_run(name) else Path(name.rpartition("@")[0]) for name in names)
-    return [folder for folder in folders if _is_run(str(folder))]
-
-
-def _is_run(name: str) -> bool:
-    return (Path(name) / CONFIG).is_file()
 
 
 def resolved(names: Sequence[str], output: Path, prog: str) -> list[str]:

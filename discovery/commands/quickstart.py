@@ -112,7 +112,7 @@ def _enjoy(folder: Path, config: SearchConfig, args: Quickstart, executor: "Exec
     names = [str(folder), f"{folder}@initial", *AGAINST]
     tasks = config.every_task
     with view(None, args.quiet) as shown:
-        result = judge(names, tasks, args.seeds, executor, shown, [task.name for task in config.held_out])
+        result = judge(names, tasks, args.seeds, executor, shown, test=bool(config.held_out))
     executor.close()
     _announce(3, args.quiet)
     pictures = draw(folder, folder / "plots")

@@ -127,7 +127,7 @@ def _facts(run: "Run") -> dict[str, Any]:
         "config_hash": run.ledger.meta.get("config_hash", ""),
         "generations": run.config.generations,
         "closed": 0 if last is None else last + 1,
-        "start": [origin._asdict() for origin in origins_of(run.ledger.meta)],
+        "start": [origin.to_dict() for origin in origins_of(run.ledger.meta)],
     }
 
 

@@ -24,7 +24,8 @@ class Commands:
         test: trains on the held-out tasks.
         sweep: trains under changed recipes, as recorded; before any, the one to begin with.
         swept: whether `sweep` are recorded ones.
-        plot, export, report: pictures, the file to take away ("" where there is none), this page.
+        plot, export: pictures, and the file to take away ("" where there is none).
+        report: this page, and all numbers on it that follow from the ledger.
     """
 
     search: str

@@ -109,14 +109,14 @@ def collect(run: LoadedRun, reports: Comparison | None = None) -> Report:
     chosen = run.choice.generation if run.selection else None
     label = "" if chosen is None else run.label(chosen)
     found, reason = _found(run)
-    shown, how = tables(run, reports), method(run, race)
+    shown, how = tables(run, reports, tests), method(run, race)
     looks = tuple(_look(run, row) for row in tests)
     return Report(
         name=run.name,
         line=_line(run, chosen),
         chosen=chosen,
         label=label,
-        verdict=verdict(label, [table.task for table in shown if table.held_out], reports),
+        verdict=verdict(label, [one.task for one in shown if one.standing == "held out"], reports),
         searched=searched(run),
         method=how,
         cost=cost(run),
@@ -204,12 +204,19 @@ def _limits(run: LoadedRun, how: Method, shown: tuple[TaskTable, ...], looks: tu
 def _task_limits(run: LoadedRun, shown: tuple[TaskTable, ...]) -> list[str]:
     seen = {task.setup.environment for task in run.config.seen}
     again = [task.name for task in run.config.held_out if task.setup.environment in seen]
-    unknown = [t.task for t in shown if t.held_out and t.task not in {task.name for task in run.tasks}]
+    unknown = [
+        t.task for t in shown if t.standing == "held out" and t.task not in {t.name for t in run.tasks}
+    ]
+    outside = [t.task for t in shown if t.standing == "not part of the search"]
     found = []
     if again:
         found.append(f"Held out, but in an environment that the search has seen: {', '.join(again)}.")
     if unknown:
-        found.append(f"Not among the run's tasks, but not seen by the search either: {', '.join(unknown)}.")
+        found.append(f"Held out by a suite, not by the run when it began: {', '.join(unknown)}.")
+    if outside:
+        found.append(
+            f"Not part of the search, and not held out by anyone, so without a say: {', '.join(outside)}."
+        )
     if not run.config.held_out:
         found.append("No task was held out when the search began.")
     return found

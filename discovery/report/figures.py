@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from discovery import pictures, plots
 from discovery.analysis import LoadedRun
 from discovery.comparison import Comparison
+from discovery.report.judged import Standing, TaskTable
 from discovery.report.swept import Sweep
 
 PIXELS_PER_INCH = 96
@@ -43,16 +44,20 @@ class Pictures:
     objective: tuple[Picture, ...] = ()
     seen: tuple[Picture, ...] = ()
     held_out: tuple[Picture, ...] = ()
+    others: tuple[Picture, ...] = ()
     curves: tuple[Picture, ...] = ()
     sweeps: tuple[Picture, ...] = ()
 
 
-def draw(run: LoadedRun, reports: Comparison, swept: Sequence[Sweep] = ()) -> Pictures:
+def draw(
+    run: LoadedRun, reports: Comparison, tables: Sequence[TaskTable] = (), swept: Sequence[Sweep] = ()
+) -> Pictures:
     """Every picture that the run has data for.
 
     Args:
         run: which run.
         reports: what was recorded on fresh seeds.
+        tables: the same, task by task.
         swept: what was recorded under changed recipes.
     """
     # A name may hold what matplotlib takes for a formula, or a sign that its font lacks.
@@ -66,8 +71,9 @@ def draw(run: LoadedRun, reports: Comparison, swept: Sequence[Sweep] = ()) -> Pi
                 _meta_learning(run, reports, task.name) for task in run.config.seen if run.n_generations
             ),
             objective=_objective(run),
-            seen=_comparison(run, reports, held_out=False),
-            held_out=_comparison(run, reports, held_out=True),
+            seen=_comparison(run, reports, tables, "seen"),
+            held_out=_comparison(run, reports, tables, "held out"),
+            others=_comparison(run, reports, tables, "not part of the search"),
             curves=tuple(_curves(run, reports, task) for task in reports.tasks),
             sweeps=tuple(_sweep(one, pictures.subject_styles(reports)) for one in swept),
         )
@@ -100,9 +106,11 @@ def _objective(run: LoadedRun) -> tuple[Picture, ...]:
     return tuple(picture(figure, kind.alt, kind.caption) for kind, figure in found)
 
 
-def _comparison(run: LoadedRun, reports: Comparison, held_out: bool) -> tuple[Picture, ...]:
-    seen = {task.name for task in run.config.seen}
-    cells = tuple(cell for cell in reports.cells if (cell.task not in seen) == held_out)
+def _comparison(
+    run: LoadedRun, reports: Comparison, tables: Sequence[TaskTable], standing: Standing
+) -> tuple[Picture, ...]:
+    shown = {one.task for one in tables if one.standing == standing}
+    cells = tuple(cell for cell in reports.cells if cell.task in shown)
     if not cells:
         return ()
     figure = pictures.comparison_picture(run, replace(reports, cells=cells))

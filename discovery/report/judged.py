@@ -1,13 +1,13 @@
 """What a run's trainings on fresh seeds say: comparisons, the verdict, the winner's curse.
 
 *Fresh seeds* are those of `discovery evaluate`; no search and no choice has seen them. *Held out* is a
-task that the search has neither trained nor selected on.
+task that the run held out when it began, or a suite did by whose `--test` it was looked at.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -23,6 +23,7 @@ LEVEL = 0.05
 
 Decision = Literal["above", "below", "undecided", "too few seeds"]
 Status = Literal["confirmed", "not confirmed", "inconclusive", "not yet judged"]
+Standing = Literal["held out", "seen", "not part of the search"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class TaskTable:
 
     Attributes:
         task: its name.
-        held_out: whether the search has not seen it.
+        standing: towards the search; see `standings`.
         measure: what a score is, in words.
         baseline: what differences are taken from.
         rows: the subjects, in numbers.
@@ -39,7 +40,7 @@ class TaskTable:
     """
 
     task: str
-    held_out: bool
+    standing: Standing
     measure: str
     baseline: str
     rows: tuple[Row, ...]
@@ -129,13 +130,40 @@ class Decline:
     correlation: float | None
 
 
-def tables(run: LoadedRun, reports: Comparison) -> tuple[TaskTable, ...]:
-    """Everything that was reported, task by task."""
-    seen, cells = {task.name for task in run.config.seen}, reports.curves()
+def standings(
+    run: LoadedRun, tasks: Iterable[str], tests: Iterable[Mapping[str, Any]]
+) -> dict[str, Standing]:
+    """How tasks stand towards the search.
+
+    "seen": it trained or selected on them. "held out": the run held them out when it began, or a look at
+    them was on record before anything was trained there. All others are "not part of the search": nobody
+    counts how many of them were tried, so no verdict may rest on them.
+
+    Args:
+        run: the search.
+        tasks: names.
+        tests: rows of the run's ledger, as `Ledger.tests` gives them.
+    """
+    first: dict[str, str] = {}
+    for row in run.reports():
+        first[row["task"]] = min(row["recorded_at"], first.get(row["task"], row["recorded_at"]))
+    seen = {task.name for task in run.config.seen}
+    held_out = {task.name for task in run.config.held_out}
+    for row in tests:
+        held_out |= {task for task in row["tasks"] if row["recorded_at"] <= first.get(task, "")}
+    return {
+        task: "seen" if task in seen else "held out" if task in held_out else "not part of the search"
+        for task in tasks
+    }
+
+
+def tables(run: LoadedRun, reports: Comparison, tests: Iterable[Mapping[str, Any]]) -> tuple[TaskTable, ...]:
+    """Everything that was reported, task by task; for `tests` see `standings`."""
+    standing, cells = standings(run, reports.tasks, tests), reports.curves()
     return tuple(
         TaskTable(
             task,
-            task not in seen,
+            standing[task],
             reports.measure(task),
             reports.baseline,
             tuple(row for row in reports.rows if row.task == task),

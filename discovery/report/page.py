@@ -88,7 +88,7 @@ def _headline(one: TaskVerdict) -> Html:
 def _seen(report: Report) -> Html:
     """Where no held-out task was reported: what fresh seeds say on the tasks that the search has seen."""
     rows = [
-        (table, row) for table in report.tables if not table.held_out for row in table.rows
+        (table, row) for table in report.tables if table.standing == "seen" for row in table.rows
         if row.subject == report.label and row.difference
     ]  # fmt: skip
     lines = [

@@ -7,7 +7,7 @@ from discovery.comparison import Row
 from discovery.report.facts import Report
 from discovery.report.figures import Pictures
 from discovery.report.formula import Formula
-from discovery.report.judged import TaskTable, TaskVerdict
+from discovery.report.judged import Standing, TaskTable, TaskVerdict
 from discovery.report.markup import (
     Html,
     code,
@@ -30,6 +30,11 @@ MEANING = (
     "gradient does (mirror learning). The numbers below are on the grid of the picture."
 )
 
+OTHERS = (
+    "Neither seen by the search nor held out by anyone when they were trained on, so nobody counted the "
+    "looks: they have no say in the verdict."
+)
+
 
 def objective(report: Report, pictures: Pictures) -> Iterator[Html]:
     """The found objective: pictures, and of a loss facts and formula."""
@@ -44,22 +49,27 @@ def objective(report: Report, pictures: Pictures) -> Iterator[Html]:
         yield from _shape(report.found, shape)
     if report.found.formula:
         yield from _formula(report.found, report.found.formula)
-    yield commands(report.commands.plot, report.commands.export)
+    yield commands(report.commands.report, name="Reproduce the numbers")
+    yield commands(report.commands.plot, report.commands.export, name="Draw it, take it away")
 
 
 def comparison(report: Report, pictures: Pictures) -> Iterator[Html]:
     """Held-out tasks apart from those that the search has seen."""
     yield tag("h3", "On held-out tasks", id="held-out")
     yield from _judgment(report)
-    held_out = [one for one in report.tables if one.held_out]
     yield from map(figure, pictures.held_out)
-    yield from map(_scores, held_out)
+    yield from map(_scores, _standing(report, "held out"))
     yield tag("h3", "On tasks that the search has seen, with fresh seeds", id="seen")
-    seen = [one for one in report.tables if not one.held_out]
+    seen = _standing(report, "seen")
     if not seen:
         yield tag("p", "Nothing was reported on them yet.")
     yield from map(figure, pictures.seen)
     yield from map(_scores, seen)
+    if others := _standing(report, "not part of the search"):
+        yield tag("h3", "On tasks that are not part of the search", id="others")
+        yield tag("p", OTHERS, class_="note")
+        yield from map(figure, pictures.others)
+        yield from map(_scores, others)
     name = "Reproduce" if report.commands.evaluated else "To train them"
     yield commands(*report.commands.evaluate, name=name)
 
@@ -100,6 +110,7 @@ def curse(report: Report, pictures: Pictures) -> Iterator[Html]:
     rows = [(one.task, one.ranked, one.correlation) for one in selected]
     note = "Needs at least three means that were trained on fresh seeds."
     yield table("Do selection scores rank the means as fresh seeds do?", heads, rows, note)
+    yield commands(report.commands.report)
     if any(one.correlation is None for one in selected) and len(report.method.means) > 2:
         yield commands(report.commands.means, name="To rank more of them")
 
@@ -140,13 +151,19 @@ def looks(report: Report, pictures: Pictures) -> Iterator[Html]:
         for one in report.looks
     ]  # fmt: skip
     yield table("Looks at held-out tasks", heads, rows, "Each was recorded before it began.")
+    yield commands(report.commands.report)
+
+
+def _standing(report: Report, standing: Standing) -> list[TaskTable]:
+    return [one for one in report.tables if one.standing == standing]
 
 
 def rule(report: Report) -> Html:
     """How the verdict comes about, in words."""
     return tag(
         "p",
-        "The rule: what was found is compared with the known algorithm that did best on each held-out task. "
+        "The rule: what was found is compared with the known algorithm that did best on each held-out task: "
+        "those that the run held out when it began, and those of suites that a look on record came before. "
         "A task is decided where both share at least ", number(report.verdict.least_seeds), " fresh seeds, "
         "the 95% interval of the paired difference leaves out 0, and the sign-flip test’s p-value is at "
         "most 0.05 after Holm’s correction over these tasks. Confirmed: above on at least one and below on "

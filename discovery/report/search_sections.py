@@ -91,6 +91,7 @@ def cost(report: Report, pictures: Pictures) -> Iterator[Html]:
     yield table("Cost by part", heads, [_expense(part) for part in (*spent.parts, spent.total)])
     yield tag("p", "Times are hours, minutes and seconds, summed over workers. A training that failed counts "
               "with the steps that were planned.", class_="note")  # fmt: skip
+    yield commands(report.commands.report)
 
 
 def learning(report: Report, pictures: Pictures) -> Iterator[Html]:
@@ -104,13 +105,14 @@ def learning(report: Report, pictures: Pictures) -> Iterator[Html]:
     rows = [(one.generation, one.mean, one.best, percent(one.failed)) for one in report.method.generations]
     note = "Scores of proposals, aggregated over tasks as the meta-optimizer was told them."
     yield fold("Numbers", table("The search by generation", heads, rows, note))
-    yield commands(report.commands.plot)
+    yield commands(report.commands.report, report.commands.plot)
 
 
 def failures(report: Report, pictures: Pictures) -> Iterator[Html]:
     """What failed."""
     if not report.failures:
         yield tag("p", "None of ", number(report.cost.total.trainings), " trainings failed.")
+        yield commands(report.commands.report)
         return
     heads = ("part", "kind", "trainings", "share of the part", "one of them", "what it said")
     rows = [
@@ -120,11 +122,13 @@ def failures(report: Report, pictures: Pictures) -> Iterator[Html]:
     yield table("Failed trainings", heads, rows)
     yield tag("p", "In comparisons a failed training counts as the worst score that anything reached on its "
               "task, so that failing never helps.", class_="note")  # fmt: skip
+    yield commands(report.commands.report)
 
 
 def limits(report: Report, pictures: Pictures) -> Iterator[Html]:
     """What a reader should keep in mind."""
     yield tag("ul", *(tag("li", sentence) for sentence in report.limits))
+    yield commands(report.commands.report)
 
 
 def provenance(report: Report, pictures: Pictures) -> Iterator[Html]:

@@ -35,7 +35,7 @@ def write_report(run: LoadedRun, out: Path | str | None = None) -> Path:
         raise BadInput(f"a report is a page of HTML; end its name in .html, not {path.name!r}")
     reports = recorded(run)
     report = collect(run, reports)
-    drawn = draw(run, reports, report.sweeps)
+    drawn = draw(run, reports, report.tables, report.sweeps)
     _write(path.with_suffix(".json"), report.to_json())
     _write(path, page(report, drawn))
     return path

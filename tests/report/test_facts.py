@@ -16,7 +16,6 @@ from discovery.report.judged import best_known, verdict
 from discovery.statistics import paired_difference
 from tests.report.fabricated import (
     CONFIG,
-    FAR,
     KEY,
     begin,
     comparison,
@@ -97,9 +96,9 @@ def test_failures(facts: Report) -> None:
 
 def test_tables(facts: Report) -> None:
     near, far = facts.tables
-    assert [(t.task, t.held_out, t.baseline) for t in (near, far)] == [
-        ("near", False, "ppo"),
-        ("far", True, "ppo"),
+    assert [(t.task, t.standing, t.baseline) for t in (near, far)] == [
+        ("near", "seen", "ppo"),
+        ("far", "held out", "ppo"),
     ]
     rows = {row.subject: row for row in far.rows}
     assert rows["ppo"].mean.estimate == 7.5
@@ -262,5 +261,34 @@ def test_rank_correlation(tmp_path: Path) -> None:
     assert (one.ranked, one.correlation) == (3, pytest.approx(-0.5))
 
 
-def test_a_held_out_task_is_one_that_the_search_has_not_seen(facts: Report) -> None:
-    assert FAR.name in {table.task for table in facts.tables if table.held_out}
+LOOK = ("discovery evaluate made ppo --suite mine --test", ["made", "ppo"])
+
+
+@pytest.mark.parametrize("look", ["none", "before", "after"])
+def test_the_verdict_rests_on_declared_tasks_and_on_looks_that_came_first(look: str, tmp_path: Path) -> None:
+    """Of two tasks one decides; the other one is far above PPO, but only a look makes it count."""
+    base = np.arange(16.0)
+    with begin(CONFIG, tmp_path) as run:
+        search(run)
+        scores = {("far", "discovered"): base + _around(0), ("other", "discovered"): base + 3}
+        scores |= {(task, "ppo"): base for task in ("far", "other")}
+        if look == "before":
+            run.ledger.record_test(*LOOK, ["other"], 16, 0)
+        for (task, subject), values in scores.items():
+            report(run.ledger, subject, task, list(values), "made@1" if subject == "discovered" else "")
+        if look == "after":
+            run.ledger.record_test(*LOOK, ["other"], 16, 0)
+    found = collect(load_run(run.folder))
+    standings = {table.task: table.standing for table in found.tables}
+    said = " ".join(found.limits)
+    if look == "before":
+        assert standings == {"far": "held out", "other": "held out"}
+        assert (found.verdict.status, found.verdict.above) == ("confirmed", 1)
+        assert [one.adjusted > one.p for one in found.verdict.tasks] == [False, True]  # Holm over both
+        assert "Held out by a suite, not by the run when it began: other." in said
+    else:
+        assert standings == {"far": "held out", "other": "not part of the search"}
+        assert (found.verdict.status, [one.task for one in found.verdict.tasks]) == ("inconclusive", ["far"])
+        assert found.verdict.tasks[0].adjusted == found.verdict.tasks[0].p
+        assert "Not part of the search, and not held out by anyone, so without a say: other." in said
+    assert len(found.looks) == (look != "none")

@@ -104,6 +104,27 @@ def test_sections_and_headings(page: Page) -> None:
     assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
 
 
+def test_every_section_says_what_reproduces_its_numbers(made: LoadedRun, written: Path) -> None:
+    source = written.read_text(encoding="utf-8")
+    sections = dict(re.findall(r'<section id="(\w+)">(.*?)</section>', source, re.DOTALL))
+    assert list(sections) == list(SECTIONS)
+    missing = [name for name, text in sections.items() if "<code>discovery " not in text]
+    assert not missing
+    for name in ("cost", "failures", "looks", "objective", "limits"):
+        assert "<code>discovery report made</code>" in sections[name], name
+
+
+def test_tasks_that_are_not_part_of_the_search_stand_apart(tmp_path: Path) -> None:
+    with begin(CONFIG, tmp_path) as run:
+        search(run)
+        for subject, source in (("discovered", "made@1"), ("ppo", "")):
+            report(run.ledger, subject, "other", [1.0, 2.0], source)
+    found = checked(load_run(run.folder), tmp_path)
+    titles = [text for _, text in found.headings]
+    assert titles.index("On tasks that are not part of the search") > titles.index("On held-out tasks")
+    assert "not yet judged" in found.text and "they have no say in the verdict" in found.text
+
+
 def test_pictures_and_tables_can_be_read_without_eyes(page: Page) -> None:
     alts = [value for tag, name, value in page.attributes if (tag, name) == ("img", "alt")]
     assert len(alts) == page.tags.count("img") == 7

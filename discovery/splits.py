@@ -1,0 +1,79 @@
+"""Held-out tasks: from which runs a task is held out, the gate before it, and the record of every look.
+
+    looks = looks_at(["CartPole", "FourRooms"], run_folders_of(names), test=True)
+    record_looks(looks, command, labels, seeds, first_seed)  # then train
+
+`discovery evaluate`, `discovery compare` and their functions in Python all come through here.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from discovery.configfile import CONFIG, load
+from discovery.errors import BadInput
+
+Looks = Mapping[Path, tuple[str, ...]]
+"""Run -> names of tasks that are held out from it, and are to be trained on."""
+
+
+def run_folders_of(names: Sequence[str]) -> list[Path]:
+    """The runs among names of subjects, each once."""
+    found: dict[Path, Path] = {}
+    for name in names:
+        folder = name if _is_run(name) else name.rpartition("@")[0]
+        if folder and _is_run(folder):
+            found.setdefault(Path(folder).resolve(), Path(folder))
+    return list(found.values())
+
+
+def looks_at(
+    tasks: Sequence[str], runs: Iterable[Path], test: bool, hidden: Collection[str] = ()
+) -> dict[Path, tuple[str, ...]]:
+    """Which of the tasks are held out from which run: by it, or by a suite whose task it has not seen.
+
+    Args:
+        tasks: names of those that are to be trained on.
+        runs: folders of those that are judged.
+        test: whether held-out tasks may be looked at.
+        hidden: names of those that a suite holds out.
+
+    Raises:
+        BadInput: one is held out, and not `test`.
+    """
+    looks = {}
+    for folder in runs:
+        config = load(folder / CONFIG)
+        own, seen = {task.name for task in config.held_out}, {task.name for task in config.seen}
+        looks[folder] = tuple(n for n in tasks if n in own or (n in hidden and n not in seen))
+        if looks[folder] and not test:
+            raise held_out_by(looks[folder], str(folder))
+    return looks
+
+
+def held_out_by(names: Sequence[str], whose: str) -> BadInput:
+    """The error of training on held-out tasks without saying so."""
+    return BadInput(
+        f"{', '.join(names)} is held out by {whose}, for the last word; --test (in Python: test=True) trains "
+        "on it, and the ledger records that it was done; --tasks names others"
+    )
+
+
+def unseen(looks: Looks, hidden: Iterable[str] = ()) -> tuple[str, ...]:
+    """Names of the held-out tasks that none of the runs has seen, for tables."""
+    seen = {task.name for folder in looks for task in load(folder / CONFIG).seen}
+    every = dict.fromkeys([*hidden, *(name for names in looks.values() for name in names)])
+    return tuple(name for name in every if name not in seen)
+
+
+def record_looks(looks: Looks, command: str, labels: Sequence[str], seeds: int, first_seed: int) -> None:
+    """Record in the ledgers of runs that tasks held out from them are looked at, before they are."""
+    from discovery.run import Run
+
+    for folder, names in looks.items():
+        if names:
+            with Run.open(folder, write=True) as run:
+                run.ledger.record_test(command, labels, names, seeds, first_seed)
+
+
+def _is_run(name: str) -> bool:
+    return (Path(name) / CONFIG).is_file()
