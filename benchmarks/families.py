@@ -20,6 +20,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.searches import searched
@@ -111,7 +112,7 @@ def report(name: str, run: LoadedRun, judged: Comparison) -> None:
             assert mine is not None and cell is not None
             difference = "" if cell is mine else _text(paired_difference(mine.scores, cell.scores))
             held_out = ", held out" if task in judged.held_out else ""
-            table.add_row(task + held_out, subject, _text(interval(cell.scores)), difference)
+            table.add_row(task + held_out, escape(subject), _text(interval(cell.scores)), difference)
     Console(width=170).print(table)
 
 
