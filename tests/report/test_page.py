@@ -21,6 +21,8 @@ from discovery.statistics import Interval
 from tests.report.fabricated import CONFIG, FAR, NEAR, begin, evaluate, report, request, search
 from tests.report.pages import NUMBER, Page, numbers, rounds, strings
 
+EXAMPLE = Path(__file__).parents[2] / "docs/reports/drift-classic.html"
+
 
 @pytest.fixture(scope="module")
 def written(made: LoadedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -79,6 +81,11 @@ def test_every_number_of_the_page_is_in_the_json(written: Path) -> None:
     found = checked_file(written)
     assert len(found.data) > 150
     assert len(found.tables) >= 12
+
+
+def test_the_example_is_such_a_page() -> None:
+    """The report that the documents show, of a search of 7,904 trainings."""
+    assert len(checked_file(EXAMPLE).data) > 500
 
 
 def test_a_made_up_number_would_be_found(made: LoadedRun, written: Path) -> None:
