@@ -57,13 +57,15 @@ def _a2c(**numbers: float) -> str:
 
 
 MAPS = ("ampo[map=negative_entropy]", "ampo[map=l2]")
+RATES = ("ppo", "ppo[learning_rate=0.0015]", "ppo[learning_rate=0.015]")
+"""PPO at the recipe's rate of Adam, and at a third and three times of it."""
 TIMELESS: Mapping[str, Any] = {"temporal": False}
 
 FAMILIES: Mapping[str, Family] = {
     "mirror map, tabular": Family("mirror-grid", MAPS),
     "mirror map, deep": Family("mirror-cartpole", MAPS),
-    "OPEN, feed-forward": Family("open-catch", ("ppo",)),
-    "OPEN, recurrent": Family("open-recurrent-catch", ("ppo",)),
+    "OPEN, feed-forward": Family("open-catch", RATES),
+    "OPEN, recurrent": Family("open-recurrent-catch", RATES),
     "LPG": Family("lpg-grid", (_a2c(),)),
     "TA-LPG": Family("ta-lpg-grid", (_a2c(),), ("without time", TIMELESS)),
     "TA-LPO": Family("ta-lpo-catch", ("ppo",), ("without time", TIMELESS)),
