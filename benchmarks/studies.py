@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from benchmarks.tasks import BREAKOUT, CARTPOLE, shortened
 from environments.levelsets import grid_task
 from environments.task import Setup, Task
+from objectives.optimizers import TUNED_ADAM
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ PENDULUM = Task(
 )
 
 
-def minatar(game: str, learning_rate: float, adam_b2: float, goal: str, **numbers: float) -> Study:
+def minatar(game: str, goal: str, **numbers: float) -> Study:
     """PPO as OPEN tuned it (Goldie et al. 2024): 10M steps, 64 environments, two relu layers of 64.
 
     What OPEN's learned optimizers are given is clipped apart for actor and critic (`clip_by_torso`); whether
@@ -56,7 +57,7 @@ def minatar(game: str, learning_rate: float, adam_b2: float, goal: str, **number
         name=name,
         setup=replace(BREAKOUT.setup, environment=name),
         total_steps=10_000_000,
-        numbers={"learning_rate": learning_rate, "adam_b2": adam_b2, "entropy_coef": 0.01, **numbers},
+        numbers={**TUNED_ADAM[name], "entropy_coef": 0.01, **numbers},
     )
     return Study({"PPO": task}, 8, goal, width=1)
 
@@ -116,10 +117,10 @@ GRID = replace(
 STUDIES: Mapping[str, Study] = {
     "cartpole": Study({"PPO": shortened(CARTPOLE, 500_000 / CARTPOLE.total_steps)}, 32, "at least 475", 8),
     "pendulum": Study({"PPO": PENDULUM}, 16, "interval above -400", 8),
-    "asterix": minatar("Asterix", 3e-3, 0.999, "15.0, within 15%", clip_by_torso=1.0),
-    "breakout": minatar("Breakout", 1e-2, 0.99, "50.1, within 15%"),
-    "freeway": minatar("Freeway", 1e-3, 0.99, "61.8, within 15%"),
-    "spaceinvaders": minatar("SpaceInvaders", 7e-3, 0.99, "167, within 15%"),
+    "asterix": minatar("Asterix", "15.0, within 15%", clip_by_torso=1.0),
+    "breakout": minatar("Breakout", "50.1, within 15%"),
+    "freeway": minatar("Freeway", "61.8, within 15%"),
+    "spaceinvaders": minatar("SpaceInvaders", "167, within 15%"),
     "inverted-pendulum": brax("inverted_pendulum", 400_000, "at least 950"),
     "inverted-double-pendulum": brax("inverted_double_pendulum", 1_000_000, "at least 8,000"),
     "reacher": Study({"PPO": REACHER}, 6, "above -15", width=3),

@@ -1,11 +1,12 @@
 """Is PPO tuned on a suite's tasks? `python -m benchmarks.tuning SUITE [--tasks ...] [--rates ...]`.
 
 Trains PPO with several learning rates, prints mean and 95% interval of each score, and marks the recipe's.
+With `--published sgd`, or adam, the recipe has that optimizer and what Goldie et al. tuned for it instead.
 Seeds are of a range of their own: neither those of references nor those of comparisons.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,12 +18,16 @@ from discovery.executors.base import Executor
 from discovery.executors.cpu import ensure_single_thread
 from discovery.statistics import Interval, interval
 from discovery.suites import load_suite
+from discovery.work import AlgorithmSpec
 from environments.task import Task
-from objectives.parts import DEFAULTS
+from objectives.optimizers import OPTIMIZERS, TUNED_ADAM, TUNED_SGD
+from objectives.parts import DEFAULTS, LOSS_DEFAULTS
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 SEEDS = 8
 FIRST_SEED = 20_000
+PUBLISHED = {"adam": TUNED_ADAM, "sgd": TUNED_SGD}
+"""Optimizer to its published numbers, by environment."""
 
 
 def main() -> None:
@@ -33,19 +38,35 @@ def main() -> None:
     parser.add_argument(
         "--rates", nargs="*", type=float, default=RATES, help="learning rates beside the recipe's"
     )
+    parser.add_argument("--published", choices=PUBLISHED, help="an optimizer, with its published numbers")
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--agents-per-call", type=int, default=4)
     parser.add_argument("--workers", type=int)
     options = parser.parse_args()
     ensure_single_thread()
     tasks = {task.name: task for task in load_suite(options.suite, measured=False).tasks}
+    algorithm = PPO
+    if options.published:
+        algorithm = AlgorithmSpec("ppo", (("optimizer", options.published),))
+        tasks = published(tasks, options.published)
     if strange := set(options.tasks) - set(tasks):
         parser.error(f"there is no task {', '.join(sorted(strange))}; there are: {', '.join(tasks)}")
     with make_executor("processes", options.workers, options.agents_per_call, timeout=7200.0) as executor:
-        for name in options.tasks or tasks:
-            task = tasks[name]
-            scores = {rate: score(task, rate, options.seeds, executor) for rate in rates(task, options.rates)}
+        for task in (tasks[name] for name in options.tasks or tasks):
+            every = rates(task, options.rates)
+            scores = {rate: score(task, rate, options.seeds, executor, algorithm) for rate in every}
             print(report(task, scores), flush=True)
+
+
+def published(tasks: Mapping[str, Task], optimizer: str) -> dict[str, Task]:
+    """Tasks for which the optimizer has published numbers, with these, and without those of others."""
+    reads = {**LOSS_DEFAULTS, **OPTIMIZERS[optimizer][1]}
+    found = {}
+    for name in filter(PUBLISHED[optimizer].get, tasks):
+        own = {number: value for number, value in tasks[name].numbers.items() if number in reads}
+        numbers = {**own, "anneal": 1.0, **PUBLISHED[optimizer][name]}
+        found[name] = replace(tasks[name], numbers=numbers)
+    return found
 
 
 def rates(task: Task, grid: Sequence[float]) -> list[float]:
@@ -58,10 +79,12 @@ def learning_rate(task: Task) -> float:
     return task.numbers.get("learning_rate", DEFAULTS["learning_rate"])
 
 
-def score(task: Task, rate: float, seeds: int, executor: Executor) -> Interval:
+def score(
+    task: Task, rate: float, seeds: int, executor: Executor, algorithm: AlgorithmSpec = PPO
+) -> Interval:
     """Mean score of PPO at a learning rate; a training that failed counts as the worst of the others."""
     variant = replace(task, numbers={**task.numbers, "learning_rate": rate})
-    results = list(executor.run(report_jobs("ppo", PPO, {}, [variant], seeds, FIRST_SEED)))
+    results = list(executor.run(report_jobs("ppo", algorithm, {}, [variant], seeds, FIRST_SEED)))
     scores = np.array([np.nan if r.outcome is None else float(r.outcome.score) for r in results])
     known = scores[np.isfinite(scores)]
     return interval(scores, failures=float(known.min()) if known.size else "drop")

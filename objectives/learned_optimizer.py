@@ -8,6 +8,9 @@ features (`objectives/optimizer_features.py`), remembers what it likes, and says
 
 with c = 1e-3, "open_scale". There is no learning rate and no schedule: what changes with time does so through
 the features. All-zero weights leave the agent as it is.
+
+Without features, "raw", it sees 8 plain numbers (`raw_features`) and says o_0 and o_1 alone: there is no
+noise.
 """
 
 from collections.abc import Callable
@@ -20,7 +23,14 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from objectives.base import Algorithm, MetaParams, Optimizer, ParamInfo, Progress
 from objectives.known import ppo
-from objectives.optimizer_features import DECAYS, chosen, next_momenta, parameter_features
+from objectives.optimizer_features import (
+    DECAYS,
+    RAW,
+    chosen,
+    next_momenta,
+    parameter_features,
+    raw_features,
+)
 from objectives.optimizers import adam, clip_by_global_norm
 from objectives.parts import DEFAULTS
 from objectives.per_parameter import (
@@ -51,7 +61,9 @@ class OpenState(NamedTuple):
     hidden: Float[Array, "G n"]
 
 
-def initial_open(key: PRNGKeyArray, n_features: int, gru_width: int, width: int) -> dict[str, Any]:
+def initial_open(
+    key: PRNGKeyArray, n_features: int, gru_width: int, width: int, n_outputs: int = 3
+) -> dict[str, Any]:
     """Random weights of OPEN's network, the output layer's zero. A `gru_width` of 0 means no recurrence."""
     key_gru, key_first, key_second = jax.random.split(key, 3)
     weights: dict[str, Any] = {"gru": initial_gru(key_gru, n_features, gru_width)} if gru_width else {}
@@ -59,13 +71,13 @@ def initial_open(key: PRNGKeyArray, n_features: int, gru_width: int, width: int)
         **weights,
         "first": initial_normalized_layer(key_first, gru_width or n_features, width),
         "second": initial_normalized_layer(key_second, width, width),
-        "out": {"kernel": jnp.zeros((3, width)), "bias": jnp.zeros(3)},
+        "out": {"kernel": jnp.zeros((n_outputs, width)), "bias": jnp.zeros(n_outputs)},
     }
 
 
 def open_network(
     weights: Weights, hidden: Float[Array, "G n"], x: Float[Array, "F n"]
-) -> tuple[Float[Array, "G n"], Float[Array, "3 n"]]:
+) -> tuple[Float[Array, "G n"], Float[Array, "outputs n"]]:
     """(new hidden state, o): a GRU where there is one, two normalized relu layers, a linear one."""
     if "gru" in weights:
         x = hidden = gru(weights["gru"], hidden, x)
@@ -88,7 +100,7 @@ def actor_noise(
 
 
 def scale_by_open(
-    weights: Weights, scale: Array | float, features: tuple[int, ...] = tuple(range(19))
+    weights: Weights, scale: Array | float, features: tuple[int, ...] | None = tuple(range(19))
 ) -> optax.GradientTransformationExtraArgs:
     """OPEN's step -(u_hat - mean(u_hat)) for gradients that are clipped already; see the module docstring.
 
@@ -96,9 +108,9 @@ def scale_by_open(
     parameters' types. The update needs `params`, `key`, `progress`, `activations` and `param_info`.
 
     Args:
-        weights: of the network; see `initial_open`.
+        weights: of the network; see `initial_open`. Without a third output there is no noise.
         scale: c.
-        features: indices of those that the network sees.
+        features: indices of those that the network sees; None for those of `raw_features`.
     """
     gru_width = len(weights["gru"]["inner_bias"]) if "gru" in weights else 0
 
@@ -125,12 +137,17 @@ def scale_by_open(
         dtype = state.momenta.dtype
         gradient = flat(treedef.flatten_up_to(updates), dtype)
         momenta = next_momenta(state.momenta, gradient)
-        x = parameter_features(leaves, infos, gradient, momenta, progress, activations)
-        x = x if len(features) == len(x) else jnp.stack([x[index] for index in features])
+        if features is None:
+            x = raw_features(leaves, gradient, momenta)
+        else:
+            x = parameter_features(leaves, infos, gradient, momenta, progress, activations)
+            x = x if len(features) == len(x) else jnp.stack([x[index] for index in features])
         own = jax.tree.map(lambda w: w.astype(dtype), weights)
         c = jnp.asarray(scale, dtype)
         hidden, o = open_network(own, state.hidden, x)
-        u = c * o[0] * jnp.exp(c * o[1]) + c * o[2] * actor_noise(key, leaves, infos, dtype)
+        u = c * o[0] * jnp.exp(c * o[1])
+        if len(o) > 2:
+            u = u + c * o[2] * actor_noise(key, leaves, infos, dtype)
         return unflat(u.mean() - u, leaves, treedef), OpenState(momenta, hidden)
 
     return optax.GradientTransformationExtraArgs(init, update)  # type: ignore[arg-type]
@@ -162,7 +179,8 @@ def open_optimizer(
     """PPO whose optimizer is OPEN, ``meta_params["optimizer"]``; gradients are clipped by each torso's norm
     before.
 
-    With all features it has 1,211 weights as it is, 3,571 with widths 16 and 32, 707 without recurrence.
+    With all features it has 1,211 weights as it is, 3,571 with widths 16 and 32, 707 without recurrence. The
+    paper's "No Features" is ``features = "raw", gru_width = 0``: 514 weights, two outputs and no noise.
 
     It takes the numbers of PPO's recipes, so that both can be compared on a task; unless it is anchored, it
     reads none of Adam's but the clip's.
@@ -170,8 +188,8 @@ def open_optimizer(
     Args:
         gru_width: of the recurrent unit; 0 for a feed-forward rule.
         width: of the two layers behind it.
-        features: "all", or names in `optimizer_features.GROUPS` with commas between. The paper's "No
-            Features" is "momentum,gradient".
+        features: "all", or names in `optimizer_features.GROUPS` with commas between; or "raw": parameter, six
+            momenta and gradient, not as signs and logarithms, and no noise.
         anchored: add the learned step to Adam's, so that zero weights are PPO with the task's own, tuned Adam
             and a search need not find out first how to descend.
         start: "zeros", as in the paper; or "random", with only the output layer zero. Either leaves the agent
@@ -187,10 +205,11 @@ def open_optimizer(
         )
     if start not in STARTS:
         raise ValueError(f"start must be one of {', '.join(STARTS)}, got {start!r}")
-    seen = chosen(features)
+    seen = None if features == RAW else chosen(features)
+    n_features, n_outputs = (len(DECAYS) + 2, 2) if seen is None else (len(seen), 3)
 
     def init(key: PRNGKeyArray) -> dict[str, Any]:
-        weights = initial_open(key, len(seen), gru_width, width)
+        weights = initial_open(key, n_features, gru_width, width, n_outputs)
         return {"optimizer": jax.tree.map(jnp.zeros_like, weights) if start == "zeros" else weights}
 
     def optimizer(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:

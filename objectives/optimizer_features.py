@@ -1,4 +1,5 @@
-"""What a learned optimizer is told about each parameter of an agent: OPEN's 19 features (Goldie et al. 2024).
+"""What a learned optimizer is told about each parameter of an agent: OPEN's 19 features (Goldie et al. 2024),
+or 8 plain numbers.
 
 Everything comes from the agent's own description (`ParamInfo`) and its activations, so that no architecture
 is presumed. Arrays are ``[features, n]``, n the agent's parameters.
@@ -29,6 +30,9 @@ GROUPS: dict[str, tuple[int, ...]] = {
 """Features by what they tell. Momenta are six signs, then six logarithms; the gradient is a sign and a
 logarithm."""
 
+RAW = "raw"
+"""Instead of OPEN's features those of `raw_features`."""
+
 
 def chosen(features: str) -> tuple[int, ...]:
     """Indices of the features in "all", or in names of `GROUPS` with commas between them.
@@ -40,7 +44,8 @@ def chosen(features: str) -> tuple[int, ...]:
     strange = [name for name in names if name not in GROUPS]
     if strange:
         raise ValueError(
-            f"features must be all, or some of {', '.join(GROUPS)} with commas between, got {features!r}"
+            f"features must be all, {RAW}, or some of {', '.join(GROUPS)} with commas between, "
+            f"got {features!r}"
         )
     return tuple(sorted({index for name in names for index in GROUPS[name]}))
 
@@ -100,9 +105,8 @@ def parameter_features(
 ) -> Float[Array, "19 n"]:
     """The features of all elements of all tensors, in the order of `GROUPS`; their type is that of `momenta`.
 
-    A magnitude is ln(abs(x) + 1e-13). The first 15 are divided by the root of 1e-5 + their mean square over
-    the tensor. Only what differs between tensors is computed for each of them: a program for an agent of many
-    layers would else take long to compile.
+    A magnitude is ln(abs(x) + 1e-13). The first 15 are `normalized`. Only what differs between tensors is
+    computed for each of them: a program for an agent of many layers would else take long to compile.
 
     Args:
         leaves: the tensors, of any shapes, with n elements together.
@@ -116,17 +120,34 @@ def parameter_features(
     moving = jnp.concatenate([momenta, gradient[None]])
     sign, magnitude = jnp.sign(moving), jnp.log(jnp.abs(moving) + 1e-13)
     parts = [flat(leaves, dtype)[None], sign[:6], magnitude[:6], sign[6:], magnitude[6:]]
-    x = jnp.concatenate(parts)
-    scales, shares, active, start = [], [], [], 0
+    shares, active = [], []
     for leaf, info in zip(leaves, infos, strict=True):
-        here = x[:, start : start + leaf.size]
-        scales.append(jnp.broadcast_to(jax.lax.rsqrt(1e-5 + mean_square(here))[:, None], here.shape))
         shares.append(jnp.full(leaf.size, info.layer / max(info.n_layers - 1, 1), dtype))
         active.append(dormancy(activations, info, leaf.shape).astype(dtype).ravel())
-        start += leaf.size
     training, batch = (jnp.broadcast_to(share.astype(dtype), n) for share in proportions(progress))
     context = jnp.stack([training, jnp.concatenate(shares), batch, jnp.concatenate(active)])
-    return jnp.concatenate([x * jnp.concatenate(scales, axis=1), context])
+    return jnp.concatenate([normalized(leaves, jnp.concatenate(parts)), context])
+
+
+def raw_features(
+    leaves: list[Array], gradient: Float[Array, " n"], momenta: Float[Array, "6 n"]
+) -> Float[Array, "8 n"]:
+    """The parameter, its momenta and its gradient, `normalized`: all that the "No Features" optimizer of
+    Goldie et al. 2025 (arXiv 2507.17668) sees. Arguments as for `parameter_features`.
+
+    Gradients far below 0.003, the root of 1e-5, stay small: their size is seen, unlike in signs.
+    """
+    return normalized(leaves, jnp.concatenate([flat(leaves, momenta.dtype)[None], momenta, gradient[None]]))
+
+
+def normalized(leaves: list[Array], x: Float[Array, "F n"]) -> Float[Array, "F n"]:
+    """Each row divided, tensor by tensor, by the root of 1e-5 + its mean square over the tensor."""
+    scales, start = [], 0
+    for leaf in leaves:
+        here = x[:, start : start + leaf.size]
+        scales.append(jnp.broadcast_to(jax.lax.rsqrt(1e-5 + mean_square(here))[:, None], here.shape))
+        start += leaf.size
+    return x * jnp.concatenate(scales, axis=1)
 
 
 def mean_square(x: Float[Array, "F n"]) -> Float[Array, " F"]:

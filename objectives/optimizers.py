@@ -63,6 +63,21 @@ TUNED_ADAM: dict[str, dict[str, float]] = {
 """Environment to the numbers that OPEN's authors (Goldie et al. 2024) tuned for Adam on it, with anneal = 1
 and adam_eps = 1e-5. They swept RMSprop and Lion too, but published no values."""
 
+TUNED_SGD: dict[str, dict[str, float]] = {
+    "Asterix-MinAtar": {"learning_rate": 0.52},
+    "Freeway-MinAtar": {"learning_rate": 0.56},
+    "Breakout-MinAtar": {"learning_rate": 1.017},
+    "SpaceInvaders-MinAtar": {"learning_rate": 1.17},
+    "brax/ant": {"learning_rate": 0.17},
+    "brax/walker2d": {"learning_rate": 0.52},
+    "brax/hopper": {"learning_rate": 0.27},
+    "brax/humanoid": {"learning_rate": 0.053},
+    "grid/all": {"learning_rate": 1.33},
+    "CartPole-v1": {"learning_rate": 2.5e-4},
+}
+"""The same for SGD, with anneal = 1, by Goldie et al. 2025 (arXiv 2507.17668). CartPole's is as they give it,
+though it is a rate for Adam."""
+
 
 def clip_by_global_norm(
     max_norm: Array | float, by_torso: Array | float = 0.0

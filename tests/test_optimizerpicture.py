@@ -56,7 +56,8 @@ def tensor(gradient: float, actor: bool) -> Tensor:
 def lived(one: Learned, past: float, rollout: int, actor: bool = False):
     """OPEN after 100 steps in the second of three passes over a rollout; and its next step, a function."""
     weights = jax.tree.map(lambda w: np.asarray(w, np.float64), one.meta_params["optimizer"])
-    rule, counts = Open(weights, 1e-3), (1000, 3, N)
+    raw = dict(one.spec.options).get("features") == "raw"
+    rule, counts = Open(weights, 1e-3, "raw" if raw else slice(None)), (1000, 3, N)
     first = 3000 * rollout + 1000
     for k in range(first, first + 100):
         rule([tensor(past, actor)], k, counts, [np.zeros(65)])
@@ -77,6 +78,19 @@ def test_open_is_its_formula(random_open: SimpleNamespace, panel: int, rollout: 
         for index in (3, 46, 60, 90):
             expected = step(gradients[index], np.zeros(65))
             np.testing.assert_allclose(row[index], expected, rtol=2e-3, atol=2e-8)
+
+
+def test_open_without_features_is_its_formula_and_has_no_noise() -> None:
+    one = found(AlgorithmSpec("open", (("features", "raw"), ("gru_width", 0), ("width", 4))), 0.7)
+    figure = optimizer_picture(one)
+    for panel in range(3):  # the point of life is not seen
+        gradients, _, mine = curves(figure, panel)
+        assert np.abs(np.diff(mine)).max() > 1e-6
+        for row, (past, *_) in zip(mine, PASTS.values(), strict=True):
+            step = lived(one, past, 0)
+            expected = [step(gradients[index], np.zeros(65)) for index in (3, 46, 60, 90)]
+            np.testing.assert_allclose(row[[3, 46, 60, 90]], expected, rtol=2e-3, atol=2e-8)
+    assert [text.get_text() for text in figure.axes[3].texts] == ["none"]
 
 
 @pytest.mark.parametrize("panel", [0, 1, 2])

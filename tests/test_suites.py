@@ -535,3 +535,17 @@ def test_tuning_marks_the_recipe_and_the_best():
     assert lines[0] == "x, 640 steps, final, 3 seeds" and "recipe" not in lines[1] and "best" not in lines[1]
     assert lines[2].endswith("  recipe") and lines[3].endswith("1 failed  best")
     assert tuning.learning_rate(replace(task, numbers={})) == 3e-4
+
+
+def test_tuning_takes_published_numbers_for_its_recipe():
+    tasks = {task.name: task for task in load_suite("minatar", measured=False).tasks}
+    sgd, adam = (tuning.published(tasks, optimizer) for optimizer in ("sgd", "adam"))
+    assert list(sgd) == list(adam) == [name for name in tasks if not name.startswith("pgx/")]
+    assert sgd["Breakout-MinAtar"].numbers == {"entropy_coef": 0.01, "anneal": 1.0, "learning_rate": 1.017}
+    assert tuning.learning_rate(sgd["Asterix-MinAtar"]) == 0.52
+    for optimizer, found in (("sgd", sgd), ("adam", adam)):
+        for name, task in found.items():
+            check_numbers(build("ppo", {"optimizer": optimizer}), task.numbers)
+            assert replace(task, numbers={}) == replace(tasks[name], numbers={})
+    for name, task in adam.items():
+        assert task.numbers == {**tasks[name].numbers, "adam_b1": 0.9, "anneal": 1.0}

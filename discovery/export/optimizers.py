@@ -22,6 +22,14 @@ _USAGE = """
     )
     params = optax.apply_updates(params, updates)
 """
+_USAGE_ALONE = """
+    from THIS_FILE import optimizer
+
+    tx = optimizer()
+    state = tx.init(params)
+    updates, state = tx.update(gradients, state, params)
+    params = optax.apply_updates(params, updates)
+"""
 _CONTEXT = "key=key, progress=progress, activations=activations, param_info=param_info"
 _TIME = "total_steps=n_rollouts * n_epochs * n_minibatches"
 
@@ -29,6 +37,7 @@ _PARITY = (
     "It computes what was trained, up to rounding, only with all extra arguments and with one tree of "
     "actor and critic together. What follows is what differs without."
 )
+_PARITY_ALONE = _PARITY.replace("with all extra arguments and ", "")
 _INSIDE = (
     "Clipping and step size are part of it, with the numbers below. Put no clipping, learning rate or "
     "schedule of your own around it."
@@ -36,6 +45,10 @@ _INSIDE = (
 _CLOCK = (
     "Without `progress` it counts its own updates, in rollouts of n_epochs * n_minibatches; without "
     "`total_steps` it never learns how much of the training has passed, which then stays 0."
+)
+_MEAN = (
+    "Where actor and critic are two trees with an optimizer each, the mean that every step lacks is each "
+    "tree's own. Trained was with the mean over both."
 )
 _OPEN = (
     "Without `activations`, or for layers that they leave out, dormancy is 1.",
@@ -46,12 +59,23 @@ _OPEN = (
     "noise. Give `actor=lambda path: True` to the optimizer of an actor's own tree.",
     "Without `key` the noise is made of `seed` and the number of updates made: agents trained side by side "
     "by vmap share it, unless each has its own seed.",
-    "Where actor and critic are two trees with an optimizer each, the mean that every step lacks is each "
-    "tree's own. Trained was with the mean over both.",
+    _MEAN,
+)
+_RAW = (
+    "`key`, `activations`, `param_info`, `actor` and `seed` change nothing: it sees parameters, momenta and "
+    "gradients alone, and has no noise."
+)
+_TIMELESS = (
+    "Neither do `progress`, `total_steps`, `n_epochs` and `n_minibatches`: it is not told how much of the "
+    "training has passed."
 )
 _NETWORKS = (
     "Gradients are clipped by each network's own norm. The networks of a tree are its outermost branches "
     "if all of them have branches themselves, else the tree is one (`networks`)."
+)
+_OPERATOR = (
+    "Where actor and critic are two trees with an optimizer each, each has an M of its own, which couples "
+    "that tree's parameters alone. Trained was with one M over all parameters of actor and critic."
 )
 _TREES = (
     "Where actor and critic are two trees with an optimizer each, gradients are clipped by each tree's norm."
@@ -68,6 +92,10 @@ class Rule(NamedTuple):
 
     reads: Callable[[Mapping[str, Any]], tuple[str, ...]]
     write: Callable[[Subject], Text]
+
+
+def _usage(extra: str) -> str:
+    return _USAGE.format(arguments=_TIME, extra=extra)
 
 
 def _numbers(rule: Rule, subject: Subject) -> str:
@@ -91,17 +119,18 @@ def _open_reads(options: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _open(subject: Subject) -> Text:
-    from objectives.optimizer_features import DECAYS, chosen
+    from objectives.optimizer_features import DECAYS, RAW, chosen
 
-    recurrent, anchored = subject.options["gru_width"] > 0, subject.options["anchored"]
-    seen = chosen(subject.options["features"])
-    own = "OpenState OptimizerState proportions scaled features actor_noise"
+    options = subject.options
+    recurrent, anchored, raw = options["gru_width"] > 0, options["anchored"], options["features"] == RAW
+    seen = tuple(range(len(DECAYS) + 2)) if raw else chosen(options["features"])
     code = [
         definitions("steps", "Progress progress_at check_counts networks clip_by_global_norm"),
         definitions("steps", "anneal") if anchored else "",
-        definitions("described"),
+        definitions("described", _DESCRIBED if raw else f"{_DESCRIBED} dormancy"),
         definitions("cells", "precision flat unflat gru linear normalized" if recurrent else _FEED_FORWARD),
-        definitions("open", own),
+        definitions("open", "OpenState OptimizerState scaled"),
+        definitions("open_raw" if raw else "open", "features step" if raw else _FEATURES),
         definitions("open_recurrent" if recurrent else "open", "network"),
         definitions("open", "scale_by_open"),
         definitions("open_anchored") if anchored else definitions("open", "rule"),
@@ -109,16 +138,18 @@ def _open(subject: Subject) -> Text:
         tree("WEIGHTS", subject.entries["optimizer"]),
     ]
     what = "Adam's step, and on top of it the learned one" if anchored else "the learned step"
+    formula = "c o_0 exp(c o_1)" if raw else "c o_0 exp(c o_1) + c o_2 noise"
+    told = "its value, momenta and gradient" if raw else f"{len(seen)} features of it"
+    source = "OPEN's form without its features, Goldie et al. 2025" if raw else "OPEN, Goldie et al. 2024"
     return Text(
         title="a learned optimizer for optax",
         description=(
             f"`optimizer` makes an optax.GradientTransformationExtraArgs: {what}, -(u - mean(u)) with u = "
-            "c o_0 exp(c o_1) + c o_2 noise, where a small network says o for every parameter from "
-            f"{len(seen)} features of it (OPEN, Goldie et al. 2024)."
+            f"{formula}, where a small network says o for every parameter from {told} ({source})."
         ),
-        usage=_USAGE.format(arguments=_TIME, extra=_CONTEXT),
-        differences=(_PARITY, _INSIDE, _CLOCK, *_OPEN, *_clipping(subject)),
-        constants=constants(gru_width=subject.options["gru_width"], features=seen, decays=DECAYS)
+        usage=_usage("progress=progress" if raw else _CONTEXT) if anchored or not raw else _USAGE_ALONE,
+        differences=(*_open_differences(raw, anchored), *_clipping(subject)),
+        constants=constants(gru_width=options["gru_width"], features=seen, decays=DECAYS)
         + _counts(subject)
         + _numbers(OPTIMIZERS["objectives.learned_optimizer:open_optimizer"], subject),
         code=tuple(code),
@@ -127,6 +158,16 @@ def _open(subject: Subject) -> Text:
     )
 
 
+def _open_differences(raw: bool, anchored: bool) -> tuple[str, ...]:
+    if not raw:
+        return (_PARITY, _INSIDE, _CLOCK, *_OPEN)
+    if anchored:
+        return (_PARITY, _INSIDE, _CLOCK, _RAW, _MEAN)
+    return (_PARITY_ALONE, _INSIDE, _RAW, _TIMELESS, _MEAN)
+
+
+_DESCRIBED = "ParamInfo in_actor describe name_of natural"
+_FEATURES = "proportions features actor_noise step"
 _FEED_FORWARD = "precision flat unflat linear normalized"
 
 
@@ -142,7 +183,7 @@ def _optim4rl(subject: Subject) -> Text:
             "sqrt(exp(o_2(g^2)) + 1e-8) times an annealed learning rate, where two recurrent units say o_1 "
             "and o_2 for every parameter (Optim4RL, Lan et al. 2024)."
         ),
-        usage=_USAGE.format(arguments=_TIME, extra="progress=progress"),
+        usage=_usage("progress=progress"),
         differences=(_PARITY, _INSIDE, _CLOCK),
         constants=_counts(subject) + _numbers(OPTIMIZERS["objectives.optim4rl:optim4rl"], subject),
         code=(
@@ -168,9 +209,8 @@ def _lodo(subject: Subject) -> Text:
             "momentum and M a product of sparse orthogonal matrices, at first, that each new gradient "
             "improves (LODO, Liao et al. 2023). It has no weights and needs gradients alone."
         ),
-        usage=_USAGE.partition("  # by itself")[0].format(arguments="")
-        + "\n    params = optax.apply_updates(params, updates)\n",
-        differences=(_PARITY.replace("with all extra arguments and ", ""), _INSIDE, *_clipping(subject)),
+        usage=_USAGE_ALONE,
+        differences=(_PARITY_ALONE, _INSIDE, _OPERATOR, *_clipping(subject)),
         constants=constants(layers=subject.options["layers"], block=subject.options["block"])
         + _numbers(OPTIMIZERS["objectives.lodo:lodo"], subject),
         code=(

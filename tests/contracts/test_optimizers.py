@@ -19,12 +19,13 @@ jit: Any = functools.partial(jax.jit, compiler_options=QUICK)
 LEARNED = {
     "open": ("open", {"gru_width": 4, "width": 4}),
     "open_feed_forward": ("open", {"gru_width": 0, "width": 4}),
+    "open_raw": ("open", {"gru_width": 0, "width": 4, "features": "raw"}),
     "open_anchored": ("open", {"gru_width": 0, "width": 4, "anchored": True}),
     "optim4rl": ("optim4rl", {"width": 3}),
     "lodo": ("lodo", {"layers": 3, "block": 2}),
 }
 ALL = [*OPTIMIZERS, *LEARNED]
-SEES_PARAMS = ("open", "open_feed_forward", "open_anchored")
+SEES_PARAMS = ("open", "open_feed_forward", "open_raw", "open_anchored")
 
 INFO = {
     "actor": {"kernel": ParamInfo("actor", 0, 1, ("actor", "hidden_0"), 1)},

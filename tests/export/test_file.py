@@ -28,6 +28,8 @@ LPO = AlgorithmSpec("lpo", (("anchored", True), ("temporal", True)))
 PARTS = (
     (AlgorithmSpec("open", (("anchored", True),)), "optax"),
     (AlgorithmSpec("open", (("features", "momentum,gradient"), ("gru_width", 0))), "optax"),
+    (AlgorithmSpec("open", (("features", "raw"),)), "optax"),
+    (AlgorithmSpec("open", (("anchored", True), ("features", "raw"), ("gru_width", 0))), "optax"),
     (AlgorithmSpec("optim4rl"), "optax"),
     (AlgorithmSpec("lodo"), "optax"),
     (AlgorithmSpec("ampo", (("temporal", True),)), "jax"),

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import discovery.export.probe as probe
-from discovery.export import Provenance
+from discovery.export import Provenance, export
 from discovery.work import AlgorithmSpec
 from environments import Setup, Task
+from tests.objectives.open_by_hand import MOMENTUM, descending
 
 pytestmark = pytest.mark.rejax
 
@@ -94,13 +95,27 @@ def trained_with_optimizer(folder: Path, exported, learning_rate: float, rollout
     return run(OPTIMIZER_HOST, folder / "found.py", rollouts)
 
 
-def test_rejax_takes_an_exported_optimizer_as_it_is(exported, tmp_path):
-    result = trained_with_optimizer(tmp_path, exported, 1e-3, 2)
+def trained_with_open_alone(folder: Path, rate: float, rollouts: int) -> dict:
+    """rejax's PPO with steps of `rate` thousandths against the sign of a momentum, and no Adam."""
+    spec = AlgorithmSpec("open", (("gru_width", 0), ("width", 2)))
+    source = export(spec, {"optimizer": descending(rate, MOMENTUM)}, {}, Provenance(), "optax")
+    (folder / "found.py").write_text(source, encoding="utf-8")
+    return run(OPTIMIZER_HOST, folder / "found.py", rollouts)
+
+
+def test_rejax_takes_an_exported_optimizer_as_it_is(tmp_path):
+    result = trained_with_open_alone(tmp_path, 3.0, 2)
     assert result["counts"] == [32, 32]
-    assert result["finite"] and min(result["moved"]) > 1e-3
+    assert result["finite"] and min(result["moved"]) > 1e-2
 
 
 @pytest.mark.slow
 def test_rejax_learns_cartpole_with_an_exported_optimizer(exported, tmp_path):
     result = trained_with_optimizer(tmp_path, exported, 3e-3, 100)
     assert result["lengths"][0] < 60 and result["lengths"][1] > 120
+
+
+@pytest.mark.slow
+def test_rejax_learns_cartpole_with_open_alone_and_not_with_its_opposite(tmp_path):
+    learned, opposite = (trained_with_open_alone(tmp_path, rate, 100) for rate in (3.0, -3.0))
+    assert learned["lengths"][1] > 120 and opposite["lengths"][1] < 30

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
+MOMENTUM, GRADIENT = 3, 13
+"""Features: the sign of the momentum of decay 0.9, and that of the gradient."""
 
 
 class Tensor(NamedTuple):
@@ -28,7 +30,7 @@ def layer_norm(x: np.ndarray, weights: Any) -> np.ndarray:
 
 
 def network(weights: Any, h: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows are parameters: ``[n, G]``, ``[n, 19]`` to ``[n, G]``, ``[n, 3]``."""
+    """Rows are parameters: ``[n, G]``, ``[n, 19]`` to ``[n, G]``, ``[n, 3]``; without features 8 and 2."""
     if "gru" in weights:
         w_r, w_z, w_y = np.split(weights["gru"]["input"], 3)
         b_r, b_z, b_y = np.split(weights["gru"]["input_bias"], 3)
@@ -62,8 +64,30 @@ def features(tensor: Tensor, momenta: list[np.ndarray], training: float, batch: 
     return np.stack([x.ravel() for x in (*columns, *same, dormancy(tensor))], axis=-1)
 
 
+def raw_features(tensor: Tensor, momenta: list[np.ndarray]) -> np.ndarray:
+    """``[n, 8]``: of the rule without features."""
+    columns = [tensor.parameter, *momenta, tensor.gradient]
+    return np.stack([(x / np.sqrt(1e-5 + (x**2).mean())).ravel() for x in columns], axis=-1)
+
+
+def descending(rate: float, feature: int = GRADIENT) -> dict[str, Any]:
+    """Weights of a feed-forward rule that steps by `rate` times its scale against the sign of a feature.
+
+    The two units of each layer are (1, 0) where the feature is positive, (0, 1) where it is negative.
+    """
+    opposite = np.array([[1.0, -1.0], [-1.0, 1.0]], np.float32)
+    first, out = np.zeros((2, 19), np.float32), np.zeros((3, 2), np.float32)
+    first[:, feature], out[0] = opposite[0], (rate, -rate)
+    plain = {name: np.zeros(2, np.float32) for name in ("bias", "shift")} | {"scale": np.ones(2, np.float32)}
+    return {
+        "first": {"kernel": first, **plain},
+        "second": {"kernel": opposite, **plain},
+        "out": {"kernel": out, "bias": np.zeros(3, np.float32)},
+    }
+
+
 class Open:
-    """The rule with its memory; a call takes one step."""
+    """The rule with its memory; a call takes one step. What it has `seen` are features by index, or "raw"."""
 
     def __init__(self, weights: Any, scale: float, seen: Any = slice(None)) -> None:
         self.weights, self.scale, self.seen = weights, scale, seen
@@ -84,10 +108,13 @@ class Open:
             self.momenta[i] = [
                 b * m + (1 - b) * tensor.gradient for b, m in zip(DECAYS, self.momenta[i], strict=True)
             ]
-            x = features(tensor, self.momenta[i], training, batch)[:, self.seen]
+            if self.seen == "raw":
+                x = raw_features(tensor, self.momenta[i])
+            else:
+                x = features(tensor, self.momenta[i], training, batch)[:, self.seen]
             self.hidden[i], o = network(self.weights, self.hidden[i], x)
             step = c * o[:, 0] * np.exp(c * o[:, 1])
-            if tensor.actor:
+            if tensor.actor and self.seen != "raw":
                 step = step + c * o[:, 2] * noise[i].ravel()
             steps.append(step.reshape(tensor.parameter.shape))
         mean = sum(s.sum() for s in steps) / sum(s.size for s in steps)

@@ -17,8 +17,8 @@ from objectives.learned_optimizer import actor_noise
 from objectives.optimizer_features import GROUPS, chosen, dormancy, parameter_features, proportions
 from objectives.optimizers import adam
 from objectives.per_parameter import flat, gru, normalized_layer, unflat
-from tests.inner.states import CATCH, QUICK, quick_begin, quick_go
-from tests.objectives.open_by_hand import Open, Tensor
+from tests.inner.states import CATCH, QUICK, begin, go, quick_begin, quick_go
+from tests.objectives.open_by_hand import MOMENTUM, Open, Tensor, descending
 
 jit: Any = functools.partial(jax.jit, compiler_options=QUICK)
 
@@ -30,6 +30,9 @@ AGENTS = {
     "continuous": (CONTINUOUS, Body((7, 6)), False),
     "shared, of everything": (CONTINUOUS, Body((5, 4), "relu", (3,), True, 2, "gru"), True),
 }
+MULTI_TASK = {"gru_width": 16, "width": 32}
+FEED_FORWARD = {"gru_width": 0}
+NO_FEATURES = {"gru_width": 0, "features": "raw"}
 COUNTS = (1, 2, 4)
 """Minibatches, epochs, rollouts."""
 
@@ -144,6 +147,9 @@ def clipped(gradients, limit=0.5):
     [
         ("discrete", {}, 3),
         ("continuous", {}, 3),
+        ("discrete", MULTI_TASK, 2),
+        ("discrete", FEED_FORWARD, 2),
+        ("continuous", NO_FEATURES, 2),
         ("discrete", {"gru_width": 0, "features": "momentum,gradient"}, 2),
         ("shared, of everything", {}, 1),
     ],
@@ -154,7 +160,8 @@ def test_steps_are_those_of_a_loop_over_tensors(name, options, steps):
     algorithm, step = stepper(name, **options)
     meta_params = complete(algorithm, weights_of(algorithm), open_scale=0.3)
     weights = jax.tree.map(lambda w: np.asarray(w, np.float64), meta_params["optimizer"])
-    by_hand = Open(weights, 0.3, list(chosen(options.get("features", "all"))))
+    seen = options.get("features", "all")
+    by_hand = Open(weights, 0.3, seen if seen == "raw" else list(chosen(seen)))
     leaves, treedef = jax.tree.flatten(params)
     infos = treedef.flatten_up_to(network.param_info)
     state = algorithm.optimizer(meta_params).init(params)
@@ -181,15 +188,18 @@ def test_steps_are_those_of_a_loop_over_tensors(name, options, steps):
 
 
 def test_numbers_of_weights():
-    """Those of the vectors that the authors published, and of the feed-forward rule."""
+    """Those of the vectors that the authors published, and of the feed-forward rules."""
 
     def size(**options):
         shapes = jax.eval_shape(build("open", options).init, jax.random.key(0))
         return sum(w.size for w in jax.tree.leaves(shapes))
 
     assert size() == 1211
-    assert size(gru_width=16, width=32) == 3571
-    assert size(gru_width=0) == 707
+    assert size(**MULTI_TASK) == 3571
+    assert size(**FEED_FORWARD) == 707
+    assert size(**NO_FEATURES) == 514
+    outputs = jax.eval_shape(build("open", {"features": "raw", "width": 3}).init, jax.random.key(0))
+    assert outputs["optimizer"]["out"]["kernel"].shape == (2, 3)  # whatever the widths
     assert len(chosen("momentum,gradient")) == 14 and chosen("all") == tuple(range(19))
     assert sorted(i for group in GROUPS.values() for i in group) == list(range(19))
 
@@ -365,12 +375,35 @@ def test_a_training_hands_over_what_it_needs():
             assert np.isfinite(b).all() and np.array_equal(a, b) == (size == 0)
 
 
+@pytest.mark.slow
+def test_with_weights_that_descend_an_agent_learns_and_with_their_opposite_none_does():
+    """Steps of 0.003 against the sign of a momentum. Players of Catch reach 1 at best, random ones -0.6."""
+    algorithm = build("open", {"gru_width": 0, "width": 2})
+
+    def last_returns(rate):
+        """Of the last tenth of 300 rollouts, of three agents."""
+        meta_params = complete(algorithm, jax.tree.map(jnp.asarray, descending(rate, MOMENTUM)))
+        found = []
+        for seed in range(3):
+            state = begin(algorithm, CATCH, meta_params, jax.random.key(seed), 300)
+            state, _ = go(algorithm, CATCH, meta_params, state, 270)
+            _, late = go(algorithm, CATCH, meta_params, state, 30)
+            found.append(float(late.means()["episode_return"]))
+        return found
+
+    random, learned, opposite = last_returns(0.0), last_returns(3.0), last_returns(-3.0)
+    assert np.mean(random) == pytest.approx(-0.6, abs=0.15)  # all-zero outputs: the agent that was born
+    assert min(learned) > max(random) + 0.6 and np.mean(learned) > np.mean(random) + 1.0
+    assert np.mean(opposite) < np.mean(random)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
         ({"gru_width": -1}, "gru_width"),
         ({"width": 0}, "width"),
         ({"features": "gradient,layers"}, "momentum, gradient"),
+        ({"features": "raw,layer"}, "all, raw, or some of parameter"),
         ({"start": "adam"}, "zeros, random"),
     ],
 )

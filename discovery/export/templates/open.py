@@ -81,12 +81,18 @@ def actor_noise(key, leaves, infos, dtype):
 
 
 def network(weights, hidden, x):
-    """(new state of the unit, o [3, n]) for features x [F, n]: two normalized layers and a linear one."""
+    """(new state of the unit, o [O, n]) for features x [F, n]: two normalized layers and a linear one."""
     return hidden, linear(weights["out"], normalized(weights["second"], normalized(weights["first"], x)))
 
 
+def step(o, key, leaves, infos):
+    """Of all parameters [n], by the network's outputs [3, n]: c o_0 exp(c o_1) + c o_2 noise."""
+    noise = actor_noise(key, leaves, infos, o.dtype)
+    return OPEN_SCALE * o[0] * jnp.exp(OPEN_SCALE * o[1]) + OPEN_SCALE * o[2] * noise
+
+
 def scale_by_open():
-    """The learned step: u_hat = c o_0 exp(c o_1) + c o_2 noise, minus its mean over all parameters."""
+    """The learned step, minus its mean over all parameters."""
 
     def init(params):
         leaves = jax.tree.leaves(params)
@@ -102,8 +108,7 @@ def scale_by_open():
         x = features(leaves, infos, gradients, momenta, progress, activations)
         weights = jax.tree.map(lambda w: jnp.asarray(w, dtype), WEIGHTS)
         hidden, o = network(weights, state.hidden, jnp.stack([x[index] for index in FEATURES]))
-        noise = actor_noise(key, leaves, infos, dtype)
-        u = OPEN_SCALE * o[0] * jnp.exp(OPEN_SCALE * o[1]) + OPEN_SCALE * o[2] * noise
+        u = step(o, key, leaves, infos)
         return unflat(u.mean() - u, leaves, treedef), OpenState(momenta, hidden)
 
     return optax.GradientTransformationExtraArgs(init, update)
@@ -125,8 +130,8 @@ def optimizer(
 ):
     """The learned optimizer, clipping included, as an optax.GradientTransformationExtraArgs.
 
-    Its update needs `params`. It knows more if it is given these extra arguments, and takes the defaults
-    else:
+    Its update needs `params`. Features that need more take it from these extra arguments, or else from the
+    defaults:
 
         key            for this step's noise; else made of `seed` and the number of updates made
         progress       (n, N, e, E), see `Progress`; else from that number and the arguments below
