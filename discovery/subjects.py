@@ -50,8 +50,18 @@ class Subject:
     numbers: Mapping[str, float] = field(default_factory=dict)
 
     def task(self, task: Task) -> Task:
-        """A task as this subject is trained on it."""
-        return replace(task, numbers={**task.numbers, **self.numbers}) if self.numbers else task
+        """A task as this subject is trained on it.
+
+        Recipes are PPO's: of its numbers, those that another algorithm, or PPO with another optimizer, does
+        not read are left out.
+        """
+        from discovery.inner.compiled import build_algorithm
+        from objectives.parts import DEFAULTS
+
+        unread = set(DEFAULTS) - set(dict(build_algorithm(self.spec).defaults))
+        kept = {name: value for name, value in task.numbers.items() if name not in unread}
+        numbers = {**kept, **self.numbers}
+        return task if numbers == task.numbers else replace(task, numbers=numbers)
 
     @property
     def options(self) -> list[tuple[str, Any]]:

@@ -132,6 +132,17 @@ def test_the_same_numbers_in_another_order_are_the_same_subject() -> None:
         subjects(["ppo[clip=0.1,gamma=0.9]", "ppo[gamma=.9,clip=.10]"])
 
 
+def test_numbers_of_ppo_that_nobody_reads_are_left_out() -> None:
+    """A suite's recipes are PPO's with Adam; any other number that is not read is still an error."""
+    task = replace(TASK, numbers={"learning_rate": 0.01, "adam_b2": 0.99})
+    (job,) = jobs_of("ppo[optimizer=sgd]", tasks=(task,))
+    assert job.task.numbers == {"learning_rate": 0.01}
+    (job,) = jobs_of("ppo", tasks=(task,))
+    assert job.task.numbers == task.numbers
+    with pytest.raises(BadInput, match="does not read klop"):
+        jobs_of("ppo[optimizer=sgd]", tasks=(replace(task, numbers={"klop": 1.0}),))
+
+
 # Exported files
 
 
