@@ -61,7 +61,8 @@ class AggregateRow:
         iqm, mean, median: maximized; see `discovery.statistics.aggregate`.
         optimality_gap: what is missing to tuned PPO, minimized.
         difference: IQM minus the baseline's, over common seeds; None for the baseline.
-        improvement: probability that a training is above one of the baseline's; None for the baseline.
+        improvement: probability that a training is above one of the baseline's, whatever their seeds; the
+            interval makes use of common seeds; None for the baseline.
     """
 
     subject: str
@@ -168,7 +169,7 @@ class SuiteComparison:
                 aggregate(own, "median"),
                 aggregate(own, "optimality_gap"),
                 None if subject == self.baseline else aggregate_difference(own, base, "iqm"),
-                None if subject == self.baseline else probability_of_improvement(own, base),
+                None if subject == self.baseline else probability_of_improvement(own, base, paired=True),
             )
             for subject, own in scores.items()
         )

@@ -29,7 +29,7 @@ from discovery.ledger import Ledger
 from discovery.progress import Silent
 from discovery.robustness import Robustness, check_sweep, parse_sweep, sweep, varied
 from discovery.run import Run
-from discovery.statistics import aggregate, iqm, paired_p_value
+from discovery.statistics import aggregate, iqm, paired_p_value, probability_of_improvement
 from discovery.subjects import subjects
 from discovery.suitecomparison import SuiteComparison, fewest_seeds
 from discovery.suitepictures import pictures
@@ -89,6 +89,9 @@ def test_aggregates_against_the_baseline_by_hand() -> None:
     pools = [np.concatenate(list(found.normalized(s).values())) for s in ("dpo", "ppo")]
     assert dpo.difference and dpo.difference.estimate == pytest.approx(iqm(pools[0]) - iqm(pools[1]))
     assert dpo.iqm == aggregate(found.normalized("dpo"), "iqm")
+    both = found.normalized("dpo"), found.normalized("ppo")
+    assert dpo.improvement == probability_of_improvement(*both, paired=True)  # seeds are common
+    assert dpo.improvement != probability_of_improvement(*both)
 
 
 def test_a_failed_training_counts_as_the_worst_score_of_its_task() -> None:

@@ -32,7 +32,7 @@ def check(kind, shape, tasks, n, simulations):
         ("aggregate optimality_gap", "normal", 30, 400),
         ("difference mean", "two modes", 30, 400),
         ("difference median", "normal", 30, 300),
-        ("improvement", "normal", 30, 200),
+        ("improvement paired 0.7", "normal", 30, 200),
         ("profile 0.8", "two modes", 30, 400),
     ],
 )
