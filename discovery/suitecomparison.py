@@ -322,7 +322,7 @@ class SuiteComparison:
 def _settled(
     scores: Mapping[str, Float[np.ndarray, " S"]], subject: str, random: float
 ) -> Float[np.ndarray, " S"]:
-    """A subject's scores: a failure is worth the worst of anyone's, and without any other `random` at best."""
+    """A subject's scores: a failure is worth the worst of anyone's; if it has no other, `random` at most."""
     every, own = np.concatenate(list(scores.values())), scores[subject]
     known = every[np.isfinite(every)]
     worst = float(known.min()) if known.size else random

@@ -112,11 +112,11 @@ class SpeedTable:
         from discovery.suitespeed import SHARE
 
         comparison = self.result.comparison
-        yield Text(f"\nHow soon learning curves reach {SHARE:g} of tuned PPO's normalized score")
+        yield Text(f"\nHow soon learning curves come to {SHARE:g} of tuned PPO's normalized score")
         heads = ["", "share that does", "median steps", "area under curve"]
         sections = _fitted(heads, self._sections, options.max_width)
         for task, section in zip(comparison.tasks, sections, strict=True):
-            yield _title(task, task in comparison.held_out, "")
+            yield _title(task, task in comparison.held_out, comparison.measure(task))
             yield section
 
     def _sections(self, separator: str) -> list[list[list[str]]]:

@@ -272,7 +272,7 @@ def test_table() -> None:
         "Normalized scores over 3 tasks: 0 as random actions, 1 as tuned PPO",
         "optimality gap",
         "P(above ppo)",
-        "How soon learning curves reach 0.9 of tuned PPO's normalized score",
+        "How soon learning curves come to 0.9 of tuned PPO's normalized score",
         "median steps",
         "Robustness to learning_rate: mean scores at factors of its value",
         "x 0.1",

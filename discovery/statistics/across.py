@@ -98,7 +98,8 @@ def probability_of_improvement(a: Scores, b: Scores, level: float = 0.95, paired
         level: nominal coverage.
         paired: whether score i of either comes from the same seed. Seeds are then resampled for both at
             once: the more luck they share, the narrower the interval. It is that of the pairs of different
-            seeds, as one pair in S, that of a seed with itself, says nothing of independent trainings.
+            seeds, as one pair in S, that of a seed with itself, says nothing of independent trainings; and
+            it is widened as those of means are, as luck that cancels leaves more to chance in each pair.
             Otherwise `a` and `b` are resampled independently, and their numbers may differ.
     """
     left, right = _pairs(a, b) if paired else _same_tasks(a, b)
@@ -108,7 +109,7 @@ def probability_of_improvement(a: Scores, b: Scores, level: float = 0.95, paired
     wins = [(np.sign(x[:, None] - y) + 1) / 2 for x, y in zip(left, right, strict=True)]
     statistic, strata = (_share_of_others, left) if paired else (_share, left + right)
     limits = _interval(
-        lambda weights: statistic(wins, weights), [x.size for x in strata], level, widened=False
+        lambda weights: statistic(wins, weights), [x.size for x in strata], level, widened=paired
     )
     share, count = float(np.mean([win.mean() for win in wins])), sum(x.size for x in left + right)
     return Interval(share, min(limits.low, share), max(limits.high, share), level, count)
