@@ -8,8 +8,8 @@ from jaxtyping import Float
 from discovery.statistics import Interval, interval, reached, steps_to_threshold
 
 SHARE = 0.9
-"""A training is there when its learning curve first comes to this, where 0 is the score of random actions and 1
-that of tuned PPO: its return at the end, or its mean return over training, as the task is scored."""
+"""A training is there when its learning curve first comes to this, where 0 is the score of random actions and
+1 that of tuned PPO: its return at the end, or its mean return over training, as the task is scored."""
 
 
 @dataclass(frozen=True)
