@@ -33,7 +33,6 @@ def check(kind, shape, tasks, n, simulations):
         ("aggregate optimality_gap", "normal", 30, 400),
         ("difference mean", "two modes", 30, 400),
         ("difference median", "normal", 30, 300),
-        ("improvement paired 0.7", "normal", 30, 200),
         ("profile 0.8", "two modes", 30, 400),
     ],
 )
@@ -44,6 +43,11 @@ def test_intervals_over_five_tasks_cover(kind, shape, n, simulations):
 @pytest.mark.parametrize("shape", ["normal", "two modes", "skewed", "capped"])
 def test_intervals_of_a_median_cover(shape):
     check("interval median", shape, 1, 30, 600)
+
+
+def test_improvement_over_common_seeds_is_not_covered_too_often():
+    """Resampled independently, it would be covered in all of these experiments."""
+    assert 0.91 < coverage("improvement paired 0.7", "normal", 1, 30, 300) < 0.98
 
 
 @pytest.mark.parametrize("spacing", [0.0, 0.1])
