@@ -28,6 +28,8 @@ LEAD = 0.1
 """What the first algorithm's scores have over the second's."""
 COMMON = 0.7
 """Correlation between both algorithms' luck with a common seed."""
+CORRELATIONS = (0.0, 0.4, COMMON, -0.3)
+"""Those at which the probability of improvement is tried with common seeds."""
 SIZES = ((1, 30), (1, 64), (5, 30), (5, 64))
 """(tasks, seeds)"""
 
@@ -49,12 +51,12 @@ class Kind(NamedTuple):
     Attributes:
         limits: lower and upper, from the scores of two algorithms.
         truth: what they should enclose.
-        common: whether the seeds are common to both algorithms.
+        correlation: between both algorithms' luck with a seed; 0 for seeds of their own.
     """
 
     limits: Callable[[Scores, Scores], tuple[float, float]]
     truth: Truth
-    common: bool = True
+    correlation: float = COMMON
 
 
 def _middle(pool: np.ndarray) -> float:
@@ -96,6 +98,10 @@ def _difference(statistic: st.Aggregate) -> Kind:
     return Kind(lambda a, b: st.aggregate_difference(a, b, statistic)[1:3], lambda a, b: value(a) - value(b))
 
 
+def _improvement(paired: bool, correlation: float) -> Kind:
+    return Kind(lambda a, b: st.probability_of_improvement(a, b, paired=paired)[1:3], _better, correlation)
+
+
 def _profile(threshold: float) -> Kind:
     def limits(a: Scores, b: Scores) -> tuple[float, float]:
         band = st.performance_profile(a, [threshold])
@@ -108,7 +114,8 @@ KINDS = {
     **{f"interval {name}": _single(name) for name in SAMPLES},
     **{f"aggregate {name}": _across(name) for name in STATISTICS},
     **{f"difference {name}": _difference(name) for name in STATISTICS},
-    "improvement": Kind(lambda a, b: st.probability_of_improvement(a, b)[1:3], _better, common=False),
+    "improvement": _improvement(False, 0.0),
+    **{f"improvement paired {rho:g}": _improvement(True, rho) for rho in CORRELATIONS},
     **{f"profile {threshold}": _profile(threshold) for threshold in (0.6, 0.8)},
 }
 
@@ -117,10 +124,9 @@ def coverage(kind: str, shape: str, tasks: int, n: int, simulations: int, spacin
     """Share of simulated experiments whose interval encloses the truth."""
     offsets = spacing * (np.arange(tasks)[:, None] - (tasks - 1) / 2)
     draw = SHAPES[shape]
-    limits, truth, common = KINDS[kind]
+    limits, truth, rho = KINDS[kind]
     everything = draw(*np.meshgrid((np.arange(10_000) + 0.5) / 10_000, (np.arange(10) + 0.5) / 10)).ravel()
     value = truth(everything + offsets + LEAD, everything + offsets)
-    rho = COMMON if common else 0.0
     hits = 0
     for simulation in range(simulations):
         luck, own = np.random.default_rng([simulation, tasks, n]).normal(size=(2, 2, tasks, n))

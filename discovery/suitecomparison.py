@@ -26,6 +26,7 @@ from discovery.statistics import (
     Interval,
     aggregate,
     aggregate_difference,
+    area_under_curve,
     holm,
     paired_difference,
     paired_p_value,
@@ -35,7 +36,8 @@ from discovery.statistics import (
     settle_failures,
 )
 from discovery.suites import SuiteTask
-from discovery.tables import AggregateTable, estimate_text
+from discovery.suitespeed import Speed, speed
+from discovery.tables import AggregateTable, SpeedTable, estimate_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +63,8 @@ class AggregateRow:
         iqm, mean, median: maximized; see `discovery.statistics.aggregate`.
         optimality_gap: what is missing to tuned PPO, minimized.
         difference: IQM minus the baseline's, over common seeds; None for the baseline.
-        improvement: probability that a training is above one of the baseline's; None for the baseline.
+        improvement: probability that a training is above one of the baseline's, whatever their seeds; the
+            interval makes use of common seeds; None for the baseline.
     """
 
     subject: str
@@ -142,11 +145,8 @@ class SuiteComparison:
 
     def settled(self, subject: str, task: str) -> Float[np.ndarray, " S"]:
         """Scores with failed trainings settled, by increasing seed; see the module's docstring."""
-        cell = self._cell(subject, task)
-        every = np.concatenate([self._cell(other, task).scores for other in self.comparison.subjects])
-        known, random = every[np.isfinite(every)], self._references[task].random.mean
-        worst = float(known.min()) if known.size else random
-        return settle_failures(cell.scores, min(worst, random) if cell.failed_wholly else worst)[0]
+        scores = {other: self._cell(other, task).scores for other in self.comparison.subjects}
+        return _settled(scores, subject, self._references[task].random.mean)
 
     def normalized(self, subject: str) -> dict[str, Float[np.ndarray, " S"]]:
         """A subject's normalized scores by task, failures settled."""
@@ -168,10 +168,15 @@ class SuiteComparison:
                 aggregate(own, "median"),
                 aggregate(own, "optimality_gap"),
                 None if subject == self.baseline else aggregate_difference(own, base, "iqm"),
-                None if subject == self.baseline else probability_of_improvement(own, base),
+                None if subject == self.baseline else probability_of_improvement(own, base, paired=True),
             )
             for subject, own in scores.items()
         )
+
+    @cached_property
+    def speeds(self) -> tuple[Speed, ...]:
+        """How soon each subject learns each task: task by task, subjects in their order."""
+        return tuple(each for task in self.comparison.tasks for each in self._speeds(task))
 
     def profile(self, subject: str, thresholds: Float[np.ndarray, " K"]) -> Band:
         """Share of a subject's trainings with a normalized score above each threshold ``[K]``."""
@@ -205,16 +210,20 @@ class SuiteComparison:
         return found + self._cautions()
 
     def table(self) -> "Group":
-        """The rows for rich to print: a table for each task, one over all of them, one for each sweep."""
+        """The rows for rich to print: a table for each task, one over all of them, how soon, the sweeps."""
         from rich.console import Group
 
-        return Group(self.comparison.table(), AggregateTable(self), *(r.table() for r in self.robustness))
+        sweeps = (sweep.table() for sweep in self.robustness)
+        return Group(self.comparison.table(), AggregateTable(self), SpeedTable(self), *sweeps)
 
     def frame(self) -> "pd.DataFrame":
-        """One row for each task and subject: scores, normalized mean, and the judgment."""
+        """One row for each task and subject: scores, normalized mean, how soon, and the judgment."""
         frame = self.comparison.frame()
         rows = list(zip(frame["subject"], frame["task"], strict=True))
         frame["normalized mean"] = [float(self.normalized(s)[t].mean()) for s, t in rows]
+        learned = {(each.subject, each.task): each.columns() for each in self.speeds}
+        for column in next(iter(learned.values())):
+            frame[column] = [learned[row][column] for row in rows]
         judged = {(j.subject, j.task): j for j in self.judgments}
         for column, read in (
             ("p", lambda j: j.p_value),
@@ -247,6 +256,7 @@ class SuiteComparison:
             "references": references,
             "rows": rows,
             "aggregates": [_facts(row) for row in self.aggregates],
+            "speeds": [_facts(each) for each in self.speeds],
             "level": LEVEL,
             "judgments": [_facts(each) | {"relation": each.relation} for each in self.judgments],
             "robustness": [sweep.to_dict() for sweep in self.robustness],
@@ -257,6 +267,18 @@ class SuiteComparison:
         cell = self.comparison.cell(subject, task)
         assert cell is not None  # checked when this was made
         return cell
+
+    def _speeds(self, task: str) -> list[Speed]:
+        curves = {}
+        for subject in self.comparison.subjects:
+            cell = self._cell(subject, task)
+            whole = np.where(np.isfinite(cell.scores)[:, None], cell.curves, np.nan)  # a failure's is none
+            curves[subject] = self._references[task].normalized(whole)
+        areas = {subject: area_under_curve(own) for subject, own in curves.items()}
+        return [
+            speed(subject, task, own, self._cell(subject, task).steps, _settled(areas, subject, 0.0))
+            for subject, own in curves.items()
+        ]
 
     def _judged(self, subject: str) -> list[str]:
         """A subject against the baseline: task by task, over all, and the seeds that would tell."""
@@ -297,6 +319,16 @@ class SuiteComparison:
         return [*cautions, *self.comparison.cautions(), *self.notes]
 
 
+def _settled(
+    scores: Mapping[str, Float[np.ndarray, " S"]], subject: str, random: float
+) -> Float[np.ndarray, " S"]:
+    """A subject's scores: a failure is worth the worst of anyone's; if it has no other, `random` at most."""
+    every, own = np.concatenate(list(scores.values())), scores[subject]
+    known = every[np.isfinite(every)]
+    worst = float(known.min()) if known.size else random
+    return settle_failures(own, worst if np.isfinite(own).any() else min(worst, random))[0]
+
+
 def fewest_seeds(tests: int) -> int:
     """Fewest pairs n at which the strictest of so many sign-flip tests can pass: 2^(1 - n) tests <= LEVEL."""
     return math.ceil(1 + math.log2(tests / LEVEL))
@@ -318,7 +350,7 @@ def _over_all(difference: Interval, baseline: str) -> str:
     return f"IQM {side} {baseline}'s, difference {estimate_text(difference)} in normalized scores"
 
 
-def _facts(row: AggregateRow | Judgment) -> dict[str, Any]:
+def _facts(row: AggregateRow | Judgment | Speed) -> dict[str, Any]:
     return {
         name: value._asdict() if isinstance(value, Interval) else value for name, value in vars(row).items()
     }

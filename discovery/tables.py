@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from discovery.comparison import Comparison, Row
     from discovery.robustness import Robustness
     from discovery.suitecomparison import AggregateRow, SuiteComparison
+    from discovery.suitespeed import Speed
 
 SCORES = {"final": "mean return, last fifth of training", "auc": "mean return over training"}
 """What each kind of `Task.score` is, in words."""
@@ -100,6 +101,30 @@ class AggregateTable:
 
 
 @dataclass(frozen=True, eq=False)
+class SpeedTable:
+    """How soon subjects learn, for rich to print: a table for each task."""
+
+    result: "SuiteComparison"
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        from rich.text import Text
+
+        from discovery.suitespeed import SHARE
+
+        comparison = self.result.comparison
+        yield Text(f"\nHow soon learning curves come to {SHARE:g} of tuned PPO's normalized score")
+        heads = ["", "share that does", "median steps", "area under curve"]
+        sections = _fitted(heads, self._sections, options.max_width)
+        for task, section in zip(comparison.tasks, sections, strict=True):
+            yield _title(task, task in comparison.held_out, comparison.measure(task))
+            yield section
+
+    def _sections(self, separator: str) -> list[list[list[str]]]:
+        speeds, tasks = self.result.speeds, self.result.comparison.tasks
+        return [[_speed_cells(row, separator) for row in speeds if row.task == task] for task in tasks]
+
+
+@dataclass(frozen=True, eq=False)
 class RobustnessTable:
     """A sweep's levels for rich to print: a table for each task, a column for each factor."""
 
@@ -173,6 +198,11 @@ def _cells(row: "Row", separator: str) -> list[str]:
 def _aggregate_cells(row: "AggregateRow", separator: str) -> list[str]:
     found = (row.iqm, row.mean, row.median, row.optimality_gap, row.difference, row.improvement)
     return [row.subject, *(estimate_text(value, separator) for value in found)]
+
+
+def _speed_cells(row: "Speed", separator: str) -> list[str]:
+    steps = f"{row.median_steps:,.0f}" if math.isfinite(row.median_steps) else "-"
+    return [row.subject, estimate_text(row.reached, separator), steps, estimate_text(row.area, separator)]
 
 
 def _with_failures(score: Interval, separator: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks import losing
 from discovery.api import Silence
 from discovery.config import SearchConfig, Stopping
 from discovery.errors import BadInput
@@ -19,9 +20,9 @@ from discovery.meta.es_config import ESConfig
 from discovery.records import same_numbers
 from discovery.run import Run
 from discovery.search import search
-from discovery.stopping import anchored, stages
+from discovery.statistics import race
+from discovery.stopping import anchored
 from discovery.tally import Tally, planned
-from discovery.work import Begun
 from environments.task import Setup, Task
 
 TASKS = tuple(Task(name, total_steps=51_200) for name in ("a", "b"))
@@ -38,27 +39,14 @@ def config_of(method, population=8, tasks=TASKS[:1], seeds=4, **stopping) -> Sea
     )
 
 
-def requests_of(population, mean=True):
+def requests_of(population):
     proposals = [Request(f"g0/p{i}", {}, 0, i) for i in range(population)]
-    return [*proposals, Request("g0/mean", {}, 0, -1, split="selection")] if mean else proposals
+    return [*proposals, Request("g0/mean", {}, 0, -1, split="selection")]
 
 
-def played(config, score, mean=True):
+def played(config, score):
     """All stages of a plan, with ``score(proposal, task, seed, share of life)``; and the results."""
-    plan, results, seen = stages(requests_of(config.meta.population, mean), config), {}, []
-    stage = next(plan)
-    while True:
-        seen.append(stage)
-        for job, request in stage:
-            until = job.lifetime if job.until is None else job.until
-            value = score(request.index, job.task.name, seed_of(job.id), until / job.lifetime)
-            outcome = None if value is None else SimpleNamespace(score=np.float32(value))
-            begun = None if job.until is None else Begun(until, (np.array([until]),))
-            results[job.id] = SimpleNamespace(outcome=outcome, begun=begun)
-        try:
-            stage = plan.send(results)
-        except StopIteration as end:
-            return seen, end.value
+    return losing.played(requests_of(config.meta.population), config, score)
 
 
 def proposals_of(stage):
@@ -99,6 +87,16 @@ def test_a_race_stops_what_is_clearly_below_the_field():
     means = np.array([results[f"g0/p{i}"].scores["a"].mean() for i in range(8)])
     whole = np.array([np.mean([score(i, "a", s, 1) for s in range(8)]) for i in range(8)])
     np.testing.assert_allclose(means, whole, atol=0.2)  # and what was stopped, as if it had gone on
+
+
+def test_a_race_in_stages_is_the_race_whose_errors_are_known():
+    config, dropped = config_of("racing", seeds=16, first_seeds=4, error=0.2), 0
+    for table in losing.scores(np.linspace(0.2, 2, 7), 16, 10):
+        seen, _ = played(config, lambda i, task, seed, share, x=table: 0.0 if i < 0 else x[i, seed])
+        known = race(lambda i, s, x=table: x[np.ix_(i, s)], 8, 4, 16, 0.2, "field")
+        assert proposals_of(seen[-1]) == known.survivors.tolist()
+        dropped += 8 - known.survivors.size
+    assert dropped > 10
 
 
 def test_a_race_drops_failures_at_once_and_gives_them_no_score():

@@ -29,7 +29,7 @@ from discovery.ledger import Ledger
 from discovery.progress import Silent
 from discovery.robustness import Robustness, check_sweep, parse_sweep, sweep, varied
 from discovery.run import Run
-from discovery.statistics import aggregate, iqm, paired_p_value
+from discovery.statistics import aggregate, iqm, paired_p_value, probability_of_improvement
 from discovery.subjects import subjects
 from discovery.suitecomparison import SuiteComparison, fewest_seeds
 from discovery.suitepictures import pictures
@@ -89,6 +89,9 @@ def test_aggregates_against_the_baseline_by_hand() -> None:
     pools = [np.concatenate(list(found.normalized(s).values())) for s in ("dpo", "ppo")]
     assert dpo.difference and dpo.difference.estimate == pytest.approx(iqm(pools[0]) - iqm(pools[1]))
     assert dpo.iqm == aggregate(found.normalized("dpo"), "iqm")
+    both = found.normalized("dpo"), found.normalized("ppo")
+    assert dpo.improvement == probability_of_improvement(*both, paired=True)  # seeds are common
+    assert dpo.improvement != probability_of_improvement(*both)
 
 
 def test_a_failed_training_counts_as_the_worst_score_of_its_task() -> None:
@@ -197,6 +200,42 @@ def test_cautions() -> None:
     assert (alone.judgments, alone.verdicts()) == ((), [])
 
 
+# How soon
+
+
+def learner(subject: str, curves: list[list[float]], scores: Sequence[float] | None = None) -> Cell:
+    """Trainings on "two": random actions have -5, tuned PPO -1, and nine tenths of the way are -1.4."""
+    last = [curve[-1] for curve in curves] if scores is None else scores
+    return Cell(
+        subject, "two", np.arange(len(curves)), np.array(last), np.array(curves), np.array([10.0, 20, 30])
+    )
+
+
+def test_how_soon_by_hand() -> None:
+    curves = [[-5, -1.4, -1], [-5, -1.41, -1.3], [-1, -5, -5], [-5, -5, -3]]
+    found = judged(learner("ppo", curves), learner("dpo", [[NAN, -3, -3]] * 4))
+    ppo, dpo = found.speeds
+    assert (ppo.subject, ppo.task, ppo.reached.estimate, ppo.reached.n) == ("ppo", "two", 0.75, 4)
+    assert ppo.median_steps == 25  # of 10, 20, 30 and never
+    areas = [1.9 / 3, (3.59 + 3.7) / 12, 1 / 3, 0.5 / 3]
+    assert ppo.area.estimate == pytest.approx(np.mean(areas))
+    assert (dpo.reached.estimate, dpo.median_steps, dpo.area.estimate) == (0, math.inf, 0.5)
+    exact = stats.binomtest(3, 4).proportion_ci(0.95, method="exact")
+    assert ppo.reached[1:3] == pytest.approx((exact.low, exact.high))
+
+
+def test_who_failed_was_not_there_before() -> None:
+    """Not even when its curve was: a failed training counts as the smallest area of all."""
+    good, poor = [-1.0, -1, -1], [-5.0, -5, -9]
+    found = judged(learner("ppo", [good, good], [-1, NAN]), learner("dpo", [poor, good], [-9, -1]))
+    ppo, dpo = found.speeds
+    assert (ppo.reached.estimate, ppo.median_steps) == (0.5, math.inf)
+    assert ppo.area.estimate == pytest.approx((1 - 1 / 3) / 2)
+    assert dpo.area.estimate == ppo.area.estimate
+    lost = judged(learner("ppo", [good, good]), learner("dpo", [good, good], [NAN, NAN])).speeds[1]
+    assert (lost.reached.estimate, lost.area.estimate) == (0, 0)  # as random actions, which is worse
+
+
 # Tables, frames, JSON, pictures
 
 
@@ -233,6 +272,8 @@ def test_table() -> None:
         "Normalized scores over 3 tasks: 0 as random actions, 1 as tuned PPO",
         "optimality gap",
         "P(above ppo)",
+        "How soon learning curves come to 0.9 of tuned PPO's normalized score",
+        "median steps",
         "Robustness to learning_rate: mean scores at factors of its value",
         "x 0.1",
         "all 12 failed",
@@ -252,6 +293,11 @@ def test_frame_and_json_agree() -> None:
     assert row["normalized mean"] == pytest.approx(found.normalized("found.py")["two"].mean())
     told = next(j for j in said["judgments"] if (j["subject"], j["task"]) == ("found.py", "two"))
     assert (told["p_value"], told["relation"]) == (judgment.p_value, judgment.relation)
+    speed = next(s for s in found.speeds if (s.subject, s.task) == ("found.py", "two"))
+    assert (row["reached"], row["median steps"]) == (speed.reached.estimate, speed.median_steps)
+    assert [row["area low"], row["area high"]] == [speed.area.low, speed.area.high]
+    told = next(s for s in said["speeds"] if (s["subject"], s["task"]) == ("found.py", "two"))
+    assert (told["reached"]["low"], told["median_steps"]) == (speed.reached.low, speed.median_steps)
     assert said["robustness"][0]["levels"][0]["factor"] == 0.1
     assert said["references"]["one"]["ppo"]["mean"] == 10
     assert "A note." in said["verdicts"]

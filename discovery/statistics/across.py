@@ -76,17 +76,8 @@ def aggregate_difference(a: Scores, b: Scores, statistic: Aggregate, level: floa
     Pairs of scores are resampled within tasks, so what both owe to a seed cancels. `Interval.n` is the
     number of pairs. For algorithms with seeds of their own, compare two calls of `aggregate`.
     """
-    left, right = _same_tasks(a, b)
+    left, right = _pairs(a, b)
     _check(statistic, level)
-    for task, x, y in zip(sorted(a), left, right, strict=True):
-        if x.size != y.size:
-            raise BadInput(
-                f"{x.size} and {y.size} scores of {task!r} cannot be paired; give one per common seed"
-            )
-    # The order of seeds must not matter, and a - b must mirror b - a.
-    order = [np.lexsort((x, np.abs(x - y), x + y)) for x, y in zip(left, right, strict=True)]
-    left = [x[i] for x, i in zip(left, order, strict=True)]
-    right = [y[i] for y, i in zip(right, order, strict=True)]
     return _interval(
         lambda weights: _value(left, weights, statistic) - _value(right, weights, statistic),
         [x.size for x in left],
@@ -95,23 +86,33 @@ def aggregate_difference(a: Scores, b: Scores, statistic: Aggregate, level: floa
     )
 
 
-def probability_of_improvement(a: Scores, b: Scores, level: float = 0.95) -> Interval:
+def probability_of_improvement(a: Scores, b: Scores, level: float = 0.95, paired: bool = False) -> Interval:
     """Mean over tasks of P(X > Y) + P(X = Y) / 2, for X a training of `a` and Y one of `b`.
 
-    It is estimated by the share of all pairs of trainings (Agarwal et al. 2021, section 4.3), those of `a`
-    and of `b` resampled independently, so their numbers may differ and common seeds are not made use of.
-    1/2 means that neither is better. `Interval.n` is the number of scores of both.
+    It is estimated by the share of all pairs of trainings (Agarwal et al. 2021, section 4.3), whatever their
+    seeds. 1/2 means that neither is better. `Interval.n` is the number of scores of both.
+
+    Args:
+        a: normalized scores by task.
+        b: the same for what it is compared with.
+        level: nominal coverage.
+        paired: whether score i of either comes from the same seed. Seeds are then resampled for both at
+            once: the more luck they share, the narrower the interval. It is that of the pairs of different
+            seeds, as one pair in S, that of a seed with itself, says nothing of independent trainings; and
+            it is widened as those of means are, as the plain one is too narrow at 30 seeds of one task.
+            Otherwise `a` and `b` are resampled independently, and their numbers may differ.
     """
-    left, right = _same_tasks(a, b)
+    left, right = _pairs(a, b) if paired else _same_tasks(a, b)
     check_level(level)
-    pairs = zip(left, right, strict=True)
-    wins = [(np.sign(np.sort(x)[:, None] - np.sort(y)) + 1) / 2 for x, y in pairs]
-
-    def share(weights: Weights) -> Float[np.ndarray, "1 R"]:
-        both = zip(wins, weights[: len(wins)], weights[len(wins) :], strict=True)
-        return np.mean([((win.T @ v.T) * w.T).sum(0) for win, v, w in both], axis=0)[None]
-
-    return _interval(share, [x.size for x in left + right], level, widened=False)
+    if not paired:
+        left, right = [np.sort(x) for x in left], [np.sort(y) for y in right]
+    wins = [(np.sign(x[:, None] - y) + 1) / 2 for x, y in zip(left, right, strict=True)]
+    statistic, strata = (_share_of_others, left) if paired else (_share, left + right)
+    limits = _interval(
+        lambda weights: statistic(wins, weights), [x.size for x in strata], level, widened=paired
+    )
+    share, count = float(np.mean([win.mean() for win in wins])), sum(x.size for x in left + right)
+    return Interval(share, min(limits.low, share), max(limits.high, share), level, count)
 
 
 def performance_profile(scores: Scores, thresholds: ArrayLike, level: float = 0.95) -> Band:
@@ -158,6 +159,28 @@ def _value(
     return _mean([x[None] for x in tasks], weights)
 
 
+def _share(wins: list[Float[np.ndarray, "S Z"]], weights: Weights) -> Float[np.ndarray, "1 R"]:
+    """Weighted share of pairs that are won; the weights of all tasks of `a`, then those of `b`."""
+    both = zip(wins, weights[: len(wins)], weights[len(wins) :], strict=True)
+    return np.mean([_won(win, w, v) for win, w, v in both], axis=0)[None]
+
+
+def _share_of_others(wins: list[Float[np.ndarray, "S S"]], weights: Weights) -> Float[np.ndarray, "1 R"]:
+    """The same over pairs of different seeds, with common weights; over all where there is but one seed."""
+    shares = []
+    for win, w in zip(wins, weights, strict=True):
+        every, same, rest = _won(win, w, w), w**2 @ np.diag(win), 1 - (w**2).sum(1)
+        lonely = rest < 1e-9
+        shares.append(np.where(lonely, every, (every - same) / np.where(lonely, 1.0, rest)))
+    return np.mean(shares, axis=0)[None]
+
+
+def _won(
+    win: Float[np.ndarray, "S Z"], w: Float[np.ndarray, "R S"], v: Float[np.ndarray, "R Z"]
+) -> Float[np.ndarray, " R"]:
+    return ((win.T @ w.T) * v.T).sum(0)
+
+
 def _mean(tasks: list[Float[np.ndarray, "N S"]], weights: Weights) -> Float[np.ndarray, "N R"]:
     return sum((x @ w.T for x, w in zip(tasks, weights, strict=True)), start=np.zeros(())) / len(tasks)
 
@@ -189,6 +212,18 @@ def _same_tasks(a: Scores, b: Scores) -> tuple[list[Float[np.ndarray, " S"]], li
     if set(a) != set(b):
         raise BadInput(f"both need scores of the same tasks; only one has {sorted(set(a) ^ set(b))}")
     return _tasks(a), _tasks(b)
+
+
+def _pairs(a: Scores, b: Scores) -> tuple[list[Float[np.ndarray, " S"]], list[Float[np.ndarray, " S"]]]:
+    """Scores of common seeds, ordered so that neither the order of seeds nor who is `a` matters."""
+    left, right = _same_tasks(a, b)
+    for task, x, y in zip(sorted(a), left, right, strict=True):
+        if x.size != y.size:
+            raise BadInput(
+                f"{x.size} and {y.size} scores of {task!r} cannot be paired; give one per common seed"
+            )
+    order = [np.lexsort((x, np.abs(x - y), x + y)) for x, y in zip(left, right, strict=True)]
+    return [x[i] for x, i in zip(left, order, strict=True)], [y[i] for y, i in zip(right, order, strict=True)]
 
 
 def _tasks(scores: Scores) -> list[Float[np.ndarray, " S"]]:

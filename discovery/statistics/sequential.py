@@ -192,29 +192,41 @@ def halving_schedule(candidates: int, rungs: int, eta: int = 3) -> list[tuple[fl
     return [(float(eta) ** (rung - rungs + 1), candidates // eta**rung) for rung in range(rungs)]
 
 
-def halving_loss_bound(gaps: ArrayLike, deviation: float, seeds: int, keep: int) -> float:
-    """Upper bound on the probability that the best of P candidates is not among the `keep` best of a rung.
+def halving_loss_bound(gaps: ArrayLike, deviation: float, seeds: int, keep: ArrayLike) -> float:
+    """Upper bound on the probability that successive halving loses the best of P candidates.
 
-    Scores are means over `seeds` independent normal ones of that deviation. The j-th other candidate, whose
-    true score is lower by gap_j, beats the best with probability Phi(-gap_j sqrt(seeds) / (deviation
-    sqrt(2))), as the difference of two means has the deviation deviation sqrt(2 / seeds). The best is lost
-    when N >= keep others beat it, and by Markov's inequality P(N >= keep) <= E[N] / keep, where E[N] is the
-    sum of those probabilities, however they depend on one another. So the bound is
+    Rung r keeps the `keep`[r] best by their scores, means over `seeds` independent normal ones of that
+    deviation. The j-th other candidate, whose true score there is lower by gap_rj, beats the best with
+    probability Phi(-gap_rj sqrt(seeds) / (deviation sqrt(2))), as the difference of two means has the
+    deviation deviation sqrt(2 / seeds). The best is lost at rung r when N_r >= keep_r of those that came so
+    far beat it; by Markov's inequality P(N_r >= keep_r) <= E[N_r] / keep_r, and E[N_r] is at most the sum of
+    those probabilities over all others, however they depend on one another. It is lost at all with at most
+    the sum over rungs, however these depend on one another (union bound):
 
-        min(1, sum_j Phi(-gap_j sqrt(seeds) / (deviation sqrt(2))) / keep).
+        min(1, sum_r sum_j Phi(-gap_rj sqrt(seeds) / (deviation sqrt(2))) / keep_r).
+
+    The best is the one to be kept, whoever leads at a rung: a gap is negative where another is ahead of it
+    there, as one that learns faster at first. So nothing is promised without knowing how curves cross.
 
     Args:
-        gaps: ``[P - 1]``, from the best to each other; not negative.
+        gaps: ``[P - 1]`` from the best to each other, the same at all rungs, or ``[R, P - 1]``.
         deviation: standard deviation of one seed's score around its candidate's true score.
         seeds: number of seeds that a score is the mean of.
-        keep: number of candidates kept.
+        keep: ``[R]`` numbers of candidates that are kept at the R rungs where some are left; or one, of one
+            rung. For a `halving_schedule` those are its numbers from the second on.
     """
-    gaps = vector(gaps)
-    if not (np.isfinite(gaps) & (gaps >= 0)).all():
-        raise BadInput("gaps, the best candidate's lead over the others, must be finite and not negative")
-    if not (np.isfinite(deviation) and deviation > 0) or seeds < 1 or keep < 1:
+    gaps, keep = np.asarray(gaps, np.float64), np.atleast_1d(np.asarray(keep))
+    if keep.ndim != 1 or gaps.ndim not in (1, 2) or (gaps.ndim == 2 and len(gaps) != len(keep)):
         raise BadInput(
-            f"need a positive deviation, a seed and a candidate to keep, not {deviation}, {seeds} and {keep}"
+            f"gaps must have shape [P - 1] or [R, P - 1] for R numbers to keep, not {list(gaps.shape)} for "
+            f"{list(keep.shape)}"
         )
-    beaten = special.ndtr(-gaps * np.sqrt(seeds) / (deviation * np.sqrt(2)))
-    return float(min(1.0, beaten.sum() / keep))
+    if not np.isfinite(gaps).all():
+        raise BadInput("gaps, the best candidate's lead over the others, must be finite")
+    if not (np.isfinite(deviation) and deviation > 0) or seeds < 1 or not keep.size or keep.min() < 1:
+        raise BadInput(
+            f"need a positive deviation, a seed and a candidate to keep, not {deviation}, {seeds} and "
+            f"{keep.tolist()}"
+        )
+    beaten = special.ndtr(-gaps * np.sqrt(seeds) / (deviation * np.sqrt(2))).sum(-1)
+    return float(min(1.0, (beaten / keep).sum()))

@@ -54,6 +54,9 @@ def test_improvement_is_mann_and_whitney_s_statistic():
     assert ours.n == 5 * 50
     back = st.probability_of_improvement(b, a)
     assert back.estimate == pytest.approx(1 - ours.estimate)
+    b = {task: np.round(x, 1) for task, x in OTHER.items()}
+    paired, alone = (st.probability_of_improvement(a, b, paired=p) for p in (True, False))
+    assert (paired.estimate, paired.n) == (pytest.approx(alone.estimate), alone.n)
 
 
 def test_profile_by_hand():
@@ -111,7 +114,10 @@ def test_neither_order_matters():
         assert st.aggregate_difference(shuffled, other, statistic) == st.aggregate_difference(
             FIVE, OTHER, statistic
         )
-    assert st.probability_of_improvement(shuffled, other) == st.probability_of_improvement(FIVE, OTHER)
+    for paired in (False, True):
+        assert st.probability_of_improvement(shuffled, other, paired=paired) == st.probability_of_improvement(
+            FIVE, OTHER, paired=paired
+        )
 
 
 @pytest.mark.parametrize("statistic", st.AGGREGATES)
@@ -123,6 +129,39 @@ def test_differences_mirror_and_see_through_common_luck(statistic):
     assert ours.estimate == pytest.approx(a.estimate - b.estimate)
     assert ours.low <= ours.estimate <= ours.high
     assert ours.high - ours.low < (a.high - a.low + b.high - b.low) / 2
+
+
+def test_improvement_over_common_seeds_has_the_spread_of_its_influence():
+    """A seed's pair counts as x_i among all y and as y_i among all x; the sum of both varies by seed."""
+    generator = np.random.default_rng(1)
+    a, b = ({str(t): generator.normal(t, 1, 64) for t in range(5)} for _ in range(2))
+    b = {t: 0.4 * a[t] + 0.9 * b[t] for t in b}
+    variance = []
+    for x, y in zip(a.values(), b.values(), strict=True):
+        wins = x[:, None] > y
+        influence = wins.mean(1) + wins.mean(0)
+        variance.append(influence.var() / x.size)
+    ours = st.probability_of_improvement(a, b, paired=True)
+    assert ours.high - ours.low == pytest.approx(2 * 1.96 * np.sqrt(np.sum(variance)) / 5, rel=0.04)
+
+
+def test_improvement_over_common_seeds_sees_through_common_luck():
+    ours, back = (st.probability_of_improvement(*p, paired=True) for p in ((FIVE, OTHER), (OTHER, FIVE)))
+    assert ours.low < ours.estimate < ours.high
+    assert [1 - back.high, 1 - back.low] == pytest.approx([ours.low, ours.high], abs=1e-9)
+    apart = st.probability_of_improvement(FIVE, OTHER)
+    assert ours.high - ours.low < 0.5 * (apart.high - apart.low)
+    twins = st.probability_of_improvement(FIVE, FIVE, paired=True)
+    assert twins[:3] == pytest.approx((0.5, 0.5, 0.5))
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_improvement_of_the_fewest_common_seeds_is_finite(n):
+    """Resamples of one seed alone have no pair of different ones."""
+    scores = {"a": np.arange(n)}, {"a": np.arange(n) + 0.5}
+    ours = st.probability_of_improvement(*scores, paired=True)
+    assert ours.estimate == pytest.approx((n - 1) / (2 * n))
+    assert 0 <= ours.low <= ours.estimate <= ours.high <= 1
 
 
 def test_the_difference_of_means_of_one_task_is_the_paired_one():
@@ -182,6 +221,8 @@ def test_bad_input_is_refused():
         st.aggregate_difference({"a": [1.0, 2.0]}, {"a": [1.0, 2.0], "b": [1.0, 2.0]}, "mean")
     with pytest.raises(BadInput, match="2 and 1 scores of 'a'"):
         st.aggregate_difference({"a": [1.0, 2.0]}, {"a": [1.0]}, "mean")
+    with pytest.raises(BadInput, match="2 and 1 scores of 'a'"):
+        st.probability_of_improvement({"a": [1.0, 2.0]}, {"a": [1.0]}, paired=True)
     with pytest.raises(BadInput, match="same tasks"):
         st.probability_of_improvement({"a": [1.0]}, {"b": [1.0]})
     with pytest.raises(BadInput, match="thresholds must be finite"):
