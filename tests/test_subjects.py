@@ -191,7 +191,7 @@ def test_every_kind_of_file_trains_as_what_was_exported(kind: str, tmp_path: Pat
     path = written(tmp_path / "found.py", export(spec, entries, numbers, Provenance(), target))
     subject, keys, lives = one(str(path)), np.arange(8, dtype=np.uint32).reshape(4, 2), np.full(4, 30)
     stacked = jax.tree.map(lambda x: np.stack([x] * 4), entries)
-    ours, _, _ = run_chunk(spec, replace(TASK, numbers=TASK.numbers | numbers), stacked, keys, lives)
+    ours, _, _ = run_chunk(spec, replace(TASK, numbers={**TASK.numbers, **numbers}), stacked, keys, lives)
     theirs, _, _ = run_chunk(subject.spec, TASK, {}, keys, lives)
     nothing, _, _ = run_chunk(AlgorithmSpec("random"), replace(TASK, numbers={}), {}, keys, lives)
     np.testing.assert_allclose(theirs.entropy, ours.entropy, rtol=1e-3)
