@@ -6,10 +6,12 @@ import typing
 from pathlib import Path
 from types import SimpleNamespace
 
-# These are read when jax and matplotlib are imported. A pool of two threads can hang on vmapped trainings.
+# These are read when numpy, jax and matplotlib are imported. A pool of two threads can hang on vmapped
+# trainings, and pools of numpy's get into the way of one another where tests run side by side.
 os.environ["PJRT_NPROC"] = "1"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["MPLBACKEND"] = "Agg"
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jaxtyping
 import pytest
