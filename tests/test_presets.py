@@ -1,0 +1,39 @@
+"""Searches that are ready to run: every one of them, made small."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from discovery.api import discover
+from discovery.commands import presets
+from discovery.executors.inline import Inline
+from discovery.inner import compiled
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", presets.names())
+def test_every_preset_compiles_once_for_each_kind_of_task(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two generations, their proposals, means and lifetimes are one program for each setup."""
+    programs: dict = {}
+    monkeypatch.setattr(compiled, "_executables", programs)
+    config, _ = presets.read(name)
+    tasks = tuple(
+        replace(task, total_steps=min(task.total_steps, 16 * task.setup.steps_per_update))
+        for task in config.tasks
+    )
+    small = replace(
+        config,
+        generations=2,
+        seeds=1,
+        selection_seeds=2,
+        tasks=tasks,
+        meta=replace(config.meta, population=4, mean_every=1),
+    )
+    run = discover(small, tmp_path, "small", Inline(2))
+    assert run.n_generations == 2
+    assert np.isfinite(run.scores).all()
+    assert len(programs) == len({task.setup for task in tasks})
