@@ -48,7 +48,7 @@ def test_one_term_of_the_learned_map_is_a_known_map():
     """a alone: l2 with step size 1 / a; c alone: softmax with temperature c."""
     z = scores(50)
     p = jit(lambda net, z: project(learned, net, z))
-    none = network()._replace(w_out=jnp.zeros((6, 2)))
+    none = network()._replace(w_out=jnp.zeros((6, 21)))
     got = p(none._replace(terms=jnp.asarray([0.5, 0.0])), jnp.asarray(z))
     np.testing.assert_allclose(got, by_sorting(z / 0.5), atol=1e-6)
     for c in (0.25, 20.0):
@@ -80,7 +80,7 @@ def test_learned_maps_against_root_finding(name):
 def test_probabilities_of_a_thousand_learned_maps_sum_to_one():
     """In float32, for scores from equal to far apart; some maps have exact zeros."""
     p = jit(jax.vmap(lambda net, z: project(learned, net, z), (0, None)))
-    nets = networks(1000, units=24, seed=2)
+    nets = networks(1000, seed=2)
     for scale in (1e-3, 1.0, 100.0):
         z = jnp.asarray(np.concatenate([scores(4, 5, scale), np.zeros((1, 5))]), jnp.float32)
         got = np.asarray(p(nets, z), float)

@@ -102,7 +102,7 @@ def test_values_never_fall_and_approach_the_optimum(name):
 
 def test_values_never_fall_for_a_thousand_learned_maps():
     """Half of them with exact zeros, each on a process of its own."""
-    nets = networks(1000, units=12, seed=7)
+    nets = networks(1000, seed=7)
     processes = [process(seed) for seed in range(1000)]
     transition, reward = (jnp.asarray(np.stack(x), jnp.float32) for x in zip(*processes, strict=True))
     run = jit(jax.vmap(lambda net, p, r: mirror_descent(learned, net, p, r, GAMMA, 1.0, 4)))
