@@ -119,6 +119,43 @@ def test_the_other_families_learn_too(entry, student, teacher, steps, share):
     assert learned.error < share * learned.before
 
 
+RANDOM_OPEN = {"start": "random"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("entry", "name", "teacher", "smaller", "steps"),
+    [
+        ("potential", "ampo", {"units": 126, "anchored": False}, {"units": 12}, 300),
+        ("drift", "lpo", {"width": 32}, {"width": 16}, 1500),
+        ("optimizer", "open", {"gru_width": 0, **RANDOM_OPEN}, {"width": 8}, 500),
+        ("optimizer", "open", {"gru_width": 8, **RANDOM_OPEN}, {"gru_width": 4, "width": 8}, 500),
+    ],
+    ids=["learned map", "lpo", "open without memory", "open with memory"],
+)
+def test_a_finished_black_box_is_distilled_into_its_own_size_and_a_smaller_one(
+    entry, name, teacher, smaller, steps
+):
+    """A random teacher that is not idle, random students: a fifth of the error is left at most.
+
+    Measured: 0.4% to 8% of it. Drifts of 8 units stop at 60% with some seeds: none of their zeros is learned.
+    """
+    trained = not_idle(build(name, teacher), seed=1)
+    for options in ({}, smaller):
+        student = build(name, {**teacher, **options})
+        pair = (student, complete(student, {}, student.init(jax.random.key(2)))), trained
+        learned = imitate(LESSONS[entry], entry, *pair, jax.random.key(0), steps)
+        assert learned.before > 0.05 and learned.error < 0.2 * learned.before, learned
+
+
+def not_idle(algorithm: Algorithm, seed: int) -> tuple[Algorithm, dict]:
+    """With standard normal numbers where it would begin with zeros, as in the output layer of OPEN."""
+    leaves, treedef = jax.tree.flatten(algorithm.init(jax.random.key(seed)))
+    keys = jax.random.split(jax.random.key(seed + 100), len(leaves))
+    drawn = [x if np.any(x) else jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
+    return algorithm, complete(algorithm, {}, jax.tree.unflatten(treedef, drawn))
+
+
 # Starts of searches
 
 
