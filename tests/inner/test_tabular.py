@@ -12,8 +12,8 @@ from discovery.inner.train import advance, complete, init, parts
 from environments.levelsets import SETS, grid_task
 from environments.optimal import optimal_return
 from objectives import build
-from objectives.known import TABULAR_A2C
 from objectives.base import Progress
+from objectives.known import TABULAR_A2C
 from tests.inner.states import PRODUCTION, QUICK, applied
 
 A2C = build("a2c", {"optimizer": "sgd", "normalize_advantage": True})

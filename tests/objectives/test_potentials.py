@@ -62,7 +62,7 @@ def test_integral_and_slope(name):
 
 def test_the_learned_map_is_the_printed_sum():
     net = network(seed=3)
-    assert sum(x.size for x in net) == 380 and 100 < int((net.w_out > 0).sum() + (net.w_in > 0).sum())
+    assert sum(x.size for x in net) == 380 and int((net.w_out > 0).sum() + (net.w_in > 0).sum()) > 100
     y = np.geomspace(1e-6, 1.0, 50)
     np.testing.assert_allclose(
         quick(learned.inverse)(net, jnp.asarray(y)), plain_inverse(net, y), rtol=1e-4, atol=1e-4

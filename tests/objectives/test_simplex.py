@@ -111,7 +111,7 @@ def test_an_infinitely_steep_map_misses_a_mass_of_one_in_single_precision():
 
 
 def test_probabilities_of_a_thousand_learned_maps_sum_to_one():
-    """In float32, for scores from equal to far apart; some maps have exact zeros. Nearly so undivided, too."""
+    """In float32, for scores from equal to far apart; some maps have exact zeros. Undivided, nearly so."""
 
     @jit
     @functools.partial(jax.vmap, in_axes=(0, None))

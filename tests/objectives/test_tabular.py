@@ -87,7 +87,7 @@ def test_a_step_solves_its_optimization_problem(name):
 
 
 def test_a_step_with_the_logarithm_alone_is_softmax():
-    """c log y: softmax(eta Q + log policy) with step size c eta, for the map times c divides the step by c."""
+    """c log y: softmax(eta Q + log policy) with step size c eta: the map times c divides it by c."""
     step = jit(lambda w, p, q, eta: mirror_descent_step(learned, w, p, q, eta))
     for c in (1.0, 20.0, 100.0):
         net = network(linear=0.0, log=c)._replace(w_out=jnp.zeros((6, 21)))
