@@ -1,6 +1,8 @@
 """What a search starts from: numbers taken over, known algorithms imitated, and what is refused."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +22,7 @@ from discovery.lessons import LESSONS, loss_answers, loss_inputs, optimizer_answ
 from discovery.report.formula import drift_options, formula_of
 from discovery.report.searched import searched
 from discovery.run import Run
+from discovery.start import origins_of
 from discovery.starting import start_of
 from discovery.work import AlgorithmSpec
 from objectives import build
@@ -215,6 +218,36 @@ def test_it_goes_on_from_what_was_kept_though_its_source_is_gone(finished_run, c
     np.testing.assert_array_equal(kept["drift"]["w_in"], start.mean["drift"]["w_in"])
     with Run.create(config, tmp_path, name="plain") as run:
         assert run.ledger.load_start() is None
+
+
+@pytest.mark.slow
+def test_a_run_of_no_generations_is_distilled_shown_judged_drawn_and_exported(finished_run, tmp_path, capsys):
+    """From the command line: a drift of two units is fitted to one of four that a run has found."""
+    teacher = tmp_path / "teacher"
+    shutil.copytree(finished_run.folder, teacher)
+    options = ["anchored=true", "temporal=true", "width=2"]
+    at, small = ["--output", str(tmp_path)], tmp_path / "small"
+    search = ["search", str(teacher / "config.toml"), "--start.sources", str(teacher), "--start.steps", "300"]
+    search += ["--algorithm-options", *options, "--generations", "0", "--executor", "inline"]
+    assert main([*search, "--name", "small", "--quiet", *at]) == 0
+    run = load_run(small)
+    assert run.choice.generation == 0 and run.meta_params()["drift"]["w_out"].shape == (2,)
+    (origin,) = origins_of(run.meta)
+    assert 0 < origin.error < origin.before and origin.steps == 300
+
+    capsys.readouterr()
+    assert main(["show", "small", *at]) == 0
+    said = capsys.readouterr().out
+    assert f"drift distilled from {load_run(teacher).name}@" in said and "relative error of drift" in said
+    evaluate = ["evaluate", str(small), str(teacher), "--tasks", "cart", "--seeds", "4", "--quiet"]
+    assert main([*evaluate, "--executor", "inline", "--agents-per-call", "4", *at]) == 0
+    assert "cart" in capsys.readouterr().out
+    assert main(["plot", "small", *at]) == 0
+    drawn = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert {"objective.png", "comparison.png"} < {path.name for path in drawn}
+    assert all(path.stat().st_size > 0 for path in drawn)
+    assert main(["report", "small", *at]) == 0
+    assert main(["export", "small", "--verify", *at]) == 0
 
 
 @pytest.mark.slow
