@@ -89,6 +89,7 @@ def disco(
     """DiscoRL: a network that remembers the agent's life says what it should do and predict.
 
     For discrete actions. The agent's torso is the setup's; the paper's are `hidden = (512, 512)` with "relu".
+    Ours activates its last hidden layer as well; the published torso ends with the second linear layer.
 
     Args:
         predictions: m, corners of the simplexes of y and z.

@@ -25,12 +25,19 @@ def project(potential: Potential, weights: Any, z: Float[Array, "... A"]) -> Flo
     """The probabilities that maximize sum_a z_a p_a - H(p_a) over the simplex.
 
     They sum to 1 within rounding, may be exactly zero, and do not change when a constant is added to `z`.
+    Before they are divided by their sum, it is 1 within 2e-6 in float64 and 2e-5 in float32; but where phi is
+    infinitely steep, no float32 lambda is right: for a bare cube unit with b = 0 it is off by up to 6e-3.
     """
+    p = _undivided(potential, weights, z)
+    return p / p.sum(-1, keepdims=True)
+
+
+def _undivided(potential: Potential, weights: Any, z: Array) -> Array:
+    """phi(z + lambda), whose sum differs from 1 by what lambda is not exact."""
     z = z - z.max(-1, keepdims=True)
     bracket = potential.inverse(weights, jnp.asarray([1.0 / z.shape[-1], 1.0], z.dtype))
     prepared = potential.prepare(weights)
-    p = potential.phi(prepared, z + _offset(potential, prepared, z, bracket))
-    return p / p.sum(-1, keepdims=True)
+    return potential.phi(prepared, z + _offset(potential, prepared, z, bracket))
 
 
 def _mass(potential: Potential, prepared: Any, z: Array, offset: Array) -> Array:

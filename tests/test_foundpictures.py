@@ -1,5 +1,6 @@
 """What was found is drawn by what was searched: in plots, notebooks and reports, for every family."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -127,15 +128,13 @@ def test_powers_of_ten_need_no_formula() -> None:
     assert [power_of_ten(value) for value in values] == ["0", "0.01", "100", "−0.1", "10⁻³", "−10⁻⁵", "10⁴"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
-def test_searched_and_plotted_from_the_command_line(
-    family: str, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    algorithm, options, _, file = FAMILIES[family]
-    text = ", ".join(f"{name} = {str(value).lower()}" for name, value in options.items())
+def searched_tiny(
+    folder: Path, algorithm: str, options: dict[str, Any], meta: str = "", task: str = ""
+) -> list[str]:
+    """Search two generations from the command line; returns where, as the other commands want it."""
+    text = ", ".join(f"{name} = {json.dumps(value)}" for name, value in options.items())
     passes = 1 if algorithm == "lpg" else 2
-    (tmp_path / "tiny.toml").write_text(f"""
+    (folder / "tiny.toml").write_text(f"""
 algorithm = "{algorithm}"
 algorithm_options = {{ {text} }}
 generations = 2
@@ -145,12 +144,14 @@ executor = "inline"
 agents_per_call = 2
 
 [meta]
-population = 2
+population = 4
 mean_every = 1
+{meta}
 
 [[tasks]]
 name = "Catch"
-total_steps = 64
+total_steps = 256
+{task}
 
 [tasks.setup]
 environment = "Catch-bsuite"
@@ -161,8 +162,18 @@ n_minibatches = 1
 hidden = [4]
 curve_points = 2
 """)
-    at = ["--output", str(tmp_path / "runs")]
-    assert main(["search", str(tmp_path / "tiny.toml"), *at, "--name", "done", "--quiet"]) == 0
+    at = ["--output", str(folder / "runs")]
+    assert main(["search", str(folder / "tiny.toml"), *at, "--name", "done", "--quiet"]) == 0
+    return at
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_searched_and_plotted_from_the_command_line(
+    family: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    algorithm, options, _, file = FAMILIES[family]
+    at = searched_tiny(tmp_path, algorithm, options)
     assert main(["plot", "done", *at]) == 0
     said = capsys.readouterr()
     assert [Path(line).name for line in said.out.splitlines()] == ["meta-learning-Catch.png", file]
@@ -170,3 +181,27 @@ curve_points = 2
     assert main(["show", "done", *at]) == 0
     assert file in capsys.readouterr().out
     assert main(["report", "done", *at]) == 0
+
+
+@pytest.mark.slow
+def test_two_parts_are_searched_at_once_from_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Both entries leave their start, the optimizer's numbers in steps a tenth as long as the drift's."""
+    options = {"lpo_width": 2, "open_gru_width": 2, "open_width": 2, "open_start": "random"}
+    meta = "scales = { optimizer = 0.1 }\nlearning_rate = 0.2"
+    # Steps so large that proposals differ in what they score, which moves the mean.
+    at = searched_tiny(tmp_path, "lpo+open", options, meta, "numbers = { open_scale = 1.0 }")
+    run = load_run(tmp_path / "runs" / "done")
+    first, last = run.meta_params("initial"), run.meta_params("last")
+    moved = {
+        entry: [np.abs(a - b).max() for a, b in zip(_leaves(last[entry]), _leaves(first[entry]), strict=True)]
+        for entry in ("drift", "optimizer")
+    }
+    assert min(moved["drift"]) > 0.1 and min(moved["optimizer"]) > 0.01, moved
+    assert max(moved["drift"]) < 0.45 and max(moved["optimizer"]) < 0.045, "Adam's steps, two of them"
+    assert main(["plot", "done", *at]) == 0
+    names = {Path(line).name for line in capsys.readouterr().out.splitlines()}
+    assert {"optimizer.png", "objective.png"} < names
+    for verb in ("show", "report"):
+        assert main([verb, "done", *at]) == 0

@@ -20,7 +20,14 @@ from jaxtyping import Float, PRNGKeyArray
 from discovery.meta.base import MetaOptimizer
 from discovery.meta.es_config import ESConfig
 from discovery.meta.evosax_adapter import EvosaxStrategy, adapt
-from discovery.meta.generation import check_mean, check_references, check_template, requests_of, scores_of
+from discovery.meta.generation import (
+    check_mean,
+    check_references,
+    check_size,
+    check_template,
+    requests_of,
+    scores_of,
+)
 from discovery.meta.shaping import failed, utilities
 
 __all__ = ["ESConfig", "ESState", "make_es"]
@@ -62,12 +69,16 @@ def make_es(
             are even in their weights it must not be zero: plus and minus would be the same function.
         references: reference return of each meta-training task, by the task's name; read by
             `task_normalization` "reference" only.
+
+    Raises:
+        BadInput: there is nothing to search, or more than the strategy's matrices can be held for.
     """
     config = config.resolved()
     references = dict(references or {})
     check_references(config, references)
     template = init(jax.random.key(0))
     check_template(template)
+    check_size(config, template)
     strategy = adapt(config, template)
 
     def start(key):

@@ -1,5 +1,6 @@
 """What search methods that propose whole populations share: requests, their scores, and what is refused."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ from discovery.errors import BadInput, RunError
 from discovery.meta.base import Request, Result
 from discovery.meta.es_config import ESConfig
 from discovery.meta.shaping import Scores
+from discovery.meta.strategies import LARGEST_MATRIX
 
 
 class State(Protocol):
@@ -104,6 +106,20 @@ def check_template(template: Any) -> None:
                 f"meta-parameter {jax.tree_util.keystr(path)} is {dtype}: evolution strategies add noise "
                 "and need floats; make it a float array, or keep it out of what is searched"
             )
+
+
+def check_size(config: ESConfig, template: Any) -> None:
+    """Refuse more meta-parameters than the strategy's matrices can be held for."""
+    matrices = {"none": 0, "one": 1, "one per proposal": config.population}[config.facts.matrices]
+    size = sum(np.size(leaf) for leaf in jax.tree.leaves(template))
+    if matrices * size**2 <= LARGEST_MATRIX:
+        return
+    what = f"{matrices} matrices" if matrices > 1 else "a matrix"
+    raise BadInput(
+        f"{config.strategy} needs {what} of {size:,} x {size:,} entries for {size:,} meta-parameters, "
+        f"{matrices * size**2 * 4 / 1e9:,.1f} GB; it takes up to {math.isqrt(LARGEST_MATRIX // matrices):,} "
+        "here. Use SNES or Sep_CMA_ES, which adapt a step size per entry, or Open_ES"
+    )
 
 
 def check_mean(mean: Any) -> None:

@@ -15,7 +15,8 @@
 | PBE          | no    | their order; the best E               | its genes, or none             | heredity |
 
 Open_ES can do without pairs (`antithetic=False`). CMA_ES holds and decomposes a matrix of d x d
-entries, xNES builds P of them: for thousands of meta-parameters take the others.
+entries, xNES builds P of them: for thousands of meta-parameters take the others. More than
+`LARGEST_MATRIX` entries are refused (`generation.check_size`).
 
 PBE is population-based evolution (`pbe.py`), no strategy of evosax: it has parents in place of a cloud.
 
@@ -47,6 +48,9 @@ GRADIENT_OPTIONS = frozenset(
     {"optimizer", "learning_rate", "learning_rate_decay", "learning_rate_floor", "optimizer_options"}
 )
 SIGMA_OPTIONS = frozenset({"sigma_decay", "sigma_floor"})
+
+LARGEST_MATRIX = 10**8
+"""Most entries of a strategy's matrices: 10,000 x 10,000, 400 MB."""
 
 OPTIMIZERS = (
     "adabelief",
@@ -92,6 +96,7 @@ class Strategy:
         defaults: what its unset options mean.
         shapings: values of `shaping` that make sense for it.
         task_normalizations: values of `task_normalization` that make sense for it.
+        matrices: of d x d entries that it needs for d meta-parameters: none, one, or one per proposal.
     """
 
     reads: Literal["utility", "order", "best"]
@@ -100,6 +105,7 @@ class Strategy:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     shapings: tuple[Shaping, ...] = ()
     task_normalizations: tuple[TaskNormalization, ...] = ("z_score", "rank", "reference", "none")
+    matrices: Literal["none", "one", "one per proposal"] = "none"
 
 
 _SCHEDULES = {
@@ -139,9 +145,15 @@ STRATEGIES: Mapping[str, Strategy] = {
         shapings=("none", "centered_rank"),
     ),
     "SNES": Strategy(reads="order", pairs=False, options=GRADIENT_OPTIONS, defaults=_NATURAL),
-    "xNES": Strategy(reads="order", pairs=False, options=GRADIENT_OPTIONS, defaults=_NATURAL),
+    "xNES": Strategy(
+        reads="order",
+        pairs=False,
+        options=GRADIENT_OPTIONS,
+        defaults=_NATURAL,
+        matrices="one per proposal",
+    ),
     "SimpleES": Strategy(reads="order", pairs=False, options=GRADIENT_OPTIONS, defaults=_NATURAL),
-    "CMA_ES": Strategy(reads="order", pairs=False, defaults=_SCHEDULES),
+    "CMA_ES": Strategy(reads="order", pairs=False, defaults=_SCHEDULES, matrices="one"),
     "Sep_CMA_ES": Strategy(reads="order", pairs=False, defaults=_SCHEDULES),
     "CR_FM_NES": Strategy(reads="order", pairs=True, defaults=_SCHEDULES),
     # A proposal of this generation competes with the best of all earlier ones: scores that are

@@ -10,8 +10,10 @@ import pytest
 from environments.explicit import explicit
 from environments.gridworld import Grid, GridState, Level, transition
 from environments.optimal import optimal_return
-from objectives.potentials import l2
+from objectives.learned_potential import learned
+from objectives.potentials import l2, negative_entropy
 from objectives.tabular import mirror_descent
+from tests.objectives.maps import network
 
 QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 GRID = Grid(3, 2, 2)
@@ -74,10 +76,14 @@ def test_value_iteration_on_the_arrays_is_the_optimal_return():
         assert value[int(process.start)] == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_exact_mirror_descent_solves_a_level():
+@pytest.mark.parametrize("name", ["l2", "negative_entropy", "learned"])
+def test_exact_mirror_descent_solves_a_level(name):
+    """In no state does a step lower the value; the learned map is a random one of 126 units."""
+    maps = {"l2": (l2, ()), "negative_entropy": (negative_entropy, ()), "learned": (learned, network(seed=6))}
+    potential, weights = maps[name]
     process = arrays(level())
-    run = jit(lambda p, r: mirror_descent(l2, (), p, r, 0.9, 5.0, 20)[1])
-    values = np.asarray(run(process.transition, process.reward))
+    run = jit(lambda w, p, r: mirror_descent(potential, w, p, r, 0.9, 5.0, 20)[1])
+    values = np.asarray(run(weights, process.transition, process.reward))
     assert (np.diff(values, axis=0) >= -1e-5).all()
     p, r, best = np.asarray(process.transition), np.asarray(process.reward), np.zeros(36)
     for _ in range(300):

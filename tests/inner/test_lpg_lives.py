@@ -14,7 +14,7 @@ from discovery.inner.train import advance, complete, init, parts
 from environments.task import Setup
 from objectives import build
 from objectives.base import Progress
-from objectives.lpg import episode, recommended
+from objectives.lpg import DEEP_LPG, episode, recommended
 from tests.inner.states import ENDINGS, QUICK, assert_same_bits
 
 OPTIONS = {"temporal": True, "optimizer": "sgd", "width": 4, "embedding": 3, "targets": 3}
@@ -113,6 +113,23 @@ def test_weights_of_reinforce_learn_the_delayed_chain(mixed):
     _, last = mixed[2]
     curve = last.record.windows.means()["episode_return"]
     assert curve[-1] > 0.9 and curve[-1] > curve[0] + 0.1, curve
+
+
+def test_weights_of_reinforce_teach_an_agent_with_a_hidden_layer_by_adam():
+    """As `lpg` is by default, with the numbers of `DEEP_LPG`: the chain of seven steps, 600 updates."""
+    adam = build("lpg", {**OPTIONS, "optimizer": "adam"})
+    setup = replace(CHAIN, hidden=(16,))
+
+    @functools.partial(jax.jit, compiler_options=QUICK)
+    def lived(n_updates):
+        meta_params = complete(adam, DEEP_LPG, reinforce())
+        born = init(adam, setup, meta_params, jax.random.key(LEVEL), n_updates)
+        return advance(adam, setup, meta_params, born, n_updates)[0]
+
+    last = lived(jnp.int32(600))
+    assert last.params["actor"]["hidden_0"]["kernel"].shape[1] == 16
+    curve = last.record.windows.means()["episode_return"]
+    assert curve[-1] > 0.9 and curve[-1] > curve[0] + 0.5, curve
 
 
 def test_what_it_recommends_on_a_delayed_chain():

@@ -1,11 +1,19 @@
 """One suite over every strategy on offer."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
 
+from discovery.errors import BadInput
 from discovery.meta.base import Result
+from discovery.meta.es_config import ESConfig
+from discovery.meta.generation import check_size
+from discovery.meta.make import make_meta
 from discovery.meta.strategies import STRATEGIES
+from objectives import build as build_algorithm
+from tests.inner.states import QUICK
 
 NAN = float("nan")
 # Plain gradient steps, since Adam's first one is the sign of each entry and hides how far it goes.
@@ -192,3 +200,62 @@ def test_a_flat_generation_favors_nobody(strategy, build, problem):
     moved = problem.flat(told(meta, requests, state, np.zeros_like(scores)).mean) - mean
     average = proposals.mean(axis=0) - mean
     assert np.linalg.norm(moved) <= np.linalg.norm(average) + 1e-6
+
+
+FAMILIES = {
+    "lpo+open": {"lpo_width": 2, "open_gru_width": 2, "open_width": 2},
+    "ampo": {"units": 6, "temporal": True},
+    "lpg": {"width": 2, "embedding": 2, "targets": 2},
+    "disco": {"predictions": 2, "units": 2, "lifetime": 2, "embedding": 2, "bins": 3},
+    "optim4rl": {"width": 2},
+}
+"""Small members of every family that is searched; the first has two entries, of nested trees."""
+
+
+BY_DEFAULT = {("lpo+open", name) for name in ("Open_ES", "PBE")}
+"""Each compiles programs of its own; the test over all of them is slow."""
+
+
+@functools.cache
+def beginning(family):
+    """A family's own first mean."""
+    init = build_algorithm(family, FAMILIES[family]).init
+    return jax.tree.map(np.asarray, jax.jit(init, compiler_options=QUICK)(jax.random.key(0)))
+
+
+@pytest.mark.parametrize(
+    ("family", "strategy"),
+    [
+        pytest.param(family, name, marks=[] if (family, name) in BY_DEFAULT else [pytest.mark.slow])
+        for family in FAMILIES
+        for name in STRATEGIES
+    ],
+)
+def test_a_generation_of_every_family(family, strategy):
+    """From its own beginning: proposals and the next mean are finite numbers in trees like the first mean."""
+    mean = beginning(family)
+    meta = make_meta(ESConfig(strategy=strategy, population=4, mean_every=0), lambda key: mean)
+    start = meta.init(jax.random.key(0))
+    requests, state = meta.ask(jax.random.key(1), start)
+    results = {r.id: Result(r.id, {"task": np.array([float(i)])}) for i, r in enumerate(requests)}
+    state = meta.tell(state, results)
+    like = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), mean)
+    for tree in (meta.mean(start), meta.mean(state), *(request.meta_params for request in requests)):
+        assert jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), tree) == like
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree))
+    before, after = (jax.tree.leaves(meta.mean(each)) for each in (start, state))
+    assert all(np.any(a != b) for a, b in zip(before, after, strict=True)), "every tensor moves"
+    assert all(np.isfinite(value) for value in meta.metrics(state).values())
+
+
+@pytest.mark.parametrize(("strategy", "most"), [("CMA_ES", 10_000), ("xNES", 2_500)])
+def test_more_numbers_than_a_matrix_can_be_held_for_are_refused(strategy, most):
+    """One of d x d entries, or one for each of 16 proposals, may have 10^8 entries together."""
+    config = ESConfig(strategy=strategy, population=16)
+    for size in (most + 1, 200_000):
+        with pytest.raises(
+            BadInput, match=rf"{strategy} needs .* of {size:,} x .*up to {most:,} .*Sep_CMA_ES"
+        ):
+            make_meta(config, lambda key, size=size: {"drift": np.zeros(size, np.float32)})
+    check_size(config, {"drift": np.zeros(most, np.float32)})
+    check_size(ESConfig(strategy="Sep_CMA_ES"), {"drift": np.zeros(200_000, np.float32)})

@@ -33,7 +33,7 @@ def networks(n, units=126, seed=0, **fixed):
     return MonotoneNetwork(**{name: jnp.asarray(x, float) for name, x in drawn.items()})
 
 
-def network(seed=0, units=12, **fixed):
+def network(seed=0, units=126, **fixed):
     return jax.tree.map(lambda x: x[0], networks(1, units, seed, **fixed))
 
 

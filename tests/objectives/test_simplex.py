@@ -10,7 +10,7 @@ from scipy import special
 
 from objectives.learned_potential import learned
 from objectives.potentials import l2, negative_entropy, tsallis
-from objectives.simplex import project
+from objectives.simplex import _undivided, project
 from tests.objectives.maps import jit, members, network, networks, slow_projection
 
 every_map = pytest.mark.parametrize("name", members())
@@ -48,7 +48,7 @@ def test_one_term_of_the_learned_map_is_a_known_map():
     """a alone: l2 with step size 1 / a; c alone: softmax with temperature c."""
     z = scores(50)
     p = jit(lambda net, z: project(learned, net, z))
-    none = network()._replace(w_out=jnp.zeros((6, 2)))
+    none = network()._replace(w_out=jnp.zeros((6, 21)))
     got = p(none._replace(terms=jnp.asarray([0.5, 0.0])), jnp.asarray(z))
     np.testing.assert_allclose(got, by_sorting(z / 0.5), atol=1e-6)
     for c in (0.25, 20.0):
@@ -77,14 +77,53 @@ def test_learned_maps_against_root_finding(name):
             np.testing.assert_allclose(p(jnp.asarray(z)), expected, atol=2e-7)
 
 
+def cube_alone():
+    """phi^{-1}(y) = y^3, and so phi infinitely steep at zero."""
+    zeros = jnp.zeros((6, 21))
+    one = zeros.at[0, 0].set(1.0)
+    return network()._replace(w_out=one, w_in=one, bias=zeros, terms=jnp.zeros(2))
+
+
+STEEP = {"tsallis_3": (tsallis, lambda: jnp.asarray(3.0)), "cube_alone": (learned, cube_alone)}
+
+
+@pytest.mark.parametrize("name", [*members(), *STEEP])
+def test_the_search_ends_at_a_mass_of_one(name):
+    """Before the division that would hide it, in float64: within 1e-6, and where phi is steep within 2e-6.
+
+    Eighteen actions, their scores equal, near and far apart.
+    """
+    with jax.enable_x64(True):
+        potential, weights = members()[name] if name in members() else (STEEP[name][0], STEEP[name][1]())
+        mass = jit(lambda w, z: _undivided(potential, w, z).sum(-1))
+        z = jnp.asarray(np.concatenate([scores(40, 18, scale) for scale in (0.0, 0.01, 0.1, 1.0, 30.0)]))
+        tolerance = 2e-6 if name in STEEP else 1e-6
+        np.testing.assert_allclose(mass(weights, z), 1.0, rtol=0, atol=tolerance)
+
+
+def test_an_infinitely_steep_map_misses_a_mass_of_one_in_single_precision():
+    """By the 6e-3 that the docstring of `project` states, which the division makes up for."""
+    z = jnp.asarray(np.concatenate([scores(400, 4, scale) for scale in (0.1, 1.0)]), jnp.float32)
+    both = jit(lambda net, z: (_undivided(learned, net, z).sum(-1), project(learned, net, z).sum(-1)))
+    before, after = both(cube_alone(), z)
+    assert 1e-4 < np.abs(before - 1.0).max() < 1e-2
+    np.testing.assert_allclose(after, 1.0, atol=1e-6)
+
+
 def test_probabilities_of_a_thousand_learned_maps_sum_to_one():
-    """In float32, for scores from equal to far apart; some maps have exact zeros."""
-    p = jit(jax.vmap(lambda net, z: project(learned, net, z), (0, None)))
-    nets = networks(1000, units=24, seed=2)
+    """In float32, for scores from equal to far apart; some maps have exact zeros. Undivided, nearly so."""
+
+    @jit
+    @functools.partial(jax.vmap, in_axes=(0, None))
+    def p(net, z):
+        return project(learned, net, z), _undivided(learned, net, z).sum(-1)
+
+    nets = networks(1000, seed=2)
     for scale in (1e-3, 1.0, 100.0):
         z = jnp.asarray(np.concatenate([scores(4, 5, scale), np.zeros((1, 5))]), jnp.float32)
-        got = np.asarray(p(nets, z), float)
+        got, undivided = (np.asarray(x, float) for x in p(nets, z))
         assert (got >= 0).all()
+        np.testing.assert_allclose(undivided, 1.0, rtol=0, atol=2e-5)
         np.testing.assert_allclose(got.sum(-1), 1.0, atol=1e-6)
         np.testing.assert_allclose(got[:, 4], 0.2, atol=1e-6)
         order = np.argsort(np.asarray(z), axis=-1)

@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import optimize
+from scipy import optimize, special
 
 from objectives.learned_potential import learned
 from objectives.potentials import bregman
 from objectives.tabular import evaluate, mirror_descent, mirror_descent_step
-from tests.objectives.maps import jit, members, networks
+from tests.objectives.maps import jit, members, network, networks
 
 S, A, GAMMA = 5, 3, 0.9
 
@@ -86,6 +86,17 @@ def test_a_step_solves_its_optimization_problem(name):
         assert (slack <= np.nanmin(level, -1, keepdims=True) + 1e-5).all()
 
 
+def test_a_step_with_the_logarithm_alone_is_softmax():
+    """c log y: softmax(eta Q + log policy) with step size c eta: the map times c divides it by c."""
+    step = jit(lambda w, p, q, eta: mirror_descent_step(learned, w, p, q, eta))
+    for c in (1.0, 20.0, 100.0):
+        net = network(linear=0.0, log=c)._replace(w_out=jnp.zeros((6, 21)))
+        for seed, eta in ((0, 0.3), (1, 1.0), (2, 10.0)):
+            policy, q = policy_of(seed), np.random.default_rng(seed).normal(size=(S, A))
+            got = step(net, jnp.asarray(policy, float), jnp.asarray(q, float), c * eta)
+            np.testing.assert_allclose(got, special.softmax(eta * q + np.log(policy), -1), atol=1e-6)
+
+
 @pytest.mark.parametrize("name", members())
 def test_values_never_fall_and_approach_the_optimum(name):
     potential, weights = members()[name]
@@ -102,7 +113,7 @@ def test_values_never_fall_and_approach_the_optimum(name):
 
 def test_values_never_fall_for_a_thousand_learned_maps():
     """Half of them with exact zeros, each on a process of its own."""
-    nets = networks(1000, units=12, seed=7)
+    nets = networks(1000, seed=7)
     processes = [process(seed) for seed in range(1000)]
     transition, reward = (jnp.asarray(np.stack(x), jnp.float32) for x in zip(*processes, strict=True))
     run = jit(jax.vmap(lambda net, p, r: mirror_descent(learned, net, p, r, GAMMA, 1.0, 4)))
