@@ -179,16 +179,6 @@ def test_a_run_of_the_same_family_has_its_numbers_taken_over(finished_run, confi
     assert origin.text == f"drift taken over from {found.name}@2" and origin.error == 0
 
 
-@pytest.mark.slow
-def test_a_run_of_another_size_is_imitated(finished_run, config):
-    options = dict(config.algorithm_options) | {"width": 2}
-    wanted = Starting((str(finished_run.folder),), steps=5)
-    start = start_of(replace(config, algorithm_options=options, start=wanted))
-    assert start is not None and start.mean["drift"]["w_out"].shape == (2,)
-    (origin,) = start.origins
-    assert origin.what and origin.error <= origin.before
-
-
 def test_distill_imitates_its_own_size_too(finished_run, config):
     start = start_of(replace(config, start=Starting((str(finished_run.folder),), distill=True, steps=0)))
     assert start is not None and start.origins[0].what and start.origins[0].error > 0
@@ -234,7 +224,7 @@ def test_a_run_of_no_generations_is_distilled_shown_judged_drawn_and_exported(fi
     run = load_run(small)
     assert run.choice.generation == 0 and run.meta_params()["drift"]["w_out"].shape == (2,)
     (origin,) = origins_of(run.meta)
-    assert 0 < origin.error < origin.before and origin.steps == 300
+    assert 0 < origin.error < 0.5 * origin.before and origin.steps == 300, origin
 
     capsys.readouterr()
     assert main(["show", "small", *at]) == 0
