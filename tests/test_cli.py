@@ -729,7 +729,7 @@ def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(home: Path, cach
     moments.seed(seed)
     process = start(home, cache, "search", "tiny.toml", "--name", "killed", "--quiet")
     kills = 0
-    for _ in range(3):
+    for _ in range(2):
         goal = recorded(folder) + moments.randint(1, 10)
         wait_for(lambda goal=goal: recorded(folder) >= goal, process)
         time.sleep(moments.random() * 0.03)
@@ -738,7 +738,7 @@ def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(home: Path, cach
         kills += process.returncode == -signal.SIGKILL
         process = start(home, cache, "resume", "killed", "--quiet")
     assert process.communicate() == ("", ""), seed
-    assert process.returncode == 0 and kills >= 2, seed
+    assert process.returncode == 0 and kills >= 1, seed
     assert differences(folder, home / "runs" / "done") == [], seed
     with Ledger.open(folder) as ledger:
         assert all(row["attempts"] == 1 for row in ledger.evaluations(outcomes=False))

@@ -69,6 +69,15 @@ every_algorithm_and_action = pytest.mark.parametrize(
     ],
 )
 
+differentiated = pytest.mark.parametrize(
+    ("name", "continuous"),
+    [
+        pytest.param(*each.values, id=each.id, marks=[pytest.mark.slow] * (each.values[0] == "disco"))
+        for each in every_algorithm_and_action.args[1]
+    ],
+)
+"""As above; DiscoRL's two recurrences compile for long."""
+
 
 def make(name: str) -> Algorithm:
     return build(*MEMBERS[name])
@@ -263,7 +272,7 @@ def test_slopes_match_finite_differences(name):
             np.testing.assert_allclose(slope, difference, rtol=1e-6, atol=1e-6)
 
 
-@every_algorithm_and_action
+@differentiated
 def test_whole_update_matches_finite_differences(name, continuous):
     """Loss w.r.t. parameters, and parameters after an update w.r.t. every number: nothing is stopped."""
     algorithm = make(name)

@@ -103,6 +103,7 @@ def trained_with_open_alone(folder: Path, rate: float, rollouts: int) -> dict:
     return run(OPTIMIZER_HOST, folder / "found.py", rollouts)
 
 
+@pytest.mark.slow
 def test_rejax_takes_an_exported_optimizer_as_it_is(tmp_path):
     result = trained_with_open_alone(tmp_path, 3.0, 2)
     assert result["counts"] == [32, 32]

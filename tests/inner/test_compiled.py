@@ -85,6 +85,7 @@ def test_numbers_that_make_no_sense_are_refused(name, value):
     check_numbers(PPO, {"value_clip": math.inf, "entropy_coef": -1.0})
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_to_the_same_bits():
     """Stopped twice or never, beside others or repeated: the outcome is that of a whole life; see ADR 12."""
     spec, task = AlgorithmSpec("ppo"), Task("catch", CATCH, 320)

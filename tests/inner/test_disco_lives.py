@@ -42,6 +42,7 @@ def live(searched: Any, key: Any, n_updates: Any) -> Any:
     return born, advance(DISCO, SETUP, meta_params, born, n_updates)
 
 
+@pytest.mark.slow
 def test_a_life_is_finite_and_changes_all_of_the_agent_and_what_it_remembers():
     born, (last, metrics) = live(weights(), jax.random.key(0), 20)
     assert int(last.record.nonfinite_update) == -1 and int(last.update) == 20

@@ -164,6 +164,7 @@ def test_what_it_recommends_on_a_delayed_chain():
     assert np.all(np.sign(by_hand.pi_hat) == float(reward[-1]))
 
 
+@pytest.mark.slow
 def test_derivative_of_a_life_by_the_weights():
     """Log-probabilities after three updates: reverse mode against central differences, float64, keys frozen.
 
