@@ -3,6 +3,7 @@
 import os
 import signal
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["MPLBACKEND"] = "Agg"
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import jax
 import jaxtyping
 import pytest
 
@@ -23,6 +25,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # this line escapes the check, so nothing of ours may be.
 jaxtyping.install_import_hook(["objectives", "environments", "discovery.inner"], "beartype.beartype")
 
+from discovery.inner import compiled  # noqa: E402
 from objectives.base import Distribution  # noqa: E402
 
 # Beartype asks isinstance where a function is annotated to return one.
@@ -36,6 +39,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skipif(True, reason="needs an accelerator: set JAX_PLATFORMS=cuda"))
+
+
+MAPS = Path("/proc/self/maps")
+MOST_MAPS = 30_000
+"""Of 65,530 that Linux gives a process. Each compiled program takes some, and a compiler that gets no more
+aborts."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _room_for_programs() -> Iterator[None]:
+    """Forgets what was compiled once there is much of it; the slow tests in one process come that far."""
+    yield
+    if MAPS.exists() and MAPS.read_text().count("\n") > MOST_MAPS:
+        compiled._executables.clear()
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

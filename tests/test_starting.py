@@ -110,7 +110,7 @@ def test_who_answers_right_already_is_left_alone():
     ("entry", "student", "teacher", "steps", "share"),
     [
         ("potential", ("ampo", {"units": 12, "anchored": False}), ("ppo", {}), 600, 0.1),
-        ("potential", ("ampo", {"units": 12}), ("ampo", {"map": "tsallis"}), 1000, 0.4),
+        ("potential", ("ampo", {"units": 12, "anchored": False}), ("ampo", {"map": "tsallis"}), 1000, 0.2),
         ("optimizer", ("open", {"gru_width": 0}), ("ppo", {}), 1000, 0.35),
         ("optimizer", ("open", {"gru_width": 4, "width": 8}), ("ppo", {}), 1000, 0.45),
         ("optimizer", ("optim4rl", {}), ("ppo", {}), 1000, 0.75),
