@@ -17,11 +17,12 @@ from discovery.executors import make_executor
 from discovery.executors.base import Executor
 from discovery.executors.cpu import ensure_single_thread
 from discovery.statistics import Interval, interval
+from discovery.subjects import Subject
 from discovery.suites import load_suite
 from discovery.work import AlgorithmSpec
 from environments.task import Task
-from objectives.optimizers import OPTIMIZERS, TUNED_ADAM, TUNED_SGD
-from objectives.parts import DEFAULTS, LOSS_DEFAULTS
+from objectives.optimizers import TUNED_ADAM, TUNED_SGD
+from objectives.parts import DEFAULTS
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 SEEDS = 8
@@ -47,7 +48,7 @@ def main() -> None:
     tasks = {task.name: task for task in load_suite(options.suite, measured=False).tasks}
     algorithm = PPO
     if options.published:
-        algorithm = AlgorithmSpec("ppo", (("optimizer", options.published),))
+        algorithm = with_optimizer(options.published)
         tasks = published(tasks, options.published)
     if strange := set(options.tasks) - set(tasks):
         parser.error(f"there is no task {', '.join(sorted(strange))}; there are: {', '.join(tasks)}")
@@ -58,15 +59,18 @@ def main() -> None:
             print(report(task, scores), flush=True)
 
 
+def with_optimizer(name: str) -> AlgorithmSpec:
+    """PPO with an optimizer by name."""
+    return AlgorithmSpec("ppo", (("optimizer", name),))
+
+
 def published(tasks: Mapping[str, Task], optimizer: str) -> dict[str, Task]:
     """Tasks for which the optimizer has published numbers, with these, and without those of others."""
-    reads = {**LOSS_DEFAULTS, **OPTIMIZERS[optimizer][1]}
-    found = {}
-    for name in filter(PUBLISHED[optimizer].get, tasks):
-        own = {number: value for number, value in tasks[name].numbers.items() if number in reads}
-        numbers = {**own, "anneal": 1.0, **PUBLISHED[optimizer][name]}
-        found[name] = replace(tasks[name], numbers=numbers)
-    return found
+    spec = with_optimizer(optimizer)
+    return {
+        name: Subject("ppo", spec, numbers={"anneal": 1.0, **PUBLISHED[optimizer][name]}).task(tasks[name])
+        for name in filter(PUBLISHED[optimizer].get, tasks)
+    }
 
 
 def rates(task: Task, grid: Sequence[float]) -> list[float]:

@@ -81,6 +81,11 @@ def _heads(n_actions: int, continuous: bool) -> dict[str, Head]:
     return {"scores": Head(n_actions, scale=0.01), "value": Head(0, torso="critic", scale=1.0)}
 
 
+def fitted_at(progress: Progress) -> Progress:
+    """When the scores were fitted by which one acts at `progress`: one update earlier, at first at birth."""
+    return progress._replace(update=jnp.maximum(jnp.asarray(progress.update) - 1, 0))
+
+
 class Projected(NamedTuple):
     """`Policy.distribution` of a mirror map: pi = project(eta f), for the map that the scores were fitted
     for, the last update's.
@@ -94,9 +99,9 @@ class Projected(NamedTuple):
     weights: Weights
 
     def __call__(self, meta_params: MetaParams, outputs: Outputs, progress: Progress) -> Distribution:
-        last = progress._replace(update=jnp.maximum(jnp.asarray(progress.update) - 1, 0))
         z = meta_params["eta"] * outputs["scores"]
-        return Discrete(project(self.potential, self.weights(meta_params, last.fraction), z))
+        weights = self.weights(meta_params, fitted_at(progress).fraction)
+        return Discrete(project(self.potential, weights, z))
 
 
 def _fit(potential: Potential, weights: Weights) -> ScoreLoss:

@@ -77,15 +77,8 @@ def judged(plan: Plan, executor: "Executor", shown: "View") -> "tuple[Comparison
     with _ledger(folders, plan.place) as ledger:
         if ledger and plan.hidden and not folders:
             ledger.record_test(command, plan.names, plan.hidden, *seeds)
-        common = (
-            plan.seeds,
-            executor,
-            ledger,
-            shown,
-            command,
-            unseen(plan.looks, plan.hidden),
-            plan.first_seed,
-        )
+        held_out = unseen(plan.looks, plan.hidden)
+        common = (plan.seeds, executor, ledger, shown, command, held_out, plan.first_seed)
         compared = comparisons(who, plan.tasks, *common)
         return compared(AS_IT_IS), [sweep(*each, who, plan.tasks, compared) for each in plan.sweeps.items()]
 

@@ -19,7 +19,7 @@ from discovery.export.parts import KINDS, MIRROR_MAP, OPTIMIZER, POLICY_LOSS
 from objectives.base import Algorithm, MetaParams, Outputs, PolicyLoss, Progress
 from objectives.distributions import Discrete
 from objectives.learned_optimizer import ppo_with
-from objectives.mirror_map import fitted_scores
+from objectives.mirror_map import fitted_at, fitted_scores
 from objectives.parts import actor_critic, nothing_to_search
 
 _LOSS = ("NORMALIZED_ADVANTAGE", "NEEDS_PROGRESS")
@@ -94,8 +94,7 @@ def _with_mirror_map(module: ModuleType, name: str) -> Algorithm:
         return {"fraction": progress.fraction} if temporal else {}
 
     def distribution(meta_params: MetaParams, outputs: Outputs, progress: Progress) -> Discrete:
-        last = progress._replace(update=jnp.maximum(jnp.asarray(progress.update) - 1, 0))
-        return Discrete(module.policy(outputs["scores"], **needed(last)))
+        return Discrete(module.policy(outputs["scores"], **needed(fitted_at(progress))))
 
     def score_loss(
         meta_params: MetaParams,
