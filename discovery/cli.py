@@ -52,7 +52,7 @@ Examples:
   discovery search lpo-catch --dry-run
   discovery search lpo-catch --seed 1 --generations 10
   discovery resume runs/NAME
-  discovery evaluate runs/NAME ppo dpo --seeds 16
+  discovery evaluate runs/NAME ppo dpo --seeds 32
   discovery export runs/NAME --to jax --out found.py --verify
 
 Runs are folders below runs/. Ctrl-C stops a search at any time; `discovery resume` goes on from there.

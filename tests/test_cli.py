@@ -343,7 +343,7 @@ def test_search_tells_its_story(says: Says, home: Path) -> None:
     folder = home / "runs" / "two"
     assert lines[0] == f"{folder}: lpo(width=4) on Catch, Open_ES, population 4, seed 3"
     assert [line.split()[0] for line in lines[2:5]] == ["0/2", "1/2", "2/2"]
-    assert f"  discovery evaluate {folder} {folder}@initial ppo dpo --seeds 16" in lines
+    assert f"  discovery evaluate {folder} {folder}@initial ppo dpo --seeds 32" in lines
     config = load(folder / "config.toml")
     assert (config.seed, config.generations) == (3, 2)
 

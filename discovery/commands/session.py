@@ -170,7 +170,7 @@ def next_commands(folder: Path, config: SearchConfig) -> list[str]:
     others = "'ampo[map=negative_entropy]' 'ampo[map=l2]'" if config.tasks[0].setup.exact else "ppo dpo"
     commands = [
         f"discovery show {name}",
-        f"discovery evaluate {name} {name}@initial {others} --seeds 16",
+        f"discovery evaluate {name} {name}@initial {others} --seeds 32",
         f"discovery plot {name}",
         f"discovery report {name}",
     ]

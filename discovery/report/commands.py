@@ -49,17 +49,17 @@ def commands_of(run: LoadedRun) -> Commands:
     rows = [row | {"command": portable(row["command"], run)} for row in run.reports()]
     recorded = tuple(dict.fromkeys(r["command"] for r in rows if r["command"] and not r["variant"]))
     swept = _sweeping(rows)
-    first = f"discovery evaluate {name} {quote(f'{place}@initial')} ppo dpo --seeds 16"
+    first = f"discovery evaluate {name} {quote(f'{place}@initial')} ppo dpo --seeds 32"
     means = " ".join(quote(f"{place}@{generation}") for generation in _some(sorted(run.selection)))
     return Commands(
         search=f"discovery search {quote(f'{place}/{CONFIG}')}",
         resume=f"discovery resume {name}",
         evaluate=recorded or (first,),
         evaluated=bool(recorded),
-        proposal=f"discovery evaluate {name} {quote(f'{place}@best')} --seeds 16",
-        means=f"discovery evaluate {means} --seeds 16" if means else "",
-        test=f"discovery evaluate {name} ppo dpo --seeds 16 --test",
-        sweep=swept or (f"discovery evaluate {name} ppo --sweep learning_rate=0.1,0.3,1,3,10 --seeds 16",),
+        proposal=f"discovery evaluate {name} {quote(f'{place}@best')} --seeds 32",
+        means=f"discovery evaluate {means} --seeds 32" if means else "",
+        test=f"discovery evaluate {name} ppo dpo --seeds 32 --test",
+        sweep=swept or (f"discovery evaluate {name} ppo --sweep learning_rate=0.1,0.3,1,3,10 --seeds 32",),
         swept=bool(swept),
         plot=f"discovery plot {name}",
         export=f"discovery export {name} --to {formats[0]} --out found.py --verify" if formats else "",

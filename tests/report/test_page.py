@@ -187,7 +187,7 @@ def test_a_run_that_has_not_begun(tmp_path: Path) -> None:
     found = checked(load_run(tmp_path / "new"), tmp_path)
     assert "not yet judged" in found.text
     assert "No generation is closed yet." in found.text
-    assert "discovery evaluate new ppo dpo --seeds 16 --test" in found.text
+    assert "discovery evaluate new ppo dpo --seeds 32 --test" in found.text
 
 
 def test_a_run_that_was_interrupted_in_its_first_generation(tmp_path: Path) -> None:
