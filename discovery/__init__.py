@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from discovery.config import SearchConfig
     from discovery.errors import BadInput, DiscoveryError, ExecutorError, LedgerError, RunError
     from discovery.executors import make_executor
-    from discovery.gridpicture import draw_environment, draw_level
     from discovery.inner.play import play
     from discovery.inner.train import train
     from discovery.meta.es_config import ESConfig
     from discovery.meta.pbe_config import PBEConfig
     from discovery.objective import Objective, objective_of
-    from discovery.pictures import plot_run
+    from discovery.pictures.grid import draw_environment, draw_level
+    from discovery.pictures.runs import plot_run
     from discovery.run import Run
     from discovery.statistics import Interval, apart, interval, iqm, paired_difference
     from discovery.suitecomparison import SuiteComparison
@@ -82,13 +82,13 @@ _HOMES = {
     "discovery.config": ("SearchConfig",),
     "discovery.errors": ("BadInput", "DiscoveryError", "ExecutorError", "LedgerError", "RunError"),
     "discovery.executors": ("make_executor",),
-    "discovery.gridpicture": ("draw_environment", "draw_level"),
+    "discovery.pictures.grid": ("draw_environment", "draw_level"),
     "discovery.inner.play": ("play",),
     "discovery.inner.train": ("train",),
     "discovery.meta.es_config": ("ESConfig",),
     "discovery.meta.pbe_config": ("PBEConfig",),
     "discovery.objective": ("Objective", "objective_of"),
-    "discovery.pictures": ("plot_run",),
+    "discovery.pictures.runs": ("plot_run",),
     "discovery.run": ("Run",),
     "discovery.suitecomparison": ("SuiteComparison",),
     "discovery.statistics": ("Interval", "apart", "interval", "iqm", "paired_difference"),

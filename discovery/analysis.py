@@ -335,9 +335,9 @@ class LoadedRun:
 
     def plot_meta_learning(self, task: str | None = None) -> "Figure":
         """Scores over the generations: population, mean on selection seeds, baselines where reported."""
-        from discovery import pictures
+        from discovery.pictures import runs
 
-        return pictures.meta_learning(self, task or self.config.tasks[0].name)
+        return runs.meta_learning(self, task or self.config.tasks[0].name)
 
     def plot_objective(self, generation: Generation = None, part: str | None = None) -> "Figure":
         """What was found, beside known ones: a drift as in LPO's picture, a mirror map, an optimizer, or
@@ -351,21 +351,21 @@ class LoadedRun:
         Raises:
             BadInput: there is no such part, or no picture of it.
         """
-        from discovery.foundpictures import draw_found
+        from discovery.pictures.found import draw_found
 
         return draw_found(self.learned(generation), part)
 
     def plot_learning_curves(self, task: str | None = None) -> "Figure":
         """Learning curves of all that was reported on a task."""
-        from discovery import pictures
+        from discovery.pictures import runs
 
-        return pictures.learning_curves(self, task or self.config.tasks[0].name)
+        return runs.learning_curves(self, task or self.config.tasks[0].name)
 
     def plot_comparison(self) -> "Figure":
         """Intervals of all that was reported, a panel for each task."""
-        from discovery import pictures
+        from discovery.pictures import runs
 
-        return pictures.comparison_picture(self)
+        return runs.comparison_picture(self)
 
     def report(self, out: str | Path | None = None) -> Path:
         """Write the report: one page of HTML, and its numbers as JSON beside it; returns the page's path."""

@@ -28,7 +28,7 @@ from discovery.meta.base import Result
 from discovery.run import Run
 from discovery.search import Listener, search
 from discovery.splits import looks_at, record_looks, run_folders_of, unseen
-from discovery.starting import start_of
+from discovery.starts.find import start_of
 from discovery.suitecomparison import SuiteComparison
 from discovery.suites import load_suite
 from discovery.work import Job, JobResult

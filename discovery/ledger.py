@@ -48,7 +48,7 @@ from discovery.records import (
     readable_row,
     result_of_row,
 )
-from discovery.start import Start, dumps
+from discovery.starts.record import Start, dumps
 from discovery.versions import versions
 from discovery.work import JobResult
 

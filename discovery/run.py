@@ -18,7 +18,7 @@ from discovery.config import SearchConfig
 from discovery.configfile import CONFIG, dumps, load
 from discovery.errors import BadInput, DiscoveryError, LedgerError, RunError
 from discovery.ledger import Ledger
-from discovery.start import Start
+from discovery.starts.record import Start
 
 __all__ = ["CONFIG", "Run", "config_hash", "new_folder"]
 

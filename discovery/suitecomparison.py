@@ -236,7 +236,7 @@ class SuiteComparison:
 
     def plot(self) -> "dict[str, Figure]":
         """The pictures by name: intervals, profiles, learning curves, and one for each sweep."""
-        from discovery.suitepictures import pictures
+        from discovery.pictures.suites import pictures
 
         return pictures(self)
 

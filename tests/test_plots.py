@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from discovery import plots
-from discovery.driftpicture import drift_picture
 from discovery.errors import BadInput
+from discovery.pictures.drift import drift_picture
 from discovery.statistics import Interval, interval
 
 NAN = np.nan

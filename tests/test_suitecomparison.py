@@ -26,13 +26,13 @@ from discovery.comparesuite import Chosen, chosen_tasks, compare_suite, store, w
 from discovery.comparison import Cell, Comparison
 from discovery.errors import BadInput
 from discovery.ledger import Ledger
+from discovery.pictures.suites import pictures
 from discovery.progress import Silent
 from discovery.robustness import Robustness, check_sweep, parse_sweep, sweep, varied
 from discovery.run import Run
 from discovery.statistics import aggregate, iqm, paired_p_value, probability_of_improvement
 from discovery.subjects import subjects
 from discovery.suitecomparison import SuiteComparison, fewest_seeds
-from discovery.suitepictures import pictures
 from discovery.suites import Reference, Suite, SuiteTask, fingerprint, load_suite
 from discovery.tally import Tally
 from environments.task import Setup, Task

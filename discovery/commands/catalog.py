@@ -100,7 +100,7 @@ def _draw_environment(name: str | None, picture: Path, seed: int) -> int:
     from discovery.executors.cpu import ensure_single_thread
 
     ensure_single_thread()
-    from discovery.gridpicture import draw_environment
+    from discovery.pictures.grid import draw_environment
     from discovery.plots import save
 
     try:

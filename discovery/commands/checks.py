@@ -27,7 +27,7 @@ def check(config: SearchConfig) -> None:
     from discovery.inner.compiled import build_algorithm, life_of
     from discovery.inner.train import check_numbers
     from discovery.search import meta_optimizer
-    from discovery.starting import sources_of
+    from discovery.starts.find import sources_of
 
     own = ":" in config.algorithm
     with _explained("", f"algorithm {config.algorithm!r} with {dict(config.algorithm_options)}", own):

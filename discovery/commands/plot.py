@@ -48,7 +48,7 @@ def draw(run: Path, out: Path) -> list[Path]:
 
     ensure_single_thread()
     from discovery.analysis import load_run
-    from discovery.pictures import plot_run
+    from discovery.pictures.runs import plot_run
 
     loaded = load_run(run)
     if not loaded.n_generations and not loaded.selection:

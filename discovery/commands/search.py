@@ -93,7 +93,7 @@ def begin(args: Search, short: str) -> int:
     executor = make_executor(config.executor, config.workers, config.agents_per_call, config.timeout)
     new_folder(config, args.output, short, args.name)  # the name, before the long check
     check(config)
-    from discovery.starting import start_of  # jax has its one thread by now
+    from discovery.starts.find import start_of  # jax has its one thread by now
 
     run = Run.create(config, args.output, short, args.name, start_of(config))
     with executor:

@@ -14,7 +14,7 @@ from discovery.config import SearchConfig
 from discovery.errors import DiscoveryError, RunError
 from discovery.formats import duration, interval_facts, interval_text, row_facts, rows
 from discovery.progress import View
-from discovery.start import origins_of
+from discovery.starts.record import origins_of
 from discovery.statistics import Interval, interval
 from discovery.tally import final_row
 from discovery.versions import changes

@@ -14,7 +14,7 @@ from discovery.commands.parsing import parse
 from discovery.commands.tables import show
 from discovery.config import SearchConfig
 from discovery.configfile import CONFIG
-from discovery.start import origins_of
+from discovery.starts.record import origins_of
 
 if TYPE_CHECKING:
     from discovery.run import Run

@@ -17,7 +17,7 @@ from discovery.compare import recorded
 from discovery.comparison import FEW_SEEDS, Comparison
 from discovery.configfile import dumps
 from discovery.errors import BadInput
-from discovery.foundpictures import LOSS, kinds_of
+from discovery.pictures.found import LOSS, kinds_of
 from discovery.report.commands import Commands, commands_of, portable
 from discovery.report.judged import Decline, TaskTable, Verdict, declines, tables, verdict
 from discovery.report.searched import Method, Searched, method, searched

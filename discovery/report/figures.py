@@ -10,9 +10,10 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from discovery import pictures, plots
+from discovery import plots
 from discovery.analysis import LoadedRun
 from discovery.comparison import Comparison
+from discovery.pictures import runs
 from discovery.report.judged import Standing, TaskTable
 from discovery.report.swept import Sweep
 
@@ -75,7 +76,7 @@ def draw(
             held_out=_comparison(run, reports, tables, "held out"),
             others=_comparison(run, reports, tables, "not part of the search"),
             curves=tuple(_curves(run, reports, task) for task in reports.tasks),
-            sweeps=tuple(_sweep(one, pictures.subject_styles(reports)) for one in swept),
+            sweeps=tuple(_sweep(one, runs.subject_styles(reports)) for one in swept),
         )
 
 
@@ -92,7 +93,7 @@ def _meta_learning(run: LoadedRun, reports: Comparison, task: str) -> Picture:
     parts += ["the search mean on selection seeds"] if task in {t.name for t in run.config.selecting} else []
     shown = ", ".join(parts)
     return picture(
-        pictures.meta_learning(run, task, reports),
+        runs.meta_learning(run, task, reports),
         f"Scores on {task} over the generations of the search: {shown}; known algorithms as horizontal lines "
         "where they were reported. The numbers are in the tables of this section and of How.",
         f"{task}: {shown}. Known algorithms, where they were trained, are lines with their intervals.",
@@ -102,7 +103,7 @@ def _meta_learning(run: LoadedRun, reports: Comparison, task: str) -> Picture:
 def _objective(run: LoadedRun) -> tuple[Picture, ...]:
     if not run.selection:
         return ()
-    found = pictures.found_pictures(run, lambda name, error: None)  # the page says why, where it has none
+    found = runs.found_pictures(run, lambda name, error: None)  # the page says why, where it has none
     return tuple(picture(figure, kind.alt, kind.caption) for kind, figure in found)
 
 
@@ -113,7 +114,7 @@ def _comparison(
     cells = tuple(cell for cell in reports.cells if cell.task in shown)
     if not cells:
         return ()
-    figure = pictures.comparison_picture(run, replace(reports, cells=cells))
+    figure = runs.comparison_picture(run, replace(reports, cells=cells))
     tasks = ", ".join(dict.fromkeys(cell.task for cell in cells))
     return (
         picture(
@@ -127,7 +128,7 @@ def _comparison(
 def _curves(run: LoadedRun, reports: Comparison, task: str) -> Picture:
     subjects = ", ".join(reports.curves()[task])
     return picture(
-        pictures.learning_curves(run, task, reports),
+        runs.learning_curves(run, task, reports),
         f"Learning curves on {task}: mean return over environment steps of {subjects}.",
         f"{task}: mean return over training, on fresh seeds.",
     )

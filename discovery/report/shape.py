@@ -1,6 +1,6 @@
 """The found objective in numbers, on the grid of its picture: is it a drift, what does it do, what is near?
 
-All functions are on log-ratios ``[R]`` and advantages ``[A]`` of `discovery.losspicture`, every cell of the
+All functions are on log-ratios ``[R]`` and advantages ``[A]`` of `discovery.pictures.loss`, every cell of the
 same weight.
 """
 
@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float
 
 from discovery.analysis import LoadedRun
 from discovery.errors import BadInput
-from discovery.losspicture import ADVANTAGE, BESIDE, FRACTIONS, LOG_RATIO
 from discovery.objective import Objective, is_temporal, objective_of
+from discovery.pictures.loss import ADVANTAGE, BESIDE, FRACTIONS, LOG_RATIO
 from discovery.report.formula import Formula, drift_options, formula_of
 from discovery.work import AlgorithmSpec
 

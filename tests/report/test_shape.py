@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from discovery.analysis import LoadedRun, load_run
-from discovery.losspicture import ADVANTAGE, LOG_RATIO
 from discovery.objective import Objective, objective_of
+from discovery.pictures.loss import ADVANTAGE, LOG_RATIO
 from discovery.report import shape
 from discovery.report.formula import Formula, formula_of
 from discovery.report.shape import Found, found_objective

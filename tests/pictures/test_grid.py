@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 
 import discovery
 from discovery.cli import main
-from discovery.gridpicture import BAD, GOOD, collected, visited
 from discovery.inner.play import Episode
 from discovery.inner.train import TrainingState, advance, complete, init
+from discovery.pictures.grid import BAD, GOOD, collected, visited
 from discovery.plots import save
 from environments.gridworld import GridState, Level
 from environments.task import Setup

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from discovery.analysis import LoadedRun, load_run
 from discovery.cli import main
 from discovery.errors import BadInput
-from discovery.foundpictures import KINDS, draw_found, kinds_of
 from discovery.learned import Learned, learned_of
-from discovery.pictures import plot_run
+from discovery.pictures.found import KINDS, draw_found, kinds_of
+from discovery.pictures.runs import plot_run
 from discovery.plots import power_of_ten
 from discovery.report import write_report
 from discovery.work import AlgorithmSpec

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from discovery import lpgpicture
 from discovery.errors import BadInput
 from discovery.inner.compiled import build_algorithm
 from discovery.learned import Learned, learned_of
-from discovery.lpgpicture import LENGTH, chain_rewards, lpg_picture
+from discovery.pictures import lpg
+from discovery.pictures.lpg import LENGTH, chain_rewards, lpg_picture
 from discovery.work import AlgorithmSpec
 from objectives.base import Progress
 from objectives.lpg import episode, recommended
@@ -35,7 +35,7 @@ def found(temporal: bool) -> Learned:
 def figure() -> Figure:
     """With two rounds of settling, which can be done by hand."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lpgpicture, "ROUNDS", 2)
+        patch.setattr(lpg, "ROUNDS", 2)
         return lpg_picture(found(True))
 
 

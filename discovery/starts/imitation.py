@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from discovery.lessons import Lesson
+from discovery.starts.lessons import Lesson
 from objectives.base import Algorithm, MetaParams
 
 HELD_OUT = 16

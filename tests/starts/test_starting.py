@@ -16,14 +16,14 @@ from discovery.cli import main
 from discovery.config import Starting
 from discovery.errors import BadInput
 from discovery.executors.inline import Inline
-from discovery.imitation import imitate
 from discovery.inner.train import complete
-from discovery.lessons import LESSONS, loss_answers, loss_inputs, optimizer_answers, policy_answers
 from discovery.report.formula import drift_options, formula_of
 from discovery.report.searched import searched
 from discovery.run import Run
-from discovery.start import origins_of
-from discovery.starting import start_of
+from discovery.starts.find import start_of
+from discovery.starts.imitation import imitate
+from discovery.starts.lessons import LESSONS, loss_answers, loss_inputs, optimizer_answers, policy_answers
+from discovery.starts.record import origins_of
 from discovery.work import AlgorithmSpec
 from environments.task import Setup, Task
 from objectives import build

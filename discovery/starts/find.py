@@ -5,7 +5,7 @@
     sources = ["runs/a", "runs/b@12"]  what runs found, each the entries it has
 
 A run of the same family and options has its numbers taken over. Others, known algorithms and exported files
-are imitated on made-up inputs (`discovery/lessons.py`), and the error that is left is kept with the run.
+are imitated on made-up inputs (`lessons.py`), and the error that is left is kept with the run.
 No source may have been searched on what the new search holds out, nor what it began with itself.
 """
 
@@ -20,13 +20,13 @@ from jaxtyping import PRNGKeyArray
 from discovery.config import SearchConfig
 from discovery.errors import BadInput
 from discovery.evaluation import seed_words, spec_of
-from discovery.imitation import imitate
 from discovery.inner.compiled import build_algorithm
 from discovery.inner.train import complete
-from discovery.lessons import LESSONS
 from discovery.run import Run
 from discovery.splits import run_folders_of
-from discovery.start import Origin, Seen, Start, origins_of
+from discovery.starts.imitation import imitate
+from discovery.starts.lessons import LESSONS
+from discovery.starts.record import Origin, Seen, Start, origins_of
 from discovery.subjects import Subject, subjects
 from discovery.work import AlgorithmSpec
 from environments.make import options_of

@@ -16,7 +16,7 @@ from discovery.analysis import LoadedRun
 from discovery.compare import recorded
 from discovery.comparison import INITIAL, Comparison, Row
 from discovery.errors import BadInput
-from discovery.foundpictures import LOSS, Kind, kinds_of
+from discovery.pictures.found import LOSS, Kind, kinds_of
 from discovery.tables import SCORES
 from environments.task import Task
 

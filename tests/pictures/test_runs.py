@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from discovery import losspicture, pictures, plots
+from discovery import plots
 from discovery.analysis import LoadedRun, load_run
 from discovery.comparison import Cell, Comparison
 from discovery.configfile import dumps
 from discovery.errors import BadInput, RunError
 from discovery.export import formats_of
-from discovery.losspicture import ADVANTAGE, LOG_RATIO
-from discovery.pictures import plot_run
+from discovery.pictures import loss, runs
+from discovery.pictures.loss import ADVANTAGE, LOG_RATIO
+from discovery.pictures.runs import plot_run
 from discovery.run import CONFIG
 from discovery.statistics import interval
 from discovery.takeaway import export_run, provenance, verify_run
@@ -137,7 +138,7 @@ def test_a_subject_has_one_style_in_all_pictures(run: LoadedRun) -> None:
 def test_styles_do_not_depend_on_who_was_reported_first() -> None:
     def styles(*names: str) -> dict[str, plots.Style]:
         nothing = np.zeros(1)
-        return pictures.subject_styles(
+        return runs.subject_styles(
             Comparison(tuple(Cell(name, "one", nothing, nothing, nothing, nothing) for name in names))
         )
 
@@ -183,7 +184,7 @@ def test_weights_that_are_nan_are_one_panel(run: LoadedRun, monkeypatch: pytest.
 
 def test_heat_maps_hold_the_objective(run: LoadedRun) -> None:
     """Drift and slope on the grid against finite differences of the loss in float64."""
-    drift, slope = losspicture._heat(run.objective("initial"), 0.0)
+    drift, slope = loss._heat(run.objective("initial"), 0.0)
     ratio, advantage = np.exp(LOG_RATIO)[None], ADVANTAGE[:, None]
     expected = np.maximum(np.maximum((ratio - np.clip(ratio, 0.7, 1.3)) * advantage, 0.0) - 1e-4, 0.0)
     assert drift.shape == (ADVANTAGE.size, LOG_RATIO.size)

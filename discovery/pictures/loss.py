@@ -4,10 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from discovery.driftpicture import drift_picture
 from discovery.errors import BadInput
 from discovery.learned import Learned
 from discovery.objective import Objective, is_temporal, objective_in, objective_of
+from discovery.pictures.drift import drift_picture
 from discovery.work import AlgorithmSpec
 
 FRACTIONS = (0.0, 0.33, 0.67, 0.99)

@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 
 from discovery.errors import unknown
 from discovery.learned import Learned
-from discovery.losspicture import loss_picture
-from discovery.lpgpicture import lpg_picture
-from discovery.mirrorpicture import mirror_picture
-from discovery.optimizerpicture import optimizer_picture
+from discovery.pictures.loss import loss_picture
+from discovery.pictures.lpg import lpg_picture
+from discovery.pictures.mirror import mirror_picture
+from discovery.pictures.optimizer import optimizer_picture
 
 
 class Kind(NamedTuple):

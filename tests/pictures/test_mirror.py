@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from discovery.errors import BadInput
 from discovery.learned import Learned, learned_of
-from discovery.mirrorpicture import FIXED, mirror_picture
+from discovery.pictures.mirror import FIXED, mirror_picture
 from discovery.work import AlgorithmSpec
 from objectives.learned_potential import LOG_SHIFT
 from tests.objectives.maps import slow_projection
