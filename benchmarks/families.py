@@ -57,8 +57,8 @@ def _a2c(**numbers: float) -> str:
 
 
 MAPS = ("ampo[map=negative_entropy]", "ampo[map=l2]")
-RATES = ("ppo", "ppo[learning_rate=0.0015]", "ppo[learning_rate=0.015]")
-"""PPO at the recipe's rate of Adam, and at a third and three times of it."""
+RATES = ("ppo", *(f"ppo[learning_rate={rate}]" for rate in (0.0015, 0.015, 0.05)))
+"""PPO at the recipe's rate of Adam, 0.005, and at a third, three times and ten times of it."""
 TIMELESS: Mapping[str, Any] = {"temporal": False}
 
 FAMILIES: Mapping[str, Family] = {
