@@ -40,6 +40,8 @@ BAND_SEEDS = 10
 
 SMALL_PRINT_WIDTH = 16
 """Characters of small print on an inch."""
+NAME_WIDTH, NAME_LINES = 36, 3
+"""Characters in a line of a name, and lines of one, in legends and beside axes."""
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 _METADATA = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
@@ -165,7 +167,7 @@ def draw_curves(
         check_shape(f"curves[{name!r}]", values, (None, steps.size), "seeds x steps")
         seeds = f"{len(values)} seed{'s' * (len(values) != 1)}"
         look: dict[str, Any] = {"color": color, "linestyle": line, "marker": marker}
-        axes.plot(steps, band(values).mean, label=f"{name} ({seeds})", **look)
+        axes.plot(steps, band(values).mean, label=f"{in_lines(name)} ({seeds})", **look)
         notes[_draw_spread(axes, steps, values, look)] = None
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     tidy(axes, title=title)
@@ -203,7 +205,7 @@ def comparison(
     for name, task, score in rows:
         _draw_interval(panels[tasks.index(task)], names.index(name), score, looks[name])
     for panel, task in zip(panels, tasks, strict=False):
-        panel.set_yticks(range(len(names)), names)
+        panel.set_yticks(range(len(names)), list(map(in_lines, names)))
         panel.set_ylim(len(names) - 0.5, -0.7)
         panel.margins(x=0.45)
         panel.xaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
@@ -253,6 +255,20 @@ def add_legend(figure: Figure | SubFigure) -> None:
         if columns == 1 or legend.get_window_extent().width < 0.97 * figure.bbox.width:
             return
         legend.remove()
+
+
+def in_lines(name: str) -> str:
+    """A name as pictures show it: a long one in lines, with an ellipsis for what goes beyond the last."""
+    if len(name) <= NAME_WIDTH:
+        return name
+    lines = textwrap.wrap(
+        name.replace(",", ", "),
+        NAME_WIDTH,
+        max_lines=NAME_LINES,
+        placeholder=" …",
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines)
 
 
 def small_print(figure: Figure, text: str) -> None:
@@ -328,7 +344,7 @@ def _draw_baselines(
     looks = complete_styles(baselines, styles, first=2)  # behind the population's and the mean's
     for name, baseline in baselines.items():
         color, line = looks[name]
-        axes.axhline(baseline.estimate, color=color, linestyle=line, linewidth=1.5, label=name)
+        axes.axhline(baseline.estimate, color=color, linestyle=line, linewidth=1.5, label=in_lines(name))
         if np.isfinite([baseline.low, baseline.high]).all():
             axes.axhspan(baseline.low, baseline.high, color=color, alpha=0.12, linewidth=0)
 

@@ -24,13 +24,16 @@ def score(estimate: float, half: float = 1.0, n: int = 16, failed: int = 0) -> I
     return Interval(estimate, estimate - half, estimate + half, 0.95, n, failed)
 
 
+LONG = f"a2c[{','.join(f'number_{number}=0.{number}' for number in range(12))}]"
+
+
 def meta(failures: bool = True, baselines: bool = True) -> Figure:
     generator = np.random.default_rng(0)
     scores = np.arange(30)[:, None] + generator.normal(size=(30, 8))
     mean_scores = np.arange(0, 30, 10)[:, None] + generator.normal(size=(3, 16))
     if failures:
         scores[3, :2], scores[7], mean_scores[1, 4] = NAN, NAN, NAN
-    known = {"PPO": score(20), "DPO": interval([22.0])} if baselines else None
+    known = {"PPO": score(20), "DPO": interval([22.0]), LONG: score(18)} if baselines else None
     return plots.meta_learning_curve(
         np.arange(30), scores, np.arange(0, 30, 10), mean_scores, known, ylabel="return", title="quickstart"
     )
@@ -55,9 +58,9 @@ def drift(panels: int = 3, reach: float = 1.5) -> Figure:
     return drift_picture(log_ratio, advantage, [(title, value, slope) for title in titles])
 
 
-def compared() -> Figure:
+def compared(*others: str) -> Figure:
     tasks = ["CartPole-v1", "Acrobot-v1", "Pendulum-v1", "Breakout-MinAtar"]
-    rows = [(name, task, score(-85.3, 4)) for name in ("PPO", "DPO") for task in tasks]
+    rows = [(name, task, score(-85.3, 4)) for name in ("PPO", "DPO", *others) for task in tasks]
     rows[1] = ("PPO", "Acrobot-v1", score(123.4, 12, failed=2))
     rows[2] = ("PPO", "Pendulum-v1", interval([1.0]))
     rows[3] = ("PPO", "Breakout-MinAtar", interval([NAN, NAN], failures="drop"))
@@ -72,6 +75,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "drift, six, wide": lambda: drift(6, 4.0),
     "drift, narrow": lambda: drift(2, 0.3),
     "comparison": compared,
+    "comparison, a long name": lambda: compared(LONG),
 }
 
 
@@ -114,6 +118,13 @@ def check_all_lines_are_inside(figure: Figure) -> None:
             assert low <= values.min() <= values.max() <= high
 
 
+def test_a_long_name_comes_in_three_lines_and_ends_there():
+    lines = plots.in_lines(LONG).split("\n")
+    assert lines[0] == "a2c[number_0=0.0, number_1=0.1,"
+    assert len(lines) == 3 and lines[2].endswith(" …") and max(map(len, lines)) <= 36
+    assert plots.in_lines("ppo[clip=0.1,learning_rate=1e-3]") == "ppo[clip=0.1,learning_rate=1e-3]"
+
+
 def test_no_figure_is_left_to_pyplot():
     curves()
     assert matplotlib.pyplot.get_fignums() == []
@@ -152,6 +163,7 @@ def test_meta_learning_curve_shows_population_mean_baselines_and_failures():
         "search mean on selection seeds, 95% (1 of 48 failed)",
         "PPO",
         "DPO",
+        plots.in_lines(LONG),
     ]
     average, best = (np.asarray(line.get_ydata()) for line in main.lines[:2])
     assert np.isnan([average[7], best[7]]).all()

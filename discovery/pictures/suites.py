@@ -54,7 +54,7 @@ def profiles(result: SuiteComparison) -> Figure:
     axes = figure.subplots()
     for subject in subjects:
         band, (color, line) = result.profile(subject, thresholds), looks[subject]
-        axes.plot(thresholds, band.mean, color=color, linestyle=line, label=subject)
+        axes.plot(thresholds, band.mean, color=color, linestyle=line, label=plots.in_lines(subject))
         if np.isfinite(band.low).all():
             axes.fill_between(thresholds, band.low, band.high, color=color, alpha=0.2, linewidth=0)
     for reference in (0.0, 1.0):
@@ -103,7 +103,9 @@ def _draw_factors(axes: Axes, swept: Robustness, subject: str, task: str, look: 
     scores, (color, line) = swept.scores(subject, task), look
     factors = np.array(swept.factors)
     mean, low, high = np.array([[each.estimate, each.low, each.high] for each in scores]).T
-    axes.plot(factors, mean, color=color, linestyle=line, marker="o", markersize=4, label=subject)
+    axes.plot(
+        factors, mean, color=color, linestyle=line, marker="o", markersize=4, label=plots.in_lines(subject)
+    )
     known = np.isfinite(mean) & np.isfinite(low) & np.isfinite(high)
     low, high = np.where(known, low, np.nan), np.where(known, high, np.nan)
     axes.fill_between(factors, low, high, color=color, alpha=0.2, linewidth=0)
