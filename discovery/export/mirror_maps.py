@@ -72,8 +72,8 @@ _USAGE = """
 _DIFFERENCES = (
     "The network says one score per action, and no logits: its policy is `policy` of them, also where "
     "actions are drawn, and the head that says them begins with orthogonal weights of gain 0.01.",
-    "The loss that was trained with is this one plus value_coef times PPO's clipped value loss minus "
-    "entropy_coef times the entropy of `policy`. There is no ratio, and `clip` does nothing.",
+    "The loss that was trained with is this one plus value_coef times PPO's clipped value loss. There is no "
+    "entropy bonus, no ratio and no clipping of it.",
 )
 
 

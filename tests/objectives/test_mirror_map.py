@@ -110,20 +110,18 @@ def test_scores_that_fit_their_targets_are_a_step_of_mirror_descent(name):
 
 def test_loss_by_hand():
     """Negative entropy, two samples, eta = 2, and the value loss beside it."""
-    algorithm, numbers = made("negative_entropy", eta=2.0, value_coef=0.5, entropy_coef=0.1)
+    algorithm, numbers = made("negative_entropy", eta=2.0, value_coef=0.5)
     batch = batch_of(jnp.asarray([1, 0]), jnp.log(jnp.asarray([0.3, 1e-9])), jnp.asarray([1.0, -3.0]))
     scores = np.array([[0.2, 0.4], [1.0, -1.0]])
     outputs = {"scores": jnp.asarray(scores, jnp.float32), "value": jnp.asarray([0.1, 0.0])}
     got = jit(algorithm.loss.per_sample)(numbers, batch, outputs, NOW, jax.random.key(0))
-    p = np.exp(2 * scores) / np.exp(2 * scores).sum(-1, keepdims=True)
-    entropy = -(p * np.log(p)).sum(-1)
     targets = np.array([1 + (1 + np.log(0.3)) / 2, -1 + (1 + np.log(1e-6)) / 2])
-    expected = (scores[[0, 1], [1, 0]] - targets) ** 2 + 0.5 * np.array([0.005, 0.0]) - 0.1 * entropy
+    expected = (scores[[0, 1], [1, 0]] - targets) ** 2 + 0.5 * np.array([0.005, 0.0])
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
 def test_only_the_taken_score_is_moved():
-    """With neither entropy bonus nor value loss; and towards its target."""
+    """Without a value loss; and towards its target."""
     algorithm, numbers = made("learned")
     batch = batch_of(jnp.asarray([2, 0]), jnp.log(jnp.asarray([0.5, 0.2])), jnp.asarray([1.0, -1.0]))
 
