@@ -37,18 +37,32 @@ SEEDS = 64
 COLUMNS = 4
 
 
+class Other(NamedTuple):
+    """A search beside a family's own.
+
+    Attributes:
+        name: of its run.
+        preset: that it is.
+        changed: the options of the algorithm in which it differs.
+    """
+
+    name: str
+    preset: str
+    changed: Mapping[str, Any]
+
+
 class Family(NamedTuple):
     """A preset, and what its answer is judged against.
 
     Attributes:
         preset: its name.
         baselines: known algorithms, with options and numbers in brackets.
-        other: what else is searched: its label, and the options in which that search differs.
+        other: a search whose answer is one more of them.
     """
 
     preset: str
     baselines: tuple[str, ...]
-    other: tuple[str, Mapping[str, Any]] | None = None
+    other: Other | None = None
 
 
 def _a2c(**numbers: float) -> str:
@@ -59,7 +73,7 @@ def _a2c(**numbers: float) -> str:
 MAPS = ("ampo[map=negative_entropy]", "ampo[map=l2]")
 RATES = ("ppo", *(f"ppo[learning_rate={rate}]" for rate in (0.0015, 0.015, 0.05)))
 """PPO at the recipe's rate of Adam, 0.005, and at a third, three times and ten times of it."""
-TIMELESS: Mapping[str, Any] = {"temporal": False}
+WITHOUT_TIME = Other("ta-lpo-catch-without-time", "ta-lpo-catch", {"temporal": False})
 
 FAMILIES: Mapping[str, Family] = {
     "mirror map, tabular": Family("mirror-grid", MAPS),
@@ -67,8 +81,8 @@ FAMILIES: Mapping[str, Family] = {
     "OPEN, feed-forward": Family("open-catch", RATES),
     "OPEN, recurrent": Family("open-recurrent-catch", RATES),
     "LPG": Family("lpg-grid", (_a2c(),)),
-    "TA-LPG": Family("ta-lpg-grid", (_a2c(),), ("without time", TIMELESS)),
-    "TA-LPO": Family("ta-lpo-catch", ("ppo",), ("without time", TIMELESS)),
+    "TA-LPG": Family("ta-lpg-grid", (_a2c(),), Other("lpg-grid", "lpg-grid", {})),
+    "TA-LPO": Family("ta-lpo-catch", ("ppo",), WITHOUT_TIME),
 }
 """Every family by the name that tables give it."""
 
@@ -96,9 +110,10 @@ def searches(out: Path, family: Family) -> list[LoadedRun]:
     config, _ = presets.read(family.preset)
     found = [searched(out, family.preset, config)]
     if family.other:
-        label, changed = family.other
-        other = replace(config, algorithm_options={**config.algorithm_options, **changed})
-        found.append(searched(out, f"{family.preset}-{label.replace(' ', '-')}", other))
+        name, preset, changed = family.other
+        other, _ = presets.read(preset)
+        options = {**other.algorithm_options, **changed}
+        found.append(searched(out, name, replace(other, algorithm_options=options)))
     return found
 
 
