@@ -54,7 +54,7 @@ test: $(DEV) ## the fast tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(DEV) ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow
+	XLA_FLAGS= $(BIN)/python -m pytest -m slow
 
 test-worlds: $(DEV) ## the contract of environments, over all but the extras (7 minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m worlds tests/contracts

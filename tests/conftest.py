@@ -14,6 +14,10 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["MPLBACKEND"] = "Agg"
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+# What a test runs, it runs for less time than an optimizing compiler takes. `make test-slow` sets this empty.
+# Trainings of searches have their own options (discovery/inner/compiled.py).
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
+
 import jax
 import jaxtyping
 import pytest

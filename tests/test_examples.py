@@ -15,7 +15,6 @@ from environments.make import make
 from environments.task import Setup
 from objectives import build
 from objectives.base import Progress
-from tests.inner.states import QUICK
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 NOW = Progress(0, 10)
@@ -126,6 +125,6 @@ def test_an_agent_learns_the_corridor_by_the_loss():
     algorithm = build("my_objective:soft_clip")
     setup = Setup("my_environment:corridor", 8, 16, 4, 2, (16,), curve_points=5)
     meta_params = complete(algorithm, {"learning_rate": 1e-2}, algorithm.init(jax.random.key(0)))
-    run = jax.jit(lambda key: train(algorithm, setup, meta_params, key, 20), compiler_options=QUICK)
+    run = jax.jit(lambda key: train(algorithm, setup, meta_params, key, 20))
     outcome = run(jax.random.key(1))
     assert int(outcome.nonfinite_step) == -1 and float(outcome.curve[0]) < 0.6 and float(outcome.final) > 0.9

@@ -14,7 +14,7 @@ from discovery.inner.rollout import rollout
 from discovery.inner.train import advance, init, parts
 from discovery.inner.update import minibatch_step, sequences, update
 from objectives.base import Head, ParamInfo, Progress
-from tests.inner.states import ENDINGS, PPO, QUICK, assert_same_bits, numbers
+from tests.inner.states import ENDINGS, PPO, assert_same_bits, numbers
 
 SHAPE = (4, 5, 2)
 HEADS = {"mean": Head(2, scale=0.01), "log_std": Head(2, free=True), "value": Head(0, torso="critic")}
@@ -41,9 +41,6 @@ every_agent = pytest.mark.parametrize(
 T, E = 6, 3
 
 
-jit: Any = functools.partial(jax.jit, compiler_options=QUICK)
-
-
 def heads_of(name):
     return HEADS | (ACTION_HEADS if name == "actions" else {})
 
@@ -52,11 +49,11 @@ def heads_of(name):
 def made(name, shared):
     """Network, params that are all in use, a sequence with starts in it, and what comes of it."""
     network = make_network(heads_of(name), SHAPE, BODIES[name], shared)
-    params = jax.tree.map(lambda p: p + 0.05, jit(network.init)(jax.random.key(0)))
+    params = jax.tree.map(lambda p: p + 0.05, jax.jit(network.init)(jax.random.key(0)))
     x = jax.random.normal(jax.random.key(1), (T, E, 40))
     start = jnp.zeros((T, E), bool).at[3, 1].set(True)
     carry = jax.tree.map(lambda c: c + 0.3, network.initial_carry(E))
-    unroll = jit(network.unroll)
+    unroll = jax.jit(network.unroll)
     return network, params, carry, x, start, unroll, unroll(params, carry, x, start)
 
 
@@ -97,7 +94,7 @@ def test_every_parameter_is_in_use(name, shared):
     network, params, carry, x, start, _, _ = made(name, shared)
     weights = dict(zip(heads_of(name), range(1, 7), strict=False))
 
-    @jit
+    @jax.jit
     def gradient(params):
         def total(params):
             _, outputs, _ = network.unroll(params, carry, x, start)
@@ -145,7 +142,7 @@ def test_a_population_of_them_is_each_of_them(name):
         params = network.init(key)
         return params, network.unroll(params, carry, x, start)[1]
 
-    together, alone = jit(jax.vmap(live))(keys), jit(live)
+    together, alone = jax.jit(jax.vmap(live))(keys), jax.jit(live)
     for lane, key in enumerate(keys):
         own = jax.tree.map(lambda p, lane=lane: p[lane], together)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), alone(key), own)
@@ -189,8 +186,8 @@ def setup_of(name):
     )
 
 
-begin = jit(init, static_argnums=(0, 1))
-go = jit(advance, static_argnums=(0, 1))
+begin = jax.jit(init, static_argnums=(0, 1))
+go: Any = jax.jit(advance, static_argnums=(0, 1))
 
 
 @functools.cache
@@ -201,7 +198,7 @@ def lived(name):
     state = begin(PPO, setup, numbers(), jax.random.key(0), 10)
     state.params["actor"]["logits"]["kernel"] *= 100.0  # so that what it remembers shows in what it does
     state, _ = go(PPO, setup, numbers(), state, 2)
-    act = jit(functools.partial(rollout, PPO, environment, setup, network))
+    act = jax.jit(functools.partial(rollout, PPO, environment, setup, network))
     worlds = (state.environments, state.carry)
     now = Progress(state.update, 10)
     following, experience = act(numbers(), state.params, worlds, now, jax.random.key(9))
@@ -219,7 +216,7 @@ def test_it_recalls_in_learning_what_it_knew_in_acting(name):
     started = np.asarray(pieces.start)
     assert started[1:].any() and not started[0].all()
     agent = (state.params, state.opt_state)
-    step = jit(functools.partial(minibatch_step, PPO, network))
+    step = jax.jit(functools.partial(minibatch_step, PPO, network))
     _, seen = step(numbers(), agent, pieces, Progress(2, 10), jax.random.key(0))
     assert abs(float(seen.kl)) < 1e-9 and float(seen.clip_fraction) == 0.0
     for wrong in (
@@ -240,7 +237,7 @@ def test_shuffled_sequences_keep_their_carries(name):
     assert all(np.abs(c).reshape(8, -1).max(1).min() > 0.1 for c in jax.tree.leaves(pieces.carry))
     agent, still = (state.params, state.opt_state), numbers(learning_rate=0.0)
 
-    @jit
+    @jax.jit
     def learn(pieces):
         return update(PPO, setup, network, still, agent, pieces, Progress(2, 10), jax.random.key(0))
 
@@ -283,7 +280,7 @@ def test_values_after_a_step_follow_from_what_is_remembered_there(name):
     np.testing.assert_allclose(value_next[:-1][goes_on], value[1:][goes_on], atol=1e-5)
     np.testing.assert_array_equal(np.asarray(recall.start)[1:], ended[:-1])
     final = jnp.full((1, 4, 2), 9.0)  # what is seen at the end of an episode
-    unroll = jit(network.unroll)
+    unroll = jax.jit(network.unroll)
     for t, e in np.argwhere(ended):
         before = jax.tree.map(lambda c, t=t: c[t], recall.carry)
         start = recall.start[t][None]

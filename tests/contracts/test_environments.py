@@ -19,7 +19,6 @@ from gymnax.environments import spaces
 from discovery.commands.catalog import known
 from environments.base import Environment, Step
 from environments.make import FAMILIES, make, registered
-from tests.inner.states import QUICK
 
 IDS = tuple(known())
 GYMNAX = registered()
@@ -97,9 +96,6 @@ every_gymnax = pytest.mark.parametrize("id", params(GYMNAX))
 every_but_few_of_gymnax = pytest.mark.parametrize("id", params(IDS, gymnax_too=False))
 """For tests that compile a program of their own."""
 
-jit = functools.partial(jax.jit, compiler_options=QUICK)
-"""These programs run once: not worth optimizing."""
-
 
 class Rollout(NamedTuple):
     """Random actions, one stream of episodes per seed; arrays are ``[5, N_STEPS, ...]``."""
@@ -122,7 +118,7 @@ def rollout(id: str) -> tuple[Rollout, Any]:
     """
     environment = made(id)
     bare = functools.partial(bare_step, *gymnax.make(id)) if id in GYMNAX else None
-    program = jit(functools.partial(stream, environment, bare))
+    program = jax.jit(functools.partial(stream, environment, bare))
     streams = [program(*stream_arguments(environment, i)) for i in range(len(SEEDS))]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *streams), program
 
@@ -261,7 +257,7 @@ def test_together_is_one_by_one(id):
     environment = made(id)
     alone, _ = rollout(id)
     arguments = [stream_arguments(environment, i) for i in (1, 3)]
-    program = jit(jax.vmap(functools.partial(stream, environment, None)))
+    program = jax.jit(jax.vmap(functools.partial(stream, environment, None)))
     together = program(*(np.stack(argument) for argument in zip(*arguments, strict=True)))
     first, error = (8, 5e-3) if id in CONTACTS else (None, 1e-4)
     for one, other in zip(alone.step, together.step, strict=True):
@@ -288,7 +284,7 @@ def test_levels_differ_between_keys(id):
     environment = made(id)
     draw = environment.sample_level
     keys = jax.random.split(jax.random.key(0), 8)
-    levels = jax.tree.leaves(jit(lambda keys: jax.lax.map(draw, keys))(keys))
+    levels = jax.tree.leaves(jax.jit(lambda keys: jax.lax.map(draw, keys))(keys))
     if family(id) in ("gymnax", "brax"):
         assert draw(jax.random.key(0)) == ()
     assert not levels or any(len(np.unique(leaf, axis=0)) > 1 for leaf in levels)
@@ -351,7 +347,7 @@ def test_the_next_episode_begins_as_episodes_do(id):
     result, _ = rollout(id)
     observation, ended = result.step.observation, result.step.terminated | result.step.truncated
 
-    @jit
+    @jax.jit
     def begun(keys):
         keys = jax.random.wrap_key_data(keys)
         level = environment.sample_level(jax.random.fold_in(keys[0], 1))

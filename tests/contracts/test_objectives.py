@@ -1,6 +1,5 @@
 """What holds for every algorithm: shapes, types, transformations, derivatives, and honest defaults."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -34,11 +33,6 @@ DISCRETE_ONLY = {"ampo", "disco"}
 MEMBERS["ppo_lion"], MEMBERS["ppo_rmsprop"] = (("ppo", {"optimizer": name}) for name in ("lion", "rmsprop"))
 NOT_MIRROR_LEARNING = {"vsop"}
 """Whose gradient at ratio 1 is not the policy gradient."""
-
-jit = functools.partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-)
-"""These programs run once: not worth optimizing."""
 
 LEARNS_NOTHING = {"random"}
 """Whose loss is zero, and which takes the numbers of others' recipes without reading any."""
@@ -97,7 +91,7 @@ def numbers_of(algorithm: Algorithm, seed: int = 0) -> dict[str, Any]:
         scale = SCALES.get(algorithm.name, 1.0)
         return [scale * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=False)]
 
-    drawn = jit(draw)(keys)
+    drawn = jax.jit(draw)(keys)
     plain = {key: jnp.asarray(value, float) for key, value in algorithm.defaults}
     return {**plain, **jax.tree.unflatten(treedef, drawn)}
 
@@ -213,7 +207,7 @@ def test_loss_is_one_float_per_sample_under_jit_and_vmap(name, continuous):
     if "gamma" in proposals[1]:  # others differ by what is searched
         proposals[1]["gamma"] = proposals[1]["gamma"] - 0.1
     trajectory = make_trajectory(algorithm, proposals[0], continuous)
-    loss = jit(lambda m, p, t: losses(algorithm, m, p, t))
+    loss = jax.jit(lambda m, p, t: losses(algorithm, m, p, t))
     for seed in (0, 1):  # 0: the behavior policy itself, ratio 1
         params = linear_params(algorithm, continuous, seed)
         alone = [loss(meta_params, params, trajectory) for meta_params in proposals]
@@ -223,7 +217,7 @@ def test_loss_is_one_float_per_sample_under_jit_and_vmap(name, continuous):
     if continuous:
         return
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *proposals)
-    together = jit(jax.vmap(lambda m: losses(algorithm, m, params, trajectory)))(stacked)
+    together = jax.jit(jax.vmap(lambda m: losses(algorithm, m, params, trajectory)))(stacked)
     np.testing.assert_allclose(together, jnp.stack(alone), rtol=1e-4, atol=1e-5)
 
 
@@ -238,13 +232,13 @@ def test_policy_loss_is_elementwise(name):
     def loss(log_prob, old, advantage):
         return policy_loss(algorithm)(meta_params, log_prob, old, advantage, NOW)
 
-    f = jit(loss)
+    f = jax.jit(loss)
     whole = f(log_prob, old, advantage)
     assert whole.shape == (6,) and whole.dtype == jnp.float32
     in_two = f(*(x.reshape(3, 2) for x in (log_prob, old, advantage)))
     np.testing.assert_allclose(in_two.ravel(), whole, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(f(log_prob[0], old[0], advantage[0]), whole[0], rtol=1e-5, atol=1e-6)
-    jacobian = np.asarray(jit(jax.jacrev(loss))(log_prob, old, advantage))
+    jacobian = np.asarray(jax.jit(jax.jacrev(loss))(log_prob, old, advantage))
     np.testing.assert_array_equal(jacobian - np.diag(np.diag(jacobian)), np.zeros((6, 6)))
 
 
@@ -260,8 +254,8 @@ def test_slopes_match_finite_differences(name):
         def loss(x, a):
             return policy_loss(algorithm)(meta_params, x - 1.0, jnp.full_like(x, -1.0), a, NOW)
 
-        f = jit(loss)
-        slopes = jit(jax.grad(lambda x, a: loss(x, a).sum(), argnums=(0, 1)))(log_ratio, advantage)
+        f = jax.jit(loss)
+        slopes = jax.jit(jax.grad(lambda x, a: loss(x, a).sum(), argnums=(0, 1)))(log_ratio, advantage)
         h = 1e-6
         differences = (
             (f(log_ratio + h, advantage) - f(log_ratio - h, advantage)) / (2 * h),
@@ -298,7 +292,7 @@ def test_whole_update_matches_finite_differences(name, continuous):
 
         # One program for both: the first does not depend on `m`, the second not on `p`.
         _, slopes = check_directions(
-            jit(jax.value_and_grad(lambda both: loss(both[0]) + outcome(both[1]))), (params, finite)
+            jax.jit(jax.value_and_grad(lambda both: loss(both[0]) + outcome(both[1]))), (params, finite)
         )
         for searched in jax.eval_shape(algorithm.init, jax.random.key(0)):
             for path, slope in jax.tree.leaves_with_path(slopes[searched]):
@@ -333,13 +327,13 @@ def test_gradient_at_ratio_one_is_the_policy_gradient(name):
     meta_params = numbers_of(algorithm)
     rng = np.random.default_rng(0)
     old, advantage = (jnp.asarray(rng.normal(-1, 2, 50), jnp.float32) for _ in range(2))
-    f = jit(jax.grad(lambda x: policy_loss(algorithm)(meta_params, x, old, advantage, NOW).sum()))
+    f = jax.jit(jax.grad(lambda x: policy_loss(algorithm)(meta_params, x, old, advantage, NOW).sum()))
     np.testing.assert_allclose(f(old), -advantage, rtol=1e-6, atol=1e-7)
 
     logits = jnp.asarray(rng.normal(0, 1, (50, A)), jnp.float32)
     action = jnp.asarray(rng.integers(0, A, 50), jnp.int32)
 
-    @jit
+    @jax.jit
     @jax.grad
     def through(logits):
         distribution = algorithm.policy.distribution(meta_params, {"logits": logits}, NOW)
@@ -357,7 +351,7 @@ def test_defaults_are_what_the_parts_read(name):
     algorithm = make(name)
     read: set[str] = set()
     for continuous in (False,) if name in DISCRETE_ONLY else (False, True):
-        meta_params = Recording({**dict(algorithm.defaults), **jit(algorithm.init)(jax.random.key(0))})
+        meta_params = Recording({**dict(algorithm.defaults), **jax.jit(algorithm.init)(jax.random.key(0))})
 
         def life(meta_params=meta_params, continuous=continuous):
             trajectory = make_trajectory(algorithm, meta_params, continuous)
@@ -399,7 +393,7 @@ def test_an_algorithm_is_hashable_named_and_sorted(name):
     algorithm = make(name)
     hash(algorithm)
     assert algorithm.name and list(algorithm.defaults) == sorted(algorithm.defaults)
-    init = jit(algorithm.init)
+    init = jax.jit(algorithm.init)
     searched = init(jax.random.key(0))
     assert not set(searched) & set(dict(algorithm.defaults))
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(searched))

@@ -1,6 +1,5 @@
 """What optax asks of optimizers that are contributed to it, of every optimizer here."""
 
-import functools
 from typing import Any
 
 import jax
@@ -12,9 +11,6 @@ import pytest
 from objectives import build
 from objectives.base import ParamInfo, Progress
 from objectives.optimizers import OPTIMIZERS
-from tests.inner.states import QUICK
-
-jit: Any = functools.partial(jax.jit, compiler_options=QUICK)
 
 LEARNED = {
     "open": ("open", {"gru_width": 4, "width": 4}),
@@ -78,7 +74,7 @@ def test_extra_arguments_pass_and_nothing_compiles_twice(name):
     params, gradients = tree()
     traced = []
 
-    @jit
+    @jax.jit
     def steps(params, state):
         traced.append(True)
 
@@ -88,7 +84,7 @@ def test_extra_arguments_pass_and_nothing_compiles_twice(name):
 
         return jax.lax.scan(step, (params, state), jax.random.split(jax.random.key(0), 3))[0]
 
-    state = optax.tree.map_params(optimizer, lambda x: x, jit(optimizer.init)(params))
+    state = optax.tree.map_params(optimizer, lambda x: x, jax.jit(optimizer.init)(params))
     after, state = steps(params, state)
     after, _ = steps(after, state)
     assert len(traced) == 1
@@ -125,7 +121,7 @@ def test_hyperparameters_can_be_injected(name):
     injected = optax.inject_hyperparams(factory)(number_itself=0.25)
     context = {**CONTEXT, "key": jax.random.key(0)}
 
-    @jit
+    @jax.jit
     def both(params):
         plainly = factory(0.25)
         mine = plainly.update(gradients, plainly.init(params), params, **context)
@@ -142,7 +138,7 @@ def test_gradients_can_be_accumulated(name):
     params, gradients = tree(jnp.bfloat16)
     optimizer = optax.MultiSteps(make(name), every_k_schedule=4)
 
-    @jit
+    @jax.jit
     def first(gradients):
         return optimizer.update(gradients, optimizer.init(params), params, key=jax.random.key(0), **CONTEXT)[
             0

@@ -17,13 +17,9 @@ from environments import vector
 from environments.brax import ONLY, Backend, _quiet, _with
 from environments.make import make
 from environments.task import Setup
-from tests.inner.states import QUICK
 
 PENDULUM = "brax/inverted_pendulum"
 PUSH = jnp.array([0.3])
-
-jit = functools.partial(jax.jit, compiler_options=QUICK)
-"""These programs run a few times: not worth optimizing."""
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +47,7 @@ def walk():
 @functools.cache
 def jitted(name, **options):
     environment = make(name, options)
-    return environment, jit(environment.reset), jit(environment.step)
+    return environment, jax.jit(environment.reset), jax.jit(environment.step)
 
 
 def episode(name, n_steps, action=PUSH, level=(), **options):
@@ -72,9 +68,9 @@ def test_it_is_the_bare_physics():
     bare = brax.envs.get_environment("inverted_pendulum", backend="generalized")
     state, observation = reset(jax.random.key(5), ())
     bank_of_one = jax.random.split(jax.random.key(5), 1)
-    theirs = jit(bare.reset)(bank_of_one[0])
+    theirs = jax.jit(bare.reset)(bank_of_one[0])
     np.testing.assert_allclose(observation, theirs.obs, rtol=1e-6, atol=1e-7)
-    move = jit(bare.step)
+    move = jax.jit(bare.step)
     for index in range(8):
         action = jnp.array([0.1 * (-1) ** index])
         state, taken = step(jax.random.key(index), state, action, ())
@@ -121,7 +117,7 @@ def test_a_rollout_renews_the_bank(walk):
     environment, _, _ = jitted(walk, **options)
     setup = Setup(walk, n_envs=2, options=options)
     state = vector.reset(environment, setup, jax.random.key(0))
-    renewed = jit(functools.partial(vector.refresh, environment, setup))(jax.random.key(1), state)
+    renewed = jax.jit(functools.partial(vector.refresh, environment, setup))(jax.random.key(1), state)
     _, observations = jax.tree.map(
         lambda *banks: np.stack(banks), state.env_state.bank, renewed.env_state.bank
     )
@@ -146,9 +142,9 @@ def test_repeated_actions_add_rewards_and_stop_where_the_episode_ends(walk, push
 
 def test_physics_can_vary():
     environment = make(PENDULUM, {"starts": "same"}, {"gravity": (0.5, 2.0), "mass": (1.0, 1.0)})
-    levels = jit(jax.vmap(environment.sample_level))(jax.random.split(jax.random.key(0), 200))
+    levels = jax.jit(jax.vmap(environment.sample_level))(jax.random.split(jax.random.key(0), 200))
     assert 0.5 <= levels["gravity"].min() < 0.6 and 1.9 < levels["gravity"].max() <= 2.0
-    reset, step = jit(environment.reset), jit(environment.step)
+    reset, step = jax.jit(environment.reset), jax.jit(environment.step)
 
     def after(gravity, mass):
         level = {"gravity": jnp.float32(gravity), "mass": jnp.float32(mass)}
@@ -200,12 +196,12 @@ def test_physics_can_vary_in_every_backend(name, backend):
         step = lambda state, key: environment.step(key, state, action, level)  # noqa: E731
         return jax.lax.scan(step, state, keys)[1].observation[-1]
 
-    in_variation = jit(functools.partial(after, varied))
+    in_variation = jax.jit(functools.partial(after, varied))
 
     def of(gravity, mass):
         return in_variation({"gravity": jnp.float32(gravity), "mass": jnp.float32(mass)})
 
-    same = jit(functools.partial(after, plain))(plain.sample_level(jax.random.key(0)))
+    same = jax.jit(functools.partial(after, plain))(plain.sample_level(jax.random.key(0)))
     np.testing.assert_allclose(of(1.0, 1.0), same, rtol=1e-3, atol=1e-3)
     assert np.abs(of(1.0, 2.0) - same).max() > 5e-3
     assert np.abs(of(2.0, 1.0) - same).max() > 5e-3 or name == "pusher"  # whose arm gravity does not move
@@ -245,7 +241,7 @@ def test_every_environment_and_backend_that_go_together(name, backend):
         action = jax.random.uniform(key, (environment.n_actions,), minval=-1.0)
         return environment.step(key, state, action, ())
 
-    @jit
+    @jax.jit
     def play(key):
         state, first = environment.reset(key, ())
         return first, jax.lax.scan(act, state, jax.random.split(key, 20))[1]

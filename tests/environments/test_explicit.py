@@ -15,10 +15,8 @@ from objectives.potentials import l2, negative_entropy
 from objectives.tabular import mirror_descent
 from tests.objectives.maps import network
 
-QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 GRID = Grid(3, 2, 2)
-jit = functools.partial(jax.jit, compiler_options=QUICK)
-arrays = jit(functools.partial(explicit, GRID))
+arrays = jax.jit(functools.partial(explicit, GRID))
 
 
 def level(present=(True, True), max_steps=7):
@@ -48,7 +46,7 @@ def test_against_the_steps_of_the_grid_world():
     """Frequencies of 4000 steps from each of four states and actions; rewards and endings too."""
     one, n = level(), 4000
     process = arrays(one)
-    step = jit(jax.vmap(functools.partial(transition, GRID), (0, None, None, None)))
+    step = jax.jit(jax.vmap(functools.partial(transition, GRID), (0, None, None, None)))
     keys = jax.random.split(jax.random.key(0), n)
     for cell, exists, action in (
         (6, (True, True), 3),
@@ -72,7 +70,7 @@ def test_value_iteration_on_the_arrays_is_the_optimal_return():
         p, r, value = np.asarray(process.transition), np.asarray(process.reward), np.zeros(36)
         for _ in range(int(one.max_steps)):
             value = (r + p @ value).max(-1)
-        expected = jit(functools.partial(optimal_return, GRID))(one)
+        expected = jax.jit(functools.partial(optimal_return, GRID))(one)
         assert value[int(process.start)] == pytest.approx(float(expected), rel=1e-5)
 
 
@@ -82,7 +80,7 @@ def test_exact_mirror_descent_solves_a_level(name):
     maps = {"l2": (l2, ()), "negative_entropy": (negative_entropy, ()), "learned": (learned, network(seed=6))}
     potential, weights = maps[name]
     process = arrays(level())
-    run = jit(lambda w, p, r: mirror_descent(potential, w, p, r, 0.9, 5.0, 20)[1])
+    run = jax.jit(lambda w, p, r: mirror_descent(potential, w, p, r, 0.9, 5.0, 20)[1])
     values = np.asarray(run(weights, process.transition, process.reward))
     assert (np.diff(values, axis=0) >= -1e-5).all()
     p, r, best = np.asarray(process.transition), np.asarray(process.reward), np.zeros(36)

@@ -21,7 +21,6 @@ from environments.make import FAMILIES, make
 from environments.task import Setup
 from objectives import build
 from tests.environments.bare import bare, keys_of
-from tests.inner.states import QUICK
 
 FAMILY = ("craftax", "jumanji", "navix", "pgx", "xminigrid")
 
@@ -75,9 +74,7 @@ def installed(request):
 @functools.cache
 def jitted(id: str) -> tuple[Any, Any, Any]:
     environment = make(id, {"episode_length": CASES[id].episode_length, "bank": CASES[id].bank})
-    reset, step = (
-        jax.jit(function, compiler_options=QUICK) for function in (environment.reset, environment.step)
-    )
+    reset, step = (jax.jit(function) for function in (environment.reset, environment.step))
     return environment, reset, step
 
 
@@ -138,7 +135,7 @@ def test_is_the_bare_library(id):
     """Step by step for the same keys; where an episode ends, the next begins as the bare one does."""
     case = CASES[id]
     library = bare(id, case.episode_length)
-    begin, move = (jax.jit(function, compiler_options=QUICK) for function in library)
+    begin, move = (jax.jit(function) for function in library)
     first, seen = whole(id)
     key = jax.random.key_data(jax.random.key(7))
     bank = jax.random.split(key, case.bank) if case.bank else [key]
@@ -194,7 +191,7 @@ def test_episodes_begin_anew_and_keys_decide(id):
         environment, *_ = jitted(id)
         assert environment.refresh is not None
         state = seen[-1][1]
-        renewed = jax.jit(environment.refresh, compiler_options=QUICK)(jax.random.key(1), state, ())
+        renewed = jax.jit(environment.refresh)(jax.random.key(1), state, ())
         assert not np.array_equal(renewed.bank[1], state.bank[1])
         jax.tree.map(np.testing.assert_array_equal, renewed.game, state.game)
     _, again = played(id, 10)
@@ -242,7 +239,7 @@ def test_trains(id):
     ppo = build("ppo")
     setup = Setup(id, 2, 8, 1, 1, (8,), curve_points=3, options={"episode_length": 4, "bank": 1})
     program = functools.partial(train, ppo, setup, complete(ppo, {}, {}))
-    outcome = jax.jit(program, compiler_options=QUICK)(jax.random.key(0), 3)
+    outcome = jax.jit(program)(jax.random.key(0), 3)
     assert outcome.curve.shape == (3,) and np.isfinite(outcome.curve).all()
     assert outcome.episodes.sum() >= 12 and np.isfinite(outcome.score)
     assert int(outcome.nonfinite_step) == -1
@@ -252,7 +249,7 @@ def test_trains(id):
 @pytest.mark.parametrize("id", ["pgx/minatar-freeway"])
 def test_freeways_own_end_is_never_met(id):
     environment = make(id)
-    step = jax.jit(environment.step, compiler_options=QUICK)
+    step = jax.jit(environment.step)
     state, _ = environment.reset(jax.random.key(0), ())
     late = state.game.replace(_terminate_timer=jnp.int32(2))
     state = state._replace(game=late, time=jnp.int32(2498))
@@ -297,8 +294,8 @@ def test_craftax_varies(id):
     environment = make(id, {}, {"day_length": (100.0, 300.0), "spawn_cow_chance": (0.0, 0.2)})
     level = environment.sample_level(jax.random.key(0))
     assert 100 <= level["day_length"] <= 300 and 0 <= level["spawn_cow_chance"] <= 0.2
-    state, _ = jax.jit(environment.reset, compiler_options=QUICK)(jax.random.key(0), level)
-    step = jax.jit(environment.step, compiler_options=QUICK)
+    state, _ = jax.jit(environment.reset)(jax.random.key(0), level)
+    step = jax.jit(environment.step)
     state = state._replace(game=state.game.replace(timestep=jnp.int32(150)))
 
     def light(day_length):

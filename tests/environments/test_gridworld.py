@@ -23,30 +23,28 @@ from environments.gridworld import (
 from environments.levels import Law, random_level, reachable, solvable
 from environments.levelsets import SETS
 from environments.optimal import optimal_return
-from tests.inner.states import QUICK
 
 TINY = Grid(size=3, objects=2, kinds=2)
 PLACED = TINY._replace(tabular=False)
 RANDOM = Grid(size=5, objects=3, kinds=2, tabular=False, random_places=True)
 
-jit = functools.partial(jax.jit, compiler_options=QUICK)
-moved = jit(move)
+moved = jax.jit(move)
 
 
 @functools.cache
 def stepping(grid):
-    return jit(functools.partial(transition, grid))
+    return jax.jit(functools.partial(transition, grid))
 
 
 @functools.cache
 def observing(grid):
-    return jit(functools.partial(observe, grid))
+    return jax.jit(functools.partial(observe, grid))
 
 
 @functools.cache
 def best_return(grid):
     """Of levels ``[n, ...]``."""
-    return jit(jax.vmap(functools.partial(optimal_return, grid)))
+    return jax.jit(jax.vmap(functools.partial(optimal_return, grid)))
 
 
 def level(
@@ -122,7 +120,7 @@ def test_probabilities():
     one = level(start=1, p_terminate=(0.3, 0.0), p_respawn=(0.2, 0.1))
     keys = jax.random.split(jax.random.key(1), 20_000)
     absent = GridState(jnp.int32(1), jnp.array([True, False]), one.cell, jnp.int32(0))
-    step = jit(jax.vmap(lambda key: transition(TINY, key, absent, RIGHT, one)))
+    step = jax.jit(jax.vmap(lambda key: transition(TINY, key, absent, RIGHT, one)))
     state, reward, terminated, _ = step(keys)
     assert np.all(np.asarray(reward) == 1.0) and not state.exists[:, 0].any()
     assert np.mean(terminated) == pytest.approx(0.3, abs=0.015)
@@ -176,7 +174,7 @@ def test_random_places_are_free_and_uniform():
         jnp.asarray(walls), jnp.int32(12), three > 0, nowhere, kind, three, 0 * three, three, jnp.int32(50)
     )
     keys = jax.random.split(jax.random.key(0), 6000)
-    begun = jit(jax.vmap(lambda key: reset(RANDOM, key, one)))(keys)
+    begun = jax.jit(jax.vmap(lambda key: reset(RANDOM, key, one)))(keys)
     cells = np.asarray(begun.cell)
     assert not walls[cells].any() and not (cells == 12).any()
     assert all(len(set(row)) == 3 for row in cells)
@@ -185,7 +183,7 @@ def test_random_places_are_free_and_uniform():
 
     # One object is collected: it comes back a step later, somewhere else that is free.
     taken = GridState(jnp.int32(12), jnp.array([False, True, True]), jnp.array([12, 3, 20]), jnp.int32(4))
-    state = jit(jax.vmap(lambda key: transition(RANDOM, key, taken, STAY, one)[0]))(keys[:2000])
+    state = jax.jit(jax.vmap(lambda key: transition(RANDOM, key, taken, STAY, one)[0]))(keys[:2000])
     assert state.exists.all() and np.array_equal(np.unique(state.cell[:, 1:], axis=0), [[3, 20]])
     assert set(np.unique(state.cell[:, 0])) == set(range(25)) - {0, 6, 7, 24, 12, 3, 20}
 
@@ -241,7 +239,7 @@ def test_optimal_return_against_brute_force(index):
 
 def test_optimal_return_of_many_levels_at_once_and_none_for_random_places():
     grid, law = Grid(4, 2, 2), Law((3, 4), (1, 2), 3, (3, 8))
-    draw = jit(jax.vmap(lambda key: random_level(key, grid, law)))
+    draw = jax.jit(jax.vmap(lambda key: random_level(key, grid, law)))
     best = best_return(grid)(draw(jax.random.split(jax.random.key(2), 64)))
     assert np.isfinite(best).all() and (np.asarray(best) >= 0).all()  # who stays gets nothing
     assert (np.asarray(best) <= 2.0 * 8).all() and best.std() > 0.1
@@ -275,7 +273,7 @@ def test_objects_find_the_last_free_cells():
         max_steps=jnp.int32(100),
     )
     state = GridState(jnp.int32(0), jnp.array([True, True, False, False]), one.cell, jnp.int32(0))
-    step = jit(functools.partial(transition, grid))
+    step = jax.jit(functools.partial(transition, grid))
     for seed in range(10):
         reached, *_ = step(jax.random.key(seed), state, jnp.int32(4), one)
         assert reached.exists.all()
@@ -289,7 +287,7 @@ def test_an_episode_ends_begins_again_and_keeps_its_final_observation():
     environment = make_gridworld("tiny", TINY, 9, lambda key: level())
     one = level(steps=2)
     state, first = environment.reset(jax.random.key(0), one)
-    step = jit(environment.step)
+    step = jax.jit(environment.step)
     state, middle = step(jax.random.key(1), state, RIGHT, one)
     np.testing.assert_array_equal(middle.observation, middle.final_observation)
     state, last = step(jax.random.key(2), state, RIGHT, one)
@@ -310,7 +308,7 @@ def test_thousands_of_levels_share_one_program():
         state, _ = environment.reset(key, one)
         return environment.step(key, state, RIGHT, one)[1].observation.argmax()
 
-    program = jit(jax.vmap(steps))
+    program = jax.jit(jax.vmap(steps))
     for seed in range(2):
         assert len(np.unique(program(jax.random.split(jax.random.key(seed), 2000)))) > 300
     assert calls == 1
@@ -321,12 +319,12 @@ def test_thousands_of_levels_share_one_program():
 def test_chain(name, noise):
     environment = from_chain(name, {}, noise)
     low, high = LENGTHS[name]
-    levels = jit(jax.vmap(environment.sample_level))(jax.random.split(jax.random.key(0), 300))
+    levels = jax.jit(jax.vmap(environment.sample_level))(jax.random.split(jax.random.key(0), 300))
     assert (levels.length.min(), levels.length.max()) == (low, high) and set(np.asarray(levels.good)) == {
         0,
         1,
     }
-    step = jit(environment.step)
+    step = jax.jit(environment.step)
     for good in (True, False):
         one = jax.tree.map(lambda leaf: leaf[0], levels)._replace(length=jnp.int32(6))
         state, first = environment.reset(jax.random.key(0), one)

@@ -17,7 +17,6 @@ from environments.handmade import MAZES
 from environments.levels import TRIES, Lifetimes, solvable
 from environments.levelsets import SETS, grid_task
 from environments.make import make
-from tests.inner.states import QUICK
 
 
 class Random(NamedTuple):
@@ -125,14 +124,13 @@ LIFETIMES = {
     **dict.fromkeys((*MAZE_DIGESTS, "mazes"), (2500, 2500)),
 }
 
-jit = functools.partial(jax.jit, compiler_options=QUICK)
-all_solvable = jit(jax.vmap(solvable))
+all_solvable = jax.jit(jax.vmap(solvable))
 
 
 @functools.cache
 def sampled(name):
     """400 levels of a set, leaves ``[400, ...]``: one program and one draw for all tests of it."""
-    drawn = jit(jax.vmap(SETS[name].sample))(jax.random.split(jax.random.key(3), 400))
+    drawn = jax.jit(jax.vmap(SETS[name].sample))(jax.random.split(jax.random.key(3), 400))
     return jax.tree.map(np.asarray, drawn)
 
 
@@ -144,7 +142,7 @@ def numbers_of(sample):
 @functools.cache
 def numbers(name):
     """20,000 levels of a set without their places: enough to see both ends of every law."""
-    drawn = jit(jax.vmap(numbers_of(SETS[name].sample)))(jax.random.split(jax.random.key(4), 20_000))
+    drawn = jax.jit(jax.vmap(numbers_of(SETS[name].sample)))(jax.random.split(jax.random.key(4), 20_000))
     return jax.tree.map(np.asarray, drawn)
 
 
@@ -157,7 +155,7 @@ def each_maze():
     def draw(keys):
         return [(one(keys[0]).walls, jax.vmap(numbers_of(one))(keys)) for one in samplers]
 
-    return dict(zip(MAZE_DIGESTS, jax.tree.map(np.asarray, jit(draw)(keys)), strict=True))
+    return dict(zip(MAZE_DIGESTS, jax.tree.map(np.asarray, jax.jit(draw)(keys)), strict=True))
 
 
 def is_uniform(x, low, high):
@@ -349,7 +347,7 @@ def test_places_are_new_in_every_episode_where_observations_are_planes(name):
     ]:
         environment = make(f"grid/{name}", options)
         one = environment.sample_level(jax.random.key(3))
-        reset = jit(environment.reset)
+        reset = jax.jit(environment.reset)
         cells = np.stack([reset(jax.random.key(seed), one)[0].cell for seed in range(8)])
         assert (len(np.unique(cells[:, 0])) > 1) == anew
         assert not np.asarray(one.walls)[cells[:, np.asarray(one.present)]].any()

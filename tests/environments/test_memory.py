@@ -8,14 +8,10 @@ import numpy as np
 import pytest
 
 from environments.make import make
-from tests.inner.states import QUICK
 
 FIRST, PREVIOUS = "memory/repeat-first", "memory/repeat-previous"
 SMALL = {"length": 8, "symbols": 3}
 EPISODES = 600
-
-
-jit = functools.partial(jax.jit, compiler_options=QUICK)
 
 
 @functools.cache
@@ -35,7 +31,7 @@ def program(id, policies, n_steps, episodes, **options):
 
         return jax.lax.scan(act, start, jax.random.split(key_steps, n_steps))[1]
 
-    run = jit(jax.vmap(episode, in_axes=(0, None)))
+    run = jax.jit(jax.vmap(episode, in_axes=(0, None)))
     keys = jax.random.split(jax.random.key(0), episodes)
     return functools.cache(lambda which: jax.tree.map(np.asarray, run(keys, jnp.int32(which))))
 
@@ -142,8 +138,8 @@ def test_the_end_and_the_flag_of_the_beginning(id, k):
 def test_position_only_cartpole_is_cartpole_step_by_step():
     hidden, full = make("memory/cartpole-position"), make("CartPole-v1")
     assert (hidden.observation_size, hidden.horizon, hidden.n_actions) == (2, 500, 2)
-    steps = [jit(environment.step) for environment in (hidden, full)]
-    (state, seen), (other, all_seen) = (jit(each.reset)(jax.random.key(3), ()) for each in (hidden, full))
+    steps = [jax.jit(environment.step) for environment in (hidden, full)]
+    (state, seen), (other, all_seen) = (jax.jit(each.reset)(jax.random.key(3), ()) for each in (hidden, full))
     np.testing.assert_array_equal(seen, all_seen[jnp.array([0, 2])])
     ends = 0
     for t, key in enumerate(jax.random.split(jax.random.key(4), 60)):

@@ -80,8 +80,7 @@ def main(probe, path, rollouts):
 
         return jax.lax.scan(rollout, state, None, rollouts)
 
-    quick = {"xla_backend_optimization_level": 0} if rollouts < 10 else None
-    last, lengths = jax.jit(train, compiler_options=quick)(first)
+    last, lengths = jax.jit(train)(first)
 
     def distance(name):
         pairs = zip(jax.tree.leaves(first_of(name)), jax.tree.leaves(getattr(last, name).params), strict=True)

@@ -16,7 +16,6 @@ from discovery.export.write import numbers_in_files, resolve
 from discovery.work import AlgorithmSpec
 from environments import Setup, Task
 from objectives.mirror_map import SMALLEST
-from tests.objectives.maps import jit
 
 SPECS: dict[str, tuple[AlgorithmSpec, dict[str, float]]] = {
     "temporal": (
@@ -100,7 +99,7 @@ def test_known_maps_in_closed_form(sources, load):
     z = np.random.default_rng(0).normal(0, 1, (5, 4)).astype(np.float32)
     soft, sparse = (load(sources[name])["policy"] for name in ("negative_entropy", "l2"))
 
-    @jit
+    @jax.jit
     def compute(z):
         return soft(z), jax.vmap(jax.jacfwd(soft))(z), sparse(z)
 
@@ -126,7 +125,7 @@ def test_loss_by_hand(sources, load):
 def test_any_shape_and_type(sources, load):
     file: dict[str, Any] = load(sources["tsallis"])
     scores = jnp.asarray(np.random.default_rng(0).normal(0, 1, (2, 3, 4)), jnp.bfloat16)
-    p = jit(file["policy"])(scores)
+    p = jax.jit(file["policy"])(scores)
     assert p.shape == (2, 3, 4) and p.dtype == jnp.float32
     np.testing.assert_allclose(p.sum(-1), 1.0, atol=1e-5)
     zeros = jnp.zeros((2, 3))
@@ -137,7 +136,7 @@ def test_any_shape_and_type(sources, load):
 
 def test_a_temporal_map_requires_the_fraction_and_uses_it(sources, load):
     file = load(sources["temporal"])
-    policy = jit(file["policy"])
+    policy = jax.jit(file["policy"])
     with pytest.raises(TypeError, match="fraction"):
         file["policy"](jnp.zeros(3))
     scores = jnp.array([1.0, 0.0, -1.0])

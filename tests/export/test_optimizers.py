@@ -19,10 +19,7 @@ from discovery.export.write import numbers_in_files, resolve
 from discovery.work import AlgorithmSpec
 from environments import Setup, Task
 from objectives import build
-from tests.inner.states import QUICK
 from tests.objectives.open_by_hand import MOMENTUM, Open, Tensor, descending
-
-jit: Any = functools.partial(jax.jit, compiler_options=QUICK)
 
 FEW_FEATURES = (("features", "momentum,gradient"), ("gru_width", 0), ("width", 4))
 NO_FEATURES = (("features", "raw"), ("gru_width", 0), ("width", 4))
@@ -202,7 +199,7 @@ def test_a_step_with_nothing_told_is_open_by_hand(file):
     weights = jax.tree.map(lambda w: np.asarray(w, np.float64), searched(spec)["optimizer"])
     by_hand, params = Open(weights, numbers["open_scale"]), agent()
     tx = file("open")["optimizer"](8, 2, 1, seed=5)
-    update, state = jit(tx.update), tx.init(params)
+    update, state = jax.jit(tx.update), tx.init(params)
     layers = [0.0, 0.0, 0.5, 1.0, 0.0, 0.0]
     for k in range(3):
         gradients = jax.tree.map(lambda p, k=k: jnp.sin(3 * p + k), params)
@@ -245,7 +242,7 @@ def test_an_extra_argument_goes_before_its_default(file):
         "param_info": swapped,
     }
 
-    @jit
+    @jax.jit
     def all_of_them():
         state = tx.init(params)
         plain, _ = tx.update(gradients, state, params)
@@ -291,7 +288,7 @@ def trained(source, load, **arguments):
     params, loss = regression()
     tx = optax.chain(load(source)["optimizer"](**arguments), optax.identity())
 
-    @jit
+    @jax.jit
     def train(params):
         def step(state, _):
             value, gradients = jax.value_and_grad(loss)(state.params)

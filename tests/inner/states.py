@@ -36,15 +36,12 @@ ENDINGS = replace(
 )
 PPO = build("ppo")
 
-QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-"""Compiler options for programs that run for less time than their optimization takes."""
-
 PRODUCTION = compiled._compiler_options()
 
 begin = jax.jit(init, static_argnums=(0, 1), compiler_options=PRODUCTION)
 go = jax.jit(advance, static_argnums=(0, 1), compiler_options=PRODUCTION)
-quick_begin = jax.jit(init, static_argnums=(0, 1), compiler_options=QUICK)
-quick_go = jax.jit(advance, static_argnums=(0, 1), compiler_options=QUICK)
+quick_begin = jax.jit(init, static_argnums=(0, 1))
+quick_go = jax.jit(advance, static_argnums=(0, 1))
 
 
 def is_key(leaf: Any) -> bool:
@@ -109,7 +106,7 @@ def recorded(legacy=False, recurrence="none"):
     setup = replace(ENDINGS, legacy_truncation=legacy, recurrence=recurrence)
     environment, network = parts(PPO, setup)
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @jax.jit
     def act(meta_params):
         state = init(PPO, setup, meta_params, jax.random.key(0), 10)
         args = (state.params, (state.environments, state.carry), Progress(0, 10), jax.random.key(1))

@@ -14,7 +14,7 @@ from discovery.inner.train import advance, complete, init, parts, train
 from environments.task import Setup
 from objectives import build
 from objectives.base import Progress
-from tests.inner.states import ENDINGS, QUICK, assert_same_bits
+from tests.inner.states import ENDINGS, assert_same_bits
 from tests.inner.worlds import FINAL
 
 SIZES = {"predictions": 3, "units": 4, "lifetime": 3, "embedding": 6, "bins": 7, "action_units": 4}
@@ -25,7 +25,7 @@ SETUP = replace(ENDINGS, n_steps=6, n_envs=3, hidden=(4,))
 @functools.cache
 def weights() -> Any:
     """Random ones, biases too, so that no relu is silent and the gate is open at birth."""
-    searched = jax.jit(DISCO.init, compiler_options=QUICK)(jax.random.key(0))
+    searched = jax.jit(DISCO.init)(jax.random.key(0))
     rng = np.random.default_rng(0)
     return jax.tree.map(lambda w: w + jnp.asarray(rng.normal(0, 0.3, w.shape), jnp.float32), searched)
 
@@ -34,7 +34,7 @@ def complete_with(searched: Any) -> dict[str, Any]:
     return complete(DISCO, {"learning_rate": 0.03}, searched)
 
 
-@functools.partial(jax.jit, compiler_options=QUICK)
+@jax.jit
 def live(searched: Any, key: Any, n_updates: Any) -> Any:
     """An agent at birth, and after so many updates."""
     meta_params = complete_with(searched)
@@ -72,7 +72,7 @@ def test_the_target_network_sees_what_the_agent_sees():
     setup = replace(SETUP, recurrence="gru")
     environment, network = parts(DISCO, setup)
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @jax.jit
     def lived(share):
         meta_params = complete_with(weights())
         state = init(DISCO, setup, meta_params, jax.random.key(0), 10)
@@ -99,7 +99,7 @@ def test_the_target_network_sees_what_the_agent_sees():
 def test_a_life_can_be_differentiated_by_every_weight():
     """Three updates, published optimizer: the first life steps count from the second on."""
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @jax.jit
     @jax.grad
     def slopes(searched):
         meta_params = complete_with(searched)

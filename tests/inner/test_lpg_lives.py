@@ -15,7 +15,7 @@ from environments.task import Setup
 from objectives import build
 from objectives.base import Progress
 from objectives.lpg import DEEP_LPG, episode, recommended
-from tests.inner.states import ENDINGS, QUICK, assert_same_bits
+from tests.inner.states import ENDINGS, assert_same_bits
 
 OPTIONS = {"temporal": True, "optimizer": "sgd", "width": 4, "embedding": 3, "targets": 3}
 TA_LPG = build("lpg", {**OPTIONS, "initial": "random"})
@@ -53,7 +53,7 @@ def live(searched: Any, lifetime: Any, n_updates: Any) -> Any:
     return born, advance(TA_LPG, CHAIN, meta_params, born, n_updates)[0]
 
 
-together = jax.jit(jax.vmap(live), compiler_options=QUICK)
+together = jax.jit(jax.vmap(live))
 
 
 def lanes(*lives: tuple[Any, int, int]) -> list[tuple[Any, Any]]:
@@ -83,7 +83,7 @@ def test_a_life_of_ten_updates_is_ten_updates_whatever_others_do(ten, mixed):
     """Beside a life of sixty it ends with the same bits; and as an agent that is trained alone."""
     assert_same_bits(mixed[0][1], ten[0][1])
     assert int(mixed[0][1].update) == 10 and int(mixed[1][1].update) == 25
-    _, alone = jax.jit(live, static_argnums=2, compiler_options=QUICK)(RANDOM, 10, 10)
+    _, alone = jax.jit(live, static_argnums=2)(RANDOM, 10, 10)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), alone.params, params(mixed[0]))
 
 
@@ -120,7 +120,7 @@ def test_weights_of_reinforce_teach_an_agent_with_a_hidden_layer_by_adam():
     adam = build("lpg", {**OPTIONS, "optimizer": "adam"})
     setup = replace(CHAIN, hidden=(16,))
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @jax.jit
     def lived(n_updates):
         meta_params = complete(adam, DEEP_LPG, reinforce())
         born = init(adam, setup, meta_params, jax.random.key(LEVEL), n_updates)
@@ -137,7 +137,7 @@ def test_what_it_recommends_on_a_delayed_chain():
     environment, network = parts(TA_LPG, CHAIN)
     meta_params, now = complete(TA_LPG, {}, RANDOM), Progress(2, 10)
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @jax.jit
     def lived():
         state = init(TA_LPG, CHAIN, meta_params, jax.random.key(LEVEL), 10)
         worlds = (state.environments, state.carry)
@@ -150,7 +150,7 @@ def test_what_it_recommends_on_a_delayed_chain():
     assert (length, int(level.good)) == (7, 1)
     good = np.asarray(trajectory.action[0] == level.good)
     assert good.any() and not good.all()
-    recommend = jax.jit(functools.partial(recommended, TA_LPG), compiler_options=QUICK)
+    recommend = jax.jit(functools.partial(recommended, TA_LPG))
     for e in (int(good.argmax()), int(good.argmin())):
         reward = trajectory.reward[:length, e]
         np.testing.assert_array_equal(reward, [*[0.0] * (length - 1), 1.0 if good[e] else -1.0])
@@ -189,7 +189,7 @@ def test_derivative_of_a_life_by_the_weights():
             log_y = jax.nn.log_softmax(outputs["bootstrap"])
             return jax.nn.log_softmax(outputs["logits"])[:, 0].sum() + jnp.sin(log_y[:, 1]).sum()
 
-        both = jax.jit(jax.value_and_grad(outcome), compiler_options=QUICK)
+        both = jax.jit(jax.value_and_grad(outcome))
         value, slopes = both(searched)
         assert value.dtype == jnp.float64
         leaves, structure = jax.tree.flatten(searched)

@@ -1,6 +1,5 @@
 """The parts are really pluggable: five algorithms unlike PPO, through the unmodified loop."""
 
-import functools
 from dataclasses import replace
 
 import jax
@@ -15,7 +14,7 @@ from discovery.inner.update import sequences
 from objectives import build
 from objectives.base import Progress
 from tests.inner import miniatures
-from tests.inner.states import CATCH, QUICK, assert_splitting_changes_no_bit
+from tests.inner.states import CATCH, assert_splitting_changes_no_bit
 from tests.inner.states import quick_begin as begin
 from tests.inner.states import quick_go as go
 
@@ -47,7 +46,7 @@ def one_rollout(name, meta_params):
     algorithm = ALGORITHMS[name]
     environment, network = parts(algorithm, CATCH)
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @jax.jit
     def act(meta_params):
         state = init(algorithm, CATCH, meta_params, jax.random.key(0), 10)
         return rollout(
@@ -96,7 +95,7 @@ def test_lpg_meta_gradient_flows_through_the_loop():
     algorithm, numbers = ALGORITHMS["lpg"], meta_params_of("lpg", learning_rate=1e-2)
     setup = replace(CATCH, n_epochs=1, n_minibatches=1)
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @jax.jit
     @jax.grad
     def gradient(searched):
         meta_params = {**numbers, **searched}

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from discovery.inner.recurrence import ANGLES, GRU, TIMES, LinearRecurrence, linear_scan
-from tests.inner.states import QUICK
 
 T, E, F, H = 7, 3, 4, 5
 X = jax.random.normal(jax.random.key(0), (T, E, F))
@@ -90,5 +89,5 @@ def test_the_parallel_scan_is_the_loop(length):
     pairs = [
         (jnp.asarray(x.real, jnp.float32), jnp.asarray(x.imag, jnp.float32)) for x in (before, factor, added)
     ]
-    real, imaginary = jax.jit(linear_scan, compiler_options=QUICK)(*pairs)
+    real, imaginary = jax.jit(linear_scan)(*pairs)
     np.testing.assert_allclose(real + 1j * imaginary, np.array(expected), rtol=2e-4, atol=2e-4)

@@ -1,6 +1,5 @@
 """Acting: what a rollout records, at the ends of episodes above all."""
 
-import functools
 from itertools import pairwise
 
 import jax
@@ -15,7 +14,7 @@ from environments import vector
 from environments.episodes import Game, with_episodes
 from environments.task import Setup
 from objectives.base import Progress
-from tests.inner.states import PPO, QUICK, applied, numbers, recorded
+from tests.inner.states import PPO, applied, numbers, recorded
 from tests.inner.worlds import FINAL
 
 
@@ -82,7 +81,7 @@ def test_squashed_actions_are_recorded_as_they_were_chosen():
         start = (state.environments, state.carry)
         return rollout(PPO, environment, setup, network, meta_params, params, start, now, key)[1].trajectory
 
-    seen = jax.jit(play, compiler_options=QUICK)(jax.random.key(0))
+    seen = jax.jit(play)(jax.random.key(0))
     action, mean = np.asarray(seen.action), np.asarray(seen.outputs["mean"])
     assert np.abs(action).max() > environment.action_high
     z = (action - mean) / np.exp(1.5)
@@ -116,7 +115,7 @@ def test_each_rollout_renews_prepared_beginnings(renew):
     environment, setup = prepared(renew), Setup(n_envs=2, n_steps=8)
     network = make_network(PPO.policy.heads(2, False), (2,), Body((4,)))
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @jax.jit
     def play(key):
         params = network.init(key)
         first = vector.reset(environment, setup, key)

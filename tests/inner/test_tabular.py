@@ -14,7 +14,7 @@ from environments.optimal import optimal_return
 from objectives import build
 from objectives.base import Progress
 from objectives.known import TABULAR_A2C
-from tests.inner.states import PRODUCTION, QUICK, applied
+from tests.inner.states import PRODUCTION, applied
 
 A2C = build("a2c", {"optimizer": "sgd", "normalize_advantage": True})
 SETUP = grid_task("small").setup
@@ -74,7 +74,7 @@ def test_the_published_recipe_reaches_the_optimal_return():
 
     The mean over a rollout's worth of random episodes may exceed what is best in expectation.
     """
-    best = jax.jit(functools.partial(optimal_return, GRID), compiler_options=QUICK)
+    best = jax.jit(functools.partial(optimal_return, GRID))
     shares = []
     for seed in range(12):
         state, early = life(jax.random.key(seed), 0)
@@ -85,7 +85,7 @@ def test_the_published_recipe_reaches_the_optimal_return():
     assert last > 0.88 and last - first > 0.2, shares
 
 
-@functools.partial(jax.jit, compiler_options=QUICK)
+@jax.jit
 def critic_errors(critics, state):
     """Mean (V - R)^2 of each critic on one rollout of `state`, R as its own critic's targets have it."""
     environment, network = parts(A2C, SETUP)

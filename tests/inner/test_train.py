@@ -14,7 +14,6 @@ from tests.inner.states import (
     CATCH,
     PPO,
     PRODUCTION,
-    QUICK,
     assert_same_bits,
     assert_splitting_changes_no_bit,
     begin,
@@ -23,7 +22,7 @@ from tests.inner.states import (
 )
 
 WIDTH = 3
-quick_train = jax.jit(train_one, static_argnums=(0, 1), compiler_options=QUICK)
+quick_train = jax.jit(train_one, static_argnums=(0, 1))
 
 
 def small(environment):

@@ -1,6 +1,5 @@
 """Learning: minibatch steps against PPO written out by hand."""
 
-import functools
 from dataclasses import replace
 
 import jax
@@ -11,7 +10,7 @@ import pytest
 
 from discovery.inner.update import minibatch_step, sequences, shuffled, update
 from objectives.base import Progress
-from tests.inner.states import ENDINGS, PPO, QUICK, numbers, recorded
+from tests.inner.states import ENDINGS, PPO, numbers, recorded
 
 
 def test_shuffled_is_a_permutation_and_a_fair_one():
@@ -37,7 +36,7 @@ def test_an_update_is_ppo_written_out():
     params["critic"]["value"]["bias"] += 0.3
     now = Progress(4, 10)
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @jax.jit
     def step(params, experience):
         agent = (params, state.opt_state)
         return update(PPO, ENDINGS, network, meta_params, agent, experience, now, jax.random.key(9))
@@ -66,9 +65,7 @@ def test_an_update_is_ppo_written_out():
         held = (clipped - target) ** 2 > (value - target) ** 2
         return -surrogate.mean() + 0.5 * value_loss - 0.03 * entropy, (ratio, held, entropy)
 
-    (total, (ratio, held, entropy)), gradient = jax.jit(
-        jax.value_and_grad(loss, has_aux=True), compiler_options=QUICK
-    )(params)
+    (total, (ratio, held, entropy)), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
     assert 0.1 < (np.abs(ratio - 1) > 0.2).mean() < 0.9 and held.any() and not held.all()  # both clips work
     rate = 3e-3 * (1 - 4 / 10)
     optimizer = optax.chain(optax.clip_by_global_norm(0.2), optax.adam(rate, eps=1e-5))

@@ -13,7 +13,6 @@ from discovery.meta.generation import check_size
 from discovery.meta.make import make_meta
 from discovery.meta.strategies import STRATEGIES
 from objectives import build as build_algorithm
-from tests.inner.states import QUICK
 
 NAN = float("nan")
 # Plain gradient steps, since Adam's first one is the sign of each entry and hides how far it goes.
@@ -220,7 +219,7 @@ BY_DEFAULT = {("lpo+open", name) for name in ("Open_ES", "PBE")}
 def beginning(family):
     """A family's own first mean."""
     init = build_algorithm(family, FAMILIES[family]).init
-    return jax.tree.map(np.asarray, jax.jit(init, compiler_options=QUICK)(jax.random.key(0)))
+    return jax.tree.map(np.asarray, jax.jit(init)(jax.random.key(0)))
 
 
 @pytest.mark.parametrize(

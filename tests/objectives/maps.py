@@ -1,6 +1,5 @@
 """Potentials with weights, random learned ones among them, and a slow projection."""
 
-import functools
 from typing import Any
 
 import jax
@@ -10,15 +9,6 @@ from scipy import optimize
 
 from objectives.learned_potential import MonotoneNetwork, learned
 from objectives.potentials import l2, negative_entropy, tsallis
-
-jit = functools.partial(
-    jax.jit,
-    compiler_options={"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False},
-)
-"""For programs that run for less time than their optimization takes."""
-
-quick = functools.cache(jit)
-"""The same for functions that several tests call."""
 
 
 def networks(n, units=126, seed=0, **fixed):

@@ -22,8 +22,6 @@ HEADS = {"logits": (A,), "y": (M,), "z": (A, M), "next_policy": (A, A), "q": (A,
 DISCO = build("disco", SMALL)
 NUMBERS = {**dict(DISCO.defaults), "gamma": 0.9}
 
-jit: Any = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-
 
 def shapes_of(algorithm: Any) -> Any:
     return jax.eval_shape(algorithm.init, jax.random.key(0))
@@ -91,7 +89,7 @@ def test_the_published_network_has_754_778_numbers_in_42_arrays():
 
 def test_random_weights_have_the_published_deviations():
     """A normal distribution cut off at two deviations has 0.88 of its own."""
-    weights = jit(build("disco", {**SMALL, "units": 64, "lifetime": 32, "predictions": 64}).init)(
+    weights = jax.jit(build("disco", {**SMALL, "units": 64, "lifetime": 32, "predictions": 64}).init)(
         jax.random.key(0)
     )["disco"]
     of = lambda *path: float(np.std(functools.reduce(lambda w, k: w[k], path, weights)["kernel"]))  # noqa: E731
@@ -222,12 +220,12 @@ def in_loops(weights: Any, life: Any, tr: Any, values: Any, moments: Any) -> Any
 
 @pytest.fixture(scope="module")
 def seen() -> tuple[Values, Moments]:
-    values = jit(values_of)(NUMBERS, ROLLOUT)
+    values = jax.jit(values_of)(NUMBERS, ROLLOUT)
     return values, add_to_moments(MEMORY.advantages, values.advantage, NUMBERS["moments_decay"])
 
 
 def test_every_one_of_the_27_inputs(seen):
-    got, embedding = jit(step_inputs)(WEIGHTS["inputs"], ROLLOUT, *seen)
+    got, embedding = jax.jit(step_inputs)(WEIGHTS["inputs"], ROLLOUT, *seen)
     assert got.shape == (T, E, 27) and embedding.shape == (T, E, A, 2)
     w, values, moments = (jax.tree.map(lambda x: np.asarray(x, np.float64), x) for x in (WEIGHTS, *seen))
     for t, e in np.ndindex(T, E):
@@ -242,7 +240,7 @@ def test_every_one_of_the_27_inputs(seen):
 def reflected() -> Any:
     """Targets and the next memory."""
 
-    @jit
+    @jax.jit
     def both(memory: Any) -> Any:
         meta_params = {**NUMBERS, "disco": WEIGHTS}
         targets = DISCO.targets(meta_params, memory, ROLLOUT, NOW)
@@ -293,7 +291,7 @@ def test_the_target_network_follows_with_parameters_from_before_the_update(refle
 def test_gradients_pass_through_y_and_z_and_not_through_policies_and_values():
     """Derivatives of all targets and of the life; and nothing comes from beyond an episode's end."""
 
-    @jit
+    @jax.jit
     @jax.grad
     def slopes(moved):
         trajectory, memory = moved
@@ -315,7 +313,7 @@ def test_gradients_pass_through_y_and_z_and_not_through_policies_and_values():
 def test_nothing_is_seen_beyond_an_end():
     """Derivatives of targets by y and z: zero across a termination, and across a time limit."""
 
-    @jit
+    @jax.jit
     @jax.jacrev
     def influence(inputs):
         y, z = inputs
@@ -365,7 +363,7 @@ def test_loss_and_its_slopes_by_hand():
         each = disco_loss(coefs, batch, outputs, NOW, jax.random.key(0))
         return each.sum(), each
 
-    slopes, each = jit(jax.grad(loss, has_aux=True))(jax.tree.map(single, outputs))
+    slopes, each = jax.jit(jax.grad(loss, has_aux=True))(jax.tree.map(single, outputs))
 
     def kl(of, from_):
         p, q = softmax(of), softmax(from_)

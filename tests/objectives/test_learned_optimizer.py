@@ -17,10 +17,8 @@ from objectives.learned_optimizer import actor_noise
 from objectives.optimizer_features import GROUPS, chosen, dormancy, parameter_features, proportions
 from objectives.optimizers import adam
 from objectives.per_parameter import flat, gru, normalized_layer, unflat
-from tests.inner.states import CATCH, QUICK, begin, go, quick_begin, quick_go
+from tests.inner.states import CATCH, begin, go, quick_begin, quick_go
 from tests.objectives.open_by_hand import MOMENTUM, Open, Tensor, descending
-
-jit: Any = functools.partial(jax.jit, compiler_options=QUICK)
 
 DISCRETE = {"logits": Head(3, scale=0.01), "value": Head(0, torso="critic")}
 CONTINUOUS = {"mean": Head(2), "log_std": Head(2, free=True), "value": Head(0, torso="critic")}
@@ -55,7 +53,7 @@ def agent(name):
     heads, body, shared = AGENTS[name]
     network = make_network(heads, SHAPE, body, shared)
 
-    @jit
+    @jax.jit
     def live(x):
         params = jax.tree.map(lambda p: p + 0.1, network.init(jax.random.key(1)))
         start = jnp.zeros((3, 3), bool)
@@ -72,7 +70,7 @@ def stepper(name, **options):
     network = agent(name)[0]
     algorithm = build("open", options)
 
-    @jit
+    @jax.jit
     def step(meta_params, params, state, gradients, activations, now, key):
         optimizer = algorithm.optimizer(meta_params)
         if state is None:
@@ -211,7 +209,7 @@ def test_cells_are_those_of_flax():
     names, shapes = ("kernel", "bias", "scale", "shift"), ((6, 5), (6,), (6,), (6,))
     dense = {n: jnp.asarray(rng.normal(0, 1, s)) for n, s in zip(names, shapes, strict=True)}
 
-    @jit
+    @jax.jit
     def both(x, h):
         own: Any = cell.init(jax.random.key(2), h.T, x.T)["params"]
         weights = {
@@ -239,7 +237,7 @@ def test_zero_weights_move_nothing_and_anchored_ones_as_adam():
     _, params, _ = agent("discrete")
     numbers = dict(stepper("discrete", anchored=True, gru_width=0)[0].defaults)
     tuned, gradients = adam(numbers), random_like(params, 0, (1.0, 1.0))
-    expected, _ = jit(lambda g: tuned.update(g, tuned.init(g), progress=Progress(1, 4)))(gradients)
+    expected, _ = jax.jit(lambda g: tuned.update(g, tuned.init(g), progress=Progress(1, 4)))(gradients)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-9), got, expected)
     assert numbers["clip_by_torso"] == dict(build("ppo").defaults)["clip_by_torso"]
 
@@ -281,7 +279,7 @@ def test_dormancy_is_one_on_average_and_for_what_feeds_no_layer():
 
 
 def test_proportions_go_from_0_to_1_and_are_0_where_there_is_one_of_a_kind():
-    shares = jit(lambda *counts: proportions(Progress(*counts)))
+    shares = jax.jit(lambda *counts: proportions(Progress(*counts)))
     for counts, expected in (
         ((0, 5, 0, 3), (0, 0)),
         ((1, 5, 1, 3), (0.25, 0.5)),
@@ -296,7 +294,7 @@ def test_features_of_no_gradient_are_those_of_the_sheet():
     """ln(1e-13) is -29.9, a sign 0; normalized, a constant is 1 in size but for the epsilon."""
     infos = [ParamInfo("critic", 1, 3, None, 0), ParamInfo("critic", 0, 1, None, 0)]
     leaves = [2 * jnp.ones(4), jnp.zeros((1, 2))]
-    x = jit(
+    x = jax.jit(
         lambda: parameter_features(leaves, infos, jnp.zeros(6), jnp.zeros((6, 6)), Progress(1, 3, 0, 1), {})
     )()
     x = np.asarray(x)
@@ -354,7 +352,7 @@ def test_derivatives_through_updates_are_finite():
         (final, _), _ = jax.lax.scan(step, (params, optimizer.init(params)), jnp.arange(3))
         return loss(final)[0]
 
-    slope = jit(jax.grad(after))
+    slope = jax.jit(jax.grad(after))
     for size in (0.0, 0.3):
         gradient = slope(complete(algorithm, weights_of(algorithm, size=size)))
         assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradient))

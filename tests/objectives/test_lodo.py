@@ -1,6 +1,5 @@
 """LODO against dense matrices, and on the noisy bowl of its paper."""
 
-import functools
 from typing import Any
 
 import jax
@@ -10,9 +9,6 @@ import pytest
 
 from objectives import build
 from objectives.lodo import backward, forward, initial_operator, scale_by_lodo
-from tests.inner.states import QUICK
-
-jit: Any = functools.partial(jax.jit, compiler_options=QUICK)
 
 
 def dense(operator, n):
@@ -32,7 +28,7 @@ def test_width_is_twice_the_parameters_and_a_bit():
     for n, block, width in ((3, 2, 8), (5, 4, 12), (6, 4, 16), (100, 4, 204)):
         shapes = jax.eval_shape(lambda k, n=n, b=block: initial_operator(k, n, 2, b), jax.random.key(0))
         assert shapes.order.shape == (2, width) and shapes.blocks.shape == (2, width // block, block, block)
-    operator = jit(lambda key: initial_operator(key, 5, 2, 4))(jax.random.key(0))
+    operator = jax.jit(lambda key: initial_operator(key, 5, 2, 4))(jax.random.key(0))
     for order, back in zip(np.asarray(operator.order), np.asarray(operator.back), strict=True):
         np.testing.assert_array_equal(np.sort(order), np.arange(12))
         np.testing.assert_array_equal(order[back], np.arange(12))
@@ -41,9 +37,9 @@ def test_width_is_twice_the_parameters_and_a_bit():
 
 def test_operator_is_its_matrix_and_begins_as_the_identity():
     with jax.enable_x64(True):
-        operator = jit(lambda key: initial_operator(key, 5, 3, 4, jnp.float64))(jax.random.key(0))
+        operator = jax.jit(lambda key: initial_operator(key, 5, 3, 4, jnp.float64))(jax.random.key(0))
 
-        @jit
+        @jax.jit
         def images(operator):
             image = forward(operator, jnp.eye(5))
             return image, backward(operator, image, 5)
@@ -75,7 +71,7 @@ def test_steps_are_those_of_the_sheet():
         operator = state.operator
         m, expected = np.zeros(n), np.ones(n)
         first, second = (np.zeros(operator.blocks.shape) for _ in range(2))
-        update = jit(optimizer.update)
+        update = jax.jit(optimizer.update)
         for t in range(5):
             # The sheet's step t begins with the move, ours ends with it.
             def moved(blocks, operator=operator, m=m, x=expected):

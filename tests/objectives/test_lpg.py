@@ -20,8 +20,6 @@ SMALL = {"width": 16, "embedding": 12, "targets": 3}
 PUBLISHED_LPG = {"recurrence": "lstm", "targets": 30, "discount_input": True}
 LSTM = {**SMALL, "recurrence": "lstm", "discount_input": True, "temporal": True}
 
-jit: Any = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-
 
 def n_weights(**options: Any) -> int:
     shapes = jax.eval_shape(build("lpg", options).init, jax.random.key(0))
@@ -76,7 +74,7 @@ def test_numbers_of_weights_at_the_published_sizes():
 
 
 def test_random_weights_are_of_unit_gain_and_orthogonal_gate_by_gate():
-    weights = jit(build("lpg", {"initial": "random", "width": 64}).init)(jax.random.key(0))["lpg"]
+    weights = jax.jit(build("lpg", {"initial": "random", "width": 64}).init)(jax.random.key(0))["lpg"]
     inner = np.asarray(weights["recurrence"]["inner"])
     for gate in np.split(inner, 3, axis=1):
         np.testing.assert_allclose(gate.T @ gate, np.eye(64), atol=1e-5)
@@ -149,7 +147,7 @@ def in_loops(recurrence: str, weights: Any, trajectory: Any, context: list[float
 def test_targets_are_those_of_loops_in_numpy(options, context):
     algorithm = build("lpg", options)
     meta_params, trajectory = meta_params_of(algorithm), trajectory_of(options.get("targets", 8))
-    got = jit(algorithm.targets)(meta_params, (), trajectory, NOW)
+    got = jax.jit(algorithm.targets)(meta_params, (), trajectory, NOW)
     assert got.pi_hat.shape == (T, E) and got.y_hat.shape == (T, E, options.get("targets", 8))
     recurrence = options.get("recurrence", "gru")
     pi_hat, y_hat = in_loops(recurrence, meta_params["lpg"], trajectory, context)
@@ -189,7 +187,7 @@ def test_targets_look_forward_only_and_not_past_the_end_of_an_episode(options):
     algorithm = build("lpg", options)
     meta_params, trajectory = meta_params_of(algorithm), trajectory_of(3)
 
-    @jit
+    @jax.jit
     @jax.jacrev
     def influence(inputs):
         reward, log_prob, here, there = inputs
@@ -222,7 +220,7 @@ def test_what_follows_a_rollout_in_time_is_zero_to_begin_with():
     """The last step of a rollout, alone, gives what it gives at the end of the whole."""
     algorithm = build("lpg", SMALL)
     meta_params, trajectory = meta_params_of(algorithm), trajectory_of(3)
-    recommend = jit(functools.partial(recommended, algorithm))
+    recommend = jax.jit(functools.partial(recommended, algorithm))
     whole = recommend(meta_params, trajectory, NOW)
     last = recommend(meta_params, jax.tree.map(lambda x: x[-1:], trajectory), NOW)
     np.testing.assert_allclose(whole.pi_hat[-1:], last.pi_hat, rtol=1e-5)
@@ -254,7 +252,7 @@ def test_loss_and_its_slopes_by_hand():
         return each.sum(), each
 
     outputs = {"logits": jnp.asarray(logits, jnp.float32), "bootstrap": jnp.asarray(bootstrap, jnp.float32)}
-    slopes, each = jit(jax.grad(loss, has_aux=True))(outputs)
+    slopes, each = jax.jit(jax.grad(loss, has_aux=True))(outputs)
     pi, y = (np.exp(x) / np.exp(x).sum(1, keepdims=True) for x in (logits, bootstrap))
     divergence = (y * np.log(y / y_hat)).sum(1)
     np.testing.assert_allclose(each, -np.log(pi[np.arange(n), action]) * pi_hat + 0.3 * divergence, rtol=1e-5)
@@ -271,7 +269,8 @@ def test_the_published_sign(pi_hat):
     batch = batch_of([pi_hat], np.log(y_hat), [1])
     outputs = {"logits": jnp.zeros((1, A)), "bootstrap": jnp.zeros((1, 3))}
     key, numbers = jax.random.key(0), {"alpha_y": 0.5}
-    slopes = jit(jax.grad(lambda o: algorithm.loss.per_sample(numbers, batch, o, NOW, key).sum()))(outputs)
+    descent = jax.grad(lambda o: algorithm.loss.per_sample(numbers, batch, o, NOW, key).sum())
+    slopes = jax.jit(descent)(outputs)
     after = jax.tree.map(lambda x, slope: x - 0.1 * slope, outputs, slopes)
     probability = jax.nn.softmax(after["logits"])[0, 1]
     assert (probability > 1 / A + 0.01) if pi_hat > 0 else (probability < 1 / A - 0.01)
@@ -302,7 +301,7 @@ def test_regularizer_by_hand():
 def test_a_zero_network_recommends_nothing():
     algorithm = build("lpg")
     searched = algorithm.init(jax.random.key(0))
-    targets = jit(functools.partial(recommended, algorithm))(searched, trajectory_of(8), NOW)
+    targets = jax.jit(functools.partial(recommended, algorithm))(searched, trajectory_of(8), NOW)
     assert not np.any(targets.pi_hat)
     np.testing.assert_allclose(targets.y_hat, 1 / 8, rtol=1e-6)
 
@@ -314,7 +313,7 @@ def test_an_episode_written_by_hand():
     rng = np.random.default_rng(0)
     reward, probability = jnp.array([0.0, 0, 0, 0, 1]), jnp.asarray(rng.uniform(0.1, 1, 5))
     y = jnp.asarray(rng.dirichlet(np.ones(3), 6))
-    recommend = jit(functools.partial(recommended, algorithm))
+    recommend = jax.jit(functools.partial(recommended, algorithm))
     alone = recommend(meta_params, episode(reward, probability, y), NOW)
     assert alone.pi_hat.shape == (5, 1) and alone.y_hat.shape == (5, 1, 3)
     rest = trajectory_of(3)

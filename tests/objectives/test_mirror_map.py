@@ -16,7 +16,6 @@ from objectives.learned_potential import monotone
 from objectives.mirror_map import POTENTIALS, SMALLEST
 from objectives.parts import AdvantageTargets, standardize
 from objectives.tabular import mirror_descent_step
-from tests.objectives.maps import jit
 
 OPTIONS = {
     **{name: {"map": name} for name in POTENTIALS},
@@ -75,7 +74,7 @@ def test_scores_that_fit_their_targets_are_a_step_of_mirror_descent(name):
     advantage = standardize(jnp.asarray(rng.normal(0, 1, n * actions), jnp.float32))
     action = jnp.tile(jnp.arange(actions), n)  # each once in every state
 
-    @jit
+    @jax.jit
     def fitted(numbers, old_scores):
         old = probabilities(algorithm, numbers, old_scores)
         batch = batch_of(action, jnp.log(jnp.maximum(old.reshape(-1), 1e-30)), advantage)
@@ -114,7 +113,7 @@ def test_loss_by_hand():
     batch = batch_of(jnp.asarray([1, 0]), jnp.log(jnp.asarray([0.3, 1e-9])), jnp.asarray([1.0, -3.0]))
     scores = np.array([[0.2, 0.4], [1.0, -1.0]])
     outputs = {"scores": jnp.asarray(scores, jnp.float32), "value": jnp.asarray([0.1, 0.0])}
-    got = jit(algorithm.loss.per_sample)(numbers, batch, outputs, NOW, jax.random.key(0))
+    got = jax.jit(algorithm.loss.per_sample)(numbers, batch, outputs, NOW, jax.random.key(0))
     targets = np.array([1 + (1 + np.log(0.3)) / 2, -1 + (1 + np.log(1e-6)) / 2])
     expected = (scores[[0, 1], [1, 0]] - targets) ** 2 + 0.5 * np.array([0.005, 0.0])
     np.testing.assert_allclose(got, expected, rtol=1e-5)
@@ -125,7 +124,7 @@ def test_only_the_taken_score_is_moved():
     algorithm, numbers = made("learned")
     batch = batch_of(jnp.asarray([2, 0]), jnp.log(jnp.asarray([0.5, 0.2])), jnp.asarray([1.0, -1.0]))
 
-    @jit
+    @jax.jit
     @jax.grad
     def slope(scores):
         outputs = {"scores": scores, "value": jnp.zeros(2)}
@@ -140,7 +139,7 @@ def test_anchored_and_negative_entropy_are_one_policy():
     scores = jnp.asarray(np.random.default_rng(0).normal(0, 2, (20, 4)), jnp.float32)
     for name in ("negative_entropy", "learned"):
         algorithm, numbers = made(name)
-        got = jit(functools.partial(probabilities, algorithm))(numbers, scores)
+        got = jax.jit(functools.partial(probabilities, algorithm))(numbers, scores)
         np.testing.assert_allclose(got, jax.nn.softmax(scores), atol=1e-6)
 
 
@@ -164,7 +163,7 @@ def test_a_normalized_map_has_a_shape_and_no_step_size():
         five |= {name: 5.0 * five[name] for name in ("w_out", "terms")}
         others = {**dict(algorithm.defaults), "eta": 1.0}
         p, q = (
-            jit(functools.partial(probabilities, algorithm))({**others, "potential": each}, scores)
+            jax.jit(functools.partial(probabilities, algorithm))({**others, "potential": each}, scores)
             for each in (numbers["potential"], five)
         )
         half, one = POTENTIALS["learned"].inverse(monotone(five, False, normalize), y)
@@ -179,7 +178,7 @@ def test_a_temporal_map_acts_by_the_map_its_scores_were_fitted_for():
     """That of the update before; at the first update, the first one. It changes with n/N, not with N."""
     algorithm, numbers = made("temporal")
     scores = jnp.asarray([[0.5, 0.0, -0.5]])
-    p = jit(lambda n, m: probabilities(algorithm, numbers, scores, Progress(n, m)))
+    p = jax.jit(lambda n, m: probabilities(algorithm, numbers, scores, Progress(n, m)))
     np.testing.assert_array_equal(p(0, 10), p(1, 10))
     assert np.abs(p(1, 10) - p(6, 10)).max() > 1e-3
     np.testing.assert_allclose(p(6, 10), p(11, 20), atol=1e-6)
@@ -196,7 +195,7 @@ def test_gradients_reach_the_map_and_the_step_size_through_acting(name):
     algorithm, numbers = made(name)
     wanted = {"eta": jnp.asarray(1.0)} | ({"potential": numbers["potential"]} if name == "temporal" else {})
 
-    @jit
+    @jax.jit
     @jax.grad
     def slope(wanted):
         outputs = {"scores": jnp.asarray([[0.5, 0.1, -3.0]])}

@@ -1,6 +1,5 @@
 """Optim4RL against numpy."""
 
-import functools
 from typing import Any
 
 import jax
@@ -10,10 +9,7 @@ import pytest
 
 from objectives import build
 from objectives.base import Progress
-from tests.inner.states import QUICK
 from tests.objectives.open_by_hand import sigmoid
-
-jit: Any = functools.partial(jax.jit, compiler_options=QUICK)
 
 
 def unit(weights, h, x):
@@ -38,7 +34,7 @@ def test_steps_are_those_of_a_loop_over_parameters():
     double = jax.tree.map(lambda w: np.asarray(w, np.float64), weights)
     rng = np.random.default_rng(0)
     params = {"actor": jnp.zeros((2, 3)), "critic": jnp.zeros(1)}
-    state, update = optimizer.init(params), jit(optimizer.update)
+    state, update = optimizer.init(params), jax.jit(optimizer.update)
     hidden = np.zeros((2, 7, 8))
     for n in range(3):
         g = rng.normal(0, 1, 7)

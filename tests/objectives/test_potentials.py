@@ -8,7 +8,7 @@ from scipy import integrate
 
 from objectives.learned_potential import LOG_SHIFT, learned, monotone, random_numbers
 from objectives.potentials import bregman, expm1_ratio, l2, log1p_ratio, negative_entropy, slope, tsallis
-from tests.objectives.maps import jit, members, network, networks, quick
+from tests.objectives.maps import members, network, networks
 
 every_map = pytest.mark.parametrize("name", members())
 
@@ -32,7 +32,7 @@ def antiderivative(k, z, w):
 def test_phi_inverts_its_inverse(name):
     potential, weights = members()[name]
     y = jnp.asarray(np.geomspace(2e-8, 1.0, 400))
-    phi = jit(lambda w, y: potential.phi(potential.prepare(w), potential.inverse(w, y)))
+    phi = jax.jit(lambda w, y: potential.phi(potential.prepare(w), potential.inverse(w, y)))
     np.testing.assert_allclose(phi(weights, y), y, rtol=2e-3, atol=5e-7)
 
 
@@ -43,7 +43,7 @@ def test_integral_and_slope(name):
         potential, weights = members()[name]
         y, h = jnp.asarray(np.geomspace(1e-4, 0.99, 40)), 1e-7
 
-        @jit
+        @jax.jit
         def seen(w, y):
             both = potential.inverse(w, y), potential.integral(w, y)
             return *both, slope(potential, w, y), jax.vmap(jax.grad(lambda y: potential.integral(w, y)))(y)
@@ -52,7 +52,7 @@ def test_integral_and_slope(name):
         np.testing.assert_allclose(derivative, inverse, rtol=1e-9, atol=1e-9)
         (up, *_), (down, *_) = seen(weights, y + h * y), seen(weights, y - h * y)
         np.testing.assert_allclose(steep, (up - down) / (2 * h * y), rtol=1e-5, atol=1e-6)
-        inverse_at = jit(potential.inverse)
+        inverse_at = jax.jit(potential.inverse)
         area = integrate.quad(lambda t: float(inverse_at(weights, jnp.asarray(t))), 0.3, 1, limit=30)[0]
         at = seen(weights, jnp.full(40, 0.3))[1][0], seen(weights, jnp.full(40, 1.0))[1][0]
         assert -area == pytest.approx(float(at[0]), rel=1e-7)
@@ -65,7 +65,7 @@ def test_the_learned_map_is_the_printed_sum():
     assert sum(x.size for x in net) == 380 and int((net.w_out > 0).sum() + (net.w_in > 0).sum()) > 100
     y = np.geomspace(1e-6, 1.0, 50)
     np.testing.assert_allclose(
-        quick(learned.inverse)(net, jnp.asarray(y)), plain_inverse(net, y), rtol=1e-4, atol=1e-4
+        jax.jit(learned.inverse)(net, jnp.asarray(y)), plain_inverse(net, y), rtol=1e-4, atol=1e-4
     )
 
 
@@ -74,7 +74,7 @@ def test_integral_of_each_group_is_its_closed_form(group):
     """For w > 0; and a unit with w = 0 is a constant."""
     with jax.enable_x64(True):
         zeros = jnp.zeros((6, 1))
-        y, integral = np.linspace(0.0, 1.0, 11), jit(learned.integral)
+        y, integral = np.linspace(0.0, 1.0, 11), jax.jit(learned.integral)
         for w, b in ((0.7, 0.4), (1.3, 0.0), (0.0, 0.6), (0.0, 0.0)):
             net = network(units=6, linear=0.0, log=0.0)._replace(
                 w_out=zeros.at[group].set(1.0), w_in=zeros.at[group].set(w), bias=zeros.at[group].set(b)
@@ -91,7 +91,7 @@ def test_learned_maps_increase_strictly():
     with jax.enable_x64(True):
         y = jnp.asarray(np.geomspace(1e-8, 1.0, 200))
         nets = networks(1000, seed=5)
-        x = np.asarray(jit(jax.vmap(lambda net: learned.inverse(net, y)))(nets))
+        x = np.asarray(jax.jit(jax.vmap(lambda net: learned.inverse(net, y)))(nets))
         assert (np.diff(x, axis=1) > 0).all()
         assert (np.asarray(nets.terms[:, 1]) == 0).mean() > 0.4  # not by the logarithm alone
 
@@ -102,20 +102,20 @@ def test_known_maps_by_hand():
     np.testing.assert_allclose(l2.inverse((), y), y)
     for q in (0.5, 1.5, 3.0):
         usual = q * np.asarray(y) ** (q - 1) / (q - 1)
-        difference = np.asarray(quick(tsallis.inverse)(jnp.asarray(q), y)) - usual
+        difference = np.asarray(jax.jit(tsallis.inverse)(jnp.asarray(q), y)) - usual
         np.testing.assert_allclose(difference, difference[0], atol=1e-4)
         expected = (np.asarray(y) ** q - y) / (q - 1)
-        np.testing.assert_allclose(quick(tsallis.integral)(jnp.asarray(q), y), expected, atol=1e-6)
+        np.testing.assert_allclose(jax.jit(tsallis.integral)(jnp.asarray(q), y), expected, atol=1e-6)
 
 
 def test_tsallis_passes_through_negative_entropy():
     """At q = 1, and beside it, where the usual formula loses all digits; derivatives by q are finite."""
     y, x = jnp.asarray([1e-3, 0.3, 0.9]), jnp.asarray([-2.0, 0.0, 0.9])
     for q in (1.0, 1.0 + 1e-6, 1.0 - 1e-5):
-        np.testing.assert_allclose(quick(tsallis.inverse)(jnp.asarray(q), y), 1 + np.log(y), rtol=2e-4)
-        np.testing.assert_allclose(quick(tsallis.phi)(jnp.asarray(q), x), np.exp(x - 1), rtol=2e-4)
-        np.testing.assert_allclose(quick(tsallis.integral)(jnp.asarray(q), y), y * np.log(y), rtol=2e-4)
-    slopes = jit(jax.jacobian(lambda q: tsallis.inverse(q, y)))(jnp.asarray(1.0))
+        np.testing.assert_allclose(jax.jit(tsallis.inverse)(jnp.asarray(q), y), 1 + np.log(y), rtol=2e-4)
+        np.testing.assert_allclose(jax.jit(tsallis.phi)(jnp.asarray(q), x), np.exp(x - 1), rtol=2e-4)
+        np.testing.assert_allclose(jax.jit(tsallis.integral)(jnp.asarray(q), y), y * np.log(y), rtol=2e-4)
+    slopes = jax.jit(jax.jacobian(lambda q: tsallis.inverse(q, y)))(jnp.asarray(1.0))
     np.testing.assert_allclose(slopes, np.log(y) + np.log(y) ** 2 / 2, rtol=1e-5)
 
 
@@ -123,8 +123,8 @@ def test_ratios_are_smooth_at_zero():
     with jax.enable_x64(True):
         for f, exact in ((expm1_ratio, lambda u: np.expm1(u) / u), (log1p_ratio, lambda u: np.log1p(u) / u)):
             u = np.array([-0.5, -2e-3, -1e-3, -9e-4, 1e-5, 9e-4, 1.1e-3, 0.5])
-            np.testing.assert_allclose(jit(f)(jnp.asarray(u)), exact(u), rtol=1e-11)
-            at_zero, slopes = jit(jax.vmap(jax.value_and_grad(f)))(jnp.asarray([0.0, 9.99e-4, 1.001e-3]))
+            np.testing.assert_allclose(jax.jit(f)(jnp.asarray(u)), exact(u), rtol=1e-11)
+            at_zero, slopes = jax.jit(jax.vmap(jax.value_and_grad(f)))(jnp.asarray([0.0, 9.99e-4, 1.001e-3]))
             assert float(at_zero[0]) == 1.0 and abs(float(slopes[0])) == 0.5
             assert np.isfinite(slopes).all() and slopes[1] == pytest.approx(float(slopes[2]), rel=1e-4)
 
@@ -134,7 +134,7 @@ def test_bregman_divergences_are_positive_but_of_equals(name):
     potential, weights = members()[name]
     p, q = (np.random.default_rng(k).dirichlet(np.ones(4), 50).astype(np.float32) for k in (0, 1))
     p[-1] = np.eye(4)[0]
-    divergence = jit(lambda w, p, q: bregman(potential, w, p, q))
+    divergence = jax.jit(lambda w, p, q: bregman(potential, w, p, q))
     assert (np.asarray(divergence(weights, p, q)) > 0).all()
     np.testing.assert_allclose(divergence(weights, q, q), 0.0, atol=1e-6)
 
@@ -149,10 +149,10 @@ def test_the_search_begins_at_negative_entropy_or_at_a_random_map():
     y = jnp.asarray(np.geomspace(1e-6, 1.0, 20))
     anchored = random_numbers(jax.random.key(0), 126, True)
     assert sum(x.size for x in jax.tree.leaves(anchored)) == 380
-    inverse = jit(lambda numbers: learned.inverse(monotone(numbers, True), y))
+    inverse = jax.jit(lambda numbers: learned.inverse(monotone(numbers, True), y))
     np.testing.assert_allclose(inverse(anchored), np.log(y), rtol=1e-6, atol=1e-7)
     free = [random_numbers(jax.random.key(k), 126, False) for k in (0, 1)]
-    inverse = jit(lambda numbers: learned.inverse(monotone(numbers, False), y))
+    inverse = jax.jit(lambda numbers: learned.inverse(monotone(numbers, False), y))
     x = [np.asarray(inverse(numbers)) for numbers in free]
     assert all((np.diff(one) > 0).all() for one in x) and np.abs(x[0] - x[1]).max() > 0.1
     for units in (0, 5, 100, -6):
@@ -173,7 +173,7 @@ def test_gradients_leave_zero_and_are_finite_there():
     """At all zeros, at the anchor, and where input and bias of a unit are both cut off."""
     y = jnp.asarray([1e-6, 0.1, 1.0])
 
-    @jit
+    @jax.jit
     def gradient(numbers):
         def total(numbers):
             net = monotone(numbers, True)

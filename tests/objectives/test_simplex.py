@@ -11,7 +11,7 @@ from scipy import special
 from objectives.learned_potential import learned
 from objectives.potentials import l2, negative_entropy, tsallis
 from objectives.simplex import _undivided, project
-from tests.objectives.maps import jit, members, network, networks, slow_projection
+from tests.objectives.maps import members, network, networks, slow_projection
 
 every_map = pytest.mark.parametrize("name", members())
 
@@ -31,14 +31,14 @@ def by_sorting(z):
 def test_negative_entropy_is_softmax():
     for scale in (0.1, 1.0, 30.0):
         z = scores(scale=scale)
-        got = jit(lambda z: project(negative_entropy, (), z))(jnp.asarray(z))
+        got = jax.jit(lambda z: project(negative_entropy, (), z))(jnp.asarray(z))
         np.testing.assert_allclose(got, special.softmax(z, -1), atol=1e-6)
 
 
 def test_l2_is_the_euclidean_projection():
     for actions in (2, 3, 18):
         z = scores(200, actions)
-        got = np.asarray(jit(lambda z: project(l2, (), z))(jnp.asarray(z)))
+        got = np.asarray(jax.jit(lambda z: project(l2, (), z))(jnp.asarray(z)))
         np.testing.assert_allclose(got, by_sorting(z), atol=1e-6)
         np.testing.assert_array_equal(got == 0.0, by_sorting(np.float32(z)) < 1e-7)
         assert (got == 0.0).any()
@@ -47,7 +47,7 @@ def test_l2_is_the_euclidean_projection():
 def test_one_term_of_the_learned_map_is_a_known_map():
     """a alone: l2 with step size 1 / a; c alone: softmax with temperature c."""
     z = scores(50)
-    p = jit(lambda net, z: project(learned, net, z))
+    p = jax.jit(lambda net, z: project(learned, net, z))
     none = network()._replace(w_out=jnp.zeros((6, 21)))
     got = p(none._replace(terms=jnp.asarray([0.5, 0.0])), jnp.asarray(z))
     np.testing.assert_allclose(got, by_sorting(z / 0.5), atol=1e-6)
@@ -60,7 +60,7 @@ def test_one_term_of_the_learned_map_is_a_known_map():
 def test_tsallis_against_root_finding(q):
     """With the formula one usually writes, whose constant is another."""
     z = scores(10)
-    got = jit(lambda q, z: project(tsallis, q, z))(jnp.asarray(q), jnp.asarray(z))
+    got = jax.jit(lambda q, z: project(tsallis, q, z))(jnp.asarray(q), jnp.asarray(z))
     usual = (lambda y: 1 + np.log(y)) if q == 1 else (lambda y: q * y ** (q - 1) / (q - 1))
     for row, expected in zip(got, z, strict=True):
         np.testing.assert_allclose(row, slow_projection(usual, expected, 1e-12), atol=2e-6)
@@ -70,8 +70,8 @@ def test_tsallis_against_root_finding(q):
 def test_learned_maps_against_root_finding(name):
     with jax.enable_x64(True):
         potential, net = members()[name]
-        inverse = jit(lambda y: potential.inverse(net, y))
-        p = jit(lambda z: project(potential, net, z))
+        inverse = jax.jit(lambda y: potential.inverse(net, y))
+        p = jax.jit(lambda z: project(potential, net, z))
         for z in scores(2, 3):
             expected = slow_projection(lambda y: float(inverse(jnp.asarray(float(y)))), z)
             np.testing.assert_allclose(p(jnp.asarray(z)), expected, atol=2e-7)
@@ -95,7 +95,7 @@ def test_the_search_ends_at_a_mass_of_one(name):
     """
     with jax.enable_x64(True):
         potential, weights = members()[name] if name in members() else (STEEP[name][0], STEEP[name][1]())
-        mass = jit(lambda w, z: _undivided(potential, w, z).sum(-1))
+        mass = jax.jit(lambda w, z: _undivided(potential, w, z).sum(-1))
         z = jnp.asarray(np.concatenate([scores(40, 18, scale) for scale in (0.0, 0.01, 0.1, 1.0, 30.0)]))
         tolerance = 2e-6 if name in STEEP else 1e-6
         np.testing.assert_allclose(mass(weights, z), 1.0, rtol=0, atol=tolerance)
@@ -104,7 +104,7 @@ def test_the_search_ends_at_a_mass_of_one(name):
 def test_an_infinitely_steep_map_misses_a_mass_of_one_in_single_precision():
     """By the 6e-3 that the docstring of `project` states, which the division makes up for."""
     z = jnp.asarray(np.concatenate([scores(400, 4, scale) for scale in (0.1, 1.0)]), jnp.float32)
-    both = jit(lambda net, z: (_undivided(learned, net, z).sum(-1), project(learned, net, z).sum(-1)))
+    both = jax.jit(lambda net, z: (_undivided(learned, net, z).sum(-1), project(learned, net, z).sum(-1)))
     before, after = both(cube_alone(), z)
     assert 1e-4 < np.abs(before - 1.0).max() < 1e-2
     np.testing.assert_allclose(after, 1.0, atol=1e-6)
@@ -113,7 +113,7 @@ def test_an_infinitely_steep_map_misses_a_mass_of_one_in_single_precision():
 def test_probabilities_of_a_thousand_learned_maps_sum_to_one():
     """In float32, for scores from equal to far apart; some maps have exact zeros. Undivided, nearly so."""
 
-    @jit
+    @jax.jit
     @functools.partial(jax.vmap, in_axes=(0, None))
     def p(net, z):
         return project(learned, net, z), _undivided(learned, net, z).sum(-1)
@@ -138,7 +138,7 @@ def test_derivatives_match_central_differences(name):
         rng = np.random.default_rng(4)
         z, probe = jnp.asarray(scores(6, 4, 1.5)), jnp.asarray(rng.normal(size=(6, 4)))
 
-        @jit
+        @jax.jit
         @functools.partial(jax.value_and_grad, has_aux=True)
         def f(at):
             p = project(potential, at[0], at[1])
@@ -166,8 +166,8 @@ def test_second_derivatives_match_differences_of_the_first():
         z, probe = jnp.asarray(scores(2, 3)), jnp.asarray(scores(2, 3, seed=1))
         along = jnp.asarray(scores(2, 3, seed=2))
         gradient = jax.grad(lambda z, net: (probe * project(learned, net, z)).sum())
-        first = jit(gradient)
-        second = jit(jax.grad(lambda net: (gradient(z, net) * along).sum()))(net)
+        first = jax.jit(gradient)
+        second = jax.jit(jax.grad(lambda net: (gradient(z, net) * along).sum()))(net)
         h = 1e-6
         for k in (0, 1):
             up, down = (net._replace(terms=net.terms.at[k].add(s)) for s in (h, -h))
@@ -180,7 +180,7 @@ def test_extreme_scores_give_finite_values_and_gradients(name):
     potential, weights = members()[name]
     z = jnp.asarray([[0.0, 0.0, 0.0], [1e4, 0.0, -1e4], [1.0, 1.0, -1e6], [-300.0, -299.0, -300.5]])
 
-    @jit
+    @jax.jit
     def seen(w, z):
         p, pull = jax.vjp(lambda w, z: project(potential, w, z), w, z)
         return p, pull(p)
@@ -196,7 +196,7 @@ def test_a_map_of_no_numbers_is_greedy():
     """phi^{-1} = 0 regularizes nothing: the best action, and no NaN."""
     nothing = jax.tree.map(jnp.zeros_like, network())
     z = jnp.asarray([[0.0, 1.0, -1.0]])
-    value, slopes = jit(jax.value_and_grad(lambda n: (project(learned, n, z) * z).sum()))(nothing)
+    value, slopes = jax.jit(jax.value_and_grad(lambda n: (project(learned, n, z) * z).sum()))(nothing)
     assert float(value) == 1.0 and all(np.isfinite(x).all() for x in jax.tree.leaves(slopes))
 
 
@@ -204,7 +204,7 @@ def test_a_map_of_no_numbers_is_greedy():
 def test_rows_do_not_depend_on_one_another_nor_on_a_constant(name):
     potential, weights = members()[name]
     z = jnp.asarray(scores(8), jnp.float32)
-    p = jit(lambda w, z: project(potential, w, z))
+    p = jax.jit(lambda w, z: project(potential, w, z))
     whole = np.asarray(p(weights, z))
     np.testing.assert_array_equal(p(weights, z.at[1:].multiply(50.0))[0], whole[0])
     np.testing.assert_allclose(p(weights, z + 8.0), whole, atol=5e-6)

@@ -9,7 +9,7 @@ from scipy import optimize, special
 from objectives.learned_potential import learned
 from objectives.potentials import bregman
 from objectives.tabular import evaluate, mirror_descent, mirror_descent_step
-from tests.objectives.maps import jit, members, network, networks
+from tests.objectives.maps import members, network, networks
 
 S, A, GAMMA = 5, 3, 0.9
 
@@ -39,7 +39,9 @@ def test_values_are_the_fixed_point_of_iteration():
     policy, value = policy_of(1), np.zeros(S)
     for _ in range(300):
         value = (policy * (reward + GAMMA * transition @ value)).sum(-1)
-    got, action_value = jit(evaluate)(*(jnp.asarray(x, float) for x in (transition, reward, GAMMA, policy)))
+    got, action_value = jax.jit(evaluate)(
+        *(jnp.asarray(x, float) for x in (transition, reward, GAMMA, policy))
+    )
     np.testing.assert_allclose(got, value, atol=1e-5)
     np.testing.assert_allclose(action_value, reward + GAMMA * transition @ value, atol=1e-5)
 
@@ -48,7 +50,7 @@ def test_value_of_two_states_by_hand():
     """Staying pays 1 and goes on with 1/2; leaving pays 0 and ends."""
     transition = jnp.zeros((2, 2, 2)).at[0, 0, 1].set(0.5).at[1, 0, 0].set(0.5)
     reward = jnp.asarray([[1.0, 0.0], [3.0, 0.0]])
-    value, _ = jit(evaluate)(transition, reward, 1.0, jnp.asarray([[1.0, 0.0], [1.0, 0.0]]))
+    value, _ = jax.jit(evaluate)(transition, reward, 1.0, jnp.asarray([[1.0, 0.0], [1.0, 0.0]]))
     np.testing.assert_allclose(value, [10 / 3, 14 / 3], rtol=1e-6)  # x = 1 + y / 2, y = 3 + x / 2
 
 
@@ -58,14 +60,14 @@ def test_a_step_solves_its_optimization_problem(name):
     with jax.enable_x64(True):
         potential, weights = members()[name]
         old, q, eta = policy_of(2), np.random.default_rng(3).normal(size=(S, A)), 0.7
-        step = jit(lambda w, p, q: mirror_descent_step(potential, w, p, q, eta))
+        step = jax.jit(lambda w, p, q: mirror_descent_step(potential, w, p, q, eta))
         new = np.asarray(step(weights, jnp.asarray(old), jnp.asarray(q)))
 
         def cost(p, s):
             at = jnp.asarray(old)[s]
             return bregman(potential, weights, p, at) - eta * (jnp.asarray(q)[s] * p).sum()
 
-        with_slope = jit(jax.value_and_grad(cost))
+        with_slope = jax.jit(jax.value_and_grad(cost))
         for s in range(2):
             best = optimize.minimize(
                 lambda p, s=s: tuple(np.asarray(x) for x in with_slope(jnp.asarray(p), s)),
@@ -78,7 +80,7 @@ def test_a_step_solves_its_optimization_problem(name):
             )
             assert float(with_slope(jnp.asarray(new[s]), s)[0]) <= best.fun + 1e-7
             np.testing.assert_allclose(new[s], best.x, atol=2e-4)
-        inverse = jit(potential.inverse)
+        inverse = jax.jit(potential.inverse)
         slack = eta * q + np.asarray(inverse(weights, jnp.asarray(old)))
         slack -= np.asarray(inverse(weights, jnp.asarray(np.maximum(new, 1e-8))))
         level = np.where(new > 0, slack, np.nan)
@@ -88,7 +90,7 @@ def test_a_step_solves_its_optimization_problem(name):
 
 def test_a_step_with_the_logarithm_alone_is_softmax():
     """c log y: softmax(eta Q + log policy) with step size c eta: the map times c divides it by c."""
-    step = jit(lambda w, p, q, eta: mirror_descent_step(learned, w, p, q, eta))
+    step = jax.jit(lambda w, p, q, eta: mirror_descent_step(learned, w, p, q, eta))
     for c in (1.0, 20.0, 100.0):
         net = network(linear=0.0, log=c)._replace(w_out=jnp.zeros((6, 21)))
         for seed, eta in ((0, 0.3), (1, 1.0), (2, 10.0)):
@@ -100,7 +102,7 @@ def test_a_step_with_the_logarithm_alone_is_softmax():
 @pytest.mark.parametrize("name", members())
 def test_values_never_fall_and_approach_the_optimum(name):
     potential, weights = members()[name]
-    run = jit(lambda w, p, r: mirror_descent(potential, w, p, r, GAMMA, 2.0, 60))
+    run = jax.jit(lambda w, p, r: mirror_descent(potential, w, p, r, GAMMA, 2.0, 60))
     for seed in (0, 1):
         transition, reward = process(seed)
         policy, values = run(weights, jnp.asarray(transition, float), jnp.asarray(reward, float))
@@ -116,7 +118,7 @@ def test_values_never_fall_for_a_thousand_learned_maps():
     nets = networks(1000, seed=7)
     processes = [process(seed) for seed in range(1000)]
     transition, reward = (jnp.asarray(np.stack(x), jnp.float32) for x in zip(*processes, strict=True))
-    run = jit(jax.vmap(lambda net, p, r: mirror_descent(learned, net, p, r, GAMMA, 1.0, 4)))
+    run = jax.jit(jax.vmap(lambda net, p, r: mirror_descent(learned, net, p, r, GAMMA, 1.0, 4)))
     policy, values = run(nets, transition, reward)
     assert (np.diff(values, axis=1) >= -2e-5).all()
     assert (values[:, -1] - values[:, 0]).max(1).min() > 1e-3
@@ -127,7 +129,7 @@ def test_a_probability_of_zero_comes_back_where_the_map_lets_it():
     """l2: phi^{-1}(0) is finite, so that a good enough action re-enters."""
     potential, weights = members()["l2"]
     q = jnp.asarray([[1.0, 0.0, 0.0]] * S)
-    new = jit(lambda p: mirror_descent_step(potential, weights, p, q, 1.0))(
+    new = jax.jit(lambda p: mirror_descent_step(potential, weights, p, q, 1.0))(
         jnp.asarray(policy_of(4, True), float)
     )
     assert (np.asarray(new)[:, 0] > 0.2).all()
@@ -138,7 +140,7 @@ def test_the_value_is_differentiable_by_the_map():
         potential, net = members()["learned"]
         transition, reward = (jnp.asarray(x) for x in process())
 
-        @jit
+        @jax.jit
         @jax.value_and_grad
         def value(log):
             _, values = mirror_descent(

@@ -23,14 +23,14 @@ from environments.gridworld import GridState, Level
 from environments.task import Setup
 from objectives import build
 from objectives.known import TABULAR_A2C
-from tests.inner.states import QUICK, applied
+from tests.inner.states import applied
 
 A2C = build("a2c", {"optimizer": "sgd", "normalize_advantage": True})
 SETUP = Setup("grid/small", 8, 20, 1, 1, hidden=(), normalize_observation=False)
 NUMBERS = complete(A2C, TABULAR_A2C, {})
 STEPS = 100
 
-play = jax.jit(discovery.play, static_argnums=(0, 1, 5, 6), compiler_options=QUICK)
+play = jax.jit(discovery.play, static_argnums=(0, 1, 5, 6))
 
 
 @functools.cache
@@ -38,7 +38,7 @@ def trained(n_updates: int = 20) -> TrainingState:
     def live(key, n):
         return advance(A2C, SETUP, NUMBERS, init(A2C, SETUP, NUMBERS, key, 250), n)[0]
 
-    return jax.jit(live, compiler_options=QUICK)(jax.random.key(0), n_updates)
+    return jax.jit(live)(jax.random.key(0), n_updates)
 
 
 @functools.cache
@@ -136,7 +136,7 @@ def test_play_is_sampled_or_greedy_and_leaves_the_training_alone():
 
     state = trained()
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @jax.jit
     def logits_of(params, level, states):
         seen = jax.vmap(lambda at: observe(SETS["small"].grid, at, level))(states)
         return applied(network, params, seen)[0]["logits"]
@@ -151,9 +151,7 @@ def test_play_is_sampled_or_greedy_and_leaves_the_training_alone():
 def test_play_normalizes_by_the_trainings_statistics():
     """Shifted statistics are another agent: with a huge variance it sees zeros and acts by its biases."""
     setup = replace(SETUP, normalize_observation=True, n_envs=4)
-    state = jax.jit(init, static_argnums=(0, 1), compiler_options=QUICK)(
-        A2C, setup, NUMBERS, jax.random.key(0), 9
-    )
+    state = jax.jit(init, static_argnums=(0, 1))(A2C, setup, NUMBERS, jax.random.key(0), 9)
     stats = state.environments.obs_stats
     blind = state.environments._replace(obs_stats=stats._replace(var=jnp.full_like(stats.var, 1e30)))
     bias = jnp.array([0.0, 0.0, 0.0, 1.0, 0.0])
