@@ -334,6 +334,13 @@ def test_dry_run_takes_rates_from_earlier_runs(
     assert f"measured in {folder}" in out
 
 
+def test_dry_run_knows_how_fast_presets_are(says: Says, tmp_path: Path) -> None:
+    """Whatever else is changed, but for the algorithm and the setup."""
+    for changed, same in ((("--generations", 3), True), (("--algorithm-options", "width=33"), False)):
+        _, out, _ = says("search", "lpg-grid", "--dry-run", "--output", tmp_path, *changed)
+        assert ("of preset lpg-grid" in out) is same
+
+
 def test_search_tells_its_story(says: Says, home: Path) -> None:
     code, out, err = says(
         "search", "--seed", 3, home / "tiny.toml", *at(home), "--generations", 2, "--name", "two"

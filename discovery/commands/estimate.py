@@ -12,7 +12,9 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
+from discovery.commands import presets
 from discovery.commands.folders import run_folders
 from discovery.config import SearchConfig
 from discovery.configfile import load
@@ -24,6 +26,9 @@ from environments.task import Setup, Task
 
 START_SECONDS, COMPILE_SECONDS = 4.0, 9.0
 """Until the workers are ready; and until a program is compiled, which all workers do at once."""
+
+Program = tuple[str, frozenset[tuple[str, Any]], Setup]
+"""What the speed of a training depends on: an algorithm, its options, and the setup."""
 
 LEAST_SECONDS = 1.0
 """Less training than that says nothing of the speed."""
@@ -79,7 +84,9 @@ def estimate(config: SearchConfig, output: Path) -> Plan:
     """What `config` would do, with rates from the runs below `output` where they have any."""
     workers = 1 if config.executor == "inline" else config.workers or cores()
     measured = measured_rates(output)
-    rates = {task.name: measured.get(task.setup) or recorded_rate(task) for task in config.seen}
+    rates = {
+        task.name: measured.get(_program(config, task)) or recorded_rate(config, task) for task in config.seen
+    }
     programs = len({task.setup for task in config.seen})
     seconds = START_SECONDS + COMPILE_SECONDS * programs
     for generation in range(config.generations + 1):
@@ -99,17 +106,21 @@ def _seconds(config: SearchConfig, task: Task, generation: int, workers: int) ->
     return math.ceil(chunks / workers) * config.agents_per_call * steps / total if total else 0.0
 
 
-def measured_rates(output: Path) -> dict[Setup, Rate]:
+def _program(config: SearchConfig, task: Task) -> Program:
+    return config.algorithm, frozenset(config.algorithm_options.items()), task.setup
+
+
+def measured_rates(output: Path) -> dict[Program, Rate]:
     """Rates of the recent runs in a folder, by what was compiled; the newest run's counts."""
-    rates: dict[Setup, Rate] = {}
+    rates: dict[Program, Rate] = {}
     for folder in reversed(run_folders(output)[-RECENT:]):
         with suppress(DiscoveryError, sqlite3.Error, OSError):
-            tasks = {task.name: task for task in load(folder / "config.toml").seen}
+            config = load(folder / "config.toml")
+            tasks = {task.name: task for task in config.seen}
             for name, (lifetimes, seconds) in _times(folder).items():
                 if name in tasks and seconds > LEAST_SECONDS:
-                    setup = tasks[name].setup
-                    rate = lifetimes * setup.steps_per_update / seconds
-                    rates.setdefault(setup, Rate(rate, f"measured in {folder}"))
+                    rate = lifetimes * tasks[name].setup.steps_per_update / seconds
+                    rates.setdefault(_program(config, tasks[name]), Rate(rate, f"measured in {folder}"))
     return rates
 
 
@@ -121,10 +132,18 @@ def _times(folder: Path) -> Mapping[str, tuple[int, float]]:
         return {task: (rollouts, seconds) for task, rollouts, seconds in db.execute(query)}
 
 
-def recorded_rate(task: Task) -> Rate:
-    """The rate that rates.toml has for a task's environment, or a stated guess; less for slower agents."""
+def recorded_rate(config: SearchConfig, task: Task) -> Rate:
+    """The rate that rates.toml has for a task, or a stated guess.
+
+    That of a preset which trains the same algorithm in the same setup; else PPO's in its environment, less
+    for slower agents.
+    """
     data = tomllib.loads((files("discovery.commands") / "rates.toml").read_text(encoding="utf-8"))
     rates, where, setup = data["steps_per_second"], data["where"], task.setup
+    for name, rate in data["presets"].items():
+        preset, _ = presets.read(name)
+        if _program(config, task) in [_program(preset, other) for other in preset.tasks]:
+            return Rate(rate, f"of preset {name}, {where}")
     parts = [part for part in ("filters", "experts") if getattr(setup, part)] + [setup.recurrence]
     slower = math.prod(data["times_slower"].get(part, 1.0) for part in parts)
     if slower > 1:
