@@ -77,7 +77,7 @@ WITHOUT_TIME = Other("ta-lpo-catch-without-time", "ta-lpo-catch", {"temporal": F
 
 FAMILIES: Mapping[str, Family] = {
     "mirror map, tabular": Family("mirror-grid", MAPS),
-    "mirror map, deep": Family("mirror-cartpole", MAPS),
+    "mirror map, deep": Family("mirror-deep", MAPS),
     "OPEN, feed-forward": Family("open-catch", RATES),
     "OPEN, recurrent": Family("open-recurrent-catch", RATES),
     "LPG": Family("lpg-grid", (_a2c(),)),
@@ -144,12 +144,14 @@ def _cost(run: LoadedRun) -> str:
 
 
 def overview(runs: Mapping[str, LoadedRun]) -> Figure:
-    """A panel for each family: the population, and the mean on selection seeds with 95% intervals."""
-    figure = plots.Picture(figsize=(10, 2.6 * -(-len(runs) // COLUMNS)), layout="constrained")
-    panels = figure.subplots(-(-len(runs) // COLUMNS), COLUMNS, squeeze=False).ravel()
-    for panel, (name, run) in zip(panels, runs.items(), strict=False):
-        task = run.config.tasks[0].name
-        low, high = np.nanquantile(run.scores, (0.1, 0.9), axis=1)
+    """A panel for each task of each family: the population, and the mean on selection seeds, 95% intervals."""
+    drawn = [(name, run, task.name) for name, run in runs.items() for task in run.config.tasks]
+    rows = -(-len(drawn) // COLUMNS)
+    figure = plots.Picture(figsize=(10, 2.6 * rows), layout="constrained")
+    panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
+    for panel, (name, run, task) in zip(panels, drawn, strict=False):
+        scores = run.task_scores[:, :, [each.name for each in run.config.tasks].index(task)].mean(axis=-1)
+        low, high = np.nanquantile(scores, (0.1, 0.9), axis=1)
         spread: Any = {"alpha": 0.2, "linewidth": 0, "label": "population, 10% to 90%"}
         panel.fill_between(np.arange(run.n_generations), low, high, color=plots.COLORS[0], **spread)
         generations = sorted(run.selection)
@@ -160,7 +162,7 @@ def overview(runs: Mapping[str, LoadedRun]) -> Figure:
         panel.plot(generations, middle, "o-", color=plots.COLORS[1], markersize=3, label="mean, 95%")
         plots.tidy(panel, title=f"{name}\n{task}", ylabel="score")
         panel.set_xlabel("generation")
-    for panel in panels[len(runs) :]:
+    for panel in panels[len(drawn) :]:
         panel.set_axis_off()
     return figure
 

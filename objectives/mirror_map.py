@@ -3,7 +3,7 @@
 The agent's network gives scores f, and acts by pi(a|s) = relu(phi(eta f(s, a) + lambda_s)). Each rollout's
 scores are regressed, for the actions taken, on
 
-    A(s, a) + phi^{-1}(pi_old(a|s)) / eta,
+    A(s, a) + phi^{-1}(pi_old(a|s)) / eta,     phi^{-1} with the constant that makes it 1 at 1,
 
 which in expectation is policy mirror descent with step size eta: eta times it is the dual point of the old
 policy plus eta A. Alfano et al. (2023); with a learned map, Alfano et al. (2025).
@@ -109,6 +109,15 @@ class Projected(NamedTuple):
         return Discrete(project(self.potential, weights, z))
 
 
+def _dual(potential: Potential, weights: Any, p: Float[Array, " B"]) -> Float[Array, " B"]:
+    """phi^{-1}(p) with 1 at p = 1, as the known maps have it.
+
+    A constant moves no policy. But a newborn network's scores are all near 0, and how far off they are is
+    what it learns first: maps that differ in it alone would differ in how well they learn.
+    """
+    return potential.inverse(weights, p) + (1.0 - potential.inverse(weights, jnp.ones((), p.dtype)))
+
+
 def _fit(potential: Potential, weights: Weights) -> ScoreLoss:
     """(f(s, a) - target)^2, by the map of this update."""
 
@@ -121,7 +130,7 @@ def _fit(potential: Potential, weights: Weights) -> ScoreLoss:
         progress: Progress,
     ) -> Float[Array, " B"]:
         now, old = weights(meta_params, progress.fraction), jnp.maximum(jnp.exp(old_log_prob), SMALLEST)
-        target = advantage + potential.inverse(now, old) / meta_params["eta"]
+        target = advantage + _dual(potential, now, old) / meta_params["eta"]
         taken = action[:, None] == jnp.arange(scores.shape[-1])
         return jnp.square(jnp.where(taken, scores, 0.0).sum(-1) - target)
 

@@ -28,6 +28,8 @@ $network    return project($table, z, inverse($mapping, uniform_and_one))
 def score_loss(scores, action, old_log_prob, advantage$parameter):
     """The loss of each sample, to be minimized: (f(s, a) - A - phi^{-1}(pi_old(a|s)) / ETA)^2.
 
+    phi^{-1} is taken with the constant that makes it 1 at 1, which moves no policy.
+
     Args:
         scores: f(s, .) of the network being trained, [..., A].
         action: those that were taken, integers [...].
@@ -42,7 +44,8 @@ $learning
         raise ValueError(f"scores {jnp.shape(scores)} need the others of that shape less A, got {shapes}")
     scores = jnp.asarray(scores, jnp.result_type(scores, jnp.float32))
 $score_network    old = jnp.maximum(jnp.exp(old_log_prob), SMALLEST)
-    target = advantage + inverse($mapping, old) / ETA
+    constant = 1.0 - inverse($mapping, jnp.ones((), old.dtype))
+    target = advantage + (inverse($mapping, old) + constant) / ETA
     taken = jnp.asarray(action)[..., None] == jnp.arange(scores.shape[-1])
     return jnp.square(jnp.where(taken, scores, 0.0).sum(-1) - target)
 ''')
@@ -51,7 +54,7 @@ _ACTING = """
     Args:
         scores: what the network says, [..., A].
         fraction: n / N of the update that the scores were fitted in. In rollout n = 0 .. N - 1 that is
-            max(n - 1, 0) / N for acting, and n / N for an entropy bonus while learning from it.
+            max(n - 1, 0) / N for acting.
 """
 _LEARNING = """\
         fraction: n / N, with n = 0 .. N - 1 the rollouts learned from before this one and N those of the

@@ -143,6 +143,23 @@ def test_anchored_and_negative_entropy_are_one_policy():
         np.testing.assert_allclose(got, jax.nn.softmax(scores), atol=1e-6)
 
 
+def test_a_constant_of_the_map_moves_no_target():
+    """Learned maps of the same shape as known ones ask the network for the same scores."""
+    batch = batch_of(
+        jnp.asarray([0, 1, 2]), jnp.log(jnp.asarray([0.2, 0.9, 1e-4])), jnp.asarray([1.0, -1.0, 2.0])
+    )
+    outputs = {"scores": jnp.ones((3, 3)), "value": jnp.zeros(3)}
+
+    def losses(name, **terms):
+        algorithm, numbers = made(name)
+        for entry in terms:
+            numbers["potential"] = {**numbers["potential"], "terms": jnp.asarray(terms[entry])}
+        return jax.jit(algorithm.loss.per_sample)(numbers, batch, outputs, NOW, jax.random.key(0))
+
+    np.testing.assert_allclose(losses("learned"), losses("negative_entropy"), rtol=1e-5)
+    np.testing.assert_allclose(losses("learned", terms=[1.0, -1.0]), losses("l2"), rtol=1e-5)
+
+
 def test_numbers_of_searches():
     assert sum(x.size for x in jax.tree.leaves(build("ampo").init(jax.random.key(0)))) == 380
     for options, size in (({"units": 12}, 38), ({"units": 12, "temporal": True}, 76), ({"map": "l2"}, 0)):
