@@ -144,7 +144,7 @@ def _cost(run: LoadedRun) -> str:
 
 
 def overview(runs: Mapping[str, LoadedRun]) -> Figure:
-    """A panel for each task of each family: the population, and the mean on selection seeds with intervals."""
+    """A panel for each task of each family: its population, the means on selection seeds with intervals."""
     drawn = [(name, run, task.name) for name, run in runs.items() for task in run.config.tasks]
     rows = -(-len(drawn) // COLUMNS)
     figure = plots.Picture(figsize=(10, 2.6 * rows), layout="constrained")
