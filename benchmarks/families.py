@@ -152,18 +152,26 @@ def overview(runs: Mapping[str, LoadedRun]) -> Figure:
     for panel, (name, run, task) in zip(panels, drawn, strict=False):
         scores = run.task_scores[:, :, [each.name for each in run.config.tasks].index(task)].mean(axis=-1)
         low, high = np.nanquantile(scores, (0.1, 0.9), axis=1)
-        spread: Any = {"alpha": 0.2, "linewidth": 0, "label": "population, 10% to 90%"}
-        panel.fill_between(np.arange(run.n_generations), low, high, color=plots.COLORS[0], **spread)
+        spread: Any = {"color": plots.COLORS[0], "alpha": 0.3, "linewidth": 0.5}
+        panel.fill_between(np.arange(run.n_generations), low, high, label="population, 10% to 90%", **spread)
         generations = sorted(run.selection)
         means = [interval(run.selection[generation][task]) for generation in generations]
         low, high = np.array([[mean.low, mean.high] for mean in means]).T
         panel.vlines(generations, low, high, color=plots.COLORS[1])
         middle = [mean.estimate for mean in means]
-        panel.plot(generations, middle, "o-", color=plots.COLORS[1], markersize=3, label="mean, 95%")
+        panel.plot(
+            generations,
+            middle,
+            "o-",
+            color=plots.COLORS[1],
+            markersize=3,
+            label="mean on selection seeds, 95%",
+        )
         plots.tidy(panel, title=f"{name}\n{task}", ylabel="score")
         panel.set_xlabel("generation")
     for panel in panels[len(drawn) :]:
         panel.set_axis_off()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
