@@ -72,7 +72,7 @@ def _a2c(**numbers: float) -> str:
 
 MAPS = ("ampo[map=negative_entropy]", "ampo[map=l2]")
 RATES = ("ppo", *(f"ppo[learning_rate={rate}]" for rate in (0.0015, 0.015, 0.05)))
-"""PPO at the recipe's rate of Adam, 0.005, and at a third, three times and ten times of it."""
+"""PPO at the recipe's rate of Adam, 0.005, and at others."""
 WITHOUT_TIME = Other("ta-lpo-catch-without-time", "ta-lpo-catch", {"temporal": False})
 
 FAMILIES: Mapping[str, Family] = {
@@ -145,12 +145,16 @@ def _cost(run: LoadedRun) -> str:
 
 def overview(runs: Mapping[str, LoadedRun]) -> Figure:
     """A panel for each task of each family: its population, the means on selection seeds with intervals."""
-    drawn = [(name, run, task.name) for name, run in runs.items() for task in run.config.tasks]
+    drawn = [
+        (name, run, place, task.name)
+        for name, run in runs.items()
+        for place, task in enumerate(run.config.tasks)
+    ]
     rows = -(-len(drawn) // COLUMNS)
     figure = plots.Picture(figsize=(10, 2.6 * rows), layout="constrained")
     panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
-    for panel, (name, run, task) in zip(panels, drawn, strict=False):
-        scores = run.task_scores[:, :, [each.name for each in run.config.tasks].index(task)].mean(axis=-1)
+    for panel, (name, run, place, task) in zip(panels, drawn, strict=False):
+        scores = run.task_scores[:, :, place].mean(axis=-1)
         low, high = np.nanquantile(scores, (0.1, 0.9), axis=1)
         spread: Any = {"color": plots.COLORS[0], "alpha": 0.3, "linewidth": 0.5}
         panel.fill_between(np.arange(run.n_generations), low, high, label="population, 10% to 90%", **spread)
@@ -159,14 +163,8 @@ def overview(runs: Mapping[str, LoadedRun]) -> Figure:
         low, high = np.array([[mean.low, mean.high] for mean in means]).T
         panel.vlines(generations, low, high, color=plots.COLORS[1])
         middle = [mean.estimate for mean in means]
-        panel.plot(
-            generations,
-            middle,
-            "o-",
-            color=plots.COLORS[1],
-            markersize=3,
-            label="mean on selection seeds, 95%",
-        )
+        label = "mean on selection seeds, 95%"
+        panel.plot(generations, middle, "o-", color=plots.COLORS[1], markersize=3, label=label)
         plots.tidy(panel, title=f"{name}\n{task}", ylabel="score")
         panel.set_xlabel("generation")
     for panel in panels[len(drawn) :]:

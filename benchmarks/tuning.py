@@ -48,7 +48,7 @@ def main() -> None:
     tasks = {task.name: task for task in load_suite(options.suite, measured=False).tasks}
     algorithm = PPO
     if options.published:
-        algorithm = with_optimizer(options.published)
+        algorithm = ppo_trained_by(options.published)
         tasks = published(tasks, options.published)
     if strange := set(options.tasks) - set(tasks):
         parser.error(f"there is no task {', '.join(sorted(strange))}; there are: {', '.join(tasks)}")
@@ -59,14 +59,14 @@ def main() -> None:
             print(report(task, scores), flush=True)
 
 
-def with_optimizer(name: str) -> AlgorithmSpec:
+def ppo_trained_by(name: str) -> AlgorithmSpec:
     """PPO with an optimizer by name."""
     return AlgorithmSpec("ppo", (("optimizer", name),))
 
 
 def published(tasks: Mapping[str, Task], optimizer: str) -> dict[str, Task]:
     """Tasks for which the optimizer has published numbers, with these, and without those of others."""
-    spec = with_optimizer(optimizer)
+    spec = ppo_trained_by(optimizer)
     return {
         name: Subject("ppo", spec, numbers={"anneal": 1.0, **PUBLISHED[optimizer][name]}).task(tasks[name])
         for name in filter(PUBLISHED[optimizer].get, tasks)
