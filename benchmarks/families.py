@@ -92,6 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.families", description=__doc__)
     parser.add_argument("families", nargs="*", metavar="NAME", help=f"of {', '.join(FAMILIES)}; default: all")
     parser.add_argument("--out", type=Path, default=Path("runs/families"), help="where the runs are kept")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help=f"report seeds; default: {SEEDS}")
     parser.add_argument("--picture", type=Path, help="where the picture of all of them goes")
     options = parser.parse_args()
     if unknown := set(options.families) - set(FAMILIES):
@@ -100,7 +101,7 @@ def main() -> None:
     for name in options.families or FAMILIES:
         runs[name], *others = searches(options.out, FAMILIES[name])
         against = ["initial", *FAMILIES[name].baselines, *(str(run.folder) for run in others)]
-        report(name, runs[name], evaluate(runs[name], against, seeds=SEEDS, test=True))
+        report(name, runs[name], evaluate(runs[name], against, seeds=options.seeds, test=True))
     if options.picture:
         plots.save(overview(runs), options.picture)
 
@@ -119,7 +120,8 @@ def searches(out: Path, family: Family) -> list[LoadedRun]:
 
 def report(name: str, run: LoadedRun, judged: Comparison) -> None:
     """Print one family."""
-    table = Table(title=f"{name}: {SEEDS} report seeds, 95% intervals; {_cost(run)}")
+    seeds = max(len(cell.scores) for cell in judged.cells)
+    table = Table(title=f"{name}: {seeds} report seeds, 95% intervals; {_cost(run)}")
     for head in ("task", "", "score", f"{judged.subjects[0]} minus it"):
         table.add_column(head)
     for task in judged.tasks:
