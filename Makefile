@@ -33,8 +33,8 @@ $(CORE): $(PINS)
 
 $(DEV): $(PINS)
 	$(CREATE_VENV)
-	@echo "Installing the core, brax, test and notebook packages (once; a few minutes)"
-	@$(PIP) -e '.[dev,notebooks,brax]'
+	@echo "Installing the core, brax, ray, test and notebook packages (once; a few minutes)"
+	@$(PIP) -e '.[dev,notebooks,brax,ray]'
 	@touch $(CORE) $@
 
 # These bring much that nothing else needs (wandb, pylint), so they stay out of the usual environment.

@@ -22,7 +22,7 @@ from discovery.comparesuite import chosen_tasks, write
 from discovery.comparesuite import compare_suite as run_suite
 from discovery.comparison import Comparison
 from discovery.config import SearchConfig
-from discovery.executors import make_executor
+from discovery.executors import executor_of
 from discovery.executors.base import Executor
 from discovery.meta.base import Result
 from discovery.run import Run
@@ -183,7 +183,7 @@ class _Lent:
     def __init__(self, config: SearchConfig, executor: Executor | None) -> None:
         self._own = None
         if executor is None:
-            self._own = make_executor(config.executor, config.workers, config.agents_per_call, config.timeout)
+            self._own = executor_of(config)
         self._executor = executor or self._own
 
     def __enter__(self) -> Executor:

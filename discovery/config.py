@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from discovery.errors import BadInput, unknown
-from discovery.executors import FACTORIES
+from discovery.executors import FACTORIES, check_without_ray
 from discovery.meta.es_config import ESConfig
 from environments.task import Task
 
@@ -101,9 +101,17 @@ class SearchConfig:
     antithetic_tasks: bool = False
     """Give each antithetic pair its own seeds, level and lifetime, instead of one for the population."""
     executor: str = "processes"
-    """Where trainings run: "processes" (one worker per core) or "inline" (this process; GPUs, notebooks)."""
+    """Where trainings run: "processes" (one worker per core), "ray" (a cluster, or this machine by way of
+    Ray) or "inline" (this process; GPUs, notebooks)."""
     workers: int | None = None
-    """Worker processes; by default one per core."""
+    """Workers of one core each; by default one per core."""
+    address: str = ""
+    """Ray: "host:port" of a cluster's head, or "auto" on one of its machines; empty for a Ray of our own."""
+    gpu_workers: int = 0
+    """Ray: workers with GPUs. With `workers` on cores beside them, numbers depend on who trained what, and
+    rows say who did."""
+    gpus_per_worker: float = 1.0
+    """Ray: GPUs of each of these, or a share of one and of its memory."""
     agents_per_call: int = 8
     """Trainings batched in one compiled call. Numbers are bitwise reproducible at equal width only."""
     timeout: float = 1800.0
@@ -118,6 +126,13 @@ class SearchConfig:
             raise unknown("executor", self.executor, FACTORIES)
         if self.workers is not None and self.workers < 1:
             raise BadInput(f"workers must be at least 1, got {self.workers}")
+        if self.gpu_workers < 0 or not self.gpus_per_worker > 0:
+            raise BadInput(
+                "gpu_workers must be at least 0 and gpus_per_worker more than 0, got "
+                f"{self.gpu_workers} and {self.gpus_per_worker}"
+            )
+        if self.executor != "ray":
+            check_without_ray(self.executor, self.address, self.gpu_workers)
         if self.timeout <= 0:
             raise BadInput(f"timeout must be positive, got {self.timeout}")
         if not self.tasks:

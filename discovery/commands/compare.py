@@ -60,9 +60,11 @@ class Compare:
     """NAME=F1,F2,...: also train with factors of a number, of hidden widths or of n_envs, whoever has it. May
     be repeated."""
     executor: str = "processes"
-    """Where trainings run: "processes" (one worker per core) or "inline" (this process; GPUs)."""
+    """Where trainings run: "processes" (one worker per core), "ray" or "inline" (this process; GPUs)."""
     workers: int | None = None
-    """Worker processes. Default: one per core."""
+    """Workers. Default: one per core."""
+    address: str = ""
+    """Of a Ray cluster, "host:port" or "auto"; empty for a Ray of our own."""
     agents_per_call: int = 8
     """Trainings batched in one compiled call; bitwise equal at equal width only."""
     timeout: float = 7200.0
@@ -97,7 +99,9 @@ def main(argv: Sequence[str]) -> int:
     chosen = chosen_tasks(suite, args.tasks, args.test, run_folders_of(names))
     folder = store_folder(args.output, args.name or f"compare-{suite.name}")
     who, command = subjects(names), _command(names, args)
-    executor = make_executor(args.executor, args.workers, args.agents_per_call, args.timeout)
+    executor = make_executor(
+        args.executor, args.workers, args.agents_per_call, args.timeout, None, args.address
+    )
     try:
         with executor, view(None, args.quiet, args.json) as shown:
             result = compare_suite(

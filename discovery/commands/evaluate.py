@@ -21,6 +21,7 @@ from discovery.commands.judging import (
 )
 from discovery.commands.parsing import parse
 from discovery.commands.tables import show
+from discovery.commands.where import elsewhere
 from discovery.config import SearchConfig
 from discovery.configfile import CONFIG, load
 from discovery.errors import BadInput, RunError, unknown
@@ -77,9 +78,11 @@ class Evaluate:
     """NAME=F1,F2,...: also train with factors of a number, of hidden widths or of n_envs, whoever has it. May
     be repeated."""
     executor: str | None = None
-    """Where trainings run: "processes" or "inline". Default: as the first run."""
+    """Where trainings run: "processes", "ray" or "inline". Default: as the first run."""
     workers: int | None = None
-    """Worker processes. Default: one per core."""
+    """Workers. Default: one per core."""
+    address: str | None = None
+    """Of a Ray cluster, "host:port" or "auto"; "" for a Ray of our own. Default: as the first run."""
     agents_per_call: int | None = None
     """Trainings batched in one compiled call; bitwise equal at equal width only. Default: as the run."""
     output: Path = OUTPUT
@@ -105,10 +108,10 @@ def main(argv: Sequence[str]) -> int:
     config = _config(folders, args)
     plan = _plan(args, names, folders)
 
-    from discovery.executors import make_executor
+    from discovery.executors import executor_of
     from discovery.progress import view
 
-    executor = make_executor(config.executor, config.workers, config.agents_per_call, config.timeout)
+    executor = executor_of(config)
     try:
         with executor, view(None, args.quiet, args.json) as shown:
             result, robustness = judged(plan, executor, shown)
@@ -181,11 +184,9 @@ def _base(folders: Sequence[Path]) -> SearchConfig:
 
 def _config(folders: Sequence[Path], args: Evaluate) -> SearchConfig:
     """How trainings are run: as in the first run, with what was overridden."""
-    config = _base(folders)
-    executor = args.executor or config.executor
-    workers = config.workers if args.workers is None and executor == config.executor else args.workers
+    config = elsewhere(_base(folders), args.executor, args.workers, args.address)
     width = config.agents_per_call if args.agents_per_call is None else args.agents_per_call
-    return replace(config, executor=executor, workers=workers, agents_per_call=width)
+    return replace(config, agents_per_call=width)
 
 
 _Tasks = tuple[list[Task], Looks, tuple[str, ...]]

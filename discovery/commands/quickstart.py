@@ -12,6 +12,7 @@ from discovery.commands import presets
 from discovery.commands.folders import OUTPUT
 from discovery.commands.parsing import parse
 from discovery.commands.tables import show
+from discovery.commands.where import elsewhere
 from discovery.config import SearchConfig
 from discovery.errors import BadInput
 
@@ -44,9 +45,9 @@ class Quickstart:
     seeds: int = 64
     """Held-out seeds of the comparison."""
     workers: int | None = None
-    """Worker processes. Default: one per core."""
+    """Workers. Default: one per core."""
     executor: str | None = None
-    """Where trainings run: "processes" or "inline". Default: the preset's."""
+    """Where trainings run: "processes", "ray" or "inline". Default: the preset's."""
     output: Path = OUTPUT
     """Folder in which the run gets a folder of its own."""
     name: str | None = None
@@ -68,17 +69,17 @@ def main(argv: Sequence[str]) -> int:
 
     from discovery.commands.checks import check
     from discovery.commands.session import conduct
-    from discovery.executors import make_executor
+    from discovery.executors import executor_of
     from discovery.progress import view
     from discovery.run import Run, new_folder
 
-    executor = make_executor(config.executor, config.workers, config.agents_per_call, config.timeout)
+    executor = executor_of(config)
     new_folder(config, args.output, short, args.name)
     check(config)
     from discovery.starts.find import start_of  # jax has its one thread by now
 
-    run = Run.create(config, args.output, short, args.name, start_of(config))
     with executor:
+        run = Run.create(config, args.output, short, args.name, start_of(config))
         _announce(1, args.quiet)
         if code := conduct(run, executor, view(config, args.quiet), farewell=False):
             return code
@@ -86,13 +87,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _config(preset: SearchConfig, args: Quickstart) -> SearchConfig:
-    given = {
-        "seed": args.seed,
-        "generations": preset.generations if args.generations is None else args.generations,
-        "executor": args.executor or preset.executor,
-        "workers": preset.workers if args.workers is None and not args.executor else args.workers,
-    }
-    return dataclasses.replace(preset, **given)
+    generations = preset.generations if args.generations is None else args.generations
+    config = elsewhere(preset, args.executor, args.workers)
+    return dataclasses.replace(config, seed=args.seed, generations=generations)
 
 
 def _announce(number: int, quiet: bool) -> None:

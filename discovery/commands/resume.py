@@ -10,6 +10,7 @@ from tyro.conf import Positional, arg
 
 from discovery.commands.folders import OUTPUT, find_run
 from discovery.commands.parsing import parse
+from discovery.commands.where import elsewhere
 from discovery.config import SearchConfig
 from discovery.configfile import CONFIG, dumps
 from discovery.errors import BadInput, RunError
@@ -39,9 +40,11 @@ class Resume:
     generations: int | None = None
     """Extend the search to so many generations, and record that."""
     executor: str | None = None
-    """Where trainings run from now on: "processes" or "inline". Default: as before."""
+    """Where trainings run from now on: "processes", "ray" or "inline". Default: as before."""
     workers: int | None = None
-    """Worker processes. Default: as before."""
+    """Workers. Default: as before."""
+    address: str | None = None
+    """Of a Ray cluster, "host:port" or "auto"; "" for a Ray of our own. Default: as before."""
     output: Path = OUTPUT
     """Folder in which RUN is looked for."""
     quiet: bool = False
@@ -57,14 +60,14 @@ def main(argv: Sequence[str]) -> int:
 
     from discovery.commands.checks import check
     from discovery.commands.session import conduct
-    from discovery.executors import make_executor
+    from discovery.executors import executor_of
     from discovery.progress import view
     from discovery.run import Run
 
     run = Run.open(folder, write=True)
     try:
-        config = here(run.config, args)
-        executor = make_executor(config.executor, config.workers, config.agents_per_call, config.timeout)
+        config = elsewhere(run.config, args.executor, args.workers, args.address)
+        executor = executor_of(config)
         longer = extended(run.config, args.generations)
         check(longer)
         if longer != run.config:
@@ -73,15 +76,8 @@ def main(argv: Sequence[str]) -> int:
     except BaseException:
         run.close()
         raise
-    with executor:
+    with run, executor:
         return conduct(run, executor, view(run.config, args.quiet, args.json))
-
-
-def here(config: SearchConfig, args: Resume) -> SearchConfig:
-    """The config with what concerns this session only."""
-    executor = args.executor or config.executor
-    workers = config.workers if args.workers is None and executor == config.executor else args.workers
-    return dataclasses.replace(config, executor=executor, workers=workers)
 
 
 def extended(config: SearchConfig, generations: int | None) -> SearchConfig:

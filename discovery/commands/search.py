@@ -85,18 +85,18 @@ def begin(args: Search, short: str) -> int:
     """Make the run and search."""
     from discovery.commands.checks import check
     from discovery.commands.session import conduct
-    from discovery.executors import make_executor
+    from discovery.executors import executor_of
     from discovery.progress import view
     from discovery.run import Run, new_folder
 
     config = _found(args)
-    executor = make_executor(config.executor, config.workers, config.agents_per_call, config.timeout)
+    executor = executor_of(config)
     new_folder(config, args.output, short, args.name)  # the name, before the long check
     check(config)
     from discovery.starts.find import start_of  # jax has its one thread by now
 
-    run = Run.create(config, args.output, short, args.name, start_of(config))
     with executor:
+        run = Run.create(config, args.output, short, args.name, start_of(config))
         return conduct(run, executor, view(config, args.quiet, args.json))
 
 

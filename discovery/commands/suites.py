@@ -51,9 +51,11 @@ class Suites:
     seeds: int = 30
     """Trainings of each on each task. Below 30, trust no interval much."""
     executor: str = "processes"
-    """Where trainings run: "processes" (one worker per core) or "inline" (this process; GPUs)."""
+    """Where trainings run: "processes" (one worker per core), "ray" or "inline" (this process; GPUs)."""
     workers: int | None = None
-    """Worker processes. Default: one per core."""
+    """Workers. Default: one per core."""
+    address: str = ""
+    """Of a Ray cluster, "host:port" or "auto"; empty for a Ray of our own."""
     agents_per_call: int = 8
     """Trainings batched in one compiled call; bitwise equal at equal width only."""
     timeout: float = 7200.0
@@ -164,7 +166,9 @@ def _measure(suite: "Suite", name: str, args: Suites) -> int:
     from discovery.executors import make_executor
     from discovery.progress import view
 
-    executor = make_executor(args.executor, args.workers, args.agents_per_call, args.timeout)
+    executor = make_executor(
+        args.executor, args.workers, args.agents_per_call, args.timeout, None, args.address
+    )
     failed = False
     try:
         with executor, _ledger(args.output / suite.name) as ledger, view(None, args.quiet) as shown:

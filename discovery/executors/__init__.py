@@ -1,9 +1,25 @@
 """Executors: one interface, the same numbers (`base.py`). Names map to factories, here and nowhere else."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 from discovery.errors import BadInput, unknown
 from discovery.executors.base import Executor
+
+if TYPE_CHECKING:
+    from discovery.config import SearchConfig
+
+
+class Options(NamedTuple):
+    """What an executor can be asked for; see `make_executor`."""
+
+    workers: int | None
+    agents_per_call: int
+    timeout: float
+    memory_limit: int | None
+    address: str
+    gpu_workers: int
+    gpus_per_worker: float
 
 
 def make_executor(
@@ -12,42 +28,95 @@ def make_executor(
     agents_per_call: int = 8,
     timeout: float = 900.0,
     memory_limit: int | None = None,
+    address: str = "",
+    gpu_workers: int = 0,
+    gpus_per_worker: float = 1.0,
 ) -> Executor:
     """An executor by name.
 
     Args:
-        name: "inline" (this process: notebooks, GPUs) or "processes" (one worker a core: CPUs).
-        workers: worker processes; None for one a core. `inline` has none but this process.
+        name: "inline" (this process: notebooks, GPUs), "processes" (one worker a core: CPUs) or "ray" (a
+            cluster, or this machine by way of Ray).
+        workers: on a core each; None for one a core. `inline` has none but this process.
         agents_per_call: W, trainings batched in one compiled call; the numbers depend on it.
         timeout: seconds that one call may take, compilation included; `inline` cannot enforce it.
-        memory_limit: resident bytes that one worker may use, None for no limit; not for `inline`.
+        memory_limit: resident bytes that one worker may use, None for no limit; for `processes` only.
+        address: of a Ray cluster, "host:port" or "auto"; empty for a Ray of our own.
+        gpu_workers: Ray's workers with GPUs.
+        gpus_per_worker: GPUs of each of these, or a share of one.
+
+    Raises:
+        BadInput: an unknown name; options that this executor does not have, or out of range.
     """
     if name not in FACTORIES:
         raise unknown("executor", name, FACTORIES)
-    return FACTORIES[name](workers, agents_per_call, timeout, memory_limit)
+    options = Options(workers, agents_per_call, timeout, memory_limit, address, gpu_workers, gpus_per_worker)
+    if name != "ray":
+        check_without_ray(name, address, gpu_workers)
+    return FACTORIES[name](options)
 
 
-def _inline(workers: int | None, agents_per_call: int, timeout: float, memory_limit: int | None) -> Executor:
-    del timeout  # a default that always comes along
-    if workers not in (None, 1):
-        raise BadInput(f'the executor "inline" is one process, got workers={workers}; use "processes"')
-    if memory_limit is not None:
-        raise BadInput(f'the executor "inline" cannot limit memory, got {memory_limit}; use "processes"')
+def executor_of(config: "SearchConfig") -> Executor:
+    """The executor that a config asks for."""
+    return make_executor(
+        config.executor,
+        config.workers,
+        config.agents_per_call,
+        config.timeout,
+        address=config.address,
+        gpu_workers=config.gpu_workers,
+        gpus_per_worker=config.gpus_per_worker,
+    )
+
+
+def check_without_ray(name: str, address: str, gpu_workers: int) -> None:
+    """Raise a BadInput where an executor other than Ray is given what only Ray has."""
+    for option, value in (("address", address), ("gpu_workers", gpu_workers)):
+        if value:
+            raise BadInput(f'{option} is for the executor "ray", not for {name!r}, got {value!r}')
+
+
+def _inline(options: Options) -> Executor:
+    if options.workers not in (None, 1):
+        raise BadInput(
+            f'the executor "inline" is one process, got workers={options.workers}; use "processes"'
+        )
+    if options.memory_limit is not None:
+        raise BadInput(
+            f'the executor "inline" cannot limit memory, got {options.memory_limit}; use "processes"'
+        )
     from discovery.executors.inline import Inline
 
-    return Inline(agents_per_call)
+    return Inline(options.agents_per_call)
 
 
-def _processes(
-    workers: int | None, agents_per_call: int, timeout: float, memory_limit: int | None
-) -> Executor:
+def _processes(options: Options) -> Executor:
     from discovery.executors.processes import Processes
 
-    return Processes(workers, agents_per_call, timeout, memory_limit)
+    return Processes(options.workers, options.agents_per_call, options.timeout, options.memory_limit)
 
 
-FACTORIES: dict[str, Callable[[int | None, int, float, int | None], Executor]] = {
+def _ray(options: Options) -> Executor:
+    if options.memory_limit is not None:
+        raise BadInput(
+            'the executor "ray" cannot limit memory, Ray itself does where a machine runs out of it, got '
+            f"memory_limit={options.memory_limit}"
+        )
+    from discovery.executors.ray import Ray
+
+    return Ray(
+        options.workers,
+        options.agents_per_call,
+        options.timeout,
+        address=options.address,
+        gpu_workers=options.gpu_workers,
+        gpus_per_worker=options.gpus_per_worker,
+    )
+
+
+FACTORIES: dict[str, Callable[[Options], Executor]] = {
     "inline": _inline,
     "processes": _processes,
+    "ray": _ray,
 }
 """Every executor by name; the heavy imports are theirs."""

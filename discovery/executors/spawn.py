@@ -1,82 +1,50 @@
-"""One worker process as its parent sees it: started, asked, watched, killed."""
+"""A process of ours as its parent sees it: started, asked, watched, killed; a worker is one."""
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from multiprocessing import Pipe
 from pathlib import Path
 
-from discovery.executors.chunks import Chunk
-
-SINGLE_THREAD = {
-    "PJRT_NPROC": "1",  # XLA's pool: two threads can hang for ever, see cpu.py
-    "JAX_PLATFORMS": "cpu",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-}
-
-_SECRET = re.compile("KEY|TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|AUTH", re.IGNORECASE)
-_SETTING = re.compile("JAX_|XLA_")  # JAX_DEBUG_KEY_REUSE is no secret
+from discovery.executors.call import Reply
+from discovery.executors.environment import worker_environment
+from discovery.executors.pool import Gone
+from discovery.executors.worker import READY
 
 
-class WorkerProcess:
-    """A started worker.
+class Child:
+    """A started process of ours, with a connection to it, that ends when we do.
 
     Attributes:
-        name: for records, for example "processes/0".
-        connection: our end; readable when the worker said something or died.
-        ready: whether it has said that its imports are done.
-        chunk: what it is working on, or None.
-        since: when it was started or given its chunk, on the monotonic clock.
+        connection: our end; readable when it said something or ended.
     """
 
-    def __init__(self, name: str, function: str) -> None:
-        self.name = name
-        self.ready = False
-        self.chunk: Chunk | None = None
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
+    def __init__(self, module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self.connection, theirs = Pipe()
         by_signal = threading.current_thread() is threading.main_thread()
-        arguments = [str(theirs.fileno()), str(os.getpid()), function, "signal" if by_signal else "watch"]
+        how = [str(theirs.fileno()), str(os.getpid()), "signal" if by_signal else "watch"]
         self.process = subprocess.Popen(
             # -P: the folder we happen to be in must not shadow a module; PYTHONPATH says it all
-            [sys.executable, "-P", "-m", "discovery.executors.worker", *arguments],
-            env=worker_environment(os.environ),
+            [sys.executable, "-P", "-m", module, *how, *arguments],
+            env=dict(environment),
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,
             start_new_session=True,  # a terminal's Ctrl-C goes to the parent alone
         )
-        theirs.close()  # only the worker holds it now, so its death ends the connection
-        self.since = time.monotonic()
+        theirs.close()  # only the child holds it now, so its death ends the connection
 
-    @property
-    def elapsed(self) -> float:
-        """Seconds since `since`."""
-        return time.monotonic() - self.since
-
-    def give(self, chunk: Chunk, message: bytes) -> None:
-        """Hand over a chunk. If the worker is gone, the connection's end will tell."""
-        self.chunk, self.since = chunk, time.monotonic()
-        with contextlib.suppress(OSError):
-            self.connection.send_bytes(message)
-
-    def memory(self) -> int:
-        """Resident memory in bytes; 0 if the process is gone."""
-        try:
-            pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
-        except (OSError, IndexError):
-            return 0
-        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self.process.poll() is None
 
     def last_words(self, lines: int = 8) -> list[str]:
         """The end of what it printed."""
@@ -108,13 +76,35 @@ class WorkerProcess:
         self._output.close()
 
 
-def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Environment of a worker: one thread, our import path, and nothing that looks like a secret."""
-    kept = {name: value for name, value in environ.items() if not looks_secret(name)}
-    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
-    return kept | SINGLE_THREAD | {"PYTHONPATH": path}
+class WorkerProcess(Child):
+    """A started worker: a `pool.Worker`."""
 
+    def __init__(self, name: str, function: str) -> None:
+        super().__init__("discovery.executors.worker", [function], worker_environment(os.environ))
+        self.name, self.ready, self.chunk = name, False, None
+        self.since = time.monotonic()
 
-def looks_secret(name: str) -> bool:
-    """Whether an environment variable of this name is kept from workers."""
-    return bool(_SECRET.search(name)) and not _SETTING.match(name)
+    def send(self, message: bytes) -> None:
+        """Hand over a pickled request. If the worker is gone, the connection's end will tell."""
+        with contextlib.suppress(OSError):
+            self.connection.send_bytes(message)
+
+    def receive(self) -> Reply | None:
+        """What it said, None for that it is ready.
+
+        Raises:
+            Gone: the connection has ended.
+        """
+        try:
+            message = self.connection.recv()
+        except (EOFError, OSError) as error:
+            raise Gone(self.obituary()) from error
+        return None if message == READY else message
+
+    def memory(self) -> int:
+        """Resident memory in bytes; 0 if the process is gone."""
+        try:
+            pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
+        except (OSError, IndexError):
+            return 0
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")

@@ -1,4 +1,4 @@
-"""A worker process: ``python -m discovery.executors.worker FD PARENT FUNCTION HOW``.
+"""A worker process: ``python -m discovery.executors.worker FD PARENT HOW FUNCTION``.
 
 Reads requests from the connection on the inherited file descriptor FD, answers each with a reply,
 and ends with its parent, however that ends. Its environment was prepared before it started (see
@@ -25,7 +25,7 @@ READY = "ready"
 _PR_SET_PDEATHSIG = 1
 
 
-def main(fd: int, parent: int, function_path: str, by_signal: bool) -> None:
+def main(fd: int, parent: int, by_signal: bool, function_path: str) -> None:
     """Serve until the parent closes the connection or dies."""
     die_with(parent, by_signal)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
@@ -80,4 +80,4 @@ def _watch(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4] == "signal")
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "signal", sys.argv[4])

@@ -1,0 +1,29 @@
+"""The environment variables of processes that run trainings: one thread, and no secrets."""
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+
+SINGLE_THREAD = {
+    "PJRT_NPROC": "1",  # XLA's pool: two threads can hang for ever, see cpu.py
+    "JAX_PLATFORMS": "cpu",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+
+_SECRET = re.compile("KEY|TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|AUTH", re.IGNORECASE)
+_SETTING = re.compile("JAX_|XLA_")  # JAX_DEBUG_KEY_REUSE is no secret
+
+
+def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Environment of a worker: one thread, our import path, and nothing that looks like a secret."""
+    kept = {name: value for name, value in environ.items() if not looks_secret(name)}
+    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
+    return kept | SINGLE_THREAD | {"PYTHONPATH": path}
+
+
+def looks_secret(name: str) -> bool:
+    """Whether an environment variable of this name is kept from workers."""
+    return bool(_SECRET.search(name)) and not _SETTING.match(name)

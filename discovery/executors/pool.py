@@ -1,0 +1,292 @@
+"""A pool of workers: who works on which chunk, and what becomes of one that dies, hangs or swells.
+
+What a worker is, `processes.py` and `ray.py` know. Workers live as long as the executor, compile a
+program once each, and take the next chunk when they are free. One that is lost is replaced; see
+`chunks.py` for what becomes of its chunk.
+"""
+
+import logging
+import os
+import pickle
+import time
+import weakref
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from typing import Protocol, Self
+
+from discovery.errors import BadInput, ExecutorError
+from discovery.executors.call import Reply, failure
+from discovery.executors.chunks import Chunk, again, cut, failed, finished, halves
+from discovery.work import Job, JobResult
+
+START_SECONDS = 120.0
+STILLBORN = 3
+"""So many workers in a row that die before they are ready are no accident."""
+
+log = logging.getLogger(__name__)
+
+
+class Gone(Exception):
+    """A worker ended; the text says how, in a line."""
+
+    def __init__(self, detail: str, error: str = "crashed") -> None:
+        super().__init__(detail)
+        self.error = error
+
+
+class Worker(Protocol):
+    """One worker as the pool sees it.
+
+    Attributes:
+        name: for records, for example "processes/0".
+        ready: whether it has said that its imports are done.
+        chunk: what it is working on, or None.
+        since: when it was started, got its chunk or became ready, on the monotonic clock.
+    """
+
+    name: str
+    ready: bool
+    chunk: Chunk | None
+    since: float
+
+    def send(self, message: bytes) -> None:
+        """Hand over a pickled request. If the worker is gone, `receive` will tell."""
+
+    def receive(self) -> Reply | None:
+        """What it said, None for that it is ready; only when the pool's `_listen` named it.
+
+        Raises:
+            Gone: it has ended.
+            Exception: it said something that cannot be read.
+        """
+
+    def alive(self) -> bool:
+        """Whether it has not ended, as far as can be told at once."""
+        ...
+
+    def memory(self) -> int:
+        """Resident memory in bytes; 0 if the process is gone."""
+        ...
+
+    def last_words(self) -> list[str]:
+        """The end of what it printed."""
+        ...
+
+    def kill(self) -> None:
+        """End it and what it started, at once; safe to call twice."""
+
+
+class Pool:
+    """The base of executors that have workers.
+
+    Args:
+        workers: how many.
+        agents_per_call: W, trainings batched in one compiled call.
+        timeout: seconds that one call may take, its compilation included.
+        memory_limit: resident bytes that one worker may use; None for no limit.
+    """
+
+    patience = START_SECONDS
+    """A worker that is not ready by then will not be."""
+
+    def __init__(self, workers: int, agents_per_call: int, timeout: float, memory_limit: int | None) -> None:
+        for name, value in (("workers", workers), ("agents_per_call", agents_per_call)):
+            if value < 1:
+                raise BadInput(f"{name} must be at least 1, got {value}")
+        if not timeout > 0:
+            raise BadInput(f"timeout must be more than 0 seconds, got {timeout}")
+        if memory_limit is not None and memory_limit <= 0:
+            raise BadInput(f"memory_limit must be None or more than 0 bytes, got {memory_limit}")
+        if memory_limit is not None and not os.path.exists("/proc/self/statm"):
+            raise BadInput("memory_limit needs /proc, which this system lacks; leave it at None")
+        self.workers, self.agents_per_call = workers, agents_per_call
+        self.timeout, self.memory_limit = timeout, memory_limit
+        self._stillborn = 0
+        self._staff: dict[int, Worker] = {}  # by place, 0 to workers - 1
+        self._current: weakref.ref | None = None
+        # also at exit, and when an executor is dropped without close()
+        self._finalizer = weakref.finalize(self, _dismiss, self._staff, os.getpid())
+
+    # What kinds of workers differ in ----------------------------------------------------------
+
+    def _start(self, place: int) -> Worker:
+        """A new worker."""
+        raise NotImplementedError
+
+    def _listen(self, seconds: float) -> Collection[Worker]:
+        """Those of the staff that said something or ended, after at most so many seconds."""
+        raise NotImplementedError
+
+    # The interface ----------------------------------------------------------------------------
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
+        """Run all jobs; yield each result as soon as it is known. Ends an unfinished earlier run."""
+        if not self._finalizer.alive:
+            raise ExecutorError("this executor is closed; make a new one")
+        self._end_current()
+        results = self._run(deque(cut(jobs, self.agents_per_call)))
+        self._current = weakref.ref(results)
+        return results
+
+    def close(self) -> None:
+        """End all workers; safe to call twice."""
+        self._end_current()
+        self._finalizer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    # One run ----------------------------------------------------------------------------------
+
+    def _run(self, pending: deque[Chunk]) -> Iterator[JobResult]:
+        results: list[JobResult] = []
+        try:
+            while True:
+                results += self._assign(pending)  # before we yield: the caller may take its time
+                yield from results
+                if not pending and not self._busy():
+                    return
+                self._hire(len(pending))
+                results = self._collect(pending)
+        finally:
+            for place in self._busy():  # left early: their work is not wanted any more
+                self._dismiss(place)
+
+    def _assign(self, pending: deque[Chunk]) -> list[JobResult]:
+        """Give every free worker a chunk; results are those of chunks that cannot be sent."""
+        results = []
+        for worker in self._staff.values():
+            while pending and worker.ready and worker.chunk is None:
+                chunk = pending.popleft().started()
+                try:
+                    message = pickle.dumps(chunk.request())
+                except Exception as error:
+                    results += self._settle(chunk, failure(error), worker.name, pending)
+                else:
+                    worker.chunk, worker.since = chunk, time.monotonic()
+                    worker.send(message)
+        return results
+
+    def _hire(self, waiting: int) -> None:
+        """Fill empty places, as many as there is work for."""
+        for place, worker in list(self._staff.items()):
+            if worker.ready and worker.chunk is None and not worker.alive():
+                self._dismiss(place)  # died while nobody looked
+        for place in range(min(self.workers, waiting + len(self._busy()))):
+            if place not in self._staff:
+                self._staff[place] = self._start(place)
+
+    def _collect(self, pending: deque[Chunk]) -> list[JobResult]:
+        """Wait until something happens or a moment has passed; put what must run again into `pending`."""
+        moment = min([self._left(worker) for worker in self._staff.values()], default=1.0)
+        tick = 1.0 if self.memory_limit is None else 0.1
+        heard = self._listen(min(max(moment, 0.0), tick))
+        results = []
+        for place, worker in list(self._staff.items()):
+            if worker in heard:
+                results += self._hear(place, pending)
+        # what was heard comes first: a worker that answered while the caller took its time is not late
+        for place, worker in list(self._staff.items()):
+            results += self._inspect(place, worker, pending)
+        return results
+
+    def _hear(self, place: int, pending: deque[Chunk]) -> list[JobResult]:
+        """Take what a worker said."""
+        worker = self._staff[place]
+        try:
+            reply = worker.receive()
+        except Gone as gone:
+            return self._lose(place, gone.error, str(gone), pending)
+        except Exception as error:  # half a message can be any nonsense
+            return self._lose(place, "crashed", f"the worker's reply could not be read: {error}", pending)
+        if reply is None:
+            worker.ready, self._stillborn = True, 0
+            return []
+        assert worker.chunk is not None
+        if reply.error == "out_of_memory":
+            return self._lose(place, reply.error, reply.detail, pending)
+        chunk, worker.chunk = worker.chunk, None
+        return self._settle(chunk, reply, worker.name, pending)
+
+    def _inspect(self, place: int, worker: Worker, pending: deque[Chunk]) -> list[JobResult]:
+        """End a worker that is past its limits."""
+        if self._left(worker) <= 0:
+            detail = f"no answer within {self.timeout:g} s; if this is honest work, raise the timeout"
+            if worker.chunk is None:
+                detail = f"not ready after {self.patience:g} s"
+            return self._lose(place, "timeout", detail, pending)
+        if self.memory_limit is None or worker.chunk is None or worker.memory() <= self.memory_limit:
+            return []
+        used, limit = (amount / 2**20 for amount in (worker.memory(), self.memory_limit))
+        detail = f"the worker used {used:.0f} MiB, more than its {limit:.0f} MiB; lower agents_per_call"
+        return self._lose(place, "out_of_memory", detail, pending)
+
+    def _settle(self, chunk: Chunk, reply: Reply, worker: str, pending: deque[Chunk]) -> list[JobResult]:
+        """Results of a chunk that was answered; one that raised would raise again, so it is cut at once."""
+        if reply.error is None:
+            return finished(chunk, reply, worker)
+        parts = halves(chunk)
+        pending.extendleft(reversed(parts))
+        if parts:
+            return []
+        log.debug("%s failed:\n%s", chunk.jobs[0].id, reply.trace)
+        return failed(chunk, reply.error, reply.detail, reply.seconds, worker)
+
+    def _lose(self, place: int, error: str, detail: str, pending: deque[Chunk]) -> list[JobResult]:
+        """A worker is lost, and perhaps the chunk it was working on."""
+        worker = self._staff[place]
+        words, elapsed = worker.last_words(), _elapsed(worker)
+        self._dismiss(place)
+        if worker.chunk is None:
+            if not worker.ready:
+                self._count_stillborn(error, detail, words)
+            return []
+        parts = again(worker.chunk)
+        pending.extendleft(reversed(parts))
+        next_step = ("given up", "trying again", "trying its halves")[len(parts)]
+        ids = ", ".join(job.id for job in worker.chunk.jobs)
+        log.warning("%s: %s: %s; its chunk (%s): %s", worker.name, error, detail, ids, next_step)
+        return [] if parts else failed(worker.chunk, error, detail, elapsed, worker.name)
+
+    def _count_stillborn(self, error: str, detail: str, words: list[str]) -> None:
+        if error == "timeout":
+            if any(worker.ready for worker in self._staff.values()):
+                return  # where others could start, there may be room for it later
+            self._stillborn = STILLBORN  # it had its time
+        self._stillborn += 1
+        if self._stillborn >= STILLBORN:
+            said = "".join(f"\n  {line}" for line in words) or " nothing"
+            raise ExecutorError(f"workers die before they can work ({detail}); the last one said:{said}")
+
+    # The staff --------------------------------------------------------------------------------
+
+    def _busy(self) -> dict[int, Worker]:
+        return {place: worker for place, worker in self._staff.items() if worker.chunk is not None}
+
+    def _left(self, worker: Worker) -> float:
+        """Seconds until a worker is past its limit."""
+        if worker.chunk is not None:
+            return self.timeout - _elapsed(worker)
+        return float("inf") if worker.ready else self.patience - _elapsed(worker)
+
+    def _dismiss(self, place: int) -> None:
+        if worker := self._staff.pop(place, None):
+            worker.kill()
+
+    def _end_current(self) -> None:
+        current = self._current() if self._current else None
+        if current is not None:
+            current.close()
+
+
+def _elapsed(worker: Worker) -> float:
+    return time.monotonic() - worker.since
+
+
+def _dismiss(staff: dict[int, Worker], owner: int) -> None:
+    """End all workers, unless we are a fork of the process that started them."""
+    while staff and os.getpid() == owner:
+        staff.popitem()[1].kill()

@@ -1,0 +1,279 @@
+"""Trainings on a Ray cluster: actors in place of worker processes, the same numbers.
+
+A Ray of our own, on this machine and its loopback interface alone, is started and stopped with the
+executor; a cluster that is there is joined by its address. Ray lives in a process of its own
+(`raybridge.py`); here are that process as its parent sees it, and its workers as the pool sees them.
+"""
+
+import contextlib
+import logging
+import os
+import pickle
+import sys
+import time
+import weakref
+from collections.abc import Collection
+from importlib.util import find_spec
+from multiprocessing.connection import wait
+from typing import Any, Self
+
+from discovery.errors import BadInput, DiscoveryError, ExecutorError
+from discovery.executors.call import RUN_CHUNK, Reply
+from discovery.executors.cpu import cores
+from discovery.executors.environment import worker_environment
+from discovery.executors.pool import Gone, Pool
+from discovery.executors.raymessages import LOOPBACK, QUIET, Cluster, Settings
+from discovery.executors.spawn import Child
+from discovery.versions import changes
+
+CONNECT_SECONDS = 90.0
+"""Ray has started, or the cluster has answered, by then."""
+ROOM_SECONDS = 900.0
+"""A busy cluster has room for a first worker by then, or has grown."""
+WARN_SECONDS = 30.0
+FAREWELL_SECONDS = 5.0
+"""For a Ray of our own to end by itself."""
+
+log = logging.getLogger(__name__)
+
+
+class Ray(Pool):
+    """Runs chunks in actors of one core each, or with GPUs.
+
+    Args:
+        workers: on cores; None: as many as there are cores, now and when nodes come or go, or none where
+            `gpu_workers` are asked for.
+        agents_per_call: W, trainings batched in one compiled call.
+        timeout: seconds that one call may take, its compilation included.
+        address: "host:port" of a cluster's head, "auto" for the cluster that this machine is part of; empty
+            for a Ray of our own.
+        gpu_workers: with GPUs; those beside workers on cores make the numbers depend on who trains what.
+        gpus_per_worker: GPUs of each, or a share of one, and of its memory.
+        function: what runs a chunk, as "module:function".
+
+    Raises:
+        BadInput: for such arguments, or without the package ray.
+    """
+
+    patience = ROOM_SECONDS
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        agents_per_call: int = 8,
+        timeout: float = 900.0,
+        *,
+        address: str = "",
+        gpu_workers: int = 0,
+        gpus_per_worker: float = 1.0,
+        function: str = RUN_CHUNK,
+    ) -> None:
+        check_address(address)
+        if gpu_workers < 0 or not gpus_per_worker > 0:
+            raise BadInput(
+                "gpu_workers must be at least 0, and gpus_per_worker more than 0, "
+                f"got {gpu_workers} and {gpus_per_worker}"
+            )
+        if find_spec("ray") is None:
+            raise BadInput("the executor \"ray\" needs the package ray: pip install 'rl-discovery[ray]'")
+        self._warned = False
+        self._elastic = workers is None and not gpu_workers
+        on_cores = (0 if gpu_workers else cores()) if workers is None else workers
+        super().__init__(gpu_workers + on_cores, agents_per_call, timeout, None)
+        self.gpu_workers = gpu_workers
+        self.cluster: Cluster | None = None
+        gpus = gpu_workers * gpus_per_worker
+        path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
+        settings = Settings(address, max(on_cores, cores()), gpus, gpus_per_worker, function, path)
+        self._bridge = _Bridge(settings)
+        self._end = weakref.finalize(self, _end, self._bridge, os.getpid())
+
+    def __enter__(self) -> Self:
+        """Wait until Ray is there.
+
+        Raises:
+            BadInput: the cluster cannot be joined, or has fewer GPUs than asked for.
+            ExecutorError: a Ray of our own does not come up.
+        """
+        until = time.monotonic() + CONNECT_SECONDS
+        while self.cluster is None:
+            if time.monotonic() > until:
+                raise ExecutorError(f"Ray did not come up within {CONNECT_SECONDS:g} s{self._bridge.said()}")
+            self._listen(until - time.monotonic())
+        share = self._bridge.settings.gpus_per_worker
+        if self.cluster.gpus < self.gpu_workers * share:
+            raise BadInput(
+                f"{self.gpu_workers} workers with {share:g} GPUs each are more than the "
+                f"{self.cluster.gpus:g} GPUs of the cluster allow"
+            )
+        return self
+
+    def close(self) -> None:
+        """End all workers, and a Ray of our own; safe to call twice."""
+        super().close()
+        self._end()
+
+    def pids(self) -> list[int]:
+        """Process ids of the workers that are ready now, each on its machine."""
+        return [worker.pid for worker in self._staff.values() if worker.ready]
+
+    _staff: dict[int, "_Actor"]
+
+    def _start(self, place: int) -> "_Actor":
+        kind = "gpu" if place < self.gpu_workers else "cpu"
+        return _Actor(f"ray/{place}", kind, self._bridge)
+
+    def _listen(self, seconds: float) -> Collection["_Actor"]:
+        bridge = self._bridge
+        self._warn_of_waiting()
+        heard = [worker for worker in self._staff.values() if worker.said]
+        while wait([bridge.connection], 0.0 if heard else max(seconds, 0.0)):
+            verb, number, payload = bridge.receive()
+            if verb == "gone":
+                raise self._gone(payload)
+            if verb == "up":
+                self._resize(payload)
+                return heard
+            for worker in self._staff.values():
+                if worker.number == number:  # others were dismissed meanwhile
+                    worker.said.append((verb, payload))
+                    heard.append(worker)
+        return heard
+
+    def _warn_of_waiting(self) -> None:
+        """Say once that the cluster seems to have no room."""
+        staff = self._staff.values()
+        if self._warned or not staff or any(worker.ready for worker in staff):
+            return
+        if time.monotonic() - min(worker.since for worker in staff) > WARN_SECONDS:
+            self._warned = True
+            log.warning(
+                "no worker has started yet: waiting for the cluster to have room, as `ray status` tells"
+            )
+
+    def _gone(self, detail: str) -> DiscoveryError:
+        address = self._bridge.settings.address
+        if self.cluster is not None:
+            return ExecutorError(f"Ray is gone: {detail}")
+        if not address:
+            return ExecutorError(f"Ray cannot be started: {detail}")
+        return BadInput(
+            f"no Ray cluster can be joined at {address!r}: {detail}; is its head up, and this machine part "
+            "of it?"
+        )
+
+    def _resize(self, cluster: Cluster) -> None:
+        if self.cluster is not None:
+            log.warning(
+                "the cluster has %d nodes and %d cores now, %d and %d before",
+                cluster.nodes, cluster.cpus, self.cluster.nodes, self.cluster.cpus,
+            )  # fmt: skip
+        self.cluster = cluster
+        if self._elastic:
+            self.workers = max(cluster.cpus, 1)
+
+
+def check_address(address: str) -> None:
+    """Raise a BadInput unless it is empty, "auto" or "host:port"."""
+    host, colon, port = address.rpartition(":")
+    if address in ("", "auto") or (colon and host and port.isdigit() and "/" not in host):
+        return
+    hint = "; a search runs on a machine of the cluster, not through Ray's client" if "://" in address else ""
+    raise BadInput(f'address must be "host:port" of a Ray cluster\'s head, or "auto", got {address!r}{hint}')
+
+
+class _Bridge(Child):
+    """The process in which Ray is."""
+
+    def __init__(self, settings: Settings) -> None:
+        own = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
+        environment = worker_environment(os.environ) | QUIET | ({} if settings.address else LOOPBACK) | own
+        super().__init__("discovery.executors.raybridge", [], environment)
+        self.settings = settings
+        self._hired = 0
+        self.connection.send(settings)
+
+    def hire(self, kind: str) -> int:
+        """A new worker's number."""
+        self._hired += 1
+        self.send("hire", self._hired, kind)
+        return self._hired
+
+    def send(self, verb: str, worker: int, payload: Any = None) -> None:
+        """Say something; if the bridge is gone, `receive` will tell."""
+        with contextlib.suppress(OSError):
+            self.connection.send((verb, worker, payload))
+
+    def receive(self) -> tuple[str, int, Any]:
+        """What it said.
+
+        Raises:
+            ExecutorError: it has ended.
+        """
+        try:
+            return self.connection.recv()
+        except (EOFError, OSError) as error:
+            raise ExecutorError(f"the process that talks to Ray has ended{self.said()}") from error
+
+    def said(self) -> str:
+        """The last that it printed, for messages."""
+        return "".join(f"\n  {line}" for line in self.last_words())
+
+
+def _end(bridge: _Bridge, owner: int) -> None:
+    """End the bridge, unless we are a fork of the process that started it."""
+    if os.getpid() != owner:
+        return
+    bridge.connection.close()
+    with contextlib.suppress(Exception):
+        bridge.process.wait(FAREWELL_SECONDS)
+    bridge.kill()
+
+
+class _Actor:
+    """A worker on the cluster: a `pool.Worker`."""
+
+    def __init__(self, name: str, kind: str, bridge: _Bridge) -> None:
+        self.name, self.ready, self.chunk = name, False, None
+        self.since = time.monotonic()
+        self.pid = 0
+        self.said: list[tuple[str, Any]] = []
+        self._bridge = bridge
+        self.number = bridge.hire(kind)
+
+    def send(self, message: bytes) -> None:
+        self._bridge.send("work", self.number, message)
+
+    def receive(self) -> Reply | None:
+        """What it said, None for that it is ready.
+
+        Raises:
+            Gone: it was lost.
+            ExecutorError: its versions are not ours, so that its numbers would not be.
+        """
+        verb, payload = self.said.pop(0)
+        if verb == "lost":
+            error, detail = payload
+            raise Gone(detail, error)
+        if verb == "reply":
+            return pickle.loads(payload)
+        if changed := changes(payload.versions):
+            raise ExecutorError(
+                f"a worker on {payload.node} is not like this process: {'; '.join(changed)}; install the "
+                "same everywhere"
+            )
+        self.pid = payload.pid
+        self.name += f" {payload.device} {payload.node}"
+        return None
+
+    def alive(self) -> bool:
+        return True  # its end is heard of
+
+    def memory(self) -> int:
+        return 0  # Ray watches the memory of its nodes
+
+    def last_words(self) -> list[str]:
+        return ["`ray status` tells what the cluster has; the logs of its nodes, what happened"]
+
+    def kill(self) -> None:
+        self._bridge.send("dismiss", self.number)

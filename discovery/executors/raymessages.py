@@ -1,0 +1,52 @@
+"""What goes to and fro between a search and Ray: see `raybridge.py` for the verbs."""
+
+from typing import NamedTuple
+
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Makes a Ray that starts with it listen on 127.0.0.1 alone; elsewhere it is on by default, on Linux off."""
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
+
+
+class Settings(NamedTuple):
+    """What the bridge is to do.
+
+    Attributes:
+        address: "host:port" of a cluster, "auto" for that of this machine, "" for a Ray of our own.
+        cpus: cores of a Ray of our own.
+        gpus: GPUs of it; None: those that Ray finds.
+        gpus_per_worker: GPUs of each worker that has any.
+        function: what runs a chunk, as "module:function".
+        import_path: PYTHONPATH of workers.
+    """
+
+    address: str
+    cpus: int
+    gpus: float | None
+    gpus_per_worker: float
+    function: str
+    import_path: str
+
+
+class Cluster(NamedTuple):
+    """What is there: nodes that live, with their cores and GPUs in all, and where."""
+
+    address: str
+    nodes: int
+    cpus: int
+    gpus: float
+
+
+class Facts(NamedTuple):
+    """What a worker says of itself when it is ready.
+
+    Attributes:
+        node: address of its machine.
+        pid: of its process.
+        device: what jax computes on, "cpu" or the kind of the GPU.
+        versions: what its numbers depend on.
+    """
+
+    node: str
+    pid: int
+    device: str
+    versions: dict[str, str]

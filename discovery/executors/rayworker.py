@@ -1,0 +1,50 @@
+"""A worker on a Ray cluster: an actor of one process, which answers requests as `worker.py` does.
+
+Its environment was set by Ray before it started (see `raybridge.py`), all but secrets, which the machine
+that it is on may have: those are dropped before anything else is imported.
+"""
+
+import os
+import sys
+import threading
+from typing import Any
+
+from discovery.executors.call import resolve
+from discovery.executors.environment import looks_secret
+from discovery.executors.raymessages import Facts
+from discovery.executors.worker import answer, volunteer_for_out_of_memory
+from discovery.versions import versions
+
+
+class RayWorker:
+    """The actor: three groups of methods of one thread each, so that a long call hides none of the others.
+
+    Args:
+        function: what runs a chunk, as "module:function".
+    """
+
+    def __init__(self, function: str) -> None:
+        for name in filter(looks_secret, list(os.environ)):
+            del os.environ[name]
+        volunteer_for_out_of_memory()
+        self._function = resolve(function)
+
+    def facts(self) -> Facts:
+        """What it is, once its imports are done."""
+        import ray
+
+        node = ray.util.get_node_ip_address()  # type: ignore[attr-defined]
+        return Facts(node, os.getpid(), _device(), versions())
+
+    def work(self, message: bytes) -> bytes:
+        """A pickled reply to a pickled request."""
+        return answer(self._function, message)
+
+    def vigil(self) -> None:
+        """Never returns: whoever waits for it learns that the worker has ended."""
+        threading.Event().wait()
+
+
+def _device() -> str:
+    jax: Any = sys.modules.get("jax")
+    return jax.devices()[0].device_kind if jax else "cpu"

@@ -1,0 +1,246 @@
+"""Ray in place of worker processes, on a cluster of two nodes on this machine; one for all of this file."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from discovery.errors import BadInput, ExecutorError
+from discovery.executors import make_executor
+from discovery.executors.inline import Inline
+from discovery.executors.ray import Ray, _Actor, check_address
+from discovery.executors.raymessages import LOOPBACK, Facts
+from tests.executors.fakes import RUN_CHUNK, job
+
+SMALL = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (LOOPBACK | {"RAY_USAGE_STATS_ENABLED": "0"}).items():
+            patch.setenv(name, value)
+        assert "ray" not in sys.modules  # it reads its environment when it is imported
+        from ray.cluster_utils import Cluster
+
+        there = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, **SMALL})
+        there.add_node(num_cpus=2, object_store_memory=SMALL["object_store_memory"])
+        yield there
+        there.shutdown()
+
+
+@pytest.fixture(scope="module")
+def executor(cluster):
+    with Ray(2, 3, 60.0, address=cluster.address, function=RUN_CHUNK) as executor:
+        yield executor
+
+
+def by_id(results):
+    return {result.id: result for result in results}
+
+
+def test_the_numbers_and_the_calls_are_those_of_any_executor(executor, tmp_path):
+    def run(executor, log):
+        jobs = [job(index, lifetime=1 + 7 * index % 5, log=str(log)) for index in range(7)]
+        jobs[3] = job(3, "nan", log=str(log))
+        return by_id(executor.run(jobs)), sorted(log.read_text().splitlines())
+
+    reference, calls = run(Inline(3, function=RUN_CHUNK), tmp_path / "reference")
+    results, same_calls = run(executor, tmp_path / "ray")
+    assert same_calls == calls and set(results) == set(reference)
+    for id, expected in reference.items():
+        got = results[id]
+        assert (got.error, got.detail, got.attempts) == (expected.error, expected.detail, 1)
+        assert got.worker.startswith("ray/") and got.worker.endswith(" cpu 127.0.0.1")
+        for one, other in zip(got.outcome, expected.outcome, strict=True):
+            assert np.asarray(one).dtype == np.asarray(other).dtype
+            np.testing.assert_array_equal(one, other)
+
+
+def test_workers_are_spread_over_the_nodes(executor):
+    assert (executor.cluster.nodes, executor.cluster.cpus) == (2, 4)
+    results = by_id(executor.run([job(index, seconds=0.3) for index in range(9)]))
+    assert {result.worker.split()[0] for result in results.values()} == {"ray/0", "ray/1"}
+    assert len(set(executor.pids())) == 2
+
+
+def test_a_job_that_raises_fails_alone_with_one_line(executor):
+    results = by_id(
+        executor.run([job(index, {1: "raise", 4: "quit"}.get(index, "none")) for index in range(5)])
+    )
+    assert {id for id, result in results.items() if result.error} == {"j1", "j4"}
+    assert results["j1"].detail == "ValueError: this proposal is wrong"
+    assert results["j4"].detail == "SystemExit: 3"
+
+
+def test_a_worker_that_is_killed_costs_one_more_attempt(executor, tmp_path):
+    marker = str(tmp_path / "died")
+    results = by_id(executor.run([job(0, "die_once", marker=marker), job(1, marker=marker), job(2)]))
+    assert {result.error for result in results.values()} == {None}
+    assert [results[f"j{index}"].attempts for index in range(3)] == [2, 2, 1]
+
+
+def test_what_always_kills_its_worker_fails_alone(executor):
+    results = by_id(executor.run([job(0), job(1, "die"), job(2)]))
+    assert {id for id, result in results.items() if result.error} == {"j1"}
+    assert results["j1"].error == "crashed" and "died" in results["j1"].detail
+    assert "\n" not in results["j1"].detail
+
+
+def test_a_worker_killed_between_runs_is_replaced(executor):
+    def scores():
+        return {result.id: result.outcome.score for result in executor.run([job(0), job(1)])}
+
+    first, victim = scores(), executor.pids()[0]
+    os.kill(victim, signal.SIGKILL)
+    time.sleep(1.0)
+    assert scores() == first
+    assert victim not in executor.pids()
+
+
+def test_messages_larger_than_ray_sends_in_line(executor):
+    big = job(0)
+    big.meta_params["more"] = np.zeros(10**6, np.float32)
+    (result,) = executor.run([big])
+    assert result.error is None
+
+
+def test_leaving_early_ends_the_work(executor):
+    for _ in executor.run([job(index, seconds=0.0 if index < 3 else 100.0) for index in range(6)]):
+        break
+    began = time.monotonic()
+    assert len(list(executor.run([job(0)]))) == 1
+    assert time.monotonic() - began < 60
+
+
+def test_what_hangs_is_stopped_and_fails_alone(cluster):
+    with Ray(1, 2, 1.5, address=cluster.address, function=RUN_CHUNK) as executor:
+        results = by_id(executor.run([job(0, "hold_lock"), job(1)]))
+    assert (results["j0"].error, results["j0"].attempts) == ("timeout", 3)
+    assert results["j1"].error is None
+
+
+def test_a_worker_has_one_thread_and_no_secrets(cluster, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "hunter2")
+    log = tmp_path / "environment"
+    function = "tests.executors.fakes:environment_chunk"
+    with Ray(1, 1, address=cluster.address, function=function) as executor:
+        (result,) = executor.run([job(0, log=str(log))])
+    assert result.error is None
+    lines = log.read_text().splitlines()
+    assert {"PJRT_NPROC=1", "JAX_PLATFORMS=cpu", "OMP_NUM_THREADS=1"} <= set(lines)
+    assert "hunter2" not in log.read_text() and not any("TOKEN" in line.split("=")[0] for line in lines)
+
+
+def test_a_ray_of_our_own_listens_on_loopback_alone_has_no_secrets_and_ends_with_us(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "hunter2")
+    with make_executor("ray", workers=1, agents_per_call=2) as executor:
+        children = _family(executor._bridge.process.pid)
+        assert {"gcs_server", "raylet"} <= {name for _, name in children}
+        for pid, _ in children:
+            assert b"hunter2" not in _read(f"/proc/{pid}/environ")
+        listening = _listening({pid for pid, _ in children})
+        assert listening and listening <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
+    deadline = time.monotonic() + 20
+    while (left := [pid for pid, _ in children if _runs(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not left
+
+
+def test_where_no_cluster_is():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    executor = Ray(1, address=address)
+    with pytest.raises(BadInput, match=r"no Ray cluster can be joined.*refused.*is its head up"), executor:
+        raise AssertionError
+    executor.close()
+
+
+@pytest.mark.parametrize("address", ["ray://head:10001", "head", "head:", ":6379", "http://head:1"])
+def test_bad_addresses(address):
+    with pytest.raises(BadInput, match="address must be"):
+        check_address(address)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "processes", "address": "auto"}, 'address is for the executor "ray"'),
+        ({"name": "inline", "gpu_workers": 1}, 'gpu_workers is for the executor "ray"'),
+        ({"name": "ray", "memory_limit": 10**9}, "cannot limit memory"),
+        ({"name": "ray", "gpu_workers": -1}, "gpu_workers must be at least 0"),
+        ({"name": "ray", "workers": 0}, "workers must be at least 1, got 0"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(BadInput, match=message):
+        make_executor(**options)
+
+
+def test_more_gpus_than_there_are(cluster):
+    executor = Ray(None, address=cluster.address, gpu_workers=2)
+    with pytest.raises(BadInput, match="2 workers with 1 GPUs each are more than the 0"), executor:
+        raise AssertionError
+    executor.close()
+
+
+def test_a_worker_of_another_version_is_refused():
+    class Bridge:
+        def hire(self, kind):
+            return 1
+
+    worker = _Actor("ray/0", "cpu", Bridge())
+    worker.said.append(("ready", Facts("10.0.0.7", 1, "cpu", {"jax": "0.1", "commit": "other"})))
+    with pytest.raises(ExecutorError, match=r"10\.0\.0\.7.*jax was 0\.1, is .*install the same"):
+        worker.receive()
+
+
+def _family(pid: int) -> list[tuple[int, str]]:
+    """Descendants of a process with their names."""
+    said = subprocess.run(["ps", "-e", "-o", "pid=,ppid=,comm="], capture_output=True, text=True, check=True)
+    rows = [line.split(None, 2) for line in said.stdout.splitlines()]
+    found, new = [], {pid}
+    while new:
+        below = [(int(child), name) for child, parent, name in rows if int(parent) in new]
+        found += below
+        new = {child for child, _ in below}
+    return found
+
+
+def _listening(pids: set[int]) -> set[str]:
+    """Addresses on which processes listen for TCP connections."""
+    nodes = set()
+    for pid in pids:
+        try:
+            nodes |= {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+        except OSError:
+            continue
+    found = set()
+    for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        for line in _read(f"/proc/net/{table}").decode().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in nodes:
+                raw = bytes.fromhex(fields[1].split(":")[0])
+                words = b"".join(raw[start : start + 4][::-1] for start in range(0, len(raw), 4))
+                found.add(socket.inet_ntop(family, words))
+    return found
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    state = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    return bool(state) and state[0] != b"Z"
