@@ -87,6 +87,8 @@ def row_facts(row: Row) -> dict[str, Any]:
         "seconds": row.seconds,
         "steps_per_second": row.steps_per_second,
         "seconds_left": row.seconds_left,
+        "workers": None if row.crew is None else row.crew.workers,
+        "utilization": None if row.crew is None else row.crew.utilization,
     }
 
 
@@ -134,6 +136,8 @@ def status(tally: Tally) -> str:
         parts.append(failures_text(tally.failures))
     if math.isfinite(tally.steps_per_second):
         parts.append(f"{short(tally.steps_per_second)} steps/s")
+    if tally.crew and math.isfinite((crew := tally.crew()).utilization):
+        parts.append(f"{crew.workers} worker{'s' * (crew.workers != 1)} {crew.utilization:.0%} busy")
     if tally.seconds_left is not None:
         parts.append(f"{duration(tally.seconds_left)} left")
     return ", ".join(parts)

@@ -9,7 +9,7 @@ selection seeds where it was due; after the last generation comes a row with the
 import logging
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
 from discovery.config import SearchConfig
@@ -17,6 +17,7 @@ from discovery.formats import heading, json_line, place, row_facts, rows, status
 from discovery.tally import Tally
 
 if TYPE_CHECKING:
+    from discovery.executors.base import Crew
     from discovery.meta.base import Result
     from discovery.work import Job, JobResult
 
@@ -37,6 +38,9 @@ class View(Protocol):
     def closed(
         self, generation: int, results: "Mapping[str, Result]", metrics: Mapping[str, float]
     ) -> None: ...
+
+    def watch(self, crew: "Callable[[], Crew]") -> None:
+        """Who works is worth showing too."""
 
     def warn(self, text: str) -> None:
         """Something that the user should know, and that does not end the search."""
@@ -89,6 +93,9 @@ class Silent:
     def closed(
         self, generation: int, results: "Mapping[str, Result]", metrics: Mapping[str, float]
     ) -> None: ...
+
+    def watch(self, crew: "Callable[[], Crew]") -> None:
+        self.tally.crew = crew
 
     def warn(self, text: str) -> None:
         print(f"warning: {text}", file=sys.stderr, flush=True)
@@ -190,7 +197,7 @@ class Json(Silent):
 
     started      generation, trainings, finished_before
     generation   generation, tasks (name: mean, spread, best, selection), trainings, failures, steps,
-                 seconds, steps_per_second, seconds_left, metrics
+                 seconds, steps_per_second, seconds_left, workers, utilization, metrics
     final        the same facts for the mean after the last generation
     warning      text
     and what else `say` is given: run, result, interrupted ...

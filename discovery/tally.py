@@ -17,6 +17,7 @@ from discovery.statistics import Interval, halving_schedule, interval
 from environments.task import Task
 
 if TYPE_CHECKING:
+    from discovery.executors.base import Crew
     from discovery.meta.base import Result
     from discovery.work import Job, JobResult
 
@@ -95,7 +96,9 @@ class TaskRow:
 
 @dataclass(frozen=True)
 class Row:
-    """One generation: its tasks by name, its trainings and failures by kind, and how fast it went."""
+    """One generation: its tasks by name, its trainings and failures by kind, how fast it went, and who worked
+    on it, utilization since the session began.
+    """
 
     generation: int
     tasks: Mapping[str, TaskRow]
@@ -104,6 +107,7 @@ class Row:
     steps: int
     seconds: float
     seconds_left: float | None
+    crew: "Crew | None" = None
 
     @property
     def steps_per_second(self) -> float:
@@ -121,10 +125,12 @@ class Tally:
         generation, trainings, done: the open generation, its number of trainings, and how many ended.
         steps: environment steps of it in this session.
         failures: how many of its trainings failed, by kind.
+        crew: tells who works on it; None where nobody knows.
     """
 
     config: SearchConfig | None
     clock: Callable[[], float] = time.monotonic
+    crew: "Callable[[], Crew] | None" = None
     generation: int = 0
     trainings: int = 0
     done: int = 0
@@ -199,6 +205,7 @@ class Tally:
             self.steps,
             self.clock() - self._began,
             self.seconds_left,
+            self.crew() if self.crew else None,
         )
 
 

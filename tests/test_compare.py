@@ -20,6 +20,7 @@ from discovery.cli import main
 from discovery.compare import Subject, compare, pick_tasks, recorded, subjects
 from discovery.comparison import Cell, Comparison
 from discovery.errors import BadInput, LedgerError, RunError
+from discovery.executors.base import Crew
 from discovery.run import Run
 from discovery.statistics import interval, paired_difference
 from discovery.work import AlgorithmSpec, Job, JobResult, Outcome
@@ -49,6 +50,9 @@ class Pretender:
             curve = np.linspace(0, score, 4, dtype=np.float32)
             numbers = dict.fromkeys(Outcome._fields, curve) | {"score": score, "final": score, "auc": score}
             yield JobResult(job.id, Outcome(**numbers | {"nonfinite_step": np.int32(-1)}))
+
+    def crew(self) -> Crew:
+        return Crew(1, 1.0)
 
     def close(self) -> None: ...
 

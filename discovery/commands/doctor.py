@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from discovery.commands.folders import OUTPUT
 from discovery.commands.parsing import parse
+from discovery.errors import BadInput
 from discovery.versions import PACKAGES
 
 PROG = "discovery doctor"
@@ -57,15 +58,27 @@ class Doctor:
 
     output: Path = OUTPUT
     """Folder in which runs would be made."""
+    ray: bool = False
+    """Look at Ray instead: whether it starts, or which cluster there is, and a worker on each core of it."""
+    address: str = ""
+    """With --ray: of a cluster, "host:port" or "auto"; empty for a Ray of our own."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the verb."""
     args = parse(Doctor, argv, PROG, DESCRIPTION)
     hints = wrong = 0
-    for finding in findings(args.output):
+    if args.address and not args.ray:
+        raise BadInput(f"--address is for --ray, got {args.address!r}")
+    if args.ray:
+        from discovery.commands.doctor_ray import ray_found
+
+        found = ray_found(args.address)
+    else:
+        found = findings(args.output)
+    for finding in found:
         mark = {"ok": "  ", "hint": "? ", "wrong": "! "}[finding.verdict]
-        print(f"{mark}{finding.what:<13} {finding.found}", flush=True)
+        print(f"{mark}{finding.what:<15} {finding.found}", flush=True)
         hints += finding.verdict == "hint"
         wrong += finding.verdict == "wrong"
     print(f"\n{_conclusion(hints, wrong)}")

@@ -51,6 +51,7 @@ def conduct(run: "Run", executor: "Executor", view: View, farewell: bool = True)
                     f"since this run began, {'; '.join(changed)}: its numbers may differ from those of a run "
                     "that was never interrupted"
                 )
+            view.watch(executor.crew)
             choice = search(run, executor, _Guard(view))
             stop_if_interrupted()
             _report(run, choice, view, time.monotonic() - began, farewell)

@@ -1,9 +1,22 @@
 """The one interface of all executors: jobs in, results out as they finish, the same numbers."""
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from discovery.work import Job, JobResult
+
+
+class Crew(NamedTuple):
+    """Who works.
+
+    Attributes:
+        workers: that are ready, busy or not.
+        utilization: of the time that workers were there, the share in which they had something to do; NaN
+            before there are any.
+    """
+
+    workers: int
+    utilization: float
 
 
 class Executor(Protocol):
@@ -11,6 +24,10 @@ class Executor(Protocol):
 
     def run(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
         """Run all jobs; yield each result as soon as it is known."""
+        ...
+
+    def crew(self) -> Crew:
+        """Who works now, and how much of the time until now."""
         ...
 
     def close(self) -> None:

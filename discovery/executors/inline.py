@@ -1,11 +1,14 @@
 """All trainings in this process, one chunk after the other: for notebooks, debuggers and GPUs."""
 
 import logging
+import math
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Self
 
 from discovery.errors import BadInput
+from discovery.executors.base import Crew
 from discovery.executors.call import RUN_CHUNK, call, failure, resolve
 from discovery.executors.chunks import Chunk, cut, failed, finished, halves
 from discovery.executors.cpu import ensure_single_thread
@@ -31,10 +34,18 @@ class Inline:
         ensure_single_thread()
         self.agents_per_call = agents_per_call
         self._function = function
+        self._began: float | None = None
+        self._worked = 0.0
 
     def run(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
         """Run all jobs; yield each result as soon as it is known."""
         return self._run(cut(jobs, self.agents_per_call))
+
+    def crew(self) -> Crew:
+        """This process, and how much of the time since its first training it trains."""
+        if self._began is None:
+            return Crew(1, math.nan)
+        return Crew(1, self._worked / max(time.monotonic() - self._began, 1e-9))
 
     def close(self) -> None:
         """Nothing to free."""
@@ -49,13 +60,15 @@ class Inline:
         pending = deque(chunks)
         function = resolve(self._function)
         while pending:
-            chunk = pending.popleft().started()
+            chunk, began = pending.popleft().started(), time.monotonic()
+            self._began = began if self._began is None else self._began
             try:
                 request = chunk.request()
             except Exception as error:
                 reply = failure(error)
             else:
                 reply = call(function, request)
+            self._worked += time.monotonic() - began
             if reply.error is None:
                 yield from finished(chunk, reply, "inline")
             elif parts := halves(chunk):

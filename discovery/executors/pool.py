@@ -6,6 +6,7 @@ program once each, and take the next chunk when they are free. One that is lost 
 """
 
 import logging
+import math
 import os
 import pickle
 import time
@@ -15,6 +16,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol, Self
 
 from discovery.errors import BadInput, ExecutorError
+from discovery.executors.base import Crew
 from discovery.executors.call import Reply, failure
 from discovery.executors.chunks import Chunk, again, cut, failed, finished, halves
 from discovery.work import Job, JobResult
@@ -102,6 +104,8 @@ class Pool:
         self.workers, self.agents_per_call = workers, agents_per_call
         self.timeout, self.memory_limit = timeout, memory_limit
         self._stillborn = 0
+        self._joined: dict[int, float] = {}  # since when the worker of a place is ready
+        self._present = self._worked = 0.0  # seconds of those who left; of all, for chunks that ended
         self._staff: dict[int, Worker] = {}  # by place, 0 to workers - 1
         self._current: weakref.ref | None = None
         # also at exit, and when an executor is dropped without close()
@@ -127,6 +131,13 @@ class Pool:
         results = self._run(deque(cut(jobs, self.agents_per_call)))
         self._current = weakref.ref(results)
         return results
+
+    def crew(self) -> Crew:
+        """Who is ready, and the share of their time in which they had a chunk."""
+        now = time.monotonic()
+        present = self._present + sum(now - joined for joined in self._joined.values())
+        worked = self._worked + sum(_elapsed(worker) for worker in self._busy().values())
+        return Crew(len(self._joined), worked / present if present > 0 else math.nan)
 
     def close(self) -> None:
         """End all workers; safe to call twice."""
@@ -204,11 +215,13 @@ class Pool:
             return self._lose(place, "crashed", f"the worker's reply could not be read: {error}", pending)
         if reply is None:
             worker.ready, self._stillborn = True, 0
+            self._joined[place] = time.monotonic()
             return []
         assert worker.chunk is not None
         if reply.error == "out_of_memory":
             return self._lose(place, reply.error, reply.detail, pending)
         chunk, worker.chunk = worker.chunk, None
+        self._worked += _elapsed(worker)
         return self._settle(chunk, reply, worker.name, pending)
 
     def _inspect(self, place: int, worker: Worker, pending: deque[Chunk]) -> list[JobResult]:
@@ -274,6 +287,8 @@ class Pool:
 
     def _dismiss(self, place: int) -> None:
         if worker := self._staff.pop(place, None):
+            self._worked += _elapsed(worker) if worker.chunk else 0.0
+            self._present += time.monotonic() - self._joined.pop(place, time.monotonic())
             worker.kill()
 
     def _end_current(self) -> None:

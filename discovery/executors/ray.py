@@ -12,6 +12,7 @@ import pickle
 import sys
 import time
 import weakref
+from collections import deque
 from collections.abc import Collection
 from importlib.util import find_spec
 from multiprocessing.connection import wait
@@ -22,7 +23,7 @@ from discovery.executors.call import RUN_CHUNK, Reply
 from discovery.executors.cpu import cores
 from discovery.executors.environment import worker_environment
 from discovery.executors.pool import Gone, Pool
-from discovery.executors.raymessages import LOOPBACK, QUIET, Cluster, Settings
+from discovery.executors.raymessages import LOOPBACK, QUIET, Cluster, Facts, Settings
 from discovery.executors.spawn import Child
 from discovery.versions import changes
 
@@ -108,6 +109,19 @@ class Ray(Pool):
             )
         return self
 
+    def muster(self, seconds: float) -> list[Facts]:
+        """Start all workers; what those say of themselves that are ready by then.
+
+        Raises:
+            ExecutorError: one is not like this process; Ray is gone.
+        """
+        until = time.monotonic() + seconds
+        self._hire(self.workers)
+        while time.monotonic() < until and not all(worker.ready for worker in self._staff.values()):
+            self._collect(deque())
+            self._hire(self.workers)
+        return [worker.facts for worker in self._staff.values() if worker.facts]
+
     def close(self) -> None:
         """End all workers, and a Ray of our own; safe to call twice."""
         super().close()
@@ -115,7 +129,7 @@ class Ray(Pool):
 
     def pids(self) -> list[int]:
         """Process ids of the workers that are ready now, each on its machine."""
-        return [worker.pid for worker in self._staff.values() if worker.ready]
+        return [worker.facts.pid for worker in self._staff.values() if worker.facts]
 
     _staff: dict[int, "_Actor"]
 
@@ -236,7 +250,7 @@ class _Actor:
     def __init__(self, name: str, kind: str, bridge: _Bridge) -> None:
         self.name, self.ready, self.chunk = name, False, None
         self.since = time.monotonic()
-        self.pid = 0
+        self.facts: Facts | None = None
         self.said: list[tuple[str, Any]] = []
         self._bridge = bridge
         self.number = bridge.hire(kind)
@@ -262,7 +276,7 @@ class _Actor:
                 f"a worker on {payload.node} is not like this process: {'; '.join(changed)}; install the "
                 "same everywhere"
             )
-        self.pid = payload.pid
+        self.facts = payload
         self.name += f" {payload.device} {payload.node}"
         return None
 

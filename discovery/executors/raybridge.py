@@ -197,7 +197,7 @@ def _loss(error: BaseException) -> tuple[str, str]:
 def _line(error: BaseException) -> str:
     """What happened, in one line: Ray's errors are many."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {' '.join(lines)}"[:400]
+    return f"{type(error).__name__}: {' '.join(lines)}"[:240]
 
 
 def _knock(address: str) -> None:

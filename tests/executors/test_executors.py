@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -62,6 +63,18 @@ def test_a_job_that_raises_fails_alone_with_one_line(way):
 @pytest.mark.parametrize("way", ["inline", "processes-1"])
 def test_no_jobs_are_no_results(way):
     assert outcomes(WAYS[way](function=RUN_CHUNK), []) == {}
+
+
+@pytest.mark.parametrize("way", ["inline", "processes-2"])
+def test_utilization_is_the_share_of_their_time_in_which_workers_have_a_chunk(way):
+    with WAYS[way](agents_per_call=1, function=RUN_CHUNK) as executor:
+        assert np.isnan(executor.crew().utilization)
+        list(executor.run([job(index, seconds=0.4) for index in range(4)]))
+        workers, busy = executor.crew()
+        assert workers == int(way[-1]) if way[-1].isdigit() else workers == 1
+        assert 0.8 < busy <= 1
+        time.sleep(4 * 0.4 / workers)
+        assert 0.4 * busy < executor.crew().utilization < 0.6 * busy
 
 
 def test_names():

@@ -103,6 +103,12 @@ def test_a_worker_killed_between_runs_is_replaced(executor):
     assert victim not in executor.pids()
 
 
+def test_who_works_is_known(executor):
+    list(executor.run([job(index, seconds=0.5) for index in range(6)]))
+    workers, utilization = executor.crew()
+    assert workers == 2 and 0.05 < utilization < 1
+
+
 def test_messages_larger_than_ray_sends_in_line(executor):
     big = job(0)
     big.meta_params["more"] = np.zeros(10**6, np.float32)
@@ -140,6 +146,7 @@ def test_a_worker_has_one_thread_and_no_secrets(cluster, tmp_path, monkeypatch):
 def test_a_ray_of_our_own_listens_on_loopback_alone_has_no_secrets_and_ends_with_us(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "hunter2")
     with make_executor("ray", workers=1, agents_per_call=2) as executor:
+        assert isinstance(executor, Ray)
         children = _family(executor._bridge.process.pid)
         assert {"gcs_server", "raylet"} <= {name for _, name in children}
         for pid, _ in children:
@@ -195,7 +202,7 @@ def test_a_worker_of_another_version_is_refused():
         def hire(self, kind):
             return 1
 
-    worker = _Actor("ray/0", "cpu", Bridge())
+    worker = _Actor("ray/0", "cpu", Bridge())  # type: ignore[arg-type]
     worker.said.append(("ready", Facts("10.0.0.7", 1, "cpu", {"jax": "0.1", "commit": "other"})))
     with pytest.raises(ExecutorError, match=r"10\.0\.0\.7.*jax was 0\.1, is .*install the same"):
         worker.receive()

@@ -1,0 +1,268 @@
+"""What a search on Ray does when things break: `python -m benchmarks.faults [--out FOLDER] [NAME ...]`.
+
+A cluster of two nodes on this machine, a small search on it, and one thing after the other that goes wrong
+in the middle of it. Prints what was done, what the search did, what its ledger held when it had ended, and
+whether every score is bit for bit that of the same search in worker processes, undisturbed, in the end: a
+search that stopped is resumed with the command that it printed, in worker processes.
+"""
+
+import argparse
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from discovery.executors.raymessages import LOOPBACK, QUIET
+
+CONFIG = """
+generations = 4
+algorithm_options = { width = 8 }
+seeds = 2
+selection_seeds = 4
+selection_doublings = 0
+agents_per_call = 2
+timeout = 60.0
+
+[meta]
+population = 4
+mean_every = 0
+
+[[tasks]]
+name = "Catch"
+total_steps = 40_000
+setup = { environment = "Catch-bsuite", n_envs = 8, n_steps = 32 }
+"""
+TRAININGS = 4 * 8 + 4
+"""Of the whole search."""
+PATIENCE = 300.0
+STORE = 80 * 2**20
+THRESHOLD = "RAY_memory_usage_threshold"
+ROOM = 5 * 2**30
+"""Bytes that the search and all else may take until Ray ends workers, where memory is to run out."""
+
+
+class Search:
+    """A search that runs in a process of its own, on a cluster."""
+
+    def __init__(self, folder: Path, address: str | None) -> None:
+        self.folder = folder
+        where = (
+            ["--executor", "processes"] if address is None else ["--executor", "ray", "--address", address]
+        )
+        path = folder.with_suffix(".toml")
+        path.write_text(CONFIG)
+        arguments = ["search", str(path), "--output", str(folder.parent), "--name", folder.name, *where]
+        self._log = open(folder.with_suffix(".log"), "w+")  # noqa: SIM115 - read at the end
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "discovery", *arguments, "--workers", "2"],
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def wait_for(self, rows: int) -> None:
+        """Wait until so many trainings are on record."""
+        until = time.monotonic() + PATIENCE
+        while len(scores(self.folder)) < rows:
+            if self.process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"the search did not get that far:\n{self.said()}")
+            time.sleep(0.1)
+
+    def end(self) -> int:
+        """Wait for its end; its exit code."""
+        return self.process.wait(PATIENCE)
+
+    def said(self) -> str:
+        """All that it printed."""
+        self._log.flush()
+        return Path(self._log.name).read_text()
+
+
+class Outcome(NamedTuple):
+    """What a fault led to.
+
+    Attributes:
+        done: what was done.
+        code: exit code of the search.
+        said: the first warning or error that it printed.
+        rows: trainings on record when it had ended.
+        failed: of them, with an error.
+        resumed: whether it had to be.
+        same: whether all scores are in the end those of a search that nothing happened to.
+    """
+
+    done: str
+    code: int
+    said: str
+    rows: int
+    failed: int
+    resumed: bool
+    same: bool
+
+
+def scores(folder: Path) -> dict[str, tuple[Any, ...]]:
+    """Of every training on record: score and error by id."""
+    path = folder / "ledger.sqlite"
+    if not path.exists():
+        return {}
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        try:
+            found = list(database.execute("SELECT id, score, error FROM evaluations"))
+        except sqlite3.OperationalError:  # it is just being made
+            return {}
+    assert len({row[0] for row in found}) == len(found)
+    return {id: (score, error) for id, score, error in found}
+
+
+def workers() -> list[int]:
+    """Process ids of Ray's workers that train."""
+    said = subprocess.run(["pgrep", "-f", "^ray::RayWorker"], capture_output=True, text=True)
+    return [int(pid) for pid in said.stdout.split()]
+
+
+# What goes wrong --------------------------------------------------------------------------------
+
+
+def kill_worker(cluster: Any, search: Search) -> str:
+    """A worker is killed."""
+    os.kill(workers()[0], signal.SIGKILL)
+    return "kill -9 of a worker"
+
+
+def lose_node(cluster: Any, search: Search) -> str:
+    """A node with one of the workers is gone at once."""
+    cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
+    return "kill -9 of a node's raylet"
+
+
+def stop_worker(cluster: Any, search: Search) -> str:
+    """A worker stands still, as a compilation that hangs."""
+    os.kill(workers()[0], signal.SIGSTOP)
+    return "a worker is stopped (SIGSTOP), timeout 60 s"
+
+
+def fill_memory(cluster: Any, search: Search) -> str:
+    """The machine's memory runs out, and Ray's monitor ends a worker."""
+    used, total = _memory()
+    size = int(float(os.environ[THRESHOLD]) * total) - used + 2**28
+    code = f"import time; hoard = bytearray({size}); hoard[::4096] = b'x' * len(hoard[::4096]); time.sleep(3)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return "memory runs out, Ray ends a worker"
+
+
+def kill_driver(cluster: Any, search: Search) -> str:
+    """The search itself is killed."""
+    os.kill(search.process.pid, signal.SIGKILL)
+    return "kill -9 of the search"
+
+
+def kill_head(cluster: Any, search: Search) -> str:
+    """The cluster's head is killed."""
+    cluster.head_node.kill_gcs_server(check_alive=False)
+    return "kill -9 of the cluster's head (GCS)"
+
+
+def kill_bridge(cluster: Any, search: Search) -> str:
+    """The process through which the search talks to Ray is killed."""
+    subprocess.run(["pkill", "-9", "-P", str(search.process.pid), "-f", "raybridge"], check=True)
+    return "kill -9 of the process that talks to Ray"
+
+
+FAULTS: dict[str, Callable[[Any, Search], str]] = {
+    "worker": kill_worker,
+    "node": lose_node,
+    "hang": stop_worker,
+    "memory": fill_memory,
+    "driver": kill_driver,
+    "head": kill_head,
+    "bridge": kill_bridge,
+}
+
+
+def _memory() -> tuple[int, int]:
+    """Bytes that are used, and that there are."""
+    meminfo = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    total, free = (int(meminfo[name].split()[0]) * 2**10 for name in ("MemTotal", "MemAvailable"))
+    return total - free, total
+
+
+@contextmanager
+def cluster_of_two() -> Iterator[Any]:
+    """Two nodes of two cores each, as Ray is told, so that one has room for what the other loses."""
+    from ray.cluster_utils import Cluster
+
+    there = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 2, "object_store_memory": STORE, "include_dashboard": False},
+    )
+    there.add_node(num_cpus=2, object_store_memory=STORE)
+    try:
+        yield there
+    finally:
+        there.shutdown()
+
+
+def suffer(name: str, out: Path, reference: dict[str, tuple[Any, ...]]) -> Outcome:
+    """One search with one fault."""
+    used, total = _memory()
+    os.environ[THRESHOLD] = str((used + ROOM) / total if name == "memory" else 0.98)
+    with cluster_of_two() as cluster:
+        search = Search(out / name, cluster.address)
+        search.wait_for(10)
+        done = FAULTS[name](cluster, search)
+        code = search.end()
+    found, said = scores(search.folder), search.said()
+    if code:
+        command = [sys.executable, "-m", "discovery", "resume", str(search.folder)]
+        subprocess.run([*command, "--executor", "processes", "--quiet"], check=True)
+    told = re.search(r"^(?:warning|error): .*", said, re.MULTILINE)
+    failed = sum(error is not None for _, error in found.values())
+    same = scores(search.folder) == reference
+    return Outcome(done, code, told.group() if told else "", len(found), failed, bool(code), same)
+
+
+def undisturbed(out: Path) -> dict[str, tuple[Any, ...]]:
+    """The scores of the same search in worker processes."""
+    search = Search(out / "reference", None)
+    if search.end():
+        raise RuntimeError(search.said())
+    return scores(search.folder)
+
+
+def main() -> None:
+    """Break what there is, and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__)
+    parser.add_argument("faults", nargs="*", metavar="NAME", help=f"of {', '.join(FAULTS)}; default: all")
+    parser.add_argument("--out", type=Path, help="where the runs are kept; default: nowhere")
+    options = parser.parse_args()
+    os.environ |= LOOPBACK | QUIET
+    table = Table(title=f"a search of {TRAININGS} trainings on two nodes, broken after 10")
+    for head in ("what was done", "what the search did", "on record then", "in the end"):
+        table.add_column(head)
+    with tempfile.TemporaryDirectory() as place:
+        out = options.out or Path(place)
+        out.mkdir(parents=True, exist_ok=True)
+        reference = undisturbed(out)
+        for name in options.faults or FAULTS:
+            seen = suffer(name, out, reference)
+            did = f"exit code {seen.code}: {seen.said}" if seen.code else f"went on: {seen.said}"
+            held = f"{seen.rows} of {TRAININGS}, {seen.failed} failed"
+            end = ("resumed, " if seen.resumed else "") + ("the same scores" if seen.same else "OTHER SCORES")
+            table.add_row(seen.done, did, held, end)
+            print(name, seen, flush=True)
+    Console(width=150).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""``discovery doctor --ray``: whether a search could run on Ray, here or on a cluster."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from importlib import metadata
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from discovery.commands.doctor import READY_SECONDS, Finding
+from discovery.errors import DiscoveryError
+
+if TYPE_CHECKING:
+    from discovery.executors.ray import Ray
+
+
+def ray_found(address: str) -> Iterator[Finding]:
+    """Ray, its cluster, and a worker on each of its cores.
+
+    Raises:
+        BadInput: the address is none.
+    """
+    from discovery.executors.ray import Ray, check_address
+
+    check_address(address)
+    if find_spec("ray") is None:
+        yield Finding("ray", "is not installed: pip install 'rl-discovery[ray]'", "wrong")
+        return
+    yield Finding("ray", metadata.version("ray"))
+    yield _authentication()
+    began = time.monotonic()
+    executor = Ray(address=address)
+    try:
+        with executor:
+            yield from _cluster(executor, address, time.monotonic() - began)
+    except DiscoveryError as error:
+        yield Finding("cluster", str(error), "wrong")
+    finally:
+        executor.close()
+
+
+def _authentication() -> Finding:
+    mode = os.environ.get("RAY_AUTH_MODE", "token")
+    if mode == "disabled":
+        text = "off, by RAY_AUTH_MODE: whoever reaches a node's ports can run code there"
+        return Finding("authentication", text, "hint")
+    places = [name for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH") if os.environ.get(name)]
+    where = places[0] if places else "~/.ray/auth_token, which Ray makes where there is none"
+    return Finding("authentication", f"{mode}, from {where}")
+
+
+def _cluster(executor: "Ray", address: str, seconds: float) -> Iterator[Finding]:
+    found = executor.cluster
+    assert found is not None  # the executor was entered
+    whose = f"at {found.address}" if address else "of our own, on loopback alone"
+    yield Finding(
+        "cluster",
+        f"{whose}: {found.nodes} node{'s' * (found.nodes != 1)}, {found.cpus} cores, {found.gpus:g} GPUs, "
+        f"there after {seconds:.1f} s",
+    )
+    began = time.monotonic()
+    facts = executor.muster(READY_SECONDS)
+    by_node = Counter((fact.node, fact.device) for fact in facts)
+    for (node, device), workers in sorted(by_node.items()):
+        yield Finding("workers", f"{workers} on {node} ({device}), with the versions that are here")
+    if len(facts) < executor.workers:
+        missing = f"{executor.workers - len(facts)} of {executor.workers} are not ready"
+        text = f"{missing} after {READY_SECONDS:g} s: see `ray status`, and the logs of the nodes"
+        yield Finding("workers", text, "wrong")
+    else:
+        yield Finding("workers", f"all {len(facts)} ready after {time.monotonic() - began:.1f} s")
