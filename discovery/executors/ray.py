@@ -23,7 +23,7 @@ from discovery.executors.call import RUN_CHUNK, Reply
 from discovery.executors.cpu import cores
 from discovery.executors.environment import worker_environment
 from discovery.executors.pool import Gone, Pool
-from discovery.executors.raymessages import LOOPBACK, QUIET, Cluster, Facts, Settings
+from discovery.executors.raymessages import EQUAL, LOOPBACK, QUIET, Cluster, Facts, Settings
 from discovery.executors.spawn import Child
 from discovery.versions import changes
 
@@ -201,7 +201,8 @@ class _Bridge(Child):
 
     def __init__(self, settings: Settings) -> None:
         own = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
-        environment = worker_environment(os.environ) | QUIET | ({} if settings.address else LOOPBACK) | own
+        ours = {} if settings.address else LOOPBACK | EQUAL
+        environment = worker_environment(os.environ) | QUIET | ours | own
         super().__init__("discovery.executors.raybridge", [], environment)
         self.settings = settings
         self._hired = 0

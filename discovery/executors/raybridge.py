@@ -17,6 +17,7 @@ From the parent: `Settings`, then (verb, number of the worker, payload), verbs "
 import contextlib
 import importlib
 import os
+import re
 import signal
 import socket
 import sys
@@ -195,8 +196,9 @@ def _loss(error: BaseException) -> tuple[str, str]:
 
 
 def _line(error: BaseException) -> str:
-    """What happened, in one line: Ray's errors are many."""
+    """What happened, in one line: Ray's errors have many, and tables in between, which say who it was."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line for line in lines if not re.match(r"\w+: ", line)] or lines
     return f"{type(error).__name__}: {' '.join(lines)}"[:240]
 
 

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from discovery.cli import main
 from discovery.errors import BadInput, ExecutorError
 from discovery.executors import make_executor
 from discovery.executors.inline import Inline
@@ -104,6 +105,7 @@ def test_a_worker_killed_between_runs_is_replaced(executor):
 
 
 def test_who_works_is_known(executor):
+    assert len(executor.muster(60.0)) == 2
     list(executor.run([job(index, seconds=0.5) for index in range(6)]))
     workers, utilization = executor.crew()
     assert workers == 2 and 0.05 < utilization < 1
@@ -157,6 +159,13 @@ def test_a_ray_of_our_own_listens_on_loopback_alone_has_no_secrets_and_ends_with
     while (left := [pid for pid, _ in children if _runs(pid)]) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not left
+
+
+def test_the_doctor_looks_at_ray(capsys):
+    assert main(["doctor", "--ray"]) == 0
+    said = capsys.readouterr().out
+    assert "of our own, on loopback alone: 1 node" in said and "ready after" in said
+    assert "on 127.0.0.1 (cpu), with the versions that are here" in said and "All is well" in said
 
 
 def test_where_no_cluster_is():
