@@ -37,8 +37,14 @@ class Chunk:
 
     @property
     def cost(self) -> int:
-        """Environment steps of the real lanes: what to start first."""
-        return sum(job.updates for job in self.jobs) * self.jobs[0].task.setup.steps_per_update
+        """Environment steps of the call: all lanes go on until the longest life has ended."""
+        longest = max(job.updates for job in self.jobs)
+        return longest * self.width * self.jobs[0].task.setup.steps_per_update
+
+    @property
+    def program(self) -> tuple[Any, ...]:
+        """What the speed of the call depends on."""
+        return self.jobs[0].algorithm, self.jobs[0].task.setup
 
     def started(self) -> "Chunk":
         """The same jobs, started once more."""

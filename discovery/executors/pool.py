@@ -11,7 +11,6 @@ import os
 import pickle
 import time
 import weakref
-from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol, Self
 
@@ -19,6 +18,7 @@ from discovery.errors import BadInput, ExecutorError
 from discovery.executors.base import Crew
 from discovery.executors.call import Reply, failure
 from discovery.executors.chunks import Chunk, again, cut, failed, finished, halves
+from discovery.executors.pace import Pace
 from discovery.work import Job, JobResult
 
 START_SECONDS = 120.0
@@ -41,12 +41,14 @@ class Worker(Protocol):
 
     Attributes:
         name: for records, for example "processes/0".
+        kind: those of a kind are equally fast.
         ready: whether it has said that its imports are done.
         chunk: what it is working on, or None.
         since: when it was started, got its chunk or became ready, on the monotonic clock.
     """
 
     name: str
+    kind: str
     ready: bool
     chunk: Chunk | None
     since: float
@@ -104,6 +106,8 @@ class Pool:
         self.workers, self.agents_per_call = workers, agents_per_call
         self.timeout, self.memory_limit = timeout, memory_limit
         self._stillborn = 0
+        self.pace = Pace()
+        self._ordered: int | None = None  # version of the pace by which `pending` is in order
         self._joined: dict[int, float] = {}  # since when the worker of a place is ready
         self._present = self._worked = 0.0  # seconds of those who left; of all, for chunks that ended
         self._staff: dict[int, Worker] = {}  # by place, 0 to workers - 1
@@ -128,7 +132,7 @@ class Pool:
         if not self._finalizer.alive:
             raise ExecutorError("this executor is closed; make a new one")
         self._end_current()
-        results = self._run(deque(cut(jobs, self.agents_per_call)))
+        results = self._run(cut(jobs, self.agents_per_call)[::-1])
         self._current = weakref.ref(results)
         return results
 
@@ -152,8 +156,9 @@ class Pool:
 
     # One run ----------------------------------------------------------------------------------
 
-    def _run(self, pending: deque[Chunk]) -> Iterator[JobResult]:
+    def _run(self, pending: list[Chunk]) -> Iterator[JobResult]:
         results: list[JobResult] = []
+        self._ordered = None
         try:
             while True:
                 results += self._assign(pending)  # before we yield: the caller may take its time
@@ -166,12 +171,15 @@ class Pool:
             for place in self._busy():  # left early: their work is not wanted any more
                 self._dismiss(place)
 
-    def _assign(self, pending: deque[Chunk]) -> list[JobResult]:
+    def _assign(self, pending: list[Chunk]) -> list[JobResult]:
         """Give every free worker a chunk; results are those of chunks that cannot be sent."""
         results = []
-        for worker in self._staff.values():
+        for place, worker in self._staff.items():
             while pending and worker.ready and worker.chunk is None:
-                chunk = pending.popleft().started()
+                index = self._next(place, worker, pending)
+                if index is None:
+                    break
+                chunk = pending.pop(index).started()
                 try:
                     message = pickle.dumps(chunk.request())
                 except Exception as error:
@@ -180,6 +188,27 @@ class Pool:
                     worker.chunk, worker.since = chunk, time.monotonic()
                     worker.send(message)
         return results
+
+    def _next(self, place: int, worker: Worker, pending: list[Chunk]) -> int | None:
+        """What a free worker should do now, by its index."""
+        if pending[-1].attempts or pending[-1].halved:
+            return len(pending) - 1  # a fault is hunted down at once
+        if self._ordered != self.pace.version:
+            self.pace.order(worker.kind, pending)
+            self._ordered = self.pace.version
+        others = [
+            (other.kind, self._seconds_left(other))
+            for there, other in self._staff.items()
+            if there != place and other.ready
+        ]
+        return self.pace.choose(worker.kind, pending, others)
+
+    def _seconds_left(self, worker: Worker) -> float:
+        """Until a worker is free, as far as is known."""
+        if worker.chunk is None:
+            return 0.0
+        left = self.pace.seconds(worker.kind, worker.chunk) - _elapsed(worker)
+        return max(left, 0.0) if math.isfinite(left) else 0.0
 
     def _hire(self, waiting: int) -> None:
         """Fill empty places, as many as there is work for."""
@@ -190,7 +219,7 @@ class Pool:
             if place not in self._staff:
                 self._staff[place] = self._start(place)
 
-    def _collect(self, pending: deque[Chunk]) -> list[JobResult]:
+    def _collect(self, pending: list[Chunk]) -> list[JobResult]:
         """Wait until something happens or a moment has passed; put what must run again into `pending`."""
         moment = min([self._left(worker) for worker in self._staff.values()], default=1.0)
         tick = 1.0 if self.memory_limit is None else 0.1
@@ -204,7 +233,7 @@ class Pool:
             results += self._inspect(place, worker, pending)
         return results
 
-    def _hear(self, place: int, pending: deque[Chunk]) -> list[JobResult]:
+    def _hear(self, place: int, pending: list[Chunk]) -> list[JobResult]:
         """Take what a worker said."""
         worker = self._staff[place]
         try:
@@ -222,9 +251,11 @@ class Pool:
             return self._lose(place, reply.error, reply.detail, pending)
         chunk, worker.chunk = worker.chunk, None
         self._worked += _elapsed(worker)
+        if reply.error is None:
+            self.pace.learn(worker.kind, chunk, reply)
         return self._settle(chunk, reply, worker.name, pending)
 
-    def _inspect(self, place: int, worker: Worker, pending: deque[Chunk]) -> list[JobResult]:
+    def _inspect(self, place: int, worker: Worker, pending: list[Chunk]) -> list[JobResult]:
         """End a worker that is past its limits."""
         if self._left(worker) <= 0:
             detail = f"no answer within {self.timeout:g} s; if this is honest work, raise the timeout"
@@ -237,18 +268,18 @@ class Pool:
         detail = f"the worker used {used:.0f} MiB, more than its {limit:.0f} MiB; lower agents_per_call"
         return self._lose(place, "out_of_memory", detail, pending)
 
-    def _settle(self, chunk: Chunk, reply: Reply, worker: str, pending: deque[Chunk]) -> list[JobResult]:
+    def _settle(self, chunk: Chunk, reply: Reply, worker: str, pending: list[Chunk]) -> list[JobResult]:
         """Results of a chunk that was answered; one that raised would raise again, so it is cut at once."""
         if reply.error is None:
             return finished(chunk, reply, worker)
         parts = halves(chunk)
-        pending.extendleft(reversed(parts))
+        pending.extend(reversed(parts))
         if parts:
             return []
         log.debug("%s failed:\n%s", chunk.jobs[0].id, reply.trace)
         return failed(chunk, reply.error, reply.detail, reply.seconds, worker)
 
-    def _lose(self, place: int, error: str, detail: str, pending: deque[Chunk]) -> list[JobResult]:
+    def _lose(self, place: int, error: str, detail: str, pending: list[Chunk]) -> list[JobResult]:
         """A worker is lost, and perhaps the chunk it was working on."""
         worker = self._staff[place]
         words, elapsed = worker.last_words(), _elapsed(worker)
@@ -258,7 +289,7 @@ class Pool:
                 self._count_stillborn(error, detail, words)
             return []
         parts = again(worker.chunk)
-        pending.extendleft(reversed(parts))
+        pending.extend(reversed(parts))
         next_step = ("given up", "trying again", "trying its halves")[len(parts)]
         ids = ", ".join(job.id for job in worker.chunk.jobs)
         log.warning("%s: %s: %s; its chunk (%s): %s", worker.name, error, detail, ids, next_step)

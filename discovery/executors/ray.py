@@ -12,7 +12,6 @@ import pickle
 import sys
 import time
 import weakref
-from collections import deque
 from collections.abc import Collection
 from importlib.util import find_spec
 from multiprocessing.connection import wait
@@ -118,7 +117,7 @@ class Ray(Pool):
         until = time.monotonic() + seconds
         self._hire(self.workers)
         while time.monotonic() < until and not all(worker.ready for worker in self._staff.values()):
-            self._collect(deque())
+            self._collect([])
             self._hire(self.workers)
         return [worker.facts for worker in self._staff.values() if worker.facts]
 
@@ -249,7 +248,7 @@ class _Actor:
     """A worker on the cluster: a `pool.Worker`."""
 
     def __init__(self, name: str, kind: str, bridge: _Bridge) -> None:
-        self.name, self.ready, self.chunk = name, False, None
+        self.name, self.kind, self.ready, self.chunk = name, kind, False, None
         self.since = time.monotonic()
         self.facts: Facts | None = None
         self.said: list[tuple[str, Any]] = []
@@ -278,7 +277,8 @@ class _Actor:
                 "same everywhere"
             )
         self.facts = payload
-        self.name += f" {payload.device} {payload.node}"
+        self.kind = f"{payload.device} {payload.node}"
+        self.name += f" {self.kind}"
         return None
 
     def alive(self) -> bool:

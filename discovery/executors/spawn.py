@@ -81,7 +81,7 @@ class WorkerProcess(Child):
 
     def __init__(self, name: str, function: str) -> None:
         super().__init__("discovery.executors.worker", [function], worker_environment(os.environ))
-        self.name, self.ready, self.chunk = name, False, None
+        self.name, self.kind, self.ready, self.chunk = name, "cpu", False, None
         self.since = time.monotonic()
 
     def send(self, message: bytes) -> None:
