@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart install test test-slow test-worlds test-extras bench lint format check notebooks clean
+.PHONY: help quickstart install test test-slow test-worlds test-extras test-faults bench lint format check notebooks clean
 
 # A pyenv shim may be on the path without a Python behind it, so the name is tried, not looked up.
 PYTHON ?= $(shell python3.11 -c "" 2>/dev/null && echo python3.11 || echo python3)
@@ -61,6 +61,9 @@ test-worlds: $(DEV) ## the contract of environments, over all but the extras (7 
 
 test-extras: $(EXTRAS) ## the tests of the extra environments, which it installs into an environment of its own
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m extras tests/environments
+
+test-faults: $(DEV) ## searches on a cluster of two nodes that is broken in seven ways (10 minutes)
+	$(BIN)/python -m pytest -m faults tests/executors
 
 bench: $(DEV) ## the speed ratios that the README quotes
 	$(BIN)/python -m benchmarks
