@@ -22,7 +22,7 @@ from discovery.config import SearchConfig
 from discovery.configfile import recipe
 from discovery.errors import BadInput, unknown
 from discovery.evaluation import report_jobs, seed_of
-from discovery.executors.base import Executor
+from discovery.executors.base import Executor, together
 from discovery.ledger import Ledger, Report
 from discovery.subjects import Subject, subjects
 from discovery.work import Job, JobResult
@@ -108,13 +108,14 @@ def compare(
     results = ledger.finished(jobs, table="reports") if ledger else {}
     if listener:
         listener.started(-1, [job for _, job in jobs.values()], len(results))
-    for result in executor.run([job for name, (_, job) in jobs.items() if name not in results]):
-        subject, job = jobs[result.id]
+    for group in together(executor.run([job for name, (_, job) in jobs.items() if name not in results])):
         if ledger:
-            ledger.record(_report(subject, job, command, variant.name), result)
-        results[result.id] = result
-        if listener:
-            listener.finished(job, result)
+            reports = [_report(*jobs[result.id], command, variant.name) for result in group]
+            ledger.record_all(zip(reports, group, strict=True))
+        for result in group:
+            results[result.id] = result
+            if listener:
+                listener.finished(jobs[result.id][1], result)
     cells = [
         _cell(subject.label, task.name, [(job.id, job.lifetime, results[job.id]) for job in listed],
               task.setup.steps_per_update)

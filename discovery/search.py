@@ -15,7 +15,7 @@ import numpy as np
 from discovery.choice import Choice, choose, contest
 from discovery.config import SearchConfig
 from discovery.evaluation import jobs_of, seed_of, seed_words, spec_of
-from discovery.executors.base import Executor
+from discovery.executors.base import Executor, together
 from discovery.inner.compiled import build_algorithm
 from discovery.ledger import Evaluation
 from discovery.meta.base import MetaOptimizer, Request, Result
@@ -97,11 +97,11 @@ def train(run: Run, executor: Executor, stage: Stage, listener: Listener) -> dic
     results = run.ledger.finished(jobs)
     if stage:
         listener.started(stage[0][1].generation, [job for job, _ in stage], len(results))
-    for result in executor.run([job for name, (job, _) in jobs.items() if name not in results]):
-        job, request = jobs[result.id]
-        run.ledger.record(_record(job, request), result)
-        results[result.id] = result
-        listener.finished(job, result)
+    for group in together(executor.run([job for name, (job, _) in jobs.items() if name not in results])):
+        run.ledger.record_all([(_record(*jobs[result.id]), result) for result in group])
+        for result in group:
+            results[result.id] = result
+            listener.finished(jobs[result.id][0], result)
     return results
 
 

@@ -109,7 +109,9 @@ class JobResult:
 
     `outcome` with a non-finite score is the typed error "diverged", kept with its outcome.
     Observational (not reproducible, and not compared between runs): seconds, compile_seconds, worker,
-    attempts.
+    attempts, more.
+
+    `more` results came at the same time, and follow at once: they can be recorded together.
     """
 
     id: str
@@ -121,4 +123,5 @@ class JobResult:
     worker: str = ""
     attempts: int = 1
     begun: Begun | None = None
+    more: bool = False
     extra: dict[str, Any] = field(default_factory=dict)

@@ -521,7 +521,7 @@ def looks(folder: Path) -> list[tuple[list[str], int]]:
 def says(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Says:
     """Runs `discovery evaluate`, but for trainings: exit code, output, errors, and the jobs there were."""
     pretender = Pretender()
-    monkeypatch.setattr("discovery.executors.make_executor", lambda *_: pretender)
+    monkeypatch.setattr("discovery.executors.make_executor", lambda *_, **__: pretender)
 
     def run(*words: object) -> tuple[int, str, str, list[Job]]:
         capsys.readouterr()

@@ -616,7 +616,7 @@ def events(out: str, kind: str) -> list[dict]:
 @pytest.fixture
 def pretending(monkeypatch: pytest.MonkeyPatch) -> None:
     """No command trains anything; see `Pretender`."""
-    monkeypatch.setattr("discovery.executors.make_executor", lambda *_: Pretender())
+    monkeypatch.setattr("discovery.executors.make_executor", lambda *_, **__: Pretender())
 
 
 COMPARE = ("compare", "ppo", "ppo[learning_rate=1]", "--suite", "tiny.toml", "--seeds", 4)
@@ -710,7 +710,7 @@ def test_bad_input_is_one_clear_line(line: str, says: Says) -> None:
 
 
 def test_ctrl_c_says_how_to_go_on(says: Says, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("discovery.executors.make_executor", lambda *_: Pretender(breaks_after=3))
+    monkeypatch.setattr("discovery.executors.make_executor", lambda *_, **__: Pretender(breaks_after=3))
     code, _, err = says("compare", "ppo", "--suite", "tiny.toml", "--seeds", 5)
     assert code == 130
     assert err == "\nStopped; what was finished is recorded, and the same command goes on from there\n"

@@ -369,7 +369,7 @@ def test_measuring_goes_on_where_it_was_stopped(says, tiny, tmp_path, monkeypatc
     command = ["suites", tiny, "--measure", "--seeds", 3, "--output", tmp_path / "runs", "--quiet"]
     executors = [Stopped(after=4), Stopped(after=99), Stopped(after=99)]
     given = iter(executors)
-    monkeypatch.setattr("discovery.executors.make_executor", lambda *_: next(given))
+    monkeypatch.setattr("discovery.executors.make_executor", lambda *_, **__: next(given))
     code, _, err = says(*command)
     assert code == 130 and "the same command goes on from there" in err
     code, out, _ = says(*command)
@@ -384,7 +384,7 @@ def test_a_task_on_which_all_trainings_fail_is_told(says, tiny, tmp_path, monkey
         def run(self, jobs):
             yield from (JobResult(job.id, None, "crashed", "no reason") for job in jobs)
 
-    monkeypatch.setattr("discovery.executors.make_executor", lambda *_: Failing(1))
+    monkeypatch.setattr("discovery.executors.make_executor", lambda *_, **__: Failing(1))
     code, out, err = says(
         "suites",
         tiny,

@@ -1,9 +1,28 @@
 """The one interface of all executors: jobs in, results out as they finish, the same numbers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple, Protocol, Self
 
 from discovery.work import Job, JobResult
+
+
+def in_one_go(results: Sequence[JobResult]) -> Iterator[JobResult]:
+    """Results that are known together, all but the last marked so."""
+    for index, result in enumerate(results):
+        yield replace(result, more=index < len(results) - 1)
+
+
+def together(results: Iterable[JobResult]) -> Iterator[list[JobResult]]:
+    """Results in the groups in which they became known; each group is whole before the next is waited for."""
+    group: list[JobResult] = []
+    for result in results:
+        group.append(result)
+        if not result.more:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 class Crew(NamedTuple):

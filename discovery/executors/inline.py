@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Self
 
 from discovery.errors import BadInput
-from discovery.executors.base import Crew
+from discovery.executors.base import Crew, in_one_go
 from discovery.executors.call import RUN_CHUNK, call, failure, resolve
 from discovery.executors.chunks import Chunk, cut, failed, finished, halves
 from discovery.executors.cpu import ensure_single_thread
@@ -70,7 +70,7 @@ class Inline:
                 reply = call(function, request)
             self._worked += time.monotonic() - began
             if reply.error is None:
-                yield from finished(chunk, reply, "inline")
+                yield from in_one_go(finished(chunk, reply, "inline"))
             elif parts := halves(chunk):
                 pending.extendleft(reversed(parts))
             else:

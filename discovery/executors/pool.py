@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol, Self
 
 from discovery.errors import BadInput, ExecutorError
-from discovery.executors.base import Crew
+from discovery.executors.base import Crew, in_one_go
 from discovery.executors.call import Reply, failure
 from discovery.executors.chunks import Chunk, again, cut, failed, finished, halves
 from discovery.executors.pace import Pace
@@ -162,7 +162,7 @@ class Pool:
         try:
             while True:
                 results += self._assign(pending)  # before we yield: the caller may take its time
-                yield from results
+                yield from in_one_go(results)
                 if not pending and not self._busy():
                     return
                 self._hire(len(pending))

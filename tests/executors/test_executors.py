@@ -9,6 +9,7 @@ import pytest
 
 from discovery.errors import BadInput, ExecutorError
 from discovery.executors import make_executor
+from discovery.executors.base import together
 from discovery.executors.inline import Inline
 from discovery.executors.processes import Processes
 from tests.executors.fakes import RUN_CHUNK, job
@@ -63,6 +64,14 @@ def test_a_job_that_raises_fails_alone_with_one_line(way):
 @pytest.mark.parametrize("way", ["inline", "processes-1"])
 def test_no_jobs_are_no_results(way):
     assert outcomes(WAYS[way](function=RUN_CHUNK), []) == {}
+
+
+@pytest.mark.parametrize("way", ["inline", "processes-1"])
+def test_results_of_a_call_come_in_one_go(way):
+    with WAYS[way](agents_per_call=3, function=RUN_CHUNK) as executor:
+        groups = list(together(executor.run([job(index) for index in range(7)])))
+    assert [len(group) for group in groups] == [3, 3, 1]
+    assert [[result.more for result in group] for group in groups] == [[True, True, False]] * 2 + [[False]]
 
 
 @pytest.mark.parametrize("way", ["inline", "processes-2"])

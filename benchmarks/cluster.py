@@ -1,0 +1,194 @@
+"""How a search would scale: `python -m benchmarks.cluster RUN [--picture FILE]`.
+
+A simulated cluster of 1 to 10,000 workers, driven by the seconds that the trainings of a real run took, of
+populations as large as the run's and 10 and 100 times as large. Chunks go out longest first, one after
+the other, as one process hands all of them out and records all results: what that costs a chunk is measured
+before, by a search whose trainings do nothing. Prints seconds of a generation and how busy workers are, and
+draws both.
+"""
+
+import argparse
+import heapq
+import math
+import os
+import sqlite3
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ["PJRT_NPROC"] = "1"  # before jax is imported
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import numpy as np
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from discovery import plots
+from discovery.config import SearchConfig
+from discovery.configfile import load
+from discovery.executors.base import Executor
+from discovery.executors.processes import Processes
+from discovery.executors.ray import Ray
+from discovery.meta.base import Result
+from discovery.run import CONFIG, Run
+from discovery.search import search
+from discovery.work import Job, JobResult, Outcome
+
+NOTHING = "benchmarks.cluster:nothing"
+WORKERS = tuple(round(10 ** (step / 4)) for step in range(17))
+"""1 to 10,000."""
+TIMES = (1, 10, 100)
+"""How many times the population of the run."""
+
+
+class Simulated(NamedTuple):
+    """A generation on a cluster: its seconds, and the share of their time in which workers train."""
+
+    seconds: float
+    busy: float
+
+
+def simulated(chunks: Sequence[float], workers: int, handling: float) -> Simulated:
+    """Chunks of so many seconds on so many workers, longest first.
+
+    The one process that hands each out and takes its result needs `handling` seconds for it.
+    """
+    free = [0.0] * min(workers, len(chunks))
+    now = end = 0.0
+    for seconds in sorted(chunks, reverse=True):
+        now = max(now, heapq.heappop(free)) + handling
+        heapq.heappush(free, now + seconds)
+        end = max(end, now + seconds)
+    return Simulated(end, float(sum(chunks)) / (workers * end))
+
+
+def recorded(folder: Path) -> dict[str, np.ndarray]:
+    """Seconds of the trainings of proposals that a run has on record, compilation apart, by task."""
+    found: dict[str, list[float]] = {}
+    query = """SELECT task, seconds FROM evaluations JOIN proposals ON proposal = proposals.id
+               WHERE proposals.split = 'search' AND outcome IS NOT NULL AND compile_seconds = 0"""
+    with closing(sqlite3.connect(f"file:{folder / 'ledger.sqlite'}?mode=ro", uri=True)) as database:
+        for task, seconds in database.execute(query):
+            found.setdefault(task, []).append(seconds)
+    return {task: np.asarray(seconds) for task, seconds in found.items()}
+
+
+def generation(seconds: Mapping[str, np.ndarray], config: SearchConfig, times: int) -> list[float]:
+    """Seconds of each chunk of a generation with so many times the population, drawn from those on record."""
+    generator = np.random.default_rng(0)
+    chunks: list[float] = []
+    for task in config.tasks:
+        number = math.ceil(times * config.meta.population * config.seeds / config.agents_per_call)
+        chunks += (config.agents_per_call * generator.choice(seconds[task.name], number)).tolist()
+    return chunks
+
+
+# What one chunk costs the search itself ----------------------------------------------------------
+
+
+def nothing(
+    algorithm: Any,
+    task: Any,
+    meta_params: Any,
+    keys: Any,
+    lifetimes: Any,
+    until: Any = None,
+    begun: Any = None,
+) -> tuple[Outcome, None, float]:
+    """A call that trains nobody."""
+    width, points = len(keys), task.setup.curve_points
+    each = np.zeros(width, np.float32)
+    curve = np.zeros((width, points), np.float32)
+    values = {name: curve for name in Outcome._fields} | dict.fromkeys(("score", "final", "auc"), each)
+    return Outcome(**values | {"nonfinite_step": np.full(width, -1, np.int32)}), None, 0.0
+
+
+class Clock:
+    """When generations were closed, and how many trainings they had."""
+
+    def __init__(self) -> None:
+        self.closings: list[float] = []
+        self.trainings = 0
+
+    def started(self, generation: int, jobs: Sequence[Job], done: int) -> None:
+        """Count."""
+        self.trainings = len(jobs)
+
+    def finished(self, job: Job, result: JobResult) -> None:
+        """Nothing to do."""
+
+    def closed(self, generation: int, results: Mapping[str, Result], metrics: Mapping[str, float]) -> None:
+        """Note the time."""
+        self.closings.append(time.perf_counter())
+
+
+def handling(config: SearchConfig, executor: Executor) -> float:
+    """Seconds a chunk of a search with idle trainings: asking, sending, receiving, recording, telling."""
+    meta = replace(config.meta, population=256, mean_every=0)
+    config = replace(config, meta=meta, generations=3, selection_seeds=1, seeds=2)
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as place, executor:
+        search(Run.create(config, Path(place), name="idle"), executor, clock)
+    tasks = len(config.tasks)
+    chunks = tasks * math.ceil(meta.population * config.seeds / config.agents_per_call)
+    return (clock.closings[-1] - clock.closings[0]) / (len(clock.closings) - 1) / chunks
+
+
+def overview(found: Mapping[int, Sequence[Simulated]], populations: Mapping[int, int]) -> Figure:
+    """Seconds of a generation, and how busy workers are, over their number."""
+    figure = plots.Picture(figsize=(9, 3.4), layout="constrained")
+    seconds, busy = figure.subplots(1, 2)
+    for color, (times, row) in zip(plots.COLORS, found.items(), strict=False):
+        label = f"population {populations[times]:,}"
+        seconds.plot(WORKERS, [one.seconds for one in row], "o-", color=color, markersize=3, label=label)
+        busy.plot(WORKERS, [one.busy for one in row], "o-", color=color, markersize=3)
+    for panel in (seconds, busy):
+        panel.set_xscale("log")
+        panel.set_xlabel("workers")
+    seconds.set_yscale("log")
+    plots.tidy(seconds, title="a generation", ylabel="seconds")
+    plots.tidy(busy, title="workers busy", ylabel="share of their time")
+    busy.set_ylim(0, 1.03)
+    seconds.legend(frameon=False)
+    return figure
+
+
+def main() -> None:
+    """Measure, simulate, print and draw."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cluster", description=__doc__)
+    parser.add_argument("run", type=Path, help="folder of a run, whose trainings' times are taken")
+    parser.add_argument("--picture", type=Path, help="where the picture goes")
+    options = parser.parse_args()
+    config, seconds = load(options.run / CONFIG), recorded(options.run)
+    width = config.agents_per_call
+    console = Console(width=120)
+    console.print(
+        "; ".join(f"{task}: {width * times.mean():.2f} s a chunk" for task, times in seconds.items())
+    )
+    costs = {
+        "processes": handling(config, Processes(2, width, function=NOTHING)),
+        "ray": handling(config, Ray(2, width, function=NOTHING)),
+    }
+    console.print(", ".join(f"{name}: {1e3 * cost:.2f} ms a chunk" for name, cost in costs.items()))
+    chunks = {times: generation(seconds, config, times) for times in TIMES}
+    found = {times: [simulated(chunks[times], n, costs["ray"]) for n in WORKERS] for times in TIMES}
+    populations = {times: times * config.meta.population for times in TIMES}
+    table = Table(title="seconds of a generation (share of their time in which workers train)")
+    table.add_column("workers")
+    for times in TIMES:
+        table.add_column(f"population {populations[times]:,}: {len(chunks[times]):,} chunks")
+    for index, workers in enumerate(WORKERS):
+        cells = [f"{found[times][index].seconds:.3g} ({found[times][index].busy:.1%})" for times in TIMES]
+        table.add_row(f"{workers:,}", *cells)
+    console.print(table)
+    if options.picture:
+        plots.save(overview(found, populations), options.picture)
+
+
+if __name__ == "__main__":
+    main()
