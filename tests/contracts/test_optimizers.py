@@ -134,17 +134,36 @@ def test_hyperparameters_can_be_injected(name):
 
 @every_optimizer
 def test_gradients_can_be_accumulated(name):
-    """Three of four steps change nothing; types agree, else `MultiSteps` raises."""
-    params, gradients = tree(jnp.bfloat16)
-    optimizer = optax.MultiSteps(make(name), every_k_schedule=4)
+    """Three steps change nothing; the fourth is the one on the mean of all four, and the state's first."""
+    params, first = tree()
+    gradients = jax.tree.map(
+        lambda g: np.stack([g, 3 * g - 1, np.sin(5 * g), 0.5 - g]), jax.device_get(first)
+    )
+    optimizer = make(name)
+    accumulated = optax.MultiSteps(optimizer, every_k_schedule=4)
+    keys = jax.random.split(jax.random.key(0), 4)
+
+    def step(state, inputs):
+        gradient, key = inputs
+        updates, state = accumulated.update(gradient, state, params, key=key, **CONTEXT)
+        return state, (updates, state.inner_opt_state)
 
     @jax.jit
-    def first(gradients):
-        return optimizer.update(gradients, optimizer.init(params), params, key=jax.random.key(0), **CONTEXT)[
-            0
-        ]
+    def steps(gradients):
+        newborn, mean = optimizer.init(params), jax.tree.map(lambda g: g.mean(axis=0), gradients)
+        alone = optimizer.update(mean, newborn, params, key=keys[3], **CONTEXT)
+        state, found = jax.lax.scan(step, accumulated.init(params), (gradients, keys))
+        return newborn, alone, found, state.gradient_step
 
-    jax.tree.map(lambda u: np.testing.assert_array_equal(u, 0), first(gradients))
+    newborn, alone, found, gradient_step = jax.device_get(steps(gradients))
+    updates, states = found
+    jax.tree.map(lambda u: np.testing.assert_array_equal(u[:3], 0), updates)
+    jax.tree.map(
+        lambda s, x: np.testing.assert_array_equal(s[:3], np.broadcast_to(x, s[:3].shape)), states, newborn
+    )
+    fourth = jax.tree.map(lambda x: x[3], found)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-8), fourth, alone)
+    assert gradient_step == 1
 
 
 @pytest.mark.parametrize("name", SEES_PARAMS)
