@@ -111,25 +111,47 @@ def test_types_of_updates_and_state_are_stable(name, dtype):
 
 @every_optimizer
 def test_hyperparameters_can_be_injected(name):
+    """A schedule acts at every step of a scan, as an optimizer does that is made anew with the value of then.
+
+    A constant, here a clip, is as if it had been written down.
+    """
     optimizer, plain, weights = recipe(name)
-    number = {"optim4rl": "max_gradient", "lodo": "lodo_step"}.get(name, "max_grad_norm")
-
-    def factory(number_itself):
-        return optimizer({**plain, **weights, number: number_itself})
-
+    scheduled = "open_scale" if name in SEES_PARAMS else {"lodo": "lodo_step"}.get(name, "learning_rate")
+    constant = "max_gradient" if name == "optim4rl" else "max_grad_norm"
+    default = np.float32(plain[scheduled])
+    values = default * np.array([0.5, 2.0, 4.0], np.float32)
     params, gradients = tree()
-    injected = optax.inject_hyperparams(factory)(number_itself=0.25)
-    context = {**CONTEXT, "key": jax.random.key(0)}
+    keys = jax.random.split(jax.random.key(0), 3)
+
+    def factory(changing, fixed):
+        return optimizer({**plain, **weights, scheduled: changing, constant: fixed})
 
     @jax.jit
-    def both(params):
-        plainly = factory(0.25)
-        mine = plainly.update(gradients, plainly.init(params), params, **context)
-        theirs: Any = injected.update(gradients, injected.init(params), params, **context)
-        return mine, (theirs[0], theirs[1].inner_state)
+    def injected(values):
+        made: Any = optax.inject_hyperparams(factory)(changing=lambda count: values[count], fixed=0.25)
 
-    mine, theirs = both(params)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), mine, theirs)
+        def step(state, key):
+            updates, state = made.update(gradients, state, params, key=key, **CONTEXT)
+            return state, updates
+
+        newborn = made.init(params)
+        state, found = jax.lax.scan(step, newborn, keys)
+        return found, state.inner_state, newborn.inner_state
+
+    @jax.jit
+    def anew(value, state, index):
+        return factory(value, 0.25).update(gradients, state, params, key=keys[index], **CONTEXT)
+
+    found, last, state = jax.device_get(injected(values))
+    assert jax.tree.structure(last) == jax.tree.structure(state) and types(last) == types(state)
+    for index, value in enumerate(values):
+        unscheduled, _ = jax.device_get(anew(default, state, index))
+        updates, state = jax.device_get(anew(value, state, index))
+        now = jax.tree.map(lambda x, index=index: x[index], found)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-8), now, updates)
+        for a, b in zip(jax.tree.leaves(now), jax.tree.leaves(unscheduled), strict=True):
+            assert np.abs(a - b).max() > 0.1 * np.abs(b).max() > 0
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-8), last, state)
 
 
 @every_optimizer
