@@ -93,6 +93,7 @@ def main() -> None:
     parser.add_argument("families", nargs="*", metavar="NAME", help=f"of {', '.join(FAMILIES)}; default: all")
     parser.add_argument("--out", type=Path, default=Path("runs/families"), help="where the runs are kept")
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"report seeds; default: {SEEDS}")
+    parser.add_argument("--first-seed", type=int, default=0, help="the first of them; for seeds not seen yet")
     parser.add_argument("--picture", type=Path, help="where the picture of all of them goes")
     options = parser.parse_args()
     if unknown := set(options.families) - set(FAMILIES):
@@ -101,7 +102,8 @@ def main() -> None:
     for name in options.families or FAMILIES:
         runs[name], *others = searches(options.out, FAMILIES[name])
         against = ["initial", *FAMILIES[name].baselines, *(str(run.folder) for run in others)]
-        report(name, runs[name], evaluate(runs[name], against, seeds=options.seeds, test=True))
+        asked = {"seeds": options.seeds, "first_seed": options.first_seed}
+        report(name, runs[name], evaluate(runs[name], against, test=True, **asked))
     if options.picture:
         plots.save(overview(runs), options.picture)
 

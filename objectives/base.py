@@ -82,6 +82,8 @@ class Head(NamedTuple):
         actions: A > 0 makes the head action-conditional: ``[..., A, size]``, one vector for each of A
             discrete actions. Such heads of a torso sit on one model of what an action leads to.
         units: of that model, and of the hidden layer that such a head has for itself.
+        deviation: above 0, its kernel begins normal with this standard deviation, cut off at two of them,
+            and not orthogonal; `scale` then means nothing.
     """
 
     size: int
@@ -91,6 +93,7 @@ class Head(NamedTuple):
     initial: float = 0.0
     actions: int = 0
     units: int = 128
+    deviation: float = 0.0
 
 
 class Policy(NamedTuple):

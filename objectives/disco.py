@@ -89,7 +89,8 @@ def disco(
     """DiscoRL: a network that remembers the agent's life says what it should do and predict.
 
     For discrete actions. The agent's torso is the setup's; the paper's are `hidden = (512, 512)` with "relu".
-    Ours activates its last hidden layer as well; the published torso ends with the second linear layer.
+    Ours activates its last hidden layer as well; the published torso ends with the second linear layer. Heads
+    begin as published, all else as the setup's networks do (ADR 15).
 
     Args:
         predictions: m, corners of the simplexes of y and z.
@@ -118,11 +119,11 @@ def disco(
             raise ValueError("disco needs discrete actions, each of which it predicts; these are continuous")
 
         def of_actions(size: int) -> Head:
-            return Head(size, scale=_scale(size), actions=n_actions, units=action_units)
+            return Head(size, actions=n_actions, units=action_units, deviation=action_units**-0.5)
 
         return {
-            "logits": Head(n_actions, scale=0.01),
-            "y": Head(predictions, scale=_scale(predictions)),
+            "logits": Head(n_actions, deviation=0.01),
+            "y": Head(predictions, deviation=0.01),
             "z": of_actions(predictions),
             "next_policy": of_actions(n_actions),
             "q": of_actions(bins),
@@ -144,11 +145,6 @@ def disco(
         init=init,
         defaults=tuple(sorted({**numbers, **DISCO_DEFAULTS}.items())),
     )
-
-
-def _scale(size: int) -> float:
-    """Gain with which a head that is wider than what it sees has weights of standard deviation 0.01."""
-    return 0.01 * size**0.5
 
 
 def _distribution(meta_params: MetaParams, outputs: Outputs, progress: Progress) -> Distribution:

@@ -183,7 +183,9 @@ def actor_critic(
 def with_optimizer(algorithm: Algorithm, other: Algorithm) -> Algorithm:
     """`algorithm`, its optimizer replaced by the one of `other`; what is searched of either is searched.
 
-    Numbers that both read have the values of `algorithm`.
+    Numbers that `other` declares beside PPO's, or with values that are not PPO's, go with its optimizer: OPEN
+    clips actor and critic apart whatever it optimizes. All others are those of `algorithm`, above all the
+    learning rate: where `other` has PPO's, that says nothing about another loss.
 
     Raises:
         ValueError: both search an entry of the same name, or `other` has a memory, which would be left out.
@@ -201,9 +203,10 @@ def with_optimizer(algorithm: Algorithm, other: Algorithm) -> Algorithm:
         return {**algorithm.init(first), **other.init(second)}
 
     steps = {name: value for name, value in other.defaults if name not in LOSS_DEFAULTS}
+    own = {name: value for name, value in steps.items() if DEFAULTS.get(name) != value}
     return algorithm._replace(
         name=f"{algorithm.name}+{other.name}",
         optimizer=other.optimizer,
         init=init,
-        defaults=tuple(sorted({**steps, **dict(algorithm.defaults)}.items())),
+        defaults=tuple(sorted({**steps, **dict(algorithm.defaults), **own}.items())),
     )

@@ -62,7 +62,10 @@ def _room_for_programs() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """The folder of a whole search, seconds long, and the jobs it ran. Not to be written to."""
+    """The folder of a whole search, seconds long, the jobs it ran, and the programs it was compiled to.
+
+    Not to be written to.
+    """
     from discovery.api import discover
     from discovery.config import SearchConfig
     from discovery.executors.inline import Inline
@@ -91,8 +94,12 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         selection_seeds=4,
         selection_doublings=0,
     )
-    run = discover(config, tmp_path_factory.mktemp("runs"), "tiny", Recorder(4))
-    return SimpleNamespace(folder=run.folder, jobs=given)
+    programs: dict = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "_executables", programs)
+        run = discover(config, tmp_path_factory.mktemp("runs"), "tiny", Recorder(4))
+    compiled._executables.update(programs)
+    return SimpleNamespace(folder=run.folder, jobs=given, programs=programs)
 
 
 @pytest.fixture(scope="session")

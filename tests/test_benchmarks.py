@@ -2,16 +2,19 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import generation, hosts, learning, memory, optimizers, scaling, sequences, stepping
+from benchmarks import families, generation, hosts, learning, memory, optimizers, scaling, sequences, stepping
 from benchmarks.studies import STUDIES, Study
 from benchmarks.timing import Figure, ratio
+from discovery.commands import presets
 from discovery.executors import make_executor
 from discovery.inner.train import check_numbers, parts
+from discovery.subjects import subjects
 from environments.task import Setup, Task
 from objectives import build
 
@@ -105,3 +108,34 @@ def test_every_study_is_a_training_that_can_be():
             if not task.setup.environment.startswith("brax/"):
                 parts(build("ppo"), task.setup)
             check_numbers(build("ppo"), task.numbers)
+
+
+@pytest.mark.parametrize("name", families.FAMILIES)
+def test_every_family_can_be_searched_and_judged(name):
+    """Presets, baselines and what else is searched are only run by hand: that all exist is looked at here."""
+    family = families.FAMILIES[name]
+    config, _ = presets.read(family.preset)
+    build(config.algorithm, config.algorithm_options)
+    baselines = subjects(family.baselines)
+    assert len(baselines) == len(family.baselines) > 0
+    for subject in baselines:
+        algorithm = build(subject.spec.name, dict(subject.spec.options))
+        for task in (*config.tasks, *config.held_out):
+            check_numbers(algorithm, subject.task(task).numbers)
+    if family.other:
+        other, _ = presets.read(family.other.preset)
+        options = {**other.algorithm_options, **family.other.changed}
+        assert (other.algorithm, options) != (config.algorithm, config.algorithm_options)
+        build(other.algorithm, options)
+
+
+def test_families_are_judged_on_the_seeds_that_are_asked_for(monkeypatch):
+    run, judged = SimpleNamespace(folder="runs/found"), []
+    monkeypatch.setattr(families, "searches", lambda out, family: [run])
+    monkeypatch.setattr(families, "evaluate", lambda *of, **how: judged.append((of, how)))
+    monkeypatch.setattr(families, "report", lambda name, run, found: None)
+    expected = run, ["initial", *families.MAPS]
+    for given, first in (([], 0), (["--first-seed", "64"], 64)):
+        monkeypatch.setattr("sys.argv", ["families", "mirror map, tabular", "--seeds", "8", *given])
+        families.main()
+        assert judged.pop() == (expected, {"seeds": 8, "first_seed": first, "test": True})

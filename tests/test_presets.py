@@ -2,14 +2,31 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from discovery.analysis import load_run
 from discovery.api import discover
 from discovery.commands import presets
 from discovery.executors.inline import Inline
 from discovery.inner import compiled
+
+
+def test_a_search_compiles_once_whatever_its_numbers(
+    finished_run: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proposals and means are one program, which a search with other numbers and lifetimes uses again."""
+    assert len(finished_run.programs) == 1
+    programs = dict(finished_run.programs)
+    monkeypatch.setattr(compiled, "_executables", programs)
+    config = load_run(finished_run.folder).config
+    tasks = tuple(replace(task, shortest_life=0.3, numbers={"learning_rate": 0.02}) for task in config.tasks)
+    meta = replace(config.meta, population=2, sigma=0.2)
+    run = discover(replace(config, generations=1, tasks=tasks, meta=meta), tmp_path, "other", Inline(4))
+    assert np.isfinite(run.scores).all()
+    assert programs.keys() == finished_run.programs.keys()
 
 
 @pytest.mark.slow

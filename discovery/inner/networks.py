@@ -99,12 +99,11 @@ class _Torso(nn.Module):
                 vector = self.param(name, nn.initializers.constant(head.initial), (head.size,))
                 outputs[name] = jnp.broadcast_to(vector, (*x.shape[:-1], head.size))
                 continue
-            kernel_init = nn.initializers.orthogonal(head.scale)
             below = x
             if head.actions:
                 below = act(_dense(head.units, f"{name}_hidden")(after))
                 activations[f"{name}_hidden"] = below.mean(-2)
-            y = nn.Dense(max(head.size, 1), kernel_init=kernel_init, name=name)(below)
+            y = nn.Dense(max(head.size, 1), kernel_init=_initial(head), name=name)(below)
             activations[name] = y.mean(-2) if head.actions else y
             outputs[name] = y if head.size else y[..., 0]
         return carry, *jax.tree.map(lambda y: y.reshape(*lead, *y.shape[1:]), (outputs, activations))
@@ -151,6 +150,13 @@ class _Torso(nn.Module):
         x = ACTIVATIONS[self.body.activation](_dense(width, "readout")(both))
         activations["readout"] = x
         return carry, x
+
+
+def _initial(head: Head) -> nn.initializers.Initializer:
+    """How a head's kernel begins."""
+    if head.deviation > 0:
+        return nn.initializers.truncated_normal(head.deviation)
+    return nn.initializers.orthogonal(head.scale)
 
 
 def _dense(width: int, name: str) -> nn.Dense:

@@ -25,11 +25,19 @@ LPO = {
 }
 MEMBERS = {name: (name, {}) for name in FACTORIES} | {name: ("lpo", options) for name, options in LPO.items()}
 MEMBERS["a2c_sgd"] = ("a2c", {"optimizer": "sgd", "normalize_advantage": True})
-LPG = {"temporal": True, "discount_input": True, "recurrence": "lstm", "optimizer": "sgd"}
-MEMBERS["lpg"] = ("lpg", {**LPG, "width": 8, "targets": 3})
+LPG = {"width": 8, "targets": 3}
+LSTM = {"temporal": True, "discount_input": True, "recurrence": "lstm", "optimizer": "sgd"}
+MEMBERS["lpg"], MEMBERS["ta_lpg"] = ("lpg", LPG), ("lpg", {**LPG, **LSTM})
+AMPO = {
+    "ampo": {"units": 6},
+    "ampo_l2": {"map": "l2"},
+    "ampo_tsallis": {"map": "tsallis"},
+    "ta_ampo_normalized": {"units": 6, "anchored": False, "temporal": True, "normalized": True},
+}
+MEMBERS |= {name: ("ampo", options) for name, options in AMPO.items()}
 DISCO = {"predictions": 4, "units": 5, "lifetime": 3, "embedding": 4, "bins": 7, "optimizer": "adam"}
 MEMBERS["disco"] = ("disco", DISCO)
-DISCRETE_ONLY = {"ampo", "disco"}
+DISCRETE_ONLY = {"disco", *AMPO}
 MEMBERS["ppo_lion"], MEMBERS["ppo_rmsprop"] = (("ppo", {"optimizer": name}) for name in ("lion", "rmsprop"))
 NOT_MIRROR_LEARNING = {"vsop"}
 """Whose gradient at ratio 1 is not the policy gradient."""
@@ -48,29 +56,33 @@ LEARNED_OPTIMIZERS = {"lodo", "open", "optim4rl"}
 
 RECURRENT_OPTIMIZERS = {"open", "optim4rl"}
 
+SLOW_DERIVATIVES = {"disco", "ta_ampo_normalized", "ta_lpg"}
+"""Which compile for long; of LPG and AMPO, others are differentiated in the fast tests."""
+
 every_algorithm = pytest.mark.parametrize("name", MEMBERS)
 with_policy_loss = pytest.mark.parametrize(
     "name", [name for name, member in MEMBERS.items() if build(*member).policy_loss is not None]
 )
 kinds_of_action = pytest.mark.parametrize("continuous", [False, True], ids=["discrete", "continuous"])
-every_algorithm_and_action = pytest.mark.parametrize(
-    ("name", "continuous"),
-    [
-        pytest.param(name, continuous, id=f"{name}-{'continuous' if continuous else 'discrete'}")
-        for name in MEMBERS
-        for continuous in (False, True)
-        if not (continuous and name in DISCRETE_ONLY)
-    ],
-)
 
-differentiated = pytest.mark.parametrize(
-    ("name", "continuous"),
-    [
-        pytest.param(*each.values, id=each.id, marks=[pytest.mark.slow] * (each.values[0] == "disco"))
-        for each in every_algorithm_and_action.args[1]
-    ],
-)
-"""As above; DiscoRL's two recurrences compile for long."""
+
+def with_action(slow: Callable[[str, bool], bool]) -> pytest.MarkDecorator:
+    """Every member with every kind of action that it has; `slow` says what the fast tests leave out."""
+    return pytest.mark.parametrize(
+        ("name", "continuous"),
+        [
+            pytest.param(
+                name, continuous, id=f"{name}-{kind}", marks=[pytest.mark.slow] * slow(name, continuous)
+            )
+            for name in MEMBERS
+            for kind, continuous in (("discrete", False), ("continuous", True))
+            if not (continuous and name in DISCRETE_ONLY)
+        ],
+    )
+
+
+every_algorithm_and_action = with_action(slow=lambda name, continuous: continuous and name == "ta_lpg")
+differentiated = with_action(slow=lambda name, _: name in SLOW_DERIVATIVES)
 
 
 def make(name: str) -> Algorithm:

@@ -111,40 +111,81 @@ def test_types_of_updates_and_state_are_stable(name, dtype):
 
 @every_optimizer
 def test_hyperparameters_can_be_injected(name):
+    """A schedule acts at every step of a scan, as an optimizer does that is made anew with the value of then.
+
+    A constant, here a clip, is as if it had been written down.
+    """
     optimizer, plain, weights = recipe(name)
-    number = {"optim4rl": "max_gradient", "lodo": "lodo_step"}.get(name, "max_grad_norm")
-
-    def factory(number_itself):
-        return optimizer({**plain, **weights, number: number_itself})
-
+    scheduled = "open_scale" if name in SEES_PARAMS else {"lodo": "lodo_step"}.get(name, "learning_rate")
+    constant = "max_gradient" if name == "optim4rl" else "max_grad_norm"
+    default = np.float32(plain[scheduled])
+    values = default * np.array([0.5, 2.0, 4.0], np.float32)
     params, gradients = tree()
-    injected = optax.inject_hyperparams(factory)(number_itself=0.25)
-    context = {**CONTEXT, "key": jax.random.key(0)}
+    keys = jax.random.split(jax.random.key(0), 3)
+
+    def factory(changing, fixed):
+        return optimizer({**plain, **weights, scheduled: changing, constant: fixed})
 
     @jax.jit
-    def both(params):
-        plainly = factory(0.25)
-        mine = plainly.update(gradients, plainly.init(params), params, **context)
-        theirs: Any = injected.update(gradients, injected.init(params), params, **context)
-        return mine, (theirs[0], theirs[1].inner_state)
+    def injected(values):
+        made: Any = optax.inject_hyperparams(factory)(changing=lambda count: values[count], fixed=0.25)
 
-    mine, theirs = both(params)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), mine, theirs)
+        def step(state, key):
+            updates, state = made.update(gradients, state, params, key=key, **CONTEXT)
+            return state, updates
+
+        newborn = made.init(params)
+        state, found = jax.lax.scan(step, newborn, keys)
+        return found, state.inner_state, newborn.inner_state
+
+    @jax.jit
+    def anew(value, state, index):
+        return factory(value, 0.25).update(gradients, state, params, key=keys[index], **CONTEXT)
+
+    found, last, state = jax.device_get(injected(values))
+    assert jax.tree.structure(last) == jax.tree.structure(state) and types(last) == types(state)
+    for index, value in enumerate(values):
+        unscheduled, _ = jax.device_get(anew(default, state, index))
+        updates, state = jax.device_get(anew(value, state, index))
+        now = jax.tree.map(lambda x, index=index: x[index], found)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-8), now, updates)
+        for a, b in zip(jax.tree.leaves(now), jax.tree.leaves(unscheduled), strict=True):
+            assert np.abs(a - b).max() > 0.1 * np.abs(b).max() > 0
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-8), last, state)
 
 
 @every_optimizer
 def test_gradients_can_be_accumulated(name):
-    """Three of four steps change nothing; types agree, else `MultiSteps` raises."""
-    params, gradients = tree(jnp.bfloat16)
-    optimizer = optax.MultiSteps(make(name), every_k_schedule=4)
+    """Three steps change nothing; the fourth is the one on the mean of all four, and the state's first."""
+    params, first = tree()
+    gradients = jax.tree.map(
+        lambda g: np.stack([g, 3 * g - 1, np.sin(5 * g), 0.5 - g]), jax.device_get(first)
+    )
+    optimizer = make(name)
+    accumulated = optax.MultiSteps(optimizer, every_k_schedule=4)
+    keys = jax.random.split(jax.random.key(0), 4)
+
+    def step(state, inputs):
+        gradient, key = inputs
+        updates, state = accumulated.update(gradient, state, params, key=key, **CONTEXT)
+        return state, (updates, state.inner_opt_state)
 
     @jax.jit
-    def first(gradients):
-        return optimizer.update(gradients, optimizer.init(params), params, key=jax.random.key(0), **CONTEXT)[
-            0
-        ]
+    def steps(gradients):
+        newborn, mean = optimizer.init(params), jax.tree.map(lambda g: g.mean(axis=0), gradients)
+        alone = optimizer.update(mean, newborn, params, key=keys[3], **CONTEXT)
+        state, found = jax.lax.scan(step, accumulated.init(params), (gradients, keys))
+        return newborn, alone, found, state.gradient_step
 
-    jax.tree.map(lambda u: np.testing.assert_array_equal(u, 0), first(gradients))
+    newborn, alone, found, gradient_step = jax.device_get(steps(gradients))
+    updates, states = found
+    jax.tree.map(lambda u: np.testing.assert_array_equal(u[:3], 0), updates)
+    jax.tree.map(
+        lambda s, x: np.testing.assert_array_equal(s[:3], np.broadcast_to(x, s[:3].shape)), states, newborn
+    )
+    fourth = jax.tree.map(lambda x: x[3], found)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-8), fourth, alone)
+    assert gradient_step == 1
 
 
 @pytest.mark.parametrize("name", SEES_PARAMS)

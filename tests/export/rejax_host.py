@@ -1,6 +1,6 @@
 """Started by test_rejax.py in a process of its own: trains rejax's PPO with exported files.
 
-    python -I rejax_host.py PROBE PPO_FILE FOUND_FILE STEPS
+    python -I rejax_host.py PROBE PPO_FILE FOUND_FILE STEPS [OPTIMIZER_FILE]
 
 Our packages cannot be imported here. Prints one line of JSON.
 """
@@ -10,6 +10,7 @@ import importlib.util
 import json
 import pickle
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 
@@ -97,14 +98,14 @@ def fractions(file):
     return [float(algorithm.training_fraction(state)) for state in states]
 
 
-def main(probe, ppo, found, steps):
+def main(probe, ppo, found, steps, optimizer=None):
     sys.meta_path.insert(0, load(probe, "probe").Blocker())
     ppo, found = load(ppo, "exported_ppo"), load(found, "exported_found")
-    print(
-        json.dumps(
-            {"same": same_update(ppo), "train": train(found, int(steps)), "fractions": fractions(found)}
-        )
-    )
+    result = {"same": same_update(ppo), "train": train(found, int(steps)), "fractions": fractions(found)}
+    if optimizer is not None:  # here, because a process of its own would import everything again
+        host = load(Path(__file__).with_name("rejax_optimizer_host.py"), "optimizer_host")
+        result["optimizer"] = host.train(load(optimizer, "exported_optimizer"), 2)
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

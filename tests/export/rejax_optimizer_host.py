@@ -2,7 +2,7 @@
 
     python -I rejax_optimizer_host.py PROBE OPEN_FILE ROLLOUTS
 
-Our packages cannot be imported here. Prints one line of JSON.
+Our packages cannot be imported here. Prints one line of JSON. rejax_host.py calls `train`.
 """
 
 import importlib.util
@@ -35,16 +35,15 @@ class FiveValues:
         return observation, state, reward, terminated | truncated, info
 
 
-def main(probe, path, rollouts):
-    sys.meta_path.insert(0, load(probe, "probe").Blocker())
+def train(file, rollouts):
+    """How far a training goes, and how long its episodes are at first and at last."""
     import gymnax
     import jax
-    import jax.numpy as jnp
+    import numpy as np
     import rejax
     from flax.training.train_state import TrainState
     from rejax.algos.algorithm import register_init
 
-    file, rollouts = load(path, "exported"), int(rollouts)
     env, env_params = gymnax.make("CartPole-v1")
     settings = {"num_envs": 16, "num_steps": 64, "num_minibatches": 4, "num_epochs": 4}
 
@@ -70,35 +69,34 @@ def main(probe, path, rollouts):
         agent_kwargs={"activation": "tanh"},
         **settings,
     )
-    first = ppo.init_state(jax.random.PRNGKey(0))
 
-    def train(state):
+    @jax.jit
+    def life(key):
         def rollout(state, _):
             state = ppo.train_iteration(state)
             _, seen = ppo.collect_trajectories(state)
             return state, 1.0 / seen.done.mean()
 
-        return jax.lax.scan(rollout, state, None, rollouts)
+        first = ppo.init_state(key)
+        return first, *jax.lax.scan(rollout, first, None, rollouts)
 
-    last, lengths = jax.jit(train)(first)
+    first, last, lengths = jax.device_get(life(jax.random.PRNGKey(0)))
 
     def distance(name):
-        pairs = zip(jax.tree.leaves(first_of(name)), jax.tree.leaves(getattr(last, name).params), strict=True)
-        return max(float(jnp.abs(a - b).max()) for a, b in pairs)
+        before, after = (jax.tree.leaves(getattr(state, name).params) for state in (first, last))
+        return max(float(np.abs(a - b).max()) for a, b in zip(before, after, strict=True))
 
-    def first_of(name):
-        return getattr(first, name).params
+    return {
+        "counts": [int(last.actor_ts.opt_state.count), int(last.critic_ts.opt_state.count)],
+        "moved": [distance("actor_ts"), distance("critic_ts")],
+        "finite": all(bool(np.isfinite(x).all()) for x in jax.tree.leaves(last.actor_ts.params)),
+        "lengths": [float(lengths[:3].mean()), float(lengths[-5:].mean())],
+    }
 
-    print(
-        json.dumps(
-            {
-                "counts": [int(last.actor_ts.opt_state.count), int(last.critic_ts.opt_state.count)],
-                "moved": [distance("actor_ts"), distance("critic_ts")],
-                "finite": all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(last.actor_ts.params)),
-                "lengths": [float(lengths[:3].mean()), float(lengths[-5:].mean())],
-            }
-        )
-    )
+
+def main(probe, path, rollouts):
+    sys.meta_path.insert(0, load(probe, "probe").Blocker())
+    print(json.dumps(train(load(path, "exported"), int(rollouts))))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from discovery.suites import fingerprint
 from discovery.work import AlgorithmSpec
 from environments import Setup, Task
 from objectives import build
+from objectives.learned_potential import monotone
 from objectives.mirror_map import POTENTIALS
 from objectives.tabular import mirror_descent
 
@@ -25,11 +26,13 @@ TASK = Task("exact", SETUP, 6, {"eta": 0.5, "gamma": 0.9}, score="auc")
 LEARNED = AlgorithmSpec("ampo", (("anchored", False), ("temporal", True), ("units", 6)))
 KEYS = np.array([[0, 1], [0, 2], [0, 3], [0, 4]], np.uint32)
 """Four levels; more in one call than one, as in a search."""
+WHOLE = np.full(len(KEYS), 6, np.int32)
+"""Steps of a whole life."""
 
 
 def run(spec: AlgorithmSpec, meta_params=None, **stretch):
     stacked = jax.tree.map(lambda x: np.stack([x] * len(KEYS)), meta_params or {})
-    return run_chunk(spec, TASK, stacked, KEYS, np.full(len(KEYS), 6, np.int32), **stretch)
+    return run_chunk(spec, TASK, stacked, KEYS, WHOLE, **stretch)
 
 
 def process_of(key):
@@ -55,18 +58,38 @@ def test_a_training_is_policy_mirror_descent_on_the_level_of_its_key(map):
     assert (np.diff(outcome.entropy, axis=1) < 0).all() and (outcome.kl > 0).all()
 
 
-def test_splitting_a_temporal_training_changes_no_bit():
+@pytest.fixture(scope="module")
+def learned():
+    """A learned map whose numbers change over a life, the same one at rest, and its trainings."""
     meta_params = jax.tree.map(np.asarray, build("ampo", dict(LEARNED.options)).init(jax.random.key(1)))
+    still = {"potential": dict(meta_params["potential"])}
     meta_params["potential"]["change"] = jax.tree.map(lambda x: x + 0.5, meta_params["potential"]["change"])
-    n = len(KEYS)
-    whole, _, _ = run(LEARNED, meta_params, until=np.full(n, 6, np.int32))
-    part, state, _ = run(LEARNED, meta_params, until=np.full(n, 2, np.int32))
-    rest, _, _ = run(LEARNED, meta_params, until=np.full(n, 6, np.int32), begun=state)
+    return meta_params, still, run(LEARNED, still, until=WHOLE)[0]
+
+
+def test_a_training_at_rest_is_policy_mirror_descent_on_the_level_of_its_key(learned):
+    """Of the smallest learned map, on one level; the slow tests have known maps, and four."""
+    _, still, outcome = learned
+
+    @jax.jit
+    def descend(key, numbers):
+        p, weights = process_of(key), monotone(numbers, anchored=False)
+        values = mirror_descent(POTENTIALS["learned"], weights, p.transition, p.reward, 0.9, 0.5, 6)[1]
+        return values[:, p.start]
+
+    values = np.asarray(descend(KEYS[0], still["potential"]["start"]))
+    np.testing.assert_allclose(outcome.curve[0], values[1:], rtol=1e-4, atol=1e-5)
+    assert values[-1] > values[0] + 1e-2, "it learns"
+    assert np.ptp(outcome.curve[:, -1]) > 1e-2, "levels differ"
+
+
+def test_splitting_a_temporal_training_changes_no_bit(learned):
+    meta_params, _, fixed = learned
+    whole, _, _ = run(LEARNED, meta_params, until=WHOLE)
+    part, state, _ = run(LEARNED, meta_params, until=np.full_like(WHOLE, 2))
+    rest, _, _ = run(LEARNED, meta_params, until=WHOLE, begun=state)
     np.testing.assert_array_equal(rest.curve, whole.curve)
     np.testing.assert_array_equal(part.curve[:, :2], whole.curve[:, :2])
-    still = {**meta_params, "potential": dict(meta_params["potential"])}
-    still["potential"]["change"] = jax.tree.map(np.zeros_like, meta_params["potential"]["change"])
-    fixed, _, _ = run(LEARNED, still, until=np.full(n, 6, np.int32))
     np.testing.assert_array_equal(fixed.curve[:, 0], whole.curve[:, 0])  # n/N = 0
     assert (fixed.curve[:, 2] != whole.curve[:, 2]).any(), "the map changes with n/N"
 

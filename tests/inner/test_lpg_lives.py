@@ -164,32 +164,55 @@ def test_what_it_recommends_on_a_delayed_chain():
     assert np.all(np.sign(by_hand.pi_hat) == float(reward[-1]))
 
 
-@pytest.mark.slow
-def test_derivative_of_a_life_by_the_weights():
-    """Log-probabilities after three updates: reverse mode against central differences, float64, keys frozen.
+def double(tree: Any) -> Any:
+    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), tree)
+
+
+def outcome_of(setup: Setup, n_updates: int) -> Any:
+    """Weights to (log-probabilities and bootstrap vectors after a life, slopes), float64, keys frozen.
 
     Episodes of every ending. No step of the agent is cut off, so that every update counts.
     """
-    setup = replace(ENDINGS, hidden=(4,))
-    algorithm = build("lpg", {**OPTIONS, "initial": "random"})
     numbers = {"learning_rate": 0.5, "critic_rate": 1.0, "bias_rate": 1.0, "max_grad_norm": 10.0}
     seen = jnp.stack(jnp.meshgrid(jnp.arange(3.0), jnp.arange(3.0)), axis=-1).reshape(-1, 2)
+    _, network = parts(TA_LPG, setup)
+
+    def outcome(searched: Any) -> Any:
+        meta_params = {**double(complete(TA_LPG, numbers, {})), **searched}
+        state = init(TA_LPG, setup, meta_params, jax.random.key(0), n_updates)
+        state = state._replace(params=double(state.params))
+        state, _ = advance(TA_LPG, setup, meta_params, state, n_updates)
+        start = jnp.zeros(len(seen), bool)
+        outputs = network.unroll(state.params, state.carry, seen.astype(jnp.float64), start)[1]
+        log_y = jax.nn.log_softmax(outputs["bootstrap"])
+        return jax.nn.log_softmax(outputs["logits"])[:, 0].sum() + jnp.sin(log_y[:, 1]).sum()
+
+    return jax.jit(jax.value_and_grad(outcome))
+
+
+def test_derivative_of_a_life_along_one_direction():
+    """A linear agent of two updates: reverse mode against a central difference, all weights moved at once."""
     with jax.enable_x64(True):
-        double = lambda tree: jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), tree)  # noqa: E731
-        searched = double(RANDOM)
-        _, network = parts(algorithm, setup)
+        searched, both = double(RANDOM), outcome_of(replace(ENDINGS, hidden=()), 2)
+        rng = np.random.default_rng(0)
+        direction = jax.tree.map(lambda w: rng.normal(0, 1, w.shape), searched)
+        value, slopes = both(searched)
+        assert value.dtype == jnp.float64
+        there, here = (
+            float(both(jax.tree.map(lambda w, d, h=h: np.asarray(w) + h * d, searched, direction))[0])
+            for h in (1e-5, -1e-5)
+        )
+        products = jax.tree.map(lambda s, d: (np.asarray(s) * d).sum(), slopes, direction)
+        expected = sum(jax.tree.leaves(products))
+        assert abs(expected) > 1e-2
+        assert expected == pytest.approx((there - here) / 2e-5, rel=1e-5)
 
-        def outcome(searched):
-            meta_params = {**double(complete(algorithm, numbers, {})), **searched}
-            state = init(algorithm, setup, meta_params, jax.random.key(0), 3)
-            state = state._replace(params=double(state.params))
-            state, _ = advance(algorithm, setup, meta_params, state, 3)
-            start = jnp.zeros(len(seen), bool)
-            outputs = network.unroll(state.params, state.carry, seen.astype(jnp.float64), start)[1]
-            log_y = jax.nn.log_softmax(outputs["bootstrap"])
-            return jax.nn.log_softmax(outputs["logits"])[:, 0].sum() + jnp.sin(log_y[:, 1]).sum()
 
-        both = jax.jit(jax.value_and_grad(outcome))
+@pytest.mark.slow
+def test_derivative_of_a_life_by_the_weights():
+    """An agent with a hidden layer, after three updates: each of the weights' arrays by itself."""
+    with jax.enable_x64(True):
+        searched, both = double(RANDOM), outcome_of(replace(ENDINGS, hidden=(4,)), 3)
         value, slopes = both(searched)
         assert value.dtype == jnp.float64
         leaves, structure = jax.tree.flatten(searched)

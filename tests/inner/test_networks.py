@@ -135,6 +135,19 @@ def test_orthogonal_gains_and_zero_biases():
             assert not tensors["bias"].any()
 
 
+def test_heads_with_a_deviation_are_normal_and_cut_off_at_two():
+    """Such a distribution has 0.88 of the deviation; other layers begin as without it."""
+    heads = {"logits": LOGITS, "wide": Head(500, torso="critic", scale=1.7)}
+    normal = {**heads, "wide": heads["wide"]._replace(deviation=0.1)}
+    networks = (make_network(each, (5,), Body((8,))) for each in (heads, normal))
+    plain, params = (jax.device_get(network.init(jax.random.key(3))) for network in networks)
+    wide = params["critic"].pop("wide")
+    assert np.std(wide["kernel"]) == pytest.approx(0.088, rel=0.05) and not wide["bias"].any()
+    assert 0.19 < np.abs(wide["kernel"]).max() <= 0.2
+    del plain["critic"]["wide"]
+    jax.tree.map(np.testing.assert_array_equal, params, plain)
+
+
 def test_torsos_and_keys_differ():
     network, _ = EXPECTED["separate"]
     here, again, other = (network.init(jax.random.key(seed)) for seed in (0, 0, 1))

@@ -4,6 +4,7 @@ import inspect
 
 import jax
 import jax.numpy as jnp
+import optax
 import pytest
 
 from objectives import build, factory, is_known, parts_of
@@ -50,11 +51,43 @@ def test_zero_weights_of_an_anchored_optimizer_leave_adam():
     assert jnp.allclose(*steps, rtol=1e-6) and float(jnp.abs(steps[0]).min()) > 0.01
 
 
-def test_the_numbers_are_those_of_both_and_the_first_one_has_the_say():
-    lpg = build("lpg+open", {"lpg_width": 4, "open_gru_width": 0, "open_width": 4})
-    numbers, own = dict(lpg.defaults), dict(build("lpg", {"width": 4}).defaults)
-    assert own.items() <= numbers.items() and "open_scale" in numbers
+@pytest.mark.parametrize("name", ["lpo", "ampo", "lpg"])
+def test_the_numbers_are_those_of_the_first_one_but_for_the_optimizers_own(name):
+    """Among these are a learning rate and a schedule that are not PPO's."""
+    first, other = build(name), build("open", {"gru_width": 0, "width": 4})
+    numbers = dict(with_optimizer(first, other).defaults)
+    assert numbers == {**dict(first.defaults), "open_scale": 1e-3, "clip_by_torso": 1.0}
+    anchored = with_optimizer(first, build("open", {"anchored": True}))
+    assert dict(anchored.defaults) == {**dict(first.defaults), "open_scale": 1e-3}, "Adam's, as it was"
+
+
+def test_an_optimizer_brings_numbers_that_the_first_one_lacks():
+    first = build("lpg", {"optimizer": "sgd"})
+    numbers = dict(with_optimizer(first, build("open", {"anchored": True})).defaults)
+    assert dict(first.defaults).items() <= numbers.items() and numbers["adam_b2"] == 0.999
     assert "clip" not in numbers, "PPO's, which nothing here reads"
+
+
+def test_open_clips_actor_and_critic_apart_whatever_it_optimizes():
+    """Its first momenta are shares of what the clip lets through."""
+    both = build("lpo+open", {"lpo_width": 2, "open_gru_width": 0, "open_width": 2})
+    optimizer = both.optimizer({**plain(both), **both.init(jax.random.key(0))})
+    gradient = {
+        "actor": {"out": {"bias": jnp.array([0.1, -0.2])}},
+        "critic": {"out": {"bias": jnp.array([30.0, 40.0])}},
+    }
+    info = {
+        torso: {"out": {"bias": ParamInfo(torso, 0, 1, (torso, "out"), 0)}} for torso in ("actor", "critic")
+    }
+    extra = {
+        "key": jax.random.key(0),
+        "progress": Progress(1, 4),
+        "activations": {torso: {"out": jnp.ones((3, 2))} for torso in info},
+        "param_info": info,
+    }
+    _, state = jax.jit(lambda g: optimizer.update(g, optimizer.init(g), g, **extra))(gradient)
+    momenta = optax.tree.get(state, "momenta")
+    assert jnp.allclose(momenta / momenta[:, :1], jnp.array([1.0, -2.0, 3.0, 4.0]), rtol=1e-5)
 
 
 def test_options_are_those_of_both():

@@ -107,6 +107,9 @@ def test_heads_and_numbers():
     sizes = {name: (head.actions, head.size) for name, head in heads.items()}
     assert sizes == {"logits": (0, 4), "y": (0, 600), "z": (4, 600), "next_policy": (4, 4), "q": (4, 601)}
     assert {head.torso for head in heads.values()} == {"actor"} and heads["z"].units == Head(1).units == 128
+    deviations = {name: round(head.deviation, 4) for name, head in heads.items()}
+    of_model = dict.fromkeys(("z", "next_policy", "q"), 0.0884)  # of 128 inputs, each with variance 1 / 128
+    assert deviations == {"logits": 0.01, "y": 0.01, **of_model}
     numbers = dict(build("disco").defaults)
     assert numbers.items() >= DISCO_DEFAULTS.items()
     assert (numbers["learning_rate"], numbers["adam_eps"], numbers["max_update"]) == (3e-4, 1e-8, 1.0)
