@@ -7,6 +7,7 @@ search that stopped is resumed with the command that it printed, in worker proce
 """
 
 import argparse
+import json
 import os
 import re
 import signal
@@ -245,6 +246,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__)
     parser.add_argument("faults", nargs="*", metavar="NAME", help=f"of {', '.join(FAULTS)}; default: all")
     parser.add_argument("--out", type=Path, help="where the runs are kept; default: nowhere")
+    parser.add_argument("--json", action="store_true", help="print a line of JSON for each, and no table")
     options = parser.parse_args()
     os.environ |= LOOPBACK | QUIET
     table = Table(title=f"a search of {TRAININGS} trainings on two nodes, broken after 10")
@@ -256,12 +258,15 @@ def main() -> None:
         reference = undisturbed(out)
         for name in options.faults or FAULTS:
             seen = suffer(name, out, reference)
+            if options.json:
+                print(json.dumps({"fault": name, **seen._asdict()}), flush=True)
+                continue
             did = f"exit code {seen.code}: {seen.said}" if seen.code else f"went on: {seen.said}"
             held = f"{seen.rows} of {TRAININGS}, {seen.failed} failed"
             end = ("resumed, " if seen.resumed else "") + ("the same scores" if seen.same else "OTHER SCORES")
             table.add_row(seen.done, did, held, end)
-            print(name, seen, flush=True)
-    Console(width=150).print(table)
+    if not options.json:
+        Console(width=150).print(table)
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def main(argv: Sequence[str]) -> int:
         found = findings(args.output)
     for finding in found:
         mark = {"ok": "  ", "hint": "? ", "wrong": "! "}[finding.verdict]
-        print(f"{mark}{finding.what:<15} {finding.found}", flush=True)
+        print(f"{mark}{finding.what:<13} {finding.found}", flush=True)
         hints += finding.verdict == "hint"
         wrong += finding.verdict == "wrong"
     print(f"\n{_conclusion(hints, wrong)}")

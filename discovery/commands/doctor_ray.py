@@ -28,7 +28,7 @@ def ray_found(address: str) -> Iterator[Finding]:
         yield Finding("ray", "is not installed: pip install 'rl-discovery[ray]'", "wrong")
         return
     yield Finding("ray", metadata.version("ray"))
-    yield _authentication()
+    yield _token()
     began = time.monotonic()
     executor = Ray(address=address)
     try:
@@ -40,14 +40,14 @@ def ray_found(address: str) -> Iterator[Finding]:
         executor.close()
 
 
-def _authentication() -> Finding:
+def _token() -> Finding:
     mode = os.environ.get("RAY_AUTH_MODE", "token")
     if mode == "disabled":
         text = "off, by RAY_AUTH_MODE: whoever reaches a node's ports can run code there"
-        return Finding("authentication", text, "hint")
+        return Finding("token", text, "hint")
     places = [name for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH") if os.environ.get(name)]
     where = places[0] if places else "~/.ray/auth_token, which Ray makes where there is none"
-    return Finding("authentication", f"{mode}, from {where}")
+    return Finding("token", f"{mode}, from {where}")
 
 
 def _cluster(executor: "Ray", address: str, seconds: float) -> Iterator[Finding]:

@@ -200,7 +200,9 @@ class _Bridge(Child):
 
     def __init__(self, settings: Settings) -> None:
         own = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
-        ours = {} if settings.address else LOOPBACK | EQUAL
+        host = settings.address.rpartition(":")[0].strip("[]")
+        inside = host in ("localhost", "::1") or host.startswith("127.")  # else Ray looks for it elsewhere
+        ours = LOOPBACK if inside else {} if settings.address else LOOPBACK | EQUAL
         environment = worker_environment(os.environ) | QUIET | ours | own
         super().__init__("discovery.executors.raybridge", [], environment)
         self.settings = settings

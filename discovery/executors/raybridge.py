@@ -73,13 +73,8 @@ class Bridge:
 
     def _join(self) -> Cluster:
         settings = self._settings
-        quiet: dict[str, Any] = {
-            "include_dashboard": False,
-            "log_to_driver": False,
-            "configure_logging": False,
-        }
+        quiet = {"log_to_driver": False, "configure_logging": False}
         if settings.address:
-            quiet.pop("include_dashboard")
             if settings.address != "auto":
                 _knock(settings.address)
             context = _ray().init(address=settings.address, **quiet)
@@ -89,6 +84,7 @@ class Bridge:
                 num_cpus=settings.cpus,
                 num_gpus=settings.gpus,  # type: ignore[arg-type]
                 object_store_memory=OBJECT_STORE,
+                include_dashboard=False,
                 **quiet,
             )
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Ray's own handler raises where it cannot be caught
@@ -128,11 +124,15 @@ class Bridge:
     # The parent -------------------------------------------------------------------------------
 
     def _obey(self) -> None:
-        with contextlib.suppress(EOFError, OSError):
+        try:
             while True:
                 verb, worker, payload = self._connection.recv()
                 getattr(self, f"_{verb}")(worker, payload)
-        self._over.set()
+        except (EOFError, OSError):  # the parent has closed the connection
+            self._over.set()
+        except Exception as error:
+            self._say("gone", 0, _line(error))
+            os._exit(1)
 
     def _hire(self, worker: int, kind: str) -> None:
         gpus = self._settings.gpus_per_worker if kind == "gpu" else 0

@@ -15,29 +15,38 @@ from discovery.errors import BadInput, ExecutorError
 from discovery.executors import make_executor
 from discovery.executors.inline import Inline
 from discovery.executors.ray import Ray, _Actor, check_address
-from discovery.executors.raymessages import LOOPBACK, Facts
+from discovery.executors.raymessages import LOOPBACK, QUIET, Facts
 from tests.executors.fakes import RUN_CHUNK, job
 
-SMALL = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
+TWO_NODES = """
+import sys
+from ray.cluster_utils import Cluster
+
+size = 80 * 2**20
+head = {"num_cpus": 2, "object_store_memory": size, "include_dashboard": False}
+there = Cluster(initialize_head=True, head_node_args=head)
+there.add_node(num_cpus=2, object_store_memory=size)
+print("address", there.address, flush=True)
+sys.stdin.read()
+there.shutdown()
+"""
+"""In a process of its own: it forks, which one that has used jax should not."""
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (LOOPBACK | {"RAY_USAGE_STATS_ENABLED": "0"}).items():
-            patch.setenv(name, value)
-        assert "ray" not in sys.modules  # it reads its environment when it is imported
-        from ray.cluster_utils import Cluster
-
-        there = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, **SMALL})
-        there.add_node(num_cpus=2, object_store_memory=SMALL["object_store_memory"])
-        yield there
-        there.shutdown()
+def address():
+    environment = os.environ | LOOPBACK | QUIET
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", TWO_NODES], env=environment, **pipes) as process:
+        assert process.stdin is not None and process.stdout is not None
+        yield next(line.split()[1] for line in process.stdout if line.startswith("address"))
+        process.stdin.close()
+        process.wait(60)
 
 
 @pytest.fixture(scope="module")
-def executor(cluster):
-    with Ray(2, 3, 60.0, address=cluster.address, function=RUN_CHUNK) as executor:
+def executor(address):
+    with Ray(2, 3, 60.0, address=address, function=RUN_CHUNK) as executor:
         yield executor
 
 
@@ -126,18 +135,18 @@ def test_leaving_early_ends_the_work(executor):
     assert time.monotonic() - began < 60
 
 
-def test_what_hangs_is_stopped_and_fails_alone(cluster):
-    with Ray(1, 2, 1.5, address=cluster.address, function=RUN_CHUNK) as executor:
+def test_what_hangs_is_stopped_and_fails_alone(address):
+    with Ray(1, 2, 1.5, address=address, function=RUN_CHUNK) as executor:
         results = by_id(executor.run([job(0, "hold_lock"), job(1)]))
     assert (results["j0"].error, results["j0"].attempts) == ("timeout", 3)
     assert results["j1"].error is None
 
 
-def test_a_worker_has_one_thread_and_no_secrets(cluster, tmp_path, monkeypatch):
+def test_a_worker_has_one_thread_and_no_secrets(address, tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "hunter2")
     log = tmp_path / "environment"
     function = "tests.executors.fakes:environment_chunk"
-    with Ray(1, 1, address=cluster.address, function=function) as executor:
+    with Ray(1, 1, address=address, function=function) as executor:
         (result,) = executor.run([job(0, log=str(log))])
     assert result.error is None
     lines = log.read_text().splitlines()
@@ -199,8 +208,8 @@ def test_bad_options(options, message):
         make_executor(**options)
 
 
-def test_more_gpus_than_there_are(cluster):
-    executor = Ray(None, address=cluster.address, gpu_workers=2)
+def test_more_gpus_than_there_are(address):
+    executor = Ray(None, address=address, gpu_workers=2)
     with pytest.raises(BadInput, match="2 workers with 1 GPUs each are more than the 0"), executor:
         raise AssertionError
     executor.close()
