@@ -58,15 +58,8 @@ def make_executor(
 
 def executor_of(config: "SearchConfig") -> Executor:
     """The executor that a config asks for."""
-    return make_executor(
-        config.executor,
-        config.workers,
-        config.agents_per_call,
-        config.timeout,
-        address=config.address,
-        gpu_workers=config.gpu_workers,
-        gpus_per_worker=config.gpus_per_worker,
-    )
+    ray = config.address, config.gpu_workers, config.gpus_per_worker
+    return make_executor(config.executor, config.workers, config.agents_per_call, config.timeout, None, *ray)
 
 
 def check_without_ray(name: str, address: str, gpu_workers: int) -> None:

@@ -11,6 +11,7 @@ import os
 import pickle
 import time
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol, Self
 
@@ -24,6 +25,8 @@ from discovery.work import Job, JobResult
 START_SECONDS = 120.0
 STILLBORN = 3
 """So many workers in a row that die before they are ready are no accident."""
+REST_SECONDS = 5.0
+"""After one that died so for want of memory, nobody is hired for so long, times how many it were."""
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +83,7 @@ class Worker(Protocol):
         """End it and what it started, at once; safe to call twice."""
 
 
-class Pool:
+class Pool(ABC):
     """The base of executors that have workers.
 
     Args:
@@ -106,6 +109,7 @@ class Pool:
         self.workers, self.agents_per_call = workers, agents_per_call
         self.timeout, self.memory_limit = timeout, memory_limit
         self._stillborn = 0
+        self._resting = 0.0  # until then nobody is hired, on the monotonic clock
         self.pace = Pace()
         self._ordered: int | None = None  # version of the pace by which `pending` is in order
         self._joined: dict[int, float] = {}  # since when the worker of a place is ready
@@ -117,13 +121,13 @@ class Pool:
 
     # What kinds of workers differ in ----------------------------------------------------------
 
+    @abstractmethod
     def _start(self, place: int) -> Worker:
         """A new worker."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _listen(self, seconds: float) -> Collection[Worker]:
         """Those of the staff that said something or ended, after at most so many seconds."""
-        raise NotImplementedError
 
     # The interface ----------------------------------------------------------------------------
 
@@ -212,6 +216,8 @@ class Pool:
 
     def _hire(self, waiting: int) -> None:
         """Fill empty places, as many as there is work for."""
+        if time.monotonic() < self._resting:
+            return
         for place, worker in list(self._staff.items()):
             if worker.ready and worker.chunk is None and not worker.alive():
                 self._dismiss(place)  # died while nobody looked
@@ -301,6 +307,8 @@ class Pool:
                 return  # where others could start, there may be room for it later
             self._stillborn = STILLBORN  # it had its time
         self._stillborn += 1
+        if error == "out_of_memory":  # the machine's, which others use too: it may pass
+            self._resting = time.monotonic() + REST_SECONDS * self._stillborn
         if self._stillborn >= STILLBORN:
             said = "".join(f"\n  {line}" for line in words) or " nothing"
             raise ExecutorError(f"workers die before they can work ({detail}); the last one said:{said}")

@@ -55,6 +55,7 @@ class Ray(Pool):
         BadInput: for such arguments, or without the package ray.
     """
 
+    _staff: dict[int, "_Actor"]
     patience = ROOM_SECONDS
 
     def __init__(
@@ -129,8 +130,6 @@ class Ray(Pool):
     def pids(self) -> list[int]:
         """Process ids of the workers that are ready now, each on its machine."""
         return [worker.facts.pid for worker in self._staff.values() if worker.facts]
-
-    _staff: dict[int, "_Actor"]
 
     def _start(self, place: int) -> "_Actor":
         kind = "gpu" if place < self.gpu_workers else "cpu"
