@@ -83,7 +83,7 @@ class Ray(Pool):
         super().__init__(gpu_workers + on_cores, agents_per_call, timeout, None)
         self.gpu_workers = gpu_workers
         self.cluster: Cluster | None = None
-        gpus = gpu_workers * gpus_per_worker
+        gpus = None if gpu_workers else 0
         path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
         settings = Settings(address, max(on_cores, cores()), gpus, gpus_per_worker, function, path)
         self._bridge = _Bridge(settings)

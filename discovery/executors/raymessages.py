@@ -15,7 +15,7 @@ class Settings(NamedTuple):
     Attributes:
         address: "host:port" of a cluster, "auto" for that of this machine, "" for a Ray of our own.
         cpus: cores of a Ray of our own.
-        gpus: GPUs of it; None: those that Ray finds.
+        gpus: of it; None: those that Ray finds.
         gpus_per_worker: GPUs of each worker that has any.
         function: what runs a chunk, as "module:function".
         import_path: PYTHONPATH of workers.
@@ -23,7 +23,7 @@ class Settings(NamedTuple):
 
     address: str
     cpus: int
-    gpus: float | None
+    gpus: int | None
     gpus_per_worker: float
     function: str
     import_path: str
