@@ -24,9 +24,10 @@ from discovery.comparison import Comparison
 from discovery.config import SearchConfig
 from discovery.executors import executor_of
 from discovery.executors.base import Executor
+from discovery.listener import Listener
 from discovery.meta.base import Result
 from discovery.run import Run
-from discovery.search import Listener, search
+from discovery.search import search
 from discovery.splits import looks_at, record_looks, run_folders_of, unseen
 from discovery.starts.find import start_of
 from discovery.suitecomparison import SuiteComparison

@@ -32,7 +32,7 @@ __all__ = ["Cell", "Comparison", "Row", "Subject", "compare", "pick_tasks", "rec
 
 
 class Watcher(Protocol):
-    """Who is told how a comparison goes: any `discovery.search.Listener` is one."""
+    """Who is told how a comparison goes: any `discovery.listener.Listener` is one."""
 
     def started(self, generation: int, jobs: Sequence[Job], done: int) -> None:
         """All trainings are known; `done` of them were finished before. `generation` is -1."""

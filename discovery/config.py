@@ -5,7 +5,7 @@ module imports no jax.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from discovery.errors import BadInput, unknown
@@ -160,6 +160,11 @@ class SearchConfig:
         method = self.stopping.method
         if method == "none":
             return
+        if self.meta.asynchronous:
+            raise BadInput(
+                f"stopping.method {method!r} compares a whole generation, which meta.asynchronous does not "
+                "wait for; leave out one of the two"
+            )
         if not self.common_random_numbers or self.antithetic_tasks or self.meta.shaping == "pairwise_sign":
             raise BadInput(
                 f"stopping.method {method!r} compares all proposals on the same seeds: it needs "
@@ -176,6 +181,19 @@ class SearchConfig:
                 f"racing over {self.seeds} seeds cannot begin with {self.stopping.first_seeds}; "
                 "raise seeds, or lower stopping.first_seeds"
             )
+
+    @property
+    def proposing(self) -> ESConfig:
+        """The meta-optimizer, with the size of its broods: unless it is set, the fewest proposals that divide
+        the population and whose seeds fill whole calls, else one call.
+        """
+        meta = self.meta
+        if not meta.asynchronous or meta.brood or meta.facts.asynchronous != "broods":
+            return meta
+        sizes = [size for size in range(1, meta.population + 1) if meta.population % size == 0]
+        whole = [size for size in sizes if size * self.seeds % self.agents_per_call == 0]
+        full = [size for size in sizes if size * self.seeds >= self.agents_per_call]
+        return replace(meta, brood=(whole or full or sizes[-1:])[0])
 
     @property
     def selecting(self) -> tuple[Task, ...]:

@@ -105,3 +105,11 @@ def result_of(request: Request, config: SearchConfig, results: Mapping[str, JobR
         outcome = results[job.id].outcome
         scores.setdefault(job.task.name, []).append(float("nan") if outcome is None else float(outcome.score))
     return Result(request.id, {name: np.asarray(values, np.float64) for name, values in scores.items()})
+
+
+def fitness_of(results: Mapping[str, Result]) -> dict[str, float]:
+    """Mean over tasks and seeds, for the record; NaN where any training failed."""
+    return {
+        name: float(np.mean([values.mean() for values in result.scores.values()]))
+        for name, result in results.items()
+    }

@@ -15,7 +15,7 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -139,7 +139,8 @@ class Ledger:
             return read_tree(self.folder / ARRAYS, digest)
 
     def propose(self, requests: Iterable[Request]) -> None:
-        """Record what the meta-optimizer asked for, by reference to the state it asked from.
+        """Record what the meta-optimizer asked for, by reference to the last closed state: it asked from
+        that or, asynchronously, from what had become of it since.
 
         After an interruption the same requests may come again; others than those recorded are refused.
         """
@@ -148,7 +149,7 @@ class Ledger:
         rows = [proposal_row(request, asked) for request in requests]
         with self._transaction("record the proposals"):
             for row in rows:
-                if row["generation"] != last + 1:
+                if row["generation"] <= last:
                     raise LedgerError(f"proposal {row['id']!r} came while generation {last + 1} was open")
                 known = self._db.execute("SELECT * FROM proposals WHERE id = ?", [row["id"]]).fetchone()
                 if known is None:
@@ -215,7 +216,8 @@ class Ledger:
             generation: -1 for the initial state, then 0, 1, 2 ...
             state: the meta-optimizer's, after `tell`.
             metrics: its metrics.
-            fitness: proposal id -> aggregated score; NaN for one without.
+            fitness: proposal id -> aggregated score; NaN for one without. Asynchronously, also of proposals
+                that another generation counts.
             mean: what the meta-optimizer would answer now: nested dicts of arrays.
         """
         if generation != (expected := -1 if self._closed is None else self._closed + 1):
@@ -224,13 +226,25 @@ class Ledger:
         row["mean_digest"] = None if mean is None else self.put_state(mean)
         row["metrics"] = json.dumps({name: float(value) for name, value in metrics.items()})
         with self._transaction(f"close generation {generation}"):
-            for name, value in (fitness or {}).items():
-                update = "UPDATE proposals SET fitness = ? WHERE id = ? AND generation = ?"
-                if self._db.execute(update, [null_if_nan(value), name, generation]).rowcount != 1:
-                    raise LedgerError(f"{name!r} was not proposed in generation {generation}")
+            self._set_fitness(fitness or {})
             self._insert("generations", row | {"closed_at": now()})
         self._closed = generation
         self._secure()
+
+    def keep_fitness(self, fitness: Mapping[str, float]) -> None:
+        """Record aggregated scores by proposal id; NaN for one without."""
+        with self._transaction("record the fitness"):
+            self._set_fitness(fitness)
+
+    def keep_order(self, order: Sequence[int]) -> None:
+        """Keep the order in which a search that is repeated learned from broods, before it starts."""
+        with self._transaction("keep the order"):
+            self._insert("meta", {"key": "order", "value": json.dumps(list(order))})
+
+    def load_order(self) -> list[int] | None:
+        """That order; None unless a search is repeated."""
+        order = self.meta.get("order")
+        return None if order is None else json.loads(order)
 
     def last_generation(self) -> int | None:
         """The last closed generation; -1 when only the initial state is there, None before that."""
@@ -292,6 +306,12 @@ class Ledger:
 
     def _one(self, query: str, *values: Any) -> dict[str, Any]:
         return self._rows(query, *values)[0]
+
+    def _set_fitness(self, fitness: Mapping[str, float]) -> None:
+        for name, value in fitness.items():
+            update = "UPDATE proposals SET fitness = ? WHERE id = ?"
+            if self._db.execute(update, [null_if_nan(value), name]).rowcount != 1:
+                raise LedgerError(f"{name!r} was not proposed")
 
     def _insert(self, table: str, row: Mapping[str, Any]) -> None:
         columns, marks = ", ".join(row), ", ".join("?" * len(row))

@@ -1,6 +1,6 @@
 """How a search goes, told to a terminal, a log, a program, or nobody.
 
-`view` picks one. Each is a `discovery.search.Listener` and a context manager. Imports no jax.
+`view` picks one. Each is a `discovery.listener.Listener` and a context manager. Imports no jax.
 
 Generation g's row shows the proposals that were sampled around mean g, and mean g itself on the
 selection seeds where it was due; after the last generation comes a row with the final mean alone.

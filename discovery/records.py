@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import UInt32
 
 from discovery.arrays import digest_of, pack, unpack
+from discovery.evaluation import seed_of
 from discovery.meta.base import Request
-from discovery.work import JobResult
+from discovery.work import Job, JobResult
 
 if TYPE_CHECKING:
     from discovery.ledger import Ledger
@@ -52,6 +53,22 @@ class Evaluation:
     until: int
     begun: int
     key: UInt32[np.ndarray, " words"]
+
+    @classmethod
+    def of(cls, job: Job, request: Request) -> "Evaluation":
+        """A training of a request."""
+        return cls(
+            id=job.id,
+            proposal=request.id,
+            generation=request.generation,
+            split=request.split,
+            task=job.task.name,
+            seed=seed_of(job.id),
+            lifetime=job.lifetime,
+            until=job.lifetime if job.until is None else job.until,
+            begun=0 if job.begun is None else job.begun.update,
+            key=job.key,
+        )
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,14 @@
 """Proposals, from what is stored of them: the state they were asked from, and the run's seed."""
 
+from collections.abc import Iterable
 from typing import Any
 
+from discovery.course import Brood, Course
+from discovery.meta.base import Request
 from discovery.meta.generation import request_of_mean
+from discovery.proposing import key_of, meta_optimizer
 from discovery.run import Run
-from discovery.search import key_of, meta_optimizer
+from discovery.work import JobResult
 
 
 class Regenerator:
@@ -23,10 +27,37 @@ class Regenerator:
     def requests(self, run: Run, generation: int) -> dict[str, Any]:
         """Searched entries of a generation's proposals and of its mean, by request id."""
         if self._last is None or self._last[0] != generation:
-            state = run.ledger.load_state(generation - 1, self._template)
-            asked, _ = self._meta.ask(key_of(self._config, "ask", generation), state)
-            # The mean is asked for only where it is due; after the last generation, by the search itself.
-            mean = request_of_mean(generation, self._meta.mean(state))
-            every = [*(request for request in asked if request.index >= 0), mean]
-            self._last = generation, {request.id: request.meta_params for request in every}
+            mean = request_of_mean(generation, run.ledger.load_mean(generation - 1))
+            requests = [mean, *self._asked(run, generation)]
+            self._last = generation, {request.id: request.meta_params for request in requests}
         return self._last[1]
+
+    def _asked(self, run: Run, generation: int) -> list[Request]:
+        """The proposals that were recorded of a generation."""
+        config, meta = self._config, self._meta
+        if not config.meta.asynchronous:
+            state = run.ledger.load_state(generation - 1, self._template)
+            return meta.ask(key_of(config, "ask", generation), state)[0]
+        return self._retraced(run, {row["id"]: row for row in run.ledger.proposals(generation)})
+
+    def _retraced(self, run: Run, wanted: dict[str, Any]) -> list[Request]:
+        """Proposals of an asynchronous search, gone through again from where they were asked for."""
+        ledger, digests = run.ledger, {row["asked_digest"] for row in wanted.values()}
+        closed = min(row["generation"] for row in ledger.generations() if row["state_digest"] in digests)
+        state = ledger.load_state(closed, self._template)
+        course = Course(self._config, self._meta, state, closed + 1, ledger.load_order())
+        found: list[Request] = []
+        recorded: dict[str, JobResult] = {}
+
+        def note(broods: Iterable[Brood]) -> None:
+            for brood in broods:
+                found.extend(request for request in brood.requests if request.id in wanted)
+                recorded.update(ledger.finished(brood.jobs))
+
+        note([*course.broods.values(), *course.ask()])
+        for row in ledger.evaluations(outcomes=False):
+            if row["id"] in recorded:
+                course.take(recorded.pop(row["id"]))
+                while course.tell():
+                    note(course.ask())
+        return found

@@ -5,55 +5,22 @@ from what is there: the same generation is asked again (a pure function of state
 finished is taken from the ledger, and the rest runs.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
+from discovery.asynchronous import flow
 from discovery.choice import Choice, choose, contest
-from discovery.config import SearchConfig
-from discovery.evaluation import jobs_of, seed_of, seed_words, spec_of
+from discovery.evaluation import fitness_of, jobs_of
 from discovery.executors.base import Executor, together
-from discovery.inner.compiled import build_algorithm
 from discovery.ledger import Evaluation
+from discovery.listener import Listener
 from discovery.meta.base import MetaOptimizer, Request, Result
 from discovery.meta.generation import request_of_mean
-from discovery.meta.make import make_meta
+from discovery.proposing import key_of, meta_optimizer
 from discovery.run import Run
 from discovery.stopping import Stage, stages
-from discovery.work import Job, JobResult
-
-
-class Listener(Protocol):
-    """Who is told how a search goes; see discovery/progress.py."""
-
-    def started(self, generation: int, jobs: Sequence[Job], done: int) -> None:
-        """Trainings of a generation are known; `done` of them were finished before. Called again for further
-        ones of the same generation, where the first decided on them.
-        """
-
-    def finished(self, job: Job, result: JobResult) -> None:
-        """One training ended and is recorded."""
-
-    def closed(self, generation: int, results: Mapping[str, Result], metrics: Mapping[str, float]) -> None:
-        """A generation is closed, safe on disk."""
-
-
-def meta_optimizer(config: SearchConfig, start: Any = None) -> MetaOptimizer:
-    """The meta-optimizer of a config, built once per search (its methods compile).
-
-    `start` is the first mean, where it is not the family's own beginning.
-    """
-    algorithm = build_algorithm(spec_of(config))
-    init = algorithm.init if start is None else lambda key: start
-    return make_meta(config.meta, init, {task.name: task.reference for task in config.tasks})
-
-
-def key_of(config: SearchConfig, *parts: object) -> jax.Array:
-    """A meta-optimizer's key, derived from the run's seed."""
-    return jax.random.wrap_key_data(jnp.asarray(seed_words(config.seed, "meta", *parts)))
+from discovery.tally import mean_is_due
+from discovery.work import JobResult
 
 
 def search(run: Run, executor: Executor, listener: Listener) -> Choice:
@@ -65,15 +32,29 @@ def search(run: Run, executor: Executor, listener: Listener) -> Choice:
         last = -1
         ledger.close_generation(last, state, meta.metrics(state), mean=meta.mean(state))
     state = ledger.load_state(last, state)
-    for generation in range(last + 1, config.generations):
+    if config.meta.asynchronous:
+        state = flow(run, executor, listener, meta, state)
+    else:
+        state = generations(run, executor, listener, meta, state, last + 1)
+    evaluate(run, executor, [request_of_mean(config.generations, meta.mean(state))], listener)
+    return settle(run, executor, listener)
+
+
+def generations(
+    run: Run, executor: Executor, listener: Listener, meta: MetaOptimizer, state: Any, first: int
+) -> Any:
+    """Ask for whole generations, one after the other, from number `first` to the last; returns the state."""
+    config, ledger = run.config, run.ledger
+    for generation in range(first, config.generations):
         requests, asked = meta.ask(key_of(config, "ask", generation), state)
+        if mean_is_due(config, generation):
+            requests.append(request_of_mean(generation, meta.mean(state)))
         results = evaluate(run, executor, requests, listener)
         state = meta.tell(asked, results)
         metrics = meta.metrics(state)
-        ledger.close_generation(generation, state, metrics, _fitness(results), meta.mean(state))
+        ledger.close_generation(generation, state, metrics, fitness_of(results), meta.mean(state))
         listener.closed(generation, results, metrics)
-    evaluate(run, executor, [request_of_mean(config.generations, meta.mean(state))], listener)
-    return settle(run, executor, listener)
+    return state
 
 
 def evaluate(
@@ -98,7 +79,7 @@ def train(run: Run, executor: Executor, stage: Stage, listener: Listener) -> dic
     if stage:
         listener.started(stage[0][1].generation, [job for job, _ in stage], len(results))
     for group in together(executor.run([job for name, (job, _) in jobs.items() if name not in results])):
-        run.ledger.record_all([(_record(*jobs[result.id]), result) for result in group])
+        run.ledger.record_all([(Evaluation.of(*jobs[result.id]), result) for result in group])
         for result in group:
             results[result.id] = result
             listener.finished(jobs[result.id][0], result)
@@ -112,27 +93,3 @@ def settle(run: Run, executor: Executor, listener: Listener) -> Choice:
         stage = [(job, r) for r in requests for job in jobs_of(r, run.config, race.further)]
         train(run, executor, stage, listener)
     return choose(run)
-
-
-def _record(job: Job, request: Request) -> Evaluation:
-    return Evaluation(
-        id=job.id,
-        proposal=request.id,
-        generation=request.generation,
-        split=request.split,
-        task=job.task.name,
-        seed=seed_of(job.id),
-        lifetime=job.lifetime,
-        until=job.lifetime if job.until is None else job.until,
-        begun=0 if job.begun is None else job.begun.update,
-        key=job.key,
-    )
-
-
-def _fitness(results: Mapping[str, Result]) -> dict[str, float]:
-    """Mean over tasks and seeds, for the record; NaN where any training failed."""
-    return {name: _mean(result.scores.values()) for name, result in results.items()}
-
-
-def _mean(scores: Iterable[np.ndarray]) -> float:
-    return float(np.mean([values.mean() for values in scores]))

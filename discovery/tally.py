@@ -117,7 +117,7 @@ class Row:
 
 @dataclass
 class Tally:
-    """What happens in this session, as a `discovery.search.Listener` hears it.
+    """What happens in this session, as a `discovery.listener.Listener` hears it.
 
     Attributes:
         config: of the search; None for trainings that belong to none.
@@ -148,16 +148,18 @@ class Tally:
         """Trainings of a generation are known; `done` of them were finished before."""
         open_share = 1 - done / max(len(jobs), 1)
         left = open_share * sum(map(steps_of, jobs))
-        if generation == self.generation and self.trainings:  # a further stage of it
-            self.trainings, self.done, self._left = (
-                self.trainings + len(jobs),
-                self.done + done,
-                self._left + left,
-            )
+        flowing = self.config is not None and self.config.meta.asynchronous
+        if generation == self.generation and self.trainings:  # a further stage of it, or a further brood
+            self.trainings += len(jobs)
+            self.done += done
+            self._left += 0.0 if flowing else left
             return
         self.generation, self.trainings, self.done, self.steps = generation, len(jobs), done, 0
         self.failures, self._began = Counter(), self.clock()
-        self._left = left + (planned(self.config, generation + 1)[1] if self.config else 0.0)
+        if self.config and flowing:  # what is in flight now is instead of what will be then
+            self._left = planned(self.config, generation)[1]
+        else:
+            self._left = left + (planned(self.config, generation + 1)[1] if self.config else 0.0)
 
     def finished(self, job: "Job", result: "JobResult") -> None:
         """One training ended."""
@@ -200,7 +202,7 @@ class Tally:
         return Row(
             self.generation,
             {task.name: task_row(task.name, results) for task in self.config.seen} if self.config else {},
-            self.trainings,
+            self.done,
             dict(self.failures),
             self.steps,
             self.clock() - self._began,

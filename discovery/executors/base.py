@@ -1,6 +1,6 @@
 """The one interface of all executors: jobs in, results out as they finish, the same numbers."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple, Protocol, Self
 
@@ -38,11 +38,24 @@ class Crew(NamedTuple):
     utilization: float
 
 
+More = Callable[[], Sequence[Job]]
+"""Further jobs, if there are any now."""
+
+
+def no_more() -> Sequence[Job]:
+    """No further jobs."""
+    return ()
+
+
 class Executor(Protocol):
     """Runs inner trainings. Results arrive in any order and are matched by id."""
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
-        """Run all jobs; yield each result as soon as it is known."""
+    def run(self, jobs: Sequence[Job], more: More = no_more) -> Iterator[JobResult]:
+        """Run all jobs, and those that `more` gives; yield each result as soon as it is known.
+
+        `more` is asked whenever results were taken. What came earlier goes first. Which trainings share a
+        call depends on those that came together alone.
+        """
         ...
 
     def crew(self) -> Crew:

@@ -28,12 +28,14 @@ class Chunk:
         width: W, lanes of the call; lanes beyond `jobs` repeat the first job and are dropped.
         attempts: how often these jobs were started.
         halved: whether it came out of a larger chunk that failed.
+        turn: of its jobs; those of an earlier turn go first.
     """
 
     jobs: tuple[Job, ...]
     width: int
     attempts: int = 0
     halved: bool = False
+    turn: int = 0
 
     @property
     def cost(self) -> int:
@@ -65,7 +67,7 @@ class Chunk:
         )
 
 
-def cut(jobs: Sequence[Job], width: int) -> list[Chunk]:
+def cut(jobs: Sequence[Job], width: int, turn: int = 0) -> list[Chunk]:
     """Chunks of `width` lanes; equal programs together, similar lifetimes together, longest chunk first."""
     ids = [job.id for job in jobs]
     if len(set(ids)) < len(ids):
@@ -77,7 +79,8 @@ def cut(jobs: Sequence[Job], width: int) -> list[Chunk]:
     for group in groups.values():
         ordered = sorted(group, key=lambda job: job.updates)
         chunks += [
-            Chunk(tuple(ordered[start : start + width]), width) for start in range(0, len(ordered), width)
+            Chunk(tuple(ordered[start : start + width]), width, turn=turn)
+            for start in range(0, len(ordered), width)
         ]
     return sorted(chunks, key=lambda chunk: -chunk.cost)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Self
 
 from discovery.errors import BadInput
-from discovery.executors.base import Crew, in_one_go
+from discovery.executors.base import Crew, More, in_one_go, no_more
 from discovery.executors.call import RUN_CHUNK, call, failure, resolve
 from discovery.executors.chunks import Chunk, cut, failed, finished, halves
 from discovery.executors.cpu import ensure_single_thread
@@ -37,9 +37,9 @@ class Inline:
         self._began: float | None = None
         self._worked = 0.0
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
-        """Run all jobs; yield each result as soon as it is known."""
-        return self._run(cut(jobs, self.agents_per_call))
+    def run(self, jobs: Sequence[Job], more: More = no_more) -> Iterator[JobResult]:
+        """Run all jobs, and those that `more` gives; yield each result as soon as it is known."""
+        return self._run(cut(jobs, self.agents_per_call), more)
 
     def crew(self) -> Crew:
         """This process, and how much of the time since its first training it trains."""
@@ -56,10 +56,13 @@ class Inline:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _run(self, chunks: list[Chunk]) -> Iterator[JobResult]:
+    def _run(self, chunks: list[Chunk], more: More) -> Iterator[JobResult]:
         pending = deque(chunks)
         function = resolve(self._function)
-        while pending:
+        while True:
+            pending.extend(cut(more(), self.agents_per_call))
+            if not pending:
+                return
             chunk, began = pending.popleft().started(), time.monotonic()
             self._began = began if self._began is None else self._began
             try:

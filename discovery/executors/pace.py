@@ -46,8 +46,10 @@ class Pace:
         return self._seconds.get((kind, chunk.program), math.inf) * chunk.cost
 
     def order(self, kind: str, chunks: list[Chunk]) -> None:
-        """Put the longest last, where they are taken from; those of unknown speed after them."""
-        chunks.sort(key=lambda chunk: (self.seconds(kind, chunk), chunk.cost))
+        """Put the earliest turn last, where chunks are taken from; of a turn, the longest, and those of
+        unknown speed after them.
+        """
+        chunks.sort(key=lambda chunk: (-chunk.turn, self.seconds(kind, chunk), chunk.cost))
 
     def choose(self, kind: str, pending: Sequence[Chunk], others: Sequence[tuple[str, float]]) -> int | None:
         """Which of `pending` a free worker should take; None: others will have done them all sooner.

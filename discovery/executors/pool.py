@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol, Self
 
 from discovery.errors import BadInput, ExecutorError
-from discovery.executors.base import Crew, in_one_go
+from discovery.executors.base import Crew, More, in_one_go, no_more
 from discovery.executors.call import Reply, failure
 from discovery.executors.chunks import Chunk, again, cut, failed, finished, halves
 from discovery.executors.pace import Pace
@@ -131,12 +131,15 @@ class Pool(ABC):
 
     # The interface ----------------------------------------------------------------------------
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
-        """Run all jobs; yield each result as soon as it is known. Ends an unfinished earlier run."""
+    def run(self, jobs: Sequence[Job], more: More = no_more) -> Iterator[JobResult]:
+        """Run all jobs, and those that `more` gives; yield each result as soon as it is known.
+
+        Ends an unfinished earlier run.
+        """
         if not self._finalizer.alive:
             raise ExecutorError("this executor is closed; make a new one")
         self._end_current()
-        results = self._run(cut(jobs, self.agents_per_call)[::-1])
+        results = self._run(cut(jobs, self.agents_per_call)[::-1], more)
         self._current = weakref.ref(results)
         return results
 
@@ -160,17 +163,22 @@ class Pool(ABC):
 
     # One run ----------------------------------------------------------------------------------
 
-    def _run(self, pending: list[Chunk]) -> Iterator[JobResult]:
+    def _run(self, pending: list[Chunk], more: More) -> Iterator[JobResult]:
         results: list[JobResult] = []
-        self._ordered = None
+        self._ordered, turn = None, 0
         try:
             while True:
                 results += self._assign(pending)  # before we yield: the caller may take its time
                 yield from in_one_go(results)
-                if not pending and not self._busy():
+                results = []
+                if further := more():
+                    self._ordered, turn = None, turn + 1
+                    pending[:0] = cut(further, self.agents_per_call, turn)[::-1]
+                elif pending or self._busy():
+                    self._hire(len(pending))
+                    results = self._collect(pending)
+                else:
                     return
-                self._hire(len(pending))
-                results = self._collect(pending)
         finally:
             for place in self._busy():  # left early: their work is not wanted any more
                 self._dismiss(place)

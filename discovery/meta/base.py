@@ -57,10 +57,14 @@ class MetaOptimizer(NamedTuple):
 
     Attributes:
         init: ``key -> state``.
-        ask: ``(key, state) -> (requests, state)``.
-        tell: ``(state, results) -> state``; `results` maps request ids to `Result`.
+        ask: ``(key, state) -> (requests, state)``: a brood of proposals; a whole generation, unless it is
+            asynchronous. None while as many broods are in flight as may be.
+        tell: ``(state, results) -> state``; `results` maps request ids to `Result`, of one whole brood or
+            several.
         mean: ``state -> meta_params``: what it would answer now.
         metrics: ``state -> {name: float}`` for records and progress (sigma, norms ...).
+        waiting: ``state -> [requests of each brood]``: those that were asked for and not told, in the order
+            of asking, as an interrupted search needs them again.
     """
 
     init: Callable[[Any], Any]
@@ -68,3 +72,4 @@ class MetaOptimizer(NamedTuple):
     tell: Callable[[Any, Mapping[str, Result]], Any]
     mean: Callable[[Any], Any]
     metrics: Callable[[Any], dict[str, float]]
+    waiting: Callable[[Any], list[list[Request]]]

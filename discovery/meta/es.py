@@ -7,28 +7,34 @@ minimizes: the one line that flips the sign is in `_updated`.
 
 A generation's proposals are a function of (state, key). `ask` stores the key and no proposals,
 `tell` samples them again, so that a stored state plus an index is a proposal.
+
+Asynchronously, generations are told in the order in which they were sampled, so the numbers do not depend on
+who was faster. An update learns from noise that was sampled around a mean some updates ago: it is taken to be
+around the mean, and of the sigma, of now.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
+from discovery.errors import RunError
 from discovery.meta.base import MetaOptimizer
 from discovery.meta.es_config import ESConfig
 from discovery.meta.evosax_adapter import EvosaxStrategy, adapt
+from discovery.meta.flight import Flight, no_flight
 from discovery.meta.generation import (
+    asked_for,
+    broods_of,
     check_mean,
     check_references,
     check_size,
     check_template,
     requests_of,
-    scores_of,
 )
-from discovery.meta.shaping import failed, utilities
+from discovery.meta.shaping import Scores, failed, utilities
 
 __all__ = ["ESConfig", "ESState", "make_es"]
 
@@ -37,23 +43,29 @@ class ESState(NamedTuple):
     """Where a search stands: a pytree of numpy arrays and plain integers.
 
     Attributes:
-        generation: number of the generation that is asked for next, or being evaluated.
+        told: generations that were told.
         mean: meta-parameters the strategy would answer now.
-        strategy: evosax's state, as it is before the generation is sampled.
-        key: uint32 ``[2]``, data of the key the generation is sampled with.
-        asked: 1 between `ask` and `tell`, else 0.
+        strategy: evosax's state, as it is before a generation is sampled.
+        flight: generations that were asked for and not told; of each the flat mean that it was sampled
+            around, and its sigma.
         failed: proposals of the last generation that failed on at least one task.
         skipped: generations so far that changed nothing, because no proposal succeeded on any task,
             or because the update was not finite.
     """
 
-    generation: int
+    told: int
     mean: Any
     strategy: Any
-    key: np.ndarray
-    asked: int
+    flight: Flight
     failed: int
     skipped: int
+
+
+class Cloud(NamedTuple):
+    """What a generation was sampled from: the flat mean, ``[d]``, and the standard deviation."""
+
+    mean: np.ndarray
+    sigma: np.ndarray
 
 
 def make_es(
@@ -79,56 +91,85 @@ def make_es(
     template = init(jax.random.key(0))
     check_template(template)
     check_size(config, template)
-    strategy = adapt(config, template)
+    strategy, most = adapt(config, template), config.broods_in_flight
 
     def start(key):
         key_mean, key_strategy = jax.random.split(key)
         state = strategy.init(key_strategy, init(key_mean))
         check_mean(state.mean)
-        no_key = np.zeros_like(jax.random.key_data(key_strategy))
-        return ESState(0, strategy.mean(state), state, np.asarray(no_key), asked=0, failed=0, skipped=0)
+        flight = no_flight(most - 1, _cloud(strategy, state))
+        return ESState(0, strategy.mean(state), state, flight, failed=0, skipped=0)
 
     def ask(key, state):
-        state = state._replace(key=np.asarray(jax.random.key_data(key)), asked=1)
-        population, _ = _sample(strategy, state)
-        return requests_of(config, state, population), state
+        if len(state.flight.waiting()) >= most:
+            return [], state
+        number, cloud = asked_for(state), _cloud(strategy, state.strategy)
+        population, _ = strategy.ask(key, state.strategy)
+        flight = state.flight.with_brood(number, key, cloud)
+        return requests_of(config, number, population), state._replace(flight=flight)
 
     def tell(state, results):
-        scores = scores_of(config, state, results)
-        every = np.array([failed(task) for task in scores.values()])
-        updated = None if every.all() else _updated(strategy, state, utilities(scores, config, references))
-        generation = int(state.generation) + 1
-        inner = strategy.at_generation(state.strategy if updated is None else updated, generation)
-        return ESState(
-            generation,
-            strategy.mean(inner),
-            inner,
-            state.key,
-            asked=0,
-            failed=int(every.any(axis=0).sum()),
-            skipped=int(state.skipped) + int(updated is None),
-        )
+        for number, scores in broods_of(config, state, results):
+            if number != state.told:
+                raise RunError(f"generation {number} was told before generation {int(state.told)}")
+            state = _told(config, strategy, state, scores, references)
+        return state
+
+    def waiting(state):
+        return [requests_of(config, n, _again(config, strategy, state, n)) for n in state.flight.waiting()]
 
     return MetaOptimizer(
-        start, ask, tell, mean=lambda state: state.mean, metrics=lambda state: _metrics(strategy, state)
+        start, ask, tell, lambda state: state.mean, lambda state: _metrics(strategy, state), waiting
     )
 
 
-def _key(state: ESState) -> PRNGKeyArray:
-    """The key that the generation is sampled with."""
-    return jax.random.wrap_key_data(jnp.asarray(state.key))
+def _cloud(strategy: EvosaxStrategy, state: Any) -> Cloud:
+    """What evosax's state samples from."""
+    return Cloud(np.asarray(state.mean), np.float32(strategy.sigma(state)))  # type: ignore[arg-type]
 
 
-def _sample(strategy: EvosaxStrategy, state: ESState) -> tuple[Any, Any]:
-    """The generation's population, leaves ``[P, ...]``, and evosax's state after sampling it."""
-    return strategy.ask(_key(state), state.strategy)
+def _again(config: ESConfig, strategy: EvosaxStrategy, state: ESState, number: int) -> Any:
+    """The population of a generation in flight, from what was kept of it."""
+    inner, cloud = state.strategy, state.flight.of(number)
+    if config.asynchronous:  # else nothing was learned since
+        inner = inner.replace(mean=cloud.mean, std=cloud.sigma)
+    return strategy.ask(state.flight.key(number), inner)[0]
+
+
+def _told(
+    config: ESConfig,
+    strategy: EvosaxStrategy,
+    state: ESState,
+    scores: Scores,
+    references: Mapping[str, float | None],
+) -> ESState:
+    """The state after the scores of the oldest generation in flight."""
+    every = np.array([failed(task) for task in scores.values()])
+    updated = None
+    if not every.all():
+        updated = _updated(strategy, state, utilities(scores, config, references))
+    number = int(state.told)
+    inner = strategy.at_generation(state.strategy if updated is None else updated, number + 1)
+    return ESState(
+        number + 1,
+        strategy.mean(inner),
+        inner,
+        state.flight.without(number, config.broods_in_flight - 1),
+        failed=int(every.any(axis=0).sum()),
+        skipped=int(state.skipped) + int(updated is None),
+    )
 
 
 def _updated(strategy: EvosaxStrategy, state: ESState, utility: Float[np.ndarray, " P"]) -> Any:
-    """evosax's state after learning the generation's utilities, or None when it is not finite."""
-    population, sampled = _sample(strategy, state)
+    """evosax's state after learning the utilities of the oldest generation in flight, or None when it is not
+    finite.
+
+    Its noise is sampled again, around the mean of now, which is where the strategy takes it to be.
+    """
+    key = state.flight.key(int(state.told))
+    population, sampled = strategy.ask(key, state.strategy)
     loss = -utility
-    updated = strategy.tell(_key(state), population, loss, sampled)
+    updated = strategy.tell(key, population, loss, sampled)
     return updated if np.isfinite(updated.mean).all() and np.isfinite(strategy.sigma(updated)) else None
 
 

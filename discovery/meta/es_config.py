@@ -67,6 +67,16 @@ class ESConfig:
     numbers are of unlike size, for example optimizer=0.1. Default 1."""
     mean_every: int = 1
     """k: evaluate the mean on the selection seeds every k generations; 0: only after the last."""
+    asynchronous: bool = False
+    """Go on before a generation is whole, so that no worker waits for the slowest training. PBE learns from
+    broods, in the order in which they are finished, which the ledger keeps; Open_ES from generations that
+    were sampled a few updates ago."""
+    in_flight: int | None = None
+    """Asynchronous only: proposals that may have been asked for and not be finished. Default: the population
+    (PBE), or two of them (Open_ES)."""
+    brood: int | None = None
+    """Asynchronous PBE only: so many proposals are asked for together, and learned from together. Default:
+    the fewest that fill `agents_per_call` with their seeds."""
     pbe: PBEConfig = field(default_factory=PBEConfig)
     """Options of population-based evolution. PBE only."""
 
@@ -77,6 +87,7 @@ class ESConfig:
         _check_choices(self)
         _check_ranges(self)
         _check_pbe(self)
+        _check_asynchronous(self)
 
     @property
     def facts(self) -> Strategy:
@@ -92,8 +103,23 @@ class ESConfig:
         """The same, with the strategy's defaults for what it uses and was not set."""
         used = self.facts.options | ({"task_normalization"} if self.shaping != "pairwise_sign" else set())
         unset = [name for name in used if getattr(self, name) is None]
-        pbe = self.pbe.resolved(self.population, self.sigma) if self.strategy == "PBE" else self.pbe
-        return dataclasses.replace(self, pbe=pbe, **{name: self.facts.defaults[name] for name in unset})
+        defaults = {name: self.facts.defaults[name] for name in unset}
+        if self.strategy == "PBE":
+            defaults["pbe"] = self.pbe.resolved(self.population, self.sigma)
+        return dataclasses.replace(self, **defaults)
+
+    @property
+    def brood_size(self) -> int:
+        """B: proposals that are asked for together."""
+        return self.brood or self.population
+
+    @property
+    def broods_in_flight(self) -> int:
+        """Broods that may be asked for and not be finished."""
+        if not self.asynchronous:
+            return 1
+        usual = self.population * (1 if self.facts.asynchronous == "broods" else 2)
+        return max((self.in_flight or usual) // self.brood_size, 1)
 
 
 def _is_set(config: ESConfig, option: str) -> bool:
@@ -175,3 +201,34 @@ def _check_pbe(config: ESConfig) -> None:
         raise BadInput(
             f"{config.strategy} would ignore pbe.{name}={value!r}; leave it unset, or use strategy PBE"
         )
+
+
+def _check_asynchronous(config: ESConfig) -> None:
+    """Refuse broods that do not fit, and what has no effect."""
+    kind = config.facts.asynchronous
+    if config.asynchronous and kind == "no":
+        able = [name for name, facts in STRATEGIES.items() if facts.asynchronous != "no"]
+        raise BadInput(
+            f"{config.strategy} waits for whole generations; asynchronous goes with {' or '.join(able)}"
+        )
+    for name in ("in_flight", "brood"):
+        value = getattr(config, name)
+        if value is None:
+            continue
+        if not config.asynchronous:
+            raise BadInput(
+                f"{name}={value} has no effect unless asynchronous is set; set it, or leave {name} out"
+            )
+        if value < 1:
+            raise BadInput(f"{name} must be at least 1, got {value}")
+    if config.brood is not None and kind != "broods":
+        raise BadInput(
+            f"{config.strategy} learns from whole generations and would ignore brood={config.brood}; "
+            "leave it out"
+        )
+    if config.population % config.brood_size:
+        raise BadInput(f"brood must divide the population, {config.population}, got {config.brood}")
+    unit = config.brood_size if config.brood or kind != "broods" else 1
+    if config.in_flight is not None and config.in_flight % unit:
+        whole = "brood" if config.brood else "population"
+        raise BadInput(f"in_flight must be a multiple of the {whole}, {unit}, got {config.in_flight}")

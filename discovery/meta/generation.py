@@ -1,4 +1,4 @@
-"""What search methods that propose whole populations share: requests, their scores, and what is refused."""
+"""What search methods that propose populations share: requests, their scores, and what is refused."""
 
 import math
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ import numpy as np
 from discovery.errors import BadInput, RunError
 from discovery.meta.base import Request, Result
 from discovery.meta.es_config import ESConfig
+from discovery.meta.flight import Flight
 from discovery.meta.shaping import Scores
 from discovery.meta.strategies import LARGEST_MATRIX
 
@@ -19,16 +20,9 @@ class State(Protocol):
     """What the states of these methods have in common: see `ESState` and `PBEState`."""
 
     @property
-    def generation(self) -> int: ...
+    def told(self) -> int: ...
     @property
-    def mean(self) -> Any: ...
-    @property
-    def asked(self) -> int: ...
-
-
-def mean_request(state: State) -> Request:
-    """The request for the mean of `state`: `ask` makes it when it is due, a search at its end."""
-    return request_of_mean(int(state.generation), state.mean)
+    def flight(self) -> Flight: ...
 
 
 def request_of_mean(generation: int, mean: Any) -> Request:
@@ -36,40 +30,50 @@ def request_of_mean(generation: int, mean: Any) -> Request:
     return Request(f"g{generation}/mean", mean, generation, index=-1, split="selection")
 
 
-def requests_of(config: ESConfig, state: State, population: Any) -> list[Request]:
-    """One request per proposal, and one for the mean where it is due.
+def asked_for(state: State) -> int:
+    """Broods that were asked for so far, which is the number of the next one."""
+    return int(state.told) + len(state.flight.waiting())
 
-    Args:
-        config: for the population's size, its pairs, and how often the mean is due.
-        state: of the generation.
-        population: the proposals, leaves ``[P, ...]``.
-    """
-    generation, half = int(state.generation), config.population // 2
-    requests = [
+
+def places_of(config: ESConfig, brood: int) -> list[tuple[int, int]]:
+    """Generation and index of the proposals of a brood: they are counted in the order of asking."""
+    size = config.brood_size
+    return [divmod(n, config.population) for n in range(brood * size, (brood + 1) * size)]
+
+
+def requests_of(config: ESConfig, brood: int, proposals: Any) -> list[Request]:
+    """One request per proposal of a brood, whose leaves are ``[B, ...]``."""
+    half = config.population // 2
+    return [
         Request(
             id=f"g{generation}/p{index}",
-            meta_params=jax.tree.map(lambda leaf, index=index: np.array(leaf[index]), population),
+            meta_params=jax.tree.map(lambda leaf, lane=lane: np.array(leaf[lane]), proposals),
             generation=generation,
             index=index,
             pair=index % half if config.pairs else -1,
         )
-        for index in range(config.population)
+        for lane, (generation, index) in enumerate(places_of(config, brood))
     ]
-    if config.mean_every and generation % config.mean_every == 0:
-        requests.append(mean_request(state))
-    return requests
 
 
-def scores_of(config: ESConfig, state: State, results: Mapping[str, Result]) -> Scores:
-    """Scores of the generation's proposals as ``{task: [P, S]}``, float64."""
-    if not state.asked:
-        raise RunError(f"generation {int(state.generation)} was told before it was asked; call ask first")
-    ids = [f"g{int(state.generation)}/p{index}" for index in range(config.population)]
+def broods_of(config: ESConfig, state: State, results: Mapping[str, Result]) -> list[tuple[int, Scores]]:
+    """The broods in flight that `results` are of, in the order of asking, each with its scores as
+    ``{task: [B, S]}``, float64.
+    """
+    waiting = state.flight.waiting()
+    if not waiting:
+        raise RunError(f"brood {int(state.told)} was told before it was asked; call ask first")
+    names = {brood: [f"g{g}/p{index}" for g, index in places_of(config, brood)] for brood in waiting}
+    some = [brood for brood in waiting if any(name in results for name in names[brood])]
+    return [(brood, _scores_of(config, names[brood], results)) for brood in some or waiting[:1]]
+
+
+def _scores_of(config: ESConfig, ids: list[str], results: Mapping[str, Result]) -> Scores:
     missing = [name for name in ids if name not in results]
     if missing:
         raise RunError(
             f"{len(missing)} of {len(ids)} results are missing (first: {missing[0]}); "
-            f"{config.strategy} needs the whole generation, failed proposals with NaN scores"
+            f"{config.strategy} needs all that were asked for together, failed proposals with NaN scores"
         )
     shapes = {task: np.shape(score) for task, score in results[ids[0]].scores.items()}
     for name in ids:

@@ -88,12 +88,17 @@ def survivors(
 
 
 def with_elite(
-    genes: Float[Array, "orders P D"], parents: Float[Array, "orders E D"], n_parents: Int[Array, ""] | int
+    genes: Float[Array, "orders P D"],
+    parents: Float[Array, "orders E D"],
+    n_parents: Int[Array, ""] | int,
+    first: Int[Array, ""] | int = 0,
 ) -> Float[Array, "orders P D"]:
-    """The generation in which the parents, unchanged, take the place of the first `n_parents` children."""
-    size = parents.shape[1]
-    kept = jnp.where((jnp.arange(size) < n_parents)[:, None], parents, genes[:, :size])
-    return jnp.concatenate([kept, genes[:, size:]], axis=1)
+    """The children, those from index `first` of a generation on, among which the parents, unchanged, take the
+    place of the generation's first `n_parents`.
+    """
+    index = first + jnp.arange(genes.shape[1])
+    kept = parents[:, jnp.minimum(index, parents.shape[1] - 1)]
+    return jnp.where((index < n_parents)[:, None], kept, genes)
 
 
 def spread(genes: Float[Array, "orders P D"]) -> Float[Array, " orders"]:

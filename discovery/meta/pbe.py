@@ -2,11 +2,12 @@
 
     meta = make_pbe(ESConfig(strategy="PBE", population=32, pbe=PBEConfig(order=1)), init)
 
-What is inherited and how is in `genes`. The state keeps the parents and the key, and no proposals: `ask`
-makes the children, `tell` makes them again and lets the best of them be parents.
+What is inherited and how is in `genes`. `ask` makes a brood of children, `tell` lets the best of the last P
+that were told be parents. A brood is a whole generation, unless the search is asynchronous: then several are
+in flight, and they are told in the order in which they are finished.
 
-Scores are never carried over: a parent that is kept (elitism) is trained again, on the seeds of its new
-generation, so neither luck nor an objective that has moved on makes it look good.
+Scores are not carried on: a parent that is kept (elitism) is trained again, on the seeds of its new
+generation, so neither luck nor an objective that has moved on makes it look good for more than P proposals.
 
 The answer of a search is the mean of the parents' x_0. A single child carries the whole noise of its last
 mutation, and the best one owes its place to luck in part; in the mean of parents, which are close kin, both
@@ -23,11 +24,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from discovery.meta.base import MetaOptimizer
 from discovery.meta.es_config import ESConfig
-from discovery.meta.generation import check_mean, check_references, check_template, requests_of, scores_of
+from discovery.meta.flight import Flight, no_flight
+from discovery.meta.generation import (
+    asked_for,
+    broods_of,
+    check_mean,
+    check_references,
+    check_template,
+    places_of,
+    requests_of,
+)
 from discovery.meta.genes import children, founders, spread, survivors, with_elite
 from discovery.meta.pbe_config import Mutation, PBEConfig
 from discovery.meta.shaping import Scores, centered_ranks, failed, task_average
@@ -39,27 +49,38 @@ class PBEState(NamedTuple):
     """Where a search stands: a pytree of numpy arrays and plain integers.
 
     Attributes:
-        generation: number of the generation that is asked for next, or being evaluated.
+        told: broods that were told.
         mean: mean of the parents' x_0, as meta-parameters; before there are parents, the initial mean.
-        parents: float32 ``[orders, E, D]``, the genes of the last generation's best, the best first.
-        n_parents: how many of them count: fewer than E where most proposals failed, 0 before the first
-            generation.
-        spread: float32 ``[orders]``, of each gene over the last population; before the first, of founders.
-        key: uint32 ``[2]``, data of the key the generation is made with.
-        asked: 1 between `ask` and `tell`, else 0.
-        failed: proposals of the last generation that failed on at least one task.
-        skipped: generations so far that changed nothing, because no proposal succeeded on any task.
+        parents: float32 ``[orders, E, D]``, the genes of the best of the last P that were told, best first.
+        n_parents: how many of them count: fewer than E where most proposals failed, 0 until P were told.
+        spread: float32 ``[orders]``, of each gene over the last P; before there are so many, of founders.
+        flight: broods that were asked for and not told; of each the genes, ``[orders, B, D]``.
+        window: the last P - B that were told: with a further brood, those among which parents are chosen.
+        failed: proposals of the last P that failed on at least one task.
+        skipped: broods so far that changed nothing, because none of the last P succeeded on any task.
     """
 
-    generation: int
+    told: int
     mean: Any
     parents: np.ndarray
     n_parents: int
     spread: np.ndarray
-    key: np.ndarray
-    asked: int
+    flight: Flight
+    window: "Window"
     failed: int
     skipped: int
+
+
+class Window(NamedTuple):
+    """The last proposals that were told, the oldest first; zeros before them while there are fewer.
+
+    Attributes:
+        genes: float32 ``[orders, W, D]``.
+        scores: by task, float64 ``[W]``: means over seeds, NaN for a failure.
+    """
+
+    genes: np.ndarray
+    scores: dict[str, np.ndarray]
 
 
 def make_pbe(
@@ -67,7 +88,10 @@ def make_pbe(
     init: Callable[[PRNGKeyArray], Any],
     references: Mapping[str, float | None] | None = None,
 ) -> MetaOptimizer:
-    """A `MetaOptimizer` that searches by population-based evolution; arguments as for `make_es`."""
+    """A `MetaOptimizer` that searches by population-based evolution; arguments as for `make_es`.
+
+    `references` has to name the tasks where the search is asynchronous.
+    """
     config = config.resolved()
     references = dict(references or {})
     check_references(config, references)
@@ -75,59 +99,72 @@ def make_pbe(
     check_template(template)
     flat, unravel = ravel_pytree(template)
     rule, sigmas, deviations = _rule(config), _sigmas(config), _deviations(config)
+    most, memory = config.broods_in_flight, config.population - rule.brood
 
     def start(key):
         mean = _at_rest(init(jax.random.split(key)[0]))
         check_mean(mean)
-        parents = np.zeros((len(sigmas), rule.parents, flat.size), np.float32)
-        no_key = np.zeros_like(jax.random.key_data(key))
-        return PBEState(0, mean, parents, 0, sigmas, np.asarray(no_key), asked=0, failed=0, skipped=0)
-
-    def genes_of(state):
-        key, n_parents = _keys(state)[0], int(state.n_parents)
-        if n_parents:
-            return _children(key, state.parents, n_parents, deviations, rule)
-        return _founders(key, ravel_pytree(state.mean)[0].astype(np.float32), sigmas, rule.population)
+        return PBEState(
+            told=0,
+            mean=mean,
+            parents=np.zeros((len(sigmas), rule.parents, flat.size), np.float32),
+            n_parents=0,
+            spread=sigmas,
+            flight=no_flight(most - 1, np.zeros((len(sigmas), rule.brood, flat.size), np.float32)),
+            window=Window(
+                np.zeros((len(sigmas), memory, flat.size), np.float32),
+                {task: np.zeros(memory) for task in references if memory},
+            ),
+            failed=0,
+            skipped=0,
+        )
 
     def ask(key, state):
-        state = state._replace(key=np.asarray(jax.random.key_data(key)), asked=1)
-        proposals = jax.vmap(unravel)(genes_of(state)[0].astype(flat.dtype))
-        return requests_of(config, state, _at_rest(proposals)), state
+        if len(state.flight.waiting()) >= most:
+            return [], state
+        number, key_make = asked_for(state), _keys(key)[0]
+        if state.n_parents:
+            first = places_of(config, number)[0][1]
+            genes = _children(key_make, state.parents, int(state.n_parents), deviations, first, rule)
+        else:
+            genes = _founders(key_make, ravel_pytree(state.mean)[0].astype(np.float32), sigmas, rule.brood)
+        state = state._replace(flight=state.flight.with_brood(number, key, np.asarray(genes)))
+        return requests_of(config, number, proposals(genes)), state
+
+    def proposals(genes):
+        return _at_rest(jax.vmap(unravel)(jnp.asarray(genes[0], flat.dtype)))
 
     def tell(state, results):
-        scores = scores_of(config, state, results)
-        every = np.array([failed(task) for task in scores.values()])
-        anywhere = np.any(every, axis=0)
-        after = state._replace(
-            generation=int(state.generation) + 1,
-            asked=0,
-            failed=int(anywhere.sum()),
-            skipped=int(state.skipped) + int(every.all()),
-        )
-        if every.all():
-            return after
-        merit, n_parents = _merit(config, scores, anywhere, references)
-        genes = genes_of(state)
-        parents = np.asarray(_best(_keys(state)[1], genes, merit, rule.parents))
-        mean = unravel(jnp.asarray(parents[0, :n_parents].mean(axis=0), flat.dtype))
-        return after._replace(
-            parents=parents, n_parents=n_parents, mean=_at_rest(mean), spread=np.asarray(_spread(genes))
-        )
+        for number, scores in broods_of(config, state, results):
+            key_ties = _keys(state.flight.key(number))[1]
+            known, after = _received(config, state, number, scores)
+            merit, n_parents = _merit(config, known.scores, references)
+            if n_parents:
+                parents = np.asarray(_best(key_ties, known.genes, merit, rule.parents))
+                mean = _at_rest(unravel(jnp.asarray(parents[0, :n_parents].mean(axis=0), flat.dtype)))
+                spread = np.asarray(_spread(known.genes))
+                after = after._replace(parents=parents, n_parents=n_parents, mean=mean, spread=spread)
+            state = after
+        return state
 
-    return MetaOptimizer(start, ask, tell, mean=lambda state: state.mean, metrics=_metrics)
+    def waiting(state):
+        flight = state.flight
+        return [requests_of(config, n, proposals(flight.of(n))) for n in flight.waiting()]
+
+    return MetaOptimizer(start, ask, tell, lambda state: state.mean, _metrics, waiting)
 
 
 class Rule(NamedTuple):
     """The structure of a search, which is compiled in; its numbers are arguments.
 
     Attributes:
-        population: P.
+        brood: B, proposals that are made together.
         parents: E.
         mutation, self_referential: see `children`.
         elitism: whether parents are kept.
     """
 
-    population: int
+    brood: int
     parents: int
     mutation: Mutation
     self_referential: bool
@@ -138,7 +175,7 @@ def _rule(config: ESConfig) -> Rule:
     """The structure of `config` (resolved)."""
     pbe = config.pbe
     assert pbe.parents is not None and pbe.mutation is not None, "the config must be resolved"
-    return Rule(config.population, pbe.parents, pbe.mutation, bool(pbe.self_referential), bool(pbe.elitism))
+    return Rule(config.brood_size, pbe.parents, pbe.mutation, bool(pbe.self_referential), bool(pbe.elitism))
 
 
 def _sigmas(config: ESConfig) -> Float[np.ndarray, " orders"]:
@@ -153,27 +190,54 @@ def _deviations(config: ESConfig) -> Float[np.ndarray, " orders"]:
     return deviations
 
 
-def _merit(
-    config: ESConfig,
-    scores: Scores,
-    anywhere: Bool[np.ndarray, " P"],
-    references: Mapping[str, float | None],
-) -> tuple[Float[np.ndarray, " P"], int]:
-    """Ranks of the proposals by their average over tasks, and how many of them become parents.
+def _received(config: ESConfig, state: PBEState, number: int, scores: Scores) -> tuple[Window, PBEState]:
+    """The last P proposals that were told, a brood in flight the latest of them; and the state after it,
+    which has learned nothing from them yet.
+    """
+    window, size = state.window, config.brood_size
+    genes = np.concatenate([window.genes, state.flight.of(number)], axis=1)
+    means = {}
+    for task, table in scores.items():
+        sound = np.where(failed(table)[:, None], np.nan, table)
+        means[task] = np.concatenate([window.scores.get(task, np.zeros(0)), sound.mean(axis=1)])
+    told = int(state.told) + 1
+    blank = max(config.population - told * size, 0)  # while fewer than P were told
+    known = Window(genes[:, blank:], {task: values[blank:] for task, values in means.items()})
+    bad = np.array([np.isnan(values) for values in known.scores.values()])
+    after = state._replace(
+        told=told,
+        flight=state.flight.without(number, config.broods_in_flight - 1),
+        window=Window(genes[:, size:], {task: means[task][size:] for task in window.scores}),
+        failed=int(bad.any(axis=0).sum()),
+        skipped=int(state.skipped) + int(bad.all()),
+    )
+    return known, after
 
-    Those that failed `anywhere` come last and are no parents, unless all did.
+
+def _merit(
+    config: ESConfig, scores: Mapping[str, Float[np.ndarray, " W"]], references: Mapping[str, float | None]
+) -> tuple[Float[np.ndarray, " W"], int]:
+    """Ranks of the proposals by their average over tasks, and how many of them become parents: none before
+    there are P of them, or where all failed on all tasks.
+
+    Those that failed anywhere come last and are no parents, unless all did.
     """
     pbe, normalization = config.pbe, config.task_normalization
     assert pbe.parents is not None and normalization is not None, "the config must be resolved"
-    merit = centered_ranks(task_average(scores, normalization, references))
+    bad = np.array([np.isnan(values) for values in scores.values()])
+    anywhere = np.any(bad, axis=0)
+    if bad.shape[1] < config.population or bad.all():
+        return np.zeros(bad.shape[1]), 0
+    tables = {task: values[:, None] for task, values in scores.items()}
+    merit = centered_ranks(task_average(tables, normalization, references))
     if anywhere.all():
         return merit, pbe.parents
     return np.where(anywhere, -np.inf, merit), min(pbe.parents, int((~anywhere).sum()))
 
 
-def _keys(state: PBEState) -> tuple[PRNGKeyArray, PRNGKeyArray]:
-    """Keys of the generation: to make it, and to break ties in it."""
-    key_make, key_ties = jax.random.split(jax.random.wrap_key_data(jnp.asarray(state.key)))
+def _keys(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:
+    """Keys of a brood: to make it, and to break ties when it was told."""
+    key_make, key_ties = jax.random.split(key)
     return key_make, key_ties
 
 
@@ -183,12 +247,12 @@ def _children(
     parents: Float[Array, "orders E D"],
     n_parents: int,
     deviations: Float[Array, " orders"],
+    first: int,
     rule: Rule,
-) -> Float[Array, "orders P D"]:
-    """The next generation, with its parents where they are kept."""
-    size, own = rule.population, rule.self_referential
-    genes = children(key, parents, n_parents, deviations, size, rule.mutation, own)
-    return with_elite(genes, parents, n_parents) if rule.elitism else genes
+) -> Float[Array, "orders B D"]:
+    """A brood that begins at index `first` of its generation, with its parents where they are kept."""
+    genes = children(key, parents, n_parents, deviations, rule.brood, rule.mutation, rule.self_referential)
+    return with_elite(genes, parents, n_parents, first) if rule.elitism else genes
 
 
 _founders = jax.jit(founders, static_argnames="population")

@@ -39,11 +39,18 @@ def scaled(make: Callable[[Init], MetaOptimizer], init: Init, scales: Mapping[st
 
     inner = make(lambda key: {name: _times(t, 1.0 / scales.get(name, 1.0)) for name, t in init(key).items()})
 
+    def in_plain_units(requests: list[Request]) -> list[Request]:
+        return [replace(request, meta_params=plain(request.meta_params)) for request in requests]
+
     def ask(key: PRNGKeyArray, state: Any) -> tuple[list[Request], Any]:
         requests, state = inner.ask(key, state)
-        return [replace(request, meta_params=plain(request.meta_params)) for request in requests], state
+        return in_plain_units(requests), state
 
-    return inner._replace(ask=ask, mean=lambda state: plain(inner.mean(state)))
+    return inner._replace(
+        ask=ask,
+        mean=lambda state: plain(inner.mean(state)),
+        waiting=lambda state: [in_plain_units(requests) for requests in inner.waiting(state)],
+    )
 
 
 def _times(tree: Any, factor: float) -> Any:

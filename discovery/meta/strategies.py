@@ -97,6 +97,8 @@ class Strategy:
         shapings: values of `shaping` that make sense for it.
         task_normalizations: values of `task_normalization` that make sense for it.
         matrices: of d x d entries that it needs for d meta-parameters: none, one, or one per proposal.
+        asynchronous: what it does without waiting for whole generations: it learns from broods, in the order
+            in which they are finished; from generations that were sampled some updates ago; or it cannot.
     """
 
     reads: Literal["utility", "order", "best"]
@@ -106,6 +108,7 @@ class Strategy:
     shapings: tuple[Shaping, ...] = ()
     task_normalizations: tuple[TaskNormalization, ...] = ("z_score", "rank", "reference", "none")
     matrices: Literal["none", "one", "one per proposal"] = "none"
+    asynchronous: Literal["broods", "generations", "no"] = "no"
 
 
 _SCHEDULES = {
@@ -126,6 +129,7 @@ STRATEGIES: Mapping[str, Strategy] = {
         options=GRADIENT_OPTIONS | SIGMA_OPTIONS | {"shaping", "antithetic"},
         defaults={**_ADAM, "antithetic": True},
         shapings=_ALL_SHAPINGS,
+        asynchronous="generations",
     ),
     # With pairwise_sign both members of every pair sum to 1, so that its step size stays put.
     "PGPE": Strategy(
@@ -165,7 +169,9 @@ STRATEGIES: Mapping[str, Strategy] = {
         task_normalizations=("reference", "none"),
     ),
     # Its own options are those of `PBEConfig`.
-    "PBE": Strategy(reads="order", pairs=False, defaults={"task_normalization": "z_score"}),
+    "PBE": Strategy(
+        reads="order", pairs=False, defaults={"task_normalization": "z_score"}, asynchronous="broods"
+    ),
 }
 
 

@@ -53,7 +53,7 @@ def search(meta: MetaOptimizer, n_generations: int, score_fn=score, state=None):
     """The state after `n_generations`."""
     state = meta.init(jax.random.key(0)) if state is None else state
     for _ in range(n_generations):
-        requests, state = meta.ask(key_of(int(state.generation)), state)
+        requests, state = meta.ask(key_of(int(state.told)), state)
         state = meta.tell(state, results_of(requests, score_fn))
     return state
 

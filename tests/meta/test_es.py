@@ -11,7 +11,6 @@ from discovery.errors import BadInput, RunError
 from discovery.meta.base import Result
 from discovery.meta.es import ESConfig, make_es
 from discovery.meta.evosax_adapter import adapt, scheduled
-from discovery.meta.generation import mean_request
 from discovery.meta.shaping import centered_ranks
 from discovery.meta.strategies import OPTIMIZERS
 
@@ -206,27 +205,18 @@ def test_without_pairs(build, problem):
     assert {request.pair for request in requests} == {-1}
 
 
-def test_requests_and_the_mean_when_it_is_due(problem):
-    meta = make_es(ESConfig(population=4, mean_every=2), problem.initial_mean)
+def test_requests_are_the_proposals_of_a_generation(problem):
+    meta = make_es(ESConfig(population=4), problem.initial_mean)
     state = meta.init(jax.random.key(0))
     for generation in range(3):
         requests, state = meta.ask(problem.key_of(generation), state)
-        proposals, means = requests[:4], requests[4:]
-        assert [r.id for r in proposals] == [f"g{generation}/p{i}" for i in range(4)]
-        assert [r.index for r in proposals] == [0, 1, 2, 3]
-        assert [r.pair for r in proposals] == [0, 1, 0, 1]
-        assert {(r.split, r.kind, r.generation) for r in requests[:4]} == {("search", "score", generation)}
-        assert len(means) == (generation % 2 == 0)
-        for request in means:
-            assert (request.id, request.index, request.pair) == (f"g{generation}/mean", -1, -1)
-            assert request.split == "selection" and request.generation == generation
-            np.testing.assert_array_equal(vector(request.meta_params), vector(meta.mean(state)))
+        assert [r.id for r in requests] == [f"g{generation}/p{i}" for i in range(4)]
+        assert [r.index for r in requests] == [0, 1, 2, 3]
+        assert [r.pair for r in requests] == [0, 1, 0, 1]
+        assert {(r.split, r.kind, r.generation) for r in requests} == {("search", "score", generation)}
         leaves = jax.tree.leaves([r.meta_params for r in requests])
         assert all(isinstance(leaf, np.ndarray) and leaf.dtype == np.float32 for leaf in leaves)
         state = meta.tell(state, problem.results_of(requests))
-    last = mean_request(state)
-    assert (last.id, last.index, last.split) == ("g3/mean", -1, "selection")
-    np.testing.assert_array_equal(vector(last.meta_params), vector(meta.mean(state)))
 
 
 def test_building_twice_gives_equal_numbers(problem):
@@ -317,3 +307,40 @@ def test_what_tell_refuses(build, problem):
             meta.tell(asked, {**results, "g0/p3": Result("g0/p3", scores)})
     with pytest.raises(RunError, match="at least 1"):
         meta.tell(asked, {name: Result(name, {"task": np.ones(0)}) for name in results})
+
+
+def test_a_strategy_learns_from_noise_of_an_earlier_mean(problem):
+    """Plain gradient ascent by hand: each update takes the noise of the generation that was sampled two asks
+    before, at the place where the mean is now.
+    """
+    config = ESConfig(
+        population=6,
+        sigma=0.1,
+        sigma_decay=0.9,
+        optimizer="sgd",
+        learning_rate=0.05,
+        shaping="none",
+        task_normalization="none",
+        asynchronous=True,
+        in_flight=18,
+    )
+    meta = make_es(config, problem.initial_mean)
+    state, waiting, mean = meta.init(jax.random.key(0)), [], None
+    for step in range(6):
+        while True:
+            here = np.asarray(ravel_pytree(meta.mean(state))[0], np.float64)
+            requests, state = meta.ask(problem.key_of(step + len(waiting)), state)
+            if not requests:
+                break
+            sigma = 0.1 * 0.9**step
+            x = np.stack([np.asarray(ravel_pytree(r.meta_params)[0], np.float64) for r in requests])
+            waiting.append((requests, (x - here) / sigma))
+        assert len(waiting) == 3
+        mean = np.asarray(ravel_pytree(meta.mean(state))[0], np.float64)
+        requests, noise = waiting.pop(0)
+        scores = np.array([problem.score(r.meta_params) for r in requests])
+        state = meta.tell(state, problem.results_of(requests))
+        expected = mean + 0.05 * scores @ noise / (6 * 0.1 * 0.9**step)
+        np.testing.assert_allclose(ravel_pytree(meta.mean(state))[0], expected, rtol=1e-3, atol=1e-3)
+    with pytest.raises(RunError, match="generation 7 was told before generation 6"):
+        meta.tell(state, problem.results_of(waiting[1][0]))

@@ -134,3 +134,22 @@ def test_every_field_is_documented():
 def test_it_imports_no_jax():
     program = "import sys, discovery.meta.es_config; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"strategy": "SNES", "asynchronous": True}, ["SNES", "Open_ES or PBE"]),
+        ({"strategy": "PBE", "brood": 2}, ["brood=2", "asynchronous"]),
+        ({"strategy": "PBE", "asynchronous": True, "brood": 3}, ["divide", "8", "3"]),
+        ({"asynchronous": True, "brood": 4}, ["Open_ES", "brood=4"]),
+        ({"asynchronous": True, "in_flight": 12}, ["in_flight", "population, 8", "12"]),
+        ({"strategy": "PBE", "asynchronous": True, "brood": 4, "in_flight": 6}, ["brood, 4", "6"]),
+        ({"asynchronous": True, "in_flight": 0}, ["in_flight", "0"]),
+    ],
+    ids=str,
+)
+def test_broods_that_have_no_effect_or_do_not_fit_are_refused(options, words):
+    with pytest.raises(BadInput) as refused:
+        ESConfig(population=8, **options)
+    assert all(word in str(refused.value) for word in words)

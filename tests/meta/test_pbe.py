@@ -1,5 +1,6 @@
 """Population-based evolution as a meta-optimizer: who becomes a parent, what is answered and recorded."""
 
+import random
 from dataclasses import replace
 
 import jax
@@ -14,6 +15,7 @@ from discovery.executors.inline import Inline
 from discovery.ledger import Ledger
 from discovery.meta.base import Result
 from discovery.meta.es_config import ESConfig
+from discovery.meta.pbe import make_pbe
 from discovery.meta.pbe_config import PBEConfig
 from discovery.records import same_numbers
 from discovery.run import Run
@@ -116,7 +118,7 @@ def test_founders_are_drawn_anew_until_one_succeeds(pbe, problem):
     meta = pbe(order=1)
     requests, asked = meta.ask(problem.key_of(0), meta.init(jax.random.key(0)))
     state = told(meta, requests, asked, task=np.full(16, NAN))
-    assert (state.generation, state.n_parents, state.skipped) == (1, 0, 1)
+    assert (state.told, state.n_parents, state.skipped) == (1, 0, 1)
     again = rows(meta.ask(problem.key_of(1), state)[0])
     assert not np.array_equal(again, rows(requests))
     np.testing.assert_allclose(again.mean(axis=0), ravel_pytree(state.mean)[0], atol=0.3)
@@ -192,9 +194,40 @@ def test_every_rule_climbs_and_goes_on_bit_for_bit(options, pbe, problem):
     assert problem.flat(first.mean).sum() > problem.flat(start.mean).sum() + 1
 
 
-def test_half_precision_is_kept():
-    from discovery.meta.pbe import make_pbe
+def test_parents_are_the_best_of_the_last_that_were_told(problem):
+    """By an account of our own: a list of what was told, in a scrambled order."""
+    config = ESConfig(
+        strategy="PBE", population=6, asynchronous=True, brood=2, in_flight=8, pbe=PBEConfig(parents=2)
+    )
+    meta = make_pbe(config, problem.initial_mean, {"task": None})
+    state, scrambled = meta.init(jax.random.key(0)), random.Random(3)
+    waiting, told = {}, []
+    for step in range(12):
+        while True:
+            number = step + len(waiting)
+            requests, state = meta.ask(problem.key_of(number), state)
+            if not requests:
+                break
+            waiting[number] = requests
+        assert len(waiting) == 4
+        assert [[r.id for r in brood] for brood in meta.waiting(state)] == [
+            [r.id for r in waiting[number]] for number in sorted(waiting)
+        ]
+        requests = waiting.pop(scrambled.choice(sorted(waiting)))
+        state = meta.tell(state, problem.results_of(requests))
+        told += [(problem.score(r.meta_params), ravel_pytree(r.meta_params)[0]) for r in requests]
+        best = sorted(told[-6:], key=lambda pair: -pair[0])[:2]
+        if len(told) < 6:
+            assert state.n_parents == 0
+        else:
+            np.testing.assert_array_equal(state.parents[0], [x for _, x in best])
+            np.testing.assert_allclose(
+                ravel_pytree(state.mean)[0], np.mean([x for _, x in best], 0), rtol=1e-6
+            )
+    assert problem.score(meta.mean(state)) > problem.score(meta.mean(meta.init(jax.random.key(0))))
 
+
+def test_half_precision_is_kept():
     meta = make_pbe(ESConfig(strategy="PBE", population=8), lambda key: {"w": jnp.ones(3, jnp.bfloat16)})
     requests, asked = meta.ask(jax.random.key(1), meta.init(jax.random.key(0)))
     state = told(meta, requests[:8], asked, task=np.arange(8.0))

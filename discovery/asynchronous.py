@@ -1,0 +1,137 @@
+"""A search without a barrier: proposals are learned from as they come, and nobody waits for the slowest.
+
+A brood (see `discovery/meta/flight.py`) is asked for whenever another was told, so workers always have work.
+What counts is the order in which broods are told, and that is the order in which the ledger has their last
+results: what was interrupted goes through the recorded results again, in that order, and is where it was.
+
+Generations are for the record: one is closed with every P proposals that were told, whichever these are. The
+mean is evaluated beside the proposals when a generation is closed, and nobody waits for it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from discovery.course import Course
+from discovery.evaluation import fitness_of, jobs_of, result_of
+from discovery.executors.base import Executor, together
+from discovery.ledger import Evaluation
+from discovery.listener import Listener
+from discovery.meta.base import MetaOptimizer, Request, Result
+from discovery.meta.generation import request_of_mean
+from discovery.run import Run
+from discovery.tally import mean_is_due
+from discovery.work import Job, JobResult
+
+
+def flow(run: Run, executor: Executor, listener: Listener, meta: MetaOptimizer, state: Any) -> Any:
+    """Search from the last closed generation, whose state is given, to the end; returns the state there."""
+    live = _Flow(run, listener, meta, state)
+    live.begin()
+    live.recall()
+    for group in together(executor.run(live.waiting(), live.waiting)):
+        run.ledger.record_all([(Evaluation.of(*live.trainings[result.id]), result) for result in group])
+        for result in group:
+            listener.finished(live.trainings[result.id][0], result)
+            live.receive(result)
+    return live.course.state
+
+
+class _Flow:
+    """What is in training, and what becomes of results.
+
+    Attributes:
+        course: of the search.
+        trainings: that were asked for and are not learned from, by id, with the request each belongs to.
+    """
+
+    def __init__(self, run: Run, listener: Listener, meta: MetaOptimizer, state: Any) -> None:
+        self._run, self._listener, self._meta = run, listener, meta
+        last = run.ledger.last_generation()
+        assert last is not None, "the initial state is closed before anything else"
+        self.course = Course(run.config, meta, state, last + 1, run.ledger.load_order())
+        self.trainings: dict[str, tuple[Job, Request]] = {}
+        self._waiting: list[Job] = []
+        self._recorded: dict[str, JobResult] = {}  # of trainings that were finished before an interruption
+        self._told: dict[str, Result] = {}  # since the last generation was closed
+        self._judged: dict[str, Result] = {}  # means, since then
+        self._means: dict[str, dict[str, JobResult]] = {}  # results by job, of each mean that is in training
+
+    def begin(self) -> None:
+        """Take up what was in flight when the last generation was closed, and ask for what fits beside it."""
+        for generation in range(self.course.generation + 1):
+            self._judge(generation)
+        for brood in self.course.broods.values():
+            self._train(brood.jobs)
+        self._ask()
+
+    def recall(self) -> None:
+        """Go through what was recorded after that, in the order in which it came."""
+        if self._recorded:
+            for row in self._run.ledger.evaluations(outcomes=False):
+                if row["id"] in self._recorded:
+                    self.receive(self._recorded.pop(row["id"]))
+
+    def waiting(self) -> list[Job]:
+        """Trainings that nobody was given yet."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+    def receive(self, result: JobResult) -> None:
+        """A training has ended, and is recorded."""
+        _, request = self.trainings.pop(result.id)
+        if request.id in self._means:
+            self._take_mean(request, result)
+            return
+        self.course.take(result)
+        while told := self.course.tell():
+            self._told |= told[1]
+            if self.course.closes:
+                self._close()
+            self._ask()
+
+    def _ask(self) -> None:
+        for brood in self.course.ask():
+            self._run.ledger.propose(brood.requests)
+            self._train(brood.jobs)
+
+    def _train(self, jobs: Mapping[str, tuple[Job, Request]]) -> None:
+        """Have trainings run, all but those that are recorded."""
+        recorded = self._run.ledger.finished(jobs)
+        self._recorded |= recorded
+        self.trainings |= jobs
+        self._waiting += [job for name, (job, _) in jobs.items() if name not in recorded]
+        self._listener.started(self.course.generation, [job for job, _ in jobs.values()], len(recorded))
+
+    def _judge(self, generation: int) -> None:
+        """Have the mean of a generation evaluated, where it is due and was not."""
+        config, ledger = self._run.config, self._run.ledger
+        if generation == config.generations or not mean_is_due(config, generation):
+            return  # the last one comes when nothing else is left to do
+        ids = [job.id for job in jobs_of(request_of_mean(generation, None), config)]
+        if len(ledger.finished(ids)) == len(ids):
+            return
+        request = request_of_mean(generation, ledger.load_mean(generation - 1))
+        if generation == self.course.generation:  # others were proposed when theirs was opened
+            ledger.propose([request])
+        self._means[request.id] = {}
+        self._train({job.id: (job, request) for job in jobs_of(request, config)})
+
+    def _take_mean(self, request: Request, result: JobResult) -> None:
+        """One training of a mean has ended."""
+        results = self._means[request.id]
+        results[result.id] = result
+        if len(results) == len(jobs_of(request, self._run.config)):
+            del self._means[request.id]
+            judged = {request.id: result_of(request, self._run.config, results)}
+            self._run.ledger.keep_fitness(fitness_of(judged))
+            self._judged |= judged
+
+    def _close(self) -> None:
+        """Close a generation: as many proposals as are in one were told."""
+        state, generation = self.course.state, self.course.generation - 1
+        metrics, mean = self._meta.metrics(state), self._meta.mean(state)
+        self._run.ledger.close_generation(generation, state, metrics, fitness_of(self._told), mean)
+        self._listener.closed(generation, self._told | self._judged, metrics)
+        self._told, self._judged = {}, {}
+        self._listener.started(self.course.generation, [job for job, _ in self.trainings.values()], 0)
+        self._judge(self.course.generation)

@@ -1,0 +1,165 @@
+"""The course of an asynchronous search: what is trained next, given who was finished first. Pure.
+
+    course = Course(config, meta, state, closed)
+    course.ask()                     # broods to train now
+    course.take(result)              # of one of their trainings
+    course.tell()                    # the next brood to be learned from, if one is finished
+
+What is asked for follows from the state and from the order in which broods were told, and from nothing else.
+So a search that was interrupted comes to the same state by the same order, and so does one that is repeated.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from discovery.config import SearchConfig
+from discovery.evaluation import jobs_of, result_of
+from discovery.meta.base import MetaOptimizer, Request, Result
+from discovery.proposing import key_of
+from discovery.run import Run
+from discovery.work import Job, JobResult
+
+
+def order_of(run: Run) -> list[int] | None:
+    """The order in which a search learned from its broods so far; None where no other was possible."""
+    config = run.config
+    if config.meta.facts.asynchronous != "broods" or not config.meta.asynchronous:
+        return None
+    if (order := run.ledger.load_order()) is not None:
+        return order
+    brood = {row["id"]: _number(config, row["generation"], row["idx"]) for row in run.ledger.proposals()}
+    left = Counter(
+        dict.fromkeys(brood.values(), config.proposing.brood_size * config.seeds * len(config.tasks))
+    )
+    order = []
+    for row in run.ledger.evaluations(outcomes=False):
+        if row["split"] == "search":
+            left[number := brood[row["proposal"]]] -= 1
+            order += [number] if left[number] == 0 else []
+    return order
+
+
+@dataclass
+class Brood:
+    """Proposals that were asked for together.
+
+    Attributes:
+        number: in the order of asking.
+        requests: the proposals.
+        jobs: their trainings by id, each with the request it belongs to.
+        taken: results so far, by job id.
+    """
+
+    number: int
+    requests: list[Request]
+    jobs: dict[str, tuple[Job, Request]]
+    taken: dict[str, JobResult] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all of its trainings have ended."""
+        return len(self.taken) == len(self.jobs)
+
+    def results(self, config: SearchConfig) -> dict[str, Result]:
+        """Scores by request id, once it is finished."""
+        return {request.id: result_of(request, config, self.taken) for request in self.requests}
+
+
+class Course:
+    """Where an asynchronous search stands.
+
+    Args:
+        config: of the search.
+        meta: its meta-optimizer.
+        state: after the last closed generation.
+        closed: generations that are closed.
+        order: numbers of broods as they are to be told; by default as they are finished, or as they were
+            asked for where the method learns from generations in turn.
+
+    Attributes:
+        state: the meta-optimizer's.
+        told: broods that were told.
+        broods: asked for and not told, by number.
+    """
+
+    def __init__(
+        self,
+        config: SearchConfig,
+        meta: MetaOptimizer,
+        state: Any,
+        closed: int,
+        order: Sequence[int] | None = None,
+    ) -> None:
+        self._config, self._meta = config, meta
+        self._per_generation = config.meta.population // config.proposing.brood_size
+        self._total = config.generations * self._per_generation
+        if order is None and config.meta.facts.asynchronous == "generations":
+            order = range(self._total)
+        self._order = order
+        self._finished: list[int] = []
+        self._owners: dict[str, int] = {}
+        self.state, self.told = state, closed * self._per_generation
+        self.broods: dict[int, Brood] = {}
+        for requests in meta.waiting(state):
+            self._add(requests)
+
+    @property
+    def generation(self) -> int:
+        """The open generation: the one that the next brood told counts for."""
+        return self.told // self._per_generation
+
+    @property
+    def closes(self) -> bool:
+        """Whether the last brood that was told completed a generation."""
+        return self.told % self._per_generation == 0
+
+    def ask(self) -> list[Brood]:
+        """As many broods as may be in flight beside those that are."""
+        asked = []
+        while (number := self.told + len(self.broods)) < self._total:
+            requests, self.state = self._meta.ask(key_of(self._config, "ask", number), self.state)
+            if not requests:
+                break
+            asked.append(self._add(requests))
+        return asked
+
+    def brood_of(self, job: str) -> Brood | None:
+        """The brood in flight that a training belongs to."""
+        return self.broods.get(self._owners.get(job, -1))
+
+    def take(self, result: JobResult) -> None:
+        """One training of a brood in flight has ended."""
+        brood = self.broods[self._owners[result.id]]
+        brood.taken[result.id] = result
+        if brood.finished:
+            self._finished.append(brood.number)
+
+    def tell(self) -> tuple[Brood, dict[str, Result]] | None:
+        """Learn from the next brood, if it is finished; returns it with its scores."""
+        number = self._finished[0] if self._finished else None
+        if self._order is not None and self.told < len(self._order):
+            number = self._order[self.told]
+        if number not in self._finished:
+            return None
+        self._finished.remove(number)
+        brood = self.broods.pop(number)
+        for job in brood.jobs:
+            del self._owners[job]
+        results = brood.results(self._config)
+        self.state = self._meta.tell(self.state, results)
+        self.told += 1
+        return brood, results
+
+    def _add(self, requests: list[Request]) -> Brood:
+        number = _number(self._config, requests[0].generation, requests[0].index)
+        jobs = {job.id: (job, request) for request in requests for job in jobs_of(request, self._config)}
+        brood = self.broods[number] = Brood(number, requests, jobs)
+        self._owners |= dict.fromkeys(jobs, number)
+        return brood
+
+
+def _number(config: SearchConfig, generation: int, index: int) -> int:
+    """Of the brood that a proposal belongs to."""
+    return (generation * config.meta.population + index) // config.proposing.brood_size

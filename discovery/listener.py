@@ -1,0 +1,22 @@
+"""Who is told how a search goes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from discovery.meta.base import Result
+from discovery.work import Job, JobResult
+
+
+class Listener(Protocol):
+    """Who is told how a search goes; see discovery/progress.py."""
+
+    def started(self, generation: int, jobs: Sequence[Job], done: int) -> None:
+        """Trainings of a generation are known; `done` of them were finished before. Called again for further
+        ones of the same generation, where the first decided on them.
+        """
+
+    def finished(self, job: Job, result: JobResult) -> None:
+        """One training ended and is recorded."""
+
+    def closed(self, generation: int, results: Mapping[str, Result], metrics: Mapping[str, float]) -> None:
+        """A generation is closed, safe on disk."""

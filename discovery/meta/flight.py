@@ -1,0 +1,77 @@
+"""Broods in flight: proposals that were asked for together, and whose scores are not told yet.
+
+A search that waits for whole generations has one brood, the generation. One that does not wait has several,
+so that there is work while the last of a brood is trained. A state is at rest after `tell`: with room for at
+least one brood more, so all slots but one are stored, and none by a search that waits.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+EMPTY = -1
+"""Number of a brood that is none."""
+
+
+class Flight(NamedTuple):
+    """Broods in flight, a slot each; a pytree of arrays with a leading axis of slots.
+
+    Attributes:
+        numbers: int32 ``[slots]``, counted from 0 in the order of asking; `EMPTY` for an empty slot.
+        keys: uint32 ``[slots, 2]``, data of the key that each was made with.
+        kept: pytree of ``[slots, ...]``: what `tell` and an interrupted search need of each.
+    """
+
+    numbers: np.ndarray
+    keys: np.ndarray
+    kept: Any
+
+    def waiting(self) -> list[int]:
+        """Numbers of the broods, in order."""
+        return sorted(int(number) for number in self.numbers if number != EMPTY)
+
+    def slot(self, number: int) -> int:
+        """Where a brood is."""
+        return int(np.flatnonzero(self.numbers == number)[0])
+
+    def of(self, number: int) -> Any:
+        """What was kept of a brood."""
+        return jax.tree.map(lambda leaf: leaf[self.slot(number)], self.kept)
+
+    def key(self, number: int) -> jax.Array:
+        """The key that a brood was made with."""
+        return jax.random.wrap_key_data(jax.numpy.asarray(self.keys[self.slot(number)]))
+
+    def with_brood(self, number: int, key: jax.Array, kept: Any) -> "Flight":
+        """The same and one brood more, in the first empty slot or a further one."""
+        empty = np.flatnonzero(self.numbers == EMPTY)
+        slot = int(empty[0]) if len(empty) else len(self.numbers)
+        brood = Flight(np.int32(number), np.asarray(jax.random.key_data(key)), kept)  # type: ignore[arg-type]
+        return jax.tree.map(lambda leaves, leaf: _placed(leaves, slot, np.asarray(leaf)), self, brood)
+
+    def without(self, number: int, slots: int) -> "Flight":
+        """The same without a brood, with `slots` slots."""
+        rest = np.flatnonzero((self.numbers != number) & (self.numbers != EMPTY))
+        flight = jax.tree.map(lambda leaves: _padded(leaves[rest], slots), self)
+        flight.numbers[len(rest) :] = EMPTY
+        return flight
+
+
+def no_flight(slots: int, kept: Any) -> Flight:
+    """Empty slots; `kept` is like what is kept of a brood."""
+    one = Flight(np.int32(0), np.zeros(2, np.uint32), kept)  # type: ignore[arg-type]
+    flight = jax.tree.map(lambda leaf: np.zeros((slots, *np.shape(leaf)), np.asarray(leaf).dtype), one)
+    return flight._replace(numbers=np.full(slots, EMPTY, np.int32))
+
+
+def _placed(leaves: np.ndarray, slot: int, leaf: np.ndarray) -> np.ndarray:
+    if slot == len(leaves):
+        return np.concatenate([leaves, leaf[None]])
+    leaves = leaves.copy()
+    leaves[slot] = leaf
+    return leaves
+
+
+def _padded(leaves: np.ndarray, slots: int) -> np.ndarray:
+    return np.concatenate([leaves, np.zeros((slots - len(leaves), *leaves.shape[1:]), leaves.dtype)])

@@ -1,0 +1,27 @@
+"""The meta-optimizer of a config, and the keys that it asks with."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from discovery.config import SearchConfig
+from discovery.evaluation import seed_words, spec_of
+from discovery.inner.compiled import build_algorithm
+from discovery.meta.base import MetaOptimizer
+from discovery.meta.make import make_meta
+
+
+def meta_optimizer(config: SearchConfig, start: Any = None) -> MetaOptimizer:
+    """The meta-optimizer of a config, built once per search (its methods compile).
+
+    `start` is the first mean, where it is not the family's own beginning.
+    """
+    algorithm = build_algorithm(spec_of(config))
+    init = algorithm.init if start is None else lambda key: start
+    return make_meta(config.proposing, init, {task.name: task.reference for task in config.tasks})
+
+
+def key_of(config: SearchConfig, *parts: object) -> jax.Array:
+    """A meta-optimizer's key, derived from the run's seed."""
+    return jax.random.wrap_key_data(jnp.asarray(seed_words(config.seed, "meta", *parts)))

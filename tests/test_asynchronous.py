@@ -1,0 +1,236 @@
+"""Searches without a barrier: what they come to follows from the order in which broods were finished."""
+
+import random
+from collections import deque
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from discovery import course
+from discovery.analysis import load_run
+from discovery.api import Silence
+from discovery.config import SearchConfig, Stopping
+from discovery.errors import BadInput
+from discovery.executors.base import no_more
+from discovery.executors.inline import Inline
+from discovery.executors.processes import Processes
+from discovery.ledger import Ledger
+from discovery.meta.es_config import ESConfig
+from discovery.meta.pbe_config import PBEConfig
+from discovery.records import same_numbers
+from discovery.run import Run
+from discovery.search import search
+from discovery.work import JobResult, Outcome
+from environments.task import Setup, Task
+from tests.test_stopping import Interrupted, Interrupting
+
+SETUP = Setup(n_envs=4, n_steps=8, n_epochs=1, n_minibatches=1, hidden=(4,))
+PBE = SearchConfig(
+    generations=4,
+    algorithm_options={"width": 4},
+    meta=ESConfig(
+        strategy="PBE", population=8, mean_every=2, asynchronous=True, pbe=PBEConfig(parents=3, elitism=True)
+    ),
+    tasks=(Task("short", SETUP, 256), Task("long", SETUP, 1024)),
+    seeds=2,
+    selection_seeds=2,
+    selection_doublings=0,
+    agents_per_call=4,
+    executor="inline",
+)
+ES = replace(PBE, meta=ESConfig(population=8, mean_every=2, asynchronous=True))
+
+
+class Shuffled:
+    """An executor that trains nothing: a score is a function of the proposal and the key, and trainings are
+    finished in an order that the seed decides.
+
+    Attributes:
+        most: trainings that were under way at once.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._random, self.most = random.Random(seed), 0
+
+    def run(self, jobs, more=no_more):
+        waiting = list(jobs)
+        while True:
+            waiting += more()
+            self.most = max(self.most, len(waiting))
+            if not waiting:
+                return
+            yield _played(waiting.pop(self._random.randrange(len(waiting))))
+
+    def crew(self): ...
+
+    def close(self): ...
+
+
+def _played(job) -> JobResult:
+    """A bowl, with noise that the training's key decides; wide proposals fail."""
+    x = np.asarray(ravel_pytree(job.meta_params)[0], np.float64)
+    noise = np.random.default_rng(job.key).normal()
+    score = -float(np.square(x - 1.0).sum()) + 0.1 * noise
+    points = np.zeros(job.task.setup.curve_points)
+    if np.abs(x).max() > 2.5:
+        score = float("nan")
+    outcome = Outcome(*[score] * 3, *[points] * 7, nonfinite_step=-1)
+    return JobResult(job.id, outcome, None if np.isfinite(score) else "diverged")
+
+
+def played(config, folder, name, seed, listener=None, order=None):
+    """The run of a search whose trainings are finished in an order that `seed` decides."""
+    with Run.create(config, folder, name=name) as run:
+        if order is not None:
+            run.ledger.keep_order(order)
+        search(run, Shuffled(seed), listener or Silence())
+    return folder / name
+
+
+def differences(one, other):
+    with Ledger.open(one) as ours, Ledger.open(other) as theirs:
+        return same_numbers(ours, theirs)
+
+
+def means(folder):
+    with Run.open(folder) as run:
+        return {g: np.asarray(ravel_pytree(mean)[0]) for g, mean in run.means().items()}
+
+
+def order_of(folder):
+    with Run.open(folder) as run:
+        return course.order_of(run)
+
+
+# Population-based evolution -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a search."""
+    return played(PBE, tmp_path_factory.mktemp("runs"), "whole", 0)
+
+
+def test_the_numbers_follow_from_the_order_of_completion(whole, tmp_path):
+    assert PBE.proposing.brood_size == 2  # four seeds fill a call
+    order = order_of(whole)
+    assert sorted(order) == list(range(16)) and order != sorted(order)
+    other = played(PBE, tmp_path, "other", 1)
+    assert order_of(other) != order and differences(whole, other)
+    assert differences(whole, played(PBE, tmp_path, "again", 0)) == []
+    repeated = played(PBE, tmp_path, "repeated", 1, order=order)
+    assert differences(whole, repeated) == [] and order_of(repeated) == order
+
+
+@pytest.mark.parametrize("stops", [(1,), (9, 1, 1, 20), (40, 3), (75,), (118, 7), (139,)], ids=str)
+def test_a_search_that_is_interrupted_goes_on_from_what_is_recorded(stops, whole, tmp_path):
+    """It ends with the numbers of one that was not, and in which broods were finished in the same order."""
+    with Run.create(PBE, tmp_path, name="parts") as run:
+        for seed, after in enumerate(stops):
+            with pytest.raises(Interrupted):
+                search(run, Shuffled(seed), Interrupting(after))
+    before = order_of(tmp_path / "parts")
+    with Run.open(tmp_path / "parts", write=True) as run:
+        recorded = len(run.ledger.evaluations())
+        search(run, Shuffled(9), Silence())
+        assert len(run.ledger.evaluations()) == 16 * 8 + 3 * 4
+    assert recorded == sum(stops)
+    order = order_of(tmp_path / "parts")
+    assert len(order) == 16 and len(before) <= 16
+    assert differences(tmp_path / "parts", played(PBE, tmp_path, "at-once", 5, order=order)) == []
+
+
+def test_nobody_waits_for_the_slowest(tmp_path):
+    """The first brood is the last to be finished, whatever else there is to do."""
+
+    class Slow(Shuffled):
+        def run(self, jobs, more=no_more):
+            slow, waiting = [], deque(jobs)
+            while True:
+                waiting.extend(more())
+                for job in list(waiting):
+                    if job.id.startswith("g0/p0/") and job.task.name == "long":
+                        waiting.remove(job)
+                        slow.append(job)
+                self.most = max(self.most, len(waiting) + len(slow))
+                if not waiting and not slow:
+                    return
+                yield _played(waiting.popleft() if waiting else slow.pop())
+
+    executor = Slow(0)
+    with Run.create(PBE, tmp_path, name="run") as run:
+        search(run, executor, Silence())
+        assert course.order_of(run) == [*range(1, 16), 0]
+        assert np.isfinite(
+            [row["fitness"] for row in run.ledger.proposals() if row["split"] == "search"]
+        ).all()
+    # four broods of two proposals, with two seeds on two tasks; and the means of two seeds on two tasks
+    assert executor.most == 4 * 2 * 4 + 4
+
+
+def test_one_brood_at_a_time_is_a_search_that_waits(tmp_path):
+    """The same proposals, scores and means; only the states are kept otherwise."""
+    waits = replace(PBE, meta=replace(PBE.meta, asynchronous=False))
+    alone = replace(PBE, meta=replace(PBE.meta, brood=8, in_flight=8))
+    one, other = played(waits, tmp_path, "waits", 0), played(alone, tmp_path, "alone", 1)
+    assert {line.split(": ")[1].split(" ")[0] for line in differences(one, other)} <= {"asked_digest"}
+    for left, right in zip(means(one).values(), means(other).values(), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_its_run_can_be_looked_at(whole):
+    run = load_run(whole)
+    assert run.scores.shape == (4, 8) and np.isfinite(run.scores).mean() > 0.5
+    for generation in range(4):
+        for index in range(8):
+            run.proposal(generation, index)  # made again, and compared with the digest of what was trained
+    assert run.n_generations == 4 and run.choice.generation in {0, 2, 4}
+
+
+# An evolution strategy ----------------------------------------------------------------------------
+
+
+def test_a_strategy_does_not_depend_on_the_order_of_completion(tmp_path):
+    one = played(ES, tmp_path, "one", 0)
+    with Run.create(ES, tmp_path, name="parts") as run:
+        for seed, after in enumerate((50, 40)):
+            with pytest.raises(Interrupted):
+                search(run, Shuffled(seed), Interrupting(after))
+        search(run, Shuffled(4), Silence())
+        assert course.order_of(run) is None
+    assert differences(one, tmp_path / "parts") == []
+    run = load_run(one)
+    for generation in range(4):
+        run.proposal(generation, 3)
+
+
+# What does not go together ------------------------------------------------------------------------
+
+
+def test_stopping_compares_whole_generations():
+    with pytest.raises(BadInput, match="asynchronous"):
+        replace(PBE, stopping=Stopping("halving", rungs=2))
+
+
+@pytest.mark.parametrize(
+    ("population", "seeds", "width", "brood"),
+    [(8, 2, 4, 2), (8, 2, 8, 4), (32, 1, 8, 8), (12, 3, 8, 3), (12, 3, 9, 3), (6, 1, 8, 6), (8, 16, 8, 1)],
+)
+def test_a_brood_fills_whole_calls(population, seeds, width, brood):
+    meta = ESConfig(strategy="PBE", population=population, asynchronous=True, pbe=PBEConfig(parents=2))
+    config = replace(PBE, meta=meta, seeds=seeds, agents_per_call=width)
+    assert config.proposing.brood_size == brood
+
+
+def test_a_real_search_without_a_barrier(tmp_path):
+    """Its compiled trainings, in this process and in two others: each repeats the other's numbers."""
+    config = replace(PBE, generations=2)
+    with Inline(4) as executor, Run.create(config, tmp_path, name="inline") as run:
+        search(run, executor, Silence())
+        order = course.order_of(run)
+    with Processes(2, 4) as executor, Run.create(config, tmp_path, name="processes") as run:
+        run.ledger.keep_order(order)
+        search(run, executor, Silence())
+    assert differences(tmp_path / "inline", tmp_path / "processes") == []
