@@ -27,6 +27,7 @@ VERBS = {
     "quickstart": ("quickstart", "search, compare with PPO, plot and export: all of it once, in minutes"),
     "search": ("search", "search for a learning algorithm: a preset or a TOML file, and what to override"),
     "resume": ("resume", "go on with a search that was stopped, or extend it"),
+    "repeat": ("repeat", "search once more as a run did, and compare all numbers with its"),
     "list": ("listing", "the runs there are, how far they got, and their best scores"),
     "show": ("show", "one run: its config, progress, scores, failures and times"),
     "evaluate": ("evaluate", "train what runs found beside known algorithms, on held-out seeds and tasks"),

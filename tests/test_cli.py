@@ -181,6 +181,8 @@ BAD = {
     "resume": "RUN is missing",
     "resume nope": "there is no run 'nope'",
     "resume .": ". is not a run",
+    "repeat": "RUN is missing",
+    "repeat nope": "there is no run 'nope'",
     "show nope": "there is no run 'nope'",
     "list --output nope": "there is no folder nope",
     "plot nope": "there is no run 'nope'",
@@ -402,6 +404,34 @@ def test_resume_extends(says: Says, home: Path, monkeypatch: pytest.MonkeyPatch)
     assert says("resume", "longer", *at(home), "--generations", 6, "--quiet") == (0, "", "")
     assert load(home / "runs" / "longer" / "config.toml").generations == 6
     assert differences(home / "runs" / "longer", home / "runs" / "done") == []
+
+
+def test_repeat_compares_all_numbers(says: Says, home: Path) -> None:
+    code, out, err = says("repeat", "done", *at(home), "--name", "again")
+    assert (code, err) == (0, "") and "row for row and bit for bit" in out
+    assert differences(home / "runs" / "again", home / "runs" / "done") == []
+    shutil.copytree(home / "runs" / "done", home / "changed" / "done")
+    with closing(sqlite3.connect(home / "changed" / "done" / "ledger.sqlite")) as db, db:
+        db.execute("UPDATE evaluations SET score = score + 1 WHERE id = 'g1/p2/search/Catch/s0'")
+    code, out, _ = says("repeat", "done", "--output", home / "changed", "--name", "again", "--json")
+    assert code == 1
+    said = json.loads(out.splitlines()[-1])
+    assert said["event"] == "differences" and said["count"] == 1
+    assert "g1/p2/search/Catch/s0: score" in said["differences"][0]
+
+
+def test_repeat_learns_in_the_order_of_an_asynchronous_run(says: Says, home: Path) -> None:
+    flags = (
+        "--meta.strategy PBE --meta.asynchronous --agents-per-call 1 --executor processes --workers 2".split()
+    )
+    code, _, err = says("search", home / "tiny.toml", *at(home), "--name", "flowing", *flags, "--quiet")
+    assert (code, err) == (0, "")
+    code, out, _ = says("repeat", "flowing", *at(home), "--name", "flowing2", "--executor", "inline")
+    assert code == 0 and "row for row and bit for bit" in out
+    with closing(sqlite3.connect(home / "runs" / "flowing" / "ledger.sqlite")) as db, db:
+        db.execute("DELETE FROM generations WHERE generation = 5")
+    code, _, err = says("repeat", "flowing", *at(home))
+    assert code == 2 and "has not come to its end" in err and "discovery resume" in err
 
 
 def test_resume_warns_of_another_version(says: Says, home: Path) -> None:

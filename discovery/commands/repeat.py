@@ -1,0 +1,117 @@
+"""``discovery repeat RUN``."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+
+from discovery.commands.folders import OUTPUT, find_run
+from discovery.commands.parsing import parse
+from discovery.commands.where import elsewhere
+from discovery.errors import BadInput
+
+if TYPE_CHECKING:
+    from discovery.progress import View
+    from discovery.run import Run
+
+PROG = "discovery repeat"
+
+DESCRIPTION = """Search once more as a finished run did, in a new run, and compare all numbers with its.
+
+With the same config, start and versions they are the same, row for row and bit for bit. An asynchronous
+search learns from its trainings in the order in which that run did, whoever is faster this time.
+
+  discovery repeat runs/NAME
+  discovery repeat NAME --executor ray --address auto
+"""
+
+SHOWN = 5
+"""So many differences are listed."""
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """Arguments of `discovery repeat`."""
+
+    run: Annotated[Positional[str], arg(metavar="RUN")]
+    """The run's folder, or its name below --output."""
+    output: Path = OUTPUT
+    """Folder in which RUN is looked for, and in which the new run gets a folder of its own."""
+    name: str | None = None
+    """The new run's name. Default: date, "repeat" and a short id."""
+    executor: str | None = None
+    """Where trainings run: "processes", "ray" or "inline". Default: as in RUN."""
+    workers: int | None = None
+    """Workers. Default: as in RUN."""
+    address: str | None = None
+    """Of a Ray cluster, "host:port" or "auto"; "" for a Ray of our own. Default: as in RUN."""
+    quiet: bool = False
+    """Print nothing but warnings and errors."""
+    json: bool = False
+    """Print one JSON object a line, for programs."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb; exit code 1 where numbers differ."""
+    args = parse(Repeat, argv, PROG, DESCRIPTION)
+    folder = find_run(args.run, args.output)
+
+    from discovery.commands.checks import check
+    from discovery.commands.folders import standing
+    from discovery.commands.session import conduct
+    from discovery.executors import executor_of
+    from discovery.progress import view
+
+    former = standing(folder)
+    if former.state != "done" or former.config is None:
+        raise BadInput(
+            f"{folder} has not come to its end, so there is nothing to compare with; "
+            f"`discovery resume {shlex.quote(str(folder))}` first"
+        )
+    executor = executor_of(elsewhere(former.config, args.executor, args.workers, args.address))
+    check(former.config)
+    shown = view(former.config, args.quiet, args.json)
+    with executor:
+        run = begun_again(folder, args)
+        code = conduct(run, executor, shown, farewell=False)
+    return code or compare(folder, run.folder, shown)
+
+
+def begun_again(folder: Path, args: Repeat) -> "Run":
+    """A new run with the config and the start of another, and the order in which it learned."""
+    from discovery.course import order_of
+    from discovery.run import Run
+    from discovery.starts.record import Start, origins_of
+
+    with Run.open(folder) as former:
+        mean, meta = former.ledger.load_start(), former.ledger.meta
+        start = None if mean is None else Start(mean, origins_of(meta))
+        run = Run.create(former.config, args.output, "repeat", args.name, start)
+        if (order := order_of(former)) is not None:
+            run.ledger.keep_order(order)
+    return run
+
+
+def compare(one: Path, other: Path, view: "View") -> int:
+    """Say how the numbers of two runs differ; returns the exit code."""
+    from discovery.ledger import Ledger
+    from discovery.records import same_numbers
+
+    with Ledger.open(one) as ours, Ledger.open(other) as theirs:
+        found = [line for line in same_numbers(ours, theirs) if not line.startswith("reports ")]
+    if not found:
+        view.say("same", f"\nThe numbers are those of {one}, row for row and bit for bit", run=str(one))
+        return 0
+    listed = "".join(f"\n  {line}" for line in found[:SHOWN])
+    more = f"\n  and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    view.say(
+        "differences",
+        f"\n{len(found)} numbers are not those of {one}:{listed}{more}",
+        run=str(one),
+        count=len(found),
+        differences=found[:SHOWN],
+    )
+    return 1
