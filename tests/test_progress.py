@@ -117,7 +117,7 @@ def test_lines_for_logs() -> None:
     assert said[1] == heading(CONFIG)
     assert said[2] == "generation 0/3: 3 of 12 trainings were finished before"
     assert "0/3" in said[-3] and "1.50 ± 0.816" in said[-3] and "2.00 [" in said[-3]
-    assert said[-2].strip() == "1 diverged of 12 trainings"
+    assert said[-2].strip() == "1 diverged of 4 trainings"
     assert said[-1] == "Found: generation 0"
 
 
