@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,10 +39,9 @@ class Measured(NamedTuple):
     scores: dict[str, tuple[Any, ...]]
 
 
-def measured(executor: str, preset: str, generations: int, out: Path) -> Measured:
-    """Search by one executor, with two workers."""
-    words = ["search", preset, "--generations", str(generations), "--executor", executor, "--workers", "2"]
-    words += ["--output", str(out), "--name", executor, "--json"]
+def measured(name: str, words: Sequence[str], out: Path) -> Measured:
+    """A search by name, with two workers; `words` are its preset or file, and what to override."""
+    words = ["search", *words, "--workers", "2", "--output", str(out), "--name", name, "--json"]
     began, first, busy = time.monotonic(), float("nan"), float("nan")
     with subprocess.Popen([sys.executable, "-m", "discovery", *words], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -51,8 +51,8 @@ def measured(executor: str, preset: str, generations: int, out: Path) -> Measure
                 busy = event["utilization"]
                 first = time.monotonic() - began if event["generation"] == 0 else first
     if process.returncode:
-        raise SystemExit(f"the search by {executor} failed with {process.returncode}")
-    return Measured(time.monotonic() - began, first, busy, scores(out / executor))
+        raise SystemExit(f"the search {name} failed with {process.returncode}")
+    return Measured(time.monotonic() - began, first, busy, scores(out / name))
 
 
 def main() -> None:
@@ -61,8 +61,9 @@ def main() -> None:
     parser.add_argument("--preset", default="quickstart")
     parser.add_argument("--generations", type=int, default=18)
     options = parser.parse_args()
+    words = [options.preset, "--generations", str(options.generations), "--executor"]
     with tempfile.TemporaryDirectory() as out:
-        found = {name: measured(name, options.preset, options.generations, Path(out)) for name in EXECUTORS}
+        found = {name: measured(name, [*words, name], Path(out)) for name in EXECUTORS}
     table = Table(title=f"{options.preset}, {options.generations} generations, 2 workers")
     for head in ("executor", "minutes", "first generation after", "workers busy"):
         table.add_column(head)

@@ -59,6 +59,8 @@ hidden = [8]
 curve_points = 2
 """
 
+FLOWING = ["--meta.strategy", "PBE", "--meta.asynchronous", "--agents-per-call", "1"]
+
 Says = Callable[..., tuple[int, str, str]]
 
 
@@ -421,10 +423,8 @@ def test_repeat_compares_all_numbers(says: Says, home: Path) -> None:
 
 
 def test_repeat_learns_in_the_order_of_an_asynchronous_run(says: Says, home: Path) -> None:
-    flags = (
-        "--meta.strategy PBE --meta.asynchronous --agents-per-call 1 --executor processes --workers 2".split()
-    )
-    code, _, err = says("search", home / "tiny.toml", *at(home), "--name", "flowing", *flags, "--quiet")
+    flags = [*FLOWING, "--executor", "processes", "--workers", "2", "--quiet"]
+    code, _, err = says("search", home / "tiny.toml", *at(home), "--name", "flowing", *flags)
     assert (code, err) == (0, "")
     code, out, _ = says("repeat", "flowing", *at(home), "--name", "flowing2", "--executor", "inline")
     assert code == 0 and "row for row and bit for bit" in out
@@ -760,11 +760,15 @@ def children(pid: int) -> Iterator[int]:
             yield int(path.parent.name)
 
 
-def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(home: Path, cache: dict[str, str]) -> None:
-    folder, moments = home / "runs" / "killed", random.Random()
+@pytest.mark.parametrize("flags", [[], FLOWING], ids=["generations", "asynchronous"])
+def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(
+    flags: list[str], home: Path, cache: dict[str, str], says: Says
+) -> None:
+    name = "killed-flowing" if flags else "killed"
+    folder, moments = home / "runs" / name, random.Random()
     seed = moments.randrange(10**6)
     moments.seed(seed)
-    process = start(home, cache, "search", "tiny.toml", "--name", "killed", "--quiet")
+    process = start(home, cache, "search", "tiny.toml", "--name", name, "--quiet", *flags)
     kills = 0
     for _ in range(2):
         goal = recorded(folder) + moments.randint(1, 10)
@@ -773,10 +777,13 @@ def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(home: Path, cach
         process.kill()
         process.communicate()
         kills += process.returncode == -signal.SIGKILL
-        process = start(home, cache, "resume", "killed", "--quiet")
+        process = start(home, cache, "resume", name, "--quiet")
     assert process.communicate() == ("", ""), seed
     assert process.returncode == 0 and kills >= 1, seed
-    assert differences(folder, home / "runs" / "done") == [], seed
+    if flags:  # once more in the same order, at one go
+        assert says("repeat", name, *at(home), "--quiet")[0] == 0, seed
+    else:
+        assert differences(folder, home / "runs" / "done") == [], seed
     with Ledger.open(folder) as ledger:
         assert all(row["attempts"] == 1 for row in ledger.evaluations(outcomes=False))
 

@@ -109,6 +109,8 @@ def _search_text(config: SearchConfig) -> str:
     parts = [f"{meta.strategy}, population {meta.population}, sigma {meta.sigma:g}", f"seed {config.seed}"]
     if meta.learning_rate is not None:
         parts.insert(1, f"{meta.optimizer} {meta.learning_rate:g}")
+    if meta.asynchronous:
+        parts.append("asynchronous")
     if meta.strategy == "PBE":
         parts.insert(1, f"order {meta.pbe.order}, {meta.pbe.parents} parents")
     parts.append(f"{config.seeds} seeds a proposal, {config.selection_seeds} selection seeds")
