@@ -134,6 +134,8 @@ def test_fewer_agents_a_call_where_workers_want_for_calls():
     assert faster(replace(config, agents_per_call=1), rates, 100) is None  # nothing is smaller
     width, seconds, _ = faster(config, rates, 64) or (0, 0.0, 0.0)
     assert width == 1 and seconds == pytest.approx((10 + 1) * 12.5 / ALONE + 13, rel=0.06)
+    width, _, _ = faster(config, rates, 1000) or (0, 0.0, 0.0)  # more workers than trainings
+    assert width == 1
 
 
 # Who works, and how fast ---------------------------------------------------------------------------

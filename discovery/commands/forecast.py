@@ -104,7 +104,7 @@ def _rollouts(task: Task, begun: float, until: float) -> float:
 
 
 def faster(config: SearchConfig, rates: Mapping[str, float], workers: int) -> tuple[int, float, float] | None:
-    """A smaller `agents_per_call` that gives each worker a chunk, where for want of chunks many have none.
+    """A smaller `agents_per_call` that is faster, where many workers are idle for want of chunks.
 
     Rates are taken to be equal, but for one training a call. As they are not quite, it is the largest of
     those divisors that come near the fastest.
@@ -116,18 +116,14 @@ def faster(config: SearchConfig, rates: Mapping[str, float], workers: int) -> tu
     now = trained(config, rates, workers)
     seconds = around(config) + now.seconds
     idle = (1 - now.busy) * now.seconds / seconds
-    if idle <= IDLE or _most(config, rates) >= workers:
+    largest = max(len(chunks) for chunks, _ in chunks_of(config, rates))
+    if idle <= IDLE or largest >= workers:
         return None
     found = {config.agents_per_call: seconds}
     for width in range(1, config.agents_per_call):
         smaller = replace(config, agents_per_call=width)
-        if config.agents_per_call % width == 0 and _most(smaller, rates) >= workers:
+        if config.agents_per_call % width == 0:
             slower = {task: (ALONE if width == 1 else 1.0) * rate for task, rate in rates.items()}
             found[width] = around(config) + trained(smaller, slower, workers).seconds
     best = max(width for width in found if found[width] <= NEAR * min(found.values()))
     return (best, found[best], idle) if best < config.agents_per_call else None
-
-
-def _most(config: SearchConfig, rates: Mapping[str, float]) -> int:
-    """Chunks of the largest stage."""
-    return max(len(chunks) for chunks, _ in chunks_of(config, rates))
