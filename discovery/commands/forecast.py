@@ -17,8 +17,9 @@ from discovery.tally import expected_steps, trainings_of
 from environments.task import Task
 
 START_SECONDS = {"inline": 4.0, "processes": 4.0, "ray": 7.0, "cluster": 4.0}
-"""From the command until the workers are ready, measured on two cores. Ray: 4.8 for one of our own, and 2.2
-for its workers; a cluster that is there is joined in 1, while the command gets ready itself."""
+"""From the command until the workers are ready, on two cores. Ray: 4.8 for one of our own, and 2.2 for its
+workers. A cluster that is there was joined in 1.0 to 2.4 on a busy machine, while the command gets ready; its
+4 are assumed to be as for processes, not measured."""
 COMPILE_SECONDS = 9.0
 """Until a program is compiled, which all workers do at once."""
 ALONE = 0.7
