@@ -8,7 +8,6 @@ draws both.
 """
 
 import argparse
-import heapq
 import math
 import os
 import sqlite3
@@ -18,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 os.environ["PJRT_NPROC"] = "1"  # before jax is imported
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -34,6 +33,7 @@ from discovery.configfile import load
 from discovery.executors.base import Executor
 from discovery.executors.processes import Processes
 from discovery.executors.ray import Ray
+from discovery.executors.schedule import Schedule, longest_first
 from discovery.meta.base import Result
 from discovery.run import CONFIG, Run
 from discovery.search import search
@@ -44,27 +44,6 @@ WORKERS = tuple(round(10 ** (step / 4)) for step in range(17))
 """1 to 10,000."""
 TIMES = (1, 10, 100)
 """How many times the population of the run."""
-
-
-class Simulated(NamedTuple):
-    """A generation on a cluster: its seconds, and the share of their time in which workers train."""
-
-    seconds: float
-    busy: float
-
-
-def simulated(chunks: Sequence[float], workers: int, handling: float) -> Simulated:
-    """Chunks of so many seconds on so many workers, longest first.
-
-    The one process that hands each out and takes its result needs `handling` seconds for it.
-    """
-    free = [0.0] * min(workers, len(chunks))
-    now = end = 0.0
-    for seconds in sorted(chunks, reverse=True):
-        now = max(now, heapq.heappop(free)) + handling
-        heapq.heappush(free, now + seconds)
-        end = max(end, now + seconds)
-    return Simulated(end, float(sum(chunks)) / (workers * end))
 
 
 def recorded(folder: Path) -> dict[str, np.ndarray]:
@@ -139,7 +118,7 @@ def handling(config: SearchConfig, executor: Executor) -> float:
     return (clock.closings[-1] - clock.closings[0]) / (len(clock.closings) - 1) / chunks
 
 
-def overview(found: Mapping[int, Sequence[Simulated]], populations: Mapping[int, int]) -> Figure:
+def overview(found: Mapping[int, Sequence[Schedule]], populations: Mapping[int, int]) -> Figure:
     """Seconds of a generation, and how busy workers are, over their number."""
     figure = plots.Picture(figsize=(9, 3.4), layout="constrained")
     seconds, busy = figure.subplots(1, 2)
@@ -176,7 +155,7 @@ def main() -> None:
     }
     console.print(", ".join(f"{name}: {1e3 * cost:.2f} ms a chunk" for name, cost in costs.items()))
     chunks = {times: generation(seconds, config, times) for times in TIMES}
-    found = {times: [simulated(chunks[times], n, costs["ray"]) for n in WORKERS] for times in TIMES}
+    found = {times: [longest_first(chunks[times], n, costs["ray"]) for n in WORKERS] for times in TIMES}
     populations = {times: times * config.meta.population for times in TIMES}
     table = Table(title="seconds of a generation (share of their time in which workers train)")
     table.add_column("workers")

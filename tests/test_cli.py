@@ -333,7 +333,7 @@ def test_dry_run_takes_rates_from_earlier_runs(
     says: Says, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = home / "runs" / "done"
-    monkeypatch.setattr("discovery.commands.estimate.LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("discovery.commands.rates.LEAST_SECONDS", 0.0)
     _, out, _ = says("search", home / "tiny.toml", "--dry-run", *at(home))
     assert f"measured in {folder}" in out
 

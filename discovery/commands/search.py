@@ -51,7 +51,8 @@ class Search:
     json: bool = False
     """Print one JSON object a line, for programs."""
     dry_run: bool = False
-    """Only check, and print the resolved config, the number of trainings and the time they would take."""
+    """Only check, and print the resolved config, the number of trainings and the time they would take with
+    the workers that there are now."""
     config: Annotated[SearchConfig, arg(name="")] = field(default_factory=SearchConfig)
     """The search itself."""
 

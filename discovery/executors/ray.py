@@ -75,8 +75,7 @@ class Ray(Pool):
                 "gpu_workers must be at least 0, and gpus_per_worker more than 0, "
                 f"got {gpu_workers} and {gpus_per_worker}"
             )
-        if find_spec("ray") is None:
-            raise BadInput("the executor \"ray\" needs the package ray: pip install 'rl-discovery[ray]'")
+        check_installed()
         self._warned = False
         self._elastic = workers is None and not gpu_workers
         on_cores = (0 if gpu_workers else cores()) if workers is None else workers
@@ -183,6 +182,12 @@ class Ray(Pool):
         self.cluster = cluster
         if self._elastic:
             self.workers = max(cluster.cpus, 1)
+
+
+def check_installed() -> None:
+    """Raise a BadInput without the package ray."""
+    if find_spec("ray") is None:
+        raise BadInput("the executor \"ray\" needs the package ray: pip install 'rl-discovery[ray]'")
 
 
 def check_address(address: str) -> None:

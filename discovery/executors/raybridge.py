@@ -36,6 +36,8 @@ HEALTH_SECONDS = 1.0
 GONE_SECONDS = 10.0
 """The cluster's head may be away for so long; Ray itself would end us after 60."""
 CONNECT_SECONDS = 5.0
+KIND = "accelerator_type:"
+"""Before the kind of a node's GPUs, among its resources."""
 
 
 class _NodeDied(Exception):
@@ -102,7 +104,10 @@ class Bridge:
         if self._node not in [node["NodeID"] for node in nodes]:
             raise _NodeDied("its process on this machine (raylet) has died")
         total = {name: sum(node["Resources"].get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")}
-        return Cluster(self._address, len(nodes), int(total["CPU"]), total["GPU"])
+        kinds = {
+            name.removeprefix(KIND) for node in nodes for name in node["Resources"] if name.startswith(KIND)
+        }
+        return Cluster(self._address, len(nodes), int(total["CPU"]), total["GPU"], tuple(sorted(kinds)))
 
     def _watch(self) -> None:
         """Report nodes that come and go, until it is over."""

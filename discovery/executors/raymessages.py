@@ -30,12 +30,17 @@ class Settings(NamedTuple):
 
 
 class Cluster(NamedTuple):
-    """What is there: nodes that live, with their cores and GPUs in all, and where."""
+    """What is there: nodes that live, with their cores and GPUs in all, and where.
+
+    Attributes:
+        accelerators: kinds of its GPUs, as Ray names them: "H200".
+    """
 
     address: str
     nodes: int
     cpus: int
     gpus: float
+    accelerators: tuple[str, ...] = ()
 
 
 class Facts(NamedTuple):

@@ -1,5 +1,6 @@
 """Ray in place of worker processes, on a cluster of two nodes on this machine; one for all of this file."""
 
+import json
 import os
 import signal
 import socket
@@ -22,15 +23,16 @@ TWO_NODES = """
 import sys
 from ray.cluster_utils import Cluster
 
-size = 80 * 2**20
-head = {"num_cpus": 2, "object_store_memory": size, "include_dashboard": False}
-there = Cluster(initialize_head=True, head_node_args=head)
-there.add_node(num_cpus=2, object_store_memory=size)
+node = {"num_cpus": 2, "num_gpus": 1, "object_store_memory": 80 * 2**20}
+node["resources"] = {"accelerator_type:H200": 1}
+there = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False})
+there.add_node(**node)
 print("address", there.address, flush=True)
 sys.stdin.read()
 there.shutdown()
 """
-"""In a process of its own: it forks, which one that has used jax should not."""
+"""In a process of its own: it forks, which one that has used jax should not. Nobody trains on its GPUs: there
+are none."""
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,7 @@ def test_the_numbers_and_the_calls_are_those_of_any_executor(executor, tmp_path)
 
 
 def test_workers_are_spread_over_the_nodes(executor):
-    assert (executor.cluster.nodes, executor.cluster.cpus) == (2, 4)
+    assert executor.cluster[1:] == (2, 4, 2.0, ("H200",))
     results = by_id(executor.run([job(index, seconds=0.3) for index in range(9)]))
     assert {result.worker.split()[0] for result in results.values()} == {"ray/0", "ray/1"}
     assert len(set(executor.pids())) == 2
@@ -175,6 +177,27 @@ def test_the_doctor_looks_at_ray(capsys):
     said = capsys.readouterr().out
     assert "of our own, on loopback alone: 1 node" in said and "ready after" in said
     assert "on 127.0.0.1 (cpu), with the versions that are here" in said and "All is well" in said
+
+
+def planned(capfd, tmp_path, *arguments):
+    """What `--dry-run --json` says."""
+    argv = ["search", "lpo-catch", "--executor", "ray", "--output", str(tmp_path / "runs"), *arguments]
+    assert main([*argv, "--dry-run", "--json"]) == 0
+    return json.loads(capfd.readouterr().out)
+
+
+def test_a_dry_run_counts_the_workers_of_the_cluster(address, tmp_path, capfd):
+    before = {child for child, name in _family(os.getpid()) if name != "ps"}
+    plan = planned(capfd, tmp_path, "--address", address)
+    there = {"address": address, "nodes": 2, "cpus": 4, "gpus": 2.0, "accelerators": ["H200"]}
+    assert (plan["workers"], plan["device"], plan["cluster"]) == (4, "cpu", there)
+    assert plan["notes"] == [f"the cluster at {address} has 2 nodes, 4 cores and 2 GPUs now"]
+    assert plan["seconds"] > 0
+    plan = planned(capfd, tmp_path, "--address", address, "--gpu-workers", "4", "--gpus-per-worker", "0.5")
+    assert (plan["workers"], plan["device"], plan["seconds"]) == (4, "H200", None)
+    assert "how long it takes is not known" in plan["notes"][-1]
+    assert {child for child, name in _family(os.getpid()) if name != "ps"} == before
+    assert not (tmp_path / "runs").exists()
 
 
 def test_where_no_cluster_is():

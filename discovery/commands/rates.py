@@ -1,0 +1,127 @@
+"""How fast trainings are: as runs measured it on such a device, else as rates.toml has it for cores."""
+
+import math
+import sqlite3
+import tomllib
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from discovery.commands import presets
+from discovery.commands.folders import run_folders
+from discovery.commands.staff import CPU, device_of, is_like
+from discovery.config import SearchConfig
+from discovery.configfile import load
+from discovery.errors import DiscoveryError
+from environments.task import Setup, Task
+
+Program = tuple[str, frozenset[tuple[str, Any]], Setup]
+"""What the speed of a training depends on: an algorithm, its options, and the setup."""
+
+LEAST_SECONDS = 1.0
+"""Less training than that says nothing of the speed."""
+
+RECENT = 20
+"""So many runs are looked at for rates, the newest first."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Environment steps per second of one worker on one task, all lanes of a call counted, compilation apart;
+    and where that is from.
+    """
+
+    steps_per_second: float
+    source: str
+
+
+def rates_of(config: SearchConfig, output: Path, device: str) -> dict[str, Rate]:
+    """How fast one worker on such a device trains on each task; tasks of which nobody knows are left out.
+
+    Args:
+        config: of the search.
+        output: folder of runs, whose own rates count first.
+        device: "cpu", or a GPU, whose rates only runs can tell.
+    """
+    measured = measured_rates(config, output, device)
+    rates = {task.name: measured.get(_program(config, task)) for task in config.seen}
+    if device == CPU:
+        rates = {task.name: rates[task.name] or recorded_rate(config, task) for task in config.seen}
+    return {name: rate for name, rate in rates.items() if rate}
+
+
+def _program(config: SearchConfig, task: Task) -> Program:
+    return config.algorithm, frozenset(config.algorithm_options.items()), task.setup
+
+
+def measured_rates(config: SearchConfig, output: Path, device: str) -> dict[Program, Rate]:
+    """Rates of the recent runs in a folder on such a device, by what was compiled; the newest run's counts.
+
+    How fast a GPU is depends on how much it is given at once, so only runs count that gave it as much.
+    """
+    rates: dict[Program, Rate] = {}
+    for folder in reversed(run_folders(output)[-RECENT:]):
+        with suppress(DiscoveryError, sqlite3.Error, OSError):
+            run = load(folder / "config.toml")
+            if device != CPU and _given(run) != _given(config):
+                continue
+            tasks = {task.name: task for task in run.seen}
+            for (name, there), (rollouts, seconds) in _times(folder).items():
+                if name in tasks and seconds > LEAST_SECONDS and is_like(there, device):
+                    rate = rollouts * run.agents_per_call * tasks[name].setup.steps_per_update / seconds
+                    source = f"measured in {folder}" + f" on {there}" * (there != CPU)
+                    rates.setdefault(_program(run, tasks[name]), Rate(rate, source))
+    return rates
+
+
+def _given(config: SearchConfig) -> tuple[int, float]:
+    """What a GPU has to do at once: trainings of a call, and the share of it that a worker has."""
+    return config.agents_per_call, config.gpus_per_worker
+
+
+def _times(folder: Path) -> dict[tuple[str, str], tuple[int, float]]:
+    """Rollouts of a run's calls (each as long as its longest lane) and their seconds without compilation, by
+    task and device. Trainings of one call have equal shares of its time, by which they are told.
+    """
+    query = """SELECT task, worker, max(until - begun), sum(seconds - compile_seconds) FROM evaluations
+               WHERE outcome IS NOT NULL GROUP BY task, worker, seconds, compile_seconds"""
+    found: dict[tuple[str, str], tuple[int, float]] = {}
+    with closing(sqlite3.connect(f"{(folder / 'ledger.sqlite').resolve().as_uri()}?mode=ro", uri=True)) as db:
+        for task, worker, rollouts, seconds in db.execute(query):
+            before = found.get((task, device_of(worker)), (0, 0.0))
+            found[task, device_of(worker)] = before[0] + rollouts, before[1] + seconds
+    return found
+
+
+def recorded_rate(config: SearchConfig, task: Task) -> Rate:
+    """The rate that rates.toml has for a task, or a stated guess.
+
+    That of a preset which trains the same algorithm in the same setup; else PPO's in its environment, less
+    for slower agents.
+    """
+    data = tomllib.loads((files("discovery.commands") / "rates.toml").read_text(encoding="utf-8"))
+    rates, where, setup = data["steps_per_second"], data["where"], task.setup
+    for name, rate in data["presets"].items():
+        preset, _ = presets.read(name)
+        if _program(config, task) in [_program(preset, other) for other in preset.tasks]:
+            return Rate(rate, f"of preset {name}, {where}")
+    parts = [part for part in ("filters", "experts") if getattr(setup, part)] + [setup.recurrence]
+    slower = math.prod(data["times_slower"].get(part, 1.0) for part in parts)
+    if slower > 1:
+        where += f", and divided by {slower:g} for its agent"
+    name = setup.environment
+    if name in rates:
+        return Rate(rates[name] / slower, where)
+    kind = _kind(name)
+    alike = [rate for other, rate in rates.items() if kind and _kind(other) == kind]
+    if alike:
+        return Rate(min(alike) / slower, f"a guess: the slowest of its kind, {where}")
+    return Rate(min(rates.values()) / slower, f"a guess: the slowest of those known, {where}")
+
+
+def _kind(environment: str) -> str:
+    """What comes before a slash, else after the last dash: "brax", "MinAtar"."""
+    family, slash, _ = environment.partition("/")
+    return family if slash else environment.rpartition("-")[2] if "-" in environment else ""

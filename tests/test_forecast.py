@@ -1,0 +1,256 @@
+"""How long a search would take: by hand, and against the chunks that a search makes."""
+
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import losing
+from discovery.cli import main
+from discovery.commands.estimate import estimate
+from discovery.commands.forecast import ALONE, around, chunks_of, faster, trained
+from discovery.commands.rates import rates_of
+from discovery.commands.staff import Staff, device_of, is_like, staff_of
+from discovery.config import SearchConfig, Stopping
+from discovery.configfile import dumps, load
+from discovery.evaluation import jobs_of
+from discovery.executors.chunks import cut
+from discovery.executors.cpu import cores
+from discovery.executors.schedule import HANDING_SECONDS
+from discovery.meta.base import Request
+from discovery.meta.es_config import ESConfig
+from environments.task import Setup, Task
+
+STEPS = Setup().steps_per_update
+TASKS = Task("a", total_steps=10 * STEPS), Task("b", total_steps=30 * STEPS)
+OTHER = Task("c", Setup("Catch-bsuite"), total_steps=20 * STEPS)
+
+
+def config_of(method: Any = "none", population=16, width=8, tasks=TASKS, **options) -> SearchConfig:
+    return SearchConfig(
+        generations=3,
+        tasks=tasks,
+        seeds=3,
+        selection_seeds=5,
+        agents_per_call=width,
+        meta=ESConfig(population=population, mean_every=2),
+        stopping=Stopping(method, **({"first_seeds": 2} if method == "racing" else {})),
+        **options,
+    )
+
+
+# The chunks --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["none", "racing", "halving"])
+@pytest.mark.parametrize("width", [1, 4, 8])
+@pytest.mark.parametrize("selection", [(), (OTHER,)])
+def test_chunks_are_those_that_a_search_would_cut(method, width, selection):
+    """A search's own plan of stages, of which nobody drops out, cut as its executor cuts it."""
+    config = config_of(method, width=width, tasks=TASKS, selection=selection)
+    proposals = [Request(f"g0/p{i}", {}, 0, i) for i in range(16)]
+    mean = Request("g0/mean", {}, 0, -1, split="selection")
+    seen, _ = losing.played([*proposals, mean], config, lambda i, task, seed, share: 1.0)
+    alone, _ = losing.played(proposals, config, lambda i, task, seed, share: 1.0)
+    expected = []  # the mean in generations 0 and 2, and alone after the last
+    for stages, times in ((seen, 2), (alone, 1)):
+        expected += [([chunk.cost for chunk in cut([job for job, _ in s], width)], times) for s in stages]
+    expected.append(([chunk.cost for chunk in cut(jobs_of(mean, config), width)], 1))
+    found = chunks_of(config, {task.name: 1.0 for task in config.seen})
+
+    def comparable(stages):
+        return sorted((np.sort(chunks).round(3).tolist(), times) for chunks, times in stages)
+
+    if method != "halving":
+        assert comparable(found) == comparable(expected)
+        return
+    # a rung ends with a whole rollout
+    assert [(len(c), t) for c, t in found] == [(len(c), t) for c, t in expected]
+    for (chunks, _), (cut_, _) in zip(found, expected, strict=True):
+        np.testing.assert_allclose(np.sort(chunks), np.sort(cut_), atol=STEPS * width)
+
+
+def test_sampled_lifetimes_are_expected_ones():
+    task = Task("short", total_steps=400 * STEPS, shortest_life=0.1)
+    config = config_of(population=16, width=1, tasks=(task,))
+    (_, *_), times = chunks_of(config, {"short": 1.0})[0]
+    steps = [
+        chunk.cost
+        for generation in range(300)
+        for chunk in cut(jobs_of(Request("p", {}, generation, 0), config), 1)
+    ]
+    proposals = next(chunks for chunks, _ in chunks_of(config, {"short": 1.0}) if len(chunks) == 48)
+    assert times == 2 and np.mean(proposals) == pytest.approx(np.mean(steps), rel=0.05)
+
+
+# The time ----------------------------------------------------------------------------------------
+
+
+def test_all_tasks_share_the_workers():
+    """8 trainings of 3 s and 8 of 2 s, 4 a call, on 3 workers: by rounds of each task it were 5 s."""
+    tasks = Task("a", total_steps=30 * STEPS), Task("b", total_steps=20 * STEPS)
+    config = SearchConfig(
+        generations=2,
+        tasks=tasks,
+        seeds=1,
+        selection_seeds=4,
+        agents_per_call=4,
+        meta=ESConfig(population=8),
+    )
+    config = replace(config, meta=replace(config.meta, mean_every=0))
+    rates = {"a": 4 * STEPS * 10.0, "b": 4 * STEPS * 10.0}
+    h = HANDING_SECONDS
+    # each generation: 3 | 3 | 2 2, the fourth handed out when the third has ended; the last mean: 3 | 2
+    expected = 2 * (3 * h + 2 + h + 2) + max(h + 3, 2 * h + 2)
+    found = trained(config, rates, 3)
+    assert found.seconds == pytest.approx(expected)
+    assert found.busy == pytest.approx((2 * 10 + 5) / (3 * expected))
+    assert around(config) == 4 + 9  # one program: both tasks have one setup
+    assert around(replace(config, executor="ray")) == 7 + 9
+    assert around(replace(config, tasks=(tasks[0], OTHER))) == 4 + 18
+
+
+def test_fewer_agents_a_call_where_workers_want_for_calls():
+    """64 trainings of 100 s (8 a call): 8 calls for 16 workers. With 4 a call, 50 s in place of 100."""
+    task = Task("a", total_steps=100 * STEPS)
+    meta = ESConfig(population=64, mean_every=0)
+    config = SearchConfig(generations=10, tasks=(task,), seeds=1, selection_seeds=8, meta=meta)
+    rates = {"a": 8.0 * STEPS}
+    advice = faster(config, rates, 16)
+    assert advice is not None
+    width, seconds, idle = advice
+    smaller = replace(config, agents_per_call=width)
+    assert width == 4 and seconds == pytest.approx(around(config) + trained(smaller, rates, 16).seconds)
+    assert seconds == pytest.approx(10 * 50 + 50 + 13, rel=0.01)
+    # 8 of 16 workers work in ten generations, one of them in the last, and all compile
+    assert idle == pytest.approx((10 * 8 + 15) * 100 / (16 * (11 * 100 + 13)), rel=0.01)
+    assert faster(config, rates, 8) is None  # a call each
+    assert faster(replace(config, agents_per_call=1), rates, 100) is None  # nothing is smaller
+    width, seconds, _ = faster(config, rates, 64) or (0, 0.0, 0.0)
+    assert width == 1 and seconds == pytest.approx((10 + 1) * 12.5 / ALONE + 13, rel=0.06)
+    width, _, _ = faster(config, rates, 1000) or (0, 0.0, 0.0)  # more workers than trainings
+    assert width == 1
+
+
+# Who works, and how fast ---------------------------------------------------------------------------
+
+
+def test_devices_by_their_names():
+    assert [device_of(name) for name in ("processes/3", "inline", "ray/3 cpu 10.0.0.7")] == ["cpu"] * 3
+    assert device_of("ray/0 NVIDIA A100-SXM4-80GB 10.0.0.7") == "NVIDIA A100-SXM4-80GB"
+    assert is_like("NVIDIA A100-SXM4-80GB", "A100") and is_like("NVIDIA RTX PRO 6000 Server", "RTX-PRO-6000")
+    assert is_like("cpu", "cpu") and not is_like("NVIDIA A100-SXM4-80GB", "A10")
+    assert not is_like("NVIDIA H200", "") and not is_like("cpu", "H200")
+
+
+def test_more_workers_than_cores_are_no_faster():
+    (staff,), cluster = staff_of(config_of(executor="processes", workers=cores() + 5))
+    assert (staff.workers, staff.asked, cluster) == (cores(), cores() + 5, None)
+    (staff,), _ = staff_of(config_of(executor="ray", workers=1))
+    assert (staff.workers, staff.asked) == (1, 1)
+    assert staff_of(config_of(executor="inline"))[0][0].workers == 1
+
+
+@pytest.fixture
+def measured(finished_run, tmp_path, monkeypatch) -> Path:
+    """A copy of that run, which had four agents a call."""
+    monkeypatch.setattr("discovery.commands.rates.LEAST_SECONDS", 0.0)
+    folder = tmp_path / "runs" / "tiny"
+    shutil.copytree(finished_run.folder, folder)
+    config = replace(load(folder / "config.toml"), agents_per_call=4)
+    (folder / "config.toml").write_text(dumps(config))
+    return folder
+
+
+def change(folder: Path, statement: str) -> None:
+    """Rewrite the record of a run."""
+    with closing(sqlite3.connect(folder / "ledger.sqlite")) as database, database:
+        database.execute(statement)
+
+
+def test_rates_count_every_lane_of_a_call(measured):
+    config = load(measured / "config.toml")
+    with closing(sqlite3.connect(measured / "ledger.sqlite")) as database:
+        rows = database.execute("SELECT seconds - compile_seconds FROM evaluations").fetchall()
+    # 3 generations of 4 proposals x 2 seeds; 4 of the mean in two of them, and at the end
+    assert len(rows) == 36 and config.tasks[0].n_updates == 30
+    expected = 36 * 480 / sum(seconds for (seconds,) in rows)
+    found = rates_of(config, measured.parent, "cpu")["cart"]
+    assert found.steps_per_second == pytest.approx(expected)
+    assert found.source == f"measured in {measured}"
+    # a lane that ends before the longest of its call makes it no shorter
+    change(measured, "UPDATE evaluations SET until = 1 WHERE seed = 0 AND generation = 1")
+    assert rates_of(config, measured.parent, "cpu")["cart"].steps_per_second == pytest.approx(expected)
+
+
+def test_gpus_have_rates_of_runs_on_such_gpus_alone(measured):
+    change(measured, "UPDATE evaluations SET worker = 'ray/0 NVIDIA H200 10.0.0.7'")
+    config, runs = load(measured / "config.toml"), measured.parent
+    assert rates_of(config, runs, "H200")["cart"].source == f"measured in {measured} on NVIDIA H200"
+    for other, device in (
+        (config, "H100"),
+        (config, ""),
+        (replace(config, agents_per_call=64), "H200"),
+        (replace(config, executor="ray", gpu_workers=2, gpus_per_worker=0.5), "H200"),
+    ):
+        assert rates_of(other, runs, device) == {}
+    assert rates_of(config, runs, "cpu")["cart"].source.startswith("measured on another machine")
+
+
+def test_what_is_known_is_predicted_and_nothing_else(measured, monkeypatch):
+    """Two GPUs and three cores: the GPUs count where a run tells how fast those are, else the cores."""
+    config, runs = load(measured / "config.toml"), measured.parent
+    gpus, three = Staff(2, 2, "H200"), Staff(3, 3, "cpu")
+    monkeypatch.setattr("discovery.commands.estimate.staff_of", lambda config: ([gpus, three], None))
+    plan = estimate(config, runs)
+    assert (plan.workers, plan.device) == (3, "cpu") and plan.seconds is not None
+    assert plan.notes == ["not counted: 2 workers on H200 GPUs, with which it is sooner"]
+    change(measured, "UPDATE evaluations SET worker = 'ray/0 NVIDIA H200 10.0.0.7'")
+    plan = estimate(config, runs)
+    assert (plan.workers, plan.device) == (2, "H200") and plan.seconds is not None
+    assert plan.notes == ["not counted: 3 workers on cores, with which it is sooner"]
+    assert "at these rates per worker" in plan.text(config)
+    monkeypatch.setattr("discovery.commands.estimate.staff_of", lambda config: ([gpus], None))
+    plan = estimate(replace(config, agents_per_call=64), runs)
+    assert plan.seconds is None and "is not known: no run in" in plan.notes[-1]
+    assert "about" not in plan.text(config)
+
+
+# The command line --------------------------------------------------------------------------------
+
+
+def test_the_command_says_what_is_counted(tmp_path, capfd):
+    (tmp_path / "many.toml").write_text(dumps(config_of(executor="processes", workers=1000)))
+    argv = ["search", str(tmp_path / "many.toml"), "--dry-run", "--output", str(tmp_path / "runs")]
+    assert main(argv) == 0
+    said = capfd.readouterr().out
+    assert f"# 1000 workers are asked for; there is room for {cores()} now" in said
+    assert main([*argv, "--json"]) == 0
+    plan = json.loads(capfd.readouterr().out)
+    assert (plan["workers"], plan["device"], plan["cluster"]) == (cores(), "cpu", None)
+    assert plan["seconds"] == estimate(load(tmp_path / "many.toml"), tmp_path / "runs").seconds
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--address", "127.0.0.1:1"], "no Ray cluster can be joined at '127.0.0.1:1'"),
+        (
+            ["--address", "ray://head:1"],
+            "a search runs on a machine of the cluster, not through Ray's client",
+        ),
+    ],
+)
+def test_a_cluster_that_cannot_be_joined_is_bad_input(arguments, words, tmp_path, capfd):
+    argv = ["search", "lpo-catch", "--executor", "ray", *arguments, "--output", str(tmp_path / "runs")]
+    assert main([*argv, "--dry-run"]) == 2
+    out, err = capfd.readouterr()
+    assert words in err and err.count("\n") == 1 and out == ""
+    assert not (tmp_path / "runs").exists()
