@@ -25,6 +25,7 @@ from discovery.executors.cpu import cores
 from discovery.executors.schedule import HANDING_SECONDS
 from discovery.meta.base import Request
 from discovery.meta.es_config import ESConfig
+from discovery.meta.pbe_config import PBEConfig
 from environments.task import Setup, Task
 
 STEPS = Setup().steps_per_update
@@ -74,6 +75,20 @@ def test_chunks_are_those_that_a_search_would_cut(method, width, selection):
     assert [(len(c), t) for c, t in found] == [(len(c), t) for c, t in expected]
     for (chunks, _), (cut_, _) in zip(found, expected, strict=True):
         np.testing.assert_allclose(np.sort(chunks), np.sort(cut_), atol=STEPS * width)
+
+
+def test_without_a_barrier_all_work_is_shared_out():
+    """Six broods of a call of 10 and one of 30 seconds, two means of the same, and the last mean alone."""
+    meta = ESConfig(strategy="PBE", population=4, mean_every=2, asynchronous=True, pbe=PBEConfig(parents=2))
+    config = replace(config_of(), meta=meta, seeds=4)
+    rates = {task.name: 8.0 * STEPS for task in TASKS}
+    flowing = trained(config, rates, 2)
+    assert flowing.seconds == pytest.approx((6 * 40 + 2 * 40) / 2 + 30, abs=0.1)
+    assert flowing.busy == pytest.approx(360 / 2 / 190, abs=0.01)
+    # two broods are in flight: of 100 workers, 4 have a call
+    assert trained(config, rates, 100).seconds == pytest.approx(320 / 4 + 30, abs=0.1)
+    waits = replace(config, meta=replace(meta, asynchronous=False))
+    assert trained(waits, rates, 2).seconds > flowing.seconds
 
 
 def test_sampled_lifetimes_are_expected_ones():

@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from discovery.config import SearchConfig
-from discovery.executors.schedule import Schedule, chunk_lengths, longest_first
+from discovery.executors.schedule import HANDING_SECONDS, Schedule, chunk_lengths, longest_first
 from discovery.statistics import halving_schedule, race_looks
 from discovery.tally import expected_steps, trainings_of
 from environments.task import Task
@@ -41,31 +41,57 @@ def around(config: SearchConfig) -> float:
 
 
 def trained(config: SearchConfig, rates: Mapping[str, float], workers: int) -> Schedule:
-    """All trainings of a search: each stage begins when the one before has ended.
+    """All trainings of a search: each stage begins when the one before has ended, unless it is asynchronous.
 
     Args:
         config: of the search.
         rates: environment steps per second of a worker, all lanes of a call counted, by task.
         workers: that are equally fast.
     """
+    if config.meta.asynchronous:
+        return _flowing(config, rates, workers)
     work = chunks_of(config, rates)
     total = sum(times * sum(chunks) for chunks, times in work)
     seconds = sum(times * longest_first(chunks, workers).seconds for chunks, times in work)
     return Schedule(seconds, total / (workers * seconds))
 
 
+def _flowing(config: SearchConfig, rates: Mapping[str, float], workers: int) -> Schedule:
+    """Trainings without a barrier: whoever is free goes on, until the last mean, which has to be waited for.
+
+    A worker may be idle only where there are more of them than chunks in flight.
+    """
+    size, config = config.proposing.brood_size, replace(config, meta=config.proposing)
+    brood = {(task.name, False): [_rollouts(task, 0.0, 1.0)] * size * config.seeds for task in config.tasks}
+    proposals = chunks_of_stage(config, rates, brood)
+    last = chunks_of_stage(config, rates, stages(config, False, config.selection_seeds)[0])
+    means = sum(trainings_of(config, generation)[1] > 0 for generation in range(config.generations))
+    n_broods = config.generations * config.meta.population // size
+    total = n_broods * sum(proposals) + means * sum(last)
+    calls = n_broods * len(proposals) + means * len(last)
+    at_once = min(workers, config.meta.broods_in_flight * len(proposals))
+    end = longest_first(last, workers).seconds
+    seconds = max(total / at_once, calls * HANDING_SECONDS, max(proposals, default=0.0)) + end
+    return Schedule(seconds, (total + sum(last)) / (workers * seconds))
+
+
 def chunks_of(config: SearchConfig, rates: Mapping[str, float]) -> list[tuple[list[float], int]]:
     """Seconds of each chunk of a stage, and how many such stages there are in the search."""
     kinds = Counter(trainings_of(config, generation) for generation in range(config.generations + 1))
-    width, found = config.agents_per_call, []
-    for (searching, selecting), times in kinds.items():
-        for stage in stages(config, searching > 0, selecting):
-            chunks: list[float] = []
-            for (name, _), lives in stage.items():
-                each = width * config.task(name).setup.steps_per_update / rates[name]
-                chunks += [each * length for length in chunk_lengths(lives, width)]
-            found.append((chunks, times))
-    return found
+    return [
+        (chunks_of_stage(config, rates, stage), times)
+        for (searching, selecting), times in kinds.items()
+        for stage in stages(config, searching > 0, selecting)
+    ]
+
+
+def chunks_of_stage(config: SearchConfig, rates: Mapping[str, float], stage: Stage) -> list[float]:
+    """Seconds of each chunk of a stage."""
+    chunks: list[float] = []
+    for (name, _), lives in stage.items():
+        each = config.agents_per_call * config.task(name).setup.steps_per_update / rates[name]
+        chunks += [each * length for length in chunk_lengths(lives, config.agents_per_call)]
+    return chunks
 
 
 def stages(config: SearchConfig, searching: bool, selecting: int) -> list[Stage]:
