@@ -114,12 +114,17 @@ class SearchConfig:
     """Ray: GPUs of each of these, or a share of one and of its memory."""
     agents_per_call: int = 8
     """Trainings batched in one compiled call. Numbers are bitwise reproducible at equal width only."""
+    stretches: int = 1
+    """Calls that each training is divided into, any of which a free worker can take, so that nobody waits for
+    a long one at the end of a generation. Above 1, scores differ in their last digits from those of 1, and do
+    not depend on the number."""
     timeout: float = 1800.0
     """Seconds one call may take, compilation included, before its worker is replaced."""
 
     def __post_init__(self) -> None:
         least = {"generations": 0, "selection_doublings": 0}
-        for name in ("generations", "seeds", "selection_seeds", "selection_doublings", "agents_per_call"):
+        counts = ("generations", "seeds", "selection_seeds", "selection_doublings")
+        for name in (*counts, "agents_per_call", "stretches"):
             if getattr(self, name) < least.get(name, 1):
                 raise BadInput(f"{name} must be at least {least.get(name, 1)}, got {getattr(self, name)}")
         if self.executor not in FACTORIES:

@@ -184,4 +184,4 @@ def _until(job: Job, share: float, begun: Begun | None) -> Job:
     """
     until = math.ceil(share * job.lifetime)
     id = job.id if until == job.lifetime else f"{job.id}@{until}"
-    return replace(job, id=id, until=until, begun=begun)
+    return replace(job, id=id, until=until, begun=begun, stretches=1)

@@ -82,6 +82,7 @@ class Job:
         lifetime: N, number of rollouts.
         until: stop after so many of them, and hand out the state; None: live to the end.
         begun: where to go on: a state that was handed out; None: at birth.
+        stretches: calls that a whole life is trained in, by whoever is free.
     """
 
     id: str
@@ -92,10 +93,11 @@ class Job:
     lifetime: int
     until: int | None = None
     begun: "Begun | None" = None
+    stretches: int = 1
 
     @property
     def updates(self) -> int:
-        """Rollouts to run now."""
+        """Rollouts to run."""
         end = self.lifetime if self.until is None else self.until
         return end - (0 if self.begun is None else self.begun.update)
 

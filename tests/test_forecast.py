@@ -77,6 +77,15 @@ def test_chunks_are_those_that_a_search_would_cut(method, width, selection):
         np.testing.assert_allclose(np.sort(chunks), np.sort(cut_), atol=STEPS * width)
 
 
+def test_stretches_share_out_what_is_left_over():
+    """Three calls of 30 seconds for two workers: two of them after one another, or 45 seconds each."""
+    config = replace(config_of("none", population=8, tasks=TASKS[1:]), generations=1)
+    config = replace(config, meta=replace(config.meta, mean_every=0), selection_seeds=8)
+    rates = {"b": 8.0 * STEPS}
+    assert trained(config, rates, 2).seconds == pytest.approx(60 + 30, abs=0.1)
+    assert trained(replace(config, stretches=6), rates, 2).seconds == pytest.approx(45 + 30, abs=0.2)
+
+
 def test_without_a_barrier_all_work_is_shared_out():
     """Six broods of a call of 10 and one of 30 seconds, two means of the same, and the last mean alone."""
     meta = ESConfig(strategy="PBE", population=4, mean_every=2, asynchronous=True, pbe=PBEConfig(parents=2))

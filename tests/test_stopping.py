@@ -14,6 +14,7 @@ from discovery.config import SearchConfig, Stopping
 from discovery.errors import BadInput
 from discovery.evaluation import jobs_of, seed_of
 from discovery.executors.inline import Inline
+from discovery.executors.processes import Processes
 from discovery.ledger import Ledger
 from discovery.meta.base import Request
 from discovery.meta.es_config import ESConfig
@@ -246,3 +247,21 @@ def test_a_halved_search_that_is_interrupted_ends_with_the_same_numbers(tmp_path
             assert began == {0, 4}
             with Ledger.open(tmp_path / "whole") as ours, Ledger.open(tmp_path / name) as theirs:
                 assert same_numbers(ours, theirs) == []
+
+
+def test_the_numbers_do_not_depend_on_how_many_stretches_there_are(tmp_path):
+    """Two, five, and two with an interruption; a training in one go is another program."""
+    config = replace(REAL, stopping=Stopping(), generations=1)
+    with Inline(4) as executor:
+        for name, stretches in (("two", 2), ("five", 5)):
+            with Run.create(replace(config, stretches=stretches), tmp_path, name=name) as run:
+                search(run, executor, Silence())
+    with Run.create(replace(config, stretches=2), tmp_path, name="parts") as run:
+        with Processes(1, 4) as executor, pytest.raises(Interrupted):
+            search(run, executor, Interrupting(5))
+        with Inline(4) as executor:
+            search(run, executor, Silence())
+    for name in ("five", "parts"):
+        with Ledger.open(tmp_path / "two") as ours, Ledger.open(tmp_path / name) as theirs:
+            assert same_numbers(ours, theirs) == []
+            assert {(row["begun"], row["until"]) for row in theirs.evaluations()} == {(0, 8)}

@@ -52,8 +52,15 @@ def trained(config: SearchConfig, rates: Mapping[str, float], workers: int) -> S
         return _flowing(config, rates, workers)
     work = chunks_of(config, rates)
     total = sum(times * sum(chunks) for chunks, times in work)
-    seconds = sum(times * longest_first(chunks, workers).seconds for chunks, times in work)
+    seconds = sum(times * _stage_seconds(chunks, workers, config.stretches) for chunks, times in work)
     return Schedule(seconds, total / (workers * seconds))
+
+
+def _stage_seconds(chunks: list[float], workers: int, stretches: int) -> float:
+    """Of a stage whose chunks can change hands between stretches, but be in one pair of them at a time."""
+    parts = [seconds / stretches for seconds in chunks for _ in range(stretches)]
+    alone = max(chunks) if stretches > 1 else 0.0
+    return max(longest_first(parts, workers).seconds, alone)
 
 
 def _flowing(config: SearchConfig, rates: Mapping[str, float], workers: int) -> Schedule:

@@ -4,10 +4,14 @@ Lanes of a compiled program do not influence one another, but its width does. So
 width W = `agents_per_call`: a chunk with fewer jobs repeats its first one. Which jobs share a chunk
 depends on the jobs and on W alone, never on the number of workers.
 
+A chunk of lives that are trained in stretches is a chain of calls, each of which hands its states to the
+next. So whoever is free can go on with the longest, and nobody waits for one that was begun too late.
+
 A chunk that took its process down is tried once more; one that fails again, or that raised, is cut
 in halves of the same width, until what is wrong stands alone and fails alone.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -29,6 +33,8 @@ class Chunk:
         attempts: how often these jobs were started.
         halved: whether it came out of a larger chunk that failed.
         turn: of its jobs; those of an earlier turn go first.
+        stretch: of the lives of its jobs, counted from 0, where these are trained in stretches.
+        spent: seconds of the stretches before, and those of them that were compilation.
     """
 
     jobs: tuple[Job, ...]
@@ -36,12 +42,27 @@ class Chunk:
     attempts: int = 0
     halved: bool = False
     turn: int = 0
+    stretch: int = 0
+    spent: tuple[float, float] = (0.0, 0.0)
 
     @property
     def cost(self) -> int:
-        """Environment steps of the call: all lanes go on until the longest life has ended."""
+        """Environment steps of the call: all lanes go on until the longest has come to its end."""
+        begun = [0 if job.begun is None else job.begun.update for job in self.jobs]
+        longest = max(self.until(job) - start for job, start in zip(self.jobs, begun, strict=True))
+        return max(longest, 1) * self.width * self.jobs[0].task.setup.steps_per_update
+
+    @property
+    def rest(self) -> int:
+        """Environment steps of this call and of those that follow."""
         longest = max(job.updates for job in self.jobs)
         return longest * self.width * self.jobs[0].task.setup.steps_per_update
+
+    def until(self, job: Job) -> int:
+        """The rollout at which one of its jobs stops, for now."""
+        if self.jobs[0].stretches > 1:
+            return math.ceil(job.lifetime * (self.stretch + 1) / job.stretches)
+        return job.lifetime if job.until is None else job.until
 
     @property
     def program(self) -> tuple[Any, ...]:
@@ -51,6 +72,11 @@ class Chunk:
     def started(self) -> "Chunk":
         """The same jobs, started once more."""
         return replace(self, attempts=self.attempts + 1)
+
+    @property
+    def hands_out(self) -> bool:
+        """Whether the call stops at a rollout and hands out its states, instead of living to the end."""
+        return self.jobs[0].until is not None or self.jobs[0].stretches > 1
 
     def request(self) -> Request:
         """Its jobs as one batched call, every leaf ``[W, ...]``."""
@@ -62,7 +88,7 @@ class Chunk:
             meta_params=tree.tree_map(lambda *leaves: np.stack(leaves), *(job.meta_params for job in lanes)),
             keys=np.stack([np.asarray(job.key, np.uint32) for job in lanes]),
             lifetimes=np.asarray([job.lifetime for job in lanes], np.int32),
-            until=None if first.until is None else np.asarray([job.until for job in lanes], np.int32),
+            until=np.asarray([self.until(job) for job in lanes], np.int32) if self.hands_out else None,
             begun=_stacked([job.begun for job in lanes]),
         )
 
@@ -82,7 +108,7 @@ def cut(jobs: Sequence[Job], width: int, turn: int = 0) -> list[Chunk]:
             Chunk(tuple(ordered[start : start + width]), width, turn=turn)
             for start in range(0, len(ordered), width)
         ]
-    return sorted(chunks, key=lambda chunk: -chunk.cost)
+    return sorted(chunks, key=lambda chunk: -chunk.rest)
 
 
 def halves(chunk: Chunk) -> tuple[Chunk, ...]:
@@ -101,6 +127,22 @@ def again(chunk: Chunk) -> tuple[Chunk, ...]:
     return halves(chunk)
 
 
+def onward(chunk: Chunk, reply: Reply) -> Chunk | None:
+    """The next stretch of the same lives; None after the last one."""
+    if chunk.stretch + 1 >= chunk.jobs[0].stretches:
+        return None
+    assert reply.begun is not None
+    jobs = [
+        replace(job, begun=Begun(chunk.until(job), tuple(leaf[lane] for leaf in reply.begun)))
+        for lane, job in enumerate(chunk.jobs)
+    ]
+    spent = chunk.spent[0] + reply.seconds, chunk.spent[1] + reply.compile_seconds
+    # the attempt that came to its end is none that the next stretch has made
+    return replace(
+        chunk, jobs=tuple(jobs), stretch=chunk.stretch + 1, attempts=chunk.attempts - 1, spent=spent
+    )
+
+
 def finished(chunk: Chunk, reply: Reply, worker: str) -> list[JobResult]:
     """One result a job, from the lanes of the reply's outcome; times are shared equally."""
     results = []
@@ -108,18 +150,16 @@ def finished(chunk: Chunk, reply: Reply, worker: str) -> list[JobResult]:
         outcome = tree.tree_map(lambda leaf, lane=lane: np.asarray(leaf)[lane], reply.outcome)
         diverged = not np.isfinite(outcome.score)
         begun = None
-        if reply.begun is not None:
-            begun = Begun(
-                job.lifetime if job.until is None else job.until, tuple(x[lane] for x in reply.begun)
-            )
+        if reply.begun is not None and job.until is not None:
+            begun = Begun(job.until, tuple(x[lane] for x in reply.begun))
         results.append(
             JobResult(
                 id=job.id,
                 outcome=outcome,
                 error="diverged" if diverged else None,
                 detail=_divergence(int(outcome.nonfinite_step)) if diverged else "",
-                seconds=reply.seconds / len(chunk.jobs),
-                compile_seconds=reply.compile_seconds / len(chunk.jobs),
+                seconds=(chunk.spent[0] + reply.seconds) / len(chunk.jobs),
+                compile_seconds=(chunk.spent[1] + reply.compile_seconds) / len(chunk.jobs),
                 worker=worker,
                 attempts=chunk.attempts,
                 begun=begun,
@@ -130,7 +170,7 @@ def finished(chunk: Chunk, reply: Reply, worker: str) -> list[JobResult]:
 
 def failed(chunk: Chunk, error: str, detail: str, seconds: float, worker: str) -> list[JobResult]:
     """One failed result a job."""
-    share = seconds / len(chunk.jobs)
+    share = (chunk.spent[0] + seconds) / len(chunk.jobs)
     return [
         JobResult(job.id, None, error, detail, seconds=share, worker=worker, attempts=chunk.attempts)
         for job in chunk.jobs
@@ -148,7 +188,7 @@ def _program(job: Job) -> tuple:
     leaves, structure = tree.tree_flatten(job.meta_params)
     shapes = tuple((np.shape(leaf), np.asarray(leaf).dtype.str) for leaf in leaves)
     task = tuple(_hashable(getattr(job.task, field.name)) for field in fields(job.task))
-    return job.algorithm, task, structure, shapes, job.until is None, job.begun is None
+    return job.algorithm, task, structure, shapes, job.until is None, job.begun is None, job.stretches
 
 
 def _stacked(begun: Sequence[Begun | None]) -> tuple[np.ndarray, ...] | None:

@@ -10,7 +10,7 @@ from typing import Self
 from discovery.errors import BadInput
 from discovery.executors.base import Crew, More, in_one_go, no_more
 from discovery.executors.call import RUN_CHUNK, call, failure, resolve
-from discovery.executors.chunks import Chunk, cut, failed, finished, halves
+from discovery.executors.chunks import Chunk, cut, failed, finished, halves, onward
 from discovery.executors.cpu import ensure_single_thread
 from discovery.work import Job, JobResult
 
@@ -72,7 +72,9 @@ class Inline:
             else:
                 reply = call(function, request)
             self._worked += time.monotonic() - began
-            if reply.error is None:
+            if reply.error is None and (further := onward(chunk, reply)):
+                pending.appendleft(further)
+            elif reply.error is None:
                 yield from in_one_go(finished(chunk, reply, "inline"))
             elif parts := halves(chunk):
                 pending.extendleft(reversed(parts))

@@ -46,10 +46,11 @@ class Pace:
         return self._seconds.get((kind, chunk.program), math.inf) * chunk.cost
 
     def order(self, kind: str, chunks: list[Chunk]) -> None:
-        """Put the earliest turn last, where chunks are taken from; of a turn, the longest, and those of
-        unknown speed after them.
+        """Put the earliest turn last, where chunks are taken from; of a turn, the one with the longest way to
+        go, and those of unknown speed after them.
         """
-        chunks.sort(key=lambda chunk: (-chunk.turn, self.seconds(kind, chunk), chunk.cost))
+        speed = {chunk.program: self._seconds.get((kind, chunk.program), math.inf) for chunk in chunks}
+        chunks.sort(key=lambda chunk: (-chunk.turn, speed[chunk.program] * chunk.rest, chunk.rest))
 
     def choose(self, kind: str, pending: Sequence[Chunk], others: Sequence[tuple[str, float]]) -> int | None:
         """Which of `pending` a free worker should take; None: others will have done them all sooner.

@@ -18,7 +18,7 @@ from typing import Protocol, Self
 from discovery.errors import BadInput, ExecutorError
 from discovery.executors.base import Crew, More, in_one_go, no_more
 from discovery.executors.call import Reply, failure
-from discovery.executors.chunks import Chunk, again, cut, failed, finished, halves
+from discovery.executors.chunks import Chunk, again, cut, failed, finished, halves, onward
 from discovery.executors.pace import Pace
 from discovery.work import Job, JobResult
 
@@ -284,6 +284,10 @@ class Pool(ABC):
 
     def _settle(self, chunk: Chunk, reply: Reply, worker: str, pending: list[Chunk]) -> list[JobResult]:
         """Results of a chunk that was answered; one that raised would raise again, so it is cut at once."""
+        if reply.error is None and (further := onward(chunk, reply)):
+            pending.append(further)
+            self._ordered = None
+            return []
         if reply.error is None:
             return finished(chunk, reply, worker)
         parts = halves(chunk)

@@ -4,8 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from discovery.executors.call import call
-from discovery.executors.chunks import Chunk, again, cut, finished, halves
+from discovery.executors.call import Reply, call
+from discovery.executors.chunks import Chunk, again, cut, finished, halves, onward
 from discovery.work import AlgorithmSpec
 from tests.executors import fakes
 from tests.executors.fakes import TASK, job
@@ -127,3 +127,22 @@ def test_states_of_stopped_trainings_stay_in_their_lane():
 def test_equal_ids_are_refused():
     with pytest.raises(ValueError, match="'j1' is not"):
         cut([job(0), job(1), job(1)], 2)
+
+
+def test_stretches_divide_a_life():
+    """By hand: lives of 10 and 3 rollouts in 4 stretches."""
+    jobs = [replace(job(0, lifetime=10), stretches=4), replace(job(1, lifetime=3), stretches=4)]
+    (chunk,) = cut(jobs, 4)
+    steps, untils, rests = TASK.setup.steps_per_update, [], []
+    while chunk is not None:
+        untils.append(chunk.request().until[:2].tolist())
+        rests.append((chunk.cost // (4 * steps), chunk.rest // (4 * steps)))
+        begun = (np.arange(4), np.full(4, len(untils)))
+        reply = Reply(outcome=None, seconds=1.0, begun=begun)
+        chunk = onward(chunk.started(), reply)
+        if chunk is not None:
+            assert chunk.attempts == 0 and chunk.spent == (len(untils), 0.0)
+            np.testing.assert_array_equal(chunk.request().begun[0], [0, 1, 0, 0])  # padded with the first
+    assert untils == [[1, 3], [2, 5], [3, 8], [3, 10]]
+    assert rests == [(3, 10), (2, 7), (3, 5), (2, 2)]
+    assert onward(Chunk((job(0),), 1), Reply(None, 1.0)) is None

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,6 +73,46 @@ def test_results_of_a_call_come_in_one_go(way):
         groups = list(together(executor.run([job(index) for index in range(7)])))
     assert [len(group) for group in groups] == [3, 3, 1]
     assert [[result.more for result in group] for group in groups] == [[True, True, False]] * 2 + [[False]]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_further_jobs_come_while_others_run(way, tmp_path):
+    """Each result brings two more, until there are enough; those that came first go first."""
+    log, known = tmp_path / "log", list[str]()
+    waiting = [job(index, log=str(log)) for index in range(9)]
+    later = iter([waiting[3:5], waiting[5:9]])
+
+    def more():
+        return next(later, ()) if known else ()
+
+    with WAYS[way](agents_per_call=1, function=RUN_CHUNK) as executor:
+        for group in together(executor.run(waiting[:3], more)):
+            known.extend(result.id for result in group)
+    assert sorted(known) == [f"j{index}" for index in range(9)]
+    if way in ("inline", "processes-1"):
+        calls = [int(line.split()[1]) for line in log.read_text().splitlines()]
+        turns = [[one.key[0] for one in waiting[a:b]] for a, b in ((0, 3), (3, 5), (5, 9))]
+        assert [sorted(part) for part in (calls[:3], calls[3:5], calls[5:])] == [sorted(t) for t in turns]
+
+
+@pytest.mark.parametrize("way", ["inline", "processes-2"])
+def test_lives_in_stretches_are_calls_that_hand_on_their_states(way, tmp_path):
+    log, marker = tmp_path / "log", tmp_path / "marker"
+    whole = outcomes(Inline(2, function=RUN_CHUNK), [job(index, lifetime=7 + index) for index in range(5)])
+    jobs = [
+        replace(job(index, lifetime=7 + index, log=str(log), marker=str(marker)), stretches=3)
+        for index in range(5)
+    ]
+    if way != "inline":
+        jobs[4] = replace(jobs[4], meta_params=job(4, "die_once").meta_params)
+    results = outcomes(WAYS[way](agents_per_call=2, function=RUN_CHUNK), jobs)
+    assert len(log.read_text().splitlines()) == 3 * 3 + (way != "inline")
+    for id, result in results.items():
+        assert result.begun is None and result.error is None
+        assert result.attempts == 1 + (id == "j4" and way != "inline")
+        assert result.compile_seconds == pytest.approx(3 * whole[id].compile_seconds)
+        for one, other in zip(result.outcome, whole[id].outcome, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("way", ["inline", "processes-2"])
