@@ -16,7 +16,7 @@ from discovery.cli import main
 from discovery.commands.estimate import estimate
 from discovery.commands.forecast import ALONE, around, chunks_of, faster, trained
 from discovery.commands.rates import rates_of
-from discovery.commands.staff import Staff, device_of, is_like, staff_of
+from discovery.commands.staff import Staff, is_like, staff_of
 from discovery.config import SearchConfig, Stopping
 from discovery.configfile import dumps, load
 from discovery.evaluation import jobs_of
@@ -166,8 +166,6 @@ def test_fewer_agents_a_call_where_workers_want_for_calls():
 
 
 def test_devices_by_their_names():
-    assert [device_of(name) for name in ("processes/3", "inline", "ray/3 cpu 10.0.0.7")] == ["cpu"] * 3
-    assert device_of("ray/0 NVIDIA A100-SXM4-80GB 10.0.0.7") == "NVIDIA A100-SXM4-80GB"
     assert is_like("NVIDIA A100-SXM4-80GB", "A100") and is_like("NVIDIA RTX PRO 6000 Server", "RTX-PRO-6000")
     assert is_like("cpu", "cpu") and not is_like("NVIDIA A100-SXM4-80GB", "A10")
     assert not is_like("NVIDIA H200", "") and not is_like("cpu", "H200")
@@ -214,7 +212,7 @@ def test_rates_count_every_lane_of_a_call(measured):
 
 
 def test_gpus_have_rates_of_runs_on_such_gpus_alone(measured):
-    change(measured, "UPDATE evaluations SET worker = 'ray/0 NVIDIA H200 10.0.0.7'")
+    change(measured, "UPDATE evaluations SET device = 'NVIDIA H200'")
     config, runs = load(measured / "config.toml"), measured.parent
     assert rates_of(config, runs, "H200")["cart"].source == f"measured in {measured} on NVIDIA H200"
     for other, device in (
@@ -235,7 +233,7 @@ def test_what_is_known_is_predicted_and_nothing_else(measured, monkeypatch):
     plan = estimate(config, runs)
     assert (plan.workers, plan.device) == (3, "cpu") and plan.seconds is not None
     assert plan.notes == ["not counted: 2 workers on H200 GPUs, with which it is sooner"]
-    change(measured, "UPDATE evaluations SET worker = 'ray/0 NVIDIA H200 10.0.0.7'")
+    change(measured, "UPDATE evaluations SET device = 'NVIDIA H200'")
     plan = estimate(config, runs)
     assert (plan.workers, plan.device) == (2, "H200") and plan.seconds is not None
     assert plan.notes == ["not counted: 3 workers on cores, with which it is sooner"]

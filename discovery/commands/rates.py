@@ -11,7 +11,7 @@ from typing import Any
 
 from discovery.commands import presets
 from discovery.commands.folders import run_folders
-from discovery.commands.staff import CPU, device_of, is_like
+from discovery.commands.staff import CPU, is_like
 from discovery.config import SearchConfig
 from discovery.configfile import load
 from discovery.errors import DiscoveryError
@@ -85,13 +85,13 @@ def _times(folder: Path) -> dict[tuple[str, str], tuple[int, float]]:
     """Rollouts of a run's calls (each as long as its longest lane) and their seconds without compilation, by
     task and device. Trainings of one call have equal shares of its time, by which they are told.
     """
-    query = """SELECT task, worker, max(until - begun), sum(seconds - compile_seconds) FROM evaluations
-               WHERE outcome IS NOT NULL GROUP BY task, worker, seconds, compile_seconds"""
+    query = """SELECT task, device, max(until - begun), sum(seconds - compile_seconds) FROM evaluations
+               WHERE outcome IS NOT NULL GROUP BY task, device, worker, seconds, compile_seconds"""
     found: dict[tuple[str, str], tuple[int, float]] = {}
     with closing(sqlite3.connect(f"{(folder / 'ledger.sqlite').resolve().as_uri()}?mode=ro", uri=True)) as db:
-        for task, worker, rollouts, seconds in db.execute(query):
-            before = found.get((task, device_of(worker)), (0, 0.0))
-            found[task, device_of(worker)] = before[0] + rollouts, before[1] + seconds
+        for task, device, rollouts, seconds in db.execute(query):
+            before = found.get((task, device), (0, 0.0))
+            found[task, device] = before[0] + rollouts, before[1] + seconds
     return found
 
 

@@ -1,12 +1,12 @@
 """Who would train, were a search to begin now: cores of this machine, or what a Ray cluster has."""
 
 import re
-import sys
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from discovery.config import SearchConfig
+from discovery.executors.call import this_device
 from discovery.executors.cpu import cores
 
 if TYPE_CHECKING:
@@ -73,20 +73,7 @@ def _ask(config: SearchConfig) -> "Cluster | None":
         return ray.cluster
 
 
-def device_of(worker: str) -> str:
-    """What a worker trained on, by its name in the ledger: "processes/0", "inline" or "ray/0 DEVICE NODE"."""
-    if worker == "inline":
-        return this_device()
-    return " ".join(worker.split()[1:-1]) or CPU
-
-
 def is_like(device: str, wanted: str) -> bool:
     """Whether a device, as jax calls it ("NVIDIA A100-SXM4-80GB"), is one that Ray or jax calls `wanted`."""
     wanted, device = (name.replace(" ", "-") for name in (wanted, device))
     return bool(wanted and re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", device))
-
-
-def this_device() -> str:
-    """What jax computes on in this process."""
-    jax: Any = sys.modules.get("jax")
-    return jax.devices()[0].device_kind if jax else CPU

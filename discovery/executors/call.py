@@ -4,6 +4,7 @@ Runs in this process (`inline`) and in workers (`processes`); imports no jax of 
 """
 
 import importlib
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -48,6 +49,7 @@ class Reply(NamedTuple):
         begun: leaves ``[W, ...]`` of the states where the trainings were stopped, if they were.
         seconds: wall-clock time of the call, compilation included.
         compile_seconds: the part of it spent on compilation.
+        device: what it was computed on, as jax calls it: "cpu", or the kind of the accelerator.
         error: None, "out_of_memory" or "failed".
         detail: one line.
         trace: the traceback, for logs.
@@ -60,6 +62,7 @@ class Reply(NamedTuple):
     detail: str = ""
     trace: str = ""
     begun: tuple[np.ndarray, ...] | None = None
+    device: str = ""
 
 
 def resolve(path: str) -> Callable[..., Any]:
@@ -79,7 +82,14 @@ def call(function: Callable[..., Any], request: Request) -> Reply:
         raise
     except BaseException as error:  # SystemExit too: code under trial must not end a search
         return failure(error, time.perf_counter() - begin)
-    return Reply(outcome, time.perf_counter() - begin, compile_seconds, begun=begun)
+    seconds = time.perf_counter() - begin
+    return Reply(outcome, seconds, compile_seconds, begun=begun, device=this_device())
+
+
+def this_device() -> str:
+    """What jax computes on in this process, as it calls it; "cpu" where it is not loaded."""
+    jax: Any = sys.modules.get("jax")
+    return jax.devices()[0].device_kind if jax else "cpu"
 
 
 def failure(error: BaseException, seconds: float = 0.0) -> Reply:

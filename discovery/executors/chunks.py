@@ -163,6 +163,7 @@ def finished(chunk: Chunk, reply: Reply, worker: str) -> list[JobResult]:
                 worker=worker,
                 attempts=chunk.attempts,
                 begun=begun,
+                extra={"device": reply.device},
             )
         )
     return results

@@ -5,11 +5,9 @@ that it is on may have: those are dropped before anything else is imported.
 """
 
 import os
-import sys
 import threading
-from typing import Any
 
-from discovery.executors.call import resolve
+from discovery.executors.call import resolve, this_device
 from discovery.executors.environment import looks_secret
 from discovery.executors.raymessages import Facts
 from discovery.executors.worker import answer, volunteer_for_out_of_memory
@@ -34,7 +32,7 @@ class RayWorker:
         import ray
 
         node = ray.util.get_node_ip_address()  # type: ignore[attr-defined]
-        return Facts(node, os.getpid(), _device(), versions())
+        return Facts(node, os.getpid(), this_device(), versions())
 
     def work(self, message: bytes) -> bytes:
         """A pickled reply to a pickled request."""
@@ -43,8 +41,3 @@ class RayWorker:
     def vigil(self) -> None:
         """Never returns: whoever waits for it learns that the worker has ended."""
         threading.Event().wait()
-
-
-def _device() -> str:
-    jax: Any = sys.modules.get("jax")
-    return jax.devices()[0].device_kind if jax else "cpu"

@@ -44,6 +44,7 @@ def test_the_numbers_are_the_same_everywhere_and_the_calls_too(way, tmp_path):
     for id, expected in reference.items():
         got = results[id]
         assert (got.error, got.detail, got.attempts) == (expected.error, expected.detail, 1)
+        assert got.extra["device"] == "cpu"
         assert got.worker.startswith(way.split("-")[0]) and got.compile_seconds > 0
         for one, other in zip(got.outcome, expected.outcome, strict=True):
             assert np.asarray(one).dtype == np.asarray(other).dtype
