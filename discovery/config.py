@@ -15,6 +15,9 @@ from environments.task import Task
 
 Option = bool | int | float | str
 
+CPU_WIDTH = 8
+"""Trainings in a call on a CPU: wider is no faster there, and more of them are padding."""
+
 
 @dataclass(frozen=True)
 class Stopping:
@@ -112,16 +115,19 @@ class SearchConfig:
     rows say who did."""
     gpus_per_worker: float = 1.0
     """Ray: GPUs of each of these, or a share of one and of its memory."""
-    agents_per_call: int = 8
-    """Trainings batched in one compiled call. Numbers are bitwise reproducible at equal width only."""
+    agents_per_call: int | None = None
+    """Trainings batched in one compiled call: by default 8 on a CPU, on an accelerator as many as its memory
+    holds. A run records the number: its scores are bitwise reproducible at equal width only."""
     timeout: float = 1800.0
     """Seconds one call may take, compilation included, before its worker is replaced."""
 
     def __post_init__(self) -> None:
         least = {"generations": 0, "selection_doublings": 0}
-        for name in ("generations", "seeds", "selection_seeds", "selection_doublings", "agents_per_call"):
+        for name in ("generations", "seeds", "selection_seeds", "selection_doublings"):
             if getattr(self, name) < least.get(name, 1):
                 raise BadInput(f"{name} must be at least {least.get(name, 1)}, got {getattr(self, name)}")
+        if self.width < 1:
+            raise BadInput(f"agents_per_call must be at least 1, got {self.width}")
         if self.executor not in FACTORIES:
             raise unknown("executor", self.executor, FACTORIES)
         if self.workers is not None and self.workers < 1:
@@ -176,6 +182,11 @@ class SearchConfig:
                 f"racing over {self.seeds} seeds cannot begin with {self.stopping.first_seeds}; "
                 "raise seeds, or lower stopping.first_seeds"
             )
+
+    @property
+    def width(self) -> int:
+        """W, trainings in a call: `agents_per_call`, or that of a CPU where nothing else was found."""
+        return CPU_WIDTH if self.agents_per_call is None else self.agents_per_call
 
     @property
     def selecting(self) -> tuple[Task, ...]:

@@ -102,8 +102,8 @@ def _seconds(config: SearchConfig, task: Task, generation: int, workers: int) ->
     searching, selecting = searching * (task in config.tasks), selecting * (task in config.selecting)
     total = searching + selecting
     steps = searching * stopping_share(config) * expected_steps(task, True) + selecting * expected_steps(task)
-    chunks = math.ceil(total / config.agents_per_call)
-    return math.ceil(chunks / workers) * config.agents_per_call * steps / total if total else 0.0
+    chunks = math.ceil(total / config.width)
+    return math.ceil(chunks / workers) * config.width * steps / total if total else 0.0
 
 
 def _program(config: SearchConfig, task: Task) -> Program:

@@ -170,7 +170,7 @@ def _plan(args: Evaluate, names: Sequence[str], folders: Sequence[Path]) -> Plan
     words = ["--tasks", *args.tasks] if args.tasks else []
     words += ["--suite", args.suite] if args.suite else []
     words += [word for sweep in args.sweep for word in ("--sweep", sweep)]
-    if args.agents_per_call not in (None, _base(folders).agents_per_call):  # numbers depend on the width
+    if args.agents_per_call not in (None, _base(folders).width):  # numbers depend on the width
         words += ["--agents-per-call", str(args.agents_per_call)]
     place = store_folder(args.output, args.name) if args.name else None
     sweeps = parsed_sweeps(args.sweep)
