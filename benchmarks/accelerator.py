@@ -48,7 +48,6 @@ ANT = Task(
     numbers={"learning_rate": 3e-4, "entropy_coef": 0.0},
 )
 TASKS = {"cartpole": shortened(CARTPOLE, 0.2), "breakout": shortened(BREAKOUT, 0.34), "ant": ANT}
-TINY = {"n_envs": 2, "n_steps": 4, "n_epochs": 1, "n_minibatches": 2, "hidden": (8,)}
 
 
 @dataclass(frozen=True)
@@ -98,6 +97,12 @@ class Result:
             f"{self.plain.bytes / 2**20:,.1f} MiB; products {achieved / 1e12:.4g} TFLOP/s, "
             f"{achieved / self.peak:.2%} of {self.peak / 1e12:.4g} ({self.peak_source})"
         )
+
+
+def tiny(task: Task) -> Task:
+    """Two rollouts of a small agent."""
+    setup = replace(task.setup, n_envs=2, n_steps=4, n_epochs=1, n_minibatches=2, hidden=(8,))
+    return replace(task, setup=setup, total_steps=16)
 
 
 def width_of(task: Task, agents: int) -> int:
@@ -215,7 +220,7 @@ def main() -> None:
     for name in options.tasks.split(","):
         task = replace(TASKS[name], setup=replace(TASKS[name].setup, matmul=options.matmul))
         if options.tiny:
-            task = replace(task, setup=replace(task.setup, **TINY), total_steps=16)
+            task = tiny(task)
         for agents in sizes:
             result, run = measure(task, agents, options.rounds, options.width)
             print(result.text(), flush=True)

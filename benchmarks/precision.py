@@ -1,7 +1,7 @@
 """What rounded products do to scores: `python -m benchmarks.precision [--seeds 64]`; a few minutes of CPU.
 
 PPO on CartPole, the same seeds at each precision: mean final return, and the mean of paired differences from
-float32, with 95% intervals. A CPU rounds as an accelerator does (discovery/inner/products.py), and is no faster.
+float32, with 95% intervals. A CPU rounds as an accelerator does (discovery/inner/products.py), no faster.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from benchmarks.tasks import CARTPOLE, PPO
 from discovery.evaluation import report_jobs
 from discovery.executors import make_executor
 from discovery.executors.base import Executor
+from discovery.formats import interval_text
 from discovery.statistics import interval
 
 
@@ -36,8 +37,8 @@ def main() -> None:
     print(f"{CARTPOLE.name}, {CARTPOLE.total_steps} steps, {options.seeds} seeds")
     for matmul, values in found.items():
         mean, difference = interval(values), interval(values - found["float32"], method="expanded")
-        apart = f", minus float32 {difference}" if matmul != "float32" else ""
-        print(f"{matmul:<16}{mean}{apart}", flush=True)
+        apart = f", minus float32 {interval_text(difference)}" if matmul != "float32" else ""
+        print(f"{matmul:<15} {interval_text(mean)}{apart}", flush=True)
 
 
 if __name__ == "__main__":

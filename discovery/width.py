@@ -43,7 +43,8 @@ def even_share(trainings: int, room: int, devices: int = 1) -> int:
 def _accelerators(config: SearchConfig) -> int:
     """Over how many of them a call would be spread; 0 for a CPU."""
     if config.executor == "ray":
-        return max(1, int(config.gpus_per_worker)) if config.gpu_workers else 0
+        alone = config.gpu_workers and not config.workers  # cores beside them would take for ever
+        return max(1, int(config.gpus_per_worker)) if alone else 0
     if config.executor != "inline":
         return 0
     from discovery.executors.cpu import ensure_single_thread

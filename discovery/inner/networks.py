@@ -9,7 +9,7 @@ of layers: `Network.param_info` says what each tensor is.
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -45,7 +45,7 @@ class Body(NamedTuple):
     layer_norm: bool = False
     experts: int = 0
     recurrence: str = "none"
-    matmul: Literal["float32", "tensorfloat32", "bfloat16"] = "float32"
+    matmul: str = "float32"
 
     @property
     def layers(self) -> list[tuple[str, ...]]:
@@ -258,6 +258,7 @@ def _check(body: Body, observation_shape: tuple[int, ...]) -> None:
     if not body.hidden and (body.experts or body.recurrence != "none"):
         what = f"experts {body.experts}" if body.experts else f"recurrence {body.recurrence!r}"
         raise ValueError(f"{what} needs at least one hidden layer, whose width it has; hidden is empty")
+    product_of(body.matmul)
     smallest = 1 + len(body.filters) * (KERNEL - 1)
     if body.filters and (len(observation_shape) != 3 or min(observation_shape[:2]) < smallest):
         raise ValueError(

@@ -6,7 +6,7 @@ sums: operands are rounded before each product, forwards and backwards, and prod
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 from jaxtyping import Array, Float
@@ -16,11 +16,11 @@ Product = Callable[..., Array]
 
 _MANTISSA = {"tensorfloat32": 10, "bfloat16": 7}
 _ON_DEVICE = {"tensorfloat32": "tensorfloat32", "bfloat16": "BF16_BF16_F32"}
-"""The hardware's own way, under the name that jax has for it."""
+"""An accelerator's own way, by jax's name for it. A CPU multiplies rounded numbers in float32."""
 
 
-def product_of(matmul: Literal["float32", "tensorfloat32", "bfloat16"]) -> Product:
-    """How layers multiply: as jax does, or with rounded operands.
+def product_of(matmul: str) -> Product:
+    """How layers multiply: as jax does ("float32"), or with rounded operands ("tensorfloat32", "bfloat16").
 
     Raises:
         ValueError: there is no such precision.
@@ -39,7 +39,8 @@ def dense(product: Product, x: Float[Array, "... K"], kernel: Float[Array, "K N"
 
 def _rounded_product(matmul: str, x: Array, kernel: Array, dimensions: Any, *_: Any, **__: Any) -> Array:
     rounded = functools.partial(_rounded, _MANTISSA[matmul])
-    y = jax.lax.dot_general(rounded(x), rounded(kernel), dimensions, precision=_ON_DEVICE[matmul])  # type: ignore[arg-type]
+    precision: Any = None if jax.default_backend() == "cpu" else _ON_DEVICE[matmul]
+    y = jax.lax.dot_general(rounded(x), rounded(kernel), dimensions, precision=precision)
     return _rounding_back(_MANTISSA[matmul], y)
 
 

@@ -74,6 +74,19 @@ def bytes_of(program: Any) -> int:
     )
 
 
+def memory_of_device() -> int:
+    """Bytes that jax may take of each device of this process.
+
+    Raises:
+        ValueError: jax does not say, as of a CPU.
+    """
+    device = jax.local_devices()[0]
+    told = (device.memory_stats() or {}).get("bytes_limit")
+    if not told:
+        raise ValueError(f"{device.device_kind} does not tell its memory; give agents_per_call")
+    return told
+
+
 def program_bytes(spec: AlgorithmSpec, task: Task, one: tuple[Any, ...], lanes: int) -> float:
     """What the program of so many lanes takes on each device; `one` are the arguments of a single lane."""
 
@@ -109,14 +122,11 @@ def find_room(
         MemoryError: not one fits.
         ValueError: jax does not say how much memory there is, as on a CPU.
     """
-    started, devices = time.perf_counter(), jax.local_devices()
-    memory = devices[0].memory_stats()
-    if not memory or "bytes_limit" not in memory:
-        raise ValueError(f"{devices[0].device_kind} does not tell its memory; give agents_per_call")
+    started, devices, memory = time.perf_counter(), jax.local_devices(), memory_of_device()
     one = arguments_of(algorithm, task, meta_params, keys, lifetimes, until, begun)
 
     def find() -> int:
-        limit = SHARE * memory["bytes_limit"]
+        limit = SHARE * memory
         return lanes_that_fit(lambda n: program_bytes(algorithm, task, one, n), limit, len(devices))
 
     depends = {
@@ -124,7 +134,7 @@ def find_room(
         "setup": asdict(task.setup),
         "shapes": [[list(leaf.shape), leaf.dtype.str] for leaf in jax.tree.leaves(one)],
         "devices": [device.device_kind for device in devices],
-        "memory": memory["bytes_limit"],
+        "memory": memory,
         "versions": {**versions(), "commit": ""},  # the source has a hash of its own
     }
     lanes = np.full(1, remembered(depends, find), np.float32)

@@ -1,4 +1,4 @@
-"""How many trainings fit: arithmetic with programs of known size, and with real ones."""
+"""How many trainings fit: arithmetic with programs of known size; real ones are in tests/test_width.py."""
 
 import math
 
@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from discovery.inner import compiled, room
+from discovery.inner import room
 from discovery.work import AlgorithmSpec
 from environments.task import Setup, Task
 
@@ -39,26 +39,6 @@ def test_a_program_that_takes_more_than_was_foreseen_is_halved_until_it_fits():
         return math.inf if lanes >= 64 else 100 + 7 * lanes + 1000 * (lanes >= 32)
 
     assert room.lanes_that_fit(bytes_at, 1000.0) == 16
-
-
-def test_room_of_real_programs_is_what_their_memory_says(monkeypatch):
-    """The narrow ones foretell the wider one to a tenth; arguments and results are those counted by hand."""
-    spec, task = AlgorithmSpec("a2c"), Task("catch", TINY, 80)
-    one = compiled.arguments_of(spec, task, {}, np.zeros((1, 2), np.uint32), np.ones(1, np.int32))
-    monkeypatch.setattr(room, "PROBES", (2, 4))  # fewer to compile
-    taken = {lanes: room.program_bytes(spec, task, one, lanes) for lanes in (2, 4)}
-    limit = taken[4] + 3 * (taken[4] - taken[2])  # for 10 lanes, if memory grows evenly
-    assert room.lanes_that_fit(lambda lanes: room.program_bytes(spec, task, one, lanes), limit) == 8
-    eight = np.zeros((8, 2), np.uint32), np.ones(8, np.int32)
-    program, seconds = compiled.executable(spec, TINY, compiled.arguments_of(spec, task, {}, *eight))
-    assert seconds == 0.0  # what was compiled to see is what will run
-    memory, curves, numbers = program.memory_analysis(), 7 * TINY.curve_points, 4
-    assert memory.argument_size_in_bytes == 4 * len(one[0]) + sum(leaf.nbytes for leaf in eight)
-    results = 8 * 4 * (curves + numbers)
-    assert results <= memory.output_size_in_bytes <= results + 128  # a table of where they are
-    whole = room.bytes_of(program)
-    assert whole >= memory.argument_size_in_bytes + results + memory.temp_size_in_bytes
-    assert whole == pytest.approx(taken[4] + 2 * (taken[4] - taken[2]), rel=0.1)
 
 
 def test_what_was_found_is_remembered(monkeypatch, tmp_path):
