@@ -171,7 +171,7 @@ def test_products_are_counted_through_loops_branches_and_gradients():
     assert peak.product_flops(branch, x) == 2 * once
     assert peak.product_flops(jax.vmap(branch), jnp.ones((4, 3, 5))) == 4 * 2 * once
     assert peak.product_flops(jax.grad(lambda both: (both[0] @ both[1]).sum()), (x, w)) == 3 * once
-    flops = jax.jit(lambda x: x @ w).lower(x).compile().cost_analysis()["flops"]
+    flops = (jax.jit(lambda x: x @ w).lower(x).compile().cost_analysis() or {})["flops"]
     assert flops == peak.product_flops(lambda x: x @ w, x)
 
 
