@@ -91,8 +91,8 @@ def begin(args: Search, short: str) -> int:
     from discovery.width import with_width
 
     config = _found(args)
-    executor = executor_of(config := with_width(config))
     new_folder(config, args.output, short, args.name)  # the name, before the long check
+    executor = executor_of(config := with_width(config))
     check(config)
     from discovery.starts.find import start_of  # jax has its one thread by now
 
