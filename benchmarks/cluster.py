@@ -62,8 +62,8 @@ def generation(seconds: Mapping[str, np.ndarray], config: SearchConfig, times: i
     generator = np.random.default_rng(0)
     chunks: list[float] = []
     for task in config.tasks:
-        number = math.ceil(times * config.meta.population * config.seeds / config.agents_per_call)
-        chunks += (config.agents_per_call * generator.choice(seconds[task.name], number)).tolist()
+        number = math.ceil(times * config.meta.population * config.seeds / config.width)
+        chunks += (config.width * generator.choice(seconds[task.name], number)).tolist()
     return chunks
 
 
@@ -114,7 +114,7 @@ def handling(config: SearchConfig, executor: Executor) -> float:
     with tempfile.TemporaryDirectory() as place, executor:
         search(Run.create(config, Path(place), name="idle"), executor, clock)
     tasks = len(config.tasks)
-    chunks = tasks * math.ceil(meta.population * config.seeds / config.agents_per_call)
+    chunks = tasks * math.ceil(meta.population * config.seeds / config.width)
     return (clock.closings[-1] - clock.closings[0]) / (len(clock.closings) - 1) / chunks
 
 
@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="where the picture goes")
     options = parser.parse_args()
     config, seconds = load(options.run / CONFIG), recorded(options.run)
-    width = config.agents_per_call
+    width = config.width
     console = Console(width=120)
     console.print(
         "; ".join(f"{task}: {width * times.mean():.2f} s a chunk" for task, times in seconds.items())

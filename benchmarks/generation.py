@@ -63,7 +63,7 @@ def measure(n: int) -> list[Figure]:
     """n generations of 32 trainings of 20,000 steps on two workers, after one that compiles."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        make_executor("processes", workers=2, agents_per_call=CONFIG.agents_per_call) as executor,
+        make_executor("processes", workers=2, agents_per_call=CONFIG.width) as executor,
         Run.create(_with_generations(n + 1), Path(folder), name="bench") as run,
     ):
         watch = Stopwatch(executor)

@@ -32,6 +32,7 @@ from discovery.splits import looks_at, record_looks, run_folders_of, unseen
 from discovery.starts.find import start_of
 from discovery.suitecomparison import SuiteComparison
 from discovery.suites import load_suite
+from discovery.width import with_width
 from discovery.work import Job, JobResult
 from objectives import FACTORIES
 
@@ -71,6 +72,7 @@ def discover(
     if not isinstance(config, SearchConfig):
         config, short = presets.read(str(config))
     check(config)
+    config = config if executor else with_width(config)
     with Run.create(config, Path(output), short, name, start_of(config)) as run:
         folder = run.folder
         _search(run, executor, listener)

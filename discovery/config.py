@@ -15,6 +15,9 @@ from environments.task import Task
 
 Option = bool | int | float | str
 
+CPU_WIDTH = 8
+"""Trainings in a call on a CPU: wider is no faster there, and more of them are padding."""
+
 
 @dataclass(frozen=True)
 class Stopping:
@@ -112,8 +115,9 @@ class SearchConfig:
     rows say who did."""
     gpus_per_worker: float = 1.0
     """Ray: GPUs of each of these, or a share of one and of its memory."""
-    agents_per_call: int = 8
-    """Trainings batched in one compiled call. Numbers are bitwise reproducible at equal width only."""
+    agents_per_call: int | None = None
+    """Trainings batched in one compiled call: by default 8 on a CPU, on an accelerator as many as its memory
+    holds. A run records the number: its scores are bitwise reproducible at equal width only."""
     stretches: int = 1
     """Calls that each training is divided into, any of which a free worker can take, so that nobody waits for
     a long one at the end of a generation. Above 1, scores differ in their last digits from those of 1, and do
@@ -123,10 +127,11 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         least = {"generations": 0, "selection_doublings": 0}
-        counts = ("generations", "seeds", "selection_seeds", "selection_doublings")
-        for name in (*counts, "agents_per_call", "stretches"):
+        for name in ("generations", "seeds", "selection_seeds", "selection_doublings", "stretches"):
             if getattr(self, name) < least.get(name, 1):
                 raise BadInput(f"{name} must be at least {least.get(name, 1)}, got {getattr(self, name)}")
+        if self.width < 1:
+            raise BadInput(f"agents_per_call must be at least 1, got {self.width}")
         if self.executor not in FACTORIES:
             raise unknown("executor", self.executor, FACTORIES)
         if self.workers is not None and self.workers < 1:
@@ -196,9 +201,14 @@ class SearchConfig:
         if not meta.asynchronous or meta.brood or meta.facts.asynchronous != "broods":
             return meta
         sizes = [size for size in range(1, meta.population + 1) if meta.population % size == 0]
-        whole = [size for size in sizes if size * self.seeds % self.agents_per_call == 0]
-        full = [size for size in sizes if size * self.seeds >= self.agents_per_call]
+        whole = [size for size in sizes if size * self.seeds % self.width == 0]
+        full = [size for size in sizes if size * self.seeds >= self.width]
         return replace(meta, brood=(whole or full or sizes[-1:])[0])
+
+    @property
+    def width(self) -> int:
+        """W, trainings in a call: `agents_per_call`, or that of a CPU where nothing else was found."""
+        return CPU_WIDTH if self.agents_per_call is None else self.agents_per_call
 
     @property
     def selecting(self) -> tuple[Task, ...]:

@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import shutil
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -48,8 +49,9 @@ class Run:
         """Begin a run in a new folder below `output`, ``<date>-<preset>-<short id>`` unless named.
 
         It is made under a temporary name, so that it is there completely or not at all. `start` is kept with
-        it: what the config's sources were may change.
+        it: what the config's sources were may change. The width of calls is written down as a number.
         """
+        config = replace(config, agents_per_call=config.width)
         folder = new_folder(config, output, preset, name)
         part = output / f".{folder.name}-{os.getpid()}"
         meta = {"run": folder.name, "config_hash": config_hash(config), "preset": preset}

@@ -50,6 +50,8 @@ class Setup:
     linear recurrence, parallel over chunks of time."""
     sequence_length: int | None = None
     """Steps of the sequences that a recurrent agent learns from; must divide n_steps, the default."""
+    matmul: Literal["float32", "tensorfloat32", "bfloat16"] = "float32"
+    """Precision of the operands of products in the network's layers, recurrences apart; sums are float32."""
     normalize_observation: bool = False
     """Standardize observations by running statistics."""
     normalize_reward: bool = False
@@ -124,7 +126,7 @@ class Setup:
         return 1 if self.recurrence == "none" else self.sequence_length or self.n_steps
 
 
-YOUNGER: Mapping[str, Any] = {"exact": False}
+YOUNGER: Mapping[str, Any] = {"exact": False, "matmul": "float32"}
 """Fields of a setup, with their defaults, that came after returns were first measured and recorded."""
 
 

@@ -4,11 +4,26 @@ import json
 from dataclasses import replace
 from types import SimpleNamespace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import families, generation, hosts, learning, memory, optimizers, scaling, sequences, stepping
+from benchmarks import (
+    accelerator,
+    families,
+    generation,
+    hosts,
+    learning,
+    memory,
+    optimizers,
+    peak,
+    plain,
+    scaling,
+    sequences,
+    stepping,
+)
 from benchmarks.studies import STUDIES, Study
 from benchmarks.timing import Figure, ratio
 from discovery.commands import presets
@@ -139,3 +154,67 @@ def test_families_are_judged_on_the_seeds_that_are_asked_for(monkeypatch):
         monkeypatch.setattr("sys.argv", ["families", "mirror map, tabular", "--seeds", "8", *given])
         families.main()
         assert judged.pop() == (expected, {"seeds": 8, "first_seed": first, "test": True})
+
+
+def test_products_are_counted_through_loops_branches_and_gradients():
+    """Against 2 m k n for each product; the gradient of one in both operands has three of that size."""
+    x, w = jnp.ones((3, 5)), jnp.ones((5, 5))
+    once = 2 * 3 * 5 * 5
+
+    def loop(x):
+        return jax.lax.scan(lambda x, _: (jax.jit(lambda y: y @ w)(x), None), x, None, 7)[0]
+
+    def branch(x):
+        return jax.lax.cond(x[0, 0] > 0, lambda x: x, lambda x: x @ w @ w, x)
+
+    assert peak.product_flops(loop, x) == 7 * once
+    assert peak.product_flops(branch, x) == 2 * once
+    assert peak.product_flops(jax.vmap(branch), jnp.ones((4, 3, 5))) == 4 * 2 * once
+    assert peak.product_flops(jax.grad(lambda both: (both[0] @ both[1]).sum()), (x, w)) == 3 * once
+    flops = (jax.jit(lambda x: x @ w).lower(x).compile().cost_analysis() or {})["flops"]
+    assert flops == peak.product_flops(lambda x: x @ w, x)
+
+
+def test_products_of_a_training_are_those_of_its_network():
+    """CartPole: 4 inputs, 8 units, 2 actions or a value. Forwards at each step, at the state reached and in
+    learning; backwards twice that, without gradients in inputs.
+    """
+    task = accelerator.tiny(accelerator.TASKS["cartpole"])
+    assert task.n_updates * task.setup.steps_per_update == 16 and task.setup.n_epochs == 1
+    inputs, outputs = 2 * 4 * 8, 8 * 2 + 8 * 1
+    forwards, backwards = 2 * (inputs + outputs), 2 * inputs + 4 * outputs
+    dots = accelerator.flops_of(task) / 16
+    assert 0 <= dots - (3 * forwards + backwards) < 0.2 * dots  # and orthogonal beginnings, once
+
+
+def test_peaks_are_known_by_name_or_measured():
+    for kind, flops in {"NVIDIA H200": 67.0, "NVIDIA H100 PCIe": 51.2, "NVIDIA H100 80GB HBM3": 66.9}.items():
+        found, source = peak.peak(SimpleNamespace(device_kind=kind, platform="gpu"), "float32")
+        assert found == flops * 1e12 and "data sheet" in source
+    assert peak.peak(SimpleNamespace(device_kind="NVIDIA A40", platform="gpu"), "bfloat16")[0] == 149.7e12
+    found, source = peak.peak(SimpleNamespace(device_kind="NVIDIA RTX A4000", platform="cpu"), "float32")
+    assert "measured" in source and 1e8 < found < 1e14
+
+
+@pytest.mark.slow
+def test_the_plain_ppo_learns():
+    """It is no yardstick otherwise: Catch pays 1 or -1 every ninth step."""
+    setup = Setup("Catch-bsuite", n_envs=8, n_steps=32, n_epochs=4, n_minibatches=4, hidden=(32,))
+    task = Task("catch", setup, 30_000, {"learning_rate": 3e-3, "entropy_coef": 0.01})
+    reward = jax.jit(jax.vmap(plain.make_train(task)))(jax.random.split(jax.random.key(0), 4))
+    assert reward.shape == (4, task.n_updates)
+    assert reward[:, :5].mean() < -0.02 and reward[:, -5:].mean() > 0.08
+
+
+@pytest.mark.slow
+def test_an_accelerator_is_measured_from_end_to_end(monkeypatch, tmp_path, capsys):
+    found = tmp_path / "found.json"
+    words = ["accelerator", "--tiny", "--tasks", "cartpole", "--rounds", "2", "--json", str(found)]
+    monkeypatch.setattr("sys.argv", [*words, "--profile", str(tmp_path / "traces"), "--matmul", "bfloat16"])
+    accelerator.main()
+    out = capsys.readouterr().out
+    assert "unverified: ran on a CPU" in out and "CartPole-v1" in out and " s  " in out
+    result = json.loads(found.read_text())
+    assert result["matmul"] == "bfloat16" and result["steps"] == 2 * 16
+    assert len(result["ours"]["seconds"]) == len(result["plain"]["seconds"]) == 2
+    assert min(result["ours"]["bytes"], result["plain"]["bytes"], result["flops"]) > 0

@@ -587,7 +587,7 @@ def test_the_function_refuses_held_out_tasks_of_every_run(copy: Path, opposite: 
 
 def test_the_recorded_command_is_what_was_typed(says: Says, copy: Path) -> None:
     """And the width, on which bits depend, where it is not the run's own."""
-    own = load_run(copy).config.agents_per_call
+    own = load_run(copy).config.width
     for words, expected in (
         (("--tasks", "Catch-bsuite"), ""),
         (("--test", "--tasks", "cart", "--agents-per-call", own), "--test"),

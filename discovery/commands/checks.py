@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from discovery.config import SearchConfig
 from discovery.errors import BadInput
-from discovery.executors.cpu import ensure_single_thread
+from discovery.executors.cpu import ensure_single_thread, keep_to_cpu
 
 if TYPE_CHECKING:
     from environments.task import Task
@@ -22,6 +22,8 @@ def check(config: SearchConfig) -> None:
     Raises:
         BadInput: an unknown algorithm, option, environment or number, or one that does not work.
     """
+    if config.executor != "inline":
+        keep_to_cpu()
     ensure_single_thread()
     from discovery.evaluation import spec_of
     from discovery.inner.compiled import build_algorithm, life_of

@@ -93,7 +93,7 @@ def estimate(config: SearchConfig, output: Path) -> Plan:
     else:
         notes.append(
             f"how long it takes is not known: no run in {output} had {_who(staff)} at work on these tasks, "
-            f"with {config.agents_per_call} agents a call"
+            f"with {config.width} agents a call"
         )
     trainings, steps = planned(config)
     return Plan(

@@ -170,7 +170,7 @@ def _plan(args: Evaluate, names: Sequence[str], folders: Sequence[Path]) -> Plan
     words = ["--tasks", *args.tasks] if args.tasks else []
     words += ["--suite", args.suite] if args.suite else []
     words += [word for sweep in args.sweep for word in ("--sweep", sweep)]
-    if args.agents_per_call not in (None, _base(folders).agents_per_call):  # numbers depend on the width
+    if args.agents_per_call not in (None, _base(folders).width):  # numbers depend on the width
         words += ["--agents-per-call", str(args.agents_per_call)]
     place = store_folder(args.output, args.name) if args.name else None
     sweeps = parsed_sweeps(args.sweep)
@@ -185,7 +185,7 @@ def _base(folders: Sequence[Path]) -> SearchConfig:
 def _config(folders: Sequence[Path], args: Evaluate) -> SearchConfig:
     """How trainings are run: as in the first run, with what was overridden."""
     config = elsewhere(_base(folders), args.executor, args.workers, args.address)
-    width = config.agents_per_call if args.agents_per_call is None else args.agents_per_call
+    width = config.width if args.agents_per_call is None else args.agents_per_call
     return replace(config, agents_per_call=width)
 
 

@@ -96,8 +96,8 @@ def chunks_of_stage(config: SearchConfig, rates: Mapping[str, float], stage: Sta
     """Seconds of each chunk of a stage."""
     chunks: list[float] = []
     for (name, _), lives in stage.items():
-        each = config.agents_per_call * config.task(name).setup.steps_per_update / rates[name]
-        chunks += [each * length for length in chunk_lengths(lives, config.agents_per_call)]
+        each = config.width * config.task(name).setup.steps_per_update / rates[name]
+        chunks += [each * length for length in chunk_lengths(lives, config.width)]
     return chunks
 
 
@@ -153,11 +153,11 @@ def faster(config: SearchConfig, rates: Mapping[str, float], workers: int) -> tu
     largest = max(len(chunks) for chunks, _ in chunks_of(config, rates))
     if idle <= IDLE or largest >= workers:
         return None
-    found = {config.agents_per_call: seconds}
-    for width in range(1, config.agents_per_call):
+    found = {config.width: seconds}
+    for width in range(1, config.width):
         smaller = replace(config, agents_per_call=width)
-        if config.agents_per_call % width == 0:
+        if config.width % width == 0:
             slower = {task: (ALONE if width == 1 else 1.0) * rate for task, rate in rates.items()}
             found[width] = around(config) + trained(smaller, slower, workers).seconds
     best = max(width for width in found if found[width] <= NEAR * min(found.values()))
-    return (best, found[best], idle) if best < config.agents_per_call else None
+    return (best, found[best], idle) if best < config.width else None

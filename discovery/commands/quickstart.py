@@ -72,9 +72,10 @@ def main(argv: Sequence[str]) -> int:
     from discovery.executors import executor_of
     from discovery.progress import view
     from discovery.run import Run, new_folder
+    from discovery.width import with_width
 
-    executor = executor_of(config)
     new_folder(config, args.output, short, args.name)
+    executor = executor_of(config := with_width(config))
     check(config)
     from discovery.starts.find import start_of  # jax has its one thread by now
 

@@ -70,7 +70,7 @@ def measured_rates(config: SearchConfig, output: Path, device: str) -> dict[Prog
             tasks = {task.name: task for task in run.seen}
             for (name, there), (rollouts, seconds) in _times(folder).items():
                 if name in tasks and seconds > LEAST_SECONDS and is_like(there, device):
-                    rate = rollouts * run.agents_per_call * tasks[name].setup.steps_per_update / seconds
+                    rate = rollouts * run.width * tasks[name].setup.steps_per_update / seconds
                     source = f"measured in {folder}" + f" on {there}" * (there != CPU)
                     rates.setdefault(_program(run, tasks[name]), Rate(rate, source))
     return rates
@@ -78,7 +78,7 @@ def measured_rates(config: SearchConfig, output: Path, device: str) -> dict[Prog
 
 def _given(config: SearchConfig) -> tuple[int, float]:
     """What a GPU has to do at once: trainings of a call, and the share of it that a worker has."""
-    return config.agents_per_call, config.gpus_per_worker
+    return config.width, config.gpus_per_worker
 
 
 def _times(folder: Path) -> dict[tuple[str, str], tuple[int, float]]:

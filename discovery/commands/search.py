@@ -89,10 +89,11 @@ def begin(args: Search, short: str) -> int:
     from discovery.executors import executor_of
     from discovery.progress import view
     from discovery.run import Run, new_folder
+    from discovery.width import with_width
 
     config = _found(args)
-    executor = executor_of(config)
     new_folder(config, args.output, short, args.name)  # the name, before the long check
+    executor = executor_of(config := with_width(config))
     check(config)
     from discovery.starts.find import start_of  # jax has its one thread by now
 
@@ -108,10 +109,12 @@ def dry_run(args: Search, short: str) -> int:
     from discovery.configfile import dumps, plain
     from discovery.formats import json_line
     from discovery.run import new_folder
+    from discovery.width import with_width
 
     config = _found(args)
     new_folder(config, args.output, short, args.name)
     check(config)
+    config = with_width(config)
     plan = estimate(config, args.output)
     if args.json:
         print(json_line({"event": "plan", "config": plain(config), **dataclasses.asdict(plan)}))

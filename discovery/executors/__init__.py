@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from discovery.errors import BadInput, unknown
 from discovery.executors.base import Executor
+from discovery.executors.cpu import keep_to_cpu
 
 if TYPE_CHECKING:
     from discovery.config import SearchConfig
@@ -59,7 +60,7 @@ def make_executor(
 def executor_of(config: "SearchConfig") -> Executor:
     """The executor that a config asks for."""
     ray = config.address, config.gpu_workers, config.gpus_per_worker
-    return make_executor(config.executor, config.workers, config.agents_per_call, config.timeout, None, *ray)
+    return make_executor(config.executor, config.workers, config.width, config.timeout, None, *ray)
 
 
 def check_without_ray(name: str, address: str, gpu_workers: int) -> None:
@@ -86,6 +87,7 @@ def _inline(options: Options) -> Executor:
 def _processes(options: Options) -> Executor:
     from discovery.executors.processes import Processes
 
+    keep_to_cpu()
     return Processes(options.workers, options.agents_per_call, options.timeout, options.memory_limit)
 
 
@@ -97,6 +99,7 @@ def _ray(options: Options) -> Executor:
         )
     from discovery.executors.ray import Ray
 
+    keep_to_cpu()
     return Ray(
         options.workers,
         options.agents_per_call,

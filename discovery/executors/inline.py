@@ -76,7 +76,7 @@ class Inline:
                 pending.appendleft(further)
             elif reply.error is None:
                 yield from in_one_go(finished(chunk, reply, "inline"))
-            elif parts := halves(chunk):
+            elif reply.error != "out_of_memory" and (parts := halves(chunk)):  # which are as wide
                 pending.extendleft(reversed(parts))
             else:
                 log.debug("%s failed:\n%s", chunk.jobs[0].id, reply.trace)

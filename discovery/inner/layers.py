@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from discovery.inner.products import Product, dense
 from objectives.recurrence import CELLS
 
 KERNEL = 3
@@ -21,6 +22,7 @@ class Convolution(nn.Module):
     """
 
     filters: int
+    product: Product = jax.lax.dot_general
 
     @nn.compact
     def __call__(self, image: Float[Array, "... H W C"]) -> Float[Array, "... h w filters"]:
@@ -35,7 +37,7 @@ class Convolution(nn.Module):
             "kernel", nn.initializers.orthogonal(2**0.5), (patches.shape[-1], self.filters), jnp.float32
         )
         bias = self.param("bias", nn.initializers.zeros, (self.filters,), jnp.float32)
-        return patches @ kernel + bias
+        return dense(self.product, patches, kernel) + bias
 
 
 class Experts(nn.Module):
@@ -46,6 +48,7 @@ class Experts(nn.Module):
 
     experts: int
     width: int
+    product: Product = jax.lax.dot_general
 
     @nn.compact
     def __call__(self, x: Float[Array, "... F"]) -> Float[Array, "... experts width"]:
@@ -56,7 +59,7 @@ class Experts(nn.Module):
         size = self.experts * self.width
         kernel = self.param("kernel", initial, (x.shape[-1], size), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (size,), jnp.float32)
-        return (x @ kernel + bias).reshape(*x.shape[:-1], self.experts, self.width)
+        return (dense(self.product, x, kernel) + bias).reshape(*x.shape[:-1], self.experts, self.width)
 
 
 class ActionModel(nn.Module):

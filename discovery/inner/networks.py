@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from discovery.inner.layers import KERNEL, ActionModel, Convolution, Experts
+from discovery.inner.products import Product, product_of
 from discovery.inner.recurrence import GRU, LinearRecurrence
 from objectives.base import Head, ParamInfo
 
@@ -35,6 +36,7 @@ class Body(NamedTuple):
         layer_norm: normalize each hidden layer before its nonlinearity.
         experts: so many in a soft mixture that takes the last hidden layer's place; 0 for none.
         recurrence: a name in `RECURRENCES`, as wide as the last hidden layer, or "none".
+        matmul: precision of products in layers (`products.py`); recurrences and action models have float32.
     """
 
     hidden: tuple[int, ...]
@@ -43,6 +45,7 @@ class Body(NamedTuple):
     layer_norm: bool = False
     experts: int = 0
     recurrence: str = "none"
+    matmul: str = "float32"
 
     @property
     def layers(self) -> list[tuple[str, ...]]:
@@ -69,7 +72,7 @@ class _Torso(nn.Module):
     def __call__(
         self, carry: Any, x: Float[Array, "... D"], start: Bool[Array, "..."]
     ) -> tuple[Any, dict[str, Array], dict[str, Array]]:
-        act = ACTIVATIONS[self.body.activation]
+        act, product = ACTIVATIONS[self.body.activation], product_of(self.body.matmul)
         outputs: dict[str, Array] = {}
         activations: dict[str, Array] = {}
         lead = x.shape[:-1]
@@ -79,13 +82,17 @@ class _Torso(nn.Module):
         for index, width in enumerate(self.body.hidden):
             mixed = self.body.experts and index == len(self.body.hidden) - 1
             layer = f"hidden_{index}"
-            dense = Experts(self.body.experts, width, name="experts") if mixed else _dense(width, layer)
-            y = dense(x)
+            if mixed:
+                y = Experts(self.body.experts, width, product, name="experts")(x)
+            else:
+                y = _dense(width, layer, product)(x)
             if self.body.layer_norm:  # experts have scales enough, and gates
                 y = nn.LayerNorm(use_bias=not mixed, use_scale=not mixed, name=f"norm_{index}")(y)
             y = act(y)
             if mixed:
-                weight = nn.softmax(nn.Dense(self.body.experts, use_bias=False, name="gate")(x))
+                weight = nn.softmax(
+                    nn.Dense(self.body.experts, use_bias=False, dot_general=product, name="gate")(x)
+                )
                 activations["gate"], activations["experts"] = weight, y.reshape(*x.shape[:-1], -1)
                 y = (weight[..., None] * y).sum(-2)
             else:
@@ -101,9 +108,9 @@ class _Torso(nn.Module):
                 continue
             below = x
             if head.actions:
-                below = act(_dense(head.units, f"{name}_hidden")(after))
+                below = act(_dense(head.units, f"{name}_hidden", product)(after))
                 activations[f"{name}_hidden"] = below.mean(-2)
-            y = nn.Dense(max(head.size, 1), kernel_init=_initial(head), name=name)(below)
+            y = nn.Dense(max(head.size, 1), kernel_init=_initial(head), dot_general=product, name=name)(below)
             activations[name] = y.mean(-2) if head.actions else y
             outputs[name] = y if head.size else y[..., 0]
         return carry, *jax.tree.map(lambda y: y.reshape(*lead, *y.shape[1:]), (outputs, activations))
@@ -116,7 +123,7 @@ class _Torso(nn.Module):
         if not models:
             return None
         ((actions, units),) = models
-        start = nn.Dense(units, name="action_start")(x)
+        start = nn.Dense(units, dot_general=product_of(self.body.matmul), name="action_start")(x)
         after = ActionModel(actions, units, name="action_model")(start)
         activations["action_start"], activations["action_model"] = start, after.mean(-2)
         return after
@@ -125,7 +132,8 @@ class _Torso(nn.Module):
         """The convolutions of a flat observation, flat again; a filter's activation is its mean."""
         x = x.reshape(-1, *self.shape)
         for index, filters in enumerate(self.body.filters):
-            x = ACTIVATIONS[self.body.activation](Convolution(filters, name=f"conv_{index}")(x))
+            convolution = Convolution(filters, product_of(self.body.matmul), name=f"conv_{index}")
+            x = ACTIVATIONS[self.body.activation](convolution(x))
             activations[f"conv_{index}"] = x.mean((-3, -2))
         return x.reshape(len(x), -1)
 
@@ -147,7 +155,7 @@ class _Torso(nn.Module):
         activations["linear"] = jnp.sqrt((parts**2).sum(-2) + 1e-12)
         normal = nn.LayerNorm(use_bias=False, use_scale=False)(parts.reshape(-1, 2 * width))
         both = jnp.concatenate([normal, x.reshape(-1, width)], axis=-1)
-        x = ACTIVATIONS[self.body.activation](_dense(width, "readout")(both))
+        x = ACTIVATIONS[self.body.activation](_dense(width, "readout", product_of(self.body.matmul))(both))
         activations["readout"] = x
         return carry, x
 
@@ -159,8 +167,8 @@ def _initial(head: Head) -> nn.initializers.Initializer:
     return nn.initializers.orthogonal(head.scale)
 
 
-def _dense(width: int, name: str) -> nn.Dense:
-    return nn.Dense(width, kernel_init=nn.initializers.orthogonal(2**0.5), name=name)
+def _dense(width: int, name: str, product: Product) -> nn.Dense:
+    return nn.Dense(width, kernel_init=nn.initializers.orthogonal(2**0.5), dot_general=product, name=name)
 
 
 class Network(NamedTuple):
@@ -250,6 +258,7 @@ def _check(body: Body, observation_shape: tuple[int, ...]) -> None:
     if not body.hidden and (body.experts or body.recurrence != "none"):
         what = f"experts {body.experts}" if body.experts else f"recurrence {body.recurrence!r}"
         raise ValueError(f"{what} needs at least one hidden layer, whose width it has; hidden is empty")
+    product_of(body.matmul)
     smallest = 1 + len(body.filters) * (KERNEL - 1)
     if body.filters and (len(observation_shape) != 3 or min(observation_shape[:2]) < smallest):
         raise ValueError(

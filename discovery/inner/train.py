@@ -105,7 +105,13 @@ def parts(algorithm: Algorithm, setup: Setup) -> tuple[Environment, Network]:
     vector.check(environment, setup)
     heads = algorithm.policy.heads(environment.n_actions, environment.continuous)
     body = Body(
-        setup.hidden, setup.activation, setup.filters, setup.layer_norm, setup.experts, setup.recurrence
+        setup.hidden,
+        setup.activation,
+        setup.filters,
+        setup.layer_norm,
+        setup.experts,
+        setup.recurrence,
+        setup.matmul,
     )
     return environment, make_network(heads, environment.observation_shape, body, setup.shared_torso)
 

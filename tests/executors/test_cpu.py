@@ -58,3 +58,12 @@ def test_inline_leaves_jax_alone_where_it_was_told_to_use_something_else():
     code = INLINE + "import os; print(os.environ.get('PJRT_NPROC'))"
     assert python(code, JAX_PLATFORMS="cuda,cpu")[0] == ["None"]
     assert python(code, JAX_PLATFORMS="")[0] == ["1"]
+
+
+@pytest.mark.parametrize("before", ["", "import jax\n"])
+def test_where_others_train_this_process_leaves_accelerators_alone(before):
+    """jax would not start here otherwise: there is no such platform."""
+    code = before + "from discovery.executors import make_executor; make_executor('processes', 1).close()\n"
+    printed, errors = python(code + "import jax; print(jax.default_backend())", JAX_PLATFORMS="tpu")
+    assert printed == ["cpu"], errors
+    assert python(before + INLINE + "import jax; jax.devices()", JAX_PLATFORMS="tpu")[1]

@@ -186,7 +186,7 @@ def test_distill_imitates_its_own_size_too(finished_run, config):
 
 def test_the_search_begins_there_and_its_record_says_so(finished_run, config, tmp_path, capsys):
     wanted = Starting((f"{finished_run.folder}@3",))
-    run = discover(replace(config, start=wanted), tmp_path, "begun", Inline(config.agents_per_call))
+    run = discover(replace(config, start=wanted), tmp_path, "begun", Inline(config.width))
     source = load_run(finished_run.folder)
     for name, numbers in source.meta_params(3)["drift"].items():
         np.testing.assert_array_equal(run.meta_params("initial")["drift"][name], numbers)

@@ -1,0 +1,239 @@
+"""What a device makes of many trainings: `python -m benchmarks.accelerator [--sizes 1,16,256,2048] [--tiny]`.
+
+For each task and each number of agents (population times seeds): ours, in calls as wide as the device's
+memory allows, beside PPO as PureJaxRL lays it out, all agents under one vmap (`plain.py`), in one process on
+one device. Environment steps per second, seconds of compilation, memory of the program, and matrix products
+per second as a share of the device's peak. --profile also writes a trace of ours and prints where the time
+goes.
+"""
+
+import argparse
+import gzip
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks.peak import peak, product_flops
+from benchmarks.plain import make_train
+from benchmarks.tasks import BREAKOUT, CARTPOLE, PPO, inputs, shortened
+from benchmarks.timing import rounds, timed
+from discovery.config import CPU_WIDTH
+from discovery.executors.cpu import ensure_single_thread
+from discovery.inner import compiled
+from discovery.inner.room import bytes_of, find_room
+from discovery.inner.train import complete, train
+from discovery.width import even_share
+from environments.task import Setup, Task
+
+ANT = Task(
+    name="ant",
+    setup=Setup(
+        "brax/ant",
+        n_envs=64,
+        n_steps=16,
+        n_epochs=4,
+        n_minibatches=8,
+        hidden=(64, 64),
+        options={"backend": "spring"},
+    ),
+    total_steps=64 * 16 * 4,
+    numbers={"learning_rate": 3e-4, "entropy_coef": 0.0},
+)
+TASKS = {"cartpole": shortened(CARTPOLE, 0.2), "breakout": shortened(BREAKOUT, 0.34), "ant": ANT}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One way of training all agents.
+
+    Attributes:
+        width: agents in one call.
+        compile_seconds: of its program.
+        bytes: that the program takes on each device.
+        seconds: of each round; empty if it did not fit.
+    """
+
+    width: int
+    compile_seconds: float
+    bytes: int
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return float(np.median(self.seconds)) if self.seconds else math.nan
+
+
+@dataclass(frozen=True)
+class Result:
+    """Both ways on one task with one number of agents; `flops` are products in ours, of all agents."""
+
+    task: str
+    agents: int
+    matmul: str
+    steps: int
+    ours: Side
+    plain: Side
+    flops: float
+    peak: float
+    peak_source: str
+    device: str
+
+    def text(self) -> str:
+        """One line."""
+        ours, plain = (self.steps / side.median for side in (self.ours, self.plain))
+        achieved = self.flops / self.ours.median
+        return (
+            f"{self.task:<17}{self.agents:>5} agents: {ours:>11,.0f} steps/s in calls of {self.ours.width}, "
+            f"plain {plain:>11,.0f}, ratio {ours / plain:5.2f}; compile {self.ours.compile_seconds:.1f} and "
+            f"{self.plain.compile_seconds:.1f} s; program {self.ours.bytes / 2**20:,.1f} and "
+            f"{self.plain.bytes / 2**20:,.1f} MiB; products {achieved / 1e12:.4g} TFLOP/s, "
+            f"{achieved / self.peak:.2%} of {self.peak / 1e12:.4g} ({self.peak_source})"
+        )
+
+
+def tiny(task: Task) -> Task:
+    """Two rollouts of a small agent."""
+    setup = replace(task.setup, n_envs=2, n_steps=4, n_epochs=1, n_minibatches=2, hidden=(8,))
+    return replace(task, setup=setup, total_steps=16)
+
+
+def width_of(task: Task, agents: int) -> int:
+    """Agents in a call of ours: what a search finds by itself."""
+    if jax.default_backend() == "cpu":
+        return min(agents, CPU_WIDTH)
+    keys, lifetimes = inputs(task, 1)
+    outcome, _, _ = find_room(PPO, task, {}, keys, lifetimes)
+    return even_share(agents, int(outcome.score[0]), math.gcd(agents, jax.local_device_count()))
+
+
+def our_side(task: Task, agents: int, width: int) -> tuple[Side, Callable[[], Any]]:
+    """Compiled, and what runs it once."""
+    keys, lifetimes = inputs(task, agents)
+    wide = math.ceil(agents / width) * width
+    keys, lifetimes = np.resize(keys, (wide, 2)), np.resize(lifetimes, wide)
+    arguments = compiled.arguments_of(PPO, task, {}, keys[:width], lifetimes[:width])
+    program, seconds = compiled.executable(PPO, task.setup, arguments)
+
+    def run() -> None:
+        for start in range(0, wide, width):
+            here = slice(start, start + width)
+            compiled.run_chunk(PPO, task, {}, keys[here], lifetimes[here])
+
+    return Side(width, seconds, bytes_of(program), ()), run
+
+
+def plain_side(task: Task, agents: int) -> tuple[Side, Callable[[], Any]]:
+    """The same for all agents under one vmap; precision is that of ours."""
+    keys = jax.random.split(jax.random.key(0), agents)
+    began = time.perf_counter()
+    precision = {"bfloat16": "BF16_BF16_F32"}.get(task.setup.matmul, task.setup.matmul)
+    with jax.default_matmul_precision(precision):
+        lowered = jax.jit(jax.vmap(make_train(task))).lower(keys)
+    program = lowered.compile(compiler_options=compiled._compiler_options())
+    side = Side(agents, time.perf_counter() - began, bytes_of(program), ())
+    return side, lambda: jax.block_until_ready(program(keys))
+
+
+def measure(task: Task, agents: int, n: int, width: int | None) -> tuple[Result, Callable[[], Any]]:
+    """Both sides, in turns; also what runs ours once. A plain vmap that does not fit is left out."""
+    ours, run = our_side(task, agents, width or width_of(task, agents))
+    variants = {"ours": timed(run)}
+    try:
+        plain, run_plain = plain_side(task, agents)
+        run_plain()
+        variants["plain"] = timed(run_plain)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        plain = Side(agents, math.nan, 0, ())
+    seconds: Any = {"plain": [], **rounds(variants, n)}
+    device, steps = jax.devices()[0], task.n_updates * task.setup.steps_per_update * agents
+    top, source = peak(device, task.setup.matmul)
+    result = Result(
+        task.name,
+        agents,
+        task.setup.matmul,
+        steps,
+        replace(ours, seconds=tuple(seconds["ours"])),
+        replace(plain, seconds=tuple(seconds["plain"])),
+        flops_of(task) * agents,
+        top,
+        source,
+        device.device_kind,
+    )
+    return result, run
+
+
+def flops_of(task: Task) -> float:
+    """Of the products in one training."""
+    algorithm = compiled.build_algorithm(PPO)
+    numbers = complete(algorithm, task.numbers, {})
+    return product_flops(
+        lambda key: train(algorithm, task.setup, numbers, key, task.n_updates), jax.random.key(0)
+    )
+
+
+def profile(run: Callable[[], Any], folder: Path, most: int = 12) -> list[tuple[str, Any]]:
+    """Trace one run into `folder`; operations by the seconds they took, the longest first.
+
+    Loops and calls hold other operations, and are left out.
+    """
+    with jax.profiler.trace(str(folder)):
+        run()
+    newest = max(folder.rglob("*.trace.json.gz"), key=lambda path: path.stat().st_mtime)
+    with gzip.open(newest) as file:
+        events = json.load(file)["traceEvents"]
+    total: Counter[str] = Counter()
+    for event in events:
+        name = event.get("args", {}).get("hlo_op", "")
+        if name and not name.startswith(("while", "call", "conditional")):
+            total[name] += event.get("dur", 0.0) / 1e6
+    return total.most_common(most)
+
+
+def main() -> None:
+    """Print a line for each task and size."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.accelerator", description=__doc__)
+    parser.add_argument("--sizes", default="1,16,256,2048", help="agents: population times seeds")
+    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--matmul", default="float32", choices=("float32", "tensorfloat32", "bfloat16"))
+    parser.add_argument("--width", type=int, help="agents in a call of ours; found by memory unless given")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="write results there, one JSON object a line")
+    parser.add_argument("--profile", type=Path, help="write traces of ours below this folder")
+    parser.add_argument("--tiny", action="store_true", help="tiny agents, to check this script with")
+    options = parser.parse_args()
+    ensure_single_thread()
+    sizes = [2] if options.tiny else [int(size) for size in options.sizes.split(",")]
+    device = jax.devices()[0]
+    print(f"{jax.device_count()} x {device.device_kind}, jax {jax.__version__}", flush=True)
+    if device.platform == "cpu":
+        print("unverified: ran on a CPU; these figures say nothing of an accelerator", flush=True)
+    for name in options.tasks.split(","):
+        task = replace(TASKS[name], setup=replace(TASKS[name].setup, matmul=options.matmul))
+        if options.tiny:
+            task = tiny(task)
+        for agents in sizes:
+            result, run = measure(task, agents, options.rounds, options.width)
+            print(result.text(), flush=True)
+            if options.json:
+                with options.json.open("a") as file:
+                    file.write(json.dumps(asdict(result)) + "\n")
+            if options.profile:
+                for operation, seconds in profile(run, options.profile / f"{name}-{agents}"):
+                    print(f"    {seconds:8.4f} s  {operation}")
+    memory = device.memory_stats() or {}
+    if "peak_bytes_in_use" in memory:
+        print(f"peak memory of this process: {memory['peak_bytes_in_use'] / 2**30:.2f} GiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""How many trainings fit into a device's memory side by side: found by compiling, and remembered.
+
+What a program takes grows linearly with its lanes, so two narrow programs tell how wide one may be; that one
+is compiled to see. A program's memory is laid out before it runs and does not depend on the numbers.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from discovery.files import write_whole
+from discovery.inner.compiled import arguments_of, executable
+from discovery.versions import versions
+from discovery.work import AlgorithmSpec, Outcome
+from environments.task import Task
+
+SHARE = 0.8
+"""Of a device's memory that a program may take; allocations leave gaps, and libraries need some."""
+
+PROBES = 4, 8
+"""Lanes on each device of the programs that tell how memory grows."""
+
+MOST = 2**14
+"""More lanes than a generation has are not looked for."""
+
+
+def lanes_that_fit(bytes_at: Callable[[int], float], limit: float, devices: int = 1) -> int:
+    """The largest power of two of lanes for each device, times `devices`, that takes at most `limit` bytes.
+
+    Args:
+        bytes_at: what a program of so many lanes takes on each device; infinity if it cannot be compiled.
+        limit: bytes of each device.
+        devices: over which the lanes are spread.
+
+    Raises:
+        MemoryError: one training on each device is too much.
+    """
+    few, more = (lanes * devices for lanes in PROBES)
+    slope = max((bytes_at(more) - bytes_at(few)) / (more - few), 1.0)
+    room = few + (limit - bytes_at(few)) / slope
+    lanes = devices * 2 ** int(math.log2(min(max(room, devices), MOST) / devices))
+    while bytes_at(lanes) > limit:
+        if lanes == devices:
+            raise MemoryError(
+                f"one training takes {bytes_at(lanes) / 2**20:.3g} MiB on a device, of {limit / 2**20:.3g} "
+                "that it may; lower n_envs or n_steps"
+            )
+        lanes //= 2
+    return lanes
+
+
+def bytes_of(program: Any) -> int:
+    """What a compiled program takes on each device: arguments, results, all between, and its code.
+
+    An argument that is donated has its place among the results, so it counts once.
+    """
+    memory = program.memory_analysis()
+    return (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes
+        + memory.generated_code_size_in_bytes
+    )
+
+
+def memory_of_device() -> int:
+    """Bytes that jax may take of each device of this process.
+
+    Raises:
+        ValueError: jax does not say, as of a CPU.
+    """
+    device = jax.local_devices()[0]
+    told = (device.memory_stats() or {}).get("bytes_limit")
+    if not told:
+        raise ValueError(f"{device.device_kind} does not tell its memory; give agents_per_call")
+    return told
+
+
+def program_bytes(spec: AlgorithmSpec, task: Task, one: tuple[Any, ...], lanes: int) -> float:
+    """What the program of so many lanes takes on each device; `one` are the arguments of a single lane."""
+
+    def wider(leaf: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((lanes, *leaf.shape[1:]), leaf.dtype)
+
+    try:
+        program, _ = executable(spec, task.setup, (one[0], *jax.tree.map(wider, one[1:])))
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return math.inf
+    return float(bytes_of(program))
+
+
+def find_room(
+    algorithm: AlgorithmSpec,
+    task: Task,
+    meta_params: Any,
+    keys: np.ndarray,
+    lifetimes: np.ndarray,
+    until: np.ndarray | None = None,
+    begun: tuple[np.ndarray, ...] | None = None,
+) -> tuple[Outcome, None, float]:
+    """How many such trainings fit side by side here, in place of training one.
+
+    Takes what `run_chunk` does, with one lane, so that any executor can run it.
+
+    Returns:
+        an `Outcome` whose `score` is that number ``[1]``; None; and the seconds it took.
+
+    Raises:
+        MemoryError: not one fits.
+        ValueError: jax does not say how much memory there is, as on a CPU.
+    """
+    started, devices, memory = time.perf_counter(), jax.local_devices(), memory_of_device()
+    one = arguments_of(algorithm, task, meta_params, keys, lifetimes, until, begun)
+
+    def find() -> int:
+        limit = SHARE * memory
+        return lanes_that_fit(lambda n: program_bytes(algorithm, task, one, n), limit, len(devices))
+
+    depends = {
+        "algorithm": asdict(algorithm),
+        "setup": asdict(task.setup),
+        "shapes": [[list(leaf.shape), leaf.dtype.str] for leaf in jax.tree.leaves(one)],
+        "devices": [device.device_kind for device in devices],
+        "memory": memory,
+        "versions": {**versions(), "commit": ""},  # the source has a hash of its own
+    }
+    lanes = np.full(1, remembered(depends, find), np.float32)
+    outcome = Outcome(*[lanes] * len(Outcome._fields))._replace(nonfinite_step=np.full(1, -1))
+    return outcome, None, time.perf_counter() - started
+
+
+def remembered(depends: Any, find: Callable[[], int]) -> int:
+    """What `find` returned when it was last called with equal `depends`, plain data.
+
+    Kept in a file of its own in ``rl-discovery/room`` below ``$XDG_CACHE_HOME``, by default ``~/.cache``;
+    where that cannot be, it is found again.
+    """
+    text = json.dumps(depends, sort_keys=True, default=str)
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    path = home / "rl-discovery" / "room" / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8"))["lanes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        lanes = find()
+    with contextlib.suppress(OSError):
+        write_whole(path, json.dumps({"lanes": lanes, "depends": json.loads(text)}, indent=1))
+    return lanes

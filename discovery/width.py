@@ -1,0 +1,107 @@
+"""How many trainings a run has in one call, where its config leaves that open. Imports no jax by itself.
+
+Scores depend on that number, so it is settled before a run begins, and is a plain one in its config.
+"""
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from discovery.config import SearchConfig
+from discovery.errors import ExecutorError
+from discovery.tally import trainings_of
+
+if TYPE_CHECKING:
+    from discovery.work import Job, JobResult
+
+FIND_ROOM = "discovery.inner.room:find_room"
+
+
+def with_width(config: SearchConfig) -> SearchConfig:
+    """The same search with a number of agents per call: its own, or 8 on CPUs, or what an accelerator holds.
+
+    Raises:
+        BadInput: what the search needs is not there or does not fit together.
+        ExecutorError: not one training fits into the device's memory, or there is no device to ask.
+    """
+    if config.agents_per_call is not None:
+        return config
+    devices = _accelerators(config)
+    width = _found(config, devices) if devices else config.width
+    return replace(config, agents_per_call=width)
+
+
+def even_share(trainings: int, room: int, devices: int = 1) -> int:
+    """W of the fewest calls with at most `room` lanes for so many trainings, as few lanes idle as can be.
+
+    `room` is a multiple of `devices`, and so is W.
+    """
+    calls = math.ceil(trainings / room)
+    return math.ceil(trainings / calls / devices) * devices
+
+
+def _accelerators(config: SearchConfig) -> int:
+    """Over how many of them a call would be spread; 0 for a CPU."""
+    if config.executor == "ray":
+        alone = config.gpu_workers and not config.workers  # cores beside them would take for ever
+        return max(1, int(config.gpus_per_worker)) if alone else 0
+    if config.executor != "inline":
+        return 0
+    from discovery.executors.cpu import ensure_single_thread
+
+    ensure_single_thread()
+    import jax
+
+    return 0 if jax.default_backend() == "cpu" else jax.local_device_count()
+
+
+def _found(config: SearchConfig, devices: int) -> int:
+    """The width at which a generation's trainings on a task take the fewest calls that fit."""
+    from discovery.commands.checks import check
+
+    check(config)
+    results = _asked(config, _questions(config))
+    for result in results:
+        if result.outcome is None:
+            raise ExecutorError(f"no width of calls can be found: {result.error}: {result.detail}")
+    room = min(int(result.outcome.score) for result in results if result.outcome)
+    most = max(sum(trainings_of(config, generation)) for generation in range(config.generations + 1))
+    return even_share(most, room, devices)
+
+
+def _questions(config: SearchConfig) -> "list[Job]":
+    """One training of each setup, in the larger of the forms that the search trains it in."""
+    import jax
+    import numpy as np
+
+    from discovery.evaluation import spec_of
+    from discovery.inner.compiled import build_algorithm
+    from discovery.work import Job
+
+    spec = spec_of(config)
+    meta_params = jax.tree.map(np.asarray, build_algorithm(spec).init(jax.random.key(0)))
+    key, stops = np.zeros(2, np.uint32), config.stopping.method == "halving"
+    return [
+        Job(task.name, spec, task, meta_params, key, task.n_updates, task.n_updates if stops else None)
+        for task in {task.setup: task for task in config.seen}.values()
+    ]
+
+
+def _asked(config: SearchConfig, questions: "list[Job]") -> "list[JobResult]":
+    """Each answered where the search's trainings will run."""
+    if config.executor == "inline":
+        from discovery.executors.inline import Inline
+
+        return list(Inline(1, function=FIND_ROOM).run(questions))
+    from discovery.executors.ray import Ray
+
+    with Ray(
+        0,
+        1,
+        config.timeout,
+        address=config.address,
+        gpu_workers=1,
+        gpus_per_worker=config.gpus_per_worker,
+        function=FIND_ROOM,
+    ) as executor:
+        return list(executor.run(questions))

@@ -1,0 +1,71 @@
+"""Rounded products, against numbers rounded by numpy."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from discovery.inner.networks import Body, make_network
+from discovery.inner.products import dense, product_of
+from discovery.inner.train import parts
+from objectives import build
+from tests.inner.states import CATCH
+
+DROPPED = {"tensorfloat32": 13, "bfloat16": 16}
+"""Bits of float32 that are rounded away."""
+
+
+def rounded(x, matmul):
+    """To nearest, ties to even, by adding to the bits."""
+    bits, drop = np.asarray(x, np.float32).view(np.uint32), DROPPED[matmul]
+    even = (bits >> drop) & 1
+    return ((bits + (1 << (drop - 1)) - 1 + even) >> drop << drop).astype(np.uint32).view(np.float32)
+
+
+@pytest.mark.parametrize("matmul", DROPPED)
+def test_operands_are_rounded_forwards_and_backwards(matmul):
+    """y = r(x) r(w); dL/dx = r(dL/dy) r(w)^T, dL/dw = r(x)^T r(dL/dy): neither gradient is rounded itself."""
+    x, w, back = (np.random.default_rng(i).normal(size=s).astype(np.float32) for i, s in enumerate(
+        [(5, 33), (33, 7), (5, 7)]
+    ))  # fmt: skip
+    y, pull = jax.vjp(lambda x, w: dense(product_of(matmul), x, w), jnp.asarray(x), jnp.asarray(w))
+    by_x, by_w = pull(jnp.asarray(back))
+    r = {name: rounded(value, matmul).astype(float) for name, value in {"x": x, "w": w, "b": back}.items()}
+    np.testing.assert_allclose(y, r["x"] @ r["w"], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(by_x, r["b"] @ r["w"].T, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(by_w, r["x"].T @ r["b"], rtol=1e-5, atol=1e-5)
+    assert np.abs(np.asarray(y) - x @ w).max() > 1e-4 * {"tensorfloat32": 1, "bfloat16": 8}[matmul]
+
+
+def test_float32_is_what_jax_does():
+    x, w = jnp.arange(6.0).reshape(2, 3) / 7, jnp.arange(12.0).reshape(3, 4) / 11
+    np.testing.assert_array_equal(dense(product_of("float32"), x, w), x @ w)
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"experts": 2}, {"filters": (3,)}, {"recurrence": "linear"}], ids=lambda body: "".join(body)
+)
+def test_all_layers_of_an_agent_are_rounded(body):
+    """Outputs change by rounding, and no more; no layer multiplies whole numbers any more."""
+    setup = replace(CATCH, n_minibatches=1, hidden=(16, 16), **body)
+    if body.get("filters"):
+        setup = replace(setup, environment="Breakout-MinAtar")
+    outputs, products = {}, {}
+    for matmul in ("float32", "bfloat16"):
+        environment, network = parts(build("ppo"), replace(setup, matmul=matmul))
+        params = network.init(jax.random.key(0))
+        size = int(np.prod(environment.observation_shape))
+        x = jax.random.normal(jax.random.key(1), (3, 2, size))
+        arguments = params, network.initial_carry(2), x, jnp.zeros((3, 2), bool)
+        outputs[matmul] = network.unroll(*arguments)[1]
+        products[matmul] = str(jax.make_jaxpr(network.unroll)(*arguments)).count("reduce_precision")
+    assert products["float32"] == 0 and products["bfloat16"] >= 2 * (2 * len(setup.hidden) + 2)
+    change = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), outputs["float32"], outputs["bfloat16"])
+    assert 1e-6 < max(change.values()) < 0.1
+
+
+def test_a_precision_that_there_is_not_is_refused():
+    with pytest.raises(ValueError, match="matmul must be one of float32, tensorfloat32, bfloat16, got 'fp8'"):
+        make_network({}, (3,), Body((4,), matmul="fp8"))

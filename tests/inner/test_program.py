@@ -1,0 +1,78 @@
+"""What the program of a life is made of: nothing in it waits for the host, or is done twice."""
+
+from collections import Counter
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from discovery.inner import compiled
+from discovery.work import AlgorithmSpec
+from environments.task import Setup, Task
+
+SETUP = Setup("CartPole-v1", n_envs=2, n_steps=6, n_epochs=3, n_minibatches=4, hidden=(4,), curve_points=2)
+
+
+def equations(jaxpr):
+    """Yields every equation, those inside of others included."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for value in equation.params.values():
+            for inner in value if isinstance(value, tuple | list) else [value]:
+                if hasattr(inner := getattr(inner, "jaxpr", inner), "eqns"):
+                    yield from equations(inner)
+
+
+def life(setup, algorithm="ppo"):
+    """The jaxpr of a chunk of two lanes."""
+    spec, task = AlgorithmSpec(algorithm), Task("task", setup, 10 * setup.steps_per_update)
+    searched = compiled.build_algorithm(spec).init(jax.random.key(0)) if algorithm != "ppo" else {}
+    stacked = jax.tree.map(lambda x: np.stack([np.asarray(x)] * 2), searched)
+    lanes = np.zeros((2, 2), np.uint32), np.full(2, 10)
+    arguments = compiled.arguments_of(spec, task, stacked, *lanes)
+    program = compiled._program(compiled.build_algorithm(spec), setup, True, compiled._devices(1))
+    return jax.make_jaxpr(program)(*arguments).jaxpr
+
+
+def names(jaxpr):
+    return Counter(equation.primitive.name for equation in equations(jaxpr))
+
+
+def of_the_host(found):
+    return [name for name in found if "callback" in name or "infeed" in name or "print" in name]
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "lpo", "open"])
+def test_nothing_waits_for_the_host_and_nothing_is_computed_again(algorithm):
+    found = names(life(SETUP, algorithm))
+    assert not of_the_host(found) and not found["checkpoint"] + found["remat2"] + found["remat"]
+    assert found["scan"] > 0 and found["while"] > 0
+
+
+def test_the_search_for_them_sees_them():
+    def talks(x):
+        jax.debug.print("{}", x)
+        return jax.lax.fori_loop(0, 3, lambda _, x: jax.checkpoint(jnp.sin)(x), x)
+
+    found = names(jax.make_jaxpr(talks)(1.0).jaxpr)
+    assert of_the_host(found) and found["checkpoint"] + found["remat2"] + found["remat"] == 1
+
+
+def test_loops_are_loops():
+    """One over the life, whose length is an argument; steps, epochs and minibatches are scans."""
+    short, long = life(SETUP), life(replace(SETUP, n_steps=24, n_epochs=5, n_minibatches=8))
+    assert names(short) == names(long)
+    loops = [equation for equation in equations(short) if equation.primitive.name == "while"]
+    inside = [list(equations(loop.params["body_jaxpr"].jaxpr)) for loop in loops]
+    (scans,) = filter(None, ([e for e in body if e.primitive.name == "scan"] for body in inside))
+    lengths = {scan.params["length"] for scan in scans}
+    assert lengths >= {SETUP.n_steps, SETUP.n_epochs, SETUP.n_minibatches}
+
+
+def test_an_order_is_one_sort_of_single_words():
+    """What is cheapest on a GPU too: keys without values."""
+    sorts = [e for e in equations(life(SETUP)) if e.primitive.name == "sort"]
+    assert [len(sort.invars) for sort in sorts] == [1]
+    assert sorts[0].invars[0].aval.dtype == np.uint32  # type: ignore[union-attr]

@@ -1,0 +1,106 @@
+"""The number of agents per call that a run records: given, a CPU's, or what a device's memory holds."""
+
+import tomllib
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from discovery import width
+from discovery.config import SearchConfig
+from discovery.errors import BadInput, ExecutorError
+from discovery.executors.chunks import cut
+from discovery.executors.inline import Inline
+from discovery.inner import compiled, room
+from discovery.meta.es_config import ESConfig
+from discovery.run import Run
+from environments.task import Setup, Task
+from tests.executors.fakes import RUN_CHUNK, job
+
+SETUP = Setup("Catch-bsuite", n_envs=2, n_steps=4, n_epochs=1, n_minibatches=1, hidden=(4,), curve_points=2)
+CONFIG = SearchConfig(
+    algorithm="lpo",
+    algorithm_options={"width": 2},
+    meta=ESConfig(population=6),
+    tasks=(Task("catch", SETUP, 80),),
+    seeds=3,
+    selection_seeds=4,
+    executor="inline",
+)
+
+
+def test_calls_are_as_few_and_as_narrow_as_can_be():
+    assert [width.even_share(22, room) for room in (1, 4, 8, 16, 32)] == [1, 4, 8, 11, 22]
+    assert width.even_share(22, 16, devices=4) == 12
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        devices = int(generator.integers(1, 9))
+        trainings, lanes = int(generator.integers(1, 3000)), devices * 2 ** int(generator.integers(0, 10))
+        found = width.even_share(trainings, lanes, devices)
+        assert found <= lanes and found % devices == 0
+        calls = -(-trainings // found)
+        assert calls == -(-trainings // lanes) and (found - devices) * calls < trainings
+
+
+def test_on_cpus_it_is_eight_and_what_is_given_stays():
+    for executor in ("inline", "processes"):
+        assert width.with_width(replace(CONFIG, executor=executor)).agents_per_call == 8
+    given = replace(CONFIG, agents_per_call=3)
+    assert width.with_width(given) is given
+    mixed = SearchConfig(executor="ray", workers=2, gpu_workers=1)
+    assert width.with_width(mixed).agents_per_call == 8
+
+
+def test_a_run_records_a_number(tmp_path):
+    with Run.create(SearchConfig(), tmp_path, name="plain") as run:
+        assert run.config.agents_per_call == 8
+    assert tomllib.loads((tmp_path / "plain" / "config.toml").read_text())["agents_per_call"] == 8
+    with Run.create(SearchConfig(agents_per_call=5), tmp_path, name="given") as run:
+        assert run.config.agents_per_call == 5
+    with pytest.raises(BadInput, match="agents_per_call must be at least 1, got 0"):
+        SearchConfig(agents_per_call=0)
+
+
+def test_on_a_device_of_little_memory_calls_are_what_fits_and_are_found_once(monkeypatch, tmp_path):
+    """The memory is made up, the programs are real. 22 trainings: 6 proposals on 3 seeds, the mean on 4."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(room, "PROBES", (2, 4))
+    monkeypatch.setattr(width, "_accelerators", lambda config: 1)
+    (question,) = width._questions(CONFIG)
+    one = compiled.arguments_of(*cut([question], 1)[0].request())
+    taken = [room.program_bytes(question.algorithm, question.task, one, lanes) for lanes in (2, 4)]
+    memory = int((taken[1] + 3 * (taken[1] - taken[0])) / room.SHARE)  # for ten
+    monkeypatch.setattr(room, "memory_of_device", lambda: memory)
+    assert width.with_width(CONFIG).agents_per_call == 8
+    (program,) = [p for key, p in compiled._executables.items() if key[0] == question.algorithm][2:]
+    assert_bytes_are_those_counted(program, one)
+    assert room.bytes_of(program) == pytest.approx(taken[1] + 2 * (taken[1] - taken[0]), rel=0.1)
+    before = dict(compiled._executables)
+    compiled._executables.clear()
+    assert width.with_width(CONFIG).agents_per_call == 8
+    assert not compiled._executables  # remembered
+    compiled._executables.update(before)
+    monkeypatch.setattr(room, "memory_of_device", lambda: int(taken[0] / 4))
+    with pytest.raises(ExecutorError, match=r"no width of calls can be found: out_of_memory: .*one training"):
+        monkeypatch.setattr(room, "program_bytes", lambda spec, task, one, lanes: taken[0] * lanes / 2)
+        width.with_width(CONFIG)
+
+
+def assert_bytes_are_those_counted(program, one):
+    """Of the program of eight lanes: numbers once, the rest of `one` and the outcome eight times."""
+    memory, numbers, curves, scalars = program.memory_analysis(), len(one[0]), 7 * SETUP.curve_points, 4
+    lane = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(one[1:]))
+    assert memory.argument_size_in_bytes == 4 * numbers + 8 * lane
+    results = 8 * 4 * (curves + scalars)
+    assert results <= memory.output_size_in_bytes <= results + 128  # a table of where they are
+    assert room.bytes_of(program) >= 4 * numbers + 8 * lane + results + memory.temp_size_in_bytes
+
+
+def test_a_call_that_is_out_of_memory_is_not_tried_again_in_parts_that_are_as_wide(tmp_path):
+    """Its four trainings fail at once, and say why."""
+    log = tmp_path / "log"
+    jobs = [job(index, "exhausted" if index == 2 else "none", log=str(log)) for index in range(4)]
+    results = list(Inline(4, function=RUN_CHUNK).run(jobs))
+    assert [result.error for result in results] == ["out_of_memory"] * 4
+    assert "RESOURCE_EXHAUSTED" in results[0].detail and len(log.read_text().splitlines()) == 1
