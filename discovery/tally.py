@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -85,13 +85,15 @@ class TaskRow:
     Attributes:
         mean, spread, best: of the proposals' scores (each averaged over its seeds) that are finite;
             NaN where there are none.
-        selection: interval of the mean's score over the selection seeds, where it was evaluated.
+        selection: interval of a mean's score over the selection seeds, where one was evaluated.
+        judged: the generation of that mean: an earlier one where, asynchronously, it was finished late.
     """
 
     mean: float
     spread: float
     best: float
     selection: Interval | None
+    judged: int | None = None
 
 
 @dataclass(frozen=True)
@@ -214,26 +216,25 @@ class Tally:
 def final_row(config: SearchConfig, selection: Mapping[str, Interval]) -> Row:
     """The row of the mean after the last generation, which has no proposals."""
     tasks = {
-        task.name: TaskRow(math.nan, math.nan, math.nan, selection.get(task.name)) for task in config.seen
+        task.name: TaskRow(math.nan, math.nan, math.nan, selection.get(task.name), config.generations)
+        for task in config.seen
     }
     return Row(config.generations, tasks, config.selection_seeds * len(config.selecting), {}, 0, 0.0, 0.0)
 
 
 def task_row(task: str, results: "Mapping[str, Result]") -> TaskRow:
     """A generation's scores on one task."""
-    scores = np.array([values.mean() for values in _some(results, task, mean=False)])
+    here = {name: result.scores[task] for name, result in results.items() if task in result.scores}
+    means = {generation_of_mean(name): values for name, values in here.items() if name.endswith("/mean")}
+    scores = np.array([values.mean() for name, values in here.items() if not name.endswith("/mean")])
     scores = scores[np.isfinite(scores)]
-    means = _some(results, task, mean=True)
-    selection = interval(means[0], failures="drop") if means else None
+    judged = max(means, default=None)
+    selection = None if judged is None else interval(means[judged], failures="drop")
     if not scores.size:
-        return TaskRow(math.nan, math.nan, math.nan, selection)
-    return TaskRow(float(scores.mean()), float(scores.std()), float(scores.max()), selection)
+        return TaskRow(math.nan, math.nan, math.nan, selection, judged)
+    return TaskRow(float(scores.mean()), float(scores.std()), float(scores.max()), selection, judged)
 
 
-def _some(results: "Mapping[str, Result]", task: str, mean: bool) -> list[Any]:
-    """Scores on a task, of the proposals or of the mean, which is told by its request's id."""
-    return [
-        result.scores[task]
-        for name, result in results.items()
-        if name.endswith("/mean") == mean and task in result.scores
-    ]
+def generation_of_mean(request: str) -> int:
+    """The generation of a mean, by its request's id: "g12/mean"."""
+    return int(request.removeprefix("g").removesuffix("/mean"))
