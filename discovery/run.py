@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -44,11 +45,13 @@ class Run:
         preset: str = "search",
         name: str | None = None,
         start: Start | None = None,
+        order: Sequence[int] | None = None,
     ) -> Self:
         """Begin a run in a new folder below `output`, ``<date>-<preset>-<short id>`` unless named.
 
         It is made under a temporary name, so that it is there completely or not at all. `start` is kept with
-        it: what the config's sources were may change.
+        it: what the config's sources were may change. So is `order`, in which a search that is
+        repeated learned.
         """
         folder = new_folder(config, output, preset, name)
         part = output / f".{folder.name}-{os.getpid()}"
@@ -60,6 +63,8 @@ class Run:
             with Ledger.create(part, meta) as ledger:
                 if start is not None:
                     ledger.keep_start(start)
+                if order is not None:
+                    ledger.keep_order(order)
             part.rename(folder)
         except (OSError, LedgerError) as error:
             shutil.rmtree(part, ignore_errors=True)
