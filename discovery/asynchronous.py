@@ -58,7 +58,7 @@ class _Flow:
 
     def begin(self) -> None:
         """Take up what was in flight when the last generation was closed, and ask for what fits beside it."""
-        for generation in range(self.course.generation + 1):
+        for generation in sorted({*self._run.ledger.unscored_means(), self.course.generation}):
             self._judge(generation)
         for brood in self.course.broods.values():
             self._train(brood.jobs)
@@ -66,10 +66,9 @@ class _Flow:
 
     def recall(self) -> None:
         """Go through what was recorded after that, in the order in which it came."""
-        if self._recorded:
-            for row in self._run.ledger.evaluations(outcomes=False):
-                if row["id"] in self._recorded:
-                    self.receive(self._recorded.pop(row["id"]))
+        for job in list(self._run.ledger.order(self._recorded)):
+            if job in self._recorded:
+                self.receive(self._recorded.pop(job))
 
     def waiting(self) -> list[Job]:
         """Trainings that nobody was given yet."""
@@ -107,22 +106,23 @@ class _Flow:
         config, ledger = self._run.config, self._run.ledger
         if generation == config.generations or not mean_is_due(config, generation):
             return  # the last one comes when nothing else is left to do
-        ids = [job.id for job in jobs_of(request_of_mean(generation, None), config)]
-        if len(ledger.finished(ids)) == len(ids):
-            return
         request = request_of_mean(generation, ledger.load_mean(generation - 1))
+        jobs = {job.id: (job, request) for job in jobs_of(request, config)}
+        if len(recorded := ledger.finished(jobs)) == len(jobs):  # all but, perhaps, its fitness is there
+            ledger.keep_fitness(fitness_of({request.id: result_of(request, config, recorded)}))
+            return
         if generation == self.course.generation:  # others were proposed when theirs was opened
             ledger.propose([request])
         self._means[request.id] = {}
-        self._train({job.id: (job, request) for job in jobs_of(request, config)})
+        self._train(jobs)
 
     def _take_mean(self, request: Request, result: JobResult) -> None:
         """One training of a mean has ended."""
-        results = self._means[request.id]
+        config, results = self._run.config, self._means[request.id]
         results[result.id] = result
-        if len(results) == len(jobs_of(request, self._run.config)):
+        if len(results) == config.selection_seeds * len(config.selecting):
             del self._means[request.id]
-            judged = {request.id: result_of(request, self._run.config, results)}
+            judged = {request.id: result_of(request, config, results)}
             self._run.ledger.keep_fitness(fitness_of(judged))
             self._judged |= judged
 
