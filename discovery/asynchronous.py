@@ -61,6 +61,7 @@ class _Flow:
         for generation in sorted({*self._run.ledger.unscored_means(), self.course.generation}):
             self._judge(generation)
         for brood in self.course.broods.values():
+            self._run.ledger.check_proposed(brood.requests)
             self._train(brood.jobs)
         self._ask()
 

@@ -195,6 +195,7 @@ class SearchConfig:
                 f"meta.in_flight is {self.meta.in_flight}, and the whole search has {proposals} proposals; "
                 "lower it, or leave it out"
             )
+        _ = self.proposing  # refuses what is no multiple of the broods
 
     @property
     def proposing(self) -> ESConfig:

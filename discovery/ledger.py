@@ -155,10 +155,14 @@ class Ledger:
                 if known is None:
                     self._insert("proposals", row)
                 elif dict(known) != row | {"fitness": None}:
-                    raise LedgerError(
-                        f"proposal {row['id']!r} is not the one recorded before the interruption: "
-                        "code, configuration, versions or device changed; go back to those the run began with"
-                    )
+                    raise _changed(row["id"])
+
+    def check_proposed(self, requests: Iterable[Request]) -> None:
+        """Refuse requests that are not those that were recorded."""
+        for request in requests:
+            known = self._one("SELECT * FROM proposals WHERE id = ?", request.id)
+            if known != proposal_row(request, known["asked_digest"]) | {"fitness": known["fitness"]}:
+                raise _changed(request.id)
 
     def record(self, what: Evaluation | Report, result: JobResult) -> None:
         """Commit one finished evaluation."""
@@ -379,6 +383,13 @@ class Ledger:
                 write_copy(self._db, self.folder)
                 self._copied = True
                 self._next_copy = start + 100 * (time.monotonic() - start)
+
+
+def _changed(proposal: str) -> LedgerError:
+    return LedgerError(
+        f"proposal {proposal!r} is not the one recorded before the interruption: "
+        "code, configuration, versions or device changed; go back to those the run began with"
+    )
 
 
 def _release(db: sqlite3.Connection | None, lock: int | None, scratch: str | None) -> None:

@@ -1,7 +1,9 @@
 """Searches without a barrier: what they come to follows from the order in which broods were finished."""
 
 import random
+import sqlite3
 from collections import deque
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +14,7 @@ from discovery import course
 from discovery.analysis import load_run
 from discovery.api import Silence
 from discovery.config import SearchConfig, Stopping
-from discovery.errors import BadInput
+from discovery.errors import BadInput, LedgerError
 from discovery.evaluation import jobs_of
 from discovery.executors.base import no_more
 from discovery.executors.inline import Inline
@@ -269,6 +271,27 @@ def test_a_row_says_whose_mean_it_shows():
 def test_stopping_compares_whole_generations():
     with pytest.raises(BadInput, match="asynchronous"):
         replace(PBE, stopping=Stopping("halving", rungs=2))
+
+
+def test_what_is_in_flight_has_to_be_what_was_recorded(tmp_path):
+    with Run.create(PBE, tmp_path, name="run") as run:
+        with pytest.raises(Interrupted):
+            search(run, Shuffled(0), Interrupting(100))
+        closed = run.ledger.last_generation()
+        states = {row["generation"]: row["state_digest"] for row in run.ledger.generations()}
+        rows = [row for row in run.ledger.proposals(closed + 1) if row["asked_digest"] != states[closed]]
+    with closing(sqlite3.connect(tmp_path / "run" / "ledger.sqlite")) as db, db:
+        db.execute("UPDATE proposals SET params_digest = '' WHERE id = ?", [rows[0]["id"]])
+    with (
+        Run.open(tmp_path / "run", write=True) as run,
+        pytest.raises(LedgerError, match="not the one recorded"),
+    ):
+        search(run, Shuffled(1), Silence())
+
+
+def test_what_is_in_flight_is_whole_broods_also_where_their_size_follows():
+    with pytest.raises(BadInput, match="multiple of the brood, 2, got 3"):
+        replace(PBE, meta=replace(PBE.meta, in_flight=3))
 
 
 def test_no_more_can_be_in_flight_than_there_is():
