@@ -27,7 +27,6 @@ def flow(run: Run, executor: Executor, listener: Listener, meta: MetaOptimizer, 
     """Search from the last closed generation, whose state is given, to the end; returns the state there."""
     live = _Flow(run, listener, meta, state)
     live.begin()
-    live.recall()
     for group in together(executor.run(live.waiting(), live.waiting)):
         run.ledger.record_all([(Evaluation.of(*live.trainings[result.id]), result) for result in group])
         for result in group:
@@ -55,21 +54,22 @@ class _Flow:
         self._told: dict[str, Result] = {}  # since the last generation was closed
         self._judged: dict[str, Result] = {}  # means, since then
         self._means: dict[str, dict[str, JobResult]] = {}  # results by job, of each mean that is in training
+        self._early: list[Job] | None = []  # what there is to train, before it is announced at one go
 
     def begin(self) -> None:
-        """Take up what was in flight when the last generation was closed, and ask for what fits beside it."""
-        for generation in range(self.course.generation + 1):
+        """Take up what was in flight when the last generation was closed, and ask for what fits beside it; then
+        go through what was recorded after that, in the order in which it came.
+        """
+        for generation in sorted({*self._run.ledger.unscored_means(), self.course.generation}):
             self._judge(generation)
         for brood in self.course.broods.values():
+            self._run.ledger.check_proposed(brood.requests)
             self._train(brood.jobs)
         self._ask()
-
-    def recall(self) -> None:
-        """Go through what was recorded after that, in the order in which it came."""
-        if self._recorded:
-            for row in self._run.ledger.evaluations(outcomes=False):
-                if row["id"] in self._recorded:
-                    self.receive(self._recorded.pop(row["id"]))
+        for job in list(self._run.ledger.order(self._recorded)):
+            if job in self._recorded:
+                self.receive(self._recorded.pop(job))
+        self._announce()
 
     def waiting(self) -> list[Job]:
         """Trainings that nobody was given yet."""
@@ -100,34 +100,48 @@ class _Flow:
         self._recorded |= recorded
         self.trainings |= jobs
         self._waiting += [job for name, (job, _) in jobs.items() if name not in recorded]
-        self._listener.started(self.course.generation, [job for job, _ in jobs.values()], len(recorded))
+        every = [job for job, _ in jobs.values()]
+        if self._early is None:
+            self._listener.started(self.course.generation, every, len(recorded))
+        else:
+            self._early += every
+
+    def _announce(self, closing: bool = False) -> None:
+        """Say what there was to train since the last generation was closed, when that was not said yet."""
+        if self._early is not None:
+            open_generation = self.course.generation - closing
+            done = sum(job.id not in self.trainings for job in self._early)
+            self._listener.started(open_generation, self._early, done)
+            self._early = None
 
     def _judge(self, generation: int) -> None:
         """Have the mean of a generation evaluated, where it is due and was not."""
         config, ledger = self._run.config, self._run.ledger
         if generation == config.generations or not mean_is_due(config, generation):
             return  # the last one comes when nothing else is left to do
-        ids = [job.id for job in jobs_of(request_of_mean(generation, None), config)]
-        if len(ledger.finished(ids)) == len(ids):
-            return
         request = request_of_mean(generation, ledger.load_mean(generation - 1))
+        jobs = {job.id: (job, request) for job in jobs_of(request, config)}
+        if len(recorded := ledger.finished(jobs)) == len(jobs):  # all but, perhaps, its fitness is there
+            ledger.keep_fitness(fitness_of({request.id: result_of(request, config, recorded)}))
+            return
         if generation == self.course.generation:  # others were proposed when theirs was opened
             ledger.propose([request])
         self._means[request.id] = {}
-        self._train({job.id: (job, request) for job in jobs_of(request, config)})
+        self._train(jobs)
 
     def _take_mean(self, request: Request, result: JobResult) -> None:
         """One training of a mean has ended."""
-        results = self._means[request.id]
+        config, results = self._run.config, self._means[request.id]
         results[result.id] = result
-        if len(results) == len(jobs_of(request, self._run.config)):
+        if len(results) == config.selection_seeds * len(config.selecting):
             del self._means[request.id]
-            judged = {request.id: result_of(request, self._run.config, results)}
+            judged = {request.id: result_of(request, config, results)}
             self._run.ledger.keep_fitness(fitness_of(judged))
             self._judged |= judged
 
     def _close(self) -> None:
         """Close a generation: as many proposals as are in one were told."""
+        self._announce(closing=True)
         state, generation = self.course.state, self.course.generation - 1
         metrics, mean = self._meta.metrics(state), self._meta.mean(state)
         self._run.ledger.close_generation(generation, state, metrics, fitness_of(self._told), mean)

@@ -149,6 +149,7 @@ class SearchConfig:
             raise BadInput("tasks is empty; a search needs at least one task to judge proposals on")
         names = [task.name for task in self.every_task]
         self._check_stopping()
+        self._check_in_flight()
         if self.antithetic_tasks and not self.meta.pairs:
             raise BadInput(
                 f"antithetic_tasks needs antithetic pairs, which {self.meta.strategy} as configured does not "
@@ -191,6 +192,15 @@ class SearchConfig:
                 f"racing over {self.seeds} seeds cannot begin with {self.stopping.first_seeds}; "
                 "raise seeds, or lower stopping.first_seeds"
             )
+
+    def _check_in_flight(self) -> None:
+        proposals = max(self.generations, 1) * self.meta.population
+        if self.meta.in_flight is not None and self.meta.in_flight > proposals:
+            raise BadInput(
+                f"meta.in_flight is {self.meta.in_flight}, and the whole search has {proposals} proposals; "
+                "lower it, or leave it out"
+            )
+        _ = self.proposing  # refuses what is no multiple of the broods
 
     @property
     def proposing(self) -> ESConfig:

@@ -125,10 +125,6 @@ class Course:
             asked.append(self._add(requests))
         return asked
 
-    def brood_of(self, job: str) -> Brood | None:
-        """The brood in flight that a training belongs to."""
-        return self.broods.get(self._owners.get(job, -1))
-
     def take(self, result: JobResult) -> None:
         """One training of a brood in flight has ended."""
         brood = self.broods[self._owners[result.id]]

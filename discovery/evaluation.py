@@ -70,7 +70,7 @@ def jobs_of(request: Request, config: SearchConfig, seeds: Iterable[int] | None 
                     meta_params=request.meta_params,
                     key=seed_words(*identity_of_seed),
                     lifetime=_sampled_lifetime(task, words) if searching else task.n_updates,
-                    stretches=config.stretches,
+                    stretches=min(config.stretches, task.n_updates),  # at least a rollout each
                 )
             )
     return jobs

@@ -72,7 +72,7 @@ def interval_facts(found: Interval) -> dict[str, Any]:
 
 
 def _task_facts(row: TaskRow) -> dict[str, Any]:
-    selection = None if row.selection is None else interval_facts(row.selection)
+    selection = None if row.selection is None else interval_facts(row.selection) | {"generation": row.judged}
     return {"mean": row.mean, "spread": row.spread, "best": row.best, "selection": selection}
 
 
@@ -109,6 +109,8 @@ def rows(row: Row, config: SearchConfig) -> list[str]:
         population = "" if final else f"{score(task.mean)} ± {score(task.spread)}"
         best = "" if final else score(task.best)
         selection = "" if task.selection is None else interval_text(task.selection)
+        late = task.selection is not None and task.judged not in (None, row.generation)
+        selection += f" of {task.judged}" if late else ""
         scores = f"{population:>15} {best:>6}  {selection:<23}"
         texts.append(f"{where:>10}  {label}{scores} {speed}".rstrip())
         where, speed = "", ""

@@ -155,10 +155,14 @@ class Ledger:
                 if known is None:
                     self._insert("proposals", row)
                 elif dict(known) != row | {"fitness": None}:
-                    raise LedgerError(
-                        f"proposal {row['id']!r} is not the one recorded before the interruption: "
-                        "code, configuration, versions or device changed; go back to those the run began with"
-                    )
+                    raise _changed(row["id"])
+
+    def check_proposed(self, requests: Iterable[Request]) -> None:
+        """Refuse requests that are not those that were recorded."""
+        for request in requests:
+            known = self._one("SELECT * FROM proposals WHERE id = ?", request.id)
+            if known != proposal_row(request, known["asked_digest"]) | {"fitness": known["fitness"]}:
+                raise _changed(request.id)
 
     def record(self, what: Evaluation | Report, result: JobResult) -> None:
         """Commit one finished evaluation."""
@@ -269,10 +273,15 @@ class Ledger:
         return [row | {"metrics": json.loads(row["metrics"])} for row in rows]
 
     def proposals(self, generation: int | None = None) -> list[dict[str, Any]]:
-        """Proposals in order; `fitness` is NaN until their generation is closed."""
+        """Proposals in order; `fitness` is NaN until the generation that counts them is closed."""
         where = "" if generation is None else f"WHERE generation = {int(generation)}"
         rows = self._rows(f"SELECT * FROM proposals {where} ORDER BY generation, rowid")
         return [row | {"fitness": nan_if_null(row["fitness"])} for row in rows]
+
+    def unscored_means(self) -> list[int]:
+        """Generations of the means that were proposed and have no fitness, in order."""
+        where = "WHERE split = 'selection' AND fitness IS NULL ORDER BY generation"
+        return [row["generation"] for row in self._rows(f"SELECT generation FROM proposals {where}")]
 
     def evaluations(self, generation: int | None = None, outcomes: bool = True) -> list[dict[str, Any]]:
         """Finished evaluations as they came; `outcome` is an `Outcome` or None, missing scores are NaN."""
@@ -281,6 +290,16 @@ class Ledger:
             readable_row(row, outcomes)
             for row in self._rows(f"SELECT * FROM evaluations {where} ORDER BY rowid")
         ]
+
+    def order(self, since: Iterable[str]) -> Iterator[str]:
+        """Ids of finished evaluations in the order in which they came, from the first of `since` on; none
+        where none of these is finished.
+        """
+        first = "SELECT min(rowid) FROM evaluations WHERE id IN (SELECT value FROM json_each(?))"
+        query = f"SELECT id FROM evaluations WHERE rowid >= ({first}) ORDER BY rowid"
+        with explained(self.folder, "read the ledger", self._closed):
+            for row in self._db.execute(query, [json.dumps(list(since))]):
+                yield row["id"]
 
     def reports(self, outcomes: bool = True) -> list[dict[str, Any]]:
         """What `discovery evaluate` found, as `evaluations` gives it."""
@@ -364,6 +383,13 @@ class Ledger:
                 write_copy(self._db, self.folder)
                 self._copied = True
                 self._next_copy = start + 100 * (time.monotonic() - start)
+
+
+def _changed(proposal: str) -> LedgerError:
+    return LedgerError(
+        f"proposal {proposal!r} is not the one recorded before the interruption: "
+        "code, configuration, versions or device changed; go back to those the run began with"
+    )
 
 
 def _release(db: sqlite3.Connection | None, lock: int | None, scratch: str | None) -> None:

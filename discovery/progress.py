@@ -4,6 +4,8 @@
 
 Generation g's row shows the proposals that were sampled around mean g, and mean g itself on the
 selection seeds where it was due; after the last generation comes a row with the final mean alone.
+Asynchronously, it shows the proposals that were told since the last row, and the latest mean that was
+finished, with its number where that is another.
 """
 
 import logging

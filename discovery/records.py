@@ -184,7 +184,7 @@ def same_numbers(a: "Ledger", b: "Ledger") -> list[str]:
 
 def _compared(ledger: "Ledger", table: str) -> dict[Any, dict[str, Any]]:
     rows = ledger.rows(table)
-    rows = [{column: row[column] for column in row.keys() - OBSERVATIONAL} for row in rows]
+    rows = [{name: value for name, value in row.items() if name not in OBSERVATIONAL} for row in rows]
     return {row["generation" if table == "generations" else "id"]: row for row in rows}
 
 

@@ -38,7 +38,8 @@ class Regenerator:
         if not config.meta.asynchronous:
             state = run.ledger.load_state(generation - 1, self._template)
             return meta.ask(key_of(config, "ask", generation), state)[0]
-        return self._retraced(run, {row["id"]: row for row in run.ledger.proposals(generation)})
+        rows = [row for row in run.ledger.proposals(generation) if row["split"] == "search"]
+        return self._retraced(run, {row["id"]: row for row in rows}) if rows else []
 
     def _retraced(self, run: Run, wanted: dict[str, Any]) -> list[Request]:
         """Proposals of an asynchronous search, gone through again from where they were asked for."""
@@ -55,9 +56,11 @@ class Regenerator:
                 recorded.update(ledger.finished(brood.jobs))
 
         note([*course.broods.values(), *course.ask()])
-        for row in ledger.evaluations(outcomes=False):
-            if row["id"] in recorded:
-                course.take(recorded.pop(row["id"]))
+        for job in ledger.order(recorded):
+            if len(found) == len(wanted):
+                break
+            if job in recorded:
+                course.take(recorded.pop(job))
                 while course.tell():
                     note(course.ask())
         return found

@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -45,11 +46,13 @@ class Run:
         preset: str = "search",
         name: str | None = None,
         start: Start | None = None,
+        order: Sequence[int] | None = None,
     ) -> Self:
         """Begin a run in a new folder below `output`, ``<date>-<preset>-<short id>`` unless named.
 
         It is made under a temporary name, so that it is there completely or not at all. `start` is kept with
-        it: what the config's sources were may change. The width of calls is written down as a number.
+        it: what the config's sources were may change. So is `order`, in which a search that is repeated
+        learned. The width of calls is written down as a number.
         """
         config = replace(config, agents_per_call=config.width)
         folder = new_folder(config, output, preset, name)
@@ -62,6 +65,8 @@ class Run:
             with Ledger.create(part, meta) as ledger:
                 if start is not None:
                     ledger.keep_start(start)
+                if order is not None:
+                    ledger.keep_order(order)
             part.rename(folder)
         except (OSError, LedgerError) as error:
             shutil.rmtree(part, ignore_errors=True)

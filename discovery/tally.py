@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -85,13 +85,15 @@ class TaskRow:
     Attributes:
         mean, spread, best: of the proposals' scores (each averaged over its seeds) that are finite;
             NaN where there are none.
-        selection: interval of the mean's score over the selection seeds, where it was evaluated.
+        selection: interval of a mean's score over the selection seeds, where one was evaluated.
+        judged: the generation of that mean: an earlier one where, asynchronously, it was finished late.
     """
 
     mean: float
     spread: float
     best: float
     selection: Interval | None
+    judged: int | None = None
 
 
 @dataclass(frozen=True)
@@ -146,8 +148,8 @@ class Tally:
 
     def started(self, generation: int, jobs: "Sequence[Job]", done: int) -> None:
         """Trainings of a generation are known; `done` of them were finished before."""
-        open_share = 1 - done / max(len(jobs), 1)
-        left = open_share * sum(map(steps_of, jobs))
+        total, done_share = sum(map(steps_of, jobs)), done / max(len(jobs), 1)
+        left = (1 - done_share) * total
         flowing = self.config is not None and self.config.meta.asynchronous
         if generation == self.generation and self.trainings:  # a further stage of it, or a further brood
             self.trainings += len(jobs)
@@ -157,7 +159,7 @@ class Tally:
         self.generation, self.trainings, self.done, self.steps = generation, len(jobs), done, 0
         self.failures, self._began = Counter(), self.clock()
         if self.config and flowing:  # what is in flight now is instead of what will be then
-            self._left = planned(self.config, generation)[1]
+            self._left = planned(self.config, generation)[1] - done_share * total
         else:
             self._left = left + (planned(self.config, generation + 1)[1] if self.config else 0.0)
 
@@ -214,26 +216,25 @@ class Tally:
 def final_row(config: SearchConfig, selection: Mapping[str, Interval]) -> Row:
     """The row of the mean after the last generation, which has no proposals."""
     tasks = {
-        task.name: TaskRow(math.nan, math.nan, math.nan, selection.get(task.name)) for task in config.seen
+        task.name: TaskRow(math.nan, math.nan, math.nan, selection.get(task.name), config.generations)
+        for task in config.seen
     }
     return Row(config.generations, tasks, config.selection_seeds * len(config.selecting), {}, 0, 0.0, 0.0)
 
 
 def task_row(task: str, results: "Mapping[str, Result]") -> TaskRow:
     """A generation's scores on one task."""
-    scores = np.array([values.mean() for values in _some(results, task, mean=False)])
+    here = {name: result.scores[task] for name, result in results.items() if task in result.scores}
+    means = {generation_of_mean(name): values for name, values in here.items() if name.endswith("/mean")}
+    scores = np.array([values.mean() for name, values in here.items() if not name.endswith("/mean")])
     scores = scores[np.isfinite(scores)]
-    means = _some(results, task, mean=True)
-    selection = interval(means[0], failures="drop") if means else None
+    judged = max(means, default=None)
+    selection = None if judged is None else interval(means[judged], failures="drop")
     if not scores.size:
-        return TaskRow(math.nan, math.nan, math.nan, selection)
-    return TaskRow(float(scores.mean()), float(scores.std()), float(scores.max()), selection)
+        return TaskRow(math.nan, math.nan, math.nan, selection, judged)
+    return TaskRow(float(scores.mean()), float(scores.std()), float(scores.max()), selection, judged)
 
 
-def _some(results: "Mapping[str, Result]", task: str, mean: bool) -> list[Any]:
-    """Scores on a task, of the proposals or of the mean, which is told by its request's id."""
-    return [
-        result.scores[task]
-        for name, result in results.items()
-        if name.endswith("/mean") == mean and task in result.scores
-    ]
+def generation_of_mean(request: str) -> int:
+    """The generation of a mean, by its request's id: "g12/mean"."""
+    return int(request.removeprefix("g").removesuffix("/mean"))

@@ -1,7 +1,9 @@
 """Searches without a barrier: what they come to follows from the order in which broods were finished."""
 
 import random
+import sqlite3
 from collections import deque
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -12,16 +14,22 @@ from discovery import course
 from discovery.analysis import load_run
 from discovery.api import Silence
 from discovery.config import SearchConfig, Stopping
-from discovery.errors import BadInput
+from discovery.errors import BadInput, LedgerError
+from discovery.evaluation import jobs_of
 from discovery.executors.base import no_more
 from discovery.executors.inline import Inline
 from discovery.executors.processes import Processes
+from discovery.formats import rows
 from discovery.ledger import Ledger
+from discovery.meta.base import Result
 from discovery.meta.es_config import ESConfig
+from discovery.meta.generation import request_of_mean
 from discovery.meta.pbe_config import PBEConfig
 from discovery.records import same_numbers
+from discovery.regenerate import Regenerator
 from discovery.run import Run
 from discovery.search import search
+from discovery.tally import Row, task_row
 from discovery.work import JobResult, Outcome
 from environments.task import Setup, Task
 from tests.test_stopping import Interrupted, Interrupting
@@ -66,6 +74,14 @@ class Shuffled:
     def crew(self): ...
 
     def close(self): ...
+
+
+class InTurn(Shuffled):
+    """The same, in the order of asking."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self._random.randrange = lambda stop: 0
 
 
 def _played(job) -> JobResult:
@@ -142,6 +158,36 @@ def test_a_search_that_is_interrupted_goes_on_from_what_is_recorded(stops, whole
     assert differences(tmp_path / "parts", played(PBE, tmp_path, "at-once", 5, order=order)) == []
 
 
+def test_a_mean_gets_its_fitness_after_a_crash_in_between(tmp_path):
+    """All of its trainings were recorded, and the search was killed before their mean was."""
+
+    class Killing(Silence):
+        def finished(self, job, result):
+            if job.id == "g2/mean/selection/long/s1":
+                raise Interrupted
+
+    with Run.create(PBE, tmp_path, name="parts") as run:
+        with pytest.raises(Interrupted):
+            search(run, InTurn(), Killing())
+        assert run.ledger.unscored_means() == [2]
+        search(run, InTurn(), Silence())
+        assert run.ledger.unscored_means() == [4]  # the last one's score is in its evaluations alone
+    assert differences(tmp_path / "parts", played(PBE, tmp_path, "again", 3, order=list(range(16)))) == []
+
+
+def test_a_generation_is_made_again_from_where_it_was_asked_for(whole, monkeypatch):
+    told, tell = [], course.Course.tell
+
+    def counted(self):
+        told.append(found := tell(self))
+        return found
+
+    monkeypatch.setattr(course.Course, "tell", counted)
+    with Run.open(whole) as run:
+        assert len(Regenerator(run).requests(run, 1)) == 9
+    assert 0 < sum(found is not None for found in told) <= 4  # of 16: those told until it was asked for
+
+
 def test_nobody_waits_for_the_slowest(tmp_path):
     """The first brood is the last to be finished, whatever else there is to do."""
 
@@ -206,12 +252,57 @@ def test_a_strategy_does_not_depend_on_the_order_of_completion(tmp_path):
         run.proposal(generation, 3)
 
 
+def test_a_row_says_whose_mean_it_shows():
+    found = {"g3/p0": Result("g3/p0", {"short": np.ones(2)})}
+    late = {
+        name: Result(name, {"short": np.array([value, value])})
+        for name, value in (("g0/mean", 1.0), ("g2/mean", 5.0))
+    }
+    row = task_row("short", found | late)
+    assert row.judged == 2 and row.selection.estimate == 5.0
+    for generation, text in ((2, "5.00 [5.00, 5.00] "), (3, "5.00 [5.00, 5.00] of 2")):
+        lines = rows(Row(generation, {"short": row}, 4, {}, 8, 1.0, None), PBE)
+        assert text in lines[0] and ("of 2" in lines[0]) == (generation == 3)
+
+
 # What does not go together ------------------------------------------------------------------------
 
 
 def test_stopping_compares_whole_generations():
     with pytest.raises(BadInput, match="asynchronous"):
         replace(PBE, stopping=Stopping("halving", rungs=2))
+
+
+def test_what_is_in_flight_has_to_be_what_was_recorded(tmp_path):
+    with Run.create(PBE, tmp_path, name="run") as run:
+        with pytest.raises(Interrupted):
+            search(run, Shuffled(0), Interrupting(100))
+        closed = run.ledger.last_generation()
+        states = {row["generation"]: row["state_digest"] for row in run.ledger.generations()}
+        rows = [row for row in run.ledger.proposals(closed + 1) if row["asked_digest"] != states[closed]]
+    with closing(sqlite3.connect(tmp_path / "run" / "ledger.sqlite")) as db, db:
+        db.execute("UPDATE proposals SET params_digest = '' WHERE id = ?", [rows[0]["id"]])
+    with (
+        Run.open(tmp_path / "run", write=True) as run,
+        pytest.raises(LedgerError, match="not the one recorded"),
+    ):
+        search(run, Shuffled(1), Silence())
+
+
+def test_what_is_in_flight_is_whole_broods_also_where_their_size_follows():
+    with pytest.raises(BadInput, match="multiple of the brood, 2, got 3"):
+        replace(PBE, meta=replace(PBE.meta, in_flight=3))
+
+
+def test_no_more_can_be_in_flight_than_there_is():
+    with pytest.raises(BadInput, match="in_flight is 40, and the whole search has 32 proposals"):
+        replace(PBE, meta=replace(PBE.meta, in_flight=40))
+
+
+def test_stretches_are_a_rollout_at_least():
+    request = request_of_mean(0, {"w": np.zeros(2)})
+    jobs = jobs_of(request, replace(PBE, stretches=1000))
+    assert {job.stretches for job in jobs} == {task.n_updates for task in PBE.tasks}
 
 
 @pytest.mark.parametrize(

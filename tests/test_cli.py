@@ -29,6 +29,7 @@ from discovery.configfile import dumps, load
 from discovery.inner import compiled
 from discovery.ledger import Ledger
 from discovery.records import same_numbers
+from discovery.run import Run
 
 ROOT = Path(__file__).parents[1]
 
@@ -432,6 +433,12 @@ def test_repeat_learns_in_the_order_of_an_asynchronous_run(says: Says, home: Pat
         db.execute("DELETE FROM generations WHERE generation = 5")
     code, _, err = says("repeat", "flowing", *at(home))
     assert code == 2 and "has not come to its end" in err and "discovery resume" in err
+    with Run.open(home / "runs" / "flowing", write=True):
+        code, _, err = says("repeat", "flowing", *at(home))
+    assert code == 2 and "still running" in err and err.count("\n") == 1
+    (home / "runs" / "flowing" / "ledger.sqlite").write_bytes(b"nonsense")
+    code, _, err = says("repeat", "flowing", *at(home))
+    assert code == 1 and "damaged" in err
 
 
 def test_resume_warns_of_another_version(says: Says, home: Path) -> None:

@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 from discovery.commands.folders import OUTPUT, find_run
 from discovery.commands.parsing import parse
 from discovery.commands.where import elsewhere
-from discovery.errors import BadInput
+from discovery.errors import BadInput, RunError
 
 if TYPE_CHECKING:
     from discovery.progress import View
@@ -64,9 +64,14 @@ def main(argv: Sequence[str]) -> int:
     from discovery.commands.session import conduct
     from discovery.executors import executor_of
     from discovery.progress import view
+    from discovery.run import config_hash
 
     former = standing(folder)
-    if former.state != "done" or former.config is None:
+    if former.config is None:
+        raise RunError(former.trouble)
+    if former.state == "running":
+        raise BadInput(f"{folder} is still running; repeat it when it has come to its end")
+    if former.state != "done":
         raise BadInput(
             f"{folder} has not come to its end, so there is nothing to compare with; "
             f"`discovery resume {shlex.quote(str(folder))}` first"
@@ -74,6 +79,11 @@ def main(argv: Sequence[str]) -> int:
     executor = executor_of(elsewhere(former.config, args.executor, args.workers, args.address))
     check(former.config)
     shown = view(former.config, args.quiet, args.json)
+    if former.config.meta.asynchronous and former.meta["config_hash"] != config_hash(former.config):
+        shown.warn(
+            f"{folder} was extended: an asynchronous search that was is not the one that had as many "
+            "generations from the start, so numbers will differ"
+        )
     with executor:
         run = begun_again(folder, args)
         code = conduct(run, executor, shown, farewell=False)
@@ -89,10 +99,7 @@ def begun_again(folder: Path, args: Repeat) -> "Run":
     with Run.open(folder) as former:
         mean, meta = former.ledger.load_start(), former.ledger.meta
         start = None if mean is None else Start(mean, origins_of(meta))
-        run = Run.create(former.config, args.output, "repeat", args.name, start)
-        if (order := order_of(former)) is not None:
-            run.ledger.keep_order(order)
-    return run
+        return Run.create(former.config, args.output, "repeat", args.name, start, order_of(former))
 
 
 def compare(one: Path, other: Path, view: "View") -> int:

@@ -151,7 +151,10 @@ def make_pbe(
         flight = state.flight
         return [requests_of(config, n, proposals(flight.of(n))) for n in flight.waiting()]
 
-    return MetaOptimizer(start, ask, tell, lambda state: state.mean, _metrics, waiting)
+    share = rule.brood / config.population
+    return MetaOptimizer(
+        start, ask, tell, lambda state: state.mean, lambda state: _metrics(state, share), waiting
+    )
 
 
 class Rule(NamedTuple):
@@ -265,13 +268,15 @@ def _at_rest(tree: Any) -> Any:
     return jax.tree.map(np.asarray, jax.device_get(tree))
 
 
-def _metrics(state: PBEState) -> dict[str, float]:
-    """What `state` is worth recording; `spread_1` is that of x_1, and so on."""
+def _metrics(state: PBEState, share: float) -> dict[str, float]:
+    """What `state` is worth recording; `spread_1` is that of x_1, and so on. A brood is such a share of a
+    generation.
+    """
     mean = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(state.mean)])
     return {
         **{f"spread_{order}": float(value) for order, value in enumerate(state.spread)},
         "mean_norm": float(np.linalg.norm(mean.astype(np.float64))),
         "parents": float(state.n_parents),
         "failed_proposals": float(state.failed),
-        "skipped_generations": float(state.skipped),
+        "skipped_generations": float(state.skipped) * share,
     }
