@@ -57,8 +57,8 @@ class _Flow:
         self._early: list[Job] | None = []  # what there is to train, before it is announced at one go
 
     def begin(self) -> None:
-        """Take up what was in flight when the last generation was closed, and ask for what fits beside it; then
-        go through what was recorded after that, in the order in which it came.
+        """Take up what was in flight when the last generation was closed, and ask for what fits beside it;
+        then go through what was recorded after that, in the order in which it came.
         """
         for generation in sorted({*self._run.ledger.unscored_means(), self.course.generation}):
             self._judge(generation)
