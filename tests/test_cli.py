@@ -410,13 +410,13 @@ def test_resume_extends(says: Says, home: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_repeat_compares_all_numbers(says: Says, home: Path) -> None:
-    code, out, err = says("repeat", "done", *at(home), "--name", "again")
+    code, out, err = says("repeat", "done", *at(home), "--name", "once-more")
     assert (code, err) == (0, "") and "row for row and bit for bit" in out
-    assert differences(home / "runs" / "again", home / "runs" / "done") == []
+    assert differences(home / "runs" / "once-more", home / "runs" / "done") == []
     shutil.copytree(home / "runs" / "done", home / "changed" / "done")
     with closing(sqlite3.connect(home / "changed" / "done" / "ledger.sqlite")) as db, db:
         db.execute("UPDATE evaluations SET score = score + 1 WHERE id = 'g1/p2/search/Catch/s0'")
-    code, out, _ = says("repeat", "done", "--output", home / "changed", "--name", "again", "--json")
+    code, out, _ = says("repeat", "done", "--output", home / "changed", "--name", "once-more", "--json")
     assert code == 1
     said = json.loads(out.splitlines()[-1])
     assert said["event"] == "differences" and said["count"] == 1

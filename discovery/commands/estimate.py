@@ -91,9 +91,10 @@ def estimate(config: SearchConfig, output: Path) -> Plan:
         ]
         notes += _advice(config, numbers, staff.workers)
     else:
+        width = config.agents_per_call
         notes.append(
             f"how long it takes is not known: no run in {output} had {_who(staff)} at work on these tasks, "
-            f"with {config.width} agents a call"
+            f"with {'as many agents a call as fit' if width is None else f'{width} agents a call'}"
         )
     trainings, steps = planned(config)
     return Plan(

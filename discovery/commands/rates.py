@@ -65,8 +65,8 @@ def measured_rates(config: SearchConfig, output: Path, device: str) -> dict[Prog
     for folder in reversed(run_folders(output)[-RECENT:]):
         with suppress(DiscoveryError, sqlite3.Error, OSError):
             run = load(folder / "config.toml")
-            if device != CPU and _given(run) != _given(config):
-                continue
+            if device != CPU and (config.agents_per_call is None or _given(run) != _given(config)):
+                continue  # how many agents fit into a call is found when a search begins
             tasks = {task.name: task for task in run.seen}
             for (name, there), (rollouts, seconds) in _times(folder).items():
                 if name in tasks and seconds > LEAST_SECONDS and is_like(there, device):

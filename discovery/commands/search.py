@@ -109,12 +109,10 @@ def dry_run(args: Search, short: str) -> int:
     from discovery.configfile import dumps, plain
     from discovery.formats import json_line
     from discovery.run import new_folder
-    from discovery.width import with_width
 
     config = _found(args)
     new_folder(config, args.output, short, args.name)
     check(config)
-    config = with_width(config)
     plan = estimate(config, args.output)
     if args.json:
         print(json_line({"event": "plan", "config": plain(config), **dataclasses.asdict(plan)}))
