@@ -25,10 +25,11 @@ class Regenerator:
         self._last: tuple[int, dict[str, Any]] | None = None
 
     def requests(self, run: Run, generation: int) -> dict[str, Any]:
-        """Searched entries of a generation's proposals and of its mean, by request id."""
+        """Searched entries of a generation's proposals, and of its mean where there is one, by request id."""
         if self._last is None or self._last[0] != generation:
-            mean = request_of_mean(generation, run.ledger.load_mean(generation - 1))
-            requests = [mean, *self._asked(run, generation)]
+            requests = list(self._asked(run, generation))
+            if generation - 1 <= (run.ledger.last_generation() or 0):  # asynchronously, they may come before
+                requests.append(request_of_mean(generation, run.ledger.load_mean(generation - 1)))
             self._last = generation, {request.id: request.meta_params for request in requests}
         return self._last[1]
 

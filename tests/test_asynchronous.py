@@ -147,7 +147,9 @@ def test_a_search_that_is_interrupted_goes_on_from_what_is_recorded(stops, whole
         for seed, after in enumerate(stops):
             with pytest.raises(Interrupted):
                 search(run, Shuffled(seed), Interrupting(after))
-    before = order_of(tmp_path / "parts")
+    before, looked = order_of(tmp_path / "parts"), load_run(tmp_path / "parts")
+    for row in looked.proposals():  # those in flight among them
+        looked.proposal(row["generation"], row["idx"])
     with Run.open(tmp_path / "parts", write=True) as run:
         recorded = len(run.ledger.evaluations())
         search(run, Shuffled(9), Silence())
