@@ -60,10 +60,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.executors", description=__doc__)
     parser.add_argument("--preset", default="quickstart")
     parser.add_argument("--generations", type=int, default=18)
+    parser.add_argument("--last-first", action="store_true", help="Ray first: machines get slower and faster")
     options = parser.parse_args()
+    order = EXECUTORS[::-1] if options.last_first else EXECUTORS
     words = [options.preset, "--generations", str(options.generations), "--executor"]
     with tempfile.TemporaryDirectory() as out:
-        found = {name: measured(name, [*words, name], Path(out)) for name in EXECUTORS}
+        found = {name: measured(name, [*words, name], Path(out)) for name in order}
     table = Table(title=f"{options.preset}, {options.generations} generations, 2 workers")
     for head in ("executor", "minutes", "first generation after", "workers busy"):
         table.add_column(head)
