@@ -317,6 +317,7 @@ def test_a_brood_fills_whole_calls(population, seeds, width, brood):
     assert config.proposing.brood_size == brood
 
 
+@pytest.mark.slow  # test_cli.py has the like of it, by the command line
 def test_a_real_search_without_a_barrier(tmp_path):
     """Its compiled trainings, in this process and in two others: each repeats the other's numbers."""
     config = replace(PBE, generations=2)

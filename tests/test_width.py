@@ -62,6 +62,7 @@ def test_a_run_records_a_number(tmp_path):
         SearchConfig(agents_per_call=0)
 
 
+@pytest.mark.slow
 def test_on_a_device_of_little_memory_calls_are_what_fits_and_are_found_once(monkeypatch, tmp_path):
     """The memory is made up, the programs are real. 22 trainings: 6 proposals on 3 seeds, the mean on 4."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -14,6 +14,8 @@ from discovery.inner import compiled
 from discovery.work import AlgorithmSpec
 from environments.task import Setup, Task
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SETUP = Setup("Catch-bsuite", n_envs=2, n_steps=4, n_epochs=2, n_minibatches=2, hidden=(4,), curve_points=4)
 SPEC, TASK = AlgorithmSpec("ppo"), Task("catch", SETUP, 320)
