@@ -27,7 +27,7 @@ def flow(run: Run, executor: Executor, listener: Listener, meta: MetaOptimizer, 
     """Search from the last closed generation, whose state is given, to the end; returns the state there."""
     live = _Flow(run, listener, meta, state)
     live.begin()
-    for group in together(executor.run(live.waiting(), live.waiting)):
+    for group in together(executor.run(live.more(), live.more)):
         run.ledger.record_all([(Evaluation.of(*live.trainings[result.id]), result) for result in group])
         for result in group:
             listener.finished(live.trainings[result.id][0], result)
@@ -71,7 +71,7 @@ class _Flow:
                 self.receive(self._recorded.pop(job))
         self._announce()
 
-    def waiting(self) -> list[Job]:
+    def more(self) -> list[Job]:
         """Trainings that nobody was given yet."""
         waiting, self._waiting = self._waiting, []
         return waiting

@@ -102,7 +102,7 @@ class Course:
         self._owners: dict[str, int] = {}
         self.state, self.told = state, closed * self._per_generation
         self.broods: dict[int, Brood] = {}
-        for requests in meta.waiting(state):
+        for requests in meta.in_flight(state):
             self._add(requests)
 
     @property

@@ -18,11 +18,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from discovery.arrays import discard_unfinished, read_tree, write_tree
+from discovery.arrays import discard_unfinished, write_tree
 from discovery.database import (
     ARRAYS,
     FILE,
@@ -32,21 +32,18 @@ from discovery.database import (
     explained,
     open_reader,
     open_writer,
-    safe_generations,
     write_copy,
 )
 from discovery.errors import LedgerError
 from discovery.meta.base import Request
+from discovery.readings import Readings
 from discovery.records import (
     Evaluation,
     Report,
     measured_columns,
-    nan_if_null,
     now,
     null_if_nan,
     proposal_row,
-    readable_row,
-    result_of_row,
 )
 from discovery.starts.record import Start, dumps
 from discovery.versions import versions
@@ -55,8 +52,11 @@ from discovery.work import JobResult
 __all__ = ["Evaluation", "Ledger", "Report"]
 
 
-class Ledger:
-    """A run's ledger. Make one with `create` or `open`, and close it, or use it in a `with`."""
+class Ledger(Readings):
+    """A run's ledger. Make one with `create` or `open`, and close it, or use it in a `with`.
+
+    What it tells is in `discovery/readings.py`.
+    """
 
     def __init__(self, folder: Path, db: sqlite3.Connection, lock: int | None, scratch: str | None) -> None:
         self.folder = folder
@@ -130,14 +130,6 @@ class Ledger:
             for key, value in (("start", dumps(start.origins)), ("start_digest", digest)):
                 self._insert("meta", {"key": key, "value": value})
 
-    def load_start(self) -> Any:
-        """The mean that the search starts from, as nested dicts; None if it is its family's own beginning."""
-        digest = self.meta.get("start_digest")
-        if digest is None:
-            return None
-        with explained(self.folder, "read the start", self._closed):
-            return read_tree(self.folder / ARRAYS, digest)
-
     def propose(self, requests: Iterable[Request]) -> None:
         """Record what the meta-optimizer asked for, by reference to the last closed state: it asked from
         that or, asynchronously, from what had become of it since.
@@ -187,19 +179,6 @@ class Ledger:
         with self._transaction("record a test"):
             self._insert("tests", row)
 
-    def tests(self) -> list[dict[str, Any]]:
-        """Every time that held-out tasks were looked at, in order; `subjects` and `tasks` are lists."""
-        rows = self._rows("SELECT * FROM tests ORDER BY id")
-        return [row | {name: json.loads(row[name]) for name in ("subjects", "tasks")} for row in rows]
-
-    def finished(
-        self, ids: Iterable[str], table: Literal["evaluations", "reports"] = "evaluations"
-    ) -> dict[str, JobResult]:
-        """Results of those of `ids` that are recorded, by id; outcomes have the bits they came with."""
-        wanted = json.dumps(list(ids))
-        rows = self._rows(f"SELECT * FROM {table} WHERE id IN (SELECT value FROM json_each(?))", wanted)
-        return {row["id"]: result_of_row(row) for row in rows}
-
     def put_state(self, tree: Any) -> str:
         """Store a pytree in the run's arrays; returns its digest once it is safely on the disk."""
         self._need_writable()
@@ -245,87 +224,6 @@ class Ledger:
         with self._transaction("keep the order"):
             self._insert("meta", {"key": "order", "value": json.dumps(list(order))})
 
-    def load_order(self) -> list[int] | None:
-        """That order; None unless a search is repeated."""
-        order = self.meta.get("order")
-        return None if order is None else json.loads(order)
-
-    def last_generation(self) -> int | None:
-        """The last closed generation; -1 when only the initial state is there, None before that."""
-        return self._one("SELECT max(generation) AS last FROM generations")["last"]
-
-    def load_state(self, generation: int, template: Any) -> Any:
-        """The state after a generation, bit for bit; `template` is a state of the same structure."""
-        return self._load(generation, "state_digest", template)
-
-    def load_mean(self, generation: int | None = None, template: Any = None) -> Any:
-        """The mean after a generation (default: the last), as nested dicts unless a template is given."""
-        return self._load(self._need_closed() if generation is None else generation, "mean_digest", template)
-
-    @property
-    def meta(self) -> dict[str, str]:
-        """What describes the run: its id, when and with which versions it was begun."""
-        return {row["key"]: row["value"] for row in self._rows("SELECT * FROM meta")}
-
-    def generations(self) -> list[dict[str, Any]]:
-        """Closed generations in order; `metrics` is a dict."""
-        rows = self._rows("SELECT * FROM generations ORDER BY generation")
-        return [row | {"metrics": json.loads(row["metrics"])} for row in rows]
-
-    def proposals(self, generation: int | None = None) -> list[dict[str, Any]]:
-        """Proposals in order; `fitness` is NaN until the generation that counts them is closed."""
-        where = "" if generation is None else f"WHERE generation = {int(generation)}"
-        rows = self._rows(f"SELECT * FROM proposals {where} ORDER BY generation, rowid")
-        return [row | {"fitness": nan_if_null(row["fitness"])} for row in rows]
-
-    def unscored_means(self) -> list[int]:
-        """Generations of the means that were proposed and have no fitness, in order."""
-        where = "WHERE split = 'selection' AND fitness IS NULL ORDER BY generation"
-        return [row["generation"] for row in self._rows(f"SELECT generation FROM proposals {where}")]
-
-    def evaluations(self, generation: int | None = None, outcomes: bool = True) -> list[dict[str, Any]]:
-        """Finished evaluations as they came; `outcome` is an `Outcome` or None, missing scores are NaN."""
-        where = "" if generation is None else f"WHERE generation = {int(generation)}"
-        return [
-            readable_row(row, outcomes)
-            for row in self._rows(f"SELECT * FROM evaluations {where} ORDER BY rowid")
-        ]
-
-    def order(self, since: Iterable[str]) -> Iterator[str]:
-        """Ids of finished evaluations in the order in which they came, from the first of `since` on; none
-        where none of these is finished.
-        """
-        first = "SELECT min(rowid) FROM evaluations WHERE id IN (SELECT value FROM json_each(?))"
-        query = f"SELECT id FROM evaluations WHERE rowid >= ({first}) ORDER BY rowid"
-        with explained(self.folder, "read the ledger", self._closed):
-            for row in self._db.execute(query, [json.dumps(list(since))]):
-                yield row["id"]
-
-    def reports(self, outcomes: bool = True) -> list[dict[str, Any]]:
-        """What `discovery evaluate` found, as `evaluations` gives it."""
-        return [readable_row(row, outcomes) for row in self._rows("SELECT * FROM reports ORDER BY rowid")]
-
-    def rows(self, table: str) -> list[dict[str, Any]]:
-        """A table's rows as they are stored, in the order in which they came."""
-        return self._rows(f"SELECT * FROM {table} ORDER BY rowid")
-
-    def _load(self, generation: int, column: str, template: Any) -> Any:
-        rows = self._rows(f"SELECT {column} AS digest FROM generations WHERE generation = ?", generation)
-        if not rows or rows[0]["digest"] is None:
-            what = column.removesuffix("_digest")
-            raise LedgerError(
-                f"{self.folder} has no {what} of generation {generation}; {safe_generations(self._closed)}"
-            )
-        with explained(self.folder, "read a state", self._closed):
-            return read_tree(self.folder / ARRAYS, rows[0]["digest"], template)
-
-    def _rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
-        with explained(self.folder, "read the ledger", getattr(self, "_closed", None)):
-            return [dict(row) for row in self._db.execute(query, values)]
-
-    def _one(self, query: str, *values: Any) -> dict[str, Any]:
-        return self._rows(query, *values)[0]
-
     def _set_fitness(self, fitness: Mapping[str, float]) -> None:
         for name, value in fitness.items():
             update = "UPDATE proposals SET fitness = ? WHERE id = ?"
@@ -364,11 +262,6 @@ class Ledger:
     def _need_writable(self) -> None:
         if self._lock is None:
             raise LedgerError(f"the ledger of {self.folder} is open for reading only")
-
-    def _need_closed(self) -> int:
-        if (last := self.last_generation()) is None:
-            raise LedgerError(f"{self.folder} has no initial state yet; close generation -1 first")
-        return last
 
     def _secure(self, now: bool = False) -> None:
         """Move what is closed out of the write-ahead log, and now and then into a copy of the ledger.

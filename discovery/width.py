@@ -80,7 +80,8 @@ def _questions(config: SearchConfig) -> "list[Job]":
 
     spec = spec_of(config)
     meta_params = jax.tree.map(np.asarray, build_algorithm(spec).init(jax.random.key(0)))
-    key, stops = np.zeros(2, np.uint32), config.stopping.method == "halving"
+    key = np.zeros(2, np.uint32)
+    stops = config.stopping.method == "halving" or config.stretches > 1
     return [
         Job(task.name, spec, task, meta_params, key, task.n_updates, task.n_updates if stops else None)
         for task in {task.setup: task for task in config.seen}.values()

@@ -62,6 +62,13 @@ def test_a_run_records_a_number(tmp_path):
         SearchConfig(agents_per_call=0)
 
 
+def test_the_form_in_which_lives_are_trained_is_asked_for():
+    """A program that hands out states takes more memory."""
+    whole, parts = (width._questions(replace(CONFIG, stretches=stretches)) for stretches in (1, 3))
+    assert {job.until for job in whole} == {None}
+    assert [job.until for job in parts] == [job.lifetime for job in parts]
+
+
 @pytest.mark.slow
 def test_on_a_device_of_little_memory_calls_are_what_fits_and_are_found_once(monkeypatch, tmp_path):
     """The memory is made up, the programs are real. 22 trainings: 6 proposals on 3 seeds, the mean on 4."""

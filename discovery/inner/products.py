@@ -37,7 +37,9 @@ def dense(product: Product, x: Float[Array, "... K"], kernel: Float[Array, "K N"
     return product(x, kernel, (((x.ndim - 1,), (0,)), ((), ())))
 
 
-def _rounded_product(matmul: str, x: Array, kernel: Array, dimensions: Any, *_: Any, **__: Any) -> Array:
+def _rounded_product(
+    matmul: str, x: Float[Array, "..."], kernel: Float[Array, "..."], dimensions: Any, *_: Any, **__: Any
+) -> Float[Array, "..."]:
     rounded = functools.partial(_rounded, _MANTISSA[matmul])
     precision: Any = None if jax.default_backend() == "cpu" else _ON_DEVICE[matmul]
     y = jax.lax.dot_general(rounded(x), rounded(kernel), dimensions, precision=precision)
@@ -45,7 +47,7 @@ def _rounded_product(matmul: str, x: Array, kernel: Array, dimensions: Any, *_: 
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _rounded(mantissa: int, x: Array) -> Array:
+def _rounded(mantissa: int, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """The nearest number of so many bits of mantissa and 8 of exponent; differentiated as if it were x."""
     return jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=mantissa)
 
@@ -56,7 +58,7 @@ def _(mantissa: int, primals: Any, tangents: Any) -> tuple[Array, Array]:
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _rounding_back(mantissa: int, y: Array) -> Array:
+def _rounding_back(mantissa: int, y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """y; what comes back through it, an operand of the products of the backward pass, is rounded."""
     return y
 

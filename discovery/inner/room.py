@@ -102,18 +102,10 @@ def program_bytes(spec: AlgorithmSpec, task: Task, one: tuple[Any, ...], lanes: 
     return float(bytes_of(program))
 
 
-def find_room(
-    algorithm: AlgorithmSpec,
-    task: Task,
-    meta_params: Any,
-    keys: np.ndarray,
-    lifetimes: np.ndarray,
-    until: np.ndarray | None = None,
-    begun: tuple[np.ndarray, ...] | None = None,
-) -> tuple[Outcome, None, float]:
+def find_room(algorithm: AlgorithmSpec, task: Task, *lane: Any) -> tuple[Outcome, None, float]:
     """How many such trainings fit side by side here, in place of training one.
 
-    Takes what `run_chunk` does, with one lane, so that any executor can run it.
+    Takes what `run_chunk` does, with one `lane`, so that any executor can run it.
 
     Returns:
         an `Outcome` whose `score` is that number ``[1]``; None; and the seconds it took.
@@ -123,7 +115,7 @@ def find_room(
         ValueError: jax does not say how much memory there is, as on a CPU.
     """
     started, devices, memory = time.perf_counter(), jax.local_devices(), memory_of_device()
-    one = arguments_of(algorithm, task, meta_params, keys, lifetimes, until, begun)
+    one = arguments_of(algorithm, task, *lane)
 
     def find() -> int:
         limit = SHARE * memory

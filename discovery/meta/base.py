@@ -63,7 +63,7 @@ class MetaOptimizer(NamedTuple):
             several.
         mean: ``state -> meta_params``: what it would answer now.
         metrics: ``state -> {name: float}`` for records and progress (sigma, norms ...).
-        waiting: ``state -> [requests of each brood]``: those that were asked for and not told, in the order
+        in_flight: ``state -> [requests of each brood]``: those that were asked for and not told, in the order
             of asking, as an interrupted search needs them again.
     """
 
@@ -72,4 +72,4 @@ class MetaOptimizer(NamedTuple):
     tell: Callable[[Any, Mapping[str, Result]], Any]
     mean: Callable[[Any], Any]
     metrics: Callable[[Any], dict[str, float]]
-    waiting: Callable[[Any], list[list[Request]]]
+    in_flight: Callable[[Any], list[list[Request]]]

@@ -64,8 +64,8 @@ class ESState(NamedTuple):
 class Cloud(NamedTuple):
     """What a generation was sampled from: the flat mean, ``[d]``, and the standard deviation."""
 
-    mean: np.ndarray
-    sigma: np.ndarray
+    mean: Float[np.ndarray, " d"]
+    sigma: Float[np.ndarray, ""]
 
 
 def make_es(
@@ -101,7 +101,7 @@ def make_es(
         return ESState(0, strategy.mean(state), state, flight, failed=0, skipped=0)
 
     def ask(key, state):
-        if len(state.flight.waiting()) >= most:
+        if len(state.flight.broods()) >= most:
             return [], state
         number, cloud = asked_for(state), _cloud(strategy, state.strategy)
         population, _ = strategy.ask(key, state.strategy)
@@ -115,17 +115,17 @@ def make_es(
             state = _told(config, strategy, state, scores, references)
         return state
 
-    def waiting(state):
-        return [requests_of(config, n, _again(config, strategy, state, n)) for n in state.flight.waiting()]
+    def in_flight(state):
+        return [requests_of(config, n, _again(config, strategy, state, n)) for n in state.flight.broods()]
 
     return MetaOptimizer(
-        start, ask, tell, lambda state: state.mean, lambda state: _metrics(strategy, state), waiting
+        start, ask, tell, lambda state: state.mean, lambda state: _metrics(strategy, state), in_flight
     )
 
 
 def _cloud(strategy: EvosaxStrategy, state: Any) -> Cloud:
     """What evosax's state samples from."""
-    return Cloud(np.asarray(state.mean), np.float32(strategy.sigma(state)))  # type: ignore[arg-type]
+    return Cloud(np.asarray(state.mean), np.array(strategy.sigma(state), np.float32))
 
 
 def _again(config: ESConfig, strategy: EvosaxStrategy, state: ESState, number: int) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Int32, PRNGKeyArray, Shaped, UInt32
 
 EMPTY = -1
 """Number of a brood that is none."""
@@ -23,11 +24,11 @@ class Flight(NamedTuple):
         kept: pytree of ``[slots, ...]``: what `tell` and an interrupted search need of each.
     """
 
-    numbers: np.ndarray
-    keys: np.ndarray
+    numbers: Int32[np.ndarray, " slots"]
+    keys: UInt32[np.ndarray, "slots 2"]
     kept: Any
 
-    def waiting(self) -> list[int]:
+    def broods(self) -> list[int]:
         """Numbers of the broods, in order."""
         return sorted(int(number) for number in self.numbers if number != EMPTY)
 
@@ -39,15 +40,15 @@ class Flight(NamedTuple):
         """What was kept of a brood."""
         return jax.tree.map(lambda leaf: leaf[self.slot(number)], self.kept)
 
-    def key(self, number: int) -> jax.Array:
+    def key(self, number: int) -> PRNGKeyArray:
         """The key that a brood was made with."""
         return jax.random.wrap_key_data(jax.numpy.asarray(self.keys[self.slot(number)]))
 
-    def with_brood(self, number: int, key: jax.Array, kept: Any) -> "Flight":
+    def with_brood(self, number: int, key: PRNGKeyArray, kept: Any) -> "Flight":
         """The same and one brood more, in the first empty slot or a further one."""
         empty = np.flatnonzero(self.numbers == EMPTY)
         slot = int(empty[0]) if len(empty) else len(self.numbers)
-        brood = Flight(np.int32(number), np.asarray(jax.random.key_data(key)), kept)  # type: ignore[arg-type]
+        brood = Flight(np.array(number, np.int32), np.asarray(jax.random.key_data(key)), kept)
         return jax.tree.map(lambda leaves, leaf: _placed(leaves, slot, np.asarray(leaf)), self, brood)
 
     def without(self, number: int, slots: int) -> "Flight":
@@ -60,12 +61,14 @@ class Flight(NamedTuple):
 
 def no_flight(slots: int, kept: Any) -> Flight:
     """Empty slots; `kept` is like what is kept of a brood."""
-    one = Flight(np.int32(0), np.zeros(2, np.uint32), kept)  # type: ignore[arg-type]
+    one = Flight(np.array(0, np.int32), np.zeros(2, np.uint32), kept)
     flight = jax.tree.map(lambda leaf: np.zeros((slots, *np.shape(leaf)), np.asarray(leaf).dtype), one)
     return flight._replace(numbers=np.full(slots, EMPTY, np.int32))
 
 
-def _placed(leaves: np.ndarray, slot: int, leaf: np.ndarray) -> np.ndarray:
+def _placed(
+    leaves: Shaped[np.ndarray, "slots ..."], slot: int, leaf: Shaped[np.ndarray, "..."]
+) -> Shaped[np.ndarray, "_ ..."]:
     if slot == len(leaves):
         return np.concatenate([leaves, leaf[None]])
     leaves = leaves.copy()
@@ -73,5 +76,5 @@ def _placed(leaves: np.ndarray, slot: int, leaf: np.ndarray) -> np.ndarray:
     return leaves
 
 
-def _padded(leaves: np.ndarray, slots: int) -> np.ndarray:
+def _padded(leaves: Shaped[np.ndarray, "few ..."], slots: int) -> Shaped[np.ndarray, "slots ..."]:
     return np.concatenate([leaves, np.zeros((slots - len(leaves), *leaves.shape[1:]), leaves.dtype)])

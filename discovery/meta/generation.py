@@ -32,7 +32,7 @@ def request_of_mean(generation: int, mean: Any) -> Request:
 
 def asked_for(state: State) -> int:
     """Broods that were asked for so far, which is the number of the next one."""
-    return int(state.told) + len(state.flight.waiting())
+    return int(state.told) + len(state.flight.broods())
 
 
 def places_of(config: ESConfig, brood: int) -> list[tuple[int, int]]:
@@ -60,7 +60,7 @@ def broods_of(config: ESConfig, state: State, results: Mapping[str, Result]) -> 
     """The broods in flight that `results` are of, in the order of asking, each with its scores as
     ``{task: [B, S]}``, float64.
     """
-    waiting = state.flight.waiting()
+    waiting = state.flight.broods()
     if not waiting:
         raise RunError(f"brood {int(state.told)} was told before it was asked; call ask first")
     names = {brood: [f"g{g}/p{index}" for g, index in places_of(config, brood)] for brood in waiting}

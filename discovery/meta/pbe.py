@@ -62,9 +62,9 @@ class PBEState(NamedTuple):
 
     told: int
     mean: Any
-    parents: np.ndarray
+    parents: Float[np.ndarray, "orders E D"]
     n_parents: int
-    spread: np.ndarray
+    spread: Float[np.ndarray, " orders"]
     flight: Flight
     window: "Window"
     failed: int
@@ -79,8 +79,8 @@ class Window(NamedTuple):
         scores: by task, float64 ``[W]``: means over seeds, NaN for a failure.
     """
 
-    genes: np.ndarray
-    scores: dict[str, np.ndarray]
+    genes: Float[np.ndarray, "orders W D"]
+    scores: dict[str, Float[np.ndarray, " W"]]
 
 
 def make_pbe(
@@ -120,7 +120,7 @@ def make_pbe(
         )
 
     def ask(key, state):
-        if len(state.flight.waiting()) >= most:
+        if len(state.flight.broods()) >= most:
             return [], state
         number, key_make = asked_for(state), _keys(key)[0]
         if state.n_parents:
@@ -147,13 +147,13 @@ def make_pbe(
             state = after
         return state
 
-    def waiting(state):
+    def in_flight(state):
         flight = state.flight
-        return [requests_of(config, n, proposals(flight.of(n))) for n in flight.waiting()]
+        return [requests_of(config, n, proposals(flight.of(n))) for n in flight.broods()]
 
     share = rule.brood / config.population
     return MetaOptimizer(
-        start, ask, tell, lambda state: state.mean, lambda state: _metrics(state, share), waiting
+        start, ask, tell, lambda state: state.mean, lambda state: _metrics(state, share), in_flight
     )
 
 

@@ -49,7 +49,7 @@ def scaled(make: Callable[[Init], MetaOptimizer], init: Init, scales: Mapping[st
     return inner._replace(
         ask=ask,
         mean=lambda state: plain(inner.mean(state)),
-        waiting=lambda state: [in_plain_units(requests) for requests in inner.waiting(state)],
+        in_flight=lambda state: [in_plain_units(requests) for requests in inner.in_flight(state)],
     )
 
 

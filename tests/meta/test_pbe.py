@@ -210,7 +210,7 @@ def test_parents_are_the_best_of_the_last_that_were_told(problem):
                 break
             waiting[number] = requests
         assert len(waiting) == 4
-        assert [[r.id for r in brood] for brood in meta.waiting(state)] == [
+        assert [[r.id for r in brood] for brood in meta.in_flight(state)] == [
             [r.id for r in waiting[number]] for number in sorted(waiting)
         ]
         requests = waiting.pop(scrambled.choice(sorted(waiting)))

@@ -154,7 +154,7 @@ def test_proposals_depend_on_state_and_key_only(strategy, build, problem):
     meta = build(strategy=strategy, **SGD.get(strategy, {}))
     state = problem.search(meta, 1)
     first, asked = meta.ask(problem.key_of(1), state)
-    for again in (meta.ask(problem.key_of(1), state)[0], *meta.waiting(asked)):
+    for again in (meta.ask(problem.key_of(1), state)[0], *meta.in_flight(asked)):
         assert equal([r.meta_params for r in first], [r.meta_params for r in again])
     assert meta.ask(problem.key_of(1), asked) == ([], asked)  # one generation at a time
     other, _ = meta.ask(problem.key_of(2), state)

@@ -1,0 +1,133 @@
+"""What a ledger tells: the reading half of `discovery/ledger.py`."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from discovery.arrays import read_tree
+from discovery.database import ARRAYS, explained, safe_generations
+from discovery.errors import LedgerError
+from discovery.records import nan_if_null, readable_row, result_of_row
+from discovery.work import JobResult
+
+
+class Readings:
+    """Everything that can be asked of a run's ledger.
+
+    Attributes:
+        folder: the run's.
+    """
+
+    folder: Path
+    _db: sqlite3.Connection
+    _closed: int | None
+    """The last closed generation, for messages."""
+
+    def load_start(self) -> Any:
+        """The mean that the search starts from, as nested dicts; None if it is its family's own beginning."""
+        digest = self.meta.get("start_digest")
+        if digest is None:
+            return None
+        with explained(self.folder, "read the start", self._closed):
+            return read_tree(self.folder / ARRAYS, digest)
+
+    def load_order(self) -> list[int] | None:
+        """The order in which a search that is repeated learns from broods; None for any other."""
+        order = self.meta.get("order")
+        return None if order is None else json.loads(order)
+
+    def last_generation(self) -> int | None:
+        """The last closed generation; -1 when only the initial state is there, None before that."""
+        return self._one("SELECT max(generation) AS last FROM generations")["last"]
+
+    def load_state(self, generation: int, template: Any) -> Any:
+        """The state after a generation, bit for bit; `template` is a state of the same structure."""
+        return self._load(generation, "state_digest", template)
+
+    def load_mean(self, generation: int | None = None, template: Any = None) -> Any:
+        """The mean after a generation (default: the last), as nested dicts unless a template is given."""
+        return self._load(self._need_closed() if generation is None else generation, "mean_digest", template)
+
+    @property
+    def meta(self) -> dict[str, str]:
+        """What describes the run: its id, when and with which versions it was begun."""
+        return {row["key"]: row["value"] for row in self._rows("SELECT * FROM meta")}
+
+    def generations(self) -> list[dict[str, Any]]:
+        """Closed generations in order; `metrics` is a dict."""
+        rows = self._rows("SELECT * FROM generations ORDER BY generation")
+        return [row | {"metrics": json.loads(row["metrics"])} for row in rows]
+
+    def proposals(self, generation: int | None = None) -> list[dict[str, Any]]:
+        """Proposals in order; `fitness` is NaN until the generation that counts them is closed."""
+        where = "" if generation is None else f"WHERE generation = {int(generation)}"
+        rows = self._rows(f"SELECT * FROM proposals {where} ORDER BY generation, rowid")
+        return [row | {"fitness": nan_if_null(row["fitness"])} for row in rows]
+
+    def unscored_means(self) -> list[int]:
+        """Generations of the means that were proposed and have no fitness, in order."""
+        where = "WHERE split = 'selection' AND fitness IS NULL ORDER BY generation"
+        return [row["generation"] for row in self._rows(f"SELECT generation FROM proposals {where}")]
+
+    def evaluations(self, generation: int | None = None, outcomes: bool = True) -> list[dict[str, Any]]:
+        """Finished evaluations as they came; `outcome` is an `Outcome` or None, missing scores are NaN."""
+        where = "" if generation is None else f"WHERE generation = {int(generation)}"
+        return [
+            readable_row(row, outcomes)
+            for row in self._rows(f"SELECT * FROM evaluations {where} ORDER BY rowid")
+        ]
+
+    def order(self, since: Iterable[str]) -> Iterator[str]:
+        """Ids of finished evaluations in the order in which they came, from the first of `since` on; none
+        where none of these is finished.
+        """
+        first = "SELECT min(rowid) FROM evaluations WHERE id IN (SELECT value FROM json_each(?))"
+        query = f"SELECT id FROM evaluations WHERE rowid >= ({first}) ORDER BY rowid"
+        with explained(self.folder, "read the ledger", self._closed):
+            for row in self._db.execute(query, [json.dumps(list(since))]):
+                yield row["id"]
+
+    def reports(self, outcomes: bool = True) -> list[dict[str, Any]]:
+        """What `discovery evaluate` found, as `evaluations` gives it."""
+        return [readable_row(row, outcomes) for row in self._rows("SELECT * FROM reports ORDER BY rowid")]
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """A table's rows as they are stored, in the order in which they came."""
+        return self._rows(f"SELECT * FROM {table} ORDER BY rowid")
+
+    def tests(self) -> list[dict[str, Any]]:
+        """Every time that held-out tasks were looked at, in order; `subjects` and `tasks` are lists."""
+        rows = self._rows("SELECT * FROM tests ORDER BY id")
+        return [row | {name: json.loads(row[name]) for name in ("subjects", "tasks")} for row in rows]
+
+    def finished(
+        self, ids: Iterable[str], table: Literal["evaluations", "reports"] = "evaluations"
+    ) -> dict[str, JobResult]:
+        """Results of those of `ids` that are recorded, by id; outcomes have the bits they came with."""
+        wanted = json.dumps(list(ids))
+        rows = self._rows(f"SELECT * FROM {table} WHERE id IN (SELECT value FROM json_each(?))", wanted)
+        return {row["id"]: result_of_row(row) for row in rows}
+
+    def _load(self, generation: int, column: str, template: Any) -> Any:
+        rows = self._rows(f"SELECT {column} AS digest FROM generations WHERE generation = ?", generation)
+        if not rows or rows[0]["digest"] is None:
+            what = column.removesuffix("_digest")
+            raise LedgerError(
+                f"{self.folder} has no {what} of generation {generation}; {safe_generations(self._closed)}"
+            )
+        with explained(self.folder, "read a state", self._closed):
+            return read_tree(self.folder / ARRAYS, rows[0]["digest"], template)
+
+    def _rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        with explained(self.folder, "read the ledger", getattr(self, "_closed", None)):
+            return [dict(row) for row in self._db.execute(query, values)]
+
+    def _one(self, query: str, *values: Any) -> dict[str, Any]:
+        return self._rows(query, *values)[0]
+
+    def _need_closed(self) -> int:
+        if (last := self.last_generation()) is None:
+            raise LedgerError(f"{self.folder} has no initial state yet; close generation -1 first")
+        return last
