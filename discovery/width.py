@@ -26,22 +26,38 @@ def with_width(config: SearchConfig) -> SearchConfig:
     """
     if config.agents_per_call is not None:
         return config
-    devices = _accelerators(config)
+    devices = accelerators(config)
     width = _found(config, devices) if devices else config.width
     return replace(config, agents_per_call=width)
 
 
-def even_share(trainings: int, room: int, devices: int = 1) -> int:
+def even_share(trainings: int, room: int, devices: int = 1, calls: int = 1) -> int:
     """W of the fewest calls with at most `room` lanes for so many trainings, as few lanes idle as can be.
 
-    `room` is a multiple of `devices`, and so is W.
+    There are at least so many `calls`, each with a training. `room` is a multiple of `devices`, and so is W.
     """
-    calls = math.ceil(trainings / room)
+    calls = max(math.ceil(trainings / room), min(calls, trainings))
     return math.ceil(trainings / calls / devices) * devices
 
 
-def _accelerators(config: SearchConfig) -> int:
-    """Over how many of them a call would be spread; 0 for a CPU."""
+def trainings_at_once(config: SearchConfig) -> tuple[int, int]:
+    """Trainings on a task that can share calls, and the fewest calls that give every worker one.
+
+    A worker that waits for a generation has one of its calls. Without a barrier calls are of broods: there is
+    work for everybody while there are twice as many as workers.
+    """
+    workers = (config.gpu_workers or 1) if config.executor == "ray" else 1
+    meta = config.meta
+    if not meta.asynchronous or meta.facts.asynchronous != "broods":
+        most = max(sum(trainings_of(config, generation)) for generation in range(config.generations + 1))
+        return most, math.ceil(workers / len(config.tasks))
+    if meta.brood:
+        return meta.brood * config.seeds, 1
+    return (meta.in_flight or meta.population) * config.seeds, math.ceil(2 * workers / len(config.tasks))
+
+
+def accelerators(config: SearchConfig) -> int:
+    """Over how many of them a call would be spread; 0 for a CPU, also where cores work beside them."""
     if config.executor == "ray":
         alone = config.gpu_workers and not config.workers  # cores beside them would take for ever
         return max(1, int(config.gpus_per_worker)) if alone else 0
@@ -65,8 +81,8 @@ def _found(config: SearchConfig, devices: int) -> int:
         if result.outcome is None:
             raise ExecutorError(f"no width of calls can be found: {result.error}: {result.detail}")
     room = min(int(result.outcome.score) for result in results if result.outcome)
-    most = max(sum(trainings_of(config, generation)) for generation in range(config.generations + 1))
-    return even_share(most, room, devices)
+    trainings, calls = trainings_at_once(config)
+    return even_share(trainings, room, devices, calls)
 
 
 def _questions(config: SearchConfig) -> "list[Job]":

@@ -33,6 +33,7 @@ CONFIG = SearchConfig(
 def test_calls_are_as_few_and_as_narrow_as_can_be():
     assert [width.even_share(22, room) for room in (1, 4, 8, 16, 32)] == [1, 4, 8, 11, 22]
     assert width.even_share(22, 16, devices=4) == 12
+    assert [width.even_share(22, 32, calls=calls) for calls in (1, 2, 4, 22, 100)] == [22, 11, 6, 1, 1]
     generator = np.random.default_rng(0)
     for _ in range(200):
         devices = int(generator.integers(1, 9))
@@ -62,6 +63,26 @@ def test_a_run_records_a_number(tmp_path):
         SearchConfig(agents_per_call=0)
 
 
+def test_every_worker_has_a_call():
+    """Of 22 trainings a generation: 6 proposals on 3 seeds, the mean on 4."""
+    assert width.trainings_at_once(CONFIG) == (22, 1)
+    four = replace(CONFIG, executor="ray", gpu_workers=4)
+    assert width.trainings_at_once(four) == (22, 4) and width.even_share(*_with_room(four, 64)) == 6
+    both = replace(four, tasks=(*CONFIG.tasks, replace(CONFIG.tasks[0], name="again")))
+    assert width.trainings_at_once(both) == (22, 2)
+    flowing = ESConfig(strategy="PBE", asynchronous=True, population=6)
+    two = replace(four, gpu_workers=2, meta=flowing)
+    assert width.trainings_at_once(two) == (18, 4) and width.even_share(*_with_room(two, 64)) == 5
+    settled = replace(two, agents_per_call=5)
+    assert settled.proposing.brood_size == 2 and settled.proposing.broods_in_flight == 3
+    assert width.trainings_at_once(replace(two, meta=replace(flowing, brood=2))) == (6, 1)
+
+
+def _with_room(config, room):
+    trainings, calls = width.trainings_at_once(config)
+    return trainings, room, 1, calls
+
+
 def test_the_form_in_which_lives_are_trained_is_asked_for():
     """A program that hands out states takes more memory."""
     whole, parts = (width._questions(replace(CONFIG, stretches=stretches)) for stretches in (1, 3))
@@ -74,7 +95,7 @@ def test_on_a_device_of_little_memory_calls_are_what_fits_and_are_found_once(mon
     """The memory is made up, the programs are real. 22 trainings: 6 proposals on 3 seeds, the mean on 4."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(room, "PROBES", (2, 4))
-    monkeypatch.setattr(width, "_accelerators", lambda config: 1)
+    monkeypatch.setattr(width, "accelerators", lambda config: 1)
     (question,) = width._questions(CONFIG)
     one = compiled.arguments_of(*cut([question], 1)[0].request())
     taken = [room.program_bytes(question.algorithm, question.task, one, lanes) for lanes in (2, 4)]
