@@ -10,6 +10,7 @@ from typing import Literal
 
 from discovery.errors import BadInput, unknown
 from discovery.executors import FACTORIES, check_without_ray
+from discovery.executors.raymessages import check_gpus
 from discovery.meta.es_config import ESConfig
 from environments.task import Task
 
@@ -136,11 +137,7 @@ class SearchConfig:
             raise unknown("executor", self.executor, FACTORIES)
         if self.workers is not None and self.workers < 1:
             raise BadInput(f"workers must be at least 1, got {self.workers}")
-        if self.gpu_workers < 0 or not self.gpus_per_worker > 0:
-            raise BadInput(
-                "gpu_workers must be at least 0 and gpus_per_worker more than 0, got "
-                f"{self.gpu_workers} and {self.gpus_per_worker}"
-            )
+        check_gpus(self.gpu_workers, self.gpus_per_worker)
         if self.executor != "ray":
             check_without_ray(self.executor, self.address, self.gpu_workers)
         if self.timeout <= 0:

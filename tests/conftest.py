@@ -36,15 +36,6 @@ from objectives.base import Distribution  # noqa: E402
 typing.runtime_checkable(Distribution)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips what needs an accelerator unless JAX_PLATFORMS names one."""
-    if os.environ["JAX_PLATFORMS"] != "cpu":
-        return
-    for item in items:
-        if item.get_closest_marker("gpu"):
-            item.add_marker(pytest.mark.skipif(True, reason="needs an accelerator: set JAX_PLATFORMS=cuda"))
-
-
 MAPS = Path("/proc/self/maps")
 MOST_MAPS = 30_000
 """Of 65,530 that Linux gives a process. Each compiled program takes some, and a compiler that gets no more
@@ -68,6 +59,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """
     from discovery.api import discover
     from discovery.config import SearchConfig
+    from discovery.executors.base import no_more
     from discovery.executors.inline import Inline
     from discovery.meta.es_config import ESConfig
     from environments.task import Setup, Task
@@ -75,9 +67,9 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     class Recorder(Inline):
         """Keeps what it is given."""
 
-        def run(self, jobs):
+        def run(self, jobs, more=no_more):
             given.extend(jobs)
-            return super().run(jobs)
+            return super().run(jobs, more)
 
     given = []
     setup = Setup(

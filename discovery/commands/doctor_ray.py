@@ -56,7 +56,7 @@ def _cluster(executor: "Ray", address: str, seconds: float) -> Iterator[Finding]
     whose = f"at {found.address}" if address else "of our own, on loopback alone"
     yield Finding(
         "cluster",
-        f"{whose}: {found.nodes} node{'s' * (found.nodes != 1)}, {found.cpus} cores, {found.gpus:g} GPUs, "
+        f"{whose}: {found.nodes} node{'s' * (found.nodes != 1)}, {found.cpus} cores, {sum(found.gpus)} GPUs, "
         f"there after {seconds:.1f} s",
     )
     began = time.monotonic()
@@ -66,7 +66,7 @@ def _cluster(executor: "Ray", address: str, seconds: float) -> Iterator[Finding]
         yield Finding("workers", f"{workers} on {node} ({device}), with the versions that are here")
     if len(facts) < executor.workers:
         missing = f"{executor.workers - len(facts)} of {executor.workers} are not ready"
-        text = f"{missing} after {READY_SECONDS:g} s: see `ray status`, and the logs of the nodes"
+        text = f"{missing} after {READY_SECONDS:g} s: is the cluster busy? See `ray status`, and its logs"
         yield Finding("workers", text, "wrong")
     else:
         yield Finding("workers", f"all {len(facts)} ready after {time.monotonic() - began:.1f} s")

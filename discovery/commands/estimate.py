@@ -85,11 +85,12 @@ def estimate(config: SearchConfig, output: Path) -> Plan:
         notes.append(f"{staff.asked} workers are asked for; there is room for {staff.workers} now")
     if known:
         numbers = {name: rate.steps_per_second for name, rate in rates[chosen].items()}
-        seconds = around(config) + trained(config, numbers, staff.workers).seconds
+        before = around(config, {name: rate.compile_seconds for name, rate in rates[chosen].items()})
+        seconds = before + trained(config, numbers, staff.workers).seconds
         notes += [
             f"not counted: {_who(other)}, with which it is sooner" for other in staffs if other is not staff
         ]
-        notes += _advice(config, numbers, staff.workers)
+        notes += _advice(config, numbers, staff.workers, before)
     else:
         width = config.agents_per_call
         notes.append(
@@ -113,7 +114,7 @@ def estimate(config: SearchConfig, output: Path) -> Plan:
 def _there(config: SearchConfig, cluster: "Cluster") -> str:
     whose = f"the cluster at {cluster.address}" if config.address else "a Ray of our own"
     nodes = f"{cluster.nodes} node{'s' * (cluster.nodes != 1)}"
-    return f"{whose} has {nodes}, {cluster.cpus} cores and {cluster.gpus:g} GPUs now"
+    return f"{whose} has {nodes}, {cluster.cpus} cores and {sum(cluster.gpus)} GPUs, all taken to be free"
 
 
 def _who(staff: Staff) -> str:
@@ -121,9 +122,9 @@ def _who(staff: Staff) -> str:
     return f"{staff.workers} workers on {where}"
 
 
-def _advice(config: SearchConfig, rates: dict[str, float], workers: int) -> list[str]:
+def _advice(config: SearchConfig, rates: dict[str, float], workers: int, before: float) -> list[str]:
     """At most one line: fewer agents a call, where workers are idle for want of calls."""
-    found = faster(config, rates, workers)
+    found = faster(config, rates, workers, before)
     if found is None:
         return []
     width, seconds, idle = found

@@ -45,8 +45,7 @@ def staff_of(config: SearchConfig) -> "tuple[list[Staff], Cluster | None]":
     cluster = _ask(config) if config.executor == "ray" else None
     found = []
     if cluster and config.gpu_workers:
-        share = config.gpus_per_worker
-        room = int(cluster.gpus * (1 // share) if share <= 1 else cluster.gpus // share)
+        room = cluster.room(config.gpus_per_worker)
         device = cluster.accelerators[0] if len(cluster.accelerators) == 1 else ""
         found.append(Staff(min(config.gpu_workers, room), config.gpu_workers, device))
     if config.workers or not config.gpu_workers:

@@ -3,6 +3,7 @@
 Runs in this process (`inline`) and in workers (`processes`); imports no jax of its own.
 """
 
+import contextlib
 import importlib
 import sys
 import time
@@ -93,13 +94,17 @@ def this_device() -> str:
 
 
 def failure(error: BaseException, seconds: float = 0.0) -> Reply:
-    """An exception as a `Reply`."""
+    """An exception as a `Reply`, with the device if there was no memory."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+    memory, device = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error), ""
+    if memory:
+        with contextlib.suppress(Exception):  # it may be the backend that has no room
+            device = this_device()
     return Reply(
         outcome=None,
         seconds=seconds,
         error="out_of_memory" if memory else "failed",
+        device=device,
         detail=f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__,
         trace="".join(traceback.format_exception(error)),
     )

@@ -120,11 +120,14 @@ def halves(chunk: Chunk) -> tuple[Chunk, ...]:
     return tuple(replace(chunk, jobs=part, halved=True) for part in parts)
 
 
-def again(chunk: Chunk) -> tuple[Chunk, ...]:
-    """What to run after `chunk` took its process down: itself, its halves, or nothing more."""
+def again(chunk: Chunk, halving: bool = True) -> tuple[Chunk, ...]:
+    """What to run after `chunk` took its process down: itself, its halves, or nothing more.
+
+    Without `halving`, fewer jobs would fare no better: their call is as wide.
+    """
     if chunk.attempts < 2 and not chunk.halved:
         return (chunk,)
-    return halves(chunk)
+    return halves(chunk) if halving else ()
 
 
 def onward(chunk: Chunk, reply: Reply) -> Chunk | None:

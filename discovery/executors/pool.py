@@ -262,7 +262,8 @@ class Pool(ABC):
             return []
         assert worker.chunk is not None
         if reply.error == "out_of_memory":
-            return self._lose(place, reply.error, reply.detail, pending)
+            # an accelerator's memory is its program's alone, whatever the jobs; a machine's is everybody's
+            return self._lose(place, reply.error, reply.detail, pending, halving=reply.device == "cpu")
         chunk, worker.chunk = worker.chunk, None
         self._worked += _elapsed(worker)
         if reply.error is None:
@@ -297,7 +298,9 @@ class Pool(ABC):
         log.debug("%s failed:\n%s", chunk.jobs[0].id, reply.trace)
         return failed(chunk, reply.error, reply.detail, reply.seconds, worker)
 
-    def _lose(self, place: int, error: str, detail: str, pending: list[Chunk]) -> list[JobResult]:
+    def _lose(
+        self, place: int, error: str, detail: str, pending: list[Chunk], halving: bool = True
+    ) -> list[JobResult]:
         """A worker is lost, and perhaps the chunk it was working on."""
         worker = self._staff[place]
         words, elapsed = worker.last_words(), _elapsed(worker)
@@ -306,7 +309,7 @@ class Pool(ABC):
             if not worker.ready:
                 self._count_stillborn(error, detail, words)
             return []
-        parts = again(worker.chunk)
+        parts = again(worker.chunk, halving)
         pending.extend(reversed(parts))
         next_step = ("given up", "trying again", "trying its halves")[len(parts)]
         ids = ", ".join(job.id for job in worker.chunk.jobs)

@@ -22,7 +22,15 @@ from discovery.executors.call import RUN_CHUNK, Reply
 from discovery.executors.cpu import cores
 from discovery.executors.environment import worker_environment
 from discovery.executors.pool import Gone, Pool
-from discovery.executors.raymessages import EQUAL, LOOPBACK, QUIET, Cluster, Facts, Settings
+from discovery.executors.raymessages import (
+    EQUAL,
+    LOOPBACK,
+    QUIET,
+    Cluster,
+    Facts,
+    Settings,
+    check_gpus,
+)
 from discovery.executors.spawn import Child
 from discovery.versions import changes
 
@@ -70,11 +78,7 @@ class Ray(Pool):
         function: str = RUN_CHUNK,
     ) -> None:
         check_address(address)
-        if gpu_workers < 0 or not gpus_per_worker > 0:
-            raise BadInput(
-                "gpu_workers must be at least 0, and gpus_per_worker more than 0, "
-                f"got {gpu_workers} and {gpus_per_worker}"
-            )
+        check_gpus(gpu_workers, gpus_per_worker)
         check_installed()
         self._warned = False
         self._elastic = workers is None and not gpu_workers
@@ -101,10 +105,10 @@ class Ray(Pool):
                 raise ExecutorError(f"Ray did not come up within {CONNECT_SECONDS:g} s{self._bridge.said()}")
             self._listen(until - time.monotonic())
         share = self._bridge.settings.gpus_per_worker
-        if self.cluster.gpus < self.gpu_workers * share:
+        if (room := self.cluster.room(share)) < self.gpu_workers:
             raise BadInput(
                 f"{self.gpu_workers} workers with {share:g} GPUs each are more than the "
-                f"{self.cluster.gpus:g} GPUs of the cluster allow"
+                f"{sum(self.cluster.gpus)} GPUs of the cluster allow, which have room for {room}"
             )
         return self
 

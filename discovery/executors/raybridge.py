@@ -103,11 +103,10 @@ class Bridge:
         nodes = [node for node in _ray().nodes() if node["Alive"]]
         if self._node not in [node["NodeID"] for node in nodes]:
             raise _NodeDied("its process on this machine (raylet) has died")
-        total = {name: sum(node["Resources"].get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")}
-        kinds = {
-            name.removeprefix(KIND) for node in nodes for name in node["Resources"] if name.startswith(KIND)
-        }
-        return Cluster(self._address, len(nodes), int(total["CPU"]), total["GPU"], tuple(sorted(kinds)))
+        has = [node["Resources"] for node in nodes]
+        cpus, gpus = (sorted(int(there.get(name, 0)) for there in has) for name in ("CPU", "GPU"))
+        kinds = {name.removeprefix(KIND) for there in has for name in there if name.startswith(KIND)}
+        return Cluster(self._address, len(nodes), sum(cpus), tuple(gpus), tuple(sorted(kinds)))
 
     def _watch(self) -> None:
         """Report nodes that come and go, until it is over."""
@@ -143,8 +142,11 @@ class Bridge:
         gpus = self._settings.gpus_per_worker if kind == "gpu" else 0
         environment = SINGLE_THREAD | {"PYTHONPATH": self._settings.import_path}
         if gpus:
-            memory = f"{0.9 * min(gpus, 1.0):.3f}"
-            environment |= {"JAX_PLATFORMS": "cuda,cpu", "XLA_PYTHON_CLIENT_MEM_FRACTION": memory}
+            environment |= {
+                "JAX_PLATFORMS": "cuda,cpu",
+                "XLA_CLIENT_MEM_FRACTION": f"{0.9 * min(gpus, 1.0):.3f}",
+                "XLA_PYTHON_CLIENT_MEM_FRACTION": "",  # its former name; jax refuses to be given both
+            }
         options = {"num_cpus": 1, "num_gpus": gpus, "runtime_env": {"env_vars": environment}}
         actor = self._ray_worker.options(**options).remote(self._settings.function)
         self._actors[worker] = actor
@@ -164,7 +166,9 @@ class Bridge:
 
         def done(future: Any) -> None:
             if error := future.exception():
-                if self._actors.pop(worker, None) is not None:
+                if (
+                    worker in self._actors
+                ):  # until the parent dismisses it: one that only raised is still there
                     self._say("lost", worker, _loss(error))
             else:
                 self._say(verb, worker, future.result())
@@ -202,6 +206,7 @@ def _loss(error: BaseException) -> tuple[str, str]:
 
 def _line(error: BaseException) -> str:
     """What happened, in one line: Ray's errors have many, and tables in between, which say who it was."""
+    error = getattr(error, "cause", None) or error  # what a worker raised, without its traceback
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     lines = [line for line in lines if not re.match(r"\w+: ", line)] or lines
     return f"{type(error).__name__}: {' '.join(lines)}"[:240]

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from discovery.errors import BadInput
+
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Makes a Ray that starts with it listen on 127.0.0.1 alone; elsewhere it is on by default, on Linux off."""
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
@@ -30,17 +32,24 @@ class Settings(NamedTuple):
 
 
 class Cluster(NamedTuple):
-    """What is there: nodes that live, with their cores and GPUs in all, and where.
+    """What is there: nodes that live, with their cores in all, and where.
 
     Attributes:
+        gpus: of each node.
         accelerators: kinds of its GPUs, as Ray names them: "H200".
     """
 
     address: str
     nodes: int
     cpus: int
-    gpus: float
+    gpus: tuple[int, ...]
     accelerators: tuple[str, ...] = ()
+
+    def room(self, gpus_per_worker: float) -> int:
+        """How many workers with so many GPUs, or such a share of one, find room if nobody else is there."""
+        if gpus_per_worker > 1:
+            return sum(int(gpus // gpus_per_worker) for gpus in self.gpus)
+        return sum(self.gpus) * int(1 / gpus_per_worker + 1e-9)  # 1 // 0.1 is 9
 
 
 class Facts(NamedTuple):
@@ -57,3 +66,13 @@ class Facts(NamedTuple):
     pid: int
     device: str
     versions: dict[str, str]
+
+
+def check_gpus(gpu_workers: int, gpus_per_worker: float) -> None:
+    """Raise a BadInput unless there can be such workers."""
+    if gpu_workers < 0:
+        raise BadInput(f"gpu_workers must be at least 0, got {gpu_workers}")
+    if not gpus_per_worker > 0 or (gpus_per_worker > 1 and gpus_per_worker % 1):
+        raise BadInput(
+            f"gpus_per_worker must be a share of a GPU, or a whole number of them, got {gpus_per_worker:g}"
+        )

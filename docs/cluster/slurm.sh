@@ -20,9 +20,11 @@ ray get-auth-token --generate > /dev/null
 
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 port=$((6379 + SLURM_JOB_ID % 1000))
+cores=$(lscpu -p=core,socket | grep -v '^#' | sort -u | wc -l) # two trainings on one core are no faster
 
+# Nodes with GPUs: #SBATCH --gpus-per-node=4, and 16 workers with one each by `--gpu-workers 16` of the search.
 # Ray starts on every node, the command runs on the first one alone, and all ends with it. A job that ran out
 # of time goes on with `discovery resume`: DISCOVERY_VERB=resume sbatch docs/cluster/slurm.sh mine
-srun ray symmetric-run --address "$head:$port" --min-nodes "$SLURM_JOB_NUM_NODES" \
-    --num-cpus "$SLURM_CPUS_ON_NODE" -- \
+srun --cpu-bind=none ray symmetric-run --address "$head:$port" --min-nodes "$SLURM_JOB_NUM_NODES" \
+    --num-cpus "$cores" -- \
     discovery "${DISCOVERY_VERB:-search}" "$@" --address auto --executor ray

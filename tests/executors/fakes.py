@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+import types
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ RUN_CHUNK = "tests.executors.fakes:run_chunk"
 SETUP = Setup(n_envs=2, n_steps=4, n_minibatches=1, curve_points=3)
 TASK = Task("fake", SETUP, total_steps=800)
 
+_GPU = types.SimpleNamespace(devices=lambda: [types.SimpleNamespace(device_kind="a made-up GPU")])
+
 FAULTS = (
     "none",
     "die",
@@ -26,6 +29,7 @@ FAULTS = (
     "swell",
     "memory_error",
     "exhausted",
+    "exhausted_gpu",
     "raise",
     "quit",
     "nan",
@@ -90,8 +94,9 @@ def _states(keys, until, begun):
 def environment_chunk(algorithm, task, meta_params, keys, lifetimes, until, begun):
     """Writes this worker's environment to the file of option "log"."""
     text = "\n".join(f"{name}={value}" for name, value in os.environ.items())
-    Path(dict(algorithm.options)["log"]).write_text(text)
-    return run_chunk(AlgorithmSpec("fake"), task, meta_params, keys, lifetimes)
+    options = dict(algorithm.options)
+    Path(options.pop("log")).write_text(text)
+    return run_chunk(AlgorithmSpec("fake", tuple(options.items())), task, meta_params, keys, lifetimes)
 
 
 def unpicklable_chunk(algorithm, task, meta_params, keys, lifetimes, until, begun):
@@ -115,6 +120,9 @@ def _commit(fault: str, options: dict[str, Any]) -> None:
         del hoard
     elif fault == "memory_error":
         raise MemoryError("no room")
+    elif fault == "exhausted_gpu":
+        sys.modules["jax"] = _GPU  # type: ignore[assignment] - as a worker with a GPU knows its device
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123 bytes.\nmore lines")
     elif fault == "exhausted":
         raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123 bytes.\nmore lines")
     elif fault == "raise":

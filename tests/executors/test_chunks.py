@@ -135,14 +135,18 @@ def test_stretches_divide_a_life():
     (chunk,) = cut(jobs, 4)
     steps, untils, rests = TASK.setup.steps_per_update, [], []
     while chunk is not None:
-        untils.append(chunk.request().until[:2].tolist())
+        until = chunk.request().until
+        assert until is not None
+        untils.append(until[:2].tolist())
         rests.append((chunk.cost // (4 * steps), chunk.rest // (4 * steps)))
         begun = (np.arange(4), np.full(4, len(untils)))
         reply = Reply(outcome=None, seconds=1.0, begun=begun)
         chunk = onward(chunk.started(), reply)
         if chunk is not None:
             assert chunk.attempts == 0 and chunk.spent == (len(untils), 0.0)
-            np.testing.assert_array_equal(chunk.request().begun[0], [0, 1, 0, 0])  # padded with the first
+            begun = chunk.request().begun
+            assert begun is not None
+            np.testing.assert_array_equal(begun[0], [0, 1, 0, 0])  # padded with the first
     assert untils == [[1, 3], [2, 5], [3, 8], [3, 10]]
     assert rests == [(3, 10), (2, 7), (3, 5), (2, 2)]
     assert onward(Chunk((job(0),), 1), Reply(None, 1.0)) is None

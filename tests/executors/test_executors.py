@@ -112,7 +112,7 @@ def test_lives_in_stretches_are_calls_that_hand_on_their_states(way, tmp_path):
         assert result.begun is None and result.error is None
         assert result.attempts == 1 + (id == "j4" and way != "inline")
         assert result.compile_seconds == pytest.approx(3 * whole[id].compile_seconds)
-        for one, other in zip(result.outcome, whole[id].outcome, strict=True):
+        for one, other in zip(result.outcome, whole[id].outcome, strict=True):  # type: ignore[arg-type]
             np.testing.assert_array_equal(one, other)
 
 

@@ -64,6 +64,17 @@ def test_an_exception_for_want_of_memory_gets_a_fresh_worker(fault):
     assert "\n" not in result.detail and result.detail
 
 
+def test_what_an_accelerator_has_no_memory_for_is_tried_once_more_and_not_in_halves_that_are_as_wide(
+    tmp_path,
+):
+    log = tmp_path / "log"
+    jobs = [job(index, "exhausted_gpu" if index == 2 else "none", log=str(log)) for index in range(4)]
+    with Processes(1, 4, function=RUN_CHUNK) as executor:
+        results = list(executor.run(jobs))
+    assert [(result.error, result.attempts) for result in results] == [("out_of_memory", 2)] * 4
+    assert len(log.read_text().splitlines()) == 2
+
+
 def test_a_worker_killed_between_runs_is_replaced():
     with Processes(2, 1, function=RUN_CHUNK) as executor:
         first = scores(executor)

@@ -15,9 +15,12 @@ from discovery.cli import main
 from discovery.errors import BadInput, ExecutorError
 from discovery.executors import make_executor
 from discovery.executors.inline import Inline
+from discovery.executors.processes import Processes
 from discovery.executors.ray import Ray, _Actor, check_address
-from discovery.executors.raymessages import LOOPBACK, QUIET, Facts
+from discovery.executors.raymessages import LOOPBACK, QUIET, Cluster, Facts
+from tests.executors.conftest import ROOT
 from tests.executors.fakes import RUN_CHUNK, job
+from tests.executors.test_cache import JOBS
 
 TWO_NODES = """
 import sys
@@ -36,8 +39,19 @@ are none."""
 
 
 @pytest.fixture(scope="module")
-def address():
-    environment = os.environ | LOOPBACK | QUIET
+def token(tmp_path_factory):
+    """A file with a token, which everything in this module that has to do with Ray is told of."""
+    path = tmp_path_factory.mktemp("ray") / "token"
+    path.write_text("7" * 64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN_PATH", str(path))
+        yield path
+
+
+@pytest.fixture(scope="module")
+def address(token):
+    environment = os.environ | LOOPBACK | QUIET | {"OPENAI_API_KEY": "hunter2"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", TWO_NODES], env=environment, **pipes) as process:
         assert process.stdin is not None and process.stdout is not None
@@ -54,6 +68,15 @@ def executor(address):
 
 def by_id(results):
     return {result.id: result for result in results}
+
+
+def test_the_doctor_looks_at_ray(address, capsys):
+    """First of all, while nobody else is there: it wants a worker on each core."""
+    assert main(["doctor", "--ray", "--address", address]) == 0
+    said = capsys.readouterr().out
+    assert f"at {address}: 2 nodes, 4 cores, 2 GPUs" in said and "all 4 ready after" in said
+    assert "on 127.0.0.1 (cpu), with the versions that are here" in said and "All is well" in said
+    assert "token, from RAY_AUTH_TOKEN_PATH" in said
 
 
 def test_the_numbers_and_the_calls_are_those_of_any_executor(executor, tmp_path):
@@ -75,7 +98,7 @@ def test_the_numbers_and_the_calls_are_those_of_any_executor(executor, tmp_path)
 
 
 def test_workers_are_spread_over_the_nodes(executor):
-    assert executor.cluster[1:] == (2, 4, 2.0, ("H200",))
+    assert executor.cluster[1:] == (2, 4, (1, 1), ("H200",))
     results = by_id(executor.run([job(index, seconds=0.3) for index in range(9)]))
     assert {result.worker.split()[0] for result in results.values()} == {"ray/0", "ray/1"}
     assert len(set(executor.pids())) == 2
@@ -144,24 +167,98 @@ def test_what_hangs_is_stopped_and_fails_alone(address):
     assert results["j1"].error is None
 
 
-def test_a_worker_has_one_thread_and_no_secrets(address, tmp_path, monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", "hunter2")
-    log = tmp_path / "environment"
+def environments(address, log, jobs, *arguments, **options):
+    """Of the workers that had a job each, by name."""
     function = "tests.executors.fakes:environment_chunk"
-    with Ray(1, 1, address=address, function=function) as executor:
-        (result,) = executor.run([job(0, log=str(log))])
-    assert result.error is None
-    lines = log.read_text().splitlines()
-    assert {"PJRT_NPROC=1", "JAX_PLATFORMS=cpu", "OMP_NUM_THREADS=1"} <= set(lines)
-    assert "hunter2" not in log.read_text() and not any("TOKEN" in line.split("=")[0] for line in lines)
+    with Ray(*arguments, address=address, function=function, **options) as executor:
+        results = list(executor.run([job(n, log=f"{log}{n}", seconds=1.0) for n in range(jobs)]))
+    assert {result.error for result in results} == {None}
+    found = {}
+    for result in results:
+        lines = log.with_name(f"{log.name}{result.id[1:]}").read_text().splitlines()
+        found[result.worker.split()[0]] = dict(line.partition("=")[::2] for line in lines)
+    return found
+
+
+def test_a_worker_has_one_thread_and_no_secrets(address, tmp_path):
+    """Nodes have one in their environment."""
+    (found,) = environments(address, tmp_path / "environment", 1, 1, 1).values()
+    assert {"PJRT_NPROC": "1", "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": "1"}.items() <= found.items()
+    assert "XLA_CLIENT_MEM_FRACTION" not in found and "OPENAI_API_KEY" not in found
+    assert "hunter2" not in found.values() and not any("TOKEN" in name for name in found)
+
+
+def test_workers_with_gpus_have_a_share_of_one_and_those_on_cores_have_none(address, tmp_path):
+    """The nodes' GPUs are made up; what Ray and jax are told of them is not."""
+    share = {"JAX_PLATFORMS": "cuda,cpu", "XLA_CLIENT_MEM_FRACTION": "0.450"}
+    found = environments(address, tmp_path / "alone", 2, None, 1, gpu_workers=2, gpus_per_worker=0.5)
+    assert set(found) == {"ray/0", "ray/1"}  # and none on cores, which nobody asked for
+    for one in found.values():
+        assert share.items() <= one.items() and one["CUDA_VISIBLE_DEVICES"] == "0"
+        assert one["XLA_PYTHON_CLIENT_MEM_FRACTION"] == ""
+    found = environments(address, tmp_path / "beside", 2, 1, 1, gpu_workers=1)
+    assert {name: one["JAX_PLATFORMS"] for name, one in found.items()} == {
+        "ray/0": "cuda,cpu",
+        "ray/1": "cpu",
+    }
+    assert found["ray/0"]["XLA_CLIENT_MEM_FRACTION"] == "0.900"
+
+
+def test_the_numbers_of_real_trainings_are_those_of_worker_processes(address):
+    with Processes(1, 2) as processes, Ray(1, 2, address=address) as ray:
+        expected, found = (by_id(executor.run(JOBS)) for executor in (processes, ray))
+    assert expected.keys() == found.keys() == {job.id for job in JOBS}
+    for id, result in found.items():
+        assert (result.error, result.extra["device"]) == (None, "cpu")
+        for one, other in zip(result.outcome, expected[id].outcome, strict=True):  # type: ignore[arg-type]
+            assert one.dtype == other.dtype and one.tobytes() == other.tobytes()
+
+
+def test_a_worker_that_cannot_begin_leaves_its_place(address):
+    """One that raised is no process that died: unless it is ended, two of them have taken the two GPUs."""
+    function = "tests.executors.no_backend:run_chunk"
+    with Ray(None, 1, address=address, gpu_workers=1, function=function) as executor:
+        executor.patience = 30.0
+        with pytest.raises(ExecutorError, match=r"before they can work .*Unable to initialize backend"):
+            list(executor.run([job(0)]))
+
+
+@pytest.mark.slow  # Ray tries for 20 s
+def test_a_cluster_with_a_token_lets_nobody_in_without_it(address, token, tmp_path, monkeypatch):
+    wrong = tmp_path / "token"
+    wrong.write_text("8" * 64)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(wrong))
+    executor = Ray(1, address=address)
+    with pytest.raises(BadInput, match="no Ray cluster can be joined"), executor:
+        raise AssertionError
+    executor.close()
+
+
+def test_workers_come_with_nodes_and_go_with_them(address):
+    with Ray(None, address=address, function=RUN_CHUNK) as executor, Ray(1, address=address) as fixed:
+        there = executor.cluster
+        assert there is not None and executor.workers == 4
+        executor._resize(there._replace(nodes=3, cpus=6))
+        assert executor.workers == 6
+        executor._resize(there._replace(nodes=0, cpus=0))
+        assert executor.workers == 1  # who waits for the next node
+        fixed._resize(there._replace(cpus=6))
+        assert fixed.workers == 1
+
+
+def test_room_for_workers_with_gpus():
+    there = Cluster("host:1", 3, 8, (0, 1, 4))
+    assert [there.room(share) for share in (1.0, 0.5, 0.2, 0.1, 1 / 3, 0.6)] == [5, 10, 25, 50, 15, 5]
+    assert [there.room(gpus) for gpus in (2.0, 4.0, 5.0)] == [2, 1, 0]
 
 
 def test_a_ray_of_our_own_listens_on_loopback_alone_has_no_secrets_and_ends_with_us(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "hunter2")
-    with make_executor("ray", workers=1, agents_per_call=2) as executor:
-        assert isinstance(executor, Ray)
+    with Ray(1, 2, function=RUN_CHUNK) as executor:
+        (result,) = executor.run([job(0)])
+        assert result.error is None
         children = _family(executor._bridge.process.pid)
-        assert {"gcs_server", "raylet"} <= {name for _, name in children}
+        assert {"gcs_server", "raylet", "ray::RayWorker"} <= {name for _, name in children}
         for pid, _ in children:
             assert b"hunter2" not in _read(f"/proc/{pid}/environ")
         listening = _listening({pid for pid, _ in children})
@@ -170,13 +267,6 @@ def test_a_ray_of_our_own_listens_on_loopback_alone_has_no_secrets_and_ends_with
     while (left := [pid for pid, _ in children if _runs(pid)]) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not left
-
-
-def test_the_doctor_looks_at_ray(capsys):
-    assert main(["doctor", "--ray"]) == 0
-    said = capsys.readouterr().out
-    assert "of our own, on loopback alone: 1 node" in said and "ready after" in said
-    assert "on 127.0.0.1 (cpu), with the versions that are here" in said and "All is well" in said
 
 
 def planned(capfd, tmp_path, *arguments):
@@ -189,9 +279,11 @@ def planned(capfd, tmp_path, *arguments):
 def test_a_dry_run_counts_the_workers_of_the_cluster(address, tmp_path, capfd):
     before = {child for child, name in _family(os.getpid()) if name != "ps"}
     plan = planned(capfd, tmp_path, "--address", address)
-    there = {"address": address, "nodes": 2, "cpus": 4, "gpus": 2.0, "accelerators": ["H200"]}
+    there = {"address": address, "nodes": 2, "cpus": 4, "gpus": [1, 1], "accelerators": ["H200"]}
     assert (plan["workers"], plan["device"], plan["cluster"]) == (4, "cpu", there)
-    assert plan["notes"] == [f"the cluster at {address} has 2 nodes, 4 cores and 2 GPUs now"]
+    assert plan["notes"] == [
+        f"the cluster at {address} has 2 nodes, 4 cores and 2 GPUs, all taken to be free"
+    ]
     assert plan["seconds"] > 0
     plan = planned(capfd, tmp_path, "--address", address, "--gpu-workers", "4", "--gpus-per-worker", "0.5")
     assert (plan["workers"], plan["device"], plan["seconds"]) == (4, "H200", None)
@@ -223,6 +315,8 @@ def test_bad_addresses(address):
         ({"name": "inline", "gpu_workers": 1}, 'gpu_workers is for the executor "ray"'),
         ({"name": "ray", "memory_limit": 10**9}, "cannot limit memory"),
         ({"name": "ray", "gpu_workers": -1}, "gpu_workers must be at least 0"),
+        ({"name": "ray", "gpus_per_worker": 0.0}, "gpus_per_worker must be a share of a GPU, or a whole"),
+        ({"name": "ray", "gpus_per_worker": 1.5}, "gpus_per_worker must be .* whole number .* got 1.5"),
         ({"name": "ray", "workers": 0}, "workers must be at least 1, got 0"),
     ],
 )
@@ -231,9 +325,9 @@ def test_bad_options(options, message):
         make_executor(**options)
 
 
-def test_more_gpus_than_there_are():
-    executor = Ray(None, gpu_workers=1000)
-    with pytest.raises(BadInput, match="1000 workers with 1 GPUs each are more than the"), executor:
+def test_more_gpus_than_there_are(address):
+    executor = Ray(None, address=address, gpu_workers=3, gpus_per_worker=0.6)
+    with pytest.raises(BadInput, match=r"3 workers with 0\.6 GPUs each .* 2 GPUs .* room for 2$"), executor:
         raise AssertionError
     executor.close()
 
@@ -247,6 +341,20 @@ def test_a_worker_of_another_version_is_refused():
     worker.said.append(("ready", Facts("10.0.0.7", 1, "cpu", {"jax": "0.1", "commit": "other"})))
     with pytest.raises(ExecutorError, match=r"10\.0\.0\.7.*jax was 0\.1, is .*install the same"):
         worker.receive()
+
+
+def test_the_recipe_for_cloud_machines_is_one_that_ray_accepts():
+    code = """
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+config = prepare_config(yaml.safe_load(open("docs/cluster/aws.yaml")))
+validate_config(config)
+nodes = config["available_node_types"]
+image, = {node["node_config"]["ImageId"] for node in nodes.values()}
+assert "ubuntu/server/24.04" in image and config["rsync_filter"] == [".gitignore"]
+"""
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
 
 
 def _family(pid: int) -> list[tuple[int, str]]:
