@@ -47,10 +47,14 @@ TIMES = (1, 10, 100)
 
 
 def recorded(folder: Path) -> dict[str, np.ndarray]:
-    """Seconds of the trainings of proposals that a run has on record, compilation apart, by task."""
+    """Seconds of the chunks of proposals that a run has on record, without those that compiled, by task.
+
+    Trainings of one chunk have equal shares of its time, by which they are told.
+    """
     found: dict[str, list[float]] = {}
-    query = """SELECT task, seconds FROM evaluations JOIN proposals ON proposal = proposals.id
-               WHERE proposals.split = 'search' AND outcome IS NOT NULL AND compile_seconds = 0"""
+    query = """SELECT task, sum(seconds) FROM evaluations JOIN proposals ON proposal = proposals.id
+               WHERE proposals.split = 'search' AND outcome IS NOT NULL AND compile_seconds = 0
+               GROUP BY task, worker, seconds"""
     with closing(sqlite3.connect(f"file:{folder / 'ledger.sqlite'}?mode=ro", uri=True)) as database:
         for task, seconds in database.execute(query):
             found.setdefault(task, []).append(seconds)
@@ -63,7 +67,7 @@ def generation(seconds: Mapping[str, np.ndarray], config: SearchConfig, times: i
     chunks: list[float] = []
     for task in config.tasks:
         number = math.ceil(times * config.meta.population * config.seeds / config.width)
-        chunks += (config.width * generator.choice(seconds[task.name], number)).tolist()
+        chunks += generator.choice(seconds[task.name], number).tolist()
     return chunks
 
 
@@ -146,9 +150,7 @@ def main() -> None:
     config, seconds = load(options.run / CONFIG), recorded(options.run)
     width = config.width
     console = Console(width=120)
-    console.print(
-        "; ".join(f"{task}: {width * times.mean():.2f} s a chunk" for task, times in seconds.items())
-    )
+    console.print("; ".join(f"{task}: {times.mean():.2f} s a chunk" for task, times in seconds.items()))
     costs = {
         "processes": handling(config, Processes(2, width, function=NOTHING)),
         "ray": handling(config, Ray(2, width, function=NOTHING)),

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+from collections import defaultdict
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import losing
+from benchmarks import cluster, losing
 from discovery.cli import main
 from discovery.commands.estimate import estimate
 from discovery.commands.forecast import ALONE, around, chunks_of, faster, trained
@@ -22,7 +23,7 @@ from discovery.configfile import dumps, load
 from discovery.evaluation import jobs_of
 from discovery.executors.chunks import cut
 from discovery.executors.cpu import cores
-from discovery.executors.schedule import HANDING_SECONDS
+from discovery.executors.schedule import HANDING_SECONDS, longest_first
 from discovery.meta.base import Request
 from discovery.meta.es_config import ESConfig
 from discovery.meta.pbe_config import PBEConfig
@@ -135,9 +136,10 @@ def test_all_tasks_share_the_workers():
     found = trained(config, rates, 3)
     assert found.seconds == pytest.approx(expected)
     assert found.busy == pytest.approx((2 * 10 + 5) / (3 * expected))
-    assert around(config) == 4 + 9  # one program: both tasks have one setup
-    assert around(replace(config, executor="ray")) == 7 + 9
-    assert around(replace(config, tasks=(tasks[0], OTHER))) == 4 + 18
+    assert around(config, {}) == 4 + 9  # one program: both tasks have one setup
+    assert around(replace(config, executor="ray"), {}) == 7 + 9
+    two = replace(config, tasks=(tasks[0], OTHER))
+    assert around(two, {}) == 4 + 18 and around(two, {"a": None, "c": 20.0}) == 4 + 9 + 20
 
 
 def test_fewer_agents_a_call_where_workers_want_for_calls():
@@ -146,19 +148,19 @@ def test_fewer_agents_a_call_where_workers_want_for_calls():
     meta = ESConfig(population=64, mean_every=0)
     config = SearchConfig(generations=10, tasks=(task,), seeds=1, selection_seeds=8, meta=meta)
     rates = {"a": 8.0 * STEPS}
-    advice = faster(config, rates, 16)
+    advice = faster(config, rates, 16, 13.0)
     assert advice is not None
     width, seconds, idle = advice
     smaller = replace(config, agents_per_call=width)
-    assert width == 4 and seconds == pytest.approx(around(config) + trained(smaller, rates, 16).seconds)
+    assert width == 4 and seconds == pytest.approx(13 + trained(smaller, rates, 16).seconds)
     assert seconds == pytest.approx(10 * 50 + 50 + 13, rel=0.01)
     # 8 of 16 workers work in ten generations, one of them in the last, and all compile
     assert idle == pytest.approx((10 * 8 + 15) * 100 / (16 * (11 * 100 + 13)), rel=0.01)
-    assert faster(config, rates, 8) is None  # a call each
-    assert faster(replace(config, agents_per_call=1), rates, 100) is None  # nothing is smaller
-    width, seconds, _ = faster(config, rates, 64) or (0, 0.0, 0.0)
+    assert faster(config, rates, 8, 13.0) is None  # a call each
+    assert faster(replace(config, agents_per_call=1), rates, 100, 13.0) is None  # nothing is smaller
+    width, seconds, _ = faster(config, rates, 64, 13.0) or (0, 0.0, 0.0)
     assert width == 1 and seconds == pytest.approx((10 + 1) * 12.5 / ALONE + 13, rel=0.06)
-    width, _, _ = faster(config, rates, 1000) or (0, 0.0, 0.0)  # more workers than trainings
+    width, _, _ = faster(config, rates, 1000, 13.0) or (0, 0.0, 0.0)  # more workers than trainings
     assert width == 1
 
 
@@ -206,9 +208,34 @@ def test_rates_count_every_lane_of_a_call(measured):
     found = rates_of(config, measured.parent, "cpu")["cart"]
     assert found.steps_per_second == pytest.approx(expected)
     assert found.source == f"measured in {measured}"
+    with closing(sqlite3.connect(measured / "ledger.sqlite")) as database:
+        compiled = database.execute("SELECT sum(compile_seconds) FROM evaluations").fetchone()
+    assert found.compile_seconds == pytest.approx(compiled[0])  # one program, compiled once
     # a lane that ends before the longest of its call makes it no shorter
     change(measured, "UPDATE evaluations SET until = 1 WHERE seed = 0 AND generation = 1")
     assert rates_of(config, measured.parent, "cpu")["cart"].steps_per_second == pytest.approx(expected)
+
+
+def test_a_simulated_cluster_has_the_chunks_that_are_on_record(measured):
+    """Of four trainings each, or less: which share a chunk is told by their equal shares of its seconds."""
+    config, totals = load(measured / "config.toml"), defaultdict(float)
+    with closing(sqlite3.connect(measured / "ledger.sqlite")) as database:
+        columns = "seconds, compile_seconds, proposals.split"
+        query = f"SELECT {columns} FROM evaluations JOIN proposals ON proposal = proposals.id"
+        for seconds, compiled, split in database.execute(query):
+            totals[seconds] += 0.0 if compiled or split != "search" else seconds
+    expected = [total for total in totals.values() if total]
+    found = cluster.recorded(measured)
+    assert len(expected) in (5, 6)  # of two in each of three generations, of which one may have compiled
+    assert sorted(found["cart"]) == pytest.approx(sorted(expected))
+    chunks = {times: cluster.generation(found, config, times) for times in cluster.TIMES}
+    assert [len(chunks[times]) for times in cluster.TIMES] == [2, 20, 200]  # 4 proposals on 2 seeds, 4 a call
+    assert set(chunks[100]) <= set(found["cart"])
+    schedules = {times: [longest_first(c, n) for n in cluster.WORKERS] for times, c in chunks.items()}
+    picture = cluster.overview(schedules, {times: 4 * times for times in cluster.TIMES})
+    seconds, busy = picture.axes
+    assert [np.asarray(line.get_xdata())[-1] for line in seconds.get_lines()] == [10_000] * 3
+    assert np.asarray(busy.get_lines()[0].get_ydata())[0] == pytest.approx(schedules[1][0].busy)
 
 
 def test_gpus_have_rates_of_runs_on_such_gpus_alone(measured):

@@ -21,7 +21,7 @@ START_SECONDS = {"inline": 4.0, "processes": 4.0, "ray": 7.0, "cluster": 4.0}
 workers. A cluster that is there was joined in 1.0 to 2.4 on a busy machine, while the command gets ready; its
 4 are assumed to be as for processes, not measured."""
 COMPILE_SECONDS = 9.0
-"""Until a program is compiled, which all workers do at once."""
+"""Until a program is compiled, which all workers do at once; where no run tells."""
 ALONE = 0.7
 """Speed of one training a call, as a share of that of several: of 334 thousand steps/s, 234 (CartPole)."""
 IDLE = 1 / 3
@@ -34,10 +34,12 @@ Stage = dict[tuple[str, bool], list[float]]
 Those of one key share chunks."""
 
 
-def around(config: SearchConfig) -> float:
-    """Seconds of all but trainings: start, and each program's compilation."""
-    programs = len({task.setup for task in config.seen})
-    return START_SECONDS["cluster" if config.address else config.executor] + COMPILE_SECONDS * programs
+def around(config: SearchConfig, compiling: Mapping[str, float | None]) -> float:
+    """Seconds of all but trainings: start, and each program's compilation, `compiling` by task where it is
+    known.
+    """
+    programs = {task.setup: compiling.get(task.name) or COMPILE_SECONDS for task in config.seen}
+    return START_SECONDS["cluster" if config.address else config.executor] + sum(programs.values())
 
 
 def trained(config: SearchConfig, rates: Mapping[str, float], workers: int) -> Schedule:
@@ -137,18 +139,20 @@ def _rollouts(task: Task, begun: float, until: float) -> float:
     return (until - begun) * expected_steps(task, True) / task.setup.steps_per_update
 
 
-def faster(config: SearchConfig, rates: Mapping[str, float], workers: int) -> tuple[int, float, float] | None:
+def faster(
+    config: SearchConfig, rates: Mapping[str, float], workers: int, before: float
+) -> tuple[int, float, float] | None:
     """A smaller `agents_per_call` that is faster, where many workers are idle for want of chunks.
 
     Rates are taken to be equal, but for one training a call. As they are not quite, it is the largest of
-    those divisors that come near the fastest.
+    those divisors that come near the fastest. `before` are the seconds until it trains.
 
     Returns:
         it, the seconds that the search would take, and the workers' idle share as it is; None where no more
         than `IDLE` is, or nothing helps.
     """
     now = trained(config, rates, workers)
-    seconds = around(config) + now.seconds
+    seconds = before + now.seconds
     idle = (1 - now.busy) * now.seconds / seconds
     largest = max(len(chunks) for chunks, _ in chunks_of(config, rates))
     if idle <= IDLE or largest >= workers:
@@ -158,6 +162,6 @@ def faster(config: SearchConfig, rates: Mapping[str, float], workers: int) -> tu
         smaller = replace(config, agents_per_call=width)
         if config.width % width == 0:
             slower = {task: (ALONE if width == 1 else 1.0) * rate for task, rate in rates.items()}
-            found[width] = around(config) + trained(smaller, slower, workers).seconds
+            found[width] = before + trained(smaller, slower, workers).seconds
     best = max(width for width in found if found[width] <= NEAR * min(found.values()))
     return (best, found[best], idle) if best < config.width else None

@@ -30,11 +30,12 @@ RECENT = 20
 @dataclass(frozen=True)
 class Rate:
     """Environment steps per second of one worker on one task, all lanes of a call counted, compilation apart;
-    and where that is from.
+    where that is from; and the seconds until the program was compiled there, None where nobody knows.
     """
 
     steps_per_second: float
     source: str
+    compile_seconds: float | None = None
 
 
 def rates_of(config: SearchConfig, output: Path, device: str) -> dict[str, Rate]:
@@ -68,11 +69,11 @@ def measured_rates(config: SearchConfig, output: Path, device: str) -> dict[Prog
             if device != CPU and (config.agents_per_call is None or _given(run) != _given(config)):
                 continue  # how many agents fit into a call is found when a search begins
             tasks = {task.name: task for task in run.seen}
-            for (name, there), (rollouts, seconds) in _times(folder).items():
+            for (name, there), (rollouts, seconds, compiled) in _times(folder).items():
                 if name in tasks and seconds > LEAST_SECONDS and is_like(there, device):
                     rate = rollouts * run.width * tasks[name].setup.steps_per_update / seconds
                     source = f"measured in {folder}" + f" on {there}" * (there != CPU)
-                    rates.setdefault(_program(run, tasks[name]), Rate(rate, source))
+                    rates.setdefault(_program(run, tasks[name]), Rate(rate, source, compiled))
     return rates
 
 
@@ -81,18 +82,19 @@ def _given(config: SearchConfig) -> tuple[int, float]:
     return config.width, config.gpus_per_worker
 
 
-def _times(folder: Path) -> dict[tuple[str, str], tuple[int, float]]:
-    """Rollouts of a run's calls (each as long as its longest lane) and their seconds without compilation, by
-    task and device. Trainings of one call have equal shares of its time, by which they are told.
+def _times(folder: Path) -> dict[tuple[str, str], tuple[int, float, float | None]]:
+    """Rollouts of a run's calls (each as long as its longest lane), their seconds without compilation, and
+    those of compilation on average, where there was one, by task and device. Trainings of one call have equal
+    shares of its time, by which they are told.
     """
-    query = """SELECT task, device, max(until - begun), sum(seconds - compile_seconds) FROM evaluations
-               WHERE outcome IS NOT NULL GROUP BY task, device, worker, seconds, compile_seconds"""
-    found: dict[tuple[str, str], tuple[int, float]] = {}
+    calls = """SELECT task, device, max(until - begun) AS rollouts,
+                 sum(seconds - compile_seconds) AS trained, nullif(sum(compile_seconds), 0.0) AS compiled
+               FROM evaluations WHERE outcome IS NOT NULL
+               GROUP BY task, device, worker, seconds, compile_seconds"""
+    query = f"""SELECT task, device, sum(rollouts), sum(trained), avg(compiled) FROM ({calls})
+                GROUP BY task, device"""
     with closing(sqlite3.connect(f"{(folder / 'ledger.sqlite').resolve().as_uri()}?mode=ro", uri=True)) as db:
-        for task, device, rollouts, seconds in db.execute(query):
-            before = found.get((task, device), (0, 0.0))
-            found[task, device] = before[0] + rollouts, before[1] + seconds
-    return found
+        return {(task, device): tuple(sums) for task, device, *sums in db.execute(query)}
 
 
 def recorded_rate(config: SearchConfig, task: Task) -> Rate:
