@@ -138,8 +138,10 @@ def status(tally: Tally) -> str:
         parts.append(failures_text(tally.failures))
     if math.isfinite(tally.steps_per_second):
         parts.append(f"{short(tally.steps_per_second)} steps/s")
-    if tally.crew and math.isfinite((crew := tally.crew()).utilization):
-        parts.append(f"{crew.workers} worker{'s' * (crew.workers != 1)} {crew.utilization:.0%} busy")
+    if tally.crew:
+        crew = tally.crew()
+        busy = f" {crew.utilization:.0%} busy" if math.isfinite(crew.utilization) else ""
+        parts.append(f"{crew.workers} worker{'s' * (crew.workers != 1)}{busy}")
     if tally.seconds_left is not None:
         parts.append(f"{duration(tally.seconds_left)} left")
     return ", ".join(parts)

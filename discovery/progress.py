@@ -197,7 +197,7 @@ class Live(Lines):
 class Json(Silent):
     """One JSON object a line, with null for NaN; its "event" says what the others mean.
 
-    started      generation, trainings, finished_before
+    started      generation, trainings, finished_before; again for its further stages, or broods
     generation   generation, tasks (name: mean, spread, best, selection), trainings, failures, steps,
                  seconds, steps_per_second, seconds_left, workers, utilization, metrics
     final        the same facts for the mean after the last generation

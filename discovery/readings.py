@@ -79,6 +79,10 @@ class Readings:
             for row in self._rows(f"SELECT * FROM evaluations {where} ORDER BY rowid")
         ]
 
+    def devices(self) -> set[str]:
+        """What trainings were computed on, as jax calls it: "cpu", or kinds of accelerators."""
+        return {row["device"] for row in self._rows("SELECT DISTINCT device FROM evaluations")} - {""}
+
     def order(self, since: Iterable[str]) -> Iterator[str]:
         """Ids of finished evaluations in the order in which they came, from the first of `since` on; none
         where none of these is finished.

@@ -15,6 +15,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,9 +23,10 @@ import pytest
 
 import objectives
 from discovery.cli import VERBS, main
-from discovery.commands import doctor, presets
+from discovery.commands import doctor, presets, session
 from discovery.commands.catalog import actions_text, known, shape_text
 from discovery.commands.failure import interruptible, stop_if_interrupted
+from discovery.commands.resume import moved_between
 from discovery.configfile import dumps, load
 from discovery.inner import compiled
 from discovery.ledger import Ledger
@@ -409,6 +411,20 @@ def test_resume_extends(says: Says, home: Path, monkeypatch: pytest.MonkeyPatch)
     assert differences(home / "runs" / "longer", home / "runs" / "done") == []
 
 
+def test_resume_warns_of_another_kind_of_device(says: Says, home: Path) -> None:
+    shutil.copytree(home / "runs" / "done", home / "moved" / "done")
+    with closing(sqlite3.connect(home / "moved" / "done" / "ledger.sqlite")) as db, db:
+        db.execute("UPDATE evaluations SET device = 'NVIDIA H200' WHERE generation < 2")
+    assert says("resume", "done", "--output", home / "moved", "--quiet") == (0, "", "")  # it was on both
+    with closing(sqlite3.connect(home / "moved" / "done" / "ledger.sqlite")) as db, db:
+        db.execute("UPDATE evaluations SET device = 'NVIDIA H200'")
+    code, _, err = says("resume", "done", "--output", home / "moved", "--quiet")
+    assert code == 0 and err.count("\n") == 1
+    assert "were on NVIDIA H200 so far, and are on cores now" in err
+    assert "on cores so far, and are on accelerators" in moved_between({"cpu"}, accelerated=True)
+    assert moved_between({"cpu"}, False) == moved_between({"H200"}, True) == moved_between(set(), True) == ""
+
+
 def test_repeat_compares_all_numbers(says: Says, home: Path) -> None:
     code, out, err = says("repeat", "done", *at(home), "--name", "once-more")
     assert (code, err) == (0, "") and "row for row and bit for bit" in out
@@ -421,6 +437,28 @@ def test_repeat_compares_all_numbers(says: Says, home: Path) -> None:
     said = json.loads(out.splitlines()[-1])
     assert said["event"] == "differences" and said["count"] == 1
     assert "g1/p2/search/Catch/s0: score" in said["differences"][0]
+
+
+def test_a_repeat_that_is_interrupted_goes_on_and_compares(
+    says: Says, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session._Guard, "closed", interrupt)
+        code, out, _ = says("repeat", "done", *at(home), "--name", "half")
+    command = out.splitlines()[-1].strip()
+    assert code == 130 and command.startswith("discovery repeat ") and command.endswith("--name half")
+    code, out, err = says(*shlex.split(command)[1:])
+    assert (code, err) == (0, "") and "row for row and bit for bit" in out
+    assert differences(home / "runs" / "half", home / "runs" / "done") == []
+    code, _, err = says("repeat", "done", *at(home), "--name", "done")
+    assert code == 2 and "cannot repeat itself" in err and err.count("\n") == 1
+    config = load(home / "runs" / "done" / "config.toml")
+    Run.create(replace(config, seed=9), home / "runs", name="other").close()
+    code, _, err = says("repeat", "done", *at(home), "--name", "other")
+    assert code == 2 and "does not repeat" in err and err.count("\n") == 1
 
 
 def test_repeat_learns_in_the_order_of_an_asynchronous_run(says: Says, home: Path) -> None:

@@ -10,7 +10,18 @@ import numpy as np
 import pytest
 
 from discovery.config import SearchConfig
-from discovery.formats import duration, failures_text, heading, interval_text, json_line, score, short
+from discovery.executors.base import Crew
+from discovery.formats import (
+    duration,
+    failures_text,
+    heading,
+    interval_text,
+    json_line,
+    row_facts,
+    score,
+    short,
+    status,
+)
 from discovery.meta.base import Result
 from discovery.meta.es_config import ESConfig
 from discovery.progress import Json, Lines, Live, Silent, view
@@ -85,6 +96,16 @@ def test_tally_tells_speed_and_time_left() -> None:
     assert tally.seconds_left == pytest.approx(24 * 160 / 40)
     row = tally.row(results())
     assert row.steps == 12 * 160 and row.seconds == 54.0 and row.failures == {"diverged": 11}
+
+
+def test_it_is_said_who_works_and_how_busy_they_are() -> None:
+    tally = Tally(CONFIG, Clock(), crew=lambda: Crew(0, math.nan))
+    tally.started(0, [job()] * 12, 0)
+    assert status(tally) == "generation 0/3: 0 of 12 trainings, 0 workers"  # a cluster that is full
+    tally.crew = lambda: Crew(3, 0.5)
+    assert "3 workers 50% busy" in status(tally)
+    facts = row_facts(tally.row(results()))
+    assert (facts["workers"], facts["utilization"]) == (3, 0.5) and "steps_per_second" in facts
 
 
 def test_rows_leave_failed_proposals_out() -> None:

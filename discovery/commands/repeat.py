@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 from discovery.commands.folders import OUTPUT, find_run
 from discovery.commands.parsing import parse
 from discovery.commands.where import elsewhere
+from discovery.configfile import CONFIG
 from discovery.errors import BadInput, RunError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ search learns from its trainings in the order in which that run did, whoever is 
 
   discovery repeat runs/NAME
   discovery repeat NAME --executor ray --address auto
+  discovery repeat NAME --name AGAIN    where AGAIN repeats NAME and was interrupted: go on, and compare
 """
 
 SHOWN = 5
@@ -41,7 +43,7 @@ class Repeat:
     output: Path = OUTPUT
     """Folder in which RUN is looked for, and in which the new run gets a folder of its own."""
     name: str | None = None
-    """The new run's name. Default: date, "repeat" and a short id."""
+    """The new run's name, or that of one that repeats RUN already. Default: date, "repeat" and a short id."""
     executor: str | None = None
     """Where trainings run: "processes", "ray" or "inline". Default: as in RUN."""
     workers: int | None = None
@@ -86,20 +88,32 @@ def main(argv: Sequence[str]) -> int:
         )
     with executor:
         run = begun_again(folder, args)
-        code = conduct(run, executor, shown, farewell=False)
+        words = [str(folder), "--output", str(args.output), "--name", run.name]
+        code = conduct(run, executor, shown, f"discovery repeat {shlex.join(words)}", farewell=False)
     return code or compare(folder, run.folder, shown)
 
 
 def begun_again(folder: Path, args: Repeat) -> "Run":
-    """A new run with the config and the start of another, and the order in which it learned."""
+    """A run with the config and the start of another, and the order in which it learned: a new one, or that
+    of the given name.
+    """
     from discovery.course import order_of
     from discovery.run import Run
     from discovery.starts.record import Start, origins_of
 
     with Run.open(folder) as former:
-        mean, meta = former.ledger.load_start(), former.ledger.meta
-        start = None if mean is None else Start(mean, origins_of(meta))
-        return Run.create(former.config, args.output, "repeat", args.name, start, order_of(former))
+        mean, meta, order = former.ledger.load_start(), former.ledger.meta, order_of(former)
+        if args.name is None or not (args.output / args.name / CONFIG).exists():
+            start = None if mean is None else Start(mean, origins_of(meta))
+            return Run.create(former.config, args.output, "repeat", args.name, start, order)
+        if (args.output / args.name).resolve() == folder.resolve():
+            raise BadInput(f"{folder} cannot repeat itself; give another --name")
+        run = Run.open(args.output / args.name, write=True)
+        theirs = run.config, run.ledger.meta.get("start_digest"), run.ledger.load_order()
+        if theirs == (former.config, meta.get("start_digest"), order):
+            return run
+        run.close()
+        raise BadInput(f"{run.folder} exists already and does not repeat {folder}; choose another --name")
 
 
 def compare(one: Path, other: Path, view: "View") -> int:

@@ -10,6 +10,7 @@ from tyro.conf import Positional, arg
 
 from discovery.commands.folders import OUTPUT, find_run
 from discovery.commands.parsing import parse
+from discovery.commands.staff import CPU
 from discovery.commands.where import elsewhere
 from discovery.config import SearchConfig
 from discovery.configfile import CONFIG, dumps
@@ -24,7 +25,8 @@ PROG = "discovery resume"
 DESCRIPTION = """Go on with a search that was interrupted or killed, or extend one that is done.
 
 What was finished is not repeated, and the numbers are those of a search that was never interrupted.
-Only what has no influence on them can be changed, and the number of generations.
+Only what has no influence on them can be changed, and the number of generations. From GPUs to cores or back
+they do change, in their last digits; it says so and goes on.
 
   discovery resume runs/NAME
   discovery resume NAME --generations 60 --workers 4
@@ -63,6 +65,7 @@ def main(argv: Sequence[str]) -> int:
     from discovery.executors import executor_of
     from discovery.progress import view
     from discovery.run import Run
+    from discovery.width import accelerators
 
     run = Run.open(folder, write=True)
     try:
@@ -77,7 +80,24 @@ def main(argv: Sequence[str]) -> int:
         run.close()
         raise
     with run, executor:
-        return conduct(run, executor, view(run.config, args.quiet, args.json))
+        shown = view(run.config, args.quiet, args.json)
+        both = config.gpu_workers and config.workers
+        if not both and (moved := moved_between(run.ledger.devices(), accelerators(config) > 0)):
+            shown.warn(moved)
+        return conduct(run, executor, shown)
+
+
+def moved_between(devices: set[str], accelerated: bool) -> str:
+    """A warning where trainings were on other devices than they will be; empty where they were on both."""
+    if accelerated and devices == {CPU}:
+        before, after = "cores", "accelerators"
+    elif not accelerated and devices and CPU not in devices:
+        before, after = ", ".join(sorted(devices)), "cores"
+    else:
+        return ""
+    return (
+        f"its trainings were on {before} so far, and are on {after} now: scores differ in their last digits"
+    )
 
 
 def extended(config: SearchConfig, generations: int | None) -> SearchConfig:

@@ -31,10 +31,13 @@ HOPELESS = 16
 Trainings that diverged are counted when their generation is over: others of it may not."""
 
 
-def conduct(run: "Run", executor: "Executor", view: View, farewell: bool = True) -> int:
+def conduct(
+    run: "Run", executor: "Executor", view: View, resume: str | None = None, farewell: bool = True
+) -> int:
     """Search from where the run stands to its end; returns the exit code. Closes the run.
 
-    With `farewell`, commands to go on with are shown at the end.
+    `resume` is the command that goes on, if it is stopped. With `farewell`, commands to go on with are shown
+    at the end.
 
     Raises:
         RunError: the search cannot go on; what was recorded is kept.
@@ -42,7 +45,7 @@ def conduct(run: "Run", executor: "Executor", view: View, farewell: bool = True)
     from discovery.search import search
 
     began = time.monotonic()
-    resume = f"discovery resume {shlex.quote(str(run.folder))}"
+    resume = resume or f"discovery resume {shlex.quote(str(run.folder))}"
     try:
         with run, view:
             view.say("run", _opening(run), **_facts(run))
