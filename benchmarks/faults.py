@@ -3,19 +3,22 @@
 A cluster of two nodes on this machine, a small search on it, and one thing after the other that goes wrong
 in the middle of it. Prints what was done, what the search did, what its ledger held when it had ended, and
 whether every score is bit for bit that of the same search in worker processes, undisturbed, in the end: a
-search that stopped is resumed with the command that it printed, in worker processes.
+search that stopped is resumed with the command that it printed, in worker processes if its cluster is gone.
+An asynchronous search learns in an order of its own, and is compared with `discovery repeat`, undisturbed.
 """
 
 import argparse
 import json
 import os
+import re
+import shlex
 import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,7 +46,11 @@ name = "Catch"
 total_steps = 40_000
 setup = { environment = "Catch-bsuite", n_envs = 8, n_steps = 32 }
 """
-CAUSES = {"memory": "out_of_memory"}
+CAUSES = {"memory": "out_of_memory", "node": "trying again"}
+FLAGS = {
+    "flow": ("--meta.strategy", "PBE", "--meta.pbe.parents", "2", "--meta.asynchronous", "--meta.brood", "1")
+}
+"""Of searches that are others."""
 TRAININGS = 4 * 8 + 4
 """Of the whole search."""
 PATIENCE = 300.0
@@ -56,7 +63,7 @@ ROOM = 5 * 2**30
 class Search:
     """A search that runs in a process of its own, on a cluster."""
 
-    def __init__(self, folder: Path, address: str | None) -> None:
+    def __init__(self, folder: Path, address: str | None, flags: Sequence[str] = ()) -> None:
         self.folder = folder
         where = (
             ["--executor", "processes"] if address is None else ["--executor", "ray", "--address", address]
@@ -66,7 +73,7 @@ class Search:
         arguments = ["search", str(path), "--output", str(folder.parent), "--name", folder.name, *where]
         self._log = open(folder.with_suffix(".log"), "w+")  # noqa: SIM115 - read at the end
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "discovery", *arguments, "--workers", "2"],
+            [sys.executable, "-m", "discovery", *arguments, "--workers", "2", *flags],
             stdout=self._log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -99,6 +106,7 @@ class Outcome(NamedTuple):
         said: the first warning or error that it printed, of those that name the cause if one does.
         rows: trainings on record when it had ended.
         failed: of them, with an error.
+        attempts: most that any of them took.
         resumed: whether it had to be.
         same: whether all scores are in the end those of a search that nothing happened to.
     """
@@ -108,27 +116,35 @@ class Outcome(NamedTuple):
     said: str
     rows: int
     failed: int
+    attempts: int
     resumed: bool
     same: bool
 
 
 def scores(folder: Path) -> dict[str, tuple[Any, ...]]:
     """Of every training on record: score and error by id."""
+    found = rows(folder)
+    assert len({row[0] for row in found}) == len(found)
+    return {id: (score, error) for id, score, error, _ in found}
+
+
+def rows(folder: Path) -> list[tuple[Any, ...]]:
+    """Id, score, error and attempts of what is on record."""
     path = folder / "ledger.sqlite"
     if not path.exists():
-        return {}
+        return []
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
         try:
-            found = list(database.execute("SELECT id, score, error FROM evaluations"))
+            return list(database.execute("SELECT id, score, error, attempts FROM evaluations"))
         except sqlite3.OperationalError:  # it is just being made
-            return {}
-    assert len({row[0] for row in found}) == len(found)
-    return {id: (score, error) for id, score, error in found}
+            return []
 
 
-def workers() -> list[int]:
-    """Process ids of Ray's workers that train."""
-    said = subprocess.run(["pgrep", "-f", "^ray::RayWorker"], capture_output=True, text=True)
+def workers(cluster: Any) -> list[int]:
+    """Process ids of a cluster's workers that train."""
+    raylets = [str(node.all_processes["raylet"][0].process.pid) for node in cluster.list_all_nodes()]
+    command = ["pgrep", "-P", ",".join(raylets), "-f", "^ray::RayWorker"]
+    said = subprocess.run(command, capture_output=True, text=True)
     return [int(pid) for pid in said.stdout.split()]
 
 
@@ -137,7 +153,7 @@ def workers() -> list[int]:
 
 def kill_worker(cluster: Any, search: Search) -> str:
     """A worker is killed."""
-    os.kill(workers()[0], signal.SIGKILL)
+    os.kill(workers(cluster)[0], signal.SIGKILL)
     return "kill -9 of a worker"
 
 
@@ -149,7 +165,7 @@ def lose_node(cluster: Any, search: Search) -> str:
 
 def stop_worker(cluster: Any, search: Search) -> str:
     """A worker stands still, as a compilation that hangs."""
-    os.kill(workers()[0], signal.SIGSTOP)
+    os.kill(workers(cluster)[0], signal.SIGSTOP)
     return "a worker is stopped (SIGSTOP), timeout 60 s"
 
 
@@ -166,6 +182,11 @@ def kill_driver(cluster: Any, search: Search) -> str:
     """The search itself is killed."""
     os.kill(search.process.pid, signal.SIGKILL)
     return "kill -9 of the search"
+
+
+def kill_flowing(cluster: Any, search: Search) -> str:
+    """The same with a search that waits for no generation."""
+    return f"{kill_driver(cluster, search)}, asynchronous"
 
 
 def kill_head(cluster: Any, search: Search) -> str:
@@ -186,6 +207,7 @@ FAULTS: dict[str, Callable[[Any, Search], str]] = {
     "hang": stop_worker,
     "memory": fill_memory,
     "driver": kill_driver,
+    "flow": kill_flowing,
     "head": kill_head,
     "bridge": kill_bridge,
 }
@@ -219,19 +241,37 @@ def suffer(name: str, out: Path, reference: dict[str, tuple[Any, ...]]) -> Outco
     used, total = _memory()
     os.environ[THRESHOLD] = str((used + ROOM) / total if name == "memory" else 0.98)
     with cluster_of_two() as cluster:
-        search = Search(out / name, cluster.address)
+        search = Search(out / name, cluster.address, FLAGS.get(name, ()))
         search.wait_for(10)
         done = FAULTS[name](cluster, search)
         code = search.end()
-    found, said = scores(search.folder), search.said()
-    if code:
-        command = [sys.executable, "-m", "discovery", "resume", str(search.folder)]
-        subprocess.run([*command, "--executor", "processes", "--quiet"], check=True)
+        found, said, attempts = (
+            scores(search.folder),
+            search.said(),
+            max(row[3] for row in rows(search.folder)),
+        )
+        if code and name != "head":
+            resume(search.folder, said)
+    if code and name == "head":  # its cluster is gone
+        resume(search.folder, said, "--executor", "processes")
     told = [line for line in said.splitlines() if line.startswith(("warning: ", "error: "))]
     told.sort(key=lambda line: CAUSES.get(name, "") not in line)  # on a busy machine others may come before
     failed = sum(error is not None for _, error in found.values())
-    same = scores(search.folder) == reference
-    return Outcome(done, code, told[0] if told else "", len(found), failed, bool(code), same)
+    same = is_repeated(search.folder) if name in FLAGS else scores(search.folder) == reference
+    return Outcome(done, code, told[0] if told else "", len(found), failed, attempts, bool(code), same)
+
+
+def resume(folder: Path, said: str, *flags: str) -> None:
+    """Run the command that a search printed; one that was killed could print none."""
+    printed = re.search("`discovery (resume [^`]+)`", said)
+    words = shlex.split(printed[1]) if printed else ["resume", str(folder)]
+    subprocess.run([sys.executable, "-m", "discovery", *words, *flags, "--quiet"], check=True)
+
+
+def is_repeated(folder: Path) -> bool:
+    """Whether a search in worker processes that learns in the same order comes to the same numbers."""
+    command = [sys.executable, "-m", "discovery", "repeat", str(folder), "--output", str(folder.parent)]
+    return subprocess.run([*command, "--executor", "processes", "--quiet"]).returncode == 0
 
 
 def undisturbed(out: Path) -> dict[str, tuple[Any, ...]]:
@@ -263,7 +303,7 @@ def main() -> None:
                 print(json.dumps({"fault": name, **seen._asdict()}), flush=True)
                 continue
             did = f"exit code {seen.code}: {seen.said}" if seen.code else f"went on: {seen.said}"
-            held = f"{seen.rows} of {TRAININGS}, {seen.failed} failed"
+            held = f"{seen.rows} of {TRAININGS}, {seen.failed} failed, at most {seen.attempts} attempts"
             end = ("resumed, " if seen.resumed else "") + ("the same scores" if seen.same else "OTHER SCORES")
             table.add_row(seen.done, did, held, end)
     if not options.json:
