@@ -7,14 +7,17 @@ last generation was closed.
 """
 
 import argparse
+import json
 import re
+import subprocess
+import sys
 import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-
-from benchmarks.executors import measured
 
 CONFIG = """
 seeds = 2
@@ -43,6 +46,22 @@ WAYS = {
 }
 
 
+def measured(name: str, words: Sequence[str], out: Path) -> tuple[float, float]:
+    """Seconds of a search with two workers, the whole command, and how busy they were; `words` are its file,
+    and what to override.
+    """
+    words = ["search", *words, "--workers", "2", "--output", str(out), "--name", name, "--json"]
+    began, busy = time.monotonic(), float("nan")
+    with subprocess.Popen([sys.executable, "-m", "discovery", *words], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            event = json.loads(line)
+            busy = event["utilization"] if event["event"] == "generation" else busy
+    if process.returncode:
+        raise SystemExit(f"the search {name} failed with {process.returncode}")
+    return time.monotonic() - began, busy
+
+
 def main() -> None:
     """Search each way, and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.barrier", description=__doc__)
@@ -59,8 +78,8 @@ def main() -> None:
     table = Table(title=f"{options.generations} generations on tasks of 1 and 16 times the length, 2 workers")
     for head in ("the search", "minutes", "workers busy"):
         table.add_column(head)
-    for way, one in found.items():
-        table.add_row(way, f"{one.seconds / 60:.2f}", f"{one.busy:.1%}")
+    for way, (seconds, busy) in found.items():
+        table.add_row(way, f"{seconds / 60:.2f}", f"{busy:.1%}")
     Console().print(table)
 
 
