@@ -51,7 +51,7 @@ PBE = SearchConfig(
 ES = replace(PBE, meta=ESConfig(population=8, mean_every=2, asynchronous=True))
 
 
-class Shuffled:
+class Shuffled(Inline):
     """An executor that trains nothing: a score is a function of the proposal and the key, and trainings are
     finished in an order that the seed decides.
 
@@ -60,7 +60,8 @@ class Shuffled:
     """
 
     def __init__(self, seed: int) -> None:
-        self._random, self.most = random.Random(seed), 0
+        super().__init__(1)
+        self._next, self.most = random.Random(seed).randrange, 0
 
     def run(self, jobs, more=no_more):
         waiting = list(jobs)
@@ -69,11 +70,7 @@ class Shuffled:
             self.most = max(self.most, len(waiting))
             if not waiting:
                 return
-            yield _played(waiting.pop(self._random.randrange(len(waiting))))
-
-    def crew(self): ...
-
-    def close(self): ...
+            yield _played(waiting.pop(self._next(len(waiting))))
 
 
 class InTurn(Shuffled):
@@ -81,7 +78,7 @@ class InTurn(Shuffled):
 
     def __init__(self) -> None:
         super().__init__(0)
-        self._random.randrange = lambda stop: 0
+        self._next = lambda stop: 0
 
 
 def _played(job) -> JobResult:
@@ -132,7 +129,7 @@ def whole(tmp_path_factory):
 def test_the_numbers_follow_from_the_order_of_completion(whole, tmp_path):
     assert PBE.proposing.brood_size == 2  # four seeds fill a call
     order = order_of(whole)
-    assert sorted(order) == list(range(16)) and order != sorted(order)
+    assert order is not None and sorted(order) == list(range(16)) and order != sorted(order)
     other = played(PBE, tmp_path, "other", 1)
     assert order_of(other) != order and differences(whole, other)
     assert differences(whole, played(PBE, tmp_path, "again", 0)) == []
@@ -156,7 +153,7 @@ def test_a_search_that_is_interrupted_goes_on_from_what_is_recorded(stops, whole
         assert len(run.ledger.evaluations()) == 16 * 8 + 3 * 4
     assert recorded == sum(stops)
     order = order_of(tmp_path / "parts")
-    assert len(order) == 16 and len(before) <= 16
+    assert order and before is not None and len(order) == 16 and len(before) <= 16
     assert differences(tmp_path / "parts", played(PBE, tmp_path, "at-once", 5, order=order)) == []
 
 
@@ -261,7 +258,7 @@ def test_a_row_says_whose_mean_it_shows():
         for name, value in (("g0/mean", 1.0), ("g2/mean", 5.0))
     }
     row = task_row("short", found | late)
-    assert row.judged == 2 and row.selection.estimate == 5.0
+    assert row.judged == 2 and row.selection is not None and row.selection.estimate == 5.0
     for generation, text in ((2, "5.00 [5.00, 5.00] "), (3, "5.00 [5.00, 5.00] of 2")):
         lines = rows(Row(generation, {"short": row}, 4, {}, 8, 1.0, None), PBE)
         assert text in lines[0] and ("of 2" in lines[0]) == (generation == 3)
@@ -280,6 +277,7 @@ def test_what_is_in_flight_has_to_be_what_was_recorded(tmp_path):
         with pytest.raises(Interrupted):
             search(run, Shuffled(0), Interrupting(100))
         closed = run.ledger.last_generation()
+        assert closed is not None
         states = {row["generation"]: row["state_digest"] for row in run.ledger.generations()}
         rows = [row for row in run.ledger.proposals(closed + 1) if row["asked_digest"] != states[closed]]
     with closing(sqlite3.connect(tmp_path / "run" / "ledger.sqlite")) as db, db:
@@ -325,6 +323,7 @@ def test_a_real_search_without_a_barrier(tmp_path):
         search(run, executor, Silence())
         order = course.order_of(run)
     with Processes(2, 4) as executor, Run.create(config, tmp_path, name="processes") as run:
+        assert order is not None
         run.ledger.keep_order(order)
         search(run, executor, Silence())
     assert differences(tmp_path / "inline", tmp_path / "processes") == []

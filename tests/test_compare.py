@@ -20,7 +20,7 @@ from discovery.cli import main
 from discovery.compare import Subject, compare, pick_tasks, recorded, subjects
 from discovery.comparison import Cell, Comparison
 from discovery.errors import BadInput, LedgerError, RunError
-from discovery.executors.base import Crew
+from discovery.executors.base import Crew, More, no_more
 from discovery.run import Run
 from discovery.statistics import interval, paired_difference
 from discovery.work import AlgorithmSpec, Job, JobResult, Outcome
@@ -38,7 +38,7 @@ class Pretender:
         self.jobs: list[Job] = []
         self._breaks_after, self._failing = breaks_after, failing
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
+    def run(self, jobs: Sequence[Job], more: More = no_more) -> Iterator[JobResult]:
         for job in jobs:
             if self._breaks_after is not None and len(self.jobs) == self._breaks_after:
                 raise KeyboardInterrupt

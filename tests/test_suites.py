@@ -18,6 +18,7 @@ from discovery.cli import main
 from discovery.commands.suites import random_task
 from discovery.errors import BadInput
 from discovery.evaluation import report_jobs
+from discovery.executors.base import no_more
 from discovery.executors.inline import Inline
 from discovery.inner.compiled import build_algorithm
 from discovery.inner.rollout import rollout
@@ -356,7 +357,7 @@ class Stopped(Inline):
         super().__init__(1)
         self.after, self.ran = after, 0
 
-    def run(self, jobs):
+    def run(self, jobs, more=no_more):
         for i, job in enumerate(jobs):
             if self.ran == self.after:
                 raise KeyboardInterrupt
@@ -381,7 +382,7 @@ def test_measuring_goes_on_where_it_was_stopped(says, tiny, tmp_path, monkeypatc
 
 def test_a_task_on_which_all_trainings_fail_is_told(says, tiny, tmp_path, monkeypatch):
     class Failing(Inline):
-        def run(self, jobs):
+        def run(self, jobs, more=no_more):
             yield from (JobResult(job.id, None, "crashed", "no reason") for job in jobs)
 
     monkeypatch.setattr("discovery.executors.make_executor", lambda *_, **__: Failing(1))
@@ -518,7 +519,7 @@ def test_random_reaches_what_is_expected_of_it():
 class Answers(Inline):
     """Answers jobs by their learning rate, without training: the first seed fails, the others vary."""
 
-    def run(self, jobs):
+    def run(self, jobs, more=no_more):
         for i, job in enumerate(jobs):
             x = np.float32(1e4 * job.task.numbers["learning_rate"] + i)
             outcome = Outcome(x, x, x, *[np.zeros(2)] * 7, nonfinite_step=-1)
