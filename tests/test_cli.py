@@ -461,6 +461,7 @@ def test_a_repeat_that_is_interrupted_goes_on_and_compares(
     assert code == 2 and "does not repeat" in err and err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_repeat_learns_in_the_order_of_an_asynchronous_run(says: Says, home: Path) -> None:
     flags = [*FLOWING, "--executor", "processes", "--workers", "2", "--quiet"]
     code, _, err = says("search", home / "tiny.toml", *at(home), "--name", "flowing", *flags)
@@ -805,7 +806,10 @@ def children(pid: int) -> Iterator[int]:
             yield int(path.parent.name)
 
 
-@pytest.mark.parametrize("flags", [[], FLOWING], ids=["generations", "asynchronous"])
+@pytest.mark.parametrize(
+    "flags",
+    [pytest.param([], id="generations"), pytest.param(FLOWING, id="asynchronous", marks=pytest.mark.slow)],
+)
 def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(
     flags: list[str], home: Path, cache: dict[str, str], says: Says
 ) -> None:

@@ -249,6 +249,7 @@ def test_a_halved_search_that_is_interrupted_ends_with_the_same_numbers(tmp_path
                 assert same_numbers(ours, theirs) == []
 
 
+@pytest.mark.slow
 def test_the_numbers_do_not_depend_on_how_many_stretches_there_are(tmp_path):
     """Two, five, and two with an interruption; a training in one go is another program."""
     config = replace(REAL, stopping=Stopping(), generations=1)

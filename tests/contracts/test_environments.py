@@ -28,6 +28,9 @@ AFFORDABLE = (
 )  # fmt: skip
 """Besides those of gymnax, the environments that every run of the tests can afford."""
 
+DEAR = ("Seaquest-MinAtar",)
+"""Those of gymnax that it cannot: its program compiles for long."""
+
 LONG_TOGETHER = ("brax/inverted_pendulum",)
 """Quick ones whose vmapped program is not: that test of theirs waits, too."""
 
@@ -82,7 +85,7 @@ def params(ids: tuple[str, ...], gymnax_too: bool = True, but: tuple[str, ...] =
     found = []
     for id in ids:
         marks = [pytest.mark.xdist_group(id)]  # its tests share what one process has compiled
-        if id in but or (id not in AFFORDABLE and not (gymnax_too and id in GYMNAX)):
+        if id in (*but, *DEAR) or (id not in AFFORDABLE and not (gymnax_too and id in GYMNAX)):
             marks.append(pytest.mark.worlds)
         requires = FAMILIES[family(id)].requires if family(id) in FAMILIES else ""
         if requires and importlib.util.find_spec(requires) is None:
