@@ -29,6 +29,7 @@ from rich.table import Table
 
 from benchmarks.faults import scores
 from discovery.commands import presets
+from discovery.commands.checks import check
 from discovery.config import SearchConfig
 from discovery.executors import make_executor
 from discovery.executors.ray import Ray
@@ -114,7 +115,9 @@ def play(name: str, config: SearchConfig, out: Path, turns: Turns) -> None:
     """A search, whenever it is its turn."""
     try:
         turns.wait(name)
-        with make_executor(name, 2, config.width) as executor, Run.create(config, out, name=name) as run:
+        executor = make_executor(name, 2, config.width)
+        check(config)  # as a search does, while Ray begins
+        with executor, Run.create(config, out, name=name) as run:
             search(run, executor, Player(name, turns, executor))
         turns.done(name)
     except BaseException:
@@ -137,7 +140,7 @@ def main() -> None:
     """Search twice, and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.executors", description=__doc__)
     parser.add_argument("--preset", default="quickstart")
-    parser.add_argument("--generations", type=int, default=14)
+    parser.add_argument("--generations", type=int, default=17)
     options = parser.parse_args()
     config = replace(presets.read(options.preset)[0], generations=options.generations)
     with tempfile.TemporaryDirectory() as out:
