@@ -13,6 +13,7 @@ from discovery.errors import DiscoveryError
 
 if TYPE_CHECKING:
     from discovery.executors.ray import Ray
+    from discovery.executors.raymessages import Cluster
 
 
 def ray_found(address: str) -> Iterator[Finding]:
@@ -33,7 +34,9 @@ def ray_found(address: str) -> Iterator[Finding]:
     executor = Ray(address=address)
     try:
         with executor:
-            yield from _cluster(executor, address, time.monotonic() - began)
+            found = executor.join()
+            yield _there(found, address, time.monotonic() - began)
+            yield from _workers(executor)
     except DiscoveryError as error:
         yield Finding("cluster", str(error), "wrong")
     finally:
@@ -50,15 +53,16 @@ def _token() -> Finding:
     return Finding("token", f"{mode}, from {where}")
 
 
-def _cluster(executor: "Ray", address: str, seconds: float) -> Iterator[Finding]:
-    found = executor.cluster
-    assert found is not None  # the executor was entered
+def _there(found: "Cluster", address: str, seconds: float) -> Finding:
     whose = f"at {found.address}" if address else "of our own, on loopback alone"
-    yield Finding(
+    return Finding(
         "cluster",
         f"{whose}: {found.nodes} node{'s' * (found.nodes != 1)}, {found.cpus} cores, {sum(found.gpus)} GPUs, "
         f"there after {seconds:.1f} s",
     )
+
+
+def _workers(executor: "Ray") -> Iterator[Finding]:
     began = time.monotonic()
     facts = executor.muster(READY_SECONDS)
     by_node = Counter((fact.node, fact.device) for fact in facts)

@@ -89,28 +89,40 @@ class Ray(Pool):
         gpus = None if gpu_workers else 0
         path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
         settings = Settings(address, max(on_cores, cores()), gpus, gpus_per_worker, function, path)
-        self._bridge = _Bridge(settings)
+        self._bridge, self._until = _Bridge(settings), time.monotonic() + CONNECT_SECONDS
         self._end = weakref.finalize(self, _end, self._bridge, os.getpid())
 
     def __enter__(self) -> Self:
-        """Wait until Ray is there.
+        """Wait until a cluster of others is there; a Ray of our own comes up while the caller goes on.
 
         Raises:
             BadInput: the cluster cannot be joined, or has fewer GPUs than asked for.
             ExecutorError: a Ray of our own does not come up.
         """
-        until = time.monotonic() + CONNECT_SECONDS
+        if self._bridge.settings.address or self.gpu_workers:
+            self._check_room(self.join())
+        else:
+            self._hire(self.workers)
+        return self
+
+    def join(self) -> Cluster:
+        """Wait until Ray is there; what it has.
+
+        Raises:
+            BadInput: the cluster cannot be joined.
+            ExecutorError: a Ray of our own does not come up.
+        """
         while self.cluster is None:
-            if time.monotonic() > until:
-                raise ExecutorError(f"Ray did not come up within {CONNECT_SECONDS:g} s{self._bridge.said()}")
-            self._listen(until - time.monotonic())
+            self._listen(1.0)
+        return self.cluster
+
+    def _check_room(self, cluster: Cluster) -> None:
         share = self._bridge.settings.gpus_per_worker
-        if (room := self.cluster.room(share)) < self.gpu_workers:
+        if (room := cluster.room(share)) < self.gpu_workers:
             raise BadInput(
                 f"{self.gpu_workers} workers with {share:g} GPUs each are more than the "
-                f"{sum(self.cluster.gpus)} GPUs of the cluster allow, which have room for {room}"
+                f"{sum(cluster.gpus)} GPUs of the cluster allow, which have room for {room}"
             )
-        return self
 
     def muster(self, seconds: float) -> list[Facts]:
         """Start all workers; what those say of themselves that are ready by then.
@@ -147,12 +159,15 @@ class Ray(Pool):
             if verb == "gone":
                 raise self._gone(payload)
             if verb == "up":
+                bridge.up = True
                 self._resize(payload)
                 return heard
             for worker in self._staff.values():
                 if worker.number == number:  # others were dismissed meanwhile
                     worker.said.append((verb, payload))
                     heard.append(worker)
+        if self.cluster is None and time.monotonic() > self._until:
+            raise ExecutorError(f"Ray did not come up within {CONNECT_SECONDS:g} s{bridge.said()}")
         return heard
 
     def _warn_of_waiting(self) -> None:
@@ -204,7 +219,13 @@ def check_address(address: str) -> None:
 
 
 class _Bridge(Child):
-    """The process in which Ray is."""
+    """The process in which Ray is.
+
+    Attributes:
+        up: whether Ray was heard to be there.
+    """
+
+    up = False
 
     def __init__(self, settings: Settings) -> None:
         own = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
@@ -250,7 +271,7 @@ def _end(bridge: _Bridge, owner: int) -> None:
         return
     bridge.connection.close()
     with contextlib.suppress(Exception):
-        bridge.process.wait(FAREWELL_SECONDS)
+        bridge.process.wait(FAREWELL_SECONDS if bridge.up else 0.0)  # it reads nothing before it is up
     bridge.kill()
 
 

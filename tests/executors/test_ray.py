@@ -268,6 +268,21 @@ def test_a_ray_of_our_own_listens_on_loopback_alone_has_no_secrets_and_ends_with
     assert not left
 
 
+def test_a_ray_of_our_own_is_waited_for_where_there_is_work_and_ends_at_once_before():
+    with Ray(1, 2, function=RUN_CHUNK) as executor:
+        time.sleep(1.5)
+        children = [executor._bridge.process.pid, *(pid for pid, _ in _family(executor._bridge.process.pid))]
+        executor._until = 0.0
+        with pytest.raises(ExecutorError, match="Ray did not come up within 90 s"):
+            list(executor.run([job(0)]))
+        began = time.monotonic()
+    assert time.monotonic() - began < 2
+    deadline = time.monotonic() + 20
+    while (left := [pid for pid in children if _runs(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not left
+
+
 def planned(capfd, tmp_path, *arguments):
     """What `--dry-run --json` says."""
     argv = ["search", "lpo-catch", "--executor", "ray", "--output", str(tmp_path / "runs"), *arguments]
