@@ -122,7 +122,7 @@ class SearchConfig:
     stretches: int = 1
     """Calls that each training is divided into, any of which a free worker can take, so that nobody waits for
     a long one at the end of a generation. Above 1, scores differ in their last digits from those of 1, and do
-    not depend on the number."""
+    not depend on the number. Lives that halving stops on the way have its parts instead."""
     timeout: float = 1800.0
     """Seconds one call may take, compilation included, before its worker is replaced."""
 

@@ -67,7 +67,9 @@ def check_without_ray(name: str, address: str, gpu_workers: int) -> None:
     """Raise a BadInput where an executor other than Ray is given what only Ray has."""
     for option, value in (("address", address), ("gpu_workers", gpu_workers)):
         if value:
-            raise BadInput(f'{option} is for the executor "ray", not for {name!r}, got {value!r}')
+            raise BadInput(
+                f'{option} is for the executor "ray", not for {name!r}, got {value!r}; add --executor ray'
+            )
 
 
 def _inline(options: Options) -> Executor:

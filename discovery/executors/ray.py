@@ -120,8 +120,8 @@ class Ray(Pool):
         share = self._bridge.settings.gpus_per_worker
         if (room := cluster.room(share)) < self.gpu_workers:
             raise BadInput(
-                f"{self.gpu_workers} workers with {share:g} GPUs each are more than the "
-                f"{sum(cluster.gpus)} GPUs of the cluster allow, which have room for {room}"
+                f"there is room for {room} workers with {share:g} of a GPU each on the {sum(cluster.gpus)} "
+                f"GPUs of the cluster, {self.gpu_workers} are asked for; lower gpu_workers, or leave them out"
             )
 
     def muster(self, seconds: float) -> list[Facts]:

@@ -77,9 +77,9 @@ class Bridge:
         settings = self._settings
         quiet = {"log_to_driver": False, "configure_logging": False}
         if settings.address:
-            if settings.address != "auto":
-                _knock(settings.address)
-            context = _ray().init(address=settings.address, **quiet)
+            address = _of_this_machine() if settings.address == "auto" else settings.address
+            _knock(address)
+            context = _ray().init(address=address, **quiet)
         else:
             context = _ray().init(
                 address="local",  # RAY_ADDRESS may name a cluster
@@ -210,6 +210,16 @@ def _line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     lines = [line for line in lines if not re.match(r"\w+: ", line)] or lines
     return f"{type(error).__name__}: {' '.join(lines)}"[:240]
+
+
+def _of_this_machine() -> str:
+    """Where "auto" leads, as Ray finds it, which itself would wait for one that ended and left its address.
+
+    Raises:
+        ConnectionError: no cluster was ever here.
+    """
+    services = importlib.import_module("ray._private.services")
+    return services.canonicalize_bootstrap_address_or_die("auto")
 
 
 def _knock(address: str) -> None:

@@ -74,5 +74,10 @@ def check_gpus(gpu_workers: int, gpus_per_worker: float) -> None:
         raise BadInput(f"gpu_workers must be at least 0, got {gpu_workers}")
     if not gpus_per_worker > 0 or (gpus_per_worker > 1 and gpus_per_worker % 1):
         raise BadInput(
-            f"gpus_per_worker must be a share of a GPU, or a whole number of them, got {gpus_per_worker:g}"
+            "gpus_per_worker must be a share of a GPU, above 0 and at most 1, or a whole number of them, got "
+            f"{gpus_per_worker:g}"
+        )
+    if gpus_per_worker != 1 and not gpu_workers:
+        raise BadInput(
+            f"gpus_per_worker={gpus_per_worker:g} has no effect without gpu_workers; say how many of those"
         )

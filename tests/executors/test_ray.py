@@ -306,14 +306,19 @@ def test_a_dry_run_counts_the_workers_of_the_cluster(address, tmp_path, capfd):
     assert not (tmp_path / "runs").exists()
 
 
-def test_where_no_cluster_is():
+def test_where_no_cluster_is(monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    executor = Ray(1, address=address)
-    with pytest.raises(BadInput, match=r"no Ray cluster can be joined.*refused.*is its head up"), executor:
-        raise AssertionError
-    executor.close()
+    monkeypatch.setenv("RAY_ADDRESS", address)  # as a cluster that has ended leaves it behind
+    for given in (address, "auto"):
+        executor = Ray(1, address=given)
+        with (
+            pytest.raises(BadInput, match=r"no Ray cluster can be joined.*refused.*is its head up"),
+            executor,
+        ):
+            raise AssertionError
+        executor.close()
 
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "head", "head:", ":6379", "http://head:1"])
@@ -329,8 +334,9 @@ def test_bad_addresses(address):
         ({"name": "inline", "gpu_workers": 1}, 'gpu_workers is for the executor "ray"'),
         ({"name": "ray", "memory_limit": 10**9}, "cannot limit memory"),
         ({"name": "ray", "gpu_workers": -1}, "gpu_workers must be at least 0"),
-        ({"name": "ray", "gpus_per_worker": 0.0}, "gpus_per_worker must be a share of a GPU, or a whole"),
+        ({"name": "ray", "gpus_per_worker": 0.0}, "gpus_per_worker must be a share of a GPU, .* got 0"),
         ({"name": "ray", "gpus_per_worker": 1.5}, "gpus_per_worker must be .* whole number .* got 1.5"),
+        ({"name": "ray", "gpus_per_worker": 0.5}, "gpus_per_worker=0.5 has no effect without gpu_workers"),
         ({"name": "ray", "workers": 0}, "workers must be at least 1, got 0"),
     ],
 )
@@ -341,7 +347,7 @@ def test_bad_options(options, message):
 
 def test_more_gpus_than_there_are(address):
     executor = Ray(None, address=address, gpu_workers=3, gpus_per_worker=0.6)
-    with pytest.raises(BadInput, match=r"3 workers with 0\.6 GPUs each .* 2 GPUs .* room for 2$"), executor:
+    with pytest.raises(BadInput, match=r"room for 2 workers with 0\.6 of a GPU .* 2 GPUs .* 3 are"), executor:
         raise AssertionError
     executor.close()
 
