@@ -27,6 +27,8 @@ from discovery.commands import doctor, presets, session
 from discovery.commands.catalog import actions_text, known, shape_text
 from discovery.commands.failure import interruptible, stop_if_interrupted
 from discovery.commands.resume import moved_between
+from discovery.commands.where import elsewhere
+from discovery.config import SearchConfig
 from discovery.configfile import dumps, load
 from discovery.inner import compiled
 from discovery.ledger import Ledger
@@ -423,6 +425,13 @@ def test_resume_warns_of_another_kind_of_device(says: Says, home: Path) -> None:
     assert "were on NVIDIA H200 so far, and are on cores now" in err
     assert "on cores so far, and are on accelerators" in moved_between({"cpu"}, accelerated=True)
     assert moved_between({"cpu"}, False) == moved_between({"H200"}, True) == moved_between(set(), True) == ""
+
+
+def test_a_run_of_a_cluster_goes_on_without_what_only_ray_has() -> None:
+    config = SearchConfig(executor="ray", address="head:6379", gpu_workers=4, gpus_per_worker=0.5)
+    alone = replace(config, executor="processes", address="", gpu_workers=0, gpus_per_worker=1.0)
+    assert elsewhere(config, "processes") == alone
+    assert elsewhere(config, workers=2) == replace(config, workers=2)
 
 
 def test_repeat_compares_all_numbers(says: Says, home: Path) -> None:

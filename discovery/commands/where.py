@@ -17,5 +17,10 @@ def elsewhere(
         address = config.address if address is None else address
         return dataclasses.replace(config, workers=workers, address=address)
     return dataclasses.replace(
-        config, executor=executor, workers=workers, address=address or "", gpu_workers=0
+        config,
+        executor=executor,
+        workers=workers,
+        address=address or "",
+        gpu_workers=0,
+        gpus_per_worker=1.0,  # a share of none is refused
     )
