@@ -93,11 +93,11 @@ class Ray(Pool):
         self._end = weakref.finalize(self, _end, self._bridge, os.getpid())
 
     def __enter__(self) -> Self:
-        """Wait until a cluster of others is there; a Ray of our own comes up while the caller goes on.
+        """Wait for a cluster of others, and for GPUs; a Ray of our own comes up while the caller goes on.
 
         Raises:
             BadInput: the cluster cannot be joined, or has fewer GPUs than asked for.
-            ExecutorError: a Ray of our own does not come up.
+            ExecutorError: a Ray of our own, which is asked for GPUs, does not come up.
         """
         if self._bridge.settings.address or self.gpu_workers:
             self._check_room(self.join())
@@ -152,7 +152,6 @@ class Ray(Pool):
 
     def _listen(self, seconds: float) -> Collection["_Actor"]:
         bridge = self._bridge
-        self._warn_of_waiting()
         heard = [worker for worker in self._staff.values() if worker.said]
         while wait([bridge.connection], 0.0 if heard else max(seconds, 0.0)):
             verb, number, payload = bridge.receive()
@@ -161,11 +160,13 @@ class Ray(Pool):
             if verb == "up":
                 bridge.up = True
                 self._resize(payload)
-                return heard
+                seconds = 0.0  # the pool may have places to fill, once all that was said is heard
             for worker in self._staff.values():
                 if worker.number == number:  # others were dismissed meanwhile
                     worker.said.append((verb, payload))
                     heard.append(worker)
+        if not heard:
+            self._warn_of_waiting()
         if self.cluster is None and time.monotonic() > self._until:
             raise ExecutorError(f"Ray did not come up within {CONNECT_SECONDS:g} s{bridge.said()}")
         return heard

@@ -1,13 +1,17 @@
 """What the pool makes of workers that never get ready; other faults are provoked with real workers."""
 
 import time
+from multiprocessing import Pipe
 
 import pytest
 
 from discovery.errors import ExecutorError
-from discovery.executors import pool
+from discovery.executors import pool, ray
 from discovery.executors.call import Reply, call
 from discovery.executors.pool import Gone, Pool
+from discovery.executors.raymessages import Cluster, Facts
+from discovery.executors.worker import answer
+from discovery.versions import versions
 from tests.executors.fakes import job, run_chunk
 
 
@@ -68,3 +72,36 @@ def test_three_that_never_get_ready_are_no_accident(fate, monkeypatch):
     monkeypatch.setattr(pool, "REST_SECONDS", 0.01)
     with pytest.raises(ExecutorError, match=r"(?s)before they can work \(it died\).*last words"):
         list(Ward(fate, fate, fate, "").run([job(0)]))
+
+
+class Quick:
+    """In place of the process in which Ray is: all is there at once, and a worker when it is asked for."""
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.connection, self._theirs = Pipe()
+        self._theirs.send(("up", 0, Cluster("127.0.0.1:1", 1, 1, (0,))))
+
+    def hire(self, kind):
+        self._theirs.send(("ready", 1, Facts("127.0.0.1", 1, kind, versions())))
+        return 1
+
+    def send(self, verb, worker, payload=b""):
+        if verb == "work":
+            self._theirs.send(("reply", worker, answer(run_chunk, payload)))
+
+    def receive(self):
+        return self.connection.recv()
+
+    def kill(self): ...
+
+
+def test_who_was_ready_while_nobody_listened_is_not_late(monkeypatch):
+    """A Ray of our own comes up while its owner does other things, for as long as these take."""
+    monkeypatch.setattr(ray, "_Bridge", Quick)
+    monkeypatch.setattr(ray, "WARN_SECONDS", 0.1)
+    with ray.Ray(1, 2) as executor:
+        executor.patience = 0.1
+        time.sleep(0.2)
+        (result,) = executor.run([job(0)])
+    assert result.error is None and not executor._warned
