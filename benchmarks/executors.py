@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,25 +86,27 @@ class Player:
 
     def closed(self, generation: int, results: Mapping[str, Result], metrics: Mapping[str, float]) -> None:
         """The other's turn."""
-        processes = family(self._executor)
+        executor = self._executor
+        first = {executor._bridge.process.pid} if isinstance(executor, Ray) else set(executor.pids())
+        processes = family(first)
         send(processes, signal.SIGSTOP)
         self._turns.done(self._name)
         self._turns.wait(self._name)
         send(processes, signal.SIGCONT)
 
 
-def family(executor: Any) -> list[int]:
-    """Process ids of an executor's workers, and of all that Ray has beside them."""
+def family(first: Set[int]) -> Set[int]:
+    """Process ids: these, and all that they and theirs have started."""
     said = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
     rows = [line.split() for line in said.stdout.splitlines()]
     parents = {int(pid): int(parent) for pid, parent in rows}
-    found = {executor._bridge.process.pid} if isinstance(executor, Ray) else set(executor.pids())
+    found = first
     while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return sorted(found)
+        found = found | more
+    return found
 
 
-def send(processes: Sequence[int], what: signal.Signals) -> None:
+def send(processes: Set[int], what: signal.Signals) -> None:
     """A signal to all that are still there."""
     for pid in processes:
         with contextlib.suppress(ProcessLookupError):
@@ -122,6 +124,7 @@ def play(name: str, config: SearchConfig, out: Path, turns: Turns) -> None:
         turns.done(name)
     except BaseException:
         traceback.print_exc()
+        send(family({os.getpid()}), signal.SIGCONT)  # who stands still would not see that we are gone
         os._exit(1)  # or the other would wait for ever
 
 
