@@ -23,6 +23,7 @@ os.environ["PJRT_NPROC"] = "1"  # before jax is imported
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
@@ -46,7 +47,7 @@ TIMES = (1, 10, 100)
 """How many times the population of the run."""
 
 
-def recorded(folder: Path) -> dict[str, np.ndarray]:
+def recorded(folder: Path) -> dict[str, Float[np.ndarray, " _"]]:
     """Seconds of the chunks of proposals that a run has on record, without those that compiled, by task.
 
     Trainings of one chunk have equal shares of its time, by which they are told.
@@ -61,7 +62,9 @@ def recorded(folder: Path) -> dict[str, np.ndarray]:
     return {task: np.asarray(seconds) for task, seconds in found.items()}
 
 
-def generation(seconds: Mapping[str, np.ndarray], config: SearchConfig, times: int) -> list[float]:
+def generation(
+    seconds: Mapping[str, Float[np.ndarray, " _"]], config: SearchConfig, times: int
+) -> list[float]:
     """Seconds of each chunk of a generation with so many times the population, drawn from those on record."""
     generator = np.random.default_rng(0)
     chunks: list[float] = []

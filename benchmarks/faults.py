@@ -50,7 +50,7 @@ CAUSES = {"memory": "out_of_memory", "node": "trying again"}
 FLAGS = {
     "flow": ("--meta.strategy", "PBE", "--meta.pbe.parents", "2", "--meta.asynchronous", "--meta.brood", "1")
 }
-"""Of searches that are others."""
+"""What the search of a fault has besides."""
 TRAININGS = 4 * 8 + 4
 """Of the whole search."""
 PATIENCE = 300.0
@@ -245,11 +245,8 @@ def suffer(name: str, out: Path, reference: dict[str, tuple[Any, ...]]) -> Outco
         search.wait_for(10)
         done = FAULTS[name](cluster, search)
         code = search.end()
-        found, said, attempts = (
-            scores(search.folder),
-            search.said(),
-            max(row[3] for row in rows(search.folder)),
-        )
+        found, said = scores(search.folder), search.said()
+        attempts = max(row[3] for row in rows(search.folder))
         if code and name != "head":
             resume(search.folder, said)
     if code and name == "head":  # its cluster is gone

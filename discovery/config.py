@@ -9,8 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from discovery.errors import BadInput, unknown
-from discovery.executors import FACTORIES, check_without_ray
-from discovery.executors.raymessages import check_gpus
+from discovery.executors import FACTORIES, check_gpus, check_without_ray
 from discovery.meta.es_config import ESConfig
 from environments.task import Task
 

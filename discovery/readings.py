@@ -22,7 +22,7 @@ class Readings:
 
     folder: Path
     _db: sqlite3.Connection
-    _closed: int | None
+    _closed: int | None = None
     """The last closed generation, for messages."""
 
     def load_start(self) -> Any:
@@ -125,7 +125,7 @@ class Readings:
             return read_tree(self.folder / ARRAYS, rows[0]["digest"], template)
 
     def _rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
-        with explained(self.folder, "read the ledger", getattr(self, "_closed", None)):
+        with explained(self.folder, "read the ledger", self._closed):
             return [dict(row) for row in self._db.execute(query, values)]
 
     def _one(self, query: str, *values: Any) -> dict[str, Any]:

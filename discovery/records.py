@@ -135,7 +135,7 @@ def measured_columns(result: JobResult) -> dict[str, Any]:
 
 
 def result_of_row(row: Mapping[str, Any]) -> JobResult:
-    """The result that `_measured` took apart."""
+    """The result that `measured_columns` took apart."""
     same = ("id", "error", "detail", "seconds", "compile_seconds", "worker", "attempts")
     outcome = None if row["outcome"] is None else unpack(row["outcome"])
     extra = {"device": row["device"]} if row["device"] else {}

@@ -45,9 +45,8 @@ def staff_of(config: SearchConfig) -> "tuple[list[Staff], Cluster | None]":
     cluster = _ask(config) if config.executor == "ray" else None
     found = []
     if cluster and config.gpu_workers:
-        room = cluster.room(config.gpus_per_worker)
         device = cluster.accelerators[0] if len(cluster.accelerators) == 1 else ""
-        found.append(Staff(min(config.gpu_workers, room), config.gpu_workers, device))
+        found.append(Staff(config.gpu_workers, config.gpu_workers, device))  # more are refused
     if config.workers or not config.gpu_workers:
         room = max(cluster.cpus, 1) if cluster and config.address else cores()
         asked = config.workers or room

@@ -72,6 +72,21 @@ def check_without_ray(name: str, address: str, gpu_workers: int) -> None:
             )
 
 
+def check_gpus(gpu_workers: int, gpus_per_worker: float) -> None:
+    """Raise a BadInput unless there can be such workers."""
+    if gpu_workers < 0:
+        raise BadInput(f"gpu_workers must be at least 0, got {gpu_workers}")
+    if not gpus_per_worker > 0 or (gpus_per_worker > 1 and gpus_per_worker % 1):
+        raise BadInput(
+            "gpus_per_worker must be a share of a GPU, above 0 and at most 1, or a whole number of them, got "
+            f"{gpus_per_worker:g}"
+        )
+    if gpus_per_worker != 1 and not gpu_workers:
+        raise BadInput(
+            f"gpus_per_worker={gpus_per_worker:g} has no effect without gpu_workers; say how many of those"
+        )
+
+
 def _inline(options: Options) -> Executor:
     if options.workers not in (None, 1):
         raise BadInput(

@@ -18,19 +18,12 @@ from multiprocessing.connection import wait
 from typing import Any, Self
 
 from discovery.errors import BadInput, DiscoveryError, ExecutorError
+from discovery.executors import check_gpus
 from discovery.executors.call import RUN_CHUNK, Reply
 from discovery.executors.cpu import cores
 from discovery.executors.environment import worker_environment
 from discovery.executors.pool import Gone, Pool
-from discovery.executors.raymessages import (
-    EQUAL,
-    LOOPBACK,
-    QUIET,
-    Cluster,
-    Facts,
-    Settings,
-    check_gpus,
-)
+from discovery.executors.raymessages import EQUAL, LOOPBACK, QUIET, Cluster, Facts, Settings
 from discovery.executors.spawn import Child
 from discovery.versions import changes
 

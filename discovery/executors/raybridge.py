@@ -166,9 +166,8 @@ class Bridge:
 
         def done(future: Any) -> None:
             if error := future.exception():
-                if (
-                    worker in self._actors
-                ):  # until the parent dismisses it: one that only raised is still there
+                # one that only raised is still there, and stays known until the parent dismisses it
+                if worker in self._actors:
                     self._say("lost", worker, _loss(error))
             else:
                 self._say(verb, worker, future.result())

@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-from discovery.errors import BadInput
-
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Makes a Ray that starts with it listen on 127.0.0.1 alone; elsewhere it is on by default, on Linux off."""
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
@@ -66,18 +64,3 @@ class Facts(NamedTuple):
     pid: int
     device: str
     versions: dict[str, str]
-
-
-def check_gpus(gpu_workers: int, gpus_per_worker: float) -> None:
-    """Raise a BadInput unless there can be such workers."""
-    if gpu_workers < 0:
-        raise BadInput(f"gpu_workers must be at least 0, got {gpu_workers}")
-    if not gpus_per_worker > 0 or (gpus_per_worker > 1 and gpus_per_worker % 1):
-        raise BadInput(
-            "gpus_per_worker must be a share of a GPU, above 0 and at most 1, or a whole number of them, got "
-            f"{gpus_per_worker:g}"
-        )
-    if gpus_per_worker != 1 and not gpu_workers:
-        raise BadInput(
-            f"gpus_per_worker={gpus_per_worker:g} has no effect without gpu_workers; say how many of those"
-        )
