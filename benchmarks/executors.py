@@ -1,142 +1,126 @@
 """A search in worker processes and the same on Ray: `python -m benchmarks.executors [--generations N]`.
 
-Both are under way at once, and take turns: while one has its generation trained, the other's processes stand
-still. So a machine that gets slower or faster does so for both. Prints seconds of each, from the start until
-the first generation is closed and for all those after it, the ratio of their speeds with an interval over
-generations, and whether all scores are the same, bit for bit.
+Two commands at once, of which one stands still, by turns of two seconds: a machine that gets slower or
+faster, as shared ones do within seconds, does so for both. Prints the seconds that each had, until its first
+generation was closed and from there to its end, the ratio of their speeds, with an interval over generations,
+and whether all scores are the same, bit for bit.
 """
 
 import argparse
 import contextlib
+import json
+import math
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
-import traceback
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-os.environ["PJRT_NPROC"] = "1"  # before jax is imported
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.faults import scores
-from discovery.commands import presets
-from discovery.commands.checks import check
-from discovery.config import SearchConfig
-from discovery.executors import make_executor
-from discovery.executors.ray import Ray
-from discovery.meta.base import Result
-from discovery.run import Run
-from discovery.search import search
 from discovery.statistics import interval
-from discovery.work import Job, JobResult
 
 EXECUTORS = ("processes", "ray")
-
-
-class Turns:
-    """Whose turn it is among several searches, each in a thread of its own; it changes with each generation.
-
-    Attributes:
-        seconds: of each turn, by name.
-    """
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names, self._turn = names, 0
-        self._change = threading.Condition()
-        self.seconds: dict[str, list[float]] = {name: [] for name in names}
-
-    def wait(self, name: str) -> None:
-        """Until it is this one's turn: first, second, second, first, and so on."""
-        with self._change:
-            self._change.wait_for(lambda: self._whose() == name)
-        self._began = time.perf_counter()
-
-    def done(self, name: str) -> None:
-        """The next one's turn."""
-        with self._change:
-            self.seconds[name].append(time.perf_counter() - self._began)
-            self._turn += 1
-            self._change.notify_all()
-
-    def _whose(self) -> str:
-        both, second = divmod(self._turn, 2)
-        return self._names[second ^ (both % 2)]
+TURN = 2.0
+"""Seconds."""
 
 
 class Player:
-    """Listens to a search, and hands on the turn with each generation; its processes stand still between."""
+    """A command that prints JSON lines, as `discovery search --json` does, and all processes below it.
 
-    def __init__(self, name: str, turns: Turns, executor: Any) -> None:
-        self._name, self._turns, self._executor = name, turns, executor
+    Attributes:
+        closed: seconds that it had had when it closed each generation.
+        seconds: that it had in all, once its turn is over.
+    """
 
-    def started(self, generation: int, jobs: Sequence[Job], done: int) -> None:
-        """Nothing to do."""
+    def __init__(self, words: Sequence[str]) -> None:
+        self.closed: list[float] = []
+        self.seconds, self._since = 0.0, time.perf_counter()
+        self._stopped: set[int] = set()
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE)
+        threading.Thread(target=self._read, daemon=True).start()
+        self._stop()
 
-    def finished(self, job: Job, result: JobResult) -> None:
-        """Nothing to do."""
+    @property
+    def over(self) -> bool:
+        """Whether the command has ended."""
+        return self.process.poll() is not None
 
-    def closed(self, generation: int, results: Mapping[str, Result], metrics: Mapping[str, float]) -> None:
-        """The other's turn."""
-        executor = self._executor
-        first = {executor._bridge.process.pid} if isinstance(executor, Ray) else set(executor.pids())
-        processes = family(first)
-        send(processes, signal.SIGSTOP)
-        self._turns.done(self._name)
-        self._turns.wait(self._name)
-        send(processes, signal.SIGCONT)
+    def play(self) -> None:
+        """A turn."""
+        self._since = time.perf_counter()
+        for pid in self._stopped:
+            send(pid, signal.SIGCONT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(TURN)
+        self._stop()
+
+    def kill(self) -> None:
+        """End all of it; who stands still would not notice that its parent is gone."""
+        for pid in family(self.process.pid):
+            send(pid, signal.SIGKILL)
+
+    def _stop(self) -> None:
+        self._stopped = set()
+        while new := family(self.process.pid) - self._stopped:
+            for pid in sorted(new):
+                send(pid, signal.SIGSTOP)
+            self._stopped |= new
+        self.seconds, self._since = self._now(), math.inf
+
+    def _now(self) -> float:
+        return self.seconds + max(time.perf_counter() - self._since, 0.0)
+
+    def _read(self) -> None:
+        for line in self.process.stdout or ():
+            if json.loads(line)["event"] == "generation":
+                self.closed.append(self._now())
 
 
-def family(first: Set[int]) -> Set[int]:
-    """Process ids: these, and all that they and theirs have started."""
-    said = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
+def family(pid: int) -> set[int]:
+    """A process and all below it; empty once it has ended."""
+    said = subprocess.run(["ps", "-e", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True)
     rows = [line.split() for line in said.stdout.splitlines()]
-    parents = {int(pid): int(parent) for pid, parent in rows}
-    found = first
+    parents = {int(pid): int(parent) for pid, parent, state in rows if not state.startswith("Z")}
+    found = {pid} & set(parents)
     while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found = found | more
+        found |= more
     return found
 
 
-def send(processes: Set[int], what: signal.Signals) -> None:
-    """A signal to all that are still there."""
-    for pid in processes:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, what)
+def send(pid: int, what: signal.Signals) -> None:
+    """A signal to a process, if it is still there."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, what)
 
 
-def play(name: str, config: SearchConfig, out: Path, turns: Turns) -> None:
-    """A search, whenever it is its turn."""
+def together(preset: str, generations: int, out: Path) -> dict[str, Player]:
+    """Search on each executor, by turns."""
+    words = ["search", preset, "--generations", str(generations), "--workers", "2", "--json"]
+    players = {
+        name: Player(
+            [sys.executable, "-m", "discovery", *words, "--executor", name, "--output", out, "--name", name]
+        )
+        for name in EXECUTORS
+    }
     try:
-        turns.wait(name)
-        executor = make_executor(name, 2, config.width)
-        check(config)  # as a search does, while Ray begins
-        with executor, Run.create(config, out, name=name) as run:
-            search(run, executor, Player(name, turns, executor))
-        turns.done(name)
-    except BaseException:
-        traceback.print_exc()
-        send(family({os.getpid()}), signal.SIGCONT)  # who stands still would not see that we are gone
-        os._exit(1)  # or the other would wait for ever
-
-
-def together(config: SearchConfig, out: Path) -> Turns:
-    """Both searches, in turns."""
-    turns = Turns(EXECUTORS)
-    threads = [threading.Thread(target=play, args=(name, config, out, turns)) for name in EXECUTORS]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return turns
+        while not all(player.over for player in players.values()):
+            for name, player in players.items():
+                if not player.over:
+                    player.play()
+                if player.process.poll():
+                    raise SystemExit(f"the search on {name} failed with {player.process.returncode}")
+    finally:
+        for player in players.values():
+            player.kill()
+    return players
 
 
 def main() -> None:
@@ -145,22 +129,22 @@ def main() -> None:
     parser.add_argument("--preset", default="quickstart")
     parser.add_argument("--generations", type=int, default=17)
     options = parser.parse_args()
-    config = replace(presets.read(options.preset)[0], generations=options.generations)
     with tempfile.TemporaryDirectory() as out:
-        turns = together(config, Path(out))
+        players = together(options.preset, options.generations, Path(out))
         same = scores(Path(out) / EXECUTORS[0]) == scores(Path(out) / EXECUTORS[1])
     table = Table(title=f"{options.preset}, {options.generations} generations, 2 workers")
     for head in ("executor", "until the first is closed", "the others, and the end", "minutes in all"):
         table.add_column(head)
-    for name, (first, *others) in turns.seconds.items():
-        table.add_row(name, f"{first:.1f} s", f"{sum(others):.1f} s", f"{(first + sum(others)) / 60:.2f}")
+    for name, player in players.items():
+        first = player.closed[0]
+        table.add_row(name, f"{first:.1f} s", f"{player.seconds - first:.1f} s", f"{player.seconds / 60:.2f}")
     console = Console()
     console.print(table)
-    processes, ray = (np.array(turns.seconds[name]) for name in EXECUTORS)
-    ratio = interval((processes / ray)[1:-1])
+    processes, ray = players.values()
+    ratio = interval(np.diff(processes.closed) / np.diff(ray.closed))
     console.print(
-        f"ray makes {processes.sum() / ray.sum():.3f} of the speed; of single generations after the first "
-        f"{ratio.estimate:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]; all scores are "
+        f"ray makes {processes.seconds / ray.seconds:.3f} of the speed; of single generations after the "
+        f"first {ratio.estimate:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]; all scores are "
         f"{'the same' if same else 'NOT the same'}"
     )
 

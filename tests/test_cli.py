@@ -483,7 +483,7 @@ def test_repeat_learns_in_the_order_of_an_asynchronous_run(says: Says, home: Pat
     assert code == 2 and "has not come to its end" in err and "discovery resume" in err
     with Run.open(home / "runs" / "flowing", write=True):
         code, _, err = says("repeat", "flowing", *at(home))
-    assert code == 2 and "still running" in err and err.count("\n") == 1
+    assert code == 1 and "still running" in err and err.count("\n") == 1  # as `resume` has it
     (home / "runs" / "flowing" / "ledger.sqlite").write_bytes(b"nonsense")
     code, _, err = says("repeat", "flowing", *at(home))
     assert code == 1 and "damaged" in err
@@ -743,6 +743,14 @@ def test_doctor_finds_nothing_wrong_here(says: Says, tmp_path: Path) -> None:
     assert (code, err) == (0, "") and "All is well" in out
     for words in ("jax 0.", "cores", "worker        ready after", str(ROOT / "environments")):
         assert words in out
+
+
+def test_doctor_for_programs(says: Says, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "worker", lambda: doctor.Finding("worker", 'said "no"', "wrong"))
+    code, out, _ = says("doctor", "--output", tmp_path, "--json")
+    found = [json.loads(line) for line in out.splitlines()]
+    assert code == 1 and found[-1] == {"what": "worker", "found": 'said "no"', "verdict": "wrong"}
+    assert {"python", "versions", "cores", "runs", "devices"} <= {finding["what"] for finding in found}
 
 
 def test_doctor_really_writes(tmp_path):

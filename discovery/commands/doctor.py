@@ -1,6 +1,7 @@
 """``discovery doctor``: what this installation is, and what is wrong with it."""
 
 import importlib.util
+import json
 import os
 import platform
 import shutil
@@ -62,6 +63,8 @@ class Doctor:
     """Look at Ray instead: whether it starts, or which cluster there is, and a worker on each core of it."""
     address: str = ""
     """With --ray: of a cluster, "host:port" or "auto"; empty for a Ray of our own."""
+    json: bool = False
+    """Print one JSON object a line, for programs: what, found and verdict ("ok", "hint" or "wrong")."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -78,10 +81,12 @@ def main(argv: Sequence[str]) -> int:
         found = findings(args.output)
     for finding in found:
         mark = {"ok": "  ", "hint": "? ", "wrong": "! "}[finding.verdict]
-        print(f"{mark}{finding.what:<13} {finding.found}", flush=True)
+        text = f"{mark}{finding.what:<13} {finding.found}"
+        print(json.dumps(finding._asdict()) if args.json else text, flush=True)
         hints += finding.verdict == "hint"
         wrong += finding.verdict == "wrong"
-    print(f"\n{_conclusion(hints, wrong)}")
+    if not args.json:
+        print(f"\n{_conclusion(hints, wrong)}")
     return 1 if wrong else 0
 
 
@@ -231,7 +236,8 @@ def jax_found() -> Iterator[Finding]:
     )
     yield Finding("devices", kinds + hint, "hint" if hint else "ok" if total == 499500.0 else "wrong")
     if jax.default_backend() != "cpu":
-        yield Finding("executor", "use --executor inline: workers run on the CPU", "hint")
+        text = "use --executor inline, or ray with --gpu-workers: worker processes run on the CPU"
+        yield Finding("executor", text, "hint")
         return
     threads = cpu_pool_threads()
     text = f"{'unknown' if threads is None else threads} with PJRT_NPROC=1, which the command line sets"

@@ -72,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
     if former.config is None:
         raise RunError(former.trouble)
     if former.state == "running":
-        raise BadInput(f"{folder} is still running; repeat it when it has come to its end")
+        raise RunError(f"{folder} is still running; repeat it when it has come to its end")
     if former.state != "done":
         raise BadInput(
             f"{folder} has not come to its end, so there is nothing to compare with; "
