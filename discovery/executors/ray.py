@@ -23,7 +23,7 @@ from discovery.executors.call import RUN_CHUNK, Reply
 from discovery.executors.cpu import cores
 from discovery.executors.environment import worker_environment
 from discovery.executors.pool import Gone, Pool
-from discovery.executors.raymessages import EQUAL, LOOPBACK, QUIET, Cluster, Facts, Settings
+from discovery.executors.raymessages import EQUAL, LEAN, LOOPBACK, QUIET, Cluster, Facts, Settings
 from discovery.executors.spawn import Child
 from discovery.versions import changes
 
@@ -113,8 +113,9 @@ class Ray(Pool):
         share = self._bridge.settings.gpus_per_worker
         if (room := cluster.room(share)) < self.gpu_workers:
             raise BadInput(
-                f"there is room for {room} workers with {share:g} of a GPU each on the {sum(cluster.gpus)} "
-                f"GPUs of the cluster, {self.gpu_workers} are asked for; lower gpu_workers, or leave them out"
+                f"there is room for {room} workers with {share:g} of a GPU and a core each on the "
+                f"{sum(cluster.gpus)} GPUs and {cluster.cpus} cores of the cluster, {self.gpu_workers} are asked "
+                "for; lower gpu_workers, or leave them out"
             )
 
     def muster(self, seconds: float) -> list[Facts]:
@@ -225,7 +226,7 @@ class _Bridge(Child):
         own = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
         host = settings.address.rpartition(":")[0].strip("[]")
         inside = host in ("localhost", "::1") or host.startswith("127.")  # else Ray looks for it elsewhere
-        ours = LOOPBACK if inside else {} if settings.address else LOOPBACK | EQUAL
+        ours = LOOPBACK if inside else {} if settings.address else LOOPBACK | EQUAL | LEAN
         environment = worker_environment(os.environ) | QUIET | ours | own
         super().__init__("discovery.executors.raybridge", [], environment)
         self.settings = settings

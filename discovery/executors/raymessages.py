@@ -7,6 +7,14 @@ LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
 EQUAL = {"RAY_worker_niceness": "0"}
 """Workers of a Ray that starts with it have the priority of other processes, not 15 less."""
+LEAN = {
+    "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
+    "LOG_NAME_UPDATE_INTERVAL_S": "3600",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_task_events_report_interval_ms": "0",
+}
+"""A Ray that starts with it leaves what only its dashboard and its logs on the driver would show: 0.5% of two
+cores went into looking for new logs ten times a second."""
 
 
 class Settings(NamedTuple):
@@ -44,10 +52,14 @@ class Cluster(NamedTuple):
     accelerators: tuple[str, ...] = ()
 
     def room(self, gpus_per_worker: float) -> int:
-        """How many workers with so many GPUs, or such a share of one, find room if nobody else is there."""
+        """How many workers with so many GPUs, or such a share of one, and a core each, find room if nobody else
+        is there.
+        """
         if gpus_per_worker > 1:
-            return sum(int(gpus // gpus_per_worker) for gpus in self.gpus)
-        return sum(self.gpus) * int(1 / gpus_per_worker + 1e-9)  # 1 // 0.1 is 9
+            found = sum(int(gpus // gpus_per_worker) for gpus in self.gpus)
+        else:
+            found = sum(self.gpus) * int(1 / gpus_per_worker + 1e-9)  # 1 // 0.1 is 9
+        return min(found, self.cpus)
 
 
 class Facts(NamedTuple):

@@ -246,9 +246,10 @@ def test_workers_come_with_nodes_and_go_with_them(address):
 
 
 def test_room_for_workers_with_gpus():
-    there = Cluster("host:1", 3, 8, (0, 1, 4))
+    there = Cluster("host:1", 3, 50, (0, 1, 4))
     assert [there.room(share) for share in (1.0, 0.5, 0.2, 0.1, 1 / 3, 0.6)] == [5, 10, 25, 50, 15, 5]
     assert [there.room(gpus) for gpus in (2.0, 4.0, 5.0)] == [2, 1, 0]
+    assert there._replace(cpus=3).room(0.5) == 3  # each needs a core too
 
 
 def test_a_ray_of_our_own_listens_on_loopback_alone_has_no_secrets_and_ends_with_us(tmp_path, monkeypatch):
