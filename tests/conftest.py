@@ -1,7 +1,10 @@
 """What holds for every test: one CPU thread for XLA, no display, and shapes checked at run time."""
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +20,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # What a test runs, it runs for less time than an optimizing compiler takes. `make test-slow` sets this empty.
 # Trainings of searches have their own options (discovery/inner/compiled.py).
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
+
+# Nor does it compile what another process of these tests has: workers, commands, pytest's own side by side.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="discovery-tests-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 import jax
 import jaxtyping

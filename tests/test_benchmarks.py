@@ -80,6 +80,7 @@ def test_a_ratio_is_the_median_of_the_rounds_that_finished():
     assert ratio("a / b", [None], [2.0], {}, at_least=1.0).met is None
 
 
+@pytest.mark.slow
 def test_a_study_is_trained_once_and_drawn_again(monkeypatch, tmp_path, capsys):
     setup = Setup("Catch-bsuite", n_envs=2, n_steps=20, n_epochs=1, hidden=(4,), curve_points=4)
     study = Study({"PPO": Task("Catch-bsuite", setup, 400)}, 2, "anything", 2)

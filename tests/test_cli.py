@@ -78,18 +78,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment in which processes share what they compiled."""
-    return {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
-
-
 @pytest.fixture
 def says(capfd: pytest.CaptureFixture[str]) -> Says:
     """Runs a verb: exit code, standard output, standard error."""
@@ -791,10 +779,13 @@ def test_doctor_finds_an_intruder(says: Says, tmp_path: Path, monkeypatch: pytes
 # Signals ------------------------------------------------------------------------------------------
 
 
-def start(home: Path, cache: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def start(home: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "discovery", *arguments, "--output", "runs"],
-        cwd=home, env=cache, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=home, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
@@ -823,18 +814,16 @@ def children(pid: int) -> Iterator[int]:
             yield int(path.parent.name)
 
 
-@pytest.mark.parametrize(
-    "flags",
-    [pytest.param([], id="generations"), pytest.param(FLOWING, id="asynchronous", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [[], FLOWING], ids=["generations", "asynchronous"])
 def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(
-    flags: list[str], home: Path, cache: dict[str, str], says: Says
+    flags: list[str], home: Path, says: Says
 ) -> None:
     name = "killed-flowing" if flags else "killed"
     folder, moments = home / "runs" / name, random.Random()
     seed = moments.randrange(10**6)
     moments.seed(seed)
-    process = start(home, cache, "search", "tiny.toml", "--name", name, "--quiet", *flags)
+    process = start(home, "search", "tiny.toml", "--name", name, "--quiet", *flags)
     kills = 0
     for _ in range(2):
         goal = recorded(folder) + moments.randint(1, 10)
@@ -843,7 +832,7 @@ def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(
         process.kill()
         process.communicate()
         kills += process.returncode == -signal.SIGKILL
-        process = start(home, cache, "resume", name, "--quiet")
+        process = start(home, "resume", name, "--quiet")
     assert process.communicate() == ("", ""), seed
     assert process.returncode == 0 and kills >= 1, seed
     if flags:  # once more in the same order, at one go
@@ -855,10 +844,10 @@ def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for children in /proc")
-def test_ctrl_c_ends_workers_and_tells_how_to_go_on(home: Path, cache: dict[str, str]) -> None:
+def test_ctrl_c_ends_workers_and_tells_how_to_go_on(home: Path) -> None:
     folder = home / "runs" / "stopped"
     process = start(
-        home, cache, "search", "tiny.toml", "--name", "stopped", "--executor", "processes", "--workers", "1"
+        home, "search", "tiny.toml", "--name", "stopped", "--executor", "processes", "--workers", "1"
     )
     wait_for(lambda: recorded(folder) > 0, process)
     workers = list(children(process.pid))
@@ -875,8 +864,9 @@ def test_ctrl_c_ends_workers_and_tells_how_to_go_on(home: Path, cache: dict[str,
     assert differences(folder, home / "runs" / "done") == []
 
 
-def test_sigterm_is_ctrl_c(home: Path, cache: dict[str, str]) -> None:
-    process = start(home, cache, "search", "tiny.toml", "--name", "ended", "--json", "--generations", "500")
+@pytest.mark.slow
+def test_sigterm_is_ctrl_c(home: Path) -> None:
+    process = start(home, "search", "tiny.toml", "--name", "ended", "--json", "--generations", "500")
     wait_for(lambda: recorded(home / "runs" / "ended") > 4, process)
     process.terminate()
     out, err = process.communicate(timeout=60)
@@ -887,9 +877,10 @@ def test_sigterm_is_ctrl_c(home: Path, cache: dict[str, str]) -> None:
     }
 
 
-def test_reader_that_leaves_is_no_error(home: Path, cache: dict[str, str]) -> None:
+def test_reader_that_leaves_is_no_error(home: Path) -> None:
     done = subprocess.run(
         f"{shlex.quote(sys.executable)} -m discovery envs | head -1; exit ${{PIPESTATUS[0]}}",
-        shell=True, executable="/bin/bash", cwd=home, env=cache, capture_output=True, text=True, timeout=60,
+        shell=True, executable="/bin/bash", cwd=home, env=ENVIRONMENT, capture_output=True, text=True,
+        timeout=60,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("environment")

@@ -228,6 +228,7 @@ class Interrupting(Silence):
             raise Interrupted
 
 
+@pytest.mark.slow
 def test_a_halved_search_that_is_interrupted_ends_with_the_same_numbers(tmp_path):
     """In the first rung, and in the last one, whose states are lost and made again."""
     with Inline(4) as executor:

@@ -114,8 +114,8 @@ class Ray(Pool):
         if (room := cluster.room(share)) < self.gpu_workers:
             raise BadInput(
                 f"there is room for {room} workers with {share:g} of a GPU and a core each on the "
-                f"{sum(cluster.gpus)} GPUs and {cluster.cpus} cores of the cluster, {self.gpu_workers} are asked "
-                "for; lower gpu_workers, or leave them out"
+                f"{sum(cluster.gpus)} GPUs and {cluster.cpus} cores of the cluster, {self.gpu_workers} are "
+                "asked for; lower gpu_workers, or leave them out"
             )
 
     def muster(self, seconds: float) -> list[Facts]:

@@ -52,9 +52,7 @@ class Cluster(NamedTuple):
     accelerators: tuple[str, ...] = ()
 
     def room(self, gpus_per_worker: float) -> int:
-        """How many workers with so many GPUs, or such a share of one, and a core each, find room if nobody else
-        is there.
-        """
+        """How many workers with so many GPUs, or such a share of one, and a core each, find room."""
         if gpus_per_worker > 1:
             found = sum(int(gpus // gpus_per_worker) for gpus in self.gpus)
         else:

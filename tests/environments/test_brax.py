@@ -61,6 +61,7 @@ def episode(name, n_steps, action=PUSH, level=(), **options):
     return seen
 
 
+@pytest.mark.slow
 def test_it_is_the_bare_physics():
     import brax.envs
 

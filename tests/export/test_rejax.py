@@ -52,6 +52,7 @@ def result(exported, tmp_path_factory):
     return run_host(folder, ppo, found, 2048, open_alone(3.0))
 
 
+@pytest.mark.slow
 def test_exported_ppo_updates_as_rejaxs_own(result):
     assert result["same"]["actor"] <= 1e-6
     assert result["same"]["critic"] <= 1e-6
@@ -110,6 +111,7 @@ def trained_with_open_alone(folder: Path, rate: float, rollouts: int) -> dict:
     return run(OPTIMIZER_HOST, folder / "found.py", rollouts)
 
 
+@pytest.mark.slow
 def test_rejax_takes_an_exported_optimizer_as_it_is(result):
     """Two rollouts of 16 steps each; every step is one of 3e-3 at most."""
     result = result["optimizer"]

@@ -55,6 +55,7 @@ def test_a_life_is_finite_and_changes_all_of_the_agent_and_what_it_remembers():
     assert float(last.memory.advantages.weight) == pytest.approx(1 - 0.99**20, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_memory_is_reset_with_the_agent_and_changes_at_each_update():
     born, (one, _) = live(weights(), jax.random.key(1), 1)
     assert_same_bits(born.memory.target, born.params)

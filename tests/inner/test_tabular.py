@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from discovery.inner.rollout import rollout
 from discovery.inner.train import advance, complete, init, parts
@@ -69,6 +70,7 @@ def test_one_step_of_the_published_recipe_moves_visited_rows_only():
         assert not np.any(after.params[torso][head]["bias"])
 
 
+@pytest.mark.slow
 def test_the_published_recipe_reaches_the_optimal_return():
     """Twelve levels, not chosen: from 0.64 of the optimum over the first ten rollouts to 0.94 after 240.
 
