@@ -103,13 +103,9 @@ def send(pid: int, what: signal.Signals) -> None:
 
 def together(preset: str, generations: int, out: Path) -> dict[str, Player]:
     """Search on each executor, by turns."""
-    words = ["search", preset, "--generations", str(generations), "--workers", "2", "--json"]
-    players = {
-        name: Player(
-            [sys.executable, "-m", "discovery", *words, "--executor", name, "--output", out, "--name", name]
-        )
-        for name in EXECUTORS
-    }
+    command = [sys.executable, "-m", "discovery", "search", preset, "--generations", str(generations)]
+    command += ["--workers", "2", "--output", str(out), "--json"]
+    players = {name: Player([*command, "--executor", name, "--name", name]) for name in EXECUTORS}
     try:
         while not all(player.over for player in players.values()):
             for name, player in players.items():
