@@ -8,6 +8,7 @@ An asynchronous search learns in an order of its own, and is compared with `disc
 """
 
 import argparse
+import functools
 import json
 import os
 import re
@@ -43,7 +44,7 @@ mean_every = 0
 
 [[tasks]]
 name = "Catch"
-total_steps = 40_000
+total_steps = %d
 setup = { environment = "Catch-bsuite", n_envs = 8, n_steps = 32 }
 """
 CAUSES = {"memory": "out_of_memory", "node": "trying again"}
@@ -51,6 +52,10 @@ FLAGS = {
     "flow": ("--meta.strategy", "PBE", "--meta.pbe.parents", "2", "--meta.asynchronous", "--meta.brood", "1")
 }
 """What the search of a fault has besides."""
+STEPS, LONG = 40_000, {"head": 200_000}
+"""Of a training. That the head is gone is noticed after ten seconds, in which actors go on: a search of short
+trainings may be done by then.
+"""
 TRAININGS = 4 * 8 + 4
 """Of the whole search."""
 PATIENCE = 300.0
@@ -63,13 +68,15 @@ ROOM = 5 * 2**30
 class Search:
     """A search that runs in a process of its own, on a cluster."""
 
-    def __init__(self, folder: Path, address: str | None, flags: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, address: str | None, steps: int = STEPS, flags: Sequence[str] = ()
+    ) -> None:
         self.folder = folder
         where = (
             ["--executor", "processes"] if address is None else ["--executor", "ray", "--address", address]
         )
         path = folder.with_suffix(".toml")
-        path.write_text(CONFIG)
+        path.write_text(CONFIG % steps)
         arguments = ["search", str(path), "--output", str(folder.parent), "--name", folder.name, *where]
         self._log = open(folder.with_suffix(".log"), "w+")  # noqa: SIM115 - read at the end
         self.process = subprocess.Popen(
@@ -236,12 +243,13 @@ def cluster_of_two() -> Iterator[Any]:
         there.shutdown()
 
 
-def suffer(name: str, out: Path, reference: dict[str, tuple[Any, ...]]) -> Outcome:
+def suffer(name: str, out: Path) -> Outcome:
     """One search with one fault."""
+    steps = LONG.get(name, STEPS)
     used, total = _memory()
     os.environ[THRESHOLD] = str((used + ROOM) / total if name == "memory" else 0.98)
     with cluster_of_two() as cluster:
-        search = Search(out / name, cluster.address, FLAGS.get(name, ()))
+        search = Search(out / name, cluster.address, steps, FLAGS.get(name, ()))
         search.wait_for(10)
         done = FAULTS[name](cluster, search)
         code = search.end()
@@ -254,7 +262,7 @@ def suffer(name: str, out: Path, reference: dict[str, tuple[Any, ...]]) -> Outco
     told = [line for line in said.splitlines() if line.startswith(("warning: ", "error: "))]
     told.sort(key=lambda line: CAUSES.get(name, "") not in line)  # on a busy machine others may come before
     failed = sum(error is not None for _, error in found.values())
-    same = is_repeated(search.folder) if name in FLAGS else scores(search.folder) == reference
+    same = is_repeated(search.folder) if name in FLAGS else scores(search.folder) == undisturbed(out, steps)
     return Outcome(done, code, told[0] if told else "", len(found), failed, attempts, bool(code), same)
 
 
@@ -271,9 +279,10 @@ def is_repeated(folder: Path) -> bool:
     return subprocess.run([*command, "--executor", "processes", "--quiet"]).returncode == 0
 
 
-def undisturbed(out: Path) -> dict[str, tuple[Any, ...]]:
+@functools.cache
+def undisturbed(out: Path, steps: int) -> dict[str, tuple[Any, ...]]:
     """The scores of the same search in worker processes."""
-    search = Search(out / "reference", None)
+    search = Search(out / f"reference-{steps}", None, steps)
     if search.end():
         raise RuntimeError(search.said())
     return scores(search.folder)
@@ -293,9 +302,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         out = options.out or Path(place)
         out.mkdir(parents=True, exist_ok=True)
-        reference = undisturbed(out)
         for name in options.faults or FAULTS:
-            seen = suffer(name, out, reference)
+            seen = suffer(name, out)
             if options.json:
                 print(json.dumps({"fault": name, **seen._asdict()}), flush=True)
                 continue
