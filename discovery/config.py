@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from discovery.errors import BadInput, unknown
-from discovery.executors import FACTORIES, check_gpus, check_without_ray
-from discovery.meta.es_config import ESConfig
+from discovery.executors import FACTORIES, check_gpus, check_inline, check_without_ray
+from discovery.meta.es_config import MOST, ESConfig
 from environments.task import Task
 
 Option = bool | int | float | str
@@ -130,8 +130,12 @@ class SearchConfig:
         for name in ("generations", "seeds", "selection_seeds", "selection_doublings", "stretches"):
             if getattr(self, name) < least.get(name, 1):
                 raise BadInput(f"{name} must be at least {least.get(name, 1)}, got {getattr(self, name)}")
+        if not -(2**63) <= self.seed < 2**63:
+            raise BadInput(f"seed must be a whole number of 64 bits, as TOML has it, got {self.seed:.12g}")
         if self.width < 1:
             raise BadInput(f"agents_per_call must be at least 1, got {self.width}")
+        if self.width > MOST:
+            raise BadInput(f"agents_per_call must be at most {MOST}, got {self.width:.12g}")
         if self.executor not in FACTORIES:
             raise unknown("executor", self.executor, FACTORIES)
         if self.workers is not None and self.workers < 1:
@@ -139,7 +143,9 @@ class SearchConfig:
         check_gpus(self.gpu_workers, self.gpus_per_worker)
         if self.executor != "ray":
             check_without_ray(self.executor, self.address, self.gpu_workers)
-        if self.timeout <= 0:
+        if self.executor == "inline":
+            check_inline(self.workers)
+        if not self.timeout > 0:
             raise BadInput(f"timeout must be positive, got {self.timeout}")
         if not self.tasks:
             raise BadInput("tasks is empty; a search needs at least one task to judge proposals on")

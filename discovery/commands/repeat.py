@@ -22,8 +22,9 @@ PROG = "discovery repeat"
 
 DESCRIPTION = """Search once more as a finished run did, in a new run, and compare all numbers with its.
 
-With the same config, start and versions they are the same, row for row and bit for bit. An asynchronous
-search learns from its trainings in the order in which that run did, whoever is faster this time.
+With the same config, start and versions, on a device of the same kind, they are the same, row for row and bit
+for bit; CPUs with other instructions round otherwise. An asynchronous search learns from its trainings in the
+order in which that run did, whoever is faster this time.
 
   discovery repeat runs/NAME
   discovery repeat NAME --executor ray --address auto

@@ -87,11 +87,14 @@ def check_gpus(gpu_workers: int, gpus_per_worker: float) -> None:
         )
 
 
+def check_inline(workers: int | None) -> None:
+    """Raise a BadInput where this process is asked to be several workers."""
+    if workers not in (None, 1):
+        raise BadInput(f'the executor "inline" is one process, got workers={workers}; use "processes"')
+
+
 def _inline(options: Options) -> Executor:
-    if options.workers not in (None, 1):
-        raise BadInput(
-            f'the executor "inline" is one process, got workers={options.workers}; use "processes"'
-        )
+    check_inline(options.workers)
     if options.memory_limit is not None:
         raise BadInput(
             f'the executor "inline" cannot limit memory, got {options.memory_limit}; use "processes"'

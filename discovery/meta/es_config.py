@@ -19,6 +19,9 @@ from discovery.meta.strategies import (
     users_of,
 )
 
+MOST = 1_000_000
+"""Proposals in a generation, or trainings in a call; more are a slip, and would not fit into memory."""
+
 
 @dataclass(frozen=True)
 class ESConfig:
@@ -169,6 +172,8 @@ def _check_ranges(config: ESConfig) -> None:
     """Refuse numbers out of range."""
     if config.population < 2:
         raise BadInput(f"population must be at least 2, got {config.population}")
+    if config.population > MOST:
+        raise BadInput(f"population must be at most {MOST}, got {config.population:.12g}")
     if config.facts.pairs and config.population % 2:
         raise BadInput(
             f"population must be even for {config.strategy}, which samples in pairs, "
