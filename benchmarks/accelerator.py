@@ -11,12 +11,15 @@ import argparse
 import gzip
 import json
 import math
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+os.environ["PJRT_NPROC"] = "1"  # before jax is imported
 
 import jax
 import numpy as np
@@ -26,7 +29,6 @@ from benchmarks.plain import make_train
 from benchmarks.tasks import BREAKOUT, CARTPOLE, PPO, inputs, shortened
 from benchmarks.timing import rounds, timed
 from discovery.config import CPU_WIDTH
-from discovery.executors.cpu import ensure_single_thread
 from discovery.inner import compiled
 from discovery.inner.room import bytes_of, find_room
 from discovery.inner.train import complete, train
@@ -211,7 +213,6 @@ def main() -> None:
     parser.add_argument("--profile", type=Path, help="write traces of ours below this folder")
     parser.add_argument("--tiny", action="store_true", help="tiny agents, to check this script with")
     options = parser.parse_args()
-    ensure_single_thread()
     sizes = [2] if options.tiny else [int(size) for size in options.sizes.split(",")]
     device = jax.devices()[0]
     print(f"{jax.device_count()} x {device.device_kind}, jax {jax.__version__}", flush=True)
