@@ -119,6 +119,7 @@ def test_a_worker_that_is_killed_costs_one_more_attempt(executor, tmp_path):
     assert [results[f"j{index}"].attempts for index in range(3)] == [2, 2, 1]
 
 
+@pytest.mark.slow
 def test_what_always_kills_its_worker_fails_alone(executor):
     results = by_id(executor.run([job(0), job(1, "die"), job(2)]))
     assert {id for id, result in results.items() if result.error} == {"j1"}
@@ -159,6 +160,7 @@ def test_leaving_early_ends_the_work(executor):
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.slow
 def test_what_hangs_is_stopped_and_fails_alone(address):
     with Ray(1, 2, 1.5, address=address, function=RUN_CHUNK) as executor:
         results = by_id(executor.run([job(0, "hold_lock"), job(1)]))
@@ -213,6 +215,7 @@ def test_the_numbers_of_real_trainings_are_those_of_any_executor(address):
             assert one.dtype == other.dtype and one.tobytes() == other.tobytes()
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_begin_leaves_its_place(address):
     """One that raised is no process that died: unless it is ended, two of them have taken the two GPUs."""
     function = "tests.executors.no_backend:run_chunk"
