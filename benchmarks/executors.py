@@ -28,8 +28,7 @@ from benchmarks.faults import scores
 from discovery.statistics import interval
 
 EXECUTORS = ("processes", "ray")
-TURN = 2.0
-"""Seconds."""
+TURN_SECONDS = 2.0
 
 
 class Player:
@@ -59,7 +58,7 @@ class Player:
         for pid in self._stopped:
             send(pid, signal.SIGCONT)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(TURN)
+            self.process.wait(TURN_SECONDS)
         self._stop()
 
     def kill(self) -> None:

@@ -52,9 +52,11 @@ FLAGS = {
     "flow": ("--meta.strategy", "PBE", "--meta.pbe.parents", "2", "--meta.asynchronous", "--meta.brood", "1")
 }
 """What the search of a fault has besides."""
-STEPS, LONG = 40_000, {"head": 200_000}
-"""Of a training. That the head is gone is noticed after ten seconds, in which actors go on: a search of short
-trainings may be done by then.
+STEPS = 40_000
+"""Of a training."""
+LONGER = {"head": 5 * STEPS}
+"""That the head is gone is noticed after ten seconds, in which actors go on: a search of short trainings may
+be done by then.
 """
 TRAININGS = 4 * 8 + 4
 """Of the whole search."""
@@ -245,7 +247,7 @@ def cluster_of_two() -> Iterator[Any]:
 
 def suffer(name: str, out: Path) -> Outcome:
     """One search with one fault."""
-    steps = LONG.get(name, STEPS)
+    steps = LONGER.get(name, STEPS)
     used, total = _memory()
     os.environ[THRESHOLD] = str((used + ROOM) / total if name == "memory" else 0.98)
     with cluster_of_two() as cluster:
