@@ -128,7 +128,7 @@ def place(tally: Tally) -> str:
     if not tally.config:
         return ""
     last = tally.config.generations
-    return "final mean: " if tally.generation == last else f"generation {tally.generation}/{last}: "
+    return "selection: " if tally.generation == last else f"generation {tally.generation}/{last}: "
 
 
 def status(tally: Tally) -> str:

@@ -72,12 +72,19 @@ def evaluate(
             return end.value
 
 
-def train(run: Run, executor: Executor, stage: Stage, listener: Listener) -> dict[str, JobResult]:
-    """Run what the ledger does not hold yet of a stage, and record it; returns all results by id."""
+def train(
+    run: Run, executor: Executor, stage: Stage, listener: Listener, generation: int | None = None
+) -> dict[str, JobResult]:
+    """Run what the ledger does not hold yet of a stage, and record it; returns all results by id.
+
+    The listener hears `generation`, where it is not that of the stage.
+    """
     jobs = {job.id: (job, request) for job, request in stage}
     results = run.ledger.finished(jobs)
     if stage:
-        listener.started(stage[0][1].generation, [job for job, _ in stage], len(results))
+        if generation is None:
+            generation = stage[0][1].generation
+        listener.started(generation, [job for job, _ in stage], len(results))
     for group in together(executor.run([job for name, (job, _) in jobs.items() if name not in results])):
         run.ledger.record_all([(Evaluation.of(*jobs[result.id]), result) for result in group])
         for result in group:
@@ -91,5 +98,5 @@ def settle(run: Run, executor: Executor, listener: Listener) -> Choice:
     while (race := contest(run)).further:
         requests = [request_of_mean(g, run.ledger.load_mean(g - 1)) for g in race.contenders]
         stage = [(job, r) for r in requests for job in jobs_of(r, run.config, race.further)]
-        train(run, executor, stage, listener)
+        train(run, executor, stage, listener, run.config.generations)
     return choose(run)

@@ -150,7 +150,7 @@ class Tally:
         """Trainings of a generation are known; `done` of them were finished before."""
         total, done_share = sum(map(steps_of, jobs)), done / max(len(jobs), 1)
         left = (1 - done_share) * total
-        flowing = self.config is not None and self.config.meta.asynchronous
+        flowing = self.config and self.config.meta.asynchronous and generation < self.config.generations
         if generation == self.generation and self.trainings:  # a further stage of it, or a further brood
             self.trainings += len(jobs)
             self.done += done

@@ -7,6 +7,7 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
+from numbers import Integral, Real
 from typing import Any
 
 __distribution__ = "rl-discovery"
@@ -107,16 +108,19 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> Any:
     """Make an `Algorithm` by name, with keyword options of its factory.
 
     Raises:
-        ValueError: for an unknown name or option, with the valid ones; and for a function of your own that
-            returns something else.
+        ValueError: for an unknown name or option, with the valid ones; for an option of another type than the
+            factory declares; and for a function of your own that returns something else.
     """
     make = factory(name)
     valid = inspect.signature(make).parameters
-    for option in options or {}:
+    for option, value in (options or {}).items():
         if option not in valid:
             raise ValueError(
                 f"algorithm {name!r} has no option {option!r}; its options are: {', '.join(valid) or 'none'}"
             )
+        wanted, kind = _WANTED.get(valid[option].annotation, ("", object))
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind in (Integral, Real)):
+            raise ValueError(f"option {option!r} of algorithm {name!r} must be {wanted}, got {value!r}")
     algorithm = make(**(options or {}))
 
     from objectives.base import Algorithm
@@ -126,6 +130,15 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> Any:
             f"algorithm {name!r} must return an objectives.base.Algorithm, got {type(algorithm).__name__}"
         )
     return algorithm
+
+
+_WANTED: dict[Any, tuple[str, type]] = {
+    int: ("a whole number", Integral),
+    float: ("a number", Real),
+    bool: ("true or false", bool),
+    str: ("text", str),
+}
+"""The declared types of options that are checked: what they ask for, in words and as a class."""
 
 
 def _short(name: str) -> str:

@@ -1,6 +1,7 @@
 """What holds for every test: one CPU thread for XLA, no display, and shapes checked at run time."""
 
 import atexit
+import gc
 import os
 import shutil
 import signal
@@ -19,7 +20,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # What a test runs, it runs for less time than an optimizing compiler takes. `make test-slow` sets this empty.
 # Trainings of searches have their own options (discovery/inner/compiled.py).
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+    " --xla_cpu_parallel_codegen_split_count=1",
+)
 
 # Nor does it compile what another process of these tests has: workers, commands, pytest's own side by side.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -45,8 +50,12 @@ from objectives.base import Distribution  # noqa: E402
 typing.runtime_checkable(Distribution)
 
 
+# Half a million objects are there to stay by now: what is looked through for garbage is what comes after.
+gc.freeze()
+gc.set_threshold(20_000, 20, 20)
+
 MAPS = Path("/proc/self/maps")
-MOST_MAPS = 30_000
+MOST_MAPS = 50_000
 """Of 65,530 that Linux gives a process. Each compiled program takes some, and a compiler that gets no more
 aborts."""
 

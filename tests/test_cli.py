@@ -27,9 +27,10 @@ from discovery.commands import doctor, presets, session
 from discovery.commands.catalog import actions_text, known, shape_text
 from discovery.commands.failure import interruptible, stop_if_interrupted
 from discovery.commands.resume import moved_between
-from discovery.commands.where import elsewhere
+from discovery.commands.where import Where, elsewhere
 from discovery.config import SearchConfig
 from discovery.configfile import dumps, load
+from discovery.errors import BadInput
 from discovery.inner import compiled
 from discovery.ledger import Ledger
 from discovery.records import same_numbers
@@ -156,12 +157,17 @@ BAD = {
     "search lpo-cach": "did you mean lpo-catch",
     "search nosuch.toml": "nosuch.toml does not exist",
     "search lpo-catch --generatins 3": "did you mean --generations",
+    "search lpo-catch --nope": "there is no option --nope; see `discovery search --help`",
+    "search lpo-catch --algorithm-options width=a": "'width' of algorithm 'lpo' must be a whole number, got",
+    "doctor --rya": "did you mean --ray?",
+    "doctor --no-rya": "did you mean --no-ray?",
+    "resume nope --gpu-workers x": "--gpu-workers: a whole number is wanted, got 'x'",
     "search lpo-catch --population 8": "did you mean --meta.population",
     "search lpo-catch --generations x": "--generations: a whole number is wanted, got 'x'",
     "search lpo-catch --generations": "--generations needs a value",
     "search lpo-catch --generations -1": "generations must be at least 0, got -1",
     "search lpo-catch --seeds 0": "seeds must be at least 1, got 0",
-    "search lpo-catch --workers zwei": "--workers: INT is wanted, got 'zwei'",
+    "search lpo-catch --workers zwei": "--workers: a whole number is wanted, got 'zwei'",
     "search lpo-catch more": "unexpected argument 'more'",
     "search lpo-catch --meta.strategy openes": "did you mean Open_ES?",
     "search lpo-catch --meta.strategy SNES": "`--meta.sigma-decay None` unsets it",
@@ -223,7 +229,7 @@ BAD_CONFIGS = {
     ("Catch-bsuite", "Catsh-bsuite"): "nearest: Catch-bsuite",
     ("Catch-bsuite", "no.such:place"): "cannot import module 'no.such'",
     ("width = 4", "widht = 4"): "its options are: anchored, temporal, width",
-    ("width = 4", 'width = "big"'): "{'width': 'big'} raises Type",
+    ("width = 4", 'width = "big"'): "'width' of algorithm 'lpo' must be a whole number, got 'big'",
     ("width = 4", "width = 0"): "must be positive, got width=0",
     ("learning_rate", "learnin_rate"): "does not read learnin_rate",
     (
@@ -365,6 +371,7 @@ def test_search_as_json(says: Says, home: Path) -> None:
     kinds = [event["event"] for event in events]
     again = ["started"]  # the means that are still in question
     assert kinds == ["run", *["started", "generation"] * 2, "started", *again, "final", "result"]
+    assert [event["generation"] for event in events if event["event"] == "started"] == [0, 1, 2, 2]
     assert events[0]["generations"] == 2 and events[-1]["run"] == events[0]["run"]
     name = Path(events[0]["run"]).name
     assert re.fullmatch(r"\d{4}-\d\d-\d\d-tiny-[0-9a-f]{6}", name)
@@ -423,8 +430,20 @@ def test_resume_warns_of_another_kind_of_device(says: Says, home: Path) -> None:
 def test_a_run_of_a_cluster_goes_on_without_what_only_ray_has() -> None:
     config = SearchConfig(executor="ray", address="head:6379", gpu_workers=4, gpus_per_worker=0.5)
     alone = replace(config, executor="processes", address="", gpu_workers=0, gpus_per_worker=1.0)
-    assert elsewhere(config, "processes") == alone
-    assert elsewhere(config, workers=2) == replace(config, workers=2)
+    assert elsewhere(config, Where("processes")) == alone
+    assert elsewhere(config, Where(workers=2)) == replace(config, workers=2)
+    assert elsewhere(config, Where(gpu_workers=0)) == replace(config, gpu_workers=0, gpus_per_worker=1.0)
+
+
+def test_a_run_moves_to_gpus_and_takes_no_cores_along() -> None:
+    config = SearchConfig(workers=4)
+    moved = replace(config, executor="ray", workers=None, gpu_workers=2, gpus_per_worker=0.5)
+    assert elsewhere(config, Where("ray", gpu_workers=2, gpus_per_worker=0.5)) == moved
+    both = replace(config, executor="ray", workers=3, gpu_workers=2)
+    assert elsewhere(config, Where("ray", 3, gpu_workers=2)) == both
+    assert elsewhere(both, Where(gpu_workers=1)) == replace(both, workers=None, gpu_workers=1)
+    with pytest.raises(BadInput, match=r'gpu_workers is for the executor "ray"'):
+        elsewhere(config, Where(gpu_workers=2))
 
 
 def test_repeat_compares_all_numbers(says: Says, home: Path) -> None:
@@ -593,6 +612,8 @@ def test_plot_and_export(says: Says, home: Path, tmp_path: Path) -> None:
     )
     assert code == 0 and out.startswith(f"{file}\nverified at 10,000 points")
     assert "def policy_loss(" in file.read_text()
+    code, out, _ = says("export", "done@2", *at(home), "--out", tmp_path / "same.py")
+    assert code == 0 and (tmp_path / "same.py").read_text() == file.read_text()
     assert says("export", "done", *at(home))[1] == f"{home / 'runs/done/exports/lpo_jax.py'}\n"
     assert "exports" in says("show", "done", *at(home))[1]
 
@@ -603,7 +624,7 @@ def test_plot_and_export(says: Says, home: Path, tmp_path: Path) -> None:
         (["--to", "torch"], "there is no export format named 'torch'"),
         (["--to", "optax"], "optax takes a learned optimizer, and algorithm 'lpo' has a policy loss"),
         (["--generation", "99"], 'it has 0 (or "initial") to 6 (or "last")'),
-        (["--generation", "best"], "--generation must be a number"),
+        (["--generation", "best"], "the generation must be a number"),
     ],
 )
 def test_export_refuses(arguments: list[str], words: str, says: Says, home: Path) -> None:

@@ -98,6 +98,20 @@ def test_tally_tells_speed_and_time_left() -> None:
     assert row.steps == 12 * 160 and row.seconds == 54.0 and row.failures == {"diverged": 11}
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_further_selection_seeds_are_counted_with_the_last_mean(asynchronous: bool) -> None:
+    clock = Clock()
+    meta = dataclasses.replace(CONFIG.meta, asynchronous=asynchronous)
+    tally = Tally(dataclasses.replace(CONFIG, meta=meta), clock)
+    tally.started(3, [job()] * 4, 0)
+    for _ in range(4):
+        clock.now += 4.0
+        tally.finished(job(), result(seconds=4.0))
+    assert tally.seconds_left == 0.0
+    tally.started(3, [job()] * 12, 4)
+    assert status(tally) == "selection: 8 of 16 trainings, 40 steps/s, 0:32 left"
+
+
 def test_it_is_said_who_works_and_how_busy_they_are() -> None:
     tally = Tally(CONFIG, Clock(), crew=lambda: Crew(0, math.nan))
     tally.started(0, [job()] * 12, 0)

@@ -1,7 +1,7 @@
 """``discovery compare SUBJECT ... --suite NAME``."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import join
 from typing import Annotated
@@ -19,6 +19,8 @@ from discovery.commands.judging import (
 )
 from discovery.commands.parsing import parse
 from discovery.commands.tables import show
+from discovery.commands.where import Where, elsewhere
+from discovery.config import SearchConfig
 from discovery.errors import BadInput
 from discovery.splits import run_folders_of
 
@@ -59,12 +61,7 @@ class Compare:
     sweep: UseAppendAction[tuple[str, ...]] = ()
     """NAME=F1,F2,...: also train with factors of a number, of hidden widths or of n_envs, whoever has it. May
     be repeated."""
-    executor: str = "processes"
-    """Where trainings run: "processes" (one worker per core), "ray" or "inline" (this process; GPUs)."""
-    workers: int | None = None
-    """Workers. Default: one per core."""
-    address: str = ""
-    """Of a Ray cluster, "host:port" or "auto"; empty for a Ray of our own."""
+    where: Annotated[Where, arg(name="")] = field(default_factory=Where)
     agents_per_call: int = 8
     """Trainings batched in one compiled call; bitwise equal at equal width only."""
     timeout: float = 7200.0
@@ -90,7 +87,7 @@ def main(argv: Sequence[str]) -> int:
 
     ensure_single_thread()
     from discovery.comparesuite import chosen_tasks, compare_suite, write
-    from discovery.executors import make_executor
+    from discovery.executors import executor_of
     from discovery.progress import view
     from discovery.subjects import subjects
     from discovery.suites import load_suite
@@ -99,9 +96,8 @@ def main(argv: Sequence[str]) -> int:
     chosen = chosen_tasks(suite, args.tasks, args.test, run_folders_of(names))
     folder = store_folder(args.output, args.name or f"compare-{suite.name}")
     who, command = subjects(names), _command(names, args)
-    executor = make_executor(
-        args.executor, args.workers, args.agents_per_call, args.timeout, None, args.address
-    )
+    trained = SearchConfig(agents_per_call=args.agents_per_call, timeout=args.timeout)
+    executor = executor_of(elsewhere(trained, args.where))
     try:
         with executor, view(None, args.quiet, args.json) as shown:
             result = compare_suite(

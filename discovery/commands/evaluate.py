@@ -1,7 +1,7 @@
 """``discovery evaluate RUN|NAME ...``."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +21,7 @@ from discovery.commands.judging import (
 )
 from discovery.commands.parsing import parse
 from discovery.commands.tables import show
-from discovery.commands.where import elsewhere
+from discovery.commands.where import Where, elsewhere
 from discovery.config import SearchConfig
 from discovery.configfile import CONFIG, load
 from discovery.errors import BadInput, RunError, unknown
@@ -77,12 +77,7 @@ class Evaluate:
     sweep: UseAppendAction[tuple[str, ...]] = ()
     """NAME=F1,F2,...: also train with factors of a number, of hidden widths or of n_envs, whoever has it. May
     be repeated."""
-    executor: str | None = None
-    """Where trainings run: "processes", "ray" or "inline". Default: as the first run."""
-    workers: int | None = None
-    """Workers. Default: one per core."""
-    address: str | None = None
-    """Of a Ray cluster, "host:port" or "auto"; "" for a Ray of our own. Default: as the first run."""
+    where: Annotated[Where, arg(name="")] = field(default_factory=Where)
     agents_per_call: int | None = None
     """Trainings batched in one compiled call; bitwise equal at equal width only. Default: as the run."""
     output: Path = OUTPUT
@@ -184,7 +179,7 @@ def _base(folders: Sequence[Path]) -> SearchConfig:
 
 def _config(folders: Sequence[Path], args: Evaluate) -> SearchConfig:
     """How trainings are run: as in the first run, with what was overridden."""
-    config = elsewhere(_base(folders), args.executor, args.workers, args.address)
+    config = elsewhere(_base(folders), args.where)
     width = config.width if args.agents_per_call is None else args.agents_per_call
     return replace(config, agents_per_call=width)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from discovery.commands.folders import OUTPUT, find_run
+from discovery.commands.folders import OUTPUT, find_run, is_run
 from discovery.commands.parsing import parse
 from discovery.errors import BadInput
 
@@ -20,7 +20,7 @@ DESCRIPTION = """Take what a run found away as one standalone Python file that n
 
   discovery export runs/NAME --to jax --out found.py --verify
   discovery export NAME --to purejaxrl
-  discovery export NAME --to rejax --generation 12
+  discovery export NAME --to rejax --generation 12    or NAME@12
   discovery export NAME --to optax
 
 Formats of a policy loss: jax (numpy and jax only), purejaxrl and rejax (the same, with an adapter for that
@@ -33,7 +33,7 @@ class Export:
     """Arguments of `discovery export`."""
 
     run: Annotated[Positional[str], arg(metavar="RUN")]
-    """The run's folder, or its name below --output."""
+    """The run's folder, or its name below --output; RUN@12 or RUN@initial for --generation as well."""
     to: str = "jax"
     """Format: jax, purejaxrl, rejax or optax; of what was searched, each takes what it can."""
     out: Path | None = None
@@ -52,8 +52,12 @@ def main(argv: Sequence[str]) -> int:
     from discovery.export.parts import check_format
 
     check_format(args.to)
-    folder = find_run(args.run, args.output)
-    path, report = take(folder, args.to, args.out, args.generation, args.verify)
+    name, generation = args.run, args.generation
+    if generation is None and not is_run(name, args.output):
+        base, at, behind = name.rpartition("@")
+        name, generation = (base, behind) if at else (name, None)
+    folder = find_run(name, args.output)
+    path, report = take(folder, args.to, args.out, generation, args.verify)
     print(path)
     if report:
         print(report)
@@ -84,4 +88,4 @@ def _generation(text: str | None) -> "Generation":
     try:
         return int(text)
     except ValueError:
-        raise BadInput(f'--generation must be a number, "initial" or "last", got {text!r}') from None
+        raise BadInput(f'the generation must be a number, "initial" or "last", got {text!r}') from None

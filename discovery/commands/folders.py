@@ -20,6 +20,11 @@ OUTPUT = Path("runs")
 """Where runs are, unless said otherwise."""
 
 
+def is_run(name: str, output: Path = OUTPUT) -> bool:
+    """Whether `name` is a run's folder, or that of one below `output`."""
+    return any((folder / CONFIG).is_file() for folder in (Path(name), output / name))
+
+
 def find_run(name: str, output: Path = OUTPUT) -> Path:
     """The folder of the run called `name`: a path, or the name of a folder below `output`.
 

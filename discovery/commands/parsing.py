@@ -122,10 +122,14 @@ def _one_line(box: str, prog: str) -> str:
     return f"{text}; see `{prog} --help`"
 
 
+_IN_WORDS = {"INT": "a whole number", "FLOAT": "a number"}
+
+
 def _plainly(why: str) -> str:
     """Why a value was refused, where tyro's words are about types, or ours about files."""
     if kind := re.fullmatch(r"no type matching (.*) could be instantiated from \[(.*)\]\.?", why):
-        return f"{kind[1].replace('{None}|', '').strip('{}')} is wanted, got {kind[2]}"
+        wanted = kind[1].replace("{None}|", "").strip("{}")
+        return f"{_IN_WORDS.get(wanted, wanted)} is wanted, got {kind[2]}"
     if parts := re.fullmatch(r"Could not find valid parse for arguments: \[(.*)\]", why):
         return f"{parts[1]} cannot be read"
     if ignored := re.match(r"\w+ would ignore ([\w.]+)=", why):
@@ -146,7 +150,11 @@ def _unrecognized(rest: Sequence[str], cls: Any, prog: str, default: Any) -> Bad
             f"there is no option {name}; entries of {mapping} are given as `{mapping} "
             f"{entry.replace('-', '_')}=VALUE`"
         )
-    close = difflib.get_close_matches(name, flags, n=3, cutoff=0.5)
+    # Dashes are no likeness, and "no-" is one only to what has it too.
+    bare = {
+        known.lstrip("-"): known for known in flags if name.startswith("--no-") >= known.startswith("--no-")
+    }
+    close = [bare[known] for known in difflib.get_close_matches(name.lstrip("-"), bare, n=3, cutoff=0.6)]
     close += [known for known in flags if known.rpartition(".")[2] == name.lstrip("-") and known not in close]
     hint = f"did you mean {' or '.join(close[:4])}?" if close else f"see `{prog} --help`"
     return BadInput(f"there is no option {name}; {hint}")

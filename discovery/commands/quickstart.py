@@ -12,7 +12,7 @@ from discovery.commands import presets
 from discovery.commands.folders import OUTPUT
 from discovery.commands.parsing import parse
 from discovery.commands.tables import show
-from discovery.commands.where import elsewhere
+from discovery.commands.where import Where, elsewhere
 from discovery.config import SearchConfig
 from discovery.errors import BadInput
 
@@ -89,7 +89,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _config(preset: SearchConfig, args: Quickstart) -> SearchConfig:
     generations = preset.generations if args.generations is None else args.generations
-    config = elsewhere(preset, args.executor, args.workers)
+    config = elsewhere(preset, Where(args.executor, args.workers))
     return dataclasses.replace(config, seed=args.seed, generations=generations)
 
 

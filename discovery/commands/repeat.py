@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +10,7 @@ from tyro.conf import Positional, arg
 
 from discovery.commands.folders import OUTPUT, find_run
 from discovery.commands.parsing import parse
-from discovery.commands.where import elsewhere
+from discovery.commands.where import Where, elsewhere
 from discovery.configfile import CONFIG
 from discovery.errors import BadInput, RunError
 
@@ -45,12 +45,7 @@ class Repeat:
     """Folder in which RUN is looked for, and in which the new run gets a folder of its own."""
     name: str | None = None
     """The new run's name, or that of one that repeats RUN already. Default: date, "repeat" and a short id."""
-    executor: str | None = None
-    """Where trainings run: "processes", "ray" or "inline". Default: as in RUN."""
-    workers: int | None = None
-    """Workers. Default: as in RUN."""
-    address: str | None = None
-    """Of a Ray cluster, "host:port" or "auto"; "" for a Ray of our own. Default: as in RUN."""
+    where: Annotated[Where, arg(name="")] = field(default_factory=Where)
     quiet: bool = False
     """Print nothing but warnings and errors."""
     json: bool = False
@@ -79,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
             f"{folder} has not come to its end, so there is nothing to compare with; "
             f"`discovery resume {shlex.quote(str(folder))}` first"
         )
-    executor = executor_of(elsewhere(former.config, args.executor, args.workers, args.address))
+    executor = executor_of(elsewhere(former.config, args.where))
     check(former.config)
     shown = view(former.config, args.quiet, args.json)
     if former.config.meta.asynchronous and former.meta["config_hash"] != config_hash(former.config):

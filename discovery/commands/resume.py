@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 from discovery.commands.folders import OUTPUT, find_run
 from discovery.commands.parsing import parse
 from discovery.commands.staff import CPU
-from discovery.commands.where import elsewhere
+from discovery.commands.where import Where, elsewhere
 from discovery.config import SearchConfig
 from discovery.configfile import CONFIG, dumps
 from discovery.errors import BadInput, RunError
@@ -41,12 +41,7 @@ class Resume:
     """The run's folder, or its name below --output."""
     generations: int | None = None
     """Extend the search to so many generations, and record that."""
-    executor: str | None = None
-    """Where trainings run from now on: "processes", "ray" or "inline". Default: as before."""
-    workers: int | None = None
-    """Workers. Default: as before."""
-    address: str | None = None
-    """Of a Ray cluster, "host:port" or "auto"; "" for a Ray of our own. Default: as before."""
+    where: Annotated[Where, arg(name="")] = field(default_factory=Where)
     output: Path = OUTPUT
     """Folder in which RUN is looked for."""
     quiet: bool = False
@@ -69,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
 
     run = Run.open(folder, write=True)
     try:
-        config = elsewhere(run.config, args.executor, args.workers, args.address)
+        config = elsewhere(run.config, args.where)
         executor = executor_of(config)
         longer = extended(run.config, args.generations)
         check(longer)

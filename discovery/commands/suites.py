@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from shlex import join
@@ -15,6 +15,8 @@ from discovery.commands.failure import FAILED, INTERRUPTED
 from discovery.commands.folders import OUTPUT
 from discovery.commands.parsing import parse
 from discovery.commands.tables import show, table
+from discovery.commands.where import Where, elsewhere
+from discovery.config import SearchConfig
 from discovery.errors import BadInput, unknown
 from environments.task import Task
 
@@ -50,12 +52,7 @@ class Suites:
     """Measure these tasks only; what is known of others stays."""
     seeds: int = 30
     """Trainings of each on each task. Below 30, trust no interval much."""
-    executor: str = "processes"
-    """Where trainings run: "processes" (one worker per core), "ray" or "inline" (this process; GPUs)."""
-    workers: int | None = None
-    """Workers. Default: one per core."""
-    address: str = ""
-    """Of a Ray cluster, "host:port" or "auto"; empty for a Ray of our own."""
+    where: Annotated[Where, arg(name="")] = field(default_factory=Where)
     agents_per_call: int = 8
     """Trainings batched in one compiled call; bitwise equal at equal width only."""
     timeout: float = 7200.0
@@ -163,12 +160,11 @@ def _measure(suite: "Suite", name: str, args: Suites) -> int:
     for task in tasks:
         random_task(task)
 
-    from discovery.executors import make_executor
+    from discovery.executors import executor_of
     from discovery.progress import view
 
-    executor = make_executor(
-        args.executor, args.workers, args.agents_per_call, args.timeout, None, args.address
-    )
+    trained = SearchConfig(agents_per_call=args.agents_per_call, timeout=args.timeout)
+    executor = executor_of(elsewhere(trained, args.where))
     failed = False
     try:
         with executor, _ledger(args.output / suite.name) as ledger, view(None, args.quiet) as shown:
@@ -282,5 +278,5 @@ def _command(task: Task, name: str, args: Suites) -> str:
     """The command that measures this task alone."""
     words = ["discovery", "suites", name, "--measure", "--tasks", task.name, "--seeds", str(args.seeds)]
     words += ["--agents-per-call", str(args.agents_per_call)]
-    words += ["--executor", args.executor] if args.executor != "processes" else []
+    words += ["--executor", args.where.executor] if args.where.executor not in (None, "processes") else []
     return join(words)

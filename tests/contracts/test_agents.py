@@ -133,7 +133,9 @@ def test_nothing_passes_from_one_episode_or_environment_to_another(name, shared)
     assert (later > 1e-4) == (BODIES[name].recurrence != "none")
 
 
-@pytest.mark.parametrize("name", ["convolution", "linear recurrence", "everything"])
+@pytest.mark.parametrize(
+    "name", ["convolution", pytest.param("linear recurrence", marks=pytest.mark.slow), "everything"]
+)
 def test_a_population_of_them_is_each_of_them(name):
     network, _, carry, x, start, _, _ = made(name, False)
     keys = jax.random.split(jax.random.key(5), 2)
@@ -301,9 +303,10 @@ IMAGES = replace(
     experts=2,
 )
 SETUPS = {**{name: setup_of(name) for name in RECURRENT}, "images": IMAGES}
+every_setup = pytest.mark.parametrize("name", [*RECURRENT, pytest.param("images", marks=pytest.mark.slow)])
 
 
-@pytest.mark.parametrize("name", SETUPS)
+@every_setup
 def test_splitting_changes_no_bit(name):
     setup = SETUPS[name]
     start = begin(PPO, setup, numbers(), jax.random.key(0), 20)
@@ -314,7 +317,7 @@ def test_splitting_changes_no_bit(name):
     assert all(np.abs(c).max() > 0 for c in jax.tree.leaves(whole.carry))
 
 
-@pytest.mark.parametrize("name", SETUPS)
+@every_setup
 def test_a_second_instance_compiles_nothing(name):
     setup = SETUPS[name]
     go(PPO, setup, numbers(), begin(PPO, setup, numbers(), jax.random.key(0), 20), 5)

@@ -28,8 +28,8 @@ AFFORDABLE = (
 )  # fmt: skip
 """Besides those of gymnax, the environments that every run of the tests can afford."""
 
-DEAR = ("Seaquest-MinAtar",)
-"""Those of gymnax that it cannot: its program compiles for long."""
+DEAR = ("Seaquest-MinAtar", "Freeway-MinAtar", "Asterix-MinAtar")
+"""Those of gymnax that it cannot: their programs compile for long."""
 
 LONG_TOGETHER = ("brax/inverted_pendulum",)
 """Quick ones whose vmapped program is not: that test of theirs waits, too."""

@@ -1,6 +1,6 @@
 """Started by test_rejax.py in a process of its own: trains rejax's PPO with exported files.
 
-    python -I rejax_host.py PROBE PPO_FILE FOUND_FILE STEPS [OPTIMIZER_FILE]
+    python -I rejax_host.py PROBE FOUND_FILE STEPS [PPO_FILE [OPTIMIZER_FILE]]
 
 Our packages cannot be imported here. Prints one line of JSON.
 """
@@ -98,11 +98,14 @@ def fractions(file):
     return [float(algorithm.training_fraction(state)) for state in states]
 
 
-def main(probe, ppo, found, steps, optimizer=None):
+def main(probe, found, steps, ppo=None, optimizer=None):
     sys.meta_path.insert(0, load(probe, "probe").Blocker())
-    ppo, found = load(ppo, "exported_ppo"), load(found, "exported_found")
-    result = {"same": same_update(ppo), "train": train(found, int(steps)), "fractions": fractions(found)}
-    if optimizer is not None:  # here, because a process of its own would import everything again
+    found = load(found, "exported_found")
+    result = {"train": train(found, int(steps)), "fractions": fractions(found)}
+    # These too in this process, because one of its own would import everything again.
+    if ppo is not None:
+        result["same"] = same_update(load(ppo, "exported_ppo"))
+    if optimizer is not None:
         host = load(Path(__file__).with_name("rejax_optimizer_host.py"), "optimizer_host")
         result["optimizer"] = host.train(load(optimizer, "exported_optimizer"), 2)
     print(json.dumps(result))

@@ -26,12 +26,12 @@ def open_alone(rate: float) -> str:
     return export(spec, {"optimizer": descending(rate, MOMENTUM)}, {}, Provenance(), "optax")
 
 
-def run_host(folder: Path, ppo: str, found: str, steps: int, optimizer: str | None = None) -> dict:
-    sources = {"ppo.py": ppo, "found.py": found} | ({"optimizer.py": optimizer} if optimizer else {})
-    for name, source in sources.items():
-        (folder / name).write_text(source, encoding="utf-8")
-    ppo_file, found_file, *optimizer_file = (folder / name for name in sources)
-    return run(HOST, ppo_file, found_file, steps, *optimizer_file)
+def run_host(folder: Path, found: str, steps: int, *more: str) -> dict:
+    """Trains with `found`; the updates of `more`, which are PPO and an optimizer, are looked at as well."""
+    files = [folder / f"{index}.py" for index in range(1 + len(more))]
+    for file, source in zip(files, (found, *more), strict=True):
+        file.write_text(source, encoding="utf-8")
+    return run(HOST, files[0], steps, *files[1:])
 
 
 def run(host: Path, *arguments: object) -> dict:
@@ -47,16 +47,13 @@ def run(host: Path, *arguments: object) -> dict:
 
 @pytest.fixture(scope="module")
 def result(exported, tmp_path_factory):
-    ppo = exported(AlgorithmSpec("ppo"), target="rejax")
-    found, folder = exported(TEMPORAL, target="rejax"), tmp_path_factory.mktemp("host")
-    return run_host(folder, ppo, found, 2048, open_alone(3.0))
+    return run_host(tmp_path_factory.mktemp("host"), exported(TEMPORAL, target="rejax"), 2048)
 
 
-@pytest.mark.slow
-def test_exported_ppo_updates_as_rejaxs_own(result):
-    assert result["same"]["actor"] <= 1e-6
-    assert result["same"]["critic"] <= 1e-6
-    assert result["same"]["moved"] >= 1e-4
+@pytest.fixture(scope="module")
+def updates(exported, tmp_path_factory):
+    found, ppo = (exported(spec, target="rejax") for spec in (TEMPORAL, AlgorithmSpec("ppo")))
+    return run_host(tmp_path_factory.mktemp("host"), found, 2048, ppo, open_alone(3.0))
 
 
 def test_a_temporal_drift_trains_from_an_environment_id(result):
@@ -76,6 +73,13 @@ def test_the_fraction_of_the_training(result):
     assert result["fractions"] == pytest.approx([0.0, 0.1, 0.9, 0.9])
 
 
+@pytest.mark.slow
+def test_exported_ppo_updates_as_rejaxs_own(updates):
+    assert updates["same"]["actor"] <= 1e-6
+    assert updates["same"]["critic"] <= 1e-6
+    assert updates["same"]["moved"] >= 1e-4
+
+
 def test_the_recipe_is_given_in_rejaxs_words(exported):
     task = Task("Cart", Setup(n_envs=4, n_steps=32, n_minibatches=2), 100_000, {"gamma": 0.9})
     source = exported(AlgorithmSpec("ppo"), target="rejax", provenance=Provenance(tasks=(task,)))
@@ -89,8 +93,7 @@ def test_the_recipe_is_given_in_rejaxs_words(exported):
 @pytest.mark.slow
 def test_rejax_learns_cartpole_with_an_exported_loss(exported, tmp_path):
     anchored = AlgorithmSpec("lpo", (("anchored", True), ("temporal", True), ("width", 16)))
-    ppo = exported(AlgorithmSpec("ppo"), target="rejax")
-    result = run_host(tmp_path, ppo, exported(anchored, target="rejax"), 200_000)
+    result = run_host(tmp_path, exported(anchored, target="rejax"), 200_000)
     assert result["train"]["returns"][-1] >= 300
 
 
@@ -112,9 +115,9 @@ def trained_with_open_alone(folder: Path, rate: float, rollouts: int) -> dict:
 
 
 @pytest.mark.slow
-def test_rejax_takes_an_exported_optimizer_as_it_is(result):
+def test_rejax_takes_an_exported_optimizer_as_it_is(updates):
     """Two rollouts of 16 steps each; every step is one of 3e-3 at most."""
-    result = result["optimizer"]
+    result = updates["optimizer"]
     assert result["counts"] == [32, 32]
     assert result["finite"] and 1e-2 < min(result["moved"]) <= max(result["moved"]) < 32 * 3.1e-3
 

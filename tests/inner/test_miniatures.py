@@ -90,6 +90,7 @@ def test_lpg_has_its_heads_and_learns_with_the_weights_of_reinforce():
     assert late > early + 0.3 and late > RANDOM_RETURN + 0.4
 
 
+@pytest.mark.slow  # tests/inner/test_lpg_lives.py has a derivative through lives of LPG itself
 def test_lpg_meta_gradient_flows_through_the_loop():
     """From parameters after two updates back to every weight of the recurrence."""
     algorithm, numbers = ALGORITHMS["lpg"], meta_params_of("lpg", learning_rate=1e-2)

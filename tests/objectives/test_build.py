@@ -53,6 +53,20 @@ def test_something_else_than_an_algorithm():
         build("own_algorithms:three")
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"width": "abc"}, "option 'width' of algorithm 'lpo' must be a whole number, got 'abc'"),
+        ({"width": 4.5}, "option 'width' of algorithm 'lpo' must be a whole number, got 4.5"),
+        ({"width": True}, "option 'width' of algorithm 'lpo' must be a whole number, got True"),
+        ({"anchored": 1}, "option 'anchored' of algorithm 'lpo' must be true or false, got 1"),
+    ],
+)
+def test_options_of_another_type(options, message):
+    with pytest.raises(ValueError, match=rf"^{message}$"):
+        build("lpo", options)
+
+
 def test_a_module_that_is_not_there():
     with pytest.raises(
         ValueError, match=r"No module named 'nowhere'; it must be installed, or lie on PYTHON"
