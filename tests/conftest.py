@@ -18,8 +18,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["MPLBACKEND"] = "Agg"
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# What a test runs, it runs for less time than an optimizing compiler takes. `make test-slow` sets this empty.
-# Trainings of searches have their own options (discovery/inner/compiled.py).
+# What a test runs, it runs for less time than an optimizing compiler takes; this holds for the trainings of
+# searches too (discovery/inner/compiled.py). `make test-slow` sets it empty.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"

@@ -115,7 +115,7 @@ def test_equal_numbers_are_one_training() -> None:
         ("ppo[clip=big]", "number clip of 'ppo' must be a number, got 'big'"),
         ("ppo[clip=true]", "number clip of 'ppo' must be a number, got True"),
         ("a2c[optimizer=sdg]", "optimizer must be one of adam, capped_adam, lion, rmsprop, sgd, got 'sdg'"),
-        ("objectives.drift:lpo[width=big]", "cannot be made: Type"),
+        ("objectives.drift:lpo[width=big]", "lpo' must be a whole number, got 'big'"),
         ("lpo[width=4]", "family, with drift to be searched"),
         ("ppoo[clip=0.1]", "did you mean ppo"),
         ("{run}[clip=0.1]", "what a run found has no options"),
