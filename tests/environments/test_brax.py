@@ -217,6 +217,7 @@ def test_physics_can_vary_in_every_backend(name, backend):
     assert np.abs(of(2.0, 1.0) - same).max() > 5e-3 or name == "pusher"  # whose arm gravity does not move
 
 
+@pytest.mark.slow
 def test_loading_a_model_says_nothing_and_leaves_nothing(tmp_path):
     """In a process of its own: what is imported here was imported with its warnings."""
     code = (

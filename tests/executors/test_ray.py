@@ -69,6 +69,7 @@ def by_id(results):
     return {result.id: result for result in results}
 
 
+@pytest.mark.slow
 def test_the_doctor_looks_at_ray(address, capsys):
     """First of all, while nobody else is there: it wants a worker on each core."""
     assert main(["doctor", "--ray", "--address", address]) == 0

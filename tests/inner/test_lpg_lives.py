@@ -115,6 +115,7 @@ def test_weights_of_reinforce_learn_the_delayed_chain(mixed):
     assert curve[-1] > 0.9 and curve[-1] > curve[0] + 0.1, curve
 
 
+@pytest.mark.slow
 def test_weights_of_reinforce_teach_an_agent_with_a_hidden_layer_by_adam():
     """As `lpg` is by default, with the numbers of `DEEP_LPG`: the chain of seven steps, 600 updates."""
     adam = build("lpg", {**OPTIONS, "optimizer": "adam"})

@@ -45,7 +45,9 @@ def test_float32_is_what_jax_does():
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"experts": 2}, {"filters": (3,)}, {"recurrence": "linear"}], ids=lambda body: "".join(body)
+    "body",
+    [{}, {"experts": 2}, {"filters": (3,)}, pytest.param({"recurrence": "linear"}, marks=pytest.mark.slow)],
+    ids=lambda body: "".join(body),
 )
 def test_all_layers_of_an_agent_are_rounded(body):
     """Outputs change by rounding, and no more; no layer multiplies whole numbers any more."""

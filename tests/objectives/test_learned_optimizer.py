@@ -149,7 +149,7 @@ def clipped(gradients, limit=0.5):
         ("discrete", FEED_FORWARD, 2),
         ("continuous", NO_FEATURES, 2),
         ("discrete", {"gru_width": 0, "features": "momentum,gradient"}, 2),
-        ("shared, of everything", {}, 1),
+        pytest.param("shared, of everything", {}, 1, marks=pytest.mark.slow),
     ],
 )
 def test_steps_are_those_of_a_loop_over_tensors(name, options, steps):

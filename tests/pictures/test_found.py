@@ -34,7 +34,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any], str, str]] = {
 """Name to algorithm, options, what is searched, and the file of its picture."""
 
 
-@pytest.fixture(scope="module", params=["ampo", "open", "ta_lpg"])
+@pytest.fixture(scope="module", params=["ampo", "open", pytest.param("ta_lpg", marks=pytest.mark.slow)])
 def made(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[LoadedRun, str, str]:

@@ -202,6 +202,7 @@ def test_the_bound_on_what_halving_loses_holds(gaps, keep):
 CLOSE = np.array([[1.0, 1.0, 9.0], [1.0, 9.0, 9.0], [1.0, 9.0, 9.0]])
 
 
+@pytest.mark.slow
 def test_the_bound_over_three_rungs_is_nearly_reached():
     """In stages, as a search has them. Each of two rungs loses the best with probability p; the bound is 2 p.
 
