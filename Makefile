@@ -62,7 +62,7 @@ test-worlds: $(DEV) ## the contract of environments, over all but the extras (7 
 test-extras: $(EXTRAS) ## the tests of the extra environments, which it installs into an environment of its own
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m extras tests/environments
 
-test-faults: $(DEV) ## searches on a cluster of two nodes that is broken in eight ways (10 minutes)
+test-faults: $(DEV) ## searches on a cluster of two nodes that is broken in eight ways (15 minutes)
 	XLA_FLAGS= $(BIN)/python -m pytest -m faults tests/executors
 
 bench: $(DEV) ## the speed ratios that the README quotes
