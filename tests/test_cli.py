@@ -869,6 +869,7 @@ def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(
         assert all(row["attempts"] == 1 for row in ledger.evaluations(outcomes=False))
 
 
+@pytest.mark.slow  # tests/executors/test_parents.py has the workers alone
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for children in /proc")
 def test_ctrl_c_ends_workers_and_tells_how_to_go_on(home: Path) -> None:
     folder = home / "runs" / "stopped"

@@ -34,6 +34,9 @@ STEPS = 8
 RECURRENT = {"gru": STEPS, "linear": STEPS // 2}
 """Recurrence to length of sequences, in rollouts of 8 steps."""
 
+one_recurrence = pytest.mark.parametrize("name", ["gru", pytest.param("linear", marks=pytest.mark.slow)])
+"""For tests that compile for long."""
+
 every_agent = pytest.mark.parametrize(
     ("name", "shared"),
     [*((name, False) for name in BODIES), ("wide", True), ("actions", True), ("everything", True)],
@@ -208,7 +211,7 @@ def lived(name):
     return setup, network, state, following, experience, targets
 
 
-@pytest.mark.parametrize("name", RECURRENT)
+@one_recurrence
 def test_it_recalls_in_learning_what_it_knew_in_acting(name):
     """With the behavior's parameters the ratio is one everywhere: carries are stored, episodes cut."""
     setup, network, state, _, experience, targets = lived(name)
@@ -229,7 +232,7 @@ def test_it_recalls_in_learning_what_it_knew_in_acting(name):
         assert float(seen.kl) > 1e-5
 
 
-@pytest.mark.parametrize("name", RECURRENT)
+@one_recurrence
 def test_shuffled_sequences_keep_their_carries(name):
     """While nothing is learned the ratio stays one, in every minibatch of every epoch."""
     _, network, state, _, experience, targets = lived(name)

@@ -34,7 +34,10 @@ FAMILIES: dict[str, tuple[str, dict[str, Any], str, str]] = {
 """Name to algorithm, options, what is searched, and the file of its picture."""
 
 
-@pytest.fixture(scope="module", params=["ampo", "open", pytest.param("ta_lpg", marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module",
+    params=["open", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ampo", "ta_lpg"))],
+)
 def made(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[LoadedRun, str, str]:
