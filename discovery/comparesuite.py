@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from discovery import plots
 from discovery.compare import AS_IT_IS, Watcher, check, comparisons
-from discovery.configfile import CONFIG, load
+from discovery.configfile import CONFIG, is_run, load
 from discovery.database import FILE
 from discovery.errors import BadInput, RunError, unknown
 from discovery.executors.base import Executor
@@ -104,7 +104,7 @@ def store(folder: Path) -> Iterator[Ledger]:
     Raises:
         BadInput: the folder holds a search.
     """
-    if (folder / CONFIG).exists():
+    if is_run(folder):
         raise BadInput(f"{folder} is the run of a search; choose another name for the comparison")
     made = (folder / FILE).exists()
     with Ledger.open(folder, write=True) if made else Ledger.create(folder, {"run": folder.name}) as ledger:

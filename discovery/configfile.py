@@ -24,6 +24,11 @@ CONFIG = "config.toml"
 """The file in a run's folder that holds its config."""
 
 
+def is_run(folder: str | Path) -> bool:
+    """Whether a folder is a run's: it holds a config."""
+    return (Path(folder) / CONFIG).is_file()
+
+
 def dumps(config: Any) -> str:
     """A config dataclass as TOML text."""
     return tomli_w.dumps(plain(config))

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from discovery.config import SearchConfig
-from discovery.configfile import CONFIG, dumps, load
+from discovery.configfile import CONFIG, dumps, is_run, load
 from discovery.errors import BadInput, DiscoveryError, LedgerError, RunError
 from discovery.ledger import Ledger
 from discovery.starts.record import Start
@@ -77,7 +77,7 @@ class Run:
     def open(cls, folder: Path | str, write: bool = False) -> Self:
         """Open an existing run, for writing or only to look at."""
         folder = Path(folder)
-        if not folder.is_dir() or not (folder / CONFIG).exists():
+        if not is_run(folder):
             raise BadInput(
                 f"{folder} is not a run: it holds no {CONFIG}; `discovery list` shows the runs there are"
             )

@@ -9,7 +9,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from discovery.configfile import CONFIG, load
+from discovery.configfile import CONFIG, is_run, load
 from discovery.errors import BadInput
 
 Looks = Mapping[Path, tuple[str, ...]]
@@ -20,8 +20,8 @@ def run_folders_of(names: Sequence[str]) -> list[Path]:
     """The runs among names of subjects, each once."""
     found: dict[Path, Path] = {}
     for name in names:
-        folder = name if _is_run(name) else name.rpartition("@")[0]
-        if folder and _is_run(folder):
+        folder = name if is_run(name) else name.rpartition("@")[0]
+        if folder and is_run(folder):
             found.setdefault(Path(folder).resolve(), Path(folder))
     return list(found.values())
 
@@ -73,7 +73,3 @@ def record_looks(looks: Looks, command: str, labels: Sequence[str], seeds: int, 
         if names:
             with Run.open(folder, write=True) as run:
                 run.ledger.record_test(command, labels, names, seeds, first_seed)
-
-
-def _is_run(name: str) -> bool:
-    return (Path(name) / CONFIG).is_file()

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from discovery.analysis import LoadedRun, load_run
 from discovery.commands.values import entries, option
+from discovery.configfile import CONFIG, is_run
 from discovery.errors import BadInput, unknown
-from discovery.run import CONFIG
 from discovery.work import AlgorithmSpec
 from environments.task import Task
 from objectives import FACTORIES, factory, is_known
@@ -114,9 +114,9 @@ def split_name(name: str) -> tuple[str, dict[str, Value]]:
 def _resolve(name: str, runs: dict[Path, LoadedRun], files: Sequence[Path]) -> Subject | _Place:
     base, given = split_name(name)
     folder, at, wanted = base.rpartition("@")
-    if not at or _is_run(base):
+    if not at or is_run(base):
         folder, at = base, ""
-    if not _is_run(folder):
+    if not is_run(folder):
         if Path(folder).is_dir():
             raise BadInput(
                 f"{folder} is no run: it holds no {CONFIG}; `discovery list` shows those there are"
@@ -139,10 +139,6 @@ def _place(run: LoadedRun, wanted: str) -> _Place:
         return _Place(run, proposal=wanted)
     number: Any = int(wanted) if wanted.lstrip("-").isdigit() else wanted
     return _Place(run, run.generation_number(number))
-
-
-def _is_run(folder: str) -> bool:
-    return (Path(folder) / CONFIG).exists()
 
 
 def _is_file(base: str) -> bool:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from discovery.commands.folders import OUTPUT, find_run, is_run
+from discovery.commands.folders import OUTPUT, find_run
 from discovery.commands.parsing import parse
+from discovery.configfile import is_run
 from discovery.errors import BadInput
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
 
     check_format(args.to)
     name, generation = args.run, args.generation
-    if generation is None and not is_run(name, args.output):
+    if generation is None and not (is_run(name) or is_run(args.output / name)):
         base, at, behind = name.rpartition("@")
         name, generation = (base, behind) if at else (name, None)
     folder = find_run(name, args.output)

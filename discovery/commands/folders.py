@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from discovery.config import SearchConfig
-from discovery.configfile import CONFIG
+from discovery.configfile import CONFIG, is_run
 from discovery.errors import BadInput, DiscoveryError, unknown
 
 if TYPE_CHECKING:
@@ -20,11 +20,6 @@ OUTPUT = Path("runs")
 """Where runs are, unless said otherwise."""
 
 
-def is_run(name: str, output: Path = OUTPUT) -> bool:
-    """Whether `name` is a run's folder, or that of one below `output`."""
-    return any((folder / CONFIG).is_file() for folder in (Path(name), output / name))
-
-
 def find_run(name: str, output: Path = OUTPUT) -> Path:
     """The folder of the run called `name`: a path, or the name of a folder below `output`.
 
@@ -32,7 +27,7 @@ def find_run(name: str, output: Path = OUTPUT) -> Path:
         BadInput: there is none, with the nearest names.
     """
     for folder in (Path(name), output / name):
-        if (folder / CONFIG).is_file():
+        if is_run(folder):
             return folder
     if Path(name).exists():
         raise BadInput(
@@ -48,7 +43,7 @@ def find_run(name: str, output: Path = OUTPUT) -> Path:
 def run_folders(output: Path) -> list[Path]:
     """The runs in a folder, oldest first."""
     try:
-        folders = [path for path in output.iterdir() if (path / CONFIG).is_file()]
+        folders = [path for path in output.iterdir() if is_run(path)]
         return sorted(folders, key=lambda path: ((path / CONFIG).stat().st_mtime, path.name))
     except OSError:
         return []

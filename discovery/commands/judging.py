@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from discovery.commands.failure import INTERRUPTED
 from discovery.commands.folders import find_run, run_folders
-from discovery.configfile import CONFIG
+from discovery.configfile import is_run
 from discovery.errors import BadInput, unknown
 from discovery.splits import Looks, record_looks, run_folders_of, unseen
 from environments.task import Task
@@ -155,7 +155,7 @@ def store_folder(output: Path, name: str) -> Path:
     """The folder of a comparison that is called `name`."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise BadInput(f"--name has letters, digits, '.', '_' and '-' only, got {name!r}")
-    if (output / name / CONFIG).exists():
+    if is_run(output / name):
         raise BadInput(f"{output / name} is the run of a search; choose another --name for the comparison")
     return output / name
 

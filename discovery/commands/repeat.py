@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 from discovery.commands.folders import OUTPUT, find_run
 from discovery.commands.parsing import parse
 from discovery.commands.where import Where, elsewhere
-from discovery.configfile import CONFIG
+from discovery.configfile import is_run
 from discovery.errors import BadInput, RunError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def begun_again(folder: Path, args: Repeat) -> "Run":
 
     with Run.open(folder) as former:
         mean, meta, order = former.ledger.load_start(), former.ledger.meta, order_of(former)
-        if args.name is None or not (args.output / args.name / CONFIG).exists():
+        if args.name is None or not is_run(args.output / args.name):
             start = None if mean is None else Start(mean, origins_of(meta))
             return Run.create(former.config, args.output, "repeat", args.name, start, order)
         if (args.output / args.name).resolve() == folder.resolve():

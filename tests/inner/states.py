@@ -36,7 +36,7 @@ ENDINGS = replace(
 )
 PPO = build("ppo")
 
-PRODUCTION = compiled._compiler_options()
+PRODUCTION = compiled.ON_CPU
 
 begin = jax.jit(init, static_argnums=(0, 1), compiler_options=PRODUCTION)
 go = jax.jit(advance, static_argnums=(0, 1), compiler_options=PRODUCTION)

@@ -60,6 +60,13 @@ def test_no_number_recompiles_and_no_budget_costs_memory():
     assert memory.output_size_in_bytes < 4096 and memory.temp_size_in_bytes < 2**20
 
 
+def test_what_xla_flags_say_of_the_level_holds(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=1")
+    assert compiled._compiler_options() == {"xla_backend_optimization_level": 1}
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
+    assert compiled._compiler_options() == {}
+
+
 def test_meta_params_reach_the_training():
     """Another drift, another curve; the same drift, the same bits."""
     spec, task = AlgorithmSpec("lpo", (("width", 8),)), Task("catch", CATCH, total_steps=640)

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from discovery.inner.compiled import _compiler_options
 from discovery.inner.train import complete, train
 from environments.task import Setup
 from objectives import build
@@ -16,6 +15,7 @@ from objectives.learned_potential import monotone
 from objectives.mirror_map import POTENTIALS, SMALLEST
 from objectives.parts import AdvantageTargets, standardize
 from objectives.tabular import mirror_descent_step
+from tests.inner.states import PRODUCTION
 
 OPTIONS = {
     **{name: {"map": name} for name in POTENTIALS},
@@ -258,7 +258,5 @@ def test_cartpole_is_learned(name):
     algorithm = build("ampo", OPTIONS[name])
     numbers = complete(algorithm, {}, algorithm.init(jax.random.key(0)))
     live = functools.partial(train, algorithm, CARTPOLE, numbers, lifetime=200_000 // 1280)
-    outcome = jax.jit(jax.vmap(live), compiler_options=_compiler_options())(
-        jax.random.split(jax.random.key(1), 4)
-    )
+    outcome = jax.jit(jax.vmap(live), compiler_options=PRODUCTION)(jax.random.split(jax.random.key(1), 4))
     assert float(outcome.final.mean()) > 300 and (np.asarray(outcome.nonfinite_step) == -1).all()
