@@ -68,7 +68,7 @@ class Player:
 
     def _stop(self) -> None:
         self._stopped = set()
-        while new := family(self.process.pid) - self._stopped:
+        while new := family(self.process.pid).keys() - self._stopped:
             for pid in sorted(new):
                 send(pid, signal.SIGSTOP)
             self._stopped |= new
@@ -83,15 +83,17 @@ class Player:
                 self.closed.append(self._now())
 
 
-def family(pid: int) -> set[int]:
-    """A process and all below it; empty once it has ended."""
-    said = subprocess.run(["ps", "-e", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True)
-    rows = [line.split() for line in said.stdout.splitlines()]
-    parents = {int(pid): int(parent) for pid, parent, state in rows if not state.startswith("Z")}
-    found = {pid} & set(parents)
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+def family(pid: int) -> dict[int, str]:
+    """The names of a process and of all below it; empty once it has ended."""
+    command = ["ps", "-e", "-o", "pid=,ppid=,stat=,comm="]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ps:
+        rows = [line.split(None, 3) for line in ps.stdout or ()]
+    there = {int(pid): (int(parent), name.strip()) for pid, parent, state, name in rows if state[0] != "Z"}
+    there.pop(ps.pid, None)
+    found = {pid} & there.keys()
+    while more := {pid for pid, (parent, _) in there.items() if parent in found} - found:
         found |= more
-    return found
+    return {pid: there[pid][1] for pid in found}
 
 
 def send(pid: int, what: signal.Signals) -> None:

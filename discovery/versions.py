@@ -1,4 +1,4 @@
-"""What a run's numbers depend on beside its config: versions, platform and source.
+"""What a run's numbers depend on beside its config: versions, platform, kind of CPU and source.
 
 Nothing here names the machine.
 """
@@ -15,11 +15,16 @@ from pathlib import Path
 HOME = Path(__file__).parents[1]
 PACKAGES = ("discovery", "objectives", "environments", "llm_prompts")
 LIBRARIES = ("jax", "jaxlib", "numpy", "flax", "optax", "evosax", "gymnax")
+CPUINFO = Path("/proc/cpuinfo")
+VENDORS = {"AuthenticAMD": "AMD", "GenuineIntel": "Intel"}
+VECTORS = ("avx512f", "avx2", "avx", "sve2", "sve", "asimd")
+"""What CPUs say of the width of their vectors, the best first."""
 
 
 def versions() -> dict[str, str]:
-    """Versions, platform, commit and a hash of the source, by name."""
+    """Versions, platform, kind of CPU, commit and a hash of the source, by name."""
     found = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
+    found["cpu"] = cpu()
     for name in ("rl-discovery", *LIBRARIES):
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
@@ -43,6 +48,29 @@ def commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return said.stdout.strip()
+
+
+@functools.cache
+def cpu() -> str:
+    """The kind of CPU, for example "AMD family 25 model 1, avx2".
+
+    Compilers choose instructions by it, and so the order of sums: CPUs of different kinds round differently.
+    """
+    try:
+        text = CPUINFO.read_text()
+    except OSError:
+        return platform.processor() or platform.machine()
+    fields = (line.partition(":") for line in reversed(text.splitlines()))
+    said = {name.strip(): value.strip() for name, _, value in fields}  # of the first core
+    if "vendor_id" in said:
+        vendor = VENDORS.get(said["vendor_id"], said["vendor_id"])
+        kind = f"{vendor} family {said.get('cpu family', '?')} model {said.get('model', '?')}"
+    elif "CPU implementer" in said:
+        kind = f"ARM implementer {said['CPU implementer']} part {said.get('CPU part', '?')}"
+    else:
+        kind = platform.machine()
+    flags = (said.get("flags") or said.get("Features") or "").split()
+    return ", ".join([kind, *[vector for vector in VECTORS if vector in flags][:1]])
 
 
 @functools.cache

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from types import SimpleNamespace
 import pytest
 
 import objectives
+from benchmarks.executors import family
 from discovery.cli import VERBS, main
 from discovery.commands import doctor, presets, session
 from discovery.commands.catalog import actions_text, known, shape_text
@@ -506,10 +507,13 @@ def test_resume_warns_of_another_version(says: Says, home: Path) -> None:
     with closing(sqlite3.connect(home / "elsewhere" / "done" / "ledger.sqlite")) as db, db:
         db.execute("UPDATE meta SET value = '0.9.0' WHERE key = 'jax'")
         db.execute("UPDATE meta SET value = 'abc' WHERE key IN ('source', 'commit')")
+        db.execute("UPDATE meta SET value = 'Z80' WHERE key = 'cpu'")
     code, _, err = says("resume", "done", "--output", home / "elsewhere", "--quiet")
     assert code == 0 and err.count("\n") == 1
-    assert "warning: since this run began, jax was 0.9.0, is " in err and "source was abc" in err
-    assert "commit" not in err
+    assert "warning: since this run began, cpu was Z80, is " in err and "jax was 0.9.0, is " in err
+    assert "source was abc" in err and "commit" not in err
+    code, _, err = says("repeat", "done", "--output", home / "elsewhere", "--name", "again", "--quiet")
+    assert code == 0 and err.count("\n") == 1 and "done began, cpu was Z80, is " in err
 
 
 def test_resume_refuses_a_run_that_is_being_written(says: Says, home: Path) -> None:
@@ -830,16 +834,6 @@ def wait_for(ready: Callable[[], bool], process: subprocess.Popen[str], seconds:
         time.sleep(0.002)
 
 
-def children(pid: int) -> Iterator[int]:
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid:
-            yield int(path.parent.name)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", [[], FLOWING], ids=["generations", "asynchronous"])
 def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(
@@ -870,18 +864,17 @@ def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(
 
 
 @pytest.mark.slow  # tests/executors/test_parents.py has the workers alone
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for children in /proc")
 def test_ctrl_c_ends_workers_and_tells_how_to_go_on(home: Path) -> None:
     folder = home / "runs" / "stopped"
     process = start(
         home, "search", "tiny.toml", "--name", "stopped", "--executor", "processes", "--workers", "1"
     )
     wait_for(lambda: recorded(folder) > 0, process)
-    workers = list(children(process.pid))
+    workers = family(process.pid).keys() - {process.pid}
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "")
-    assert workers and not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    assert workers and not any(family(pid) for pid in workers)
     command = out.splitlines()[-1].strip()
     assert command == "discovery resume runs/stopped"
 

@@ -139,7 +139,8 @@ def test_all_tasks_share_the_workers():
     assert around(config, {}) == 4 + 9  # one program: both tasks have one setup
     assert around(replace(config, executor="ray"), {}) == 7 + 9
     two = replace(config, tasks=(tasks[0], OTHER))
-    assert around(two, {}) == 4 + 18 and around(two, {"a": None, "c": 20.0}) == 4 + 9 + 20
+    assert around(two, {}) == 4 + 18 and around(two, {"a": 12.0, "c": 20.0}) == 4 + 12 + 20
+    assert around(two, {"a": None, "c": 20.0}) == 4 + 20 + 20  # a compiler is as slow elsewhere
 
 
 def test_fewer_agents_a_call_where_workers_want_for_calls():
@@ -214,6 +215,30 @@ def test_rates_count_every_lane_of_a_call(measured):
     # a lane that ends before the longest of its call makes it no shorter
     change(measured, "UPDATE evaluations SET until = 1 WHERE seed = 0 AND generation = 1")
     assert rates_of(config, measured.parent, "cpu")["cart"].steps_per_second == pytest.approx(expected)
+
+
+def test_what_no_run_has_measured_is_as_much_slower_as_what_one_has(measured):
+    """By the ratio of this algorithm's runs, on tasks that are listed, to what is listed."""
+    config, runs = load(measured / "config.toml"), measured.parent
+    times = rates_of(config, runs, "cpu")["cart"].steps_per_second / 196_000
+    others = Task("catch", Setup("Catch-bsuite")), Task("swing", Setup("Pendulum-v1"))
+    config = replace(config, tasks=(*config.tasks, *others), held_out=())
+    found = rates_of(config, runs, "cpu")
+    assert found["catch"].steps_per_second == pytest.approx(132_000 * times)
+    assert found["catch"].source.endswith(f"times {times:.2g}, as other tasks were here")
+    assert found["swing"].steps_per_second == pytest.approx(
+        176_000 * times
+    )  # a guess by its kind, of Acrobot
+    ppo = rates_of(replace(config, algorithm="ppo", algorithm_options={}), runs, "cpu")
+    assert ppo["catch"].steps_per_second == 132_000 and "as other tasks" not in ppo["catch"].source
+    odd = replace(
+        config.tasks[0].setup, environment="Pendulum-v1"
+    )  # a guess itself, so no measure for others
+    (measured / "config.toml").write_text(
+        dumps(replace(config, tasks=(replace(config.tasks[0], setup=odd),)))
+    )
+    found = rates_of(replace(config, tasks=others), runs, "cpu")
+    assert found["catch"].steps_per_second == 132_000
 
 
 def test_a_simulated_cluster_has_the_chunks_that_are_on_record(measured):

@@ -36,9 +36,11 @@ Those of one key share chunks."""
 
 def around(config: SearchConfig, compiling: Mapping[str, float | None]) -> float:
     """Seconds of all but trainings: start, and each program's compilation, `compiling` by task where it is
-    known.
+    known; programs of which nobody knows take as long as the others do.
     """
-    programs = {task.setup: compiling.get(task.name) or COMPILE_SECONDS for task in config.seen}
+    known = [seconds for seconds in compiling.values() if seconds]
+    usual = sum(known) / len(known) if known else COMPILE_SECONDS
+    programs = {task.setup: compiling.get(task.name) or usual for task in config.seen}
     return START_SECONDS["cluster" if config.address else config.executor] + sum(programs.values())
 
 

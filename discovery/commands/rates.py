@@ -1,8 +1,13 @@
-"""How fast trainings are: as runs measured it on such a device, else as rates.toml has it for cores."""
+"""How fast trainings are: as runs measured it on such a device, else as rates.toml has it for cores, with the
+ratio that runs on other tasks had to that.
+"""
 
+import functools
 import math
 import sqlite3
+import statistics
 import tomllib
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib.resources import files
@@ -49,7 +54,11 @@ def rates_of(config: SearchConfig, output: Path, device: str) -> dict[str, Rate]
     measured = measured_rates(config, output, device)
     rates = {task.name: measured.get(_program(config, task)) for task in config.seen}
     if device == CPU:
-        rates = {task.name: rates[task.name] or recorded_rate(config, task) for task in config.seen}
+        times = _times_recorded(config.algorithm, measured)
+        rates = {
+            task.name: rates[task.name] or recorded_rate(_program(config, task), times)
+            for task in config.seen
+        }
     return {name: rate for name, rate in rates.items() if rate}
 
 
@@ -97,30 +106,62 @@ def _times(folder: Path) -> dict[tuple[str, str], tuple[int, float, float | None
         return {(task, device): tuple(sums) for task, device, *sums in db.execute(query)}
 
 
-def recorded_rate(config: SearchConfig, task: Task) -> Rate:
-    """The rate that rates.toml has for a task, or a stated guess.
+def recorded_rate(program: Program, times: float = 1.0) -> Rate:
+    """The rate that rates.toml has for a program, or a stated guess, so many times as fast.
 
     That of a preset which trains the same algorithm in the same setup; else PPO's in its environment, less
     for slower agents.
     """
-    data = tomllib.loads((files("discovery.commands") / "rates.toml").read_text(encoding="utf-8"))
-    rates, where, setup = data["steps_per_second"], data["where"], task.setup
+    rate, source = _listed(program) or _guess(program)
+    return Rate(
+        rate * times, source + (f"; times {times:.2g}, as other tasks were here" if times != 1 else "")
+    )
+
+
+def _listed(program: Program) -> tuple[float, str] | None:
+    data = _recorded()
     for name, rate in data["presets"].items():
         preset, _ = presets.read(name)
-        if _program(config, task) in [_program(preset, other) for other in preset.tasks]:
-            return Rate(rate, f"of preset {name}, {where}")
-    parts = [part for part in ("filters", "experts") if getattr(setup, part)] + [setup.recurrence]
-    slower = math.prod(data["times_slower"].get(part, 1.0) for part in parts)
-    if slower > 1:
-        where += f", and divided by {slower:g} for its agent"
-    name = setup.environment
-    if name in rates:
-        return Rate(rates[name] / slower, where)
-    kind = _kind(name)
+        if program in [_program(preset, task) for task in preset.tasks]:
+            return rate, f"of preset {name}, {data['where']}"
+    setup, rates = program[2], data["steps_per_second"]
+    if setup.environment not in rates:
+        return None
+    slower, where = _slower(setup)
+    return rates[setup.environment] / slower, where
+
+
+def _guess(program: Program) -> tuple[float, str]:
+    setup, rates = program[2], _recorded()["steps_per_second"]
+    slower, where = _slower(setup)
+    kind = _kind(setup.environment)
     alike = [rate for other, rate in rates.items() if kind and _kind(other) == kind]
     if alike:
-        return Rate(min(alike) / slower, f"a guess: the slowest of its kind, {where}")
-    return Rate(min(rates.values()) / slower, f"a guess: the slowest of those known, {where}")
+        return min(alike) / slower, f"a guess: the slowest of its kind, {where}"
+    return min(rates.values()) / slower, f"a guess: the slowest of those known, {where}"
+
+
+def _slower(setup: Setup) -> tuple[float, str]:
+    """How many times slower than an MLP an agent is, and where rates are from."""
+    data = _recorded()
+    parts = [part for part in ("filters", "experts") if getattr(setup, part)] + [setup.recurrence]
+    slower = math.prod(data["times_slower"].get(part, 1.0) for part in parts)
+    return slower, data["where"] + (f", and divided by {slower:g} for its agent" if slower > 1 else "")
+
+
+def _times_recorded(algorithm: str, measured: Mapping[Program, Rate]) -> float:
+    """How many times as fast as rates.toml has it runs trained an algorithm, on whatever; 1: none did."""
+    found = [
+        rate.steps_per_second / listed[0]
+        for program, rate in measured.items()
+        if program[0] == algorithm and (listed := _listed(program))
+    ]
+    return statistics.median(found) if found else 1.0
+
+
+@functools.cache
+def _recorded() -> dict[str, Any]:
+    return tomllib.loads((files("discovery.commands") / "rates.toml").read_text(encoding="utf-8"))
 
 
 def _kind(environment: str) -> str:

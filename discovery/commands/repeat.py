@@ -63,6 +63,7 @@ def main(argv: Sequence[str]) -> int:
     from discovery.executors import executor_of
     from discovery.progress import view
     from discovery.run import config_hash
+    from discovery.versions import changes
 
     former = standing(folder)
     if former.config is None:
@@ -77,6 +78,8 @@ def main(argv: Sequence[str]) -> int:
     executor = executor_of(elsewhere(former.config, args.where))
     check(former.config)
     shown = view(former.config, args.quiet, args.json)
+    if changed := changes(former.meta):
+        shown.warn(f"since {folder} began, {'; '.join(changed)}: its numbers may not be found again")
     if former.config.meta.asynchronous and former.meta["config_hash"] != config_hash(former.config):
         shown.warn(
             f"{folder} was extended: an asynchronous search that was is not the one that had as many "

@@ -25,7 +25,7 @@ from discovery.executors.environment import worker_environment
 from discovery.executors.pool import Gone, Pool
 from discovery.executors.raymessages import EQUAL, LEAN, LOOPBACK, QUIET, Cluster, Facts, Settings
 from discovery.executors.spawn import Child
-from discovery.versions import changes
+from discovery.versions import changes, cpu
 
 CONNECT_SECONDS = 90.0
 """Ray has started, or the cluster has answered, by then."""
@@ -74,6 +74,7 @@ class Ray(Pool):
         check_gpus(gpu_workers, gpus_per_worker)
         check_installed()
         self._warned = False
+        self._cpus = {cpu()}  # kinds that nobody needs to hear of
         self._elastic = workers is None and not gpu_workers
         on_cores = (0 if gpu_workers else cores()) if workers is None else workers
         super().__init__(gpu_workers + on_cores, agents_per_call, timeout, None)
@@ -155,6 +156,8 @@ class Ray(Pool):
                 bridge.up = True
                 self._resize(payload)
                 seconds = 0.0  # the pool may have places to fill, once all that was said is heard
+            if verb == "ready":
+                self._warn_of_cpu(payload)
             for worker in self._staff.values():
                 if worker.number == number:  # others were dismissed meanwhile
                     worker.said.append((verb, payload))
@@ -175,6 +178,17 @@ class Ray(Pool):
             log.warning(
                 "no worker has started yet: waiting for the cluster to have room, as `ray status` tells"
             )
+
+    def _warn_of_cpu(self, facts: Facts) -> None:
+        """Say once of each kind of CPU that it is another than ours, where numbers come from it."""
+        kind = facts.versions.get("cpu", "")
+        if facts.device == "cpu" and kind not in self._cpus:
+            self._cpus.add(kind)
+            log.warning(
+                "a worker on %s has another kind of CPU (%s) than this machine (%s): scores of both differ "
+                "in their last digits, so that numbers depend on who trained what",
+                facts.node, kind, cpu(),
+            )  # fmt: skip
 
     def _gone(self, detail: str) -> DiscoveryError:
         address = self._bridge.settings.address
@@ -297,7 +311,7 @@ class _Actor:
             raise Gone(detail, error)
         if verb == "reply":
             return pickle.loads(payload)
-        if changed := changes(payload.versions):
+        if changed := changes({name: said for name, said in payload.versions.items() if name != "cpu"}):
             raise ExecutorError(
                 f"a worker on {payload.node} is not like this process: {'; '.join(changed)}; install the "
                 "same everywhere"

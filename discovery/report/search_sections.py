@@ -24,7 +24,18 @@ from discovery.report.searched import TaskFacts
 from discovery.report.spent import Expense
 from discovery.tables import SCORES
 
-ORIGIN = ("run", "preset", "created", "commit", "source", "config_hash", "platform", "python", "rl-discovery")
+ORIGIN = (
+    "run",
+    "preset",
+    "created",
+    "commit",
+    "source",
+    "config_hash",
+    "platform",
+    "cpu",
+    "python",
+    "rl-discovery",
+)
 """What is shown of the provenance before the libraries' versions, in this order."""
 
 NARROW, WIDE = 520, 760

@@ -77,14 +77,17 @@ def test_three_that_never_get_ready_are_no_accident(fate, monkeypatch):
 class Quick:
     """In place of the process in which Ray is: all is there at once, and a worker when it is asked for."""
 
+    cpu = versions()["cpu"]
+
     def __init__(self, settings):
-        self.settings = settings
+        self.settings, self.hired = settings, 0
         self.connection, self._theirs = Pipe()
-        self._theirs.send(("up", 0, Cluster("127.0.0.1:1", 1, 1, (0,))))
+        self._theirs.send(("up", 0, Cluster("127.0.0.1:1", 1, 1, (1,))))
 
     def hire(self, kind):
-        self._theirs.send(("ready", 1, Facts("127.0.0.1", 1, kind, versions())))
-        return 1
+        self.hired += 1
+        self._theirs.send(("ready", self.hired, Facts("10.0.0.7", 1, kind, versions() | {"cpu": self.cpu})))
+        return self.hired
 
     def send(self, verb, worker, payload=b""):
         if verb == "work":
@@ -105,3 +108,23 @@ def test_who_was_ready_while_nobody_listened_is_not_late(monkeypatch):
         time.sleep(0.2)
         (result,) = executor.run([job(0)])
     assert result.error is None and not executor._warned
+
+
+def test_a_cpu_of_another_kind_is_told_once(monkeypatch, caplog):
+    monkeypatch.setattr(ray, "_Bridge", Quick)
+    caplog.set_level("WARNING", "discovery.executors")
+    monkeypatch.setattr(Quick, "cpu", "AMD family 26 model 2, avx512f")
+    with ray.Ray(2, 2) as executor:
+        assert len(executor.muster(5.0)) == 2
+        (record,) = caplog.records
+    text = "a worker on 10.0.0.7 has another kind of CPU (AMD family 26 model 2, avx512f) than this machine ("
+    assert text in record.getMessage()
+
+
+def test_the_cpu_beside_a_gpu_does_not_matter(monkeypatch, caplog):
+    monkeypatch.setattr(ray, "_Bridge", Quick)
+    caplog.set_level("WARNING", "discovery.executors")
+    monkeypatch.setattr(Quick, "cpu", "AMD family 26 model 2, avx512f")
+    with ray.Ray(0, 2, gpu_workers=1) as executor:
+        assert len(executor.muster(5.0)) == 1
+    assert not caplog.records

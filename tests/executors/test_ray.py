@@ -7,10 +7,12 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
 
+from benchmarks.executors import family
 from discovery.cli import main
 from discovery.errors import BadInput, ExecutorError
 from discovery.executors import make_executor
@@ -261,14 +263,14 @@ def test_a_ray_of_our_own_listens_on_loopback_alone_has_no_secrets_and_ends_with
     with Ray(1, 2, function=RUN_CHUNK) as executor:
         (result,) = executor.run([job(0)])
         assert result.error is None
-        children = _family(executor._bridge.process.pid)
-        assert {"gcs_server", "raylet", "ray::RayWorker"} <= {name for _, name in children}
-        for pid, _ in children:
+        children = family(executor._bridge.process.pid)
+        assert {"gcs_server", "raylet", "ray::RayWorker"} <= set(children.values())
+        for pid in children:
             assert b"hunter2" not in _read(f"/proc/{pid}/environ")
-        listening = _listening({pid for pid, _ in children})
+        listening = _listening(children.keys())
         assert listening and listening <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
     deadline = time.monotonic() + 20
-    while (left := [pid for pid, _ in children if _runs(pid)]) and time.monotonic() < deadline:
+    while (left := [pid for pid in children if _runs(pid)]) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not left
 
@@ -276,7 +278,7 @@ def test_a_ray_of_our_own_listens_on_loopback_alone_has_no_secrets_and_ends_with
 def test_a_ray_of_our_own_is_waited_for_where_there_is_work_and_ends_at_once_before():
     with Ray(1, 2, function=RUN_CHUNK) as executor:
         time.sleep(1.5)
-        children = [executor._bridge.process.pid, *(pid for pid, _ in _family(executor._bridge.process.pid))]
+        children = family(executor._bridge.process.pid)
         executor._until = 0.0
         with pytest.raises(ExecutorError, match="Ray did not come up within 90 s"):
             list(executor.run([job(0)]))
@@ -296,7 +298,7 @@ def planned(capfd, tmp_path, *arguments):
 
 
 def test_a_dry_run_counts_the_workers_of_the_cluster(address, tmp_path, capfd):
-    before = {child for child, name in _family(os.getpid()) if name != "ps"}
+    before = family(os.getpid())
     plan = planned(capfd, tmp_path, "--address", address)
     there = {"address": address, "nodes": 2, "cpus": 4, "gpus": [1, 1], "accelerators": ["H200"]}
     assert (plan["workers"], plan["device"], plan["cluster"]) == (4, "cpu", there)
@@ -307,7 +309,7 @@ def test_a_dry_run_counts_the_workers_of_the_cluster(address, tmp_path, capfd):
     plan = planned(capfd, tmp_path, "--address", address, "--gpu-workers", "4", "--gpus-per-worker", "0.5")
     assert (plan["workers"], plan["device"], plan["seconds"]) == (4, "H200", None)
     assert "how long it takes is not known" in plan["notes"][-1]
-    assert {child for child, name in _family(os.getpid()) if name != "ps"} == before
+    assert family(os.getpid()) == before
     assert not (tmp_path / "runs").exists()
 
 
@@ -382,19 +384,7 @@ assert "ubuntu/server/24.04" in image and config["rsync_filter"] == [".gitignore
     assert said.returncode == 0, said.stderr
 
 
-def _family(pid: int) -> list[tuple[int, str]]:
-    """Descendants of a process with their names."""
-    said = subprocess.run(["ps", "-e", "-o", "pid=,ppid=,comm="], capture_output=True, text=True, check=True)
-    rows = [line.split(None, 2) for line in said.stdout.splitlines()]
-    found, new = [], {pid}
-    while new:
-        below = [(int(child), name) for child, parent, name in rows if int(parent) in new]
-        found += below
-        new = {child for child, _ in below}
-    return found
-
-
-def _listening(pids: set[int]) -> set[str]:
+def _listening(pids: Iterable[int]) -> set[str]:
     """Addresses on which processes listen for TCP connections."""
     nodes = set()
     for pid in pids:
@@ -403,13 +393,13 @@ def _listening(pids: set[int]) -> set[str]:
         except OSError:
             continue
     found = set()
-    for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+    for table, kind in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
         for line in _read(f"/proc/net/{table}").decode().splitlines()[1:]:
             fields = line.split()
             if fields[3] == "0A" and f"socket:[{fields[9]}]" in nodes:
                 raw = bytes.fromhex(fields[1].split(":")[0])
                 words = b"".join(raw[start : start + 4][::-1] for start in range(0, len(raw), 4))
-                found.add(socket.inet_ntop(family, words))
+                found.add(socket.inet_ntop(kind, words))
     return found
 
 
