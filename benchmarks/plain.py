@@ -137,8 +137,11 @@ class Sample(NamedTuple):
     advantage: Any = None
 
 
-def make_train(task: Task) -> Callable[[Any], jax.Array]:
-    """``key -> reward per step of each update [N]``: one training, to be vmapped and jitted."""
+def make_train(task: Task) -> Callable[[Any], Any]:
+    """``key -> (reward per step of each update [N], params)``: one training, to be vmapped and jitted.
+
+    Without the params nobody would need what the last update learns, and a compiler may leave it out.
+    """
     setup, world = task.setup, world_of(task.setup)
     agent = Agent(Torso(setup, world.actions, 0.01), Torso(setup, 1, 1.0), world.continuous)
     optimizer = optax.chain(
@@ -151,7 +154,8 @@ def make_train(task: Task) -> Callable[[Any], jax.Array]:
         params = agent.init(key_network, observation)
         carry = params, optimizer.init(params), observation, state, key
         every = functools.partial(_update, task, world, agent, optimizer)
-        return jax.lax.scan(every, carry, None, task.n_updates)[1]
+        (params, *_), rewards = jax.lax.scan(every, carry, None, task.n_updates)
+        return rewards, params
 
     return train
 

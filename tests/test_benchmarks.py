@@ -202,7 +202,7 @@ def test_the_plain_ppo_learns():
     """It is no yardstick otherwise: Catch pays 1 or -1 every ninth step."""
     setup = Setup("Catch-bsuite", n_envs=8, n_steps=32, n_epochs=4, n_minibatches=4, hidden=(32,))
     task = Task("catch", setup, 30_000, {"learning_rate": 3e-3, "entropy_coef": 0.01})
-    reward = jax.jit(jax.vmap(plain.make_train(task)))(jax.random.split(jax.random.key(0), 4))
+    reward, _ = jax.jit(jax.vmap(plain.make_train(task)))(jax.random.split(jax.random.key(0), 4))
     assert reward.shape == (4, task.n_updates)
     assert reward[:, :5].mean() < -0.02 and reward[:, -5:].mean() > 0.08
 
