@@ -148,7 +148,7 @@ def make_train(task: Task) -> Callable[[Any], Any]:
         optax.clip_by_global_norm(MAX_NORM), optax.adam(task.numbers["learning_rate"], eps=1e-5)
     )
 
-    def train(key: Any) -> jax.Array:
+    def train(key: Any) -> Any:
         key, key_network, key_reset = jax.random.split(key, 3)
         observation, state = jax.vmap(world.reset)(jax.random.split(key_reset, setup.n_envs))
         params = agent.init(key_network, observation)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from discovery.commands.doctor import READY_SECONDS, Finding
 from discovery.errors import DiscoveryError
+from discovery.versions import cpu
 
 if TYPE_CHECKING:
     from discovery.executors.ray import Ray
@@ -65,9 +66,12 @@ def _there(found: "Cluster", address: str, seconds: float) -> Finding:
 def _workers(executor: "Ray") -> Iterator[Finding]:
     began = time.monotonic()
     facts = executor.muster(READY_SECONDS)
-    by_node = Counter((fact.node, fact.device) for fact in facts)
-    for (node, device), workers in sorted(by_node.items()):
-        yield Finding("workers", f"{workers} on {node} ({device}), with the versions that are here")
+    by_node = Counter((fact.node, fact.device, fact.versions["cpu"]) for fact in facts)
+    for (node, device, kind), workers in sorted(by_node.items()):
+        text = f"{workers} on {node} ({device}), with the versions that are here"
+        other = device == "cpu" and kind != cpu()
+        text += f", and another kind of CPU ({kind}; here {cpu()}): it rounds otherwise" * other
+        yield Finding("workers", text, "hint" if other else "ok")
     if len(facts) < executor.workers:
         missing = f"{executor.workers - len(facts)} of {executor.workers} are not ready"
         text = f"{missing} after {READY_SECONDS:g} s: is the cluster busy? See `ray status`, and its logs"

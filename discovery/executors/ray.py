@@ -181,7 +181,7 @@ class Ray(Pool):
 
     def _warn_of_cpu(self, facts: Facts) -> None:
         """Say once of each kind of CPU that it is another than ours, where numbers come from it."""
-        kind = facts.versions.get("cpu", "")
+        kind = facts.versions.get("cpu", cpu())  # without one its versions are not ours, which comes next
         if facts.device == "cpu" and kind not in self._cpus:
             self._cpus.add(kind)
             log.warning(

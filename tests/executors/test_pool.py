@@ -5,6 +5,7 @@ from multiprocessing import Pipe
 
 import pytest
 
+from discovery.commands.doctor_ray import _workers
 from discovery.errors import ExecutorError
 from discovery.executors import pool, ray
 from discovery.executors.call import Reply, call
@@ -117,8 +118,15 @@ def test_a_cpu_of_another_kind_is_told_once(monkeypatch, caplog):
     with ray.Ray(2, 2) as executor:
         assert len(executor.muster(5.0)) == 2
         (record,) = caplog.records
+        (hint, ready) = _workers(executor)
     text = "a worker on 10.0.0.7 has another kind of CPU (AMD family 26 model 2, avx512f) than this machine ("
     assert text in record.getMessage()
+    assert hint.verdict == "hint" and hint.found.startswith(
+        "2 on 10.0.0.7 (cpu), with the versions that are here, "
+    )
+    assert (
+        "another kind of CPU (AMD family 26 model 2, avx512f; here " in hint.found and ready.verdict == "ok"
+    )
 
 
 def test_the_cpu_beside_a_gpu_does_not_matter(monkeypatch, caplog):
