@@ -72,8 +72,10 @@ def interval_facts(found: Interval) -> dict[str, Any]:
 
 
 def _task_facts(row: TaskRow) -> dict[str, Any]:
-    selection = None if row.selection is None else interval_facts(row.selection) | {"generation": row.judged}
-    return {"mean": row.mean, "spread": row.spread, "best": row.best, "selection": selection}
+    means = [
+        interval_facts(found) | {"generation": generation} for generation, found in sorted(row.means.items())
+    ]
+    return {"mean": row.mean, "spread": row.spread, "best": row.best, "selection": means}
 
 
 def row_facts(row: Row) -> dict[str, Any]:
@@ -108,11 +110,14 @@ def rows(row: Row, config: SearchConfig) -> list[str]:
         label = f"{name:<{_task_width(config)}} " if len(config.seen) > 1 else ""
         population = "" if final else f"{score(task.mean)} ± {score(task.spread)}"
         best = "" if final else score(task.best)
-        selection = "" if task.selection is None else interval_text(task.selection)
-        late = task.selection is not None and task.judged not in (None, row.generation)
-        selection += f" of {task.judged}" if late else ""
-        scores = f"{population:>15} {best:>6}  {selection:<23}"
+        own = interval_text(task.means[row.generation]) if row.generation in task.means else ""
+        scores = f"{population:>15} {best:>6}  {own:<23}"
         texts.append(f"{where:>10}  {label}{scores} {speed}".rstrip())
+        texts += [
+            f"{'':>10}  {'':<{len(label)}}{f'generation {late}':>22}  {interval_text(found)}"
+            for late, found in sorted(task.means.items())
+            if late != row.generation
+        ]
         where, speed = "", ""
     if row.failures:
         texts.append(f"{'':>10}  {failures_text(row.failures)} of {row.trainings} trainings")

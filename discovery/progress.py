@@ -199,7 +199,8 @@ class Json(Silent):
 
     started      generation, trainings, finished_before; again for its further stages, or broods
     generation   generation, tasks (name: mean, spread, best, selection), trainings, failures, steps,
-                 seconds, steps_per_second, seconds_left, workers, utilization, metrics
+                 seconds, steps_per_second, seconds_left, workers, utilization, metrics; `selection` lists the
+                 means that were evaluated since the last row, each with its generation
     final        the same facts for the mean after the last generation
     warning      text
     and what else `say` is given: run, result, interrupted ...

@@ -290,9 +290,10 @@ class SuiteComparison:
         difference = next(row.difference for row in self.aggregates if row.subject == subject)
         assert difference is not None  # only the baseline has none
         tasks = f"{len(own)} task{'s' * (len(own) != 1)}"
+        seeds = min(judgment.difference.n for judgment in own)
         sentences = [
             f"{subject} against {self.baseline} on {tasks}: {'; '.join(told)}.",
-            f"{subject} over all tasks: {_over_all(difference, self.baseline)}.",
+            f"{subject} over all tasks: {_over_all(difference, self.baseline, seeds)}.",
         ]
         needed = {j.task: j.seeds_needed for j in own if j.seeds_needed is not None}
         if needed:
@@ -330,8 +331,8 @@ def _settled(
 
 
 def fewest_seeds(tests: int) -> int:
-    """Fewest pairs n at which the strictest of so many sign-flip tests can pass: 2^(1 - n) tests <= LEVEL."""
-    return math.ceil(1 + math.log2(tests / LEVEL))
+    """Fewest pairs at which the strictest of so many sign-flip tests, corrected for all, can pass."""
+    return _fewest(LEVEL / tests)
 
 
 def _seeds_needed(difference: Float[np.ndarray, " S"], level: float) -> int | None:
@@ -341,11 +342,21 @@ def _seeds_needed(difference: Float[np.ndarray, " S"], level: float) -> int | No
         found = seeds_needed(float(difference.mean()), float(difference.std(ddof=1)), POWER, level)
     except BadInput:  # more than anyone could train
         return None
-    return max(found, difference.size + 1) if found < MANY_SEEDS else None
+    return max(found, difference.size + 1, _fewest(level)) if found < MANY_SEEDS else None
 
 
-def _over_all(difference: Interval, baseline: str) -> str:
-    """How an IQM over tasks stands."""
+def _fewest(level: float) -> int:
+    """Fewest pairs n at which a sign-flip test can pass: 2^(1 - n) <= level."""
+    return math.ceil(1 + math.log2(1 / level))
+
+
+def _over_all(difference: Interval, baseline: str, seeds: int) -> str:
+    """How an IQM over tasks stands, on the task with the fewest seeds so many: a bootstrap of a few draws too
+    narrow an interval to tell a side.
+    """
+    if seeds < _fewest(LEVEL):
+        few = f"differs from {baseline}'s by {estimate_text(difference)} in normalized scores"
+        return f"IQM {few}; {seeds} seeds are too few to tell a side"
     side = "above" if difference.low > 0 else "below" if difference.high < 0 else "not distinguishable from"
     return f"IQM {side} {baseline}'s, difference {estimate_text(difference)} in normalized scores"
 

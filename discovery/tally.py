@@ -85,15 +85,14 @@ class TaskRow:
     Attributes:
         mean, spread, best: of the proposals' scores (each averaged over its seeds) that are finite;
             NaN where there are none.
-        selection: interval of a mean's score over the selection seeds, where one was evaluated.
-        judged: the generation of that mean: an earlier one where, asynchronously, it was finished late.
+        means: intervals of scores over the selection seeds, of the means whose evaluation was finished since
+            the last row, by generation: asynchronously also earlier ones, which were finished late.
     """
 
     mean: float
     spread: float
     best: float
-    selection: Interval | None
-    judged: int | None = None
+    means: Mapping[int, Interval]
 
 
 @dataclass(frozen=True)
@@ -110,10 +109,15 @@ class Row:
     seconds: float
     seconds_left: float | None
     crew: "Crew | None" = None
+    pace: float | None = None
 
     @property
     def steps_per_second(self) -> float:
-        """Environment steps per second, all workers together, compilation included."""
+        """Environment steps per second, all workers together, compilation included; asynchronously, where two
+        rows may be of one moment, `pace`: those of the session, compilation apart.
+        """
+        if self.pace is not None:
+            return self.pace
         return self.steps / self.seconds if self.seconds > 0 else math.nan
 
 
@@ -210,29 +214,33 @@ class Tally:
             self.clock() - self._began,
             self.seconds_left,
             self.crew() if self.crew else None,
+            self.steps_per_second if self.config and self.config.meta.asynchronous else None,
         )
 
 
 def final_row(config: SearchConfig, selection: Mapping[str, Interval]) -> Row:
     """The row of the mean after the last generation, which has no proposals."""
-    tasks = {
-        task.name: TaskRow(math.nan, math.nan, math.nan, selection.get(task.name), config.generations)
+    means = {
+        task.name: {config.generations: selection[task.name]} if task.name in selection else {}
         for task in config.seen
     }
+    tasks = {name: TaskRow(math.nan, math.nan, math.nan, own) for name, own in means.items()}
     return Row(config.generations, tasks, config.selection_seeds * len(config.selecting), {}, 0, 0.0, 0.0)
 
 
 def task_row(task: str, results: "Mapping[str, Result]") -> TaskRow:
     """A generation's scores on one task."""
     here = {name: result.scores[task] for name, result in results.items() if task in result.scores}
-    means = {generation_of_mean(name): values for name, values in here.items() if name.endswith("/mean")}
+    means = {
+        generation_of_mean(name): interval(values, failures="drop")
+        for name, values in here.items()
+        if name.endswith("/mean")
+    }
     scores = np.array([values.mean() for name, values in here.items() if not name.endswith("/mean")])
     scores = scores[np.isfinite(scores)]
-    judged = max(means, default=None)
-    selection = None if judged is None else interval(means[judged], failures="drop")
     if not scores.size:
-        return TaskRow(math.nan, math.nan, math.nan, selection, judged)
-    return TaskRow(float(scores.mean()), float(scores.std()), float(scores.max()), selection, judged)
+        return TaskRow(math.nan, math.nan, math.nan, means)
+    return TaskRow(float(scores.mean()), float(scores.std()), float(scores.max()), means)
 
 
 def generation_of_mean(request: str) -> int:

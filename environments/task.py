@@ -11,6 +11,9 @@ from environments.make import make
 
 Option = bool | int | float | str
 
+MOST_UPDATES = 2**31 - 1
+"""They are counted in 32 bits."""
+
 
 class Settings(dict[str, Any]):
     """A mapping that nobody changes, so that what holds it can be the key of a cache."""
@@ -159,6 +162,11 @@ class Task:
             raise ValueError(
                 f"total_steps of task {self.name!r} must be at least one rollout "
                 f"({self.setup.steps_per_update} steps), got {self.total_steps}"
+            )
+        if self.n_updates > MOST_UPDATES:
+            raise ValueError(
+                f"total_steps of task {self.name!r} must be at most {MOST_UPDATES:,} rollouts, "
+                f"got {self.total_steps:g} steps, {self.n_updates:g} of {self.setup.steps_per_update}"
             )
 
     @property

@@ -19,7 +19,7 @@ from discovery.evaluation import jobs_of
 from discovery.executors.base import no_more
 from discovery.executors.inline import Inline
 from discovery.executors.processes import Processes
-from discovery.formats import rows
+from discovery.formats import row_facts, rows
 from discovery.ledger import Ledger
 from discovery.meta.base import Result
 from discovery.meta.es_config import ESConfig
@@ -258,10 +258,13 @@ def test_a_row_says_whose_mean_it_shows():
         for name, value in (("g0/mean", 1.0), ("g2/mean", 5.0))
     }
     row = task_row("short", found | late)
-    assert row.judged == 2 and row.selection is not None and row.selection.estimate == 5.0
-    for generation, text in ((2, "5.00 [5.00, 5.00] "), (3, "5.00 [5.00, 5.00] of 2")):
-        lines = rows(Row(generation, {"short": row}, 4, {}, 8, 1.0, None), PBE)
-        assert text in lines[0] and ("of 2" in lines[0]) == (generation == 3)
+    assert {generation: mean.estimate for generation, mean in row.means.items()} == {0: 1.0, 2: 5.0}
+    two, three = (Row(generation, {"short": row}, 4, {}, 8, 1.0, None) for generation in (2, 3))
+    first, second = ([" ".join(line.split()) for line in rows(row, PBE)] for row in (two, three))
+    assert "5.00 [5.00, 5.00]" in first[0] and first[1:] == ["generation 0 1.00 [1.00, 1.00]"]
+    assert "[" not in second[0]
+    assert second[1:] == ["generation 0 1.00 [1.00, 1.00]", "generation 2 5.00 [5.00, 5.00]"]
+    assert [mean["generation"] for mean in row_facts(three)["tasks"]["short"]["selection"]] == [0, 2]
 
 
 # What does not go together ------------------------------------------------------------------------

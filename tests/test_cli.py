@@ -178,6 +178,7 @@ BAD = {
     "search lpo-catch --tasks.0.numbers gamma=x": "gamma: a number is wanted, got 'x'",
     "search lpo-catch --tasks.0.setup.hidden a": "'a' cannot be read",
     "search lpo-catch --tasks.0.total-steps 5": "must be at least one rollout (256 steps), got 5",
+    "search lpo-catch --tasks.0.total-steps 4e99": "must be at most 2,147,483,647 rollouts, got 4e+99 steps",
     "search lpo-catch --executor ry": "there is no executor named 'ry'",
     "search lpo-catch --name a/b": "a run's name has letters",
     "resume": "RUN is missing",
@@ -408,6 +409,9 @@ def test_resume_extends(says: Says, home: Path, monkeypatch: pytest.MonkeyPatch)
         compiled.build_algorithm.cache_clear()
         code, _, err = says("resume", "longer", *at(home), "--generations", 9)
         assert code == 2 and "cannot be imported" in err
+    nowhere = ("--executor", "ray", "--address", "127.0.0.1:1")
+    code, _, err = says("resume", "longer", *at(home), "--generations", 9, *nowhere)
+    assert code == 2 and "no Ray cluster can be joined" in err
     assert load(home / "runs" / "longer" / "config.toml").generations == 4
     assert says("resume", "longer", *at(home), "--generations", 6, "--quiet") == (0, "", "")
     assert load(home / "runs" / "longer" / "config.toml").generations == 6

@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -96,6 +97,10 @@ def test_tally_tells_speed_and_time_left() -> None:
     assert tally.seconds_left == pytest.approx(24 * 160 / 40)
     row = tally.row(results())
     assert row.steps == 12 * 160 and row.seconds == 54.0 and row.failures == {"diverged": 11}
+    assert row.steps_per_second == pytest.approx(12 * 160 / 54)
+    # without a barrier a row may take no time: its speed is that of the session
+    tally.config = replace(CONFIG, meta=replace(CONFIG.meta, asynchronous=True))
+    assert tally.row(results()).steps_per_second == pytest.approx(40)
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
@@ -127,10 +132,10 @@ def test_rows_leave_failed_proposals_out() -> None:
     tally.started(0, [], 0)
     row = tally.row(results()).tasks["Catch"]
     assert (row.mean, row.best) == (1.5, 2.5) and row.spread == pytest.approx(np.std([0.5, 1.5, 2.5]))
-    assert row.selection is not None and (row.selection.estimate, row.selection.failed) == (2.0, 1)
+    assert [(g, m.estimate, m.failed) for g, m in row.means.items()] == [(0, 2.0, 1)]
     nothing = {"g0/p0": Result("p0", {"Catch": np.array([np.nan])})}
     row = tally.row(nothing).tasks["Catch"]
-    assert math.isnan(row.mean) and row.selection is None
+    assert math.isnan(row.mean) and not row.means
 
 
 def play(shown: Silent) -> None:
@@ -163,7 +168,7 @@ def test_json_is_one_object_a_line() -> None:
     assert [e["event"] for e in events] == ["run", "started", "warning", "generation", "result"]
     assert events[1] == {"event": "started", "generation": 0, "trainings": 12, "finished_before": 3}
     assert events[2]["text"] == "processes/0 was replaced"
-    assert events[3]["tasks"]["Catch"]["selection"]["mean"] == 2.0
+    assert events[3]["tasks"]["Catch"]["selection"][0]["mean"] == 2.0
     assert events[3]["metrics"] == {"sigma": 0.3}
     assert events[4]["scores"] == {"Catch": None}
 

@@ -173,6 +173,20 @@ def test_seeds_needed_are_those_of_a_t_test() -> None:
     assert f"probability 0.8: one {judgment.seeds_needed}." in " ".join(found.verdicts())
 
 
+def test_a_few_seeds_tell_no_side() -> None:
+    """However far apart: two seeds that agree make an interval of no width."""
+    for n in (2, 5, 6):
+        base = np.array(rng_scores(0, n, 0.0))
+        worse = list(base - 2 - 0.01 * np.arange(n))
+        found = judged(cell("ppo", "one", list(base)), cell("dpo", "one", worse))
+        difference = found.aggregates[1].difference
+        assert difference is not None and difference.high < 0
+        (over_all,) = [line for line in found.verdicts() if "over all tasks" in line]
+        assert ("IQM below ppo's" in over_all) == (n == 6)
+        assert (f"{n} seeds are too few to tell a side" in over_all) == (n < 6)
+        assert n == 6 or found.judgments[0].seeds_needed == 6  # a t-test would be content with fewer
+
+
 def test_no_number_of_seeds_where_it_would_be_of_no_use() -> None:
     base, tiny = rng_scores(0, 20, 0.0), np.array(rng_scores(1, 20, 0.0))
     tiny = tiny - tiny.mean() + 1e-4

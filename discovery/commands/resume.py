@@ -68,13 +68,13 @@ def main(argv: Sequence[str]) -> int:
         executor = executor_of(config)
         longer = extended(run.config, args.generations)
         check(longer)
-        if longer != run.config:
-            run.config = longer
-            write_config(run)
     except BaseException:
         run.close()
         raise
     with run, executor:
+        if longer != run.config:  # now that there is who would do it
+            run.config = longer
+            write_config(run)
         shown = view(run.config, args.quiet, args.json)
         both = config.gpu_workers and config.workers
         if not both and (moved := moved_between(run.ledger.devices(), accelerators(config) > 0)):
