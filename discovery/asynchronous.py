@@ -122,7 +122,9 @@ class _Flow:
         request = request_of_mean(generation, ledger.load_mean(generation - 1))
         jobs = {job.id: (job, request) for job in jobs_of(request, config)}
         if len(recorded := ledger.finished(jobs)) == len(jobs):  # all but, perhaps, its fitness is there
-            ledger.keep_fitness(fitness_of({request.id: result_of(request, config, recorded)}))
+            judged = {request.id: result_of(request, config, recorded)}
+            ledger.keep_fitness(fitness_of(judged))
+            self._judged |= judged
             return
         if generation == self.course.generation:  # others were proposed when theirs was opened
             ledger.propose([request])

@@ -102,10 +102,16 @@ def store(folder: Path) -> Iterator[Ledger]:
     """The ledger of a store, open for writing; the folder is made if need be.
 
     Raises:
-        BadInput: the folder holds a search.
+        BadInput: the folder holds a search, or cannot be made.
     """
     if is_run(folder):
         raise BadInput(f"{folder} is the run of a search; choose another name for the comparison")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(
+            f"a comparison cannot be kept in {folder}: {error.strerror}; choose another folder with --output"
+        ) from error
     made = (folder / FILE).exists()
     with Ledger.open(folder, write=True) if made else Ledger.create(folder, {"run": folder.name}) as ledger:
         yield ledger

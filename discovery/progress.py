@@ -33,6 +33,8 @@ HEARTBEAT = 30.0
 class View(Protocol):
     """A listener of a search that shows something, from `__enter__` to `__exit__`."""
 
+    tally: Tally
+
     def started(self, generation: int, jobs: "Sequence[Job]", done: int) -> None: ...
 
     def finished(self, job: "Job", result: "JobResult") -> None: ...

@@ -132,6 +132,7 @@ class Tally:
         steps: environment steps of it in this session.
         failures: how many of its trainings failed, by kind.
         crew: tells who works on it; None where nobody knows.
+        shown: the generations of this session's rows, each with those whose means it had.
     """
 
     config: SearchConfig | None
@@ -142,6 +143,7 @@ class Tally:
     done: int = 0
     steps: int = 0
     failures: Counter = field(default_factory=Counter)
+    shown: dict[int, set[int]] = field(default_factory=dict)
     _began: float = 0.0
     _left: float = 0.0
     _since: float | None = None
@@ -205,6 +207,8 @@ class Tally:
 
     def row(self, results: "Mapping[str, Result]") -> Row:
         """The generation that was just closed, from its results by proposal."""
+        means = {generation_of_mean(name) for name in results if name.endswith("/mean")}
+        self.shown[self.generation] = means
         return Row(
             self.generation,
             {task.name: task_row(task.name, results) for task in self.config.seen} if self.config else {},
@@ -217,14 +221,26 @@ class Tally:
             self.steps_per_second if self.config and self.config.meta.asynchronous else None,
         )
 
+    def unseen(self, generation: int) -> bool:
+        """Whether a mean was due since this session's first row and was finished after its last one."""
+        return generation >= min(self.shown, default=math.inf) and all(
+            generation not in means for means in self.shown.values()
+        )
 
-def final_row(config: SearchConfig, selection: Mapping[str, Interval]) -> Row:
-    """The row of the mean after the last generation, which has no proposals."""
-    means = {
-        task.name: {config.generations: selection[task.name]} if task.name in selection else {}
+
+def final_row(config: SearchConfig, means: Mapping[int, Mapping[str, Interval]]) -> Row:
+    """The row of the mean after the last generation, which has no proposals, and of others that were finished
+    with it: their intervals by generation and task.
+    """
+    tasks = {
+        task.name: TaskRow(
+            math.nan,
+            math.nan,
+            math.nan,
+            {generation: found[task.name] for generation, found in means.items() if task.name in found},
+        )
         for task in config.seen
     }
-    tasks = {name: TaskRow(math.nan, math.nan, math.nan, own) for name, own in means.items()}
     return Row(config.generations, tasks, config.selection_seeds * len(config.selecting), {}, 0, 0.0, 0.0)
 
 

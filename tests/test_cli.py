@@ -180,6 +180,7 @@ BAD = {
     "search lpo-catch --tasks.0.total-steps 5": "must be at least one rollout (256 steps), got 5",
     "search lpo-catch --tasks.0.total-steps 4e99": "must be at most 2,147,483,647 rollouts, got 4e+99 steps",
     "search lpo-catch --executor ry": "there is no executor named 'ry'",
+    "search lpo-catch --algorithm-options widht=4": "has no option 'widht'; did you mean width?",
     "search lpo-catch --name a/b": "a run's name has letters",
     "resume": "RUN is missing",
     "resume nope": "there is no run 'nope'",
@@ -620,6 +621,11 @@ def test_plot_and_export(says: Says, home: Path, tmp_path: Path) -> None:
     )
     assert code == 0 and out.startswith(f"{file}\nverified at 10,000 points")
     assert "def policy_loss(" in file.read_text()
+    code, _, err = says("show", "done@2", *at(home))
+    assert (
+        code == 2
+        and "a whole run is wanted here, got 'done@2'; leave out what is behind its name: done" in err
+    )
     code, out, _ = says("export", "done@2", *at(home), "--out", tmp_path / "same.py")
     assert code == 0 and (tmp_path / "same.py").read_text() == file.read_text()
     assert says("export", "done", *at(home))[1] == f"{home / 'runs/done/exports/lpo_jax.py'}\n"

@@ -289,7 +289,8 @@ def test_what_is_known_is_predicted_and_nothing_else(measured, monkeypatch):
     plan = estimate(config, runs)
     assert (plan.workers, plan.device) == (2, "H200") and plan.seconds is not None
     assert plan.notes == ["not counted: 3 workers on cores, with which it is sooner"]
-    assert "at these rates per worker" in plan.text(config)
+    assert "of it to start and to compile; at these rates per worker:" in plan.text(config)
+    assert plan.seconds_before is not None and 0 < plan.seconds_before < plan.seconds
     monkeypatch.setattr("discovery.commands.estimate.staff_of", lambda config: ([gpus], None))
     plan = estimate(replace(config, agents_per_call=64), runs)
     assert plan.seconds is None and "is not known: no run in" in plan.notes[-1]

@@ -19,6 +19,7 @@ from discovery.formats import (
     interval_text,
     json_line,
     row_facts,
+    rows,
     score,
     short,
     status,
@@ -26,8 +27,8 @@ from discovery.formats import (
 from discovery.meta.base import Result
 from discovery.meta.es_config import ESConfig
 from discovery.progress import Json, Lines, Live, Silent, view
-from discovery.statistics import Interval
-from discovery.tally import Tally, expected_steps, planned, trainings_of
+from discovery.statistics import Interval, interval
+from discovery.tally import Tally, expected_steps, final_row, planned, trainings_of
 from discovery.work import AlgorithmSpec, Job, JobResult
 from environments.task import Setup, Task
 
@@ -136,6 +137,19 @@ def test_rows_leave_failed_proposals_out() -> None:
     nothing = {"g0/p0": Result("p0", {"Catch": np.array([np.nan])})}
     row = tally.row(nothing).tasks["Catch"]
     assert math.isnan(row.mean) and not row.means
+
+
+def test_means_that_no_row_had_come_with_the_last() -> None:
+    tally = Tally(CONFIG)
+    assert not tally.unseen(2)  # a session that closed nothing: nobody knows what others showed
+    tally.started(1, [], 0)
+    tally.row({"g0/mean": Result("g0/mean", {"Catch": np.ones(2)})})
+    tally.started(2, [], 0)
+    tally.row({})
+    assert [generation for generation in range(4) if tally.unseen(generation)] == [1, 2, 3]
+    one = interval(np.array([1.0, 3.0]))
+    (line, late) = rows(final_row(CONFIG, {3: {"Catch": one}, 2: {"Catch": one}}), CONFIG)
+    assert line.split()[:2] == ["3/3", "2.00"] and late.split()[:3] == ["generation", "2", "2.00"]
 
 
 def play(shown: Silent) -> None:

@@ -552,6 +552,13 @@ def test_nothing_is_written_for_bad_input(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
+def test_a_store_that_cannot_be_made_is_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    words = "cannot be kept in .*file/compared: .*; choose another folder with --output"
+    with pytest.raises(BadInput, match=words), store(tmp_path / "file" / "compared"):
+        pass
+
+
 def test_a_run_is_no_store(finished_run: SimpleNamespace) -> None:
     with pytest.raises(BadInput, match="is the run of a search"), store(finished_run.folder):
         pass

@@ -21,6 +21,7 @@ class Plan:
 
     Attributes:
         seconds: None where nobody knows how fast the workers are.
+        seconds_before: of these, until the workers are ready and programs compiled.
         workers: that are counted on, all of them of one kind.
         device: that they train on, "cpu" for cores.
         rates: of those tasks whose rate is known.
@@ -34,6 +35,7 @@ class Plan:
     workers: int
     device: str
     seconds: float | None
+    seconds_before: float | None
     rates: dict[str, Rate]
     cluster: dict[str, Any] | None
     notes: list[str]
@@ -45,11 +47,11 @@ class Plan:
             f"{self.trainings:,} trainings, {short(self.steps)} environment steps in all",
             *self.notes,
         ]
-        if self.seconds is not None:
+        if self.seconds is not None and self.seconds_before is not None:
             each = "core" if self.device == CPU else "worker"
             lines.append(
                 f"about {duration(self.seconds)} with {self.workers} worker{'s' * (self.workers > 1)}, "
-                f"at these rates per {each}, compilation apart:"
+                f"{duration(self.seconds_before)} of it to start and to compile; at these rates per {each}:"
             )
         lines += [
             f"  {name}: {short(rate.steps_per_second)} steps/s ({rate.source})"
@@ -62,6 +64,7 @@ def trainings_text(config: SearchConfig) -> str:
     """The trainings of one generation, in words."""
     meta, tasks = config.meta, len(config.seen)
     every = f"every {meta.mean_every} generations" if meta.mean_every else "at the end"
+    every = "every generation" if meta.mean_every == 1 else every
     each = " on each task" if tasks > 1 else ""
     proposals = f"{meta.population} proposals x {config.seeds} seeds{each}"
     return f"{proposals}, and {config.selection_seeds} of the mean {every}"
@@ -78,7 +81,7 @@ def estimate(config: SearchConfig, output: Path) -> Plan:
     rates = [rates_of(config, output, staff.device) for staff in staffs]
     known = [index for index, found in enumerate(rates) if len(found) == len(config.seen)]
     chosen = known[0] if known else 0
-    staff, notes, seconds = staffs[chosen], [], None
+    staff, notes, seconds, before = staffs[chosen], [], None, None
     if cluster:
         notes.append(_there(config, cluster))
     if staff.asked > staff.workers:
@@ -105,6 +108,7 @@ def estimate(config: SearchConfig, output: Path) -> Plan:
         workers=staff.workers,
         device=staff.device,
         seconds=seconds,
+        seconds_before=before,
         rates=rates[chosen],
         cluster=cluster._asdict() if cluster else None,
         notes=notes,

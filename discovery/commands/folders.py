@@ -33,6 +33,9 @@ def find_run(name: str, output: Path = OUTPUT) -> Path:
         raise BadInput(
             f"{name} is not a run: it holds no {CONFIG}; `discovery list` shows the runs there are"
         )
+    base, at, _ = name.rpartition("@")
+    if at and any(is_run(folder) for folder in (Path(base), output / base)):
+        raise BadInput(f"a whole run is wanted here, got {name!r}; leave out what is behind its name: {base}")
     names = [folder.name for folder in run_folders(output)]
     if not names:
         raise BadInput(f"there is no run {name!r}, and none in {output}; `discovery search` begins one")

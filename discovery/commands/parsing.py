@@ -132,8 +132,10 @@ def _plainly(why: str) -> str:
         return f"{_IN_WORDS.get(wanted, wanted)} is wanted, got {kind[2]}"
     if parts := re.fullmatch(r"Could not find valid parse for arguments: \[(.*)\]", why):
         return f"{parts[1]} cannot be read"
-    if ignored := re.match(r"\w+ would ignore ([\w.]+)=", why):
-        return f"{why}; `--meta.{ignored[1].replace('_', '-')} None` unsets it"
+    if ignored := re.match(r"\w+ would ignore (.+?); leave", why):
+        options = re.findall(r"(?:^|, )([\w.]+)=", ignored[1])
+        flags = " ".join(f"--meta.{option.replace('_', '-')} None" for option in options)
+        return f"{why}; `{flags}` unsets {'it' if len(options) == 1 else 'them'}"
     return why
 
 

@@ -142,7 +142,13 @@ def _report(run: "Run", choice: "Choice", view: View, seconds: float, farewell: 
 
     found, evaluated = _intervals(run.config, choice.scores), selection_scores(run)
     before = _intervals(run.config, evaluated.get(0, {}))
-    last = final_row(run.config, _intervals(run.config, evaluated.get(run.config.generations, {})))
+    end = run.config.generations
+    means = {
+        generation: _intervals(run.config, scores)
+        for generation, scores in evaluated.items()
+        if generation == end or view.tally.unseen(generation)
+    }
+    last = final_row(run.config, means)
     view.say("final", "\n".join(rows(last, run.config)), **row_facts(last))
     lines = [f"\nFound: generation {choice.generation} of {run.config.generations}, in {duration(seconds)}"]
     for task, score in found.items():

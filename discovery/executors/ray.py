@@ -197,8 +197,8 @@ class Ray(Pool):
         if not address:
             return ExecutorError(f"Ray cannot be started: {detail}")
         return BadInput(
-            f"no Ray cluster can be joined at {address!r}: {detail}; is its head up, and this machine part "
-            "of it?"
+            f"no Ray cluster can be joined at {address!r}: {detail.rstrip('.')}; is its head up, and this "
+            "machine part of it? Without an address there is a Ray of one's own"
         )
 
     def _resize(self, cluster: Cluster) -> None:

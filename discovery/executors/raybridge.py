@@ -218,7 +218,10 @@ def _of_this_machine() -> str:
         ConnectionError: no cluster was ever here.
     """
     services = importlib.import_module("ray._private.services")
-    return services.canonicalize_bootstrap_address_or_die("auto")
+    try:
+        return services.canonicalize_bootstrap_address_or_die("auto")
+    except ConnectionError as error:  # whose text is about Ray's own flags
+        raise ConnectionError("no Ray runs on this machine, nor does RAY_ADDRESS name one") from error
 
 
 def _knock(address: str) -> None:

@@ -132,12 +132,18 @@ def _is_set(config: ESConfig, option: str) -> bool:
 
 def _check_used(config: ESConfig) -> None:
     """Refuse options that would have no effect."""
-    for option in sorted(GRADIENT_OPTIONS | SIGMA_OPTIONS | {"shaping", "antithetic"}):
-        if _is_set(config, option) and option not in config.facts.options:
-            raise BadInput(
-                f"{config.strategy} would ignore {option}={getattr(config, option)!r}; "
-                f"leave it unset, or use one of {', '.join(users_of(option))}"
-            )
+    ignored = {
+        option: getattr(config, option)
+        for option in sorted(GRADIENT_OPTIONS | SIGMA_OPTIONS | {"shaping", "antithetic"})
+        if _is_set(config, option) and option not in config.facts.options
+    }
+    if ignored:
+        users = [name for name in users_of(next(iter(ignored))) if all(name in users_of(o) for o in ignored)]
+        raise BadInput(
+            f"{config.strategy} would ignore {', '.join(f'{o}={value!r}' for o, value in ignored.items())}; "
+            f"leave {'it' if len(ignored) == 1 else 'them'} unset"
+            + (f", or use one of {', '.join(users)}" if users else "")
+        )
     for name in ("sigma", "learning_rate"):
         if _is_set(config, f"{name}_floor") and not _is_set(config, f"{name}_decay"):
             raise BadInput(

@@ -93,6 +93,10 @@ def test_one_parent_is_enough_where_nothing_is_inherited_but_x_0():
         ({"pbe": PBEConfig(elitism=False)}, "Open_ES would ignore pbe.elitism=False"),
         ({"strategy": "PBE", "learning_rate": 0.1}, "PBE would ignore learning_rate=0.1"),
         ({"strategy": "PBE", "shaping": "none"}, "PBE would ignore shaping='none'"),
+        (
+            {"strategy": "PBE", "learning_rate": 0.1, "sigma_decay": 0.9},
+            "PBE would ignore learning_rate=0.1, sigma_decay=0.9; leave them unset, or use one of Open_ES",
+        ),
     ],
 )
 def test_options_without_effect_are_refused(options, words):
@@ -135,6 +139,9 @@ def test_the_command_line_reads_it():
     [
         ("--meta.pbe.order 1", "Open_ES would ignore pbe.order=1; leave it unset, or use strategy PBE; "
          "`--meta.pbe.order None` unsets it"),
+        ("--meta.strategy PBE --meta.sigma-decay 0.9 --meta.learning-rate 0.1", "Open_ES, "),
+        ("--meta.strategy PBE --meta.sigma-decay 0.9 --meta.learning-rate 0.1",
+         "; `--meta.learning-rate None --meta.sigma-decay None` unsets them"),
         ("--meta.strategy PBE --meta.pbe.beta x", "--meta.pbe.beta: [FLOAT [FLOAT ...]] is wanted, got 'x'"),
         ("--meta.strategy PBE --meta.pbe.mutation add", "did you mean additive?"),
         ("--meta.pbe.oder 1", "did you mean --meta.pbe.order"),
