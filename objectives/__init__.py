@@ -116,9 +116,10 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> Any:
     for option, value in (options or {}).items():
         if option not in valid:
             near = difflib.get_close_matches(option, valid)
-            hint = f"did you mean {' or '.join(near)}? " if near else ""
-            there = f"its options are: {', '.join(valid) or 'none'}"
-            raise ValueError(f"algorithm {name!r} has no option {option!r}; {hint}{there}")
+            hint = f"did you mean {' or '.join(near)}, of" if near else "its options are:"
+            raise ValueError(
+                f"algorithm {name!r} has no option {option!r}; {hint} {', '.join(valid) or 'none'}"
+            )
         wanted, kind = _WANTED.get(valid[option].annotation, ("", object))
         if not isinstance(value, kind) or (isinstance(value, bool) and kind in (Integral, Real)):
             raise ValueError(f"option {option!r} of algorithm {name!r} must be {wanted}, got {value!r}")

@@ -137,7 +137,8 @@ def test_nothing_passes_from_one_episode_or_environment_to_another(name, shared)
 
 
 @pytest.mark.parametrize(
-    "name", ["convolution", pytest.param("linear recurrence", marks=pytest.mark.slow), "everything"]
+    "name",
+    ["convolution", *(pytest.param(n, marks=pytest.mark.slow) for n in ("linear recurrence", "everything"))],
 )
 def test_a_population_of_them_is_each_of_them(name):
     network, _, carry, x, start, _, _ = made(name, False)
@@ -257,7 +258,7 @@ def test_shuffled_sequences_keep_their_carries(name):
         assert float(seen.kl) > 1e-6
 
 
-@pytest.mark.parametrize("name", RECURRENT)
+@one_recurrence
 def test_sequences_keep_their_order(name):
     setup, _, _, _, experience, targets = lived(name)
     length = setup.steps_per_sequence

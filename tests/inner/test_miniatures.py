@@ -64,7 +64,9 @@ def one_rollout(name, meta_params):
     return act(meta_params)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in ("lpg", "open_rule") else n for n in NAMES]
+)
 def test_splitting_changes_no_bit(name):
     assert_splitting_changes_no_bit(ALGORITHMS[name], meta_params_of(name), begin, go)
 

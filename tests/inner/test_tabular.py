@@ -55,6 +55,7 @@ def test_a_network_without_hidden_layers_looks_states_up():
         np.testing.assert_allclose(outputs[head].reshape(-1, width), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_one_step_of_the_published_recipe_moves_visited_rows_only():
     before, after = (life(jax.random.key(0), n)[0] for n in (0, 1))
     level = before.environments.level
