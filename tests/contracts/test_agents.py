@@ -275,7 +275,7 @@ def test_sequences_keep_their_order(name):
         np.testing.assert_array_equal(carry, jax.tree.leaves(experience.recall.carry)[0][t, e])
 
 
-@pytest.mark.parametrize("name", RECURRENT)
+@one_recurrence
 def test_values_after_a_step_follow_from_what_is_remembered_there(name):
     """Within an episode the next output is the next step's; at its end it is one more step of the same."""
     _, network, state, (worlds, carry), experience, _ = lived(name)
@@ -307,7 +307,9 @@ IMAGES = replace(
     experts=2,
 )
 SETUPS = {**{name: setup_of(name) for name in RECURRENT}, "images": IMAGES}
-every_setup = pytest.mark.parametrize("name", [*RECURRENT, pytest.param("images", marks=pytest.mark.slow)])
+every_setup = pytest.mark.parametrize(
+    "name", ["gru", *(pytest.param(name, marks=pytest.mark.slow) for name in ("linear", "images"))]
+)
 
 
 @every_setup

@@ -56,6 +56,7 @@ def updates(exported, tmp_path_factory):
     return run_host(tmp_path_factory.mktemp("host"), found, 2048, ppo, open_alone(3.0))
 
 
+@pytest.mark.slow
 def test_a_temporal_drift_trains_from_an_environment_id(result):
     assert result["train"]["global_step"] == 2048
     assert result["train"]["finite"]
@@ -64,11 +65,13 @@ def test_a_temporal_drift_trains_from_an_environment_id(result):
     assert result["train"]["length"] == result["train"]["returns"]
 
 
+@pytest.mark.slow
 def test_the_step_shim_has_five_values_and_can_be_copied(result):
     assert result["train"]["step_values"] == 5
     assert result["train"]["copies"] == ["CartPole"] * 3
 
 
+@pytest.mark.slow
 def test_the_fraction_of_the_training(result):
     assert result["fractions"] == pytest.approx([0.0, 0.1, 0.9, 0.9])
 

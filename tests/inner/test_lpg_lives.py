@@ -191,6 +191,7 @@ def outcome_of(setup: Setup, n_updates: int) -> Any:
     return jax.jit(jax.value_and_grad(outcome))
 
 
+@pytest.mark.slow
 def test_derivative_of_a_life_along_one_direction():
     """A linear agent of two updates: reverse mode against a central difference, all weights moved at once."""
     with jax.enable_x64(True):

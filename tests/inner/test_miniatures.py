@@ -84,6 +84,7 @@ def reinforce_weights():
     return {"lpg": weights}
 
 
+@pytest.mark.slow
 def test_lpg_has_its_heads_and_learns_with_the_weights_of_reinforce():
     meta_params = {**meta_params_of("lpg", learning_rate=1e-2, anneal=0.0), **reinforce_weights()}
     early, late, state = train("lpg", meta_params)
@@ -217,6 +218,7 @@ def steps_taken(meta_params, n_updates=1):
     return jax.tree.map(lambda a, b: 1e3 * np.asarray(b - a), start.params, end.params)
 
 
+@pytest.mark.slow
 def test_open_with_zero_weights_moves_nothing():
     assert not any(step.any() for step in jax.tree.leaves(steps_taken(open_meta_params())))
 
