@@ -351,12 +351,15 @@ def _fewest(level: float) -> int:
 
 
 def _over_all(difference: Interval, baseline: str, seeds: int) -> str:
-    """How an IQM over tasks stands, on the task with the fewest seeds so many: a bootstrap of a few draws too
-    narrow an interval to tell a side.
+    """How an IQM over tasks stands, where every task has so many `seeds` or more.
+
+    With a handful of them the interval of a bootstrap is too narrow to tell a side by.
     """
     if seeds < _fewest(LEVEL):
-        few = f"differs from {baseline}'s by {estimate_text(difference)} in normalized scores"
-        return f"IQM {few}; {seeds} seeds are too few to tell a side"
+        return (
+            f"IQM differs from {baseline}'s by {estimate_text(difference)} in normalized scores; "
+            f"{seeds} seeds are too few to tell a side"
+        )
     side = "above" if difference.low > 0 else "below" if difference.high < 0 else "not distinguishable from"
     return f"IQM {side} {baseline}'s, difference {estimate_text(difference)} in normalized scores"
 

@@ -14,9 +14,10 @@ import pytest
 
 from benchmarks import cluster, losing
 from discovery.cli import main
+from discovery.commands import presets
 from discovery.commands.estimate import estimate
 from discovery.commands.forecast import ALONE, around, chunks_of, faster, trained
-from discovery.commands.rates import rates_of
+from discovery.commands.rates import Rate, rates_of, recorded_rate
 from discovery.commands.staff import Staff, is_like, staff_of
 from discovery.config import SearchConfig, Stopping
 from discovery.configfile import dumps, load
@@ -239,6 +240,20 @@ def test_what_no_run_has_measured_is_as_much_slower_as_what_one_has(measured):
     )
     found = rates_of(replace(config, tasks=others), runs, "cpu")
     assert found["catch"].steps_per_second == 132_000
+
+
+def test_slowness_beside_ppo_says_nothing_of_rates_of_the_algorithm_itself():
+    """`open-catch` is listed with the rate of its own trainings, other tasks with PPO's."""
+    preset, _ = presets.read("open-catch")
+    algorithm, options = preset.algorithm, frozenset(preset.algorithm_options.items())
+    catch = algorithm, options, preset.tasks[0].setup
+    cart, acrobot = ((algorithm, options, Setup(name)) for name in ("CartPole-v1", "Acrobot-v1"))
+    half = {cart: Rate(98_000, "measured")}
+    assert recorded_rate(acrobot, half).steps_per_second == pytest.approx(88_000)
+    assert recorded_rate(catch, half) == recorded_rate(catch, {})
+    third = half | {catch: Rate(61_000 / 3, "measured")}
+    assert recorded_rate(catch, third).steps_per_second == pytest.approx(61_000 / 3)
+    assert recorded_rate(acrobot, third).steps_per_second == pytest.approx(88_000)
 
 
 def test_a_simulated_cluster_has_the_chunks_that_are_on_record(measured):

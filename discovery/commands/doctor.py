@@ -179,9 +179,8 @@ def cores_found() -> Finding:
     from discovery.versions import cpu
 
     usable, there = cores(), os.cpu_count() or 1
-    text = f"{usable} usable" + (f" of {there}" if there != usable else "")
+    text = f"{usable} usable" + (f" of {there}" if there != usable else "") + f", {cpu()}"
     memory = _memory()
-    text += f", {cpu()}"
     short = memory is not None and memory < usable * 1.0
     text += "" if memory is None else f", {memory:.1f} GiB of memory available"
     if short:

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from discovery.commands import presets
 from discovery.commands.folders import run_folders
@@ -54,9 +54,8 @@ def rates_of(config: SearchConfig, output: Path, device: str) -> dict[str, Rate]
     measured = measured_rates(config, output, device)
     rates = {task.name: measured.get(_program(config, task)) for task in config.seen}
     if device == CPU:
-        times = _times_recorded(config.algorithm, measured)
         rates = {
-            task.name: rates[task.name] or recorded_rate(_program(config, task), times)
+            task.name: rates[task.name] or recorded_rate(_program(config, task), measured)
             for task in config.seen
         }
     return {name: rate for name, rate in rates.items() if rate}
@@ -106,39 +105,51 @@ def _times(folder: Path) -> dict[tuple[str, str], tuple[int, float, float | None
         return {(task, device): tuple(sums) for task, device, *sums in db.execute(query)}
 
 
-def recorded_rate(program: Program, times: float = 1.0) -> Rate:
-    """The rate that rates.toml has for a program, or a stated guess, so many times as fast.
-
-    That of a preset which trains the same algorithm in the same setup; else PPO's in its environment, less
-    for slower agents.
+class Listed(NamedTuple):
+    """What rates.toml has for a program: steps per second of the algorithm itself, as a preset trains it
+    (`own`), or of PPO in the same environment.
     """
-    rate, source = _listed(program) or _guess(program)
-    return Rate(
-        rate * times, source + (f"; times {times:.2g}, as other tasks were here" if times != 1 else "")
-    )
+
+    steps_per_second: float
+    source: str
+    own: bool = False
 
 
-def _listed(program: Program) -> tuple[float, str] | None:
-    data = _recorded()
-    for name, rate in data["presets"].items():
-        preset, _ = presets.read(name)
-        if program in [_program(preset, task) for task in preset.tasks]:
-            return rate, f"of preset {name}, {data['where']}"
-    setup, rates = program[2], data["steps_per_second"]
+def recorded_rate(program: Program, measured: Mapping[Program, Rate]) -> Rate:
+    """The rate that rates.toml has for a program, or a stated guess, times what `measured` runs of the same
+    algorithm made, on the median, of what is listed for theirs in the same sense.
+    """
+    listed = _listed(program) or _guess(program)
+    ratios = [
+        rate.steps_per_second / theirs.steps_per_second
+        for other, rate in measured.items()
+        if other[0] == program[0] and (theirs := _listed(other)) and theirs.own == listed.own
+    ]
+    if not ratios:
+        return Rate(listed.steps_per_second, listed.source)
+    times = statistics.median(ratios)
+    source = f"{listed.source}; times {times:.2g}, as other tasks were here"
+    return Rate(listed.steps_per_second * times, source)
+
+
+def _listed(program: Program) -> Listed | None:
+    if program in _presets():
+        return _presets()[program]
+    setup, rates = program[2], _recorded()["steps_per_second"]
     if setup.environment not in rates:
         return None
     slower, where = _slower(setup)
-    return rates[setup.environment] / slower, where
+    return Listed(rates[setup.environment] / slower, where)
 
 
-def _guess(program: Program) -> tuple[float, str]:
+def _guess(program: Program) -> Listed:
     setup, rates = program[2], _recorded()["steps_per_second"]
     slower, where = _slower(setup)
     kind = _kind(setup.environment)
     alike = [rate for other, rate in rates.items() if kind and _kind(other) == kind]
     if alike:
-        return min(alike) / slower, f"a guess: the slowest of its kind, {where}"
-    return min(rates.values()) / slower, f"a guess: the slowest of those known, {where}"
+        return Listed(min(alike) / slower, f"a guess: the slowest of its kind, {where}")
+    return Listed(min(rates.values()) / slower, f"a guess: the slowest of those known, {where}")
 
 
 def _slower(setup: Setup) -> tuple[float, str]:
@@ -149,14 +160,16 @@ def _slower(setup: Setup) -> tuple[float, str]:
     return slower, data["where"] + (f", and divided by {slower:g} for its agent" if slower > 1 else "")
 
 
-def _times_recorded(algorithm: str, measured: Mapping[Program, Rate]) -> float:
-    """How many times as fast as rates.toml has it runs trained an algorithm, on whatever; 1: none did."""
-    found = [
-        rate.steps_per_second / listed[0]
-        for program, rate in measured.items()
-        if program[0] == algorithm and (listed := _listed(program))
-    ]
-    return statistics.median(found) if found else 1.0
+@functools.cache
+def _presets() -> dict[Program, Listed]:
+    """Programs of the presets that have a rate of their own; where two share one, the first."""
+    found: dict[Program, Listed] = {}
+    for name, rate in _recorded()["presets"].items():
+        preset, _ = presets.read(name)
+        for task in preset.tasks:
+            source = f"of preset {name}, {_recorded()['where']}"
+            found.setdefault(_program(preset, task), Listed(rate, source, own=True))
+    return found
 
 
 @functools.cache

@@ -138,7 +138,7 @@ def _check_used(config: ESConfig) -> None:
         if _is_set(config, option) and option not in config.facts.options
     }
     if ignored:
-        users = [name for name in users_of(next(iter(ignored))) if all(name in users_of(o) for o in ignored)]
+        users = users_of(*ignored)
         raise BadInput(
             f"{config.strategy} would ignore {', '.join(f'{o}={value!r}' for o, value in ignored.items())}; "
             f"leave {'it' if len(ignored) == 1 else 'them'} unset"

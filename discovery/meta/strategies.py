@@ -175,6 +175,6 @@ STRATEGIES: Mapping[str, Strategy] = {
 }
 
 
-def users_of(option: str) -> list[str]:
-    """Names of the strategies that use `option`."""
-    return [name for name, strategy in STRATEGIES.items() if option in strategy.options]
+def users_of(*options: str) -> list[str]:
+    """Names of the strategies that use all of `options`."""
+    return [name for name, strategy in STRATEGIES.items() if set(options) <= strategy.options]
