@@ -103,6 +103,7 @@ def critic_errors(critics, state):
     return [jnp.square(value - target).mean() for value in values]
 
 
+@pytest.mark.slow
 def test_the_loss_of_a_critic_falls_on_a_fixed_level():
     """Of a policy that stays, on each of four levels: that of the newborn critic against 240 updates later.
 
