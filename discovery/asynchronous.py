@@ -32,6 +32,7 @@ def flow(run: Run, executor: Executor, listener: Listener, meta: MetaOptimizer, 
         for result in group:
             listener.finished(live.trainings[result.id][0], result)
             live.receive(result)
+    live.end()
     return live.course.state
 
 
@@ -70,6 +71,10 @@ class _Flow:
             if job in self._recorded:
                 self.receive(self._recorded.pop(job))
         self._announce()
+
+    def end(self) -> None:
+        """Keep what was judged after the last generation was closed."""
+        self._run.ledger.keep_fitness(fitness_of(self._judged))
 
     def more(self) -> list[Job]:
         """Trainings that nobody was given yet."""
@@ -122,9 +127,7 @@ class _Flow:
         request = request_of_mean(generation, ledger.load_mean(generation - 1))
         jobs = {job.id: (job, request) for job in jobs_of(request, config)}
         if len(recorded := ledger.finished(jobs)) == len(jobs):  # all but, perhaps, its fitness is there
-            judged = {request.id: result_of(request, config, recorded)}
-            ledger.keep_fitness(fitness_of(judged))
-            self._judged |= judged
+            self._judged[request.id] = result_of(request, config, recorded)
             return
         if generation == self.course.generation:  # others were proposed when theirs was opened
             ledger.propose([request])
@@ -137,17 +140,16 @@ class _Flow:
         results[result.id] = result
         if len(results) == config.selection_seeds * len(config.selecting):
             del self._means[request.id]
-            judged = {request.id: result_of(request, config, results)}
-            self._run.ledger.keep_fitness(fitness_of(judged))
-            self._judged |= judged
+            self._judged[request.id] = result_of(request, config, results)
 
     def _close(self) -> None:
         """Close a generation: as many proposals as are in one were told."""
         self._announce(closing=True)
         state, generation = self.course.state, self.course.generation - 1
         metrics, mean = self._meta.metrics(state), self._meta.mean(state)
-        self._run.ledger.close_generation(generation, state, metrics, fitness_of(self._told), mean)
-        self._listener.closed(generation, self._told | self._judged, metrics)
+        results = self._told | self._judged
+        self._run.ledger.close_generation(generation, state, metrics, fitness_of(results), mean)
+        self._listener.closed(generation, results, metrics)
         self._told, self._judged = {}, {}
         self._listener.started(self.course.generation, [job for job, _ in self.trainings.values()], 0)
         self._judge(self.course.generation)

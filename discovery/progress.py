@@ -3,9 +3,9 @@
 `view` picks one. Each is a `discovery.listener.Listener` and a context manager. Imports no jax.
 
 Generation g's row shows the proposals that were sampled around mean g, and mean g itself on the
-selection seeds where it was due; after the last generation comes a row with the final mean alone.
-Asynchronously, it shows the proposals that were told since the last row, and the latest mean that was
-finished, with its number where that is another.
+selection seeds where it was due; after the last generation comes a row with the final mean.
+Asynchronously, it shows the proposals that were told since the last row, and all means that were finished
+since then, with their numbers where these are others; the last row has those that no row had.
 """
 
 import logging
@@ -203,7 +203,7 @@ class Json(Silent):
     generation   generation, tasks (name: mean, spread, best, selection), trainings, failures, steps,
                  seconds, steps_per_second, seconds_left, workers, utilization, metrics; `selection` lists the
                  means that were evaluated since the last row, each with its generation
-    final        the same facts for the mean after the last generation
+    final        the same facts for the mean after the last generation, and for others that no row had
     warning      text
     and what else `say` is given: run, result, interrupted ...
     """

@@ -4,6 +4,7 @@ Plain numbers for whoever shows them (`progress.py`) or plans with them (`--dry-
 """
 
 import math
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -132,7 +133,8 @@ class Tally:
         steps: environment steps of it in this session.
         failures: how many of its trainings failed, by kind.
         crew: tells who works on it; None where nobody knows.
-        shown: the generations of this session's rows, each with those whose means it had.
+        shown: generations whose means this session's rows had.
+        unseen: of the other means, those that had a training in this session.
     """
 
     config: SearchConfig | None
@@ -143,7 +145,8 @@ class Tally:
     done: int = 0
     steps: int = 0
     failures: Counter = field(default_factory=Counter)
-    shown: dict[int, set[int]] = field(default_factory=dict)
+    shown: set[int] = field(default_factory=set)
+    unseen: set[int] = field(default_factory=set)
     _began: float = 0.0
     _left: float = 0.0
     _since: float | None = None
@@ -180,6 +183,8 @@ class Tally:
         self._all_steps += steps
         self._core_seconds += result.seconds - result.compile_seconds
         self._workers.add(result.worker)
+        if of_mean := re.match(r"g(\d+)/mean/", job.id):
+            self.unseen |= {int(of_mean[1])} - self.shown
         if result.compile_seconds or self._since is None:
             self._since, self._timed = self.clock(), 0  # compilation ends about here
         else:
@@ -207,8 +212,8 @@ class Tally:
 
     def row(self, results: "Mapping[str, Result]") -> Row:
         """The generation that was just closed, from its results by proposal."""
-        means = {generation_of_mean(name) for name in results if name.endswith("/mean")}
-        self.shown[self.generation] = means
+        self.shown |= {generation_of_mean(name) for name in results if name.endswith("/mean")}
+        self.unseen -= self.shown
         return Row(
             self.generation,
             {task.name: task_row(task.name, results) for task in self.config.seen} if self.config else {},
@@ -219,12 +224,6 @@ class Tally:
             self.seconds_left,
             self.crew() if self.crew else None,
             self.steps_per_second if self.config and self.config.meta.asynchronous else None,
-        )
-
-    def unseen(self, generation: int) -> bool:
-        """Whether a mean was due since this session's first row and was finished after its last one."""
-        return generation >= min(self.shown, default=math.inf) and all(
-            generation not in means for means in self.shown.values()
         )
 
 

@@ -5,14 +5,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from decimal import Decimal
 from typing import Any, Literal
 
 from environments.make import make
 
 Option = bool | int | float | str
 
-MOST_UPDATES = 2**31 - 1
-"""They are counted in 32 bits."""
+MOST = 2**31 - 1
+"""What 32 bits can count."""
 
 
 class Settings(dict[str, Any]):
@@ -163,10 +164,12 @@ class Task:
                 f"total_steps of task {self.name!r} must be at least one rollout "
                 f"({self.setup.steps_per_update} steps), got {self.total_steps}"
             )
-        if self.n_updates > MOST_UPDATES:
+        # steps are counted, and so are rollouts times points of the curve
+        most = min(MOST, MOST // self.setup.curve_points * self.setup.steps_per_update)
+        if self.total_steps > most:
             raise ValueError(
-                f"total_steps of task {self.name!r} must be at most {MOST_UPDATES:,} rollouts, "
-                f"got {self.total_steps:g} steps, {self.n_updates:g} of {self.setup.steps_per_update}"
+                f"total_steps of task {self.name!r} must be at most {most}, "
+                f"got {Decimal(self.total_steps):.10g}"
             )
 
     @property

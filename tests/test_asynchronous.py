@@ -29,7 +29,7 @@ from discovery.records import same_numbers
 from discovery.regenerate import Regenerator
 from discovery.run import Run
 from discovery.search import search
-from discovery.tally import Row, task_row
+from discovery.tally import Row, Tally, task_row
 from discovery.work import JobResult, Outcome
 from environments.task import Setup, Task
 from tests.test_stopping import Interrupted, Interrupting
@@ -172,6 +172,61 @@ def test_a_mean_gets_its_fitness_after_a_crash_in_between(tmp_path):
         search(run, InTurn(), Silence())
         assert run.ledger.unscored_means() == [4]  # the last one's score is in its evaluations alone
     assert differences(tmp_path / "parts", played(PBE, tmp_path, "again", 3, order=list(range(16)))) == []
+
+
+class Held(InTurn):
+    """The first mean's trainings wait until so many others are done, or nothing else is left."""
+
+    def __init__(self, others):
+        super().__init__()
+        self.others = others
+
+    def run(self, jobs, more=no_more):
+        waiting = list(jobs)
+        while True:
+            waiting += more()
+            if not waiting:
+                return
+            held = [job.id.startswith("g0/mean/") for job in waiting]
+            now = (self.others <= 0 and any(held)) or all(held)
+            self.others -= 1
+            yield _played(waiting.pop(held.index(now)))
+
+
+class Rows(Tally):
+    """What a session shows, which ends with the first training after the first mean, where that is wished."""
+
+    def __init__(self, ends=False):
+        super().__init__(PBE)
+        self.rows, self.ends, self.means = [], ends, 0
+
+    def finished(self, job, result):
+        super().finished(job, result)
+        if self.ends and self.means == 4:
+            raise Interrupted
+        self.means += job.id.startswith("g0/mean/")
+
+    def closed(self, generation, results, metrics):
+        self.rows.append((generation, sorted(self.row(results).tasks["short"].means)))
+
+
+def test_every_mean_is_in_a_row_whenever_it_was_finished(tmp_path):
+    """That of generation 0 is finished after the row of generation 0; the session ends before the next."""
+    first, second = Rows(ends=True), Rows()
+    with Run.create(PBE, tmp_path, name="parts") as run:
+        with pytest.raises(Interrupted):
+            search(run, Held(36), first)
+        search(run, InTurn(), second)
+    assert first.rows == [(0, [])] and first.unseen == {0}
+    assert second.rows == [(1, [0]), (2, [2]), (3, [])] and second.unseen == {4}
+
+
+def test_a_mean_that_is_finished_last_of_all_is_kept(tmp_path):
+    shown = Rows()
+    with Run.create(PBE, tmp_path, name="run") as run:
+        search(run, Held(1000), shown)
+        assert run.ledger.unscored_means() == [4]
+    assert shown.rows == [(0, []), (1, []), (2, [2]), (3, [])] and shown.unseen == {0, 4}
 
 
 def test_a_generation_is_made_again_from_where_it_was_asked_for(whole, monkeypatch):

@@ -254,6 +254,9 @@ def test_slowness_beside_ppo_says_nothing_of_rates_of_the_algorithm_itself():
     third = half | {catch: Rate(61_000 / 3, "measured")}
     assert recorded_rate(catch, third).steps_per_second == pytest.approx(61_000 / 3)
     assert recorded_rate(acrobot, third).steps_per_second == pytest.approx(88_000)
+    # how fast the machine is, they tell where nothing else does
+    alone = {catch: third[catch]}
+    assert recorded_rate(acrobot, alone).steps_per_second == pytest.approx(176_000 / 3)
 
 
 def test_a_simulated_cluster_has_the_chunks_that_are_on_record(measured):

@@ -141,12 +141,12 @@ def test_rows_leave_failed_proposals_out() -> None:
 
 def test_means_that_no_row_had_come_with_the_last() -> None:
     tally = Tally(CONFIG)
-    assert not tally.unseen(2)  # a session that closed nothing: nobody knows what others showed
     tally.started(1, [], 0)
+    for name in ("g0/mean/selection", "g1/p0/search", "g2/mean/selection", "g0/mean/selection"):
+        tally.finished(job(f"{name}/Catch/s0"), result())
     tally.row({"g0/mean": Result("g0/mean", {"Catch": np.ones(2)})})
-    tally.started(2, [], 0)
-    tally.row({})
-    assert [generation for generation in range(4) if tally.unseen(generation)] == [1, 2, 3]
+    tally.finished(job("g12/mean/selection/Catch/s0"), result())
+    assert tally.unseen == {2, 12}
     one = interval(np.array([1.0, 3.0]))
     (line, late) = rows(final_row(CONFIG, {3: {"Catch": one}, 2: {"Catch": one}}), CONFIG)
     assert line.split()[:2] == ["3/3", "2.00"] and late.split()[:3] == ["generation", "2", "2.00"]

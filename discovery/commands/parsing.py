@@ -133,9 +133,9 @@ def _plainly(why: str) -> str:
     if parts := re.fullmatch(r"Could not find valid parse for arguments: \[(.*)\]", why):
         return f"{parts[1]} cannot be read"
     if ignored := re.match(r"\w+ would ignore (.+?); leave", why):
-        options = re.findall(r"(?:^|, )([\w.]+)=", ignored[1])
-        flags = " ".join(f"--meta.{option.replace('_', '-')} None" for option in options)
-        return f"{why}; `{flags}` unsets {'it' if len(options) == 1 else 'them'}"
+        options = set(re.findall(r"(?:^|, )([\w.]+)=", ignored[1])) - {"optimizer_options"}  # takes no None
+        flags = [f"--meta.{option.replace('_', '-')} None" for option in sorted(options)]
+        return f"{why}; `{' '.join(flags)}` unsets {'it' if len(flags) == 1 else 'them'}" if flags else why
     return why
 
 

@@ -117,17 +117,18 @@ class Listed(NamedTuple):
 
 def recorded_rate(program: Program, measured: Mapping[Program, Rate]) -> Rate:
     """The rate that rates.toml has for a program, or a stated guess, times what `measured` runs of the same
-    algorithm made, on the median, of what is listed for theirs in the same sense.
+    algorithm made, on the median, of what is listed for theirs in the same sense. Where only PPO's is listed
+    and was for none of them, they tell at least how fast this machine is.
     """
     listed = _listed(program) or _guess(program)
-    ratios = [
-        rate.steps_per_second / theirs.steps_per_second
-        for other, rate in measured.items()
-        if other[0] == program[0] and (theirs := _listed(other)) and theirs.own == listed.own
-    ]
-    if not ratios:
+    ratios: dict[bool, list[float]] = {False: [], True: []}
+    for other, rate in measured.items():
+        if other[0] == program[0] and (theirs := _listed(other)):
+            ratios[theirs.own].append(rate.steps_per_second / theirs.steps_per_second)
+    told = ratios[listed.own] or ratios[True]
+    if not told:
         return Rate(listed.steps_per_second, listed.source)
-    times = statistics.median(ratios)
+    times = statistics.median(told)
     source = f"{listed.source}; times {times:.2g}, as other tasks were here"
     return Rate(listed.steps_per_second * times, source)
 

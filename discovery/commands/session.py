@@ -146,7 +146,7 @@ def _report(run: "Run", choice: "Choice", view: View, seconds: float, farewell: 
     means = {
         generation: _intervals(run.config, scores)
         for generation, scores in evaluated.items()
-        if generation == end or view.tally.unseen(generation)
+        if generation == end or generation in view.tally.unseen
     }
     last = final_row(run.config, means)
     view.say("final", "\n".join(rows(last, run.config)), **row_facts(last))

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol, Self
 
-from discovery.errors import BadInput, ExecutorError
+from discovery.errors import BadInput, DiscoveryError, ExecutorError
 from discovery.executors.base import Crew, More, in_one_go, no_more
 from discovery.executors.call import Reply, failure
 from discovery.executors.chunks import Chunk, again, cut, failed, finished, halves, onward
@@ -64,6 +64,7 @@ class Worker(Protocol):
 
         Raises:
             Gone: it has ended.
+            ExecutorError: it cannot be worked with, nor could another there.
             Exception: it said something that cannot be read.
         """
 
@@ -254,6 +255,8 @@ class Pool(ABC):
             reply = worker.receive()
         except Gone as gone:
             return self._lose(place, gone.error, str(gone), pending)
+        except DiscoveryError:  # understood, and of no use
+            raise
         except Exception as error:  # half a message can be any nonsense
             return self._lose(place, "crashed", f"the worker's reply could not be read: {error}", pending)
         if reply is None:

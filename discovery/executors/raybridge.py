@@ -215,12 +215,14 @@ def _of_this_machine() -> str:
     """Where "auto" leads, as Ray finds it, which itself would wait for one that ended and left its address.
 
     Raises:
-        ConnectionError: no cluster was ever here.
+        ConnectionError: no cluster is here, or several are and nothing tells which is meant.
     """
     services = importlib.import_module("ray._private.services")
     try:
         return services.canonicalize_bootstrap_address_or_die("auto")
     except ConnectionError as error:  # whose text is about Ray's own flags
+        if several := services.find_gcs_addresses():
+            raise ConnectionError(f"give one of those here: {', '.join(sorted(several))}") from error
         raise ConnectionError("no Ray runs on this machine, nor does RAY_ADDRESS name one") from error
 
 

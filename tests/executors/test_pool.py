@@ -1,5 +1,6 @@
 """What the pool makes of workers that never get ready; other faults are provoked with real workers."""
 
+import sys
 import time
 from multiprocessing import Pipe
 
@@ -7,7 +8,7 @@ import pytest
 
 from discovery.commands.doctor_ray import _workers
 from discovery.errors import ExecutorError
-from discovery.executors import pool, ray
+from discovery.executors import pool, ray, raybridge
 from discovery.executors.call import Reply, call
 from discovery.executors.pool import Gone, Pool
 from discovery.executors.raymessages import Cluster, Facts
@@ -78,7 +79,7 @@ def test_three_that_never_get_ready_are_no_accident(fate, monkeypatch):
 class Quick:
     """In place of the process in which Ray is: all is there at once, and a worker when it is asked for."""
 
-    cpu = versions()["cpu"]
+    cpu, jax = versions()["cpu"], versions()["jax"]
 
     def __init__(self, settings):
         self.settings, self.hired = settings, 0
@@ -87,7 +88,8 @@ class Quick:
 
     def hire(self, kind):
         self.hired += 1
-        self._theirs.send(("ready", self.hired, Facts("10.0.0.7", 1, kind, versions() | {"cpu": self.cpu})))
+        of_it = versions() | {"cpu": self.cpu, "jax": self.jax}
+        self._theirs.send(("ready", self.hired, Facts("10.0.0.7", 1, kind, of_it)))
         return self.hired
 
     def send(self, verb, worker, payload=b""):
@@ -127,6 +129,44 @@ def test_a_cpu_of_another_kind_is_told_once(monkeypatch, caplog):
     assert (
         "another kind of CPU (AMD family 26 model 2, avx512f; here " in hint.found and ready.verdict == "ok"
     )
+
+
+def test_a_worker_of_another_version_is_refused_in_plain_words(monkeypatch):
+    """At once: it did not crash, and the next one there would be no better."""
+    monkeypatch.setattr(ray, "_Bridge", Quick)
+    monkeypatch.setattr(Quick, "jax", "0.1")
+    with (
+        pytest.raises(
+            ExecutorError, match=r"^a worker on 10\.0\.0\.7 is not like this process: jax was 0\.1, is"
+        ),
+        ray.Ray(1, 2) as executor,
+    ):
+        executor.muster(5.0)
+    monkeypatch.setattr(Quick, "jax", versions()["jax"])
+    with ray.Ray(1, 2) as executor:
+        assert len(executor.muster(5.0)) == 1
+
+
+def test_several_rays_on_a_machine_are_named(monkeypatch):
+    class Services:
+        """Ray's own, as far as it is asked: it raises for none and for several alike."""
+
+        here = ""
+
+        @staticmethod
+        def canonicalize_bootstrap_address_or_die(address):
+            raise ConnectionError("Found multiple active Ray instances")
+
+        @classmethod
+        def find_gcs_addresses(cls):
+            return set(cls.here.split())
+
+    monkeypatch.setitem(sys.modules, "ray._private.services", Services)
+    with pytest.raises(ConnectionError, match="no Ray runs on this machine"):
+        raybridge._of_this_machine()
+    Services.here = "127.0.0.1:2 127.0.0.1:1"
+    with pytest.raises(ConnectionError, match=r"one of those here: 127\.0\.0\.1:1, 127\.0\.0\.1:2"):
+        raybridge._of_this_machine()
 
 
 def test_the_cpu_beside_a_gpu_does_not_matter(monkeypatch, caplog):

@@ -17,8 +17,8 @@ from discovery.cli import main
 from discovery.errors import BadInput, ExecutorError
 from discovery.executors import make_executor
 from discovery.executors.inline import Inline
-from discovery.executors.ray import Ray, _Actor, check_address
-from discovery.executors.raymessages import LOOPBACK, QUIET, Cluster, Facts
+from discovery.executors.ray import Ray, check_address
+from discovery.executors.raymessages import LOOPBACK, QUIET, Cluster
 from tests.executors.conftest import ROOT
 from tests.executors.fakes import RUN_CHUNK, job
 from tests.executors.test_cache import JOBS
@@ -357,17 +357,6 @@ def test_more_gpus_than_there_are(address):
     with pytest.raises(BadInput, match=r"room for 2 workers with 0\.6 of a GPU .* 2 GPUs .* 3 are"), executor:
         raise AssertionError
     executor.close()
-
-
-def test_a_worker_of_another_version_is_refused():
-    class Bridge:
-        def hire(self, kind):
-            return 1
-
-    worker = _Actor("ray/0", "cpu", Bridge())  # type: ignore[arg-type]
-    worker.said.append(("ready", Facts("10.0.0.7", 1, "cpu", {"jax": "0.1", "commit": "other"})))
-    with pytest.raises(ExecutorError, match=r"10\.0\.0\.7.*jax was 0\.1, is .*install the same"):
-        worker.receive()
 
 
 def test_the_recipe_for_cloud_machines_is_one_that_ray_accepts():

@@ -142,6 +142,9 @@ def test_the_command_line_reads_it():
         ("--meta.strategy PBE --meta.sigma-decay 0.9 --meta.learning-rate 0.1", "Open_ES, "),
         ("--meta.strategy PBE --meta.sigma-decay 0.9 --meta.learning-rate 0.1",
          "; `--meta.learning-rate None --meta.sigma-decay None` unsets them"),
+        ("--meta.strategy PBE --meta.optimizer-options b1=0.9 --meta.sigma-decay 0.9",
+         "{'b1': 0.9}, sigma_decay=0.9; leave them unset, or use one of Open_ES, ARS; "
+         "`--meta.sigma-decay None` unsets it"),
         ("--meta.strategy PBE --meta.pbe.beta x", "--meta.pbe.beta: [FLOAT [FLOAT ...]] is wanted, got 'x'"),
         ("--meta.strategy PBE --meta.pbe.mutation add", "did you mean additive?"),
         ("--meta.pbe.oder 1", "did you mean --meta.pbe.order"),
