@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from discovery.errors import BadInput, unknown
-from discovery.executors import FACTORIES, check_gpus, check_inline, check_without_ray
+from discovery.executors import FACTORIES, check_address, check_gpus, check_inline, check_without_ray
 from discovery.meta.es_config import MOST, ESConfig
 from environments.task import Task
 
@@ -141,6 +141,7 @@ class SearchConfig:
         if self.workers is not None and self.workers < 1:
             raise BadInput(f"workers must be at least 1, got {self.workers}")
         check_gpus(self.gpu_workers, self.gpus_per_worker)
+        check_address(self.address)
         if self.executor != "ray":
             check_without_ray(self.executor, self.address, self.gpu_workers)
         if self.executor == "inline":

@@ -137,7 +137,12 @@ def _place(run: LoadedRun, wanted: str) -> _Place:
     if "/" in wanted:
         run.proposal_number(wanted)  # it exists
         return _Place(run, proposal=wanted)
-    number: Any = int(wanted) if wanted.lstrip("-").isdigit() else wanted
+    number: Any = int(wanted) if wanted.lstrip("-").isdecimal() else wanted
+    if number not in ("initial", "last") and not isinstance(number, int):
+        raise BadInput(
+            f"run {run.name} has no {wanted!r}; behind the @ comes a generation (0 to {run.n_generations}, "
+            '"initial" or "last"), a proposal like g2/p27, or "best", of all proposals'
+        )
     return _Place(run, run.generation_number(number))
 
 

@@ -23,14 +23,15 @@ def ray_found(address: str) -> Iterator[Finding]:
     Raises:
         BadInput: the address is none.
     """
-    from discovery.executors.ray import Ray, check_address
+    from discovery.executors import check_address
+    from discovery.executors.ray import Ray
 
     check_address(address)
     if find_spec("ray") is None:
         yield Finding("ray", "is not installed: pip install 'rl-discovery[ray]'", "wrong")
         return
     yield Finding("ray", metadata.version("ray"))
-    yield _token()
+    yield _token(address)
     began = time.monotonic()
     executor = Ray(address=address)
     try:
@@ -44,14 +45,18 @@ def ray_found(address: str) -> Iterator[Finding]:
         executor.close()
 
 
-def _token() -> Finding:
-    mode = os.environ.get("RAY_AUTH_MODE", "token")
+def _token(address: str) -> Finding:
+    mode = os.environ.get("RAY_AUTH_MODE")
+    if mode is None and address not in ("", "auto"):  # Ray sends none to where it is told to go
+        text = "none is sent to an address, as RAY_AUTH_MODE is unset; `export RAY_AUTH_MODE=token` sends one"
+        return Finding("token", text)
     if mode == "disabled":
         text = "off, by RAY_AUTH_MODE: whoever reaches a node's ports can run code there"
         return Finding("token", text, "hint")
     places = [name for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH") if os.environ.get(name)]
-    where = places[0] if places else "~/.ray/auth_token, which Ray makes where there is none"
-    return Finding("token", f"{mode}, from {where}")
+    where = places[0] if places else "~/.ray/auth_token"
+    without = " where there is one" if address and mode is None else ", which Ray makes where there is none"
+    return Finding("token", f"{mode or 'token'}, from {where}{without * (not places)}")
 
 
 def _there(found: "Cluster", address: str, seconds: float) -> Finding:

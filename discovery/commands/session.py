@@ -122,16 +122,23 @@ def _opening(run: "Run") -> str:
     meta = f"{config.meta.strategy}, population {config.meta.population}"
     meta += ", asynchronous" * config.meta.asynchronous
     lines = [f"{run.folder}: {algorithm_text(config)} on {tasks}, {meta}, seed {config.seed}"]
-    return "\n".join([*lines, *(f"  start: {origin.text}" for origin in origins_of(run.ledger.meta))])
+    lines += [f"  start: {origin.text}" for origin in origins_of(run.ledger.meta)]
+    if closed := _closed(run):
+        lines.append(f"  on record: {closed} of {config.generations} generations")
+    return "\n".join(lines)
+
+
+def _closed(run: "Run") -> int:
+    last = run.ledger.last_generation()
+    return 0 if last is None else last + 1
 
 
 def _facts(run: "Run") -> dict[str, Any]:
-    last = run.ledger.last_generation()
     return {
         "run": str(run.folder),
         "config_hash": run.ledger.meta.get("config_hash", ""),
         "generations": run.config.generations,
-        "closed": 0 if last is None else last + 1,
+        "closed": _closed(run),
         "start": [origin.to_dict() for origin in origins_of(run.ledger.meta)],
     }
 

@@ -72,6 +72,16 @@ def check_without_ray(name: str, address: str, gpu_workers: int) -> None:
             )
 
 
+def check_address(address: str) -> None:
+    """Raise a BadInput unless it is empty, "auto" or "host:port"."""
+    host, _, port = address.rpartition(":")
+    is_port = port.isdecimal() and len(port) <= 5 and 0 < int(port) < 2**16
+    if address in ("", "auto") or (host and "/" not in host and is_port):
+        return
+    hint = "; a search runs on a machine of the cluster, not through Ray's client" if "://" in address else ""
+    raise BadInput(f'address must be "host:port" of a Ray cluster\'s head, or "auto", got {address!r}{hint}')
+
+
 def check_gpus(gpu_workers: int, gpus_per_worker: float) -> None:
     """Raise a BadInput unless there can be such workers."""
     if gpu_workers < 0:

@@ -18,7 +18,7 @@ from multiprocessing.connection import wait
 from typing import Any, Self
 
 from discovery.errors import BadInput, DiscoveryError, ExecutorError
-from discovery.executors import check_gpus
+from discovery.executors import check_address, check_gpus
 from discovery.executors.call import RUN_CHUNK, Reply
 from discovery.executors.cpu import cores
 from discovery.executors.environment import worker_environment
@@ -198,7 +198,7 @@ class Ray(Pool):
             return ExecutorError(f"Ray cannot be started: {detail}")
         return BadInput(
             f"no Ray cluster can be joined at {address!r}: {detail.rstrip('.')}; is its head up, and this "
-            "machine part of it? Without an address there is a Ray of one's own"
+            "machine part of it? `--executor processes` does without Ray, --address '' without a cluster"
         )
 
     def _resize(self, cluster: Cluster) -> None:
@@ -216,15 +216,6 @@ def check_installed() -> None:
     """Raise a BadInput without the package ray."""
     if find_spec("ray") is None:
         raise BadInput("the executor \"ray\" needs the package ray: pip install 'rl-discovery[ray]'")
-
-
-def check_address(address: str) -> None:
-    """Raise a BadInput unless it is empty, "auto" or "host:port"."""
-    host, colon, port = address.rpartition(":")
-    if address in ("", "auto") or (colon and host and port.isdigit() and "/" not in host):
-        return
-    hint = "; a search runs on a machine of the cluster, not through Ray's client" if "://" in address else ""
-    raise BadInput(f'address must be "host:port" of a Ray cluster\'s head, or "auto", got {address!r}{hint}')
 
 
 class _Bridge(Child):

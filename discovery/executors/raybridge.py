@@ -21,6 +21,7 @@ import re
 import signal
 import socket
 import sys
+import textwrap
 import threading
 import time
 from multiprocessing.connection import Connection
@@ -77,9 +78,12 @@ class Bridge:
         settings = self._settings
         quiet = {"log_to_driver": False, "configure_logging": False}
         if settings.address:
-            address = _of_this_machine() if settings.address == "auto" else settings.address
-            _knock(address)
-            context = _ray().init(address=address, **quiet)
+            _knock(_of_this_machine() if settings.address == "auto" else settings.address)
+            try:
+                context = _ray().init(address=settings.address, **quiet)  # of "auto", it tries its token
+            except ConnectionError as error:
+                mode = os.environ.get("RAY_AUTH_MODE", "unset; `export RAY_AUTH_MODE=token` sends a token")
+                raise ConnectionError(f"{error}, where somebody listens (RAY_AUTH_MODE is {mode})") from error
         else:
             context = _ray().init(
                 address="local",  # RAY_ADDRESS may name a cluster
@@ -208,7 +212,7 @@ def _line(error: BaseException) -> str:
     error = getattr(error, "cause", None) or error  # what a worker raised, without its traceback
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     lines = [line for line in lines if not re.match(r"\w+: ", line)] or lines
-    return f"{type(error).__name__}: {' '.join(lines)}"[:240]
+    return textwrap.shorten(f"{type(error).__name__}: {' '.join(lines)}", 240, placeholder=" ...")
 
 
 def _of_this_machine() -> str:

@@ -6,8 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +17,9 @@ import pytest
 from benchmarks.executors import family
 from discovery.cli import main
 from discovery.errors import BadInput, ExecutorError
-from discovery.executors import make_executor
+from discovery.executors import check_address, make_executor
 from discovery.executors.inline import Inline
-from discovery.executors.ray import Ray, check_address
+from discovery.executors.ray import Ray
 from discovery.executors.raymessages import LOOPBACK, QUIET, Cluster
 from tests.executors.conftest import ROOT
 from tests.executors.fakes import RUN_CHUNK, job
@@ -25,6 +27,7 @@ from tests.executors.test_cache import JOBS
 
 TWO_NODES = """
 import sys
+import tempfile
 from ray.cluster_utils import Cluster
 
 node = {"num_cpus": 2, "num_gpus": 1, "object_store_memory": 80 * 2**20}
@@ -234,9 +237,35 @@ def test_a_cluster_with_a_token_lets_nobody_in_without_it(address, token, tmp_pa
     wrong.write_text("8" * 64)
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(wrong))
     executor = Ray(1, address=address)
-    with pytest.raises(BadInput, match="no Ray cluster can be joined"), executor:
+    with pytest.raises(BadInput, match=r"no Ray cluster can be joined.*RAY_AUTH_MODE is token"), executor:
         raise AssertionError
     executor.close()
+
+
+@pytest.mark.slow  # a cluster of its own, and 20 s of trying
+def test_auto_shows_the_token_of_this_machine_and_an_address_only_when_told(token, monkeypatch):
+    """As Ray itself does. A head that is started where there is a token asks for it, whatever is set."""
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    for name, value in LOOPBACK.items():
+        monkeypatch.setenv(name, value)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=1"]
+    with tempfile.TemporaryDirectory(prefix="ray") as folder:  # a socket's path is short
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        ray = [str(Path(sys.executable).with_name("ray")), "start", *options, "--include-dashboard=false"]
+        with subprocess.Popen(ray, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as head:
+            try:
+                assert head.stdout is not None
+                assert any("Ray runtime started" in line for line in head.stdout)
+                with Ray(1, address="auto") as executor:
+                    assert executor.cluster == Cluster(f"127.0.0.1:{port}", 1, 1, (0,))
+                refused = pytest.raises(BadInput, match="somebody listens")
+                with refused, Ray(1, address=f"127.0.0.1:{port}"):
+                    raise AssertionError
+            finally:
+                head.terminate()
 
 
 def test_workers_come_with_nodes_and_go_with_them(address):
@@ -328,7 +357,9 @@ def test_where_no_cluster_is(monkeypatch):
         executor.close()
 
 
-@pytest.mark.parametrize("address", ["ray://head:10001", "head", "head:", ":6379", "http://head:1"])
+@pytest.mark.parametrize(
+    "address", ["ray://head:10001", "head", "head:", ":6379", "http://head:1", "a:70000"]
+)
 def test_bad_addresses(address):
     with pytest.raises(BadInput, match="address must be"):
         check_address(address)
