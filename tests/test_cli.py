@@ -1,6 +1,7 @@
 """The command line: every verb with good and bad input, exit codes, Ctrl-C, kill -9."""
 
 import contextlib
+import gc
 import json
 import os
 import random
@@ -557,6 +558,27 @@ def test_an_interrupt_that_a_callback_swallowed_is_not_lost() -> None:
             stop_if_interrupted()
     with interruptible():
         stop_if_interrupted()
+
+
+def test_an_interrupt_waits_until_the_garbage_is_collected(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost, phases = [], []
+
+    def callback(phase: str, info: dict[str, int]) -> None:
+        phases.append(phase)
+        if phases == ["start"]:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+
+    monkeypatch.setattr(sys, "unraisablehook", lost.append)
+    with interruptible():
+        gc.callbacks.append(callback)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                gc.collect()
+                time.sleep(5.0)
+        finally:
+            gc.callbacks.remove(callback)
+    assert phases[:2] == ["start", "stop"] and not lost
 
 
 def test_search_ends_when_every_training_fails(

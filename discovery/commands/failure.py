@@ -1,6 +1,7 @@
 """Exit codes, and what is said when something goes wrong that nobody foresaw."""
 
 import contextlib
+import gc
 import os
 import signal
 import tempfile
@@ -60,11 +61,21 @@ _interrupts: list[int] = []
 def interruptible() -> Iterator[None]:
     """Let SIGINT and SIGTERM end a verb as Ctrl-C does: workers ended, ledger closed.
 
-    Python loses a KeyboardInterrupt that comes up inside a callback (jax has one in the garbage
-    collector), so the signal is also remembered, for `stop_if_interrupted`.
+    Python prints and loses a KeyboardInterrupt that comes up inside a callback. While garbage is collected,
+    in which jax spends some time, the signal is put off; for other callbacks it is remembered, for
+    `stop_if_interrupted`.
     """
+    collecting = False
+
+    def watch(phase: str, info: dict[str, int]) -> None:
+        nonlocal collecting
+        collecting = phase == "start"
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        if collecting or _in_callback_of_collector(frame):  # some are called after `watch`
+            main = threading.main_thread().ident
+            threading.Timer(0.01, signal.pthread_kill, [main, number]).start()
+            return
         _interrupts.append(number)
         raise KeyboardInterrupt
 
@@ -72,12 +83,21 @@ def interruptible() -> Iterator[None]:
         yield
         return
     _interrupts.clear()
+    gc.callbacks.insert(0, watch)
     former = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
+        gc.callbacks.remove(watch)
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+def _in_callback_of_collector(frame: FrameType | None) -> bool:
+    callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
+    while frame and frame.f_code not in callbacks:
+        frame = frame.f_back
+    return frame is not None
 
 
 def stop_if_interrupted() -> None:
