@@ -138,12 +138,11 @@ def _place(run: LoadedRun, wanted: str) -> _Place:
         run.proposal_number(wanted)  # it exists
         return _Place(run, proposal=wanted)
     number: Any = int(wanted) if wanted.lstrip("-").isdecimal() else wanted
-    if number not in ("initial", "last") and not isinstance(number, int):
-        raise BadInput(
-            f"run {run.name} has no {wanted!r}; behind the @ comes a generation (0 to {run.n_generations}, "
-            '"initial" or "last"), a proposal like g2/p27, or "best", of all proposals'
-        )
-    return _Place(run, run.generation_number(number))
+    try:
+        return _Place(run, run.generation_number(number))
+    except BadInput as error:
+        text = f'{error}; behind the @ may also come a proposal (g2/p27), or "best", of all proposals'
+        raise BadInput(text) from None
 
 
 def _is_file(base: str) -> bool:

@@ -183,8 +183,8 @@ class Tally:
         self._all_steps += steps
         self._core_seconds += result.seconds - result.compile_seconds
         self._workers.add(result.worker)
-        if of_mean := re.match(r"g(\d+)/mean/", job.id):
-            self.unseen |= {int(of_mean[1])} - self.shown
+        if mean := re.match(r"g\d+/mean(?=/)", job.id):
+            self.unseen |= {generation_of_mean(mean[0])} - self.shown
         if result.compile_seconds or self._since is None:
             self._since, self._timed = self.clock(), 0  # compilation ends about here
         else:

@@ -12,8 +12,7 @@ from environments.make import make
 
 Option = bool | int | float | str
 
-MOST = 2**31 - 1
-"""What 32 bits can count."""
+INT32_MAX = 2**31 - 1
 
 
 class Settings(dict[str, Any]):
@@ -164,8 +163,8 @@ class Task:
                 f"total_steps of task {self.name!r} must be at least one rollout "
                 f"({self.setup.steps_per_update} steps), got {self.total_steps}"
             )
-        # steps are counted, and so are rollouts times points of the curve
-        most = min(MOST, MOST // self.setup.curve_points * self.setup.steps_per_update)
+        # a training counts its steps in 32 bits, and rollouts times points of the curve
+        most = min(INT32_MAX, INT32_MAX // self.setup.curve_points * self.setup.steps_per_update)
         if self.total_steps > most:
             raise ValueError(
                 f"total_steps of task {self.name!r} must be at most {most}, "
