@@ -28,7 +28,7 @@ from benchmarks.peak import peak, product_flops
 from benchmarks.plain import make_train
 from benchmarks.tasks import BREAKOUT, CARTPOLE, PPO, inputs, shortened
 from benchmarks.timing import rounds, timed
-from discovery.config import CPU_WIDTH
+from discovery.core.config.search import CPU_WIDTH
 from discovery.inner import compiled
 from discovery.inner.room import bytes_of, find_room
 from discovery.inner.train import complete, train

@@ -29,8 +29,9 @@ from rich.console import Console
 from rich.table import Table
 
 from discovery import plots
-from discovery.config import SearchConfig
-from discovery.configfile import load
+from discovery.core.config.search import SearchConfig
+from discovery.core.jobs import Job, JobResult, Outcome
+from discovery.core.toml import load
 from discovery.executors.base import Executor
 from discovery.executors.processes import Processes
 from discovery.executors.ray import Ray
@@ -38,7 +39,6 @@ from discovery.executors.schedule import Schedule, longest_first
 from discovery.meta.base import Result
 from discovery.run import CONFIG, Run
 from discovery.search import search
-from discovery.work import Job, JobResult, Outcome
 
 NOTHING = "benchmarks.cluster:nothing"
 WORKERS = tuple(round(10 ** (step / 4)) for step in range(17))

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.timing import Figure, ratio
-from discovery.config import SearchConfig
+from discovery.core.config.evolution import ESConfig
+from discovery.core.config.search import SearchConfig
+from discovery.core.jobs import Job, JobResult
 from discovery.executors import make_executor
 from discovery.executors.base import Executor
 from discovery.meta.base import Result
-from discovery.meta.es_config import ESConfig
 from discovery.run import Run
 from discovery.search import search
-from discovery.work import Job, JobResult
 from environments.task import Setup, Task
 
 CATCH = Task(

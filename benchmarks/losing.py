@@ -20,12 +20,12 @@ from rich.console import Console
 from rich.table import Table
 
 from discovery import statistics as st
-from discovery.config import SearchConfig, Stopping
+from discovery.core.config.evolution import ESConfig
+from discovery.core.config.search import SearchConfig, Stopping
+from discovery.core.jobs import Begun, JobResult, Outcome
 from discovery.evaluation import seed_of
 from discovery.meta.base import Request, Result
-from discovery.meta.es_config import ESConfig
 from discovery.stopping import Stage, stages
-from discovery.work import Begun, JobResult, Outcome
 from environments.task import Task
 
 PROPOSALS = 16

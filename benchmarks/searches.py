@@ -4,7 +4,7 @@ from pathlib import Path
 
 from discovery.analysis import LoadedRun, load_run
 from discovery.api import discover, resume
-from discovery.config import SearchConfig
+from discovery.core.config.search import SearchConfig
 
 
 def searched(out: Path, name: str, config: SearchConfig) -> LoadedRun:

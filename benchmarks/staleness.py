@@ -14,8 +14,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from discovery.core.config.evolution import ESConfig
 from discovery.meta.base import Result
-from discovery.meta.es_config import ESConfig
 from discovery.meta.make import make_meta
 from discovery.statistics import interval
 

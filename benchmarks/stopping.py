@@ -23,8 +23,8 @@ from rich.table import Table
 from benchmarks.searches import searched
 from discovery.analysis import LoadedRun
 from discovery.api import evaluate
-from discovery.commands import presets
-from discovery.config import SearchConfig, Stopping
+from discovery.core import presets
+from discovery.core.config.search import SearchConfig, Stopping
 from discovery.statistics import Interval, interval, paired_difference
 
 REPORT_SEEDS = 64

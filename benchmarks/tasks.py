@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from discovery.core.jobs import AlgorithmSpec, Job
 from discovery.evaluation import report_jobs
-from discovery.work import AlgorithmSpec, Job
 from environments.task import Setup, Task
 
 CARTPOLE = Task(

@@ -12,14 +12,14 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.tasks import PPO
+from discovery.core.jobs import AlgorithmSpec
+from discovery.core.suites import load_suite
 from discovery.evaluation import report_jobs
 from discovery.executors import make_executor
 from discovery.executors.base import Executor
 from discovery.executors.cpu import ensure_single_thread
 from discovery.statistics import Interval, interval
 from discovery.subjects import Subject
-from discovery.suites import load_suite
-from discovery.work import AlgorithmSpec
 from environments.task import Task
 from objectives.optimizers import TUNED_ADAM, TUNED_SGD
 from objectives.parts import DEFAULTS

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from discovery.analysis import LoadedRun, load_run
     from discovery.api import algorithms, compare_suite, discover, evaluate, resume
     from discovery.comparison import Comparison
-    from discovery.config import SearchConfig
-    from discovery.errors import BadInput, DiscoveryError, ExecutorError, LedgerError, RunError
+    from discovery.core.config.evolution import ESConfig
+    from discovery.core.config.population import PBEConfig
+    from discovery.core.config.search import SearchConfig
+    from discovery.core.errors import BadInput, DiscoveryError, ExecutorError, LedgerError, RunError
+    from discovery.core.jobs import AlgorithmSpec
     from discovery.executors import make_executor
     from discovery.inner.play import play
     from discovery.inner.train import train
-    from discovery.meta.es_config import ESConfig
-    from discovery.meta.pbe_config import PBEConfig
     from discovery.objective import Objective, objective_of
     from discovery.pictures.grid import draw_environment, draw_level
     from discovery.pictures.runs import plot_run
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from discovery.statistics import Interval, apart, interval, iqm, paired_difference
     from discovery.suitecomparison import SuiteComparison
     from discovery.takeaway import export_run, verify_run
-    from discovery.work import AlgorithmSpec
     from environments.task import Setup, Task
     from objectives import build
 
@@ -79,21 +79,21 @@ _HOMES = {
     "discovery.analysis": ("LoadedRun", "load_run"),
     "discovery.api": ("algorithms", "compare_suite", "discover", "evaluate", "resume"),
     "discovery.comparison": ("Comparison",),
-    "discovery.config": ("SearchConfig",),
-    "discovery.errors": ("BadInput", "DiscoveryError", "ExecutorError", "LedgerError", "RunError"),
+    "discovery.core.config.search": ("SearchConfig",),
+    "discovery.core.errors": ("BadInput", "DiscoveryError", "ExecutorError", "LedgerError", "RunError"),
     "discovery.executors": ("make_executor",),
     "discovery.pictures.grid": ("draw_environment", "draw_level"),
     "discovery.inner.play": ("play",),
     "discovery.inner.train": ("train",),
-    "discovery.meta.es_config": ("ESConfig",),
-    "discovery.meta.pbe_config": ("PBEConfig",),
+    "discovery.core.config.evolution": ("ESConfig",),
+    "discovery.core.config.population": ("PBEConfig",),
     "discovery.objective": ("Objective", "objective_of"),
     "discovery.pictures.runs": ("plot_run",),
     "discovery.run": ("Run",),
     "discovery.suitecomparison": ("SuiteComparison",),
     "discovery.statistics": ("Interval", "apart", "interval", "iqm", "paired_difference"),
     "discovery.takeaway": ("export_run", "verify_run"),
-    "discovery.work": ("AlgorithmSpec",),
+    "discovery.core.jobs": ("AlgorithmSpec",),
     "environments.task": ("Setup", "Task"),
     "objectives": ("build",),
 }

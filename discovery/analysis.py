@@ -22,11 +22,11 @@ from jaxtyping import Float
 from discovery import summary
 from discovery.arrays import digest_of
 from discovery.choice import Choice, choose, selection_scores
-from discovery.config import SearchConfig
-from discovery.errors import BadInput, LedgerError, RunError, unknown
+from discovery.core.config.search import SearchConfig
+from discovery.core.errors import BadInput, LedgerError, RunError, unknown
+from discovery.core.jobs import AlgorithmSpec, Outcome
 from discovery.evaluation import spec_of
 from discovery.run import Run
-from discovery.work import AlgorithmSpec, Outcome
 from environments.task import Task
 
 if TYPE_CHECKING:

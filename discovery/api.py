@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from discovery.analysis import LoadedRun, load_run
-from discovery.commands import presets
 from discovery.commands.checks import check
 from discovery.commands.judging import store_folder
 from discovery.compare import Watcher, compare, pick_tasks
@@ -21,7 +20,10 @@ from discovery.compare import subjects as subjects_of
 from discovery.comparesuite import chosen_tasks, write
 from discovery.comparesuite import compare_suite as run_suite
 from discovery.comparison import Comparison
-from discovery.config import SearchConfig
+from discovery.core import presets
+from discovery.core.config.search import SearchConfig
+from discovery.core.jobs import Job, JobResult
+from discovery.core.suites import load_suite
 from discovery.executors import executor_of
 from discovery.executors.base import Executor
 from discovery.listener import Listener
@@ -31,9 +33,7 @@ from discovery.search import search
 from discovery.splits import looks_at, record_looks, run_folders_of, unseen
 from discovery.starts.find import start_of
 from discovery.suitecomparison import SuiteComparison
-from discovery.suites import load_suite
 from discovery.width import with_width
-from discovery.work import Job, JobResult
 from objectives import FACTORIES
 
 

@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from discovery.errors import LedgerError
-from discovery.work import Outcome
+from discovery.core.errors import LedgerError
+from discovery.core.jobs import Outcome
 
 _PREFIX = ".unfinished-"
 

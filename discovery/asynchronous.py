@@ -11,6 +11,7 @@ mean is evaluated beside the proposals when a generation is closed, and nobody w
 from collections.abc import Mapping
 from typing import Any
 
+from discovery.core.jobs import Job, JobResult
 from discovery.course import Course
 from discovery.evaluation import fitness_of, jobs_of, result_of
 from discovery.executors.base import Executor, together
@@ -20,7 +21,6 @@ from discovery.meta.base import MetaOptimizer, Request, Result
 from discovery.meta.generation import request_of_mean
 from discovery.run import Run
 from discovery.tally import mean_is_due
-from discovery.work import Job, JobResult
 
 
 def flow(run: Run, executor: Executor, listener: Listener, meta: MetaOptimizer, state: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from discovery.errors import RunError
+from discovery.core.errors import RunError
 from discovery.run import Run
 from discovery.statistics import clearly_worse, race_looks
 

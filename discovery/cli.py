@@ -21,7 +21,7 @@ from discovery.commands.failure import (
     interruptible,
     unexpected,
 )
-from discovery.errors import DiscoveryError, unknown
+from discovery.core.errors import DiscoveryError, unknown
 
 VERBS = {
     "quickstart": ("quickstart", "search, compare with PPO, plot and export: all of it once, in minutes"),

@@ -18,14 +18,14 @@ import numpy as np
 from discovery.analysis import LoadedRun
 from discovery.arrays import digest_of
 from discovery.comparison import INITIAL, Cell, Comparison, Row
-from discovery.config import SearchConfig
-from discovery.configfile import recipe
-from discovery.errors import BadInput, unknown
+from discovery.core.config.search import SearchConfig
+from discovery.core.errors import BadInput, unknown
+from discovery.core.jobs import Job, JobResult
+from discovery.core.toml import recipe
 from discovery.evaluation import report_jobs, seed_of
 from discovery.executors.base import Executor, together
 from discovery.ledger import Ledger, Report
 from discovery.subjects import Subject, subjects
-from discovery.work import Job, JobResult
 from environments.task import Task
 
 __all__ = ["Cell", "Comparison", "Row", "Subject", "compare", "pick_tasks", "recorded", "subjects"]

@@ -19,11 +19,13 @@ from typing import Any, NamedTuple
 
 from discovery import plots
 from discovery.compare import AS_IT_IS, Watcher, check, comparisons
-from discovery.configfile import CONFIG, is_run, load
+from discovery.core.errors import BadInput, RunError, unknown
+from discovery.core.files import write_whole
+from discovery.core.suites import FIRST_SEED, Suite, SuiteTask
+from discovery.core.toml import CONFIG, is_run, load
+from discovery.core.versions import versions
 from discovery.database import FILE
-from discovery.errors import BadInput, RunError, unknown
 from discovery.executors.base import Executor
-from discovery.files import write_whole
 from discovery.formats import json_line
 from discovery.ledger import Ledger
 from discovery.records import now
@@ -31,8 +33,6 @@ from discovery.robustness import check_sweep, sweep
 from discovery.splits import Looks, held_out_by, looks_at, record_looks
 from discovery.subjects import Subject
 from discovery.suitecomparison import SuiteComparison
-from discovery.suites import FIRST_SEED, Suite, SuiteTask
-from discovery.versions import versions
 from environments.task import Task
 
 Sweeps = Mapping[str, Sequence[float]]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from discovery.errors import BadInput, unknown
+from discovery.core.errors import BadInput, unknown
 from discovery.statistics import Failures, Interval, apart, interval, paired_difference
 from discovery.tables import SCORES, ComparisonTable, estimate_text
 

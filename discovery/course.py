@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from discovery.config import SearchConfig
+from discovery.core.config.search import SearchConfig
+from discovery.core.jobs import Job, JobResult
 from discovery.evaluation import jobs_of, result_of
 from discovery.meta.base import MetaOptimizer, Request, Result
 from discovery.proposing import key_of
 from discovery.run import Run
-from discovery.work import Job, JobResult
 
 
 def order_of(run: Run) -> list[int] | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from shlex import quote
 
 from discovery.arrays import sync_folder
-from discovery.errors import LedgerError
+from discovery.core.errors import LedgerError
 
 FILE, COPY, LOCK, ARRAYS = "ledger.sqlite", "ledger.copy.sqlite", "lock", "arrays"
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from discovery.config import SearchConfig
+from discovery.core.config.search import SearchConfig
+from discovery.core.jobs import AlgorithmSpec, Job, JobResult
 from discovery.meta.base import Request, Result
-from discovery.work import AlgorithmSpec, Job, JobResult
 from environments.task import Task
 
 SPLITS = ("search", "selection", "report")

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from discovery.config import SearchConfig
+from discovery.core.config.search import SearchConfig
 from discovery.statistics import Interval
 from discovery.tally import Row, Tally, TaskRow
 

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
+from discovery.core.jobs import AlgorithmSpec
 from discovery.inner.compiled import build_algorithm
 from discovery.inner.train import check_numbers, complete
-from discovery.work import AlgorithmSpec
 from objectives.base import Algorithm
 
 

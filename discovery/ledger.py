@@ -23,6 +23,9 @@ from typing import Any
 import numpy as np
 
 from discovery.arrays import discard_unfinished, write_tree
+from discovery.core.errors import LedgerError
+from discovery.core.jobs import JobResult
+from discovery.core.versions import versions
 from discovery.database import (
     ARRAYS,
     FILE,
@@ -34,7 +37,6 @@ from discovery.database import (
     open_writer,
     write_copy,
 )
-from discovery.errors import LedgerError
 from discovery.meta.base import Request
 from discovery.readings import Readings
 from discovery.records import (
@@ -46,8 +48,6 @@ from discovery.records import (
     proposal_row,
 )
 from discovery.starts.record import Start, dumps
-from discovery.versions import versions
-from discovery.work import JobResult
 
 __all__ = ["Evaluation", "Ledger", "Report"]
 

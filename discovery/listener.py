@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from discovery.core.jobs import Job, JobResult
 from discovery.meta.base import Result
-from discovery.work import Job, JobResult
 
 
 class Listener(Protocol):

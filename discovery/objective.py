@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
+from discovery.core.jobs import AlgorithmSpec
 from discovery.inner.compiled import build_algorithm
 from discovery.learned import Learned, learned_of
-from discovery.work import AlgorithmSpec
 from objectives.base import PolicyLoss, Progress
 
 

@@ -21,7 +21,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator, NullLocator
 
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
 from discovery.statistics import Interval, band, carry_forward, interval
 from discovery.tables import estimate_text
 

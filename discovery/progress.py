@@ -14,14 +14,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
-from discovery.config import SearchConfig
+from discovery.core.config.search import SearchConfig
 from discovery.formats import heading, json_line, place, row_facts, rows, status
 from discovery.tally import Tally
 
 if TYPE_CHECKING:
+    from discovery.core.jobs import Job, JobResult
     from discovery.executors.base import Crew
     from discovery.meta.base import Result
-    from discovery.work import Job, JobResult
 
 EXECUTORS = "discovery.executors"
 """The logger whose warnings (a worker was replaced, and why) belong to the story."""

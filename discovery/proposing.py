@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from discovery.config import SearchConfig
+from discovery.core.config.search import SearchConfig
 from discovery.evaluation import seed_words, spec_of
 from discovery.inner.compiled import build_algorithm
 from discovery.meta.base import MetaOptimizer

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from discovery.arrays import read_tree
+from discovery.core.errors import LedgerError
+from discovery.core.jobs import JobResult
 from discovery.database import ARRAYS, explained, safe_generations
-from discovery.errors import LedgerError
 from discovery.records import nan_if_null, readable_row, result_of_row
-from discovery.work import JobResult
 
 
 class Readings:

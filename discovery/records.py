@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import UInt32
 
 from discovery.arrays import digest_of, pack, unpack
+from discovery.core.jobs import Job, JobResult
 from discovery.evaluation import seed_of
 from discovery.meta.base import Request
-from discovery.work import Job, JobResult
 
 if TYPE_CHECKING:
     from discovery.ledger import Ledger

@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from typing import Any
 
+from discovery.core.jobs import JobResult
 from discovery.course import Brood, Course
 from discovery.meta.base import Request
 from discovery.meta.generation import request_of_mean
 from discovery.proposing import key_of, meta_optimizer
 from discovery.run import Run
-from discovery.work import JobResult
 
 
 class Regenerator:

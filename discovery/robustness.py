@@ -18,7 +18,7 @@ import numpy as np
 
 from discovery.compare import AS_IT_IS, Variant
 from discovery.comparison import Cell, Comparison
-from discovery.errors import BadInput, unknown
+from discovery.core.errors import BadInput, unknown
 from discovery.inner.compiled import build_algorithm
 from discovery.inner.train import check_numbers
 from discovery.statistics import Interval, interval

@@ -16,9 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from discovery.config import SearchConfig
-from discovery.configfile import CONFIG, dumps, is_run, load
-from discovery.errors import BadInput, DiscoveryError, LedgerError, RunError
+from discovery.core.config.search import SearchConfig
+from discovery.core.errors import BadInput, DiscoveryError, LedgerError, RunError
+from discovery.core.toml import CONFIG, dumps, is_run, load
 from discovery.ledger import Ledger
 from discovery.starts.record import Start
 

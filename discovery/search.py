@@ -10,6 +10,7 @@ from typing import Any
 
 from discovery.asynchronous import flow
 from discovery.choice import Choice, choose, contest
+from discovery.core.jobs import JobResult
 from discovery.evaluation import fitness_of, jobs_of
 from discovery.executors.base import Executor, together
 from discovery.ledger import Evaluation
@@ -20,7 +21,6 @@ from discovery.proposing import key_of, meta_optimizer
 from discovery.run import Run
 from discovery.stopping import Stage, stages
 from discovery.tally import mean_is_due
-from discovery.work import JobResult
 
 
 def search(run: Run, executor: Executor, listener: Listener) -> Choice:

@@ -9,8 +9,8 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from discovery.configfile import CONFIG, is_run, load
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
+from discovery.core.toml import CONFIG, is_run, load
 
 Looks = Mapping[Path, tuple[str, ...]]
 """Run -> names of tasks that are held out from it, and are to be trained on."""

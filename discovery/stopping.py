@@ -23,11 +23,11 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
-from discovery.config import SearchConfig
+from discovery.core.config.search import SearchConfig
+from discovery.core.jobs import Begun, Job, JobResult
 from discovery.evaluation import jobs_of, result_of, seed_of
 from discovery.meta.base import Request, Result
 from discovery.statistics import clearly_worse, filled, halving_schedule, race_looks, survivors
-from discovery.work import Begun, Job, JobResult
 
 Stage = list[tuple[Job, Request]]
 """Trainings, with the request that each belongs to."""

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from discovery.analysis import LoadedRun, load_run
-from discovery.commands.values import entries, option
-from discovery.configfile import CONFIG, is_run
-from discovery.errors import BadInput, unknown
-from discovery.work import AlgorithmSpec
+from discovery.core.errors import BadInput, unknown
+from discovery.core.jobs import AlgorithmSpec
+from discovery.core.toml import CONFIG, is_run
+from discovery.core.values import entries, option
 from environments.task import Task
 from objectives import FACTORIES, factory, is_known
 

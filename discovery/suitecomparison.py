@@ -19,7 +19,8 @@ import numpy as np
 from jaxtyping import Float
 
 from discovery.comparison import Cell, Comparison
-from discovery.errors import BadInput, unknown
+from discovery.core.errors import BadInput, unknown
+from discovery.core.suites import SuiteTask
 from discovery.robustness import Robustness
 from discovery.statistics import (
     Band,
@@ -35,7 +36,6 @@ from discovery.statistics import (
     seeds_needed,
     settle_failures,
 )
-from discovery.suites import SuiteTask
 from discovery.suitespeed import Speed, speed
 from discovery.tables import AggregateTable, SpeedTable, estimate_text
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from discovery.config import SearchConfig
+from discovery.core.config.search import SearchConfig
 from discovery.statistics import Interval, halving_schedule, interval
 from environments.task import Task
 
 if TYPE_CHECKING:
+    from discovery.core.jobs import Job, JobResult
     from discovery.executors.base import Crew
     from discovery.meta.base import Result
-    from discovery.work import Job, JobResult
 
 
 SETTLED = 10.0

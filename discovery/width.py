@@ -7,12 +7,12 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from discovery.config import SearchConfig
-from discovery.errors import ExecutorError
+from discovery.core.config.search import SearchConfig
+from discovery.core.errors import ExecutorError
 from discovery.tally import trainings_of
 
 if TYPE_CHECKING:
-    from discovery.work import Job, JobResult
+    from discovery.core.jobs import Job, JobResult
 
 FIND_ROOM = "discovery.inner.room:find_room"
 
@@ -90,9 +90,9 @@ def _questions(config: SearchConfig) -> "list[Job]":
     import jax
     import numpy as np
 
+    from discovery.core.jobs import Job
     from discovery.evaluation import spec_of
     from discovery.inner.compiled import build_algorithm
-    from discovery.work import Job
 
     spec = spec_of(config)
     meta_params = jax.tree.map(np.asarray, build_algorithm(spec).init(jax.random.key(0)))

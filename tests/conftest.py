@@ -77,10 +77,10 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     Not to be written to.
     """
     from discovery.api import discover
-    from discovery.config import SearchConfig
+    from discovery.core.config.evolution import ESConfig
+    from discovery.core.config.search import SearchConfig
     from discovery.executors.base import no_more
     from discovery.executors.inline import Inline
-    from discovery.meta.es_config import ESConfig
     from environments.task import Setup, Task
 
     class Recorder(Inline):

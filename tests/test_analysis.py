@@ -17,14 +17,14 @@ from discovery.analysis import LoadedRun, load_run
 from discovery.api import resume
 from discovery.arrays import digest_of, unpack
 from discovery.choice import choose
-from discovery.config import SearchConfig
-from discovery.errors import BadInput, LedgerError, RunError
+from discovery.core.config.evolution import ESConfig
+from discovery.core.config.search import SearchConfig
+from discovery.core.errors import BadInput, LedgerError, RunError
+from discovery.core.jobs import AlgorithmSpec, JobResult
 from discovery.ledger import Evaluation
 from discovery.meta.base import Request
-from discovery.meta.es_config import ESConfig
 from discovery.objective import is_temporal, numbers_read, objective_of
 from discovery.run import Run
-from discovery.work import AlgorithmSpec, JobResult
 from objectives import build
 
 KEY = np.array([1, 2], np.uint32)

@@ -13,8 +13,11 @@ from jax.flatten_util import ravel_pytree
 from discovery import course
 from discovery.analysis import load_run
 from discovery.api import Silence
-from discovery.config import SearchConfig, Stopping
-from discovery.errors import BadInput, LedgerError
+from discovery.core.config.evolution import ESConfig
+from discovery.core.config.population import PBEConfig
+from discovery.core.config.search import SearchConfig, Stopping
+from discovery.core.errors import BadInput, LedgerError
+from discovery.core.jobs import JobResult, Outcome
 from discovery.evaluation import jobs_of
 from discovery.executors.base import no_more
 from discovery.executors.inline import Inline
@@ -22,15 +25,12 @@ from discovery.executors.processes import Processes
 from discovery.formats import row_facts, rows
 from discovery.ledger import Ledger
 from discovery.meta.base import Result
-from discovery.meta.es_config import ESConfig
 from discovery.meta.generation import request_of_mean
-from discovery.meta.pbe_config import PBEConfig
 from discovery.records import same_numbers
 from discovery.regenerate import Regenerator
 from discovery.run import Run
 from discovery.search import search
 from discovery.tally import Row, Tally, task_row
-from discovery.work import JobResult, Outcome
 from environments.task import Setup, Task
 from tests.test_stopping import Interrupted, Interrupting
 

@@ -26,7 +26,7 @@ from benchmarks import (
 )
 from benchmarks.studies import STUDIES, Study
 from benchmarks.timing import Figure, ratio
-from discovery.commands import presets
+from discovery.core import presets
 from discovery.executors import make_executor
 from discovery.inner.train import check_numbers, parts
 from discovery.subjects import subjects

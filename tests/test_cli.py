@@ -25,14 +25,15 @@ import pytest
 import objectives
 from benchmarks.executors import family
 from discovery.cli import VERBS, main
-from discovery.commands import doctor, presets, session
+from discovery.commands import doctor, session
 from discovery.commands.catalog import actions_text, known, shape_text
 from discovery.commands.failure import interruptible, stop_if_interrupted
 from discovery.commands.resume import moved_between
 from discovery.commands.where import Where, elsewhere
-from discovery.config import SearchConfig
-from discovery.configfile import dumps, load
-from discovery.errors import BadInput
+from discovery.core import presets
+from discovery.core.config.search import SearchConfig
+from discovery.core.errors import BadInput
+from discovery.core.toml import dumps, load
 from discovery.inner import compiled
 from discovery.ledger import Ledger
 from discovery.records import same_numbers

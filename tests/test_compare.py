@@ -19,11 +19,11 @@ from discovery.api import algorithms, evaluate
 from discovery.cli import main
 from discovery.compare import Subject, compare, pick_tasks, recorded, subjects
 from discovery.comparison import Cell, Comparison
-from discovery.errors import BadInput, LedgerError, RunError
+from discovery.core.errors import BadInput, LedgerError, RunError
+from discovery.core.jobs import AlgorithmSpec, Job, JobResult, Outcome
 from discovery.executors.base import Crew, More, no_more
 from discovery.run import Run
 from discovery.statistics import interval, paired_difference
-from discovery.work import AlgorithmSpec, Job, JobResult, Outcome
 from environments.task import Setup, Task
 
 NAN = np.nan

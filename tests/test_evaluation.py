@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from discovery.choice import Contest, choose, contest, selection_scores
-from discovery.config import SearchConfig
-from discovery.errors import BadInput, RunError
+from discovery.core.config.evolution import ESConfig
+from discovery.core.config.search import SearchConfig
+from discovery.core.errors import BadInput, RunError
 from discovery.evaluation import jobs_of, report_jobs, result_of, seed_words, spec_of
 from discovery.inner.train import complete, init
 from discovery.meta.base import Request
-from discovery.meta.es_config import ESConfig
 from environments.task import Setup, Task
 from objectives import build
 

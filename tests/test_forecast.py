@@ -14,20 +14,20 @@ import pytest
 
 from benchmarks import cluster, losing
 from discovery.cli import main
-from discovery.commands import presets
 from discovery.commands.estimate import estimate
 from discovery.commands.forecast import ALONE, around, chunks_of, faster, trained
 from discovery.commands.rates import Rate, rates_of, recorded_rate
 from discovery.commands.staff import Staff, is_like, staff_of
-from discovery.config import SearchConfig, Stopping
-from discovery.configfile import dumps, load
+from discovery.core import presets
+from discovery.core.config.evolution import ESConfig
+from discovery.core.config.population import PBEConfig
+from discovery.core.config.search import SearchConfig, Stopping
+from discovery.core.toml import dumps, load
 from discovery.evaluation import jobs_of
 from discovery.executors.chunks import cut
 from discovery.executors.cpu import cores
 from discovery.executors.schedule import HANDING_SECONDS, longest_first
 from discovery.meta.base import Request
-from discovery.meta.es_config import ESConfig
-from discovery.meta.pbe_config import PBEConfig
 from environments.task import Setup, Task
 
 STEPS = Setup().steps_per_update

@@ -24,11 +24,11 @@ import pytest
 
 from discovery import arrays, database
 from discovery.arrays import digest_of, pack, read_tree, unpack, write_tree
-from discovery.errors import LedgerError
+from discovery.core.errors import LedgerError
+from discovery.core.jobs import JobResult, Outcome
 from discovery.ledger import Evaluation, Ledger, Report
 from discovery.meta.base import Request
 from discovery.records import OBSERVATIONAL, same_numbers
-from discovery.work import JobResult, Outcome
 
 ROOT = Path(__file__).parents[1]
 KEY = np.array([1, 2**32 - 1], np.uint32)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from discovery import plots
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
 from discovery.pictures.drift import drift_picture
 from discovery.statistics import Interval, interval
 

@@ -9,7 +9,7 @@ import pytest
 
 from discovery.analysis import load_run
 from discovery.api import discover
-from discovery.commands import presets
+from discovery.core import presets
 from discovery.executors.inline import Inline
 from discovery.inner import compiled
 

@@ -10,7 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from discovery.config import SearchConfig
+from discovery.core.config.evolution import ESConfig
+from discovery.core.config.search import SearchConfig
+from discovery.core.jobs import AlgorithmSpec, Job, JobResult
 from discovery.executors.base import Crew
 from discovery.formats import (
     duration,
@@ -25,11 +27,9 @@ from discovery.formats import (
     status,
 )
 from discovery.meta.base import Result
-from discovery.meta.es_config import ESConfig
 from discovery.progress import Json, Lines, Live, Silent, view
 from discovery.statistics import Interval, interval
 from discovery.tally import Tally, expected_steps, final_row, planned, trainings_of
-from discovery.work import AlgorithmSpec, Job, JobResult
 from environments.task import Setup, Task
 
 TASK = Task("Catch", Setup("Catch-bsuite", n_envs=2, n_steps=8, n_minibatches=1, hidden=(8,)), 160)

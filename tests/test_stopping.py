@@ -10,14 +10,14 @@ import pytest
 
 from benchmarks import losing
 from discovery.api import Silence
-from discovery.config import SearchConfig, Stopping
-from discovery.errors import BadInput
+from discovery.core.config.evolution import ESConfig
+from discovery.core.config.search import SearchConfig, Stopping
+from discovery.core.errors import BadInput
 from discovery.evaluation import jobs_of, seed_of
 from discovery.executors.inline import Inline
 from discovery.executors.processes import Processes
 from discovery.ledger import Ledger
 from discovery.meta.base import Request
-from discovery.meta.es_config import ESConfig
 from discovery.records import same_numbers
 from discovery.run import Run
 from discovery.search import search

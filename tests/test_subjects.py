@@ -11,14 +11,14 @@ import pytest
 
 from discovery.analysis import load_run
 from discovery.compare import compare
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
+from discovery.core.jobs import AlgorithmSpec, Job
 from discovery.executors.inline import Inline
 from discovery.export import Provenance, export
 from discovery.export.subject import file_digest, from_file
 from discovery.inner.compiled import build_algorithm, run_chunk
 from discovery.subjects import FILE, Subject, split_name, subjects
 from discovery.takeaway import export_run
-from discovery.work import AlgorithmSpec, Job
 from environments.task import Setup, Task
 from tests.test_compare import Pretender
 

@@ -24,7 +24,8 @@ from discovery.commands.judging import judged as judged_by_evaluate
 from discovery.compare import comparisons, recorded
 from discovery.comparesuite import Chosen, chosen_tasks, compare_suite, store, write
 from discovery.comparison import Cell, Comparison
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
+from discovery.core.suites import Reference, Suite, SuiteTask, fingerprint, load_suite
 from discovery.ledger import Ledger
 from discovery.pictures.suites import pictures
 from discovery.progress import Silent
@@ -33,7 +34,6 @@ from discovery.run import Run
 from discovery.statistics import aggregate, iqm, paired_p_value, probability_of_improvement
 from discovery.subjects import subjects
 from discovery.suitecomparison import SuiteComparison, fewest_seeds
-from discovery.suites import Reference, Suite, SuiteTask, fingerprint, load_suite
 from discovery.tally import Tally
 from environments.task import Setup, Task
 from tests.test_compare import Pretender, cell

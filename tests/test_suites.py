@@ -16,15 +16,9 @@ import tomli_w
 from benchmarks import tuning
 from discovery.cli import main
 from discovery.commands.suites import random_task
-from discovery.errors import BadInput
-from discovery.evaluation import report_jobs
-from discovery.executors.base import no_more
-from discovery.executors.inline import Inline
-from discovery.inner.compiled import build_algorithm
-from discovery.inner.rollout import rollout
-from discovery.inner.train import check_numbers, complete, parts
-from discovery.ledger import Ledger
-from discovery.suites import (
+from discovery.core.errors import BadInput
+from discovery.core.jobs import AlgorithmSpec, JobResult, Outcome
+from discovery.core.suites import (
     FIRST_SEED,
     NOT_MEASURED,
     SPLITS,
@@ -37,7 +31,13 @@ from discovery.suites import (
     save_reference,
     suite_names,
 )
-from discovery.work import AlgorithmSpec, JobResult, Outcome
+from discovery.evaluation import report_jobs
+from discovery.executors.base import no_more
+from discovery.executors.inline import Inline
+from discovery.inner.compiled import build_algorithm
+from discovery.inner.rollout import rollout
+from discovery.inner.train import check_numbers, complete, parts
+from discovery.ledger import Ledger
 from environments import vector
 from environments.base import Environment
 from environments.make import FAMILIES
@@ -209,7 +209,7 @@ def test_missing_references_are_refused(tiny, measured):
 
 
 def test_a_variant_for_a_cpu_is_offered(monkeypatch):
-    monkeypatch.setattr("discovery.suites._recorded", lambda path: {})
+    monkeypatch.setattr("discovery.core.suites._recorded", lambda path: {})
     with pytest.raises(BadInput, match="minatar-small is its variant for a CPU"):
         load_suite("minatar")
     with pytest.raises(BadInput, match=r"discovery suites classic --measure` measures them$"):

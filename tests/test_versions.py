@@ -2,7 +2,7 @@
 
 import pytest
 
-from discovery import versions
+from discovery.core import versions
 
 AMD = """\
 processor\t: 0

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from discovery import width
-from discovery.config import SearchConfig
-from discovery.errors import BadInput, ExecutorError
+from discovery.core.config.evolution import ESConfig
+from discovery.core.config.search import SearchConfig
+from discovery.core.errors import BadInput, ExecutorError
 from discovery.executors.chunks import cut
 from discovery.executors.inline import Inline
 from discovery.inner import compiled, room
-from discovery.meta.es_config import ESConfig
 from discovery.run import Run
 from environments.task import Setup, Task
 from tests.executors.fakes import RUN_CHUNK, job

@@ -11,10 +11,10 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from discovery.commands import presets as shipped
 from discovery.commands.parsing import parse
 from discovery.commands.tables import show, table
-from discovery.errors import BadInput, RunError, unknown
+from discovery.core import presets as shipped
+from discovery.core.errors import BadInput, RunError, unknown
 
 
 @dataclass(frozen=True)

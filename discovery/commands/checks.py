@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from discovery.config import SearchConfig
-from discovery.errors import BadInput
+from discovery.core.config.search import SearchConfig
+from discovery.core.errors import BadInput
 from discovery.executors.cpu import ensure_single_thread, keep_to_cpu
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from discovery.commands.judging import (
 from discovery.commands.parsing import parse
 from discovery.commands.tables import show
 from discovery.commands.where import Where, elsewhere
-from discovery.config import SearchConfig
-from discovery.errors import BadInput
+from discovery.core.config.search import SearchConfig
+from discovery.core.errors import BadInput
 from discovery.splits import run_folders_of
 
 PROG = "discovery compare"
@@ -87,10 +87,10 @@ def main(argv: Sequence[str]) -> int:
 
     ensure_single_thread()
     from discovery.comparesuite import chosen_tasks, compare_suite, write
+    from discovery.core.suites import load_suite
     from discovery.executors import executor_of
     from discovery.progress import view
     from discovery.subjects import subjects
-    from discovery.suites import load_suite
 
     suite, sweeps = load_suite(args.suite), parsed_sweeps(args.sweep)
     chosen = chosen_tasks(suite, args.tasks, args.test, run_folders_of(names))

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from discovery.commands.folders import OUTPUT
 from discovery.commands.parsing import parse
-from discovery.errors import BadInput
-from discovery.versions import PACKAGES
+from discovery.core.errors import BadInput
+from discovery.core.versions import PACKAGES
 
 PROG = "discovery doctor"
 
@@ -175,8 +175,8 @@ def extras() -> Finding:
 
 def cores_found() -> Finding:
     """Cores this process may use, and memory."""
+    from discovery.core.versions import cpu
     from discovery.executors.cpu import cores
-    from discovery.versions import cpu
 
     usable, there = cores(), os.cpu_count() or 1
     text = f"{usable} usable" + (f" of {there}" if there != usable else "") + f", {cpu()}"

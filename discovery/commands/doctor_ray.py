@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from discovery.commands.doctor import READY_SECONDS, Finding
-from discovery.errors import DiscoveryError
-from discovery.versions import cpu
+from discovery.core.errors import DiscoveryError
+from discovery.core.versions import cpu
 
 if TYPE_CHECKING:
     from discovery.executors.ray import Ray

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from discovery.commands.forecast import ALONE, around, faster, trained
 from discovery.commands.rates import Rate, rates_of
 from discovery.commands.staff import CPU, Staff, staff_of
-from discovery.config import SearchConfig
+from discovery.core.config.search import SearchConfig
 from discovery.formats import duration, short
 from discovery.tally import planned
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from discovery.commands import presets
 from discovery.commands.failure import FAILED
 from discovery.commands.folders import OUTPUT
 from discovery.commands.judging import (
@@ -22,10 +21,11 @@ from discovery.commands.judging import (
 from discovery.commands.parsing import parse
 from discovery.commands.tables import show
 from discovery.commands.where import Where, elsewhere
-from discovery.config import SearchConfig
-from discovery.configfile import CONFIG, load
-from discovery.errors import BadInput, RunError, unknown
-from discovery.files import write_whole
+from discovery.core import presets
+from discovery.core.config.search import SearchConfig
+from discovery.core.errors import BadInput, RunError, unknown
+from discovery.core.files import write_whole
+from discovery.core.toml import CONFIG, load
 from discovery.splits import Looks, looks_at, run_folders_of
 from environments.task import Setup, Task
 
@@ -208,7 +208,7 @@ def _suite_tasks(args: Evaluate, folders: Sequence[Path]) -> _Tasks:
 
     ensure_single_thread()
     from discovery.comparesuite import chosen_tasks
-    from discovery.suites import load_suite
+    from discovery.core.suites import load_suite
 
     chosen = chosen_tasks(load_suite(args.suite or "", measured=False), args.tasks, args.test, folders)
     return chosen.tasks, chosen.runs, chosen.hidden

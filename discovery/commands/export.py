@@ -9,8 +9,8 @@ from tyro.conf import Positional, arg
 
 from discovery.commands.folders import OUTPUT, find_run
 from discovery.commands.parsing import parse
-from discovery.configfile import is_run
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
+from discovery.core.toml import is_run
 
 if TYPE_CHECKING:
     from discovery.analysis import Generation

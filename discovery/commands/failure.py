@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from discovery.errors import RunError
+from discovery.core.errors import RunError
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 """Exit codes: a failed run, bad input, Ctrl-C."""

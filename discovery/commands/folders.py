@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from discovery.config import SearchConfig
-from discovery.configfile import CONFIG, is_run
-from discovery.errors import BadInput, DiscoveryError, unknown
+from discovery.core.config.search import SearchConfig
+from discovery.core.errors import BadInput, DiscoveryError, unknown
+from discovery.core.toml import CONFIG, is_run
 
 if TYPE_CHECKING:
     from discovery.run import Run

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 
-from discovery.config import SearchConfig
+from discovery.core.config.search import SearchConfig
 from discovery.executors.schedule import HANDING_SECONDS, Schedule, chunk_lengths, longest_first
 from discovery.statistics import halving_schedule, race_looks
 from discovery.tally import expected_steps, trainings_of

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from discovery.commands.failure import INTERRUPTED
 from discovery.commands.folders import find_run, run_folders
-from discovery.configfile import is_run
-from discovery.errors import BadInput, unknown
+from discovery.core.errors import BadInput, unknown
+from discovery.core.toml import is_run
 from discovery.splits import Looks, record_looks, run_folders_of, unseen
 from environments.task import Task
 

@@ -8,7 +8,7 @@ from typing import Any
 from discovery.commands.folders import OUTPUT, Standing, algorithm_text, run_folders, standing
 from discovery.commands.parsing import parse
 from discovery.commands.tables import show, table
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
 
 PROG = "discovery list"
 

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from discovery.commands.values import number, registry
-from discovery.errors import BadInput, unknown
+from discovery.core.errors import BadInput, unknown
+from discovery.core.values import number, registry
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg
 
 from discovery.commands.folders import OUTPUT, find_run
 from discovery.commands.parsing import parse
-from discovery.errors import RunError
+from discovery.core.errors import RunError
 
 PROG = "discovery plot"
 

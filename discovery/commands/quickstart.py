@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from discovery.commands import presets
 from discovery.commands.folders import OUTPUT
 from discovery.commands.parsing import parse
 from discovery.commands.tables import show
 from discovery.commands.where import Where, elsewhere
-from discovery.config import SearchConfig
-from discovery.errors import BadInput
+from discovery.core import presets
+from discovery.core.config.search import SearchConfig
+from discovery.core.errors import BadInput
 
 if TYPE_CHECKING:
     from discovery.executors.base import Executor

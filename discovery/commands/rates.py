@@ -14,12 +14,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from discovery.commands import presets
 from discovery.commands.folders import run_folders
 from discovery.commands.staff import CPU, is_like
-from discovery.config import SearchConfig
-from discovery.configfile import load
-from discovery.errors import DiscoveryError
+from discovery.core import presets
+from discovery.core.config.search import SearchConfig
+from discovery.core.errors import DiscoveryError
+from discovery.core.toml import load
 from environments.task import Setup, Task
 
 Program = tuple[str, frozenset[tuple[str, Any]], Setup]

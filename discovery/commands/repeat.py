@@ -11,8 +11,8 @@ from tyro.conf import Positional, arg
 from discovery.commands.folders import OUTPUT, find_run
 from discovery.commands.parsing import parse
 from discovery.commands.where import Where, elsewhere
-from discovery.configfile import is_run
-from discovery.errors import BadInput, RunError
+from discovery.core.errors import BadInput, RunError
+from discovery.core.toml import is_run
 
 if TYPE_CHECKING:
     from discovery.progress import View
@@ -60,10 +60,10 @@ def main(argv: Sequence[str]) -> int:
     from discovery.commands.checks import check
     from discovery.commands.folders import standing
     from discovery.commands.session import conduct
+    from discovery.core.versions import changes
     from discovery.executors import executor_of
     from discovery.progress import view
     from discovery.run import config_hash
-    from discovery.versions import changes
 
     former = standing(folder)
     if former.config is None:

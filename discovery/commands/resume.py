@@ -12,10 +12,10 @@ from discovery.commands.folders import OUTPUT, find_run
 from discovery.commands.parsing import parse
 from discovery.commands.staff import CPU
 from discovery.commands.where import Where, elsewhere
-from discovery.config import SearchConfig
-from discovery.configfile import CONFIG, dumps
-from discovery.errors import BadInput, RunError
-from discovery.files import write_whole
+from discovery.core.config.search import SearchConfig
+from discovery.core.errors import BadInput, RunError
+from discovery.core.files import write_whole
+from discovery.core.toml import CONFIG, dumps
 
 if TYPE_CHECKING:
     from discovery.run import Run

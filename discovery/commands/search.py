@@ -9,12 +9,12 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from discovery.commands import presets
 from discovery.commands.folders import OUTPUT
 from discovery.commands.parsing import parse, positional
-from discovery.config import SearchConfig, Starting
-from discovery.configfile import from_suite
-from discovery.errors import BadInput
+from discovery.core import presets
+from discovery.core.config.search import SearchConfig, Starting
+from discovery.core.errors import BadInput
+from discovery.core.toml import from_suite
 
 PROG = "discovery search"
 
@@ -106,7 +106,7 @@ def dry_run(args: Search, short: str) -> int:
     """Say what the search would do."""
     from discovery.commands.checks import check
     from discovery.commands.estimate import estimate
-    from discovery.configfile import dumps, plain
+    from discovery.core.toml import dumps, plain
     from discovery.formats import json_line
     from discovery.run import new_folder
 
@@ -134,8 +134,8 @@ def _found(args: Search) -> SearchConfig:
 
 def switches() -> frozenset[str]:
     """Names of the flags of this verb that take no value."""
-    from discovery.meta.es_config import ESConfig
-    from discovery.meta.pbe_config import PBEConfig
+    from discovery.core.config.evolution import ESConfig
+    from discovery.core.config.population import PBEConfig
     from environments.task import Setup, Task
 
     kinds = (Search, SearchConfig, Starting, ESConfig, PBEConfig, Task, Setup)

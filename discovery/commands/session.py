@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 from discovery.commands.failure import INTERRUPTED, stop_if_interrupted, unexpected
 from discovery.commands.folders import algorithm_text, in_order
-from discovery.config import SearchConfig
-from discovery.errors import DiscoveryError, RunError
+from discovery.core.config.search import SearchConfig
+from discovery.core.errors import DiscoveryError, RunError
+from discovery.core.versions import changes
 from discovery.formats import duration, interval_facts, interval_text, row_facts, rows
 from discovery.progress import View
 from discovery.starts.record import origins_of
 from discovery.statistics import Interval, interval
 from discovery.tally import final_row
-from discovery.versions import changes
 
 if TYPE_CHECKING:
     from discovery.choice import Choice
+    from discovery.core.jobs import Job, JobResult
     from discovery.executors.base import Executor
     from discovery.meta.base import Result
     from discovery.run import Run
-    from discovery.work import Job, JobResult
 
 HOPELESS = 16
 """So many trainings that raised or took their process down, and none that did not: it is the program.

@@ -12,8 +12,8 @@ from tyro.conf import Positional, arg
 from discovery.commands.folders import OUTPUT, Standing, algorithm_text, find_run, is_running, standing_of
 from discovery.commands.parsing import parse
 from discovery.commands.tables import show
-from discovery.config import SearchConfig
-from discovery.configfile import CONFIG
+from discovery.core.config.search import SearchConfig
+from discovery.core.toml import CONFIG
 from discovery.starts.record import origins_of
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from discovery.config import SearchConfig
+from discovery.core.config.search import SearchConfig
 from discovery.executors.call import this_device
 from discovery.executors.cpu import cores
 

@@ -16,16 +16,16 @@ from discovery.commands.folders import OUTPUT
 from discovery.commands.parsing import parse
 from discovery.commands.tables import show, table
 from discovery.commands.where import Where, elsewhere
-from discovery.config import SearchConfig
-from discovery.errors import BadInput, unknown
+from discovery.core.config.search import SearchConfig
+from discovery.core.errors import BadInput, unknown
 from environments.task import Task
 
 if TYPE_CHECKING:
     from discovery.comparison import Comparison
+    from discovery.core.suites import Reference, Suite
     from discovery.executors.base import Executor
     from discovery.ledger import Ledger
     from discovery.progress import View
-    from discovery.suites import Reference, Suite
 
 DESCRIPTION = """Sets of tasks for meta-training, selection and test, with references to normalize scores.
 
@@ -73,7 +73,7 @@ def main(argv: Sequence[str]) -> int:
         if args.measure:
             raise BadInput("which suite shall be measured? `discovery suites` lists them")
         return _list()
-    from discovery.suites import load_suite
+    from discovery.core.suites import load_suite
 
     suite = load_suite(args.name, measured=False)
     if args.measure:
@@ -85,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _list() -> int:
-    from discovery.suites import SPLITS, load_suite, suite_names
+    from discovery.core.suites import SPLITS, load_suite, suite_names
 
     rows = []
     for name in suite_names():
@@ -114,7 +114,7 @@ def _steps(tasks: Sequence[Task]) -> int:
 
 def _describe(suite: "Suite", name: str) -> None:
     """Print a suite: its tasks, how they were measured, and what is wrong with it."""
-    from discovery.suites import load_suite, record_of
+    from discovery.core.suites import load_suite, record_of
 
     print(f"{suite.name}{': ' if suite.summary else ''}{suite.summary}")
     rows = [
@@ -176,7 +176,7 @@ def _measure(suite: "Suite", name: str, args: Suites) -> int:
             file=sys.stderr,
         )
         return INTERRUPTED
-    from discovery.suites import load_suite
+    from discovery.core.suites import load_suite
 
     _describe(load_suite(name, measured=False), name)
     return FAILED if failed else 0
@@ -241,8 +241,8 @@ def _measured(
 ) -> bool:
     """Measure and write one task's references; False if all trainings of either failed."""
     from discovery.compare import compare, subjects
-    from discovery.suites import FIRST_SEED, save_reference
-    from discovery.versions import versions
+    from discovery.core.suites import FIRST_SEED, save_reference
+    from discovery.core.versions import versions
 
     command = _command(task, name, args)
     found = {}
@@ -268,7 +268,7 @@ def _measured(
 
 def _reference(result: "Comparison") -> "Reference":
     """Mean and interval of the one subject on the one task; a failed training counts as the worst."""
-    from discovery.suites import Reference
+    from discovery.core.suites import Reference
 
     mean = result.rows[0].mean
     return Reference(mean.estimate, mean.low, mean.high, mean.n)

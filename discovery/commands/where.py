@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from discovery.config import SearchConfig
+from discovery.core.config.search import SearchConfig
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from discovery.errors import BadInput, unknown
+from discovery.core.errors import BadInput, unknown
 from discovery.executors.base import Executor
 from discovery.executors.cpu import keep_to_cpu
 
 if TYPE_CHECKING:
-    from discovery.config import SearchConfig
+    from discovery.core.config.search import SearchConfig
 
 
 class Options(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple, Protocol, Self
 
-from discovery.work import Job, JobResult
+from discovery.core.jobs import Job, JobResult
 
 
 def in_one_go(results: Sequence[JobResult]) -> Iterator[JobResult]:

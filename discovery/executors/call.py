@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int32, UInt32
 
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
 
 RUN_CHUNK = "discovery.inner.compiled:run_chunk"
 """What executors call by default, as "module:function"; see `Request` for the arguments."""

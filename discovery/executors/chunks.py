@@ -19,8 +19,8 @@ from typing import Any
 import jax.tree_util as tree
 import numpy as np
 
+from discovery.core.jobs import Begun, Job, JobResult
 from discovery.executors.call import Reply, Request
-from discovery.work import Begun, Job, JobResult
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from discovery.errors import ExecutorError
+from discovery.core.errors import ExecutorError
 
 
 def cores() -> int:

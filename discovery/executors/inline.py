@@ -7,12 +7,12 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Self
 
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
+from discovery.core.jobs import Job, JobResult
 from discovery.executors.base import Crew, More, in_one_go, no_more
 from discovery.executors.call import RUN_CHUNK, call, failure, resolve
 from discovery.executors.chunks import Chunk, cut, failed, finished, halves, onward
 from discovery.executors.cpu import ensure_single_thread
-from discovery.work import Job, JobResult
 
 log = logging.getLogger(__name__)
 

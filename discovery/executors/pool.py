@@ -15,12 +15,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol, Self
 
-from discovery.errors import BadInput, DiscoveryError, ExecutorError
+from discovery.core.errors import BadInput, DiscoveryError, ExecutorError
+from discovery.core.jobs import Job, JobResult
 from discovery.executors.base import Crew, More, in_one_go, no_more
 from discovery.executors.call import Reply, failure
 from discovery.executors.chunks import Chunk, again, cut, failed, finished, halves, onward
 from discovery.executors.pace import Pace
-from discovery.work import Job, JobResult
 
 START_SECONDS = 120.0
 STILLBORN = 3

@@ -17,7 +17,8 @@ from importlib.util import find_spec
 from multiprocessing.connection import wait
 from typing import Any, Self
 
-from discovery.errors import BadInput, DiscoveryError, ExecutorError
+from discovery.core.errors import BadInput, DiscoveryError, ExecutorError
+from discovery.core.versions import changes, cpu
 from discovery.executors import check_address, check_gpus
 from discovery.executors.call import RUN_CHUNK, Reply
 from discovery.executors.cpu import cores
@@ -25,7 +26,6 @@ from discovery.executors.environment import worker_environment
 from discovery.executors.pool import Gone, Pool
 from discovery.executors.raymessages import EQUAL, LEAN, LOOPBACK, QUIET, Cluster, Facts, Settings
 from discovery.executors.spawn import Child
-from discovery.versions import changes, cpu
 
 CONNECT_SECONDS = 90.0
 """Ray has started, or the cluster has answered, by then."""

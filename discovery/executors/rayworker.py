@@ -7,11 +7,11 @@ that it is on may have: those are dropped before anything else is imported.
 import os
 import threading
 
+from discovery.core.versions import versions
 from discovery.executors.call import resolve, this_device
 from discovery.executors.environment import looks_secret
 from discovery.executors.raymessages import Facts
 from discovery.executors.worker import answer, volunteer_for_out_of_memory
-from discovery.versions import versions
 
 
 class RayWorker:

@@ -5,8 +5,8 @@ from math import log
 from string import Template
 from typing import Any
 
+from discovery.core.jobs import AlgorithmSpec
 from discovery.export.source import Subject, Text, constants, definitions, tree
-from discovery.work import AlgorithmSpec
 
 SMALLEST = 1e-6
 """Stands for an old probability of zero: see `objectives.mirror_map.SMALLEST`."""

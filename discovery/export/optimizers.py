@@ -3,8 +3,8 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
+from discovery.core.jobs import AlgorithmSpec
 from discovery.export.source import Subject, Text, constants, definitions, tree
-from discovery.work import AlgorithmSpec
 from objectives import FACTORIES
 
 _CLIP = ("max_grad_norm", "clip_by_torso")

@@ -7,14 +7,14 @@ own gives the one to `jax` and the other to `optax`.
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
-from discovery.errors import BadInput, unknown
+from discovery.core.errors import BadInput, unknown
+from discovery.core.jobs import AlgorithmSpec
 from discovery.export import mirror_maps, optimizers, policy_losses
 from discovery.export.hosts import ADAPTERS
 from discovery.export.kernels import KERNELS
 from discovery.export.mirror_maps import MIRROR_MAPS
 from discovery.export.optimizers import OPTIMIZERS
 from discovery.export.source import Subject, Text
-from discovery.work import AlgorithmSpec
 from objectives import FACTORIES
 
 

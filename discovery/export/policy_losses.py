@@ -3,10 +3,10 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from discovery.core.jobs import AlgorithmSpec
 from discovery.export.hosts import ADAPTERS, Needs
 from discovery.export.kernels import kernel_of
 from discovery.export.source import Subject, Text
-from discovery.work import AlgorithmSpec
 
 
 def reads(spec: AlgorithmSpec, options: Mapping[str, Any]) -> Collection[str]:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from discovery.core.jobs import AlgorithmSpec
 from discovery.export.literals import array, literal
-from discovery.work import AlgorithmSpec
 
 _TEMPLATES = Path(__file__).with_name("templates")
 

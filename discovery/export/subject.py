@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
 from discovery.export.parts import KINDS, MIRROR_MAP, OPTIMIZER, POLICY_LOSS
 from objectives.base import Algorithm, MetaParams, Outputs, PolicyLoss, Progress
 from objectives.distributions import Discrete

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
+from discovery.core.jobs import AlgorithmSpec
 from discovery.export import probe
-from discovery.work import AlgorithmSpec
 
 N_UPDATES = 1024
 """N of the points' n / N: a power of two, so that n / N is exact however XLA divides."""

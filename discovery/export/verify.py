@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from discovery.errors import BadInput, RunError
+from discovery.core.errors import BadInput, RunError
+from discovery.core.jobs import AlgorithmSpec
 from discovery.export.parts import Kind, holder, kinds_of
 from discovery.export.trials import POLICY_LOSS, TRIALS, Trial, points, reference
 from discovery.export.write import own_of, resolve
-from discovery.work import AlgorithmSpec
 
 __all__ = ["StepsReport", "VerifyReport", "compare", "points", "probe", "reference", "verify"]
 

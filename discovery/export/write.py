@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from discovery.errors import BadInput, unknown
+from discovery.core.errors import BadInput, unknown
+from discovery.core.jobs import AlgorithmSpec
 from discovery.export.literals import dictionary, plain
 from discovery.export.parts import POLICY_LOSS, check_format, holder, kind_for, kinds_of
 from discovery.export.provenance import Provenance, header
 from discovery.export.recipe import common, recipe
 from discovery.export.source import Subject, Text
-from discovery.work import AlgorithmSpec
 from objectives import all_options
 
 

@@ -18,10 +18,10 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from discovery.core.jobs import AlgorithmSpec, Outcome
 from discovery.inner import exact, train
 from discovery.inner.record import summarize
 from discovery.inner.train import check_numbers, complete
-from discovery.work import AlgorithmSpec, Outcome
 from environments.task import Setup, Task
 from objectives import build
 from objectives.base import Algorithm

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from discovery.work import Outcome
+from discovery.core.jobs import Outcome
 
 
 class Metrics(NamedTuple):

@@ -18,10 +18,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from discovery.files import write_whole
+from discovery.core.files import write_whole
+from discovery.core.jobs import AlgorithmSpec, Outcome
+from discovery.core.versions import versions
 from discovery.inner.compiled import arguments_of, executable
-from discovery.versions import versions
-from discovery.work import AlgorithmSpec, Outcome
 from environments.task import Task
 
 SHARE = 0.8

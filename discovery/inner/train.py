@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
+from discovery.core.jobs import Outcome
 from discovery.inner.networks import Body, Network, make_network
 from discovery.inner.record import (
     Metrics,
@@ -30,7 +31,6 @@ from discovery.inner.record import (
 )
 from discovery.inner.rollout import completed, rollout
 from discovery.inner.update import sequences, update
-from discovery.work import Outcome
 from environments import vector
 from environments.base import Environment
 from environments.make import make

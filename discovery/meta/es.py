@@ -20,9 +20,9 @@ import jax
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
-from discovery.errors import RunError
+from discovery.core.config.evolution import ESConfig
+from discovery.core.errors import RunError
 from discovery.meta.base import MetaOptimizer
-from discovery.meta.es_config import ESConfig
 from discovery.meta.evosax_adapter import EvosaxStrategy, adapt
 from discovery.meta.flight import Flight, no_flight
 from discovery.meta.generation import (

@@ -21,7 +21,7 @@ from evosax.algorithms import algorithms
 from evosax.core.fitness_shaping import identity_fitness_shaping_fn
 from jaxtyping import Float, PRNGKeyArray
 
-from discovery.meta.es_config import ESConfig
+from discovery.core.config.evolution import ESConfig
 from discovery.meta.evosax_fixes import GaussianRandomSearch, cr_fm_nes_params, tied_weights
 from discovery.meta.outer_optimizer import outer_optimizer, with_learning_rate
 

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from discovery.errors import BadInput, RunError
+from discovery.core.config.evolution import ESConfig
+from discovery.core.config.strategies import LARGEST_MATRIX
+from discovery.core.errors import BadInput, RunError
 from discovery.meta.base import Request, Result
-from discovery.meta.es_config import ESConfig
 from discovery.meta.flight import Flight
 from discovery.meta.shaping import Scores
-from discovery.meta.strategies import LARGEST_MATRIX
 
 
 class State(Protocol):

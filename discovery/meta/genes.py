@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from discovery.meta.pbe_config import Mutation
+from discovery.core.config.population import Mutation
 
 LIMIT = 1e30
 """Genes are kept between plus and minus this. Steps add up to powers of the number of generations, or double

@@ -5,9 +5,9 @@ from typing import Any
 
 from jaxtyping import PRNGKeyArray
 
+from discovery.core.config.evolution import ESConfig
 from discovery.meta.base import MetaOptimizer
 from discovery.meta.es import make_es
-from discovery.meta.es_config import ESConfig
 from discovery.meta.pbe import make_pbe
 from discovery.meta.scaled import scaled
 

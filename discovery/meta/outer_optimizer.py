@@ -7,8 +7,8 @@ import jax
 import numpy as np
 import optax
 
-from discovery.errors import BadInput, unknown
-from discovery.meta.es_config import ESConfig
+from discovery.core.config.evolution import ESConfig
+from discovery.core.errors import BadInput, unknown
 
 
 def outer_optimizer(config: ESConfig) -> optax.GradientTransformation:

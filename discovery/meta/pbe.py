@@ -26,8 +26,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from discovery.core.config.evolution import ESConfig
+from discovery.core.config.population import Mutation, PBEConfig
 from discovery.meta.base import MetaOptimizer
-from discovery.meta.es_config import ESConfig
 from discovery.meta.flight import Flight, no_flight
 from discovery.meta.generation import (
     asked_for,
@@ -39,7 +40,6 @@ from discovery.meta.generation import (
     requests_of,
 )
 from discovery.meta.genes import children, founders, spread, survivors, with_elite
-from discovery.meta.pbe_config import Mutation, PBEConfig
 from discovery.meta.shaping import Scores, centered_ranks, failed, task_average
 
 __all__ = ["PBEConfig", "PBEState", "make_pbe"]

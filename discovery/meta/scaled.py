@@ -12,7 +12,7 @@ from typing import Any
 import jax
 from jaxtyping import PRNGKeyArray
 
-from discovery.errors import unknown
+from discovery.core.errors import unknown
 from discovery.meta.base import MetaOptimizer, Request
 
 Init = Callable[[PRNGKeyArray], Any]

@@ -20,9 +20,9 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float
 
-from discovery.errors import BadInput
-from discovery.meta.es_config import ESConfig
-from discovery.meta.strategies import TaskNormalization
+from discovery.core.config.evolution import ESConfig
+from discovery.core.config.strategies import TaskNormalization
+from discovery.core.errors import BadInput
 
 Scores = Mapping[str, Float[np.ndarray, "P _"]]
 """Task name -> ``[P, S]``; the number of seeds may differ between tasks."""

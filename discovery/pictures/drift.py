@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
 from discovery.plots import Picture, check_shape
 
 RATIOS = (0.02, 0.05, 0.2, 0.5, 1, 2, 5, 20, 50)

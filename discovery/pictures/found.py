@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from discovery.errors import unknown
+from discovery.core.errors import unknown
 from discovery.learned import Learned
 from discovery.pictures.loss import loss_picture
 from discovery.pictures.lpg import lpg_picture

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
 from discovery.inner.play import Episode
 from discovery.plots import COLORS, STEPS, Picture
 from environments.gridworld import Grid, Level, move

@@ -4,11 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
+from discovery.core.jobs import AlgorithmSpec
 from discovery.learned import Learned
 from discovery.objective import Objective, is_temporal, objective_in, objective_of
 from discovery.pictures.drift import drift_picture
-from discovery.work import AlgorithmSpec
 
 FRACTIONS = (0.0, 0.33, 0.67, 0.99)
 """Points of a training at which a temporally-aware objective is drawn."""

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
 from discovery.learned import Learned, differ
 from discovery.plots import COLORS, Picture, small_print, tidy
 from environments.chain import ChainLevel, from_chain

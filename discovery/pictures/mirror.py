@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
 from discovery.learned import Learned, differ
 from discovery.plots import COLORS, Picture, add_legend, number_ticks, small_print, tidy
 from objectives.mirror_map import Projected

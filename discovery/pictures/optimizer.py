@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
 from discovery.learned import Learned
 from discovery.plots import COLORS, Line, Picture, number_ticks, small_print, tidy
 from objectives.base import MetaParams, Optimizer, ParamInfo, Progress

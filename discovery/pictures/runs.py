@@ -15,7 +15,7 @@ from discovery import plots
 from discovery.analysis import LoadedRun
 from discovery.compare import recorded
 from discovery.comparison import INITIAL, Comparison, Row
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
 from discovery.pictures.found import LOSS, Kind, kinds_of
 from discovery.tables import SCORES
 from environments.task import Task

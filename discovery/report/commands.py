@@ -5,7 +5,7 @@ from pathlib import Path
 from shlex import join, quote, split
 
 from discovery.analysis import LoadedRun, Rows
-from discovery.configfile import CONFIG
+from discovery.core.toml import CONFIG
 from discovery.export import formats_of
 from discovery.report.swept import BETWEEN
 

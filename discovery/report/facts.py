@@ -15,8 +15,8 @@ from discovery.analysis import LoadedRun
 from discovery.choice import contest
 from discovery.compare import recorded
 from discovery.comparison import FEW_SEEDS, Comparison
-from discovery.configfile import dumps
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
+from discovery.core.toml import dumps
 from discovery.pictures.found import LOSS, kinds_of
 from discovery.report.commands import Commands, commands_of, portable
 from discovery.report.judged import Decline, TaskTable, Verdict, declines, tables, verdict

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from discovery.core.jobs import AlgorithmSpec
 from discovery.export.literals import plain
 from discovery.report.searched import leaves
-from discovery.work import AlgorithmSpec
 from objectives import FACTORIES, all_options
 
 DRIFT = FACTORIES["lpo"]

@@ -15,7 +15,7 @@ from scipy import stats
 
 from discovery.analysis import LoadedRun
 from discovery.comparison import LEAST_SEEDS, Cell, Comparison, Row
-from discovery.errors import RunError
+from discovery.core.errors import RunError
 from discovery.statistics import Interval, band, holm, interval, paired_p_value, settle_failures
 
 LEVEL = 0.05

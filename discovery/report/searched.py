@@ -9,7 +9,7 @@ import numpy as np
 
 from discovery.analysis import LoadedRun
 from discovery.choice import Contest
-from discovery.configfile import plain
+from discovery.core.toml import plain
 from discovery.starts.record import origins_of
 from discovery.statistics import Interval, interval
 from environments.task import Setup, Task

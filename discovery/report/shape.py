@@ -13,11 +13,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from discovery.analysis import LoadedRun
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
+from discovery.core.jobs import AlgorithmSpec
 from discovery.objective import Objective, is_temporal, objective_of
 from discovery.pictures.loss import ADVANTAGE, BESIDE, FRACTIONS, LOG_RATIO
 from discovery.report.formula import Formula, drift_options, formula_of
-from discovery.work import AlgorithmSpec
 
 KNOWN = ("ppo", "dpo", "ppo_kl", "policy_gradient")
 """Known drifts that what was found is held against."""

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from discovery.analysis import LoadedRun
 from discovery.compare import recorded
-from discovery.errors import BadInput
-from discovery.files import write_whole
+from discovery.core.errors import BadInput
+from discovery.core.files import write_whole
 from discovery.report.facts import collect
 from discovery.report.figures import draw
 from discovery.report.page import page

@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from discovery.config import SearchConfig
-from discovery.errors import BadInput
+from discovery.core.config.search import SearchConfig
+from discovery.core.errors import BadInput
+from discovery.core.jobs import AlgorithmSpec
 from discovery.evaluation import seed_words, spec_of
 from discovery.inner.compiled import build_algorithm
 from discovery.inner.train import complete
@@ -28,7 +29,6 @@ from discovery.starts.imitation import imitate
 from discovery.starts.lessons import LESSONS
 from discovery.starts.record import Origin, Seen, Start, origins_of
 from discovery.subjects import Subject, subjects
-from discovery.work import AlgorithmSpec
 from environments.make import options_of
 from environments.task import Task
 from objectives import all_options

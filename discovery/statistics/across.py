@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from discovery.errors import BadInput, unknown
+from discovery.core.errors import BadInput, unknown
 from discovery.statistics.bootstrap import Correction, Functional, Weights, check_level, stratified_limits
 from discovery.statistics.curves import Band
 from discovery.statistics.samples import Interval, vector

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Real
 from scipy import special
 
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
 
 RESAMPLES = 5000
 _SEED = 20_221_112

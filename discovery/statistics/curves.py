@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, Real
 from numpy.typing import ArrayLike
 from scipy import special
 
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
 from discovery.statistics.bootstrap import check_level, student_quantile
 from discovery.statistics.samples import Interval, vector
 
@@ -77,7 +77,7 @@ def area_under_curve(curves: Real[np.ndarray, "S K"]) -> Float[np.ndarray, " S"]
     A window without a value keeps the last known one; those before the first known value take that one,
     as the first episodes to end are the best guess of what was going on before. Leaving them out instead
     would reward episodes that are slow to end, as the poor start would weigh less. It is the `auc` of
-    `discovery.work.Outcome`, except that this one knows of no failure (there NaN).
+    `discovery.core.jobs.Outcome`, except that this one knows of no failure (there NaN).
     """
     filled = carry_forward(_curves(curves))
     known = np.isfinite(filled)

@@ -23,7 +23,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from scipy import special
 
-from discovery.errors import BadInput, unknown
+from discovery.core.errors import BadInput, unknown
 from discovery.statistics.bootstrap import (
     Correction,
     check_level,

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int, Real
 from numpy.typing import ArrayLike
 from scipy import special
 
-from discovery.errors import BadInput, unknown
+from discovery.core.errors import BadInput, unknown
 from discovery.statistics.samples import vector
 
 Against = Literal["best", "field"]

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from scipy import special
 
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
 from discovery.statistics.samples import vector
 
 EXACT = 12

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from discovery.work import AlgorithmSpec, Job, Outcome
+from discovery.core.jobs import AlgorithmSpec, Job, Outcome
 from environments.task import Setup, Task
 
 RUN_CHUNK = "tests.executors.fakes:run_chunk"

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from discovery.core.jobs import AlgorithmSpec, Job
 from discovery.executors import make_executor
 from discovery.executors.environment import worker_environment
-from discovery.work import AlgorithmSpec, Job
 from environments.task import Setup, Task
 
 SETUP = Setup("Catch-bsuite", n_envs=4, n_steps=8, n_epochs=1, n_minibatches=2, hidden=(8,), curve_points=2)

@@ -4,9 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from discovery.core.jobs import AlgorithmSpec
 from discovery.executors.call import Reply, call
 from discovery.executors.chunks import Chunk, again, cut, finished, halves, onward
-from discovery.work import AlgorithmSpec
 from tests.executors import fakes
 from tests.executors.fakes import TASK, job
 

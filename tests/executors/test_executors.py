@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from discovery.errors import BadInput, ExecutorError
+from discovery.core.errors import BadInput, ExecutorError
 from discovery.executors import make_executor
 from discovery.executors.base import together
 from discovery.executors.inline import Inline

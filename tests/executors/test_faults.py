@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from discovery.errors import ExecutorError
+from discovery.core.errors import ExecutorError
 from discovery.executors.processes import Processes
 from tests.executors.fakes import RUN_CHUNK, job
 

@@ -7,13 +7,13 @@ from multiprocessing import Pipe
 import pytest
 
 from discovery.commands.doctor_ray import _workers
-from discovery.errors import ExecutorError
+from discovery.core.errors import ExecutorError
+from discovery.core.versions import versions
 from discovery.executors import pool, ray, raybridge
 from discovery.executors.call import Reply, call
 from discovery.executors.pool import Gone, Pool
 from discovery.executors.raymessages import Cluster, Facts
 from discovery.executors.worker import answer
-from discovery.versions import versions
 from tests.executors.fakes import job, run_chunk
 
 

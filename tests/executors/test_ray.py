@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.executors import family
 from discovery.cli import main
-from discovery.errors import BadInput, ExecutorError
+from discovery.core.errors import BadInput, ExecutorError
 from discovery.executors import check_address, make_executor
 from discovery.executors.inline import Inline
 from discovery.executors.ray import Ray

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
+from discovery.core.jobs import AlgorithmSpec
 from discovery.export import Provenance, export
-from discovery.work import AlgorithmSpec
 from objectives import build
 
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 import objectives
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
+from discovery.core.jobs import AlgorithmSpec
 from discovery.export import Provenance, Score, export, formats_of
 from discovery.export.kernels import kernel_of
 from discovery.export.literals import array, literal, plain
 from discovery.export.probe import OURS
-from discovery.work import AlgorithmSpec
 from environments import Setup, Task
 from objectives import build
 from objectives.known import ppo

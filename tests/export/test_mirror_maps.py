@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from discovery.errors import RunError
+from discovery.core.errors import RunError
+from discovery.core.jobs import AlgorithmSpec
 from discovery.export import Provenance
 from discovery.export.trials import MIRROR_MAP, reference
 from discovery.export.verify import compare, probe
 from discovery.export.write import numbers_in_files, resolve
-from discovery.work import AlgorithmSpec
 from environments import Setup, Task
 from objectives.mirror_map import SMALLEST
 

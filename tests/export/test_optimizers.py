@@ -11,12 +11,12 @@ import optax
 import pytest
 from flax.training.train_state import TrainState
 
-from discovery.errors import RunError
+from discovery.core.errors import RunError
+from discovery.core.jobs import AlgorithmSpec
 from discovery.export import Provenance, export
 from discovery.export.trials import OPTIMIZER, reference
 from discovery.export.verify import compare, probe
 from discovery.export.write import numbers_in_files, resolve
-from discovery.work import AlgorithmSpec
 from environments import Setup, Task
 from objectives import build
 from tests.objectives.open_by_hand import MOMENTUM, Open, Tensor, descending

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from discovery.core.jobs import AlgorithmSpec
 from discovery.export.kernels import KERNELS
 from discovery.export.verify import points, probe, reference
 from discovery.export.write import resolve
-from discovery.work import AlgorithmSpec
 from objectives import FACTORIES, build
 
 Case = tuple[AlgorithmSpec, dict[str, Any]]

@@ -4,10 +4,10 @@ import jax
 import numpy as np
 import pytest
 
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
+from discovery.core.jobs import AlgorithmSpec
 from discovery.export import Provenance, export, formats_of
 from discovery.export.write import numbers_in_files
-from discovery.work import AlgorithmSpec
 from objectives import build
 
 LPO = AlgorithmSpec("lpo", (("width", 4),))

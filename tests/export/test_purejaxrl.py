@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from discovery.core.jobs import AlgorithmSpec
 from discovery.export import Provenance
-from discovery.work import AlgorithmSpec
 from environments import Setup, Task
 
 CONFIG = {"CLIP_EPS": 0.2, "VF_COEF": 0.5, "ENT_COEF": 0.01}

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import discovery.export.probe as probe
+from discovery.core.jobs import AlgorithmSpec
 from discovery.export import Provenance, export
-from discovery.work import AlgorithmSpec
 from environments import Setup, Task
 from tests.objectives.open_by_hand import MOMENTUM, descending
 

@@ -4,11 +4,11 @@ import re
 
 import pytest
 
-from discovery.errors import BadInput, RunError
+from discovery.core.errors import BadInput, RunError
+from discovery.core.jobs import AlgorithmSpec
 from discovery.export import StepsReport, VerifyReport, verify
 from discovery.export.verify import compare, points, probe, reference
 from discovery.export.write import resolve
-from discovery.work import AlgorithmSpec
 
 SPEC = AlgorithmSpec("lpo", (("temporal", True), ("width", 8)))
 PPO = AlgorithmSpec("ppo")
@@ -94,7 +94,7 @@ def test_another_shape_is_refused(wrong):
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        ("discovery.errors", "must stand alone.*discovery"),
+        ("discovery.core.errors", "must stand alone.*discovery"),
         ("no_such_host", "no_such_host.*pip install no_such_host"),
     ],
 )

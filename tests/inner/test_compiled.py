@@ -7,9 +7,9 @@ import jax
 import numpy as np
 import pytest
 
+from discovery.core.jobs import AlgorithmSpec
 from discovery.inner import compiled
 from discovery.inner.train import check_numbers
-from discovery.work import AlgorithmSpec
 from environments.task import Task
 from objectives import build
 from tests.inner.states import CATCH, PPO, assert_same_bits

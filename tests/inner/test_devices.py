@@ -10,8 +10,8 @@ import jax
 import numpy as np
 import pytest
 
+from discovery.core.jobs import AlgorithmSpec
 from discovery.inner import compiled
-from discovery.work import AlgorithmSpec
 from environments.task import Setup, Task
 
 pytestmark = pytest.mark.slow

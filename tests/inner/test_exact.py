@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from discovery.compare import _fingerprint
+from discovery.core.jobs import AlgorithmSpec
+from discovery.core.suites import fingerprint
 from discovery.inner import exact
 from discovery.inner.compiled import life_of, run_chunk
 from discovery.subjects import Subject
-from discovery.suites import fingerprint
-from discovery.work import AlgorithmSpec
 from environments import Setup, Task
 from objectives import build
 from objectives.learned_potential import monotone

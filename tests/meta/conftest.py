@@ -9,8 +9,8 @@ import jax
 import numpy as np
 import pytest
 
+from discovery.core.config.evolution import ESConfig
 from discovery.meta.base import MetaOptimizer, Result
-from discovery.meta.es_config import ESConfig
 from discovery.meta.make import make_meta
 
 TARGET = np.linspace(-1.0, 1.0, 7)

@@ -7,12 +7,12 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from discovery.errors import BadInput, RunError
+from discovery.core.config.strategies import OPTIMIZERS
+from discovery.core.errors import BadInput, RunError
 from discovery.meta.base import Result
 from discovery.meta.es import ESConfig, make_es
 from discovery.meta.evosax_adapter import adapt, scheduled
 from discovery.meta.shaping import centered_ranks
-from discovery.meta.strategies import OPTIMIZERS
 
 NAN = float("nan")
 

@@ -10,9 +10,9 @@ import optax
 import pytest
 import tyro
 
-from discovery.errors import BadInput
-from discovery.meta.es_config import ESConfig
-from discovery.meta.strategies import OPTIMIZERS, STRATEGIES, StrategyName
+from discovery.core.config.evolution import ESConfig
+from discovery.core.config.strategies import OPTIMIZERS, STRATEGIES, StrategyName
+from discovery.core.errors import BadInput
 
 OPTIONS = {
     "optimizer": "sgd",
@@ -132,7 +132,7 @@ def test_every_field_is_documented():
 
 
 def test_it_imports_no_jax():
-    program = "import sys, discovery.meta.es_config; sys.exit('jax' in sys.modules)"
+    program = "import sys, discovery.core.config.evolution; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 

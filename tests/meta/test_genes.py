@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from discovery.core.config.population import Mutation
 from discovery.meta.genes import LIMIT, children, founders, spread, survivors, with_elite
-from discovery.meta.pbe_config import Mutation
 
 P, DEVIATION = 128, 1e-2
 PARENTS = (1, 2, 13, 64)

@@ -3,9 +3,9 @@
 import pytest
 
 from discovery.api import Silence, discover
-from discovery.config import SearchConfig
+from discovery.core.config.evolution import ESConfig
+from discovery.core.config.search import SearchConfig
 from discovery.executors.inline import Inline
-from discovery.meta.es_config import ESConfig
 from environments.task import Setup, Task
 
 

@@ -11,12 +11,12 @@ from jax.flatten_util import ravel_pytree
 
 from discovery.analysis import load_run
 from discovery.api import Silence
+from discovery.core.config.evolution import ESConfig
+from discovery.core.config.population import PBEConfig
 from discovery.executors.inline import Inline
 from discovery.ledger import Ledger
 from discovery.meta.base import Result
-from discovery.meta.es_config import ESConfig
 from discovery.meta.pbe import make_pbe
-from discovery.meta.pbe_config import PBEConfig
 from discovery.records import same_numbers
 from discovery.run import Run
 from discovery.search import search

@@ -9,11 +9,11 @@ import pytest
 
 from discovery.commands.parsing import parse
 from discovery.commands.search import DESCRIPTION, PROG, Search, switches
-from discovery.config import SearchConfig
-from discovery.configfile import dumps, loads
-from discovery.errors import BadInput
-from discovery.meta.es_config import ESConfig
-from discovery.meta.pbe_config import PBEConfig
+from discovery.core.config.evolution import ESConfig
+from discovery.core.config.population import PBEConfig
+from discovery.core.config.search import SearchConfig
+from discovery.core.errors import BadInput
+from discovery.core.toml import dumps, loads
 
 
 def config(population=32, sigma=0.4, **options) -> ESConfig:
@@ -164,5 +164,5 @@ def test_every_field_is_documented():
 
 
 def test_it_imports_no_jax():
-    program = "import sys, discovery.meta.pbe_config; sys.exit('jax' in sys.modules)"
+    program = "import sys, discovery.core.config.population; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

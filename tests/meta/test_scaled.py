@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from discovery.errors import BadInput
+from discovery.core.config.evolution import ESConfig
+from discovery.core.errors import BadInput
 from discovery.meta.base import Result
-from discovery.meta.es_config import ESConfig
 from discovery.meta.make import make_meta
 
 STRATEGIES = ("Open_ES", "PBE")

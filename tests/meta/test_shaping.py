@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from discovery.errors import BadInput
-from discovery.meta.es_config import ESConfig
+from discovery.core.config.evolution import ESConfig
+from discovery.core.config.strategies import TaskNormalization
+from discovery.core.errors import BadInput
 from discovery.meta.shaping import (
     centered_ranks,
     failed,
@@ -14,7 +15,6 @@ from discovery.meta.shaping import (
     utilities,
     z_scores,
 )
-from discovery.meta.strategies import TaskNormalization
 
 NAN = np.nan
 

@@ -6,12 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-from discovery.errors import BadInput
+from discovery.core.config.evolution import ESConfig
+from discovery.core.config.strategies import STRATEGIES
+from discovery.core.errors import BadInput
 from discovery.meta.base import Result
-from discovery.meta.es_config import ESConfig
 from discovery.meta.generation import check_size
 from discovery.meta.make import make_meta
-from discovery.meta.strategies import STRATEGIES
 from objectives import build as build_algorithm
 
 NAN = float("nan")

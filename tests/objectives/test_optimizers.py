@@ -8,8 +8,8 @@ import numpy as np
 import optax
 import pytest
 
+from discovery.core.suites import load_suite
 from discovery.inner.train import check_numbers
-from discovery.suites import load_suite
 from environments.make import make
 from objectives import build
 from objectives.base import Progress

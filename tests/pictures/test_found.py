@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 
 from discovery.analysis import LoadedRun, load_run
 from discovery.cli import main
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
+from discovery.core.jobs import AlgorithmSpec
 from discovery.learned import Learned, learned_of
 from discovery.pictures.found import KINDS, draw_found, kinds_of
 from discovery.pictures.runs import plot_run
 from discovery.plots import power_of_ten
 from discovery.report import write_report
-from discovery.work import AlgorithmSpec
 from objectives.base import Algorithm
 from objectives.drift import lpo
 from objectives.learned_optimizer import open_optimizer

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
+from discovery.core.jobs import AlgorithmSpec
 from discovery.inner.compiled import build_algorithm
 from discovery.learned import Learned, learned_of
 from discovery.pictures import lpg
 from discovery.pictures.lpg import LENGTH, chain_rewards, lpg_picture
-from discovery.work import AlgorithmSpec
 from objectives.base import Progress
 from objectives.lpg import episode, recommended
 from tests.test_plots import check_all_lines_are_inside, check_layout

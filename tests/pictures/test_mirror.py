@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
+from discovery.core.jobs import AlgorithmSpec
 from discovery.learned import Learned, learned_of
 from discovery.pictures.mirror import FIXED, mirror_picture
-from discovery.work import AlgorithmSpec
 from objectives.learned_potential import LOG_SHIFT
 from tests.objectives.maps import slow_projection
 from tests.test_plots import check_layout

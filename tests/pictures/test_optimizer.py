@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
+from discovery.core.jobs import AlgorithmSpec
 from discovery.learned import Learned, learned_of
 from discovery.pictures.optimizer import LIFE, PASTS, optimizer_picture
-from discovery.work import AlgorithmSpec
 from tests.objectives.open_by_hand import Open, Tensor
 from tests.test_plots import check_all_lines_are_inside, check_layout
 

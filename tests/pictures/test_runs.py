@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from discovery import plots
 from discovery.analysis import LoadedRun, load_run
 from discovery.comparison import Cell, Comparison
-from discovery.configfile import dumps
-from discovery.errors import BadInput, RunError
+from discovery.core.errors import BadInput, RunError
+from discovery.core.toml import dumps
 from discovery.export import formats_of
 from discovery.pictures import loss, runs
 from discovery.pictures.loss import ADVANTAGE, LOG_RATIO

@@ -9,13 +9,13 @@ import numpy as np
 
 from discovery.analysis import LoadedRun, load_run
 from discovery.comparison import Cell, Comparison
-from discovery.config import SearchConfig
+from discovery.core.config.evolution import ESConfig
+from discovery.core.config.search import SearchConfig
+from discovery.core.jobs import AlgorithmSpec, JobResult, Outcome
 from discovery.inner.compiled import build_algorithm
 from discovery.ledger import Evaluation, Ledger, Report
 from discovery.meta.base import Request
-from discovery.meta.es_config import ESConfig
 from discovery.run import Run
-from discovery.work import AlgorithmSpec, JobResult, Outcome
 from environments.task import Setup, Task
 
 KEY = np.array([1, 2], np.uint32)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from discovery.analysis import LoadedRun, load_run
-from discovery.config import Stopping
+from discovery.core.config.search import Stopping
 from discovery.ledger import Evaluation
 from discovery.report import Report, collect
 from discovery.report.commands import portable

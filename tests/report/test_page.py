@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from discovery.analysis import LoadedRun, load_run
-from discovery.config import SearchConfig
-from discovery.errors import BadInput
+from discovery.core.config.search import SearchConfig
+from discovery.core.errors import BadInput
 from discovery.report import write_report
 from discovery.report.markup import duration, estimate, html, number, percent, table, tag
 from discovery.report.page import SECTIONS

@@ -13,8 +13,9 @@ import pytest
 from discovery.analysis import load_run
 from discovery.api import discover
 from discovery.cli import main
-from discovery.config import Starting
-from discovery.errors import BadInput
+from discovery.core.config.search import Starting
+from discovery.core.errors import BadInput
+from discovery.core.jobs import AlgorithmSpec
 from discovery.executors.inline import Inline
 from discovery.inner.train import complete
 from discovery.report.formula import drift_options, formula_of
@@ -24,7 +25,6 @@ from discovery.starts.find import start_of
 from discovery.starts.imitation import imitate
 from discovery.starts.lessons import LESSONS, loss_answers, loss_inputs, optimizer_answers, policy_answers
 from discovery.starts.record import origins_of
-from discovery.work import AlgorithmSpec
 from environments.task import Setup, Task
 from objectives import build
 from objectives.base import Algorithm

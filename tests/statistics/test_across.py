@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 from discovery import statistics as st
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
 
 GENERATOR = np.random.default_rng(0)
 FIVE = {f"task {t}": GENERATOR.normal(t / 3, 0.3, 30) for t in range(5)}

@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 from discovery import statistics as st
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
 from discovery.statistics import Interval
 from discovery.statistics.bootstrap import Correction, trimmed_mean_limits
 from discovery.statistics.samples import TRIM

@@ -6,7 +6,7 @@ import scipy.stats
 
 from benchmarks.losing import halved, kept, raced, scores
 from discovery import statistics as st
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
 
 NAN = np.nan
 

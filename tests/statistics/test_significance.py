@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 from discovery import statistics as st
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
 
 
 def test_sign_flips_by_hand():

@@ -12,7 +12,7 @@ from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
-HOME = Path(__file__).parents[1]
+HOME = Path(__file__).parents[2]
 PACKAGES = ("discovery", "objectives", "environments", "llm_prompts")
 LIBRARIES = ("jax", "jaxlib", "numpy", "flax", "optax", "evosax", "gymnax")
 CPUINFO = Path("/proc/cpuinfo")

@@ -24,9 +24,9 @@ import numpy as np
 import tomli_w
 from jaxtyping import Float
 
-from discovery.configfile import build, recipe
-from discovery.errors import BadInput, RunError, unknown
-from discovery.files import write_whole
+from discovery.core.errors import BadInput, RunError, unknown
+from discovery.core.files import write_whole
+from discovery.core.toml import build, recipe
 from environments.task import Task
 
 SPLITS = ("train", "selection", "test")

@@ -14,8 +14,8 @@ from typing import Any, Literal, TypeVar, Union
 
 import tomli_w
 
-from discovery.config import SearchConfig
-from discovery.errors import BadInput, unknown
+from discovery.core.config.search import SearchConfig
+from discovery.core.errors import BadInput, unknown
 from environments.task import YOUNGER, Task
 
 T = TypeVar("T")
@@ -92,7 +92,7 @@ def from_suite(config: SearchConfig, name: str) -> SearchConfig:
     Raises:
         BadInput: there is no such suite, or it cannot be loaded.
     """
-    from discovery.suites import load_suite
+    from discovery.core.suites import load_suite
 
     suite = load_suite(name)
     tasks, selection, held_out = (

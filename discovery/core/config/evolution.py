@@ -5,9 +5,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from discovery.errors import BadInput, unknown
-from discovery.meta.pbe_config import PBEConfig
-from discovery.meta.strategies import (
+from discovery.core.config.population import PBEConfig
+from discovery.core.config.strategies import (
     GRADIENT_OPTIONS,
     OPTIMIZERS,
     SIGMA_OPTIONS,
@@ -18,6 +17,7 @@ from discovery.meta.strategies import (
     TaskNormalization,
     users_of,
 )
+from discovery.core.errors import BadInput, unknown
 
 MOST = 1_000_000
 """Proposals in a generation, or trainings in a call; more are a slip, and would not fit into memory."""
@@ -28,7 +28,7 @@ class ESConfig:
     """An evolution strategy and its numbers.
 
     Options that only some strategies use are None (or empty) when not set, and then mean what the
-    strategy's row in `discovery.meta.strategies` says. Setting one that the strategy would ignore
+    strategy's row in `discovery.core.config.strategies` says. Setting one that the strategy would ignore
     is an error.
     """
 

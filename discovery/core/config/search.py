@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from discovery.errors import BadInput, unknown
+from discovery.core.config.evolution import MOST, ESConfig
+from discovery.core.errors import BadInput, unknown
 from discovery.executors import FACTORIES, check_address, check_gpus, check_inline, check_without_ray
-from discovery.meta.es_config import MOST, ESConfig
 from environments.task import Task
 
 Option = bool | int | float | str

@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from discovery.errors import BadInput
+from discovery.core.errors import BadInput
 
 Mutation = Literal["additive", "multiplicative"]
 

@@ -5,13 +5,13 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from discovery.config import SearchConfig
-from discovery.configfile import load, loads
-from discovery.errors import BadInput, unknown
+from discovery.core.config.search import SearchConfig
+from discovery.core.errors import BadInput, unknown
+from discovery.core.toml import load, loads
 
 
 def _folder() -> Traversable:
-    return files("discovery") / "presets"
+    return files("discovery.core.presets")
 
 
 def names() -> list[str]:
