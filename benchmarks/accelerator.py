@@ -29,9 +29,9 @@ from benchmarks.plain import make_train
 from benchmarks.tasks import BREAKOUT, CARTPOLE, PPO, inputs, shortened
 from benchmarks.timing import rounds, timed
 from discovery.core.config.search import CPU_WIDTH
-from discovery.inner import compiled
-from discovery.inner.room import bytes_of, find_room
-from discovery.inner.train import complete, train
+from discovery.inner import compile as compiled
+from discovery.inner.batch_size import bytes_of, find_room
+from discovery.inner.loops.on_policy import complete, train
 from discovery.width import even_share
 from environments.task import Setup, Task
 

@@ -11,7 +11,7 @@ from gymnax.environments import spaces
 
 from benchmarks.tasks import BREAKOUT, CARTPOLE, PPO, inputs, shortened, steps
 from benchmarks.timing import Figure, rate, ratio, rounds, timed
-from discovery.inner.compiled import run_chunk
+from discovery.inner.compile import run_chunk
 from environments.task import Task
 
 

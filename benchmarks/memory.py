@@ -28,7 +28,7 @@ def measure(n: int) -> list[Figure]:
 
 def main() -> None:
     """Train, and print the peak."""
-    from discovery.inner.compiled import run_chunk
+    from discovery.inner.compile import run_chunk
 
     task = shortened(BREAKOUT, float(sys.argv[1]))
     keys, lifetimes = inputs(task, 2)

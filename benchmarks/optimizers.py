@@ -14,8 +14,8 @@ import numpy as np
 from benchmarks.tasks import BREAKOUT, PPO, inputs, shortened
 from benchmarks.timing import Figure, ratio, rounds
 from discovery.core.jobs import AlgorithmSpec
-from discovery.inner.compiled import _compiler_options, build_algorithm, run_chunk
-from discovery.inner.train import complete, parts
+from discovery.inner.compile import _compiler_options, build_algorithm, run_chunk
+from discovery.inner.loops.on_policy import complete, parts
 from environments.task import Task
 from objectives.base import Progress
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from benchmarks.tasks import PPO, inputs, steps
 from benchmarks.timing import Figure, rate, ratio, rounds, timed
-from discovery.inner.compiled import run_chunk
+from discovery.inner.compile import run_chunk
 from environments.task import Setup, Task
 
 LENGTHS = (64, 256, 1024)

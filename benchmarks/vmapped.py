@@ -4,7 +4,7 @@ import sys
 import time
 
 from benchmarks.tasks import BREAKOUT, CARTPOLE, PPO, inputs
-from discovery.inner.compiled import run_chunk
+from discovery.inner.compile import run_chunk
 
 
 def main() -> None:

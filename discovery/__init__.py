@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from discovery.core.errors import BadInput, DiscoveryError, ExecutorError, LedgerError, RunError
     from discovery.core.jobs import AlgorithmSpec
     from discovery.executors import make_executor
+    from discovery.inner.loops.on_policy import train
     from discovery.inner.play import play
-    from discovery.inner.train import train
     from discovery.objective import Objective, objective_of
     from discovery.pictures.grid import draw_environment, draw_level
     from discovery.pictures.runs import plot_run
@@ -84,7 +84,7 @@ _HOMES = {
     "discovery.executors": ("make_executor",),
     "discovery.pictures.grid": ("draw_environment", "draw_level"),
     "discovery.inner.play": ("play",),
-    "discovery.inner.train": ("train",),
+    "discovery.inner.loops.on_policy": ("train",),
     "discovery.core.config.evolution": ("ESConfig",),
     "discovery.core.config.population": ("PBEConfig",),
     "discovery.objective": ("Objective", "objective_of"),

@@ -206,7 +206,7 @@ def _jobs(subject: Subject, task: Task, seeds: int, first_seed: int) -> list[Job
 
 def _fingerprint(subject: Subject, task: Task) -> str:
     """Twelve hex digits of all that a training's numbers depend on, seed and device apart."""
-    from discovery.inner.compiled import build_algorithm
+    from discovery.inner.compile import build_algorithm
 
     algorithm = build_algorithm(subject.spec)
     data = recipe(task) | {"numbers": {**dict(algorithm.defaults), **task.numbers}}
@@ -217,8 +217,8 @@ def _fingerprint(subject: Subject, task: Task) -> str:
 
 
 def _check_training(subject: Subject, task: Task) -> None:
-    from discovery.inner.compiled import build_algorithm, life_of
-    from discovery.inner.train import check_numbers
+    from discovery.inner.compile import build_algorithm, life_of
+    from discovery.inner.loops.on_policy import check_numbers
 
     algorithm = build_algorithm(subject.spec)
     try:

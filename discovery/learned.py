@@ -10,8 +10,8 @@ import numpy as np
 
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
-from discovery.inner.compiled import build_algorithm
-from discovery.inner.train import check_numbers, complete
+from discovery.inner.compile import build_algorithm
+from discovery.inner.loops.on_policy import check_numbers, complete
 from objectives.base import Algorithm
 
 

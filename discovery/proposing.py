@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from discovery.core.config.search import SearchConfig
 from discovery.evaluation import seed_words, spec_of
-from discovery.inner.compiled import build_algorithm
+from discovery.inner.compile import build_algorithm
 from discovery.meta.base import MetaOptimizer
 from discovery.meta.make import make_meta
 

@@ -19,8 +19,8 @@ import numpy as np
 from discovery.compare import AS_IT_IS, Variant
 from discovery.comparison import Cell, Comparison
 from discovery.core.errors import BadInput, unknown
-from discovery.inner.compiled import build_algorithm
-from discovery.inner.train import check_numbers
+from discovery.inner.compile import build_algorithm
+from discovery.inner.loops.on_policy import check_numbers
 from discovery.statistics import Interval, interval
 from discovery.subjects import Subject
 from discovery.tables import RobustnessTable

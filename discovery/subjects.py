@@ -55,7 +55,7 @@ class Subject:
         Recipes are PPO's: of its numbers, those that another algorithm, or PPO with another optimizer, does
         not read are left out.
         """
-        from discovery.inner.compiled import build_algorithm
+        from discovery.inner.compile import build_algorithm
         from objectives.parts import DEFAULTS
 
         unread = set(DEFAULTS) - set(dict(build_algorithm(self.spec).defaults))
@@ -199,7 +199,7 @@ def _built(spec: AlgorithmSpec, label: str) -> tuple[Any, list[str]]:
     """The algorithm, and the names of its searched entries."""
     import jax
 
-    from discovery.inner.compiled import build_algorithm
+    from discovery.inner.compile import build_algorithm
 
     try:
         algorithm = build_algorithm(spec)

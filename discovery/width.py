@@ -14,7 +14,7 @@ from discovery.tally import trainings_of
 if TYPE_CHECKING:
     from discovery.core.jobs import Job, JobResult
 
-FIND_ROOM = "discovery.inner.room:find_room"
+FIND_ROOM = "discovery.inner.batch_size:find_room"
 
 
 def with_width(config: SearchConfig) -> SearchConfig:
@@ -92,7 +92,7 @@ def _questions(config: SearchConfig) -> "list[Job]":
 
     from discovery.core.jobs import Job
     from discovery.evaluation import spec_of
-    from discovery.inner.compiled import build_algorithm
+    from discovery.inner.compile import build_algorithm
 
     spec = spec_of(config)
     meta_params = jax.tree.map(np.asarray, build_algorithm(spec).init(jax.random.key(0)))

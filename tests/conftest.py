@@ -19,7 +19,7 @@ os.environ["MPLBACKEND"] = "Agg"
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # What a test runs, it runs for less time than an optimizing compiler takes; this holds for the trainings of
-# searches too (discovery/inner/compiled.py). `make test-slow` sets it empty.
+# searches too (discovery/inner/compile.py). `make test-slow` sets it empty.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
@@ -43,7 +43,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # this line escapes the check, so nothing of ours may be.
 jaxtyping.install_import_hook(["objectives", "environments", "discovery.inner"], "beartype.beartype")
 
-from discovery.inner import compiled  # noqa: E402
+from discovery.inner import compile as compiled  # noqa: E402
 from objectives.base import Distribution  # noqa: E402
 
 # Beartype asks isinstance where a function is annotated to return one.

@@ -34,7 +34,7 @@ from discovery.core import presets
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput
 from discovery.core.toml import dumps, load
-from discovery.inner import compiled
+from discovery.inner import compile as compiled
 from discovery.ledger import Ledger
 from discovery.records import same_numbers
 from discovery.run import Run
@@ -588,7 +588,7 @@ def test_search_ends_when_every_training_fails(
     def explode(*_: object) -> None:
         raise RuntimeError("no luck")
 
-    monkeypatch.setattr("discovery.inner.compiled.run_chunk", explode)
+    monkeypatch.setattr("discovery.inner.compile.run_chunk", explode)
     code, _, err = says(
         "search", home / "tiny.toml", *at(home), "--name", "hopeless", "--meta.population", 20
     )

@@ -14,7 +14,7 @@ from discovery.core.config.evolution import ESConfig
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, RunError
 from discovery.evaluation import jobs_of, report_jobs, result_of, seed_words, spec_of
-from discovery.inner.train import complete, init
+from discovery.inner.loops.on_policy import complete, init
 from discovery.meta.base import Request
 from environments.task import Setup, Task
 from objectives import build

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from discovery.cli import main
-from discovery.inner.train import complete, train
+from discovery.inner.loops.on_policy import complete, train
 from environments.make import make
 from environments.task import Setup
 from objectives import build

@@ -11,7 +11,7 @@ from discovery.analysis import load_run
 from discovery.api import discover
 from discovery.core import presets
 from discovery.executors.inline import Inline
-from discovery.inner import compiled
+from discovery.inner import compile as compiled
 
 
 def test_a_search_compiles_once_whatever_its_numbers(

@@ -16,7 +16,7 @@ from discovery.core.jobs import AlgorithmSpec, Job
 from discovery.executors.inline import Inline
 from discovery.export import Provenance, export
 from discovery.export.subject import file_digest, from_file
-from discovery.inner.compiled import build_algorithm, run_chunk
+from discovery.inner.compile import build_algorithm, run_chunk
 from discovery.subjects import FILE, Subject, split_name, subjects
 from discovery.takeaway import export_run
 from environments.task import Setup, Task

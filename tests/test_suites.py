@@ -34,9 +34,9 @@ from discovery.core.suites import (
 from discovery.evaluation import report_jobs
 from discovery.executors.base import no_more
 from discovery.executors.inline import Inline
-from discovery.inner.compiled import build_algorithm
+from discovery.inner.compile import build_algorithm
+from discovery.inner.loops.on_policy import check_numbers, complete, parts
 from discovery.inner.rollout import rollout
-from discovery.inner.train import check_numbers, complete, parts
 from discovery.ledger import Ledger
 from environments import vector
 from environments.base import Environment

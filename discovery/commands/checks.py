@@ -26,8 +26,8 @@ def check(config: SearchConfig) -> None:
         keep_to_cpu()
     ensure_single_thread()
     from discovery.evaluation import spec_of
-    from discovery.inner.compiled import build_algorithm, life_of
-    from discovery.inner.train import check_numbers
+    from discovery.inner.compile import build_algorithm, life_of
+    from discovery.inner.loops.on_policy import check_numbers
     from discovery.search import meta_optimizer
     from discovery.starts.find import sources_of
 
@@ -72,8 +72,8 @@ def _trace(algorithm: "Algorithm", task: "Task") -> None:
     import jax
     import jax.numpy as jnp
 
-    from discovery.inner.compiled import life_of
-    from discovery.inner.train import complete
+    from discovery.inner.compile import life_of
+    from discovery.inner.loops.on_policy import complete
 
     def training(key: jax.Array) -> object:
         meta_params, life = complete(algorithm, task.numbers, algorithm.init(key)), life_of(task.setup)

@@ -16,7 +16,7 @@ from jaxtyping import Int32, UInt32
 
 from discovery.core.errors import BadInput
 
-RUN_CHUNK = "discovery.inner.compiled:run_chunk"
+RUN_CHUNK = "discovery.inner.compile:run_chunk"
 """What executors call by default, as "module:function"; see `Request` for the arguments."""
 
 

@@ -206,7 +206,7 @@ def _step_points(
     """Four rollouts of two passes, with gradients of any size, some of them zero, and dormant neurons."""
     import jax
 
-    from discovery.inner.networks import Body, make_network
+    from discovery.inner.networks.network import Body, make_network
 
     network = make_network(algorithm.policy.heads(2, True), (3,), Body((5, 4)))
     params = jax.eval_shape(network.init, jax.random.key(0))

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from discovery.inner.networks import Network
-from discovery.inner.train import TrainingState, parts
+from discovery.inner.loops.on_policy import TrainingState, parts
+from discovery.inner.networks.network import Network
 from environments import vector
 from environments.task import Setup
 from objectives.base import Algorithm, MetaParams, Outputs, Progress
@@ -50,7 +50,7 @@ def play(
     Args:
         algorithm: what the agent learns by; its policy acts.
         setup: the training's.
-        meta_params: complete, see `discovery.inner.train.complete`.
+        meta_params: complete, see `discovery.inner.loops.on_policy.complete`.
         state: the training, at any point of its life.
         key: of the policy's and the environment's randomness.
         n_steps: T, steps at most; the environment's horizon sees every episode end.

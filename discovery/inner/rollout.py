@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from discovery.inner.networks import Network
+from discovery.inner.networks.network import Network
 from environments import vector
 from environments.base import Environment
 from environments.task import Setup

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from discovery.inner.networks import Network
+from discovery.inner.networks.network import Network
 from discovery.inner.record import finite
 from discovery.inner.rollout import Recall
 from environments.task import Setup

@@ -21,8 +21,8 @@ from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
 from discovery.evaluation import seed_words, spec_of
-from discovery.inner.compiled import build_algorithm
-from discovery.inner.train import complete
+from discovery.inner.compile import build_algorithm
+from discovery.inner.loops.on_policy import complete
 from discovery.run import Run
 from discovery.splits import run_folders_of
 from discovery.starts.imitation import imitate

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from discovery.inner.networks import Body, Network, make_network
+from discovery.inner.networks.network import Body, Network, make_network
 from objectives.base import Algorithm, MetaParams, Progress
 from objectives.parts import actor_critic_policy
 

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from discovery.inner.networks import Body, make_network
+from discovery.inner.loops.on_policy import advance, init, parts
+from discovery.inner.networks.network import Body, make_network
 from discovery.inner.rollout import rollout
-from discovery.inner.train import advance, init, parts
 from discovery.inner.update import minibatch_step, sequences, update
 from objectives.base import Head, ParamInfo, Progress
 from tests.inner.states import ENDINGS, PPO, assert_same_bits, numbers

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from discovery.commands.catalog import actions_text, known, shape_text
-from discovery.inner.train import complete, train
+from discovery.inner.loops.on_policy import complete, train
 from environments import vector
 from environments.base import Step
 from environments.make import FAMILIES, make

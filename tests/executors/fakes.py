@@ -55,7 +55,7 @@ def job(
 
 
 def run_chunk(algorithm, task, meta_params, keys, lifetimes, until=None, begun=None):
-    """What `discovery.inner.compiled.run_chunk` does, in form: outcomes depend on their own lane alone."""
+    """What `discovery.inner.compile.run_chunk` does, in form: outcomes depend on their own lane alone."""
     width = len(keys)
     assert keys.shape == (width, 2) and keys.dtype == np.uint32
     assert lifetimes.shape == (width,) and lifetimes.dtype == np.int32

@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from discovery.inner import compiled
+from discovery.inner import compile as compiled
+from discovery.inner.loops.on_policy import TrainingState, advance, complete, init, parts
 from discovery.inner.rollout import rollout
-from discovery.inner.train import TrainingState, advance, complete, init, parts
 from environments.task import Setup
 from objectives import build
 from objectives.base import Progress

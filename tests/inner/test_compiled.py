@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from discovery.core.jobs import AlgorithmSpec
-from discovery.inner import compiled
-from discovery.inner.train import check_numbers
+from discovery.inner import compile as compiled
+from discovery.inner.loops.on_policy import check_numbers
 from environments.task import Task
 from objectives import build
 from tests.inner.states import CATCH, PPO, assert_same_bits

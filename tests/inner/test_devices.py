@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from discovery.core.jobs import AlgorithmSpec
-from discovery.inner import compiled
+from discovery.inner import compile as compiled
 from environments.task import Setup, Task
 
 pytestmark = pytest.mark.slow

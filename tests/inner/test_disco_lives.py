@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from discovery.inner.loops.on_policy import advance, complete, init, parts, train
 from discovery.inner.rollout import rollout
-from discovery.inner.train import advance, complete, init, parts, train
 from environments.task import Setup
 from objectives import build
 from objectives.base import Progress

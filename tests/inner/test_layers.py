@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from discovery.inner.layers import Convolution, Experts
-from discovery.inner.networks import Body, make_network
+from discovery.inner.networks.layers import Convolution, Experts
+from discovery.inner.networks.network import Body, make_network
 from environments.task import Setup
 from objectives.base import Head
 from tests.inner.states import applied

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import optimize
 
+from discovery.inner.loops.on_policy import advance, complete, init, parts
 from discovery.inner.rollout import Recall, rollout
-from discovery.inner.train import advance, complete, init, parts
 from discovery.inner.update import sequences
 from objectives import build
 from objectives.base import Progress

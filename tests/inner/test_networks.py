@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from discovery.inner.networks import ACTIVATIONS, Body, make_network
-from discovery.inner.train import parts
+from discovery.inner.loops.on_policy import parts
+from discovery.inner.networks.network import ACTIVATIONS, Body, make_network
 from environments.task import Setup
 from objectives.base import Head, ParamInfo
 from tests.inner.states import PPO, applied

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from discovery.inner.networks import Body, make_network
-from discovery.inner.products import dense, product_of
-from discovery.inner.train import parts
+from discovery.inner.loops.on_policy import parts
+from discovery.inner.networks.network import Body, make_network
+from discovery.inner.networks.products import dense, product_of
 from objectives import build
 from tests.inner.states import CATCH
 

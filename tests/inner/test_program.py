@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from discovery.core.jobs import AlgorithmSpec
-from discovery.inner import compiled
+from discovery.inner import compile as compiled
 from environments.task import Setup, Task
 
 SETUP = Setup("CartPole-v1", n_envs=2, n_steps=6, n_epochs=3, n_minibatches=4, hidden=(4,), curve_points=2)

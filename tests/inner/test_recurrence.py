@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from discovery.inner.recurrence import ANGLES, GRU, TIMES, LinearRecurrence, linear_scan
+from discovery.inner.networks.recurrence import ANGLES, GRU, TIMES, LinearRecurrence, linear_scan
 
 T, E, F, H = 7, 3, 4, 5
 X = jax.random.normal(jax.random.key(0), (T, E, F))

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from discovery.inner.networks import Body, make_network
+from discovery.inner.loops.on_policy import complete, init, parts
+from discovery.inner.networks.network import Body, make_network
 from discovery.inner.rollout import rollout
-from discovery.inner.train import complete, init, parts
 from environments import vector
 from environments.episodes import Game, with_episodes
 from environments.task import Setup

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from discovery.core.jobs import AlgorithmSpec
-from discovery.inner import room
+from discovery.inner import batch_size as room
 from environments.task import Setup, Task
 
 TINY = Setup("Catch-bsuite", n_envs=2, n_steps=4, n_epochs=1, n_minibatches=1, hidden=(4,), curve_points=2)

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from discovery.inner.loops.on_policy import advance, complete, init, parts
 from discovery.inner.rollout import rollout
-from discovery.inner.train import advance, complete, init, parts
 from environments.levelsets import SETS, grid_task
 from environments.optimal import optimal_return
 from objectives import build

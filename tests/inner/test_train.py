@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from discovery.inner.train import advance, complete, init
-from discovery.inner.train import train as train_one
+from discovery.inner.loops.on_policy import advance, complete, init
+from discovery.inner.loops.on_policy import train as train_one
 from environments.task import Setup
 from tests.inner.states import (
     CATCH,

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from discovery.inner.networks import Body, make_network
+from discovery.inner.networks.network import Body, make_network
 from objectives import build
 from objectives.base import Head, ParamInfo, Progress
 from objectives.learned_optimizer import actor_noise

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from discovery.inner.train import complete, train
+from discovery.inner.loops.on_policy import complete, train
 from environments.task import Setup
 from objectives import build
 from objectives.base import Batch, Progress

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from discovery.core.suites import load_suite
-from discovery.inner.train import check_numbers
+from discovery.inner.loops.on_policy import check_numbers
 from environments.make import make
 from objectives import build
 from objectives.base import Progress

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 
 import discovery
 from discovery.cli import main
+from discovery.inner.loops.on_policy import TrainingState, advance, complete, init
 from discovery.inner.play import Episode
-from discovery.inner.train import TrainingState, advance, complete, init
 from discovery.pictures.grid import BAD, GOOD, collected, visited
 from discovery.plots import save
 from environments.gridworld import GridState, Level
@@ -130,7 +130,7 @@ def test_an_agents_episode_in_a_picture(tmp_path: Path):
 def test_play_is_sampled_or_greedy_and_leaves_the_training_alone():
     assert not np.array_equal(episode(False, 0).action, episode(False, 1).action)
     walk = episode(True, 0)
-    network = discovery.inner.train.parts(A2C, SETUP)[1]  # type: ignore[attr-defined]
+    network = discovery.inner.loops.on_policy.parts(A2C, SETUP)[1]  # type: ignore[attr-defined]
     from environments.gridworld import observe
     from environments.levelsets import SETS
 

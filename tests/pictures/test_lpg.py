@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
-from discovery.inner.compiled import build_algorithm
+from discovery.inner.compile import build_algorithm
 from discovery.learned import Learned, learned_of
 from discovery.pictures import lpg
 from discovery.pictures.lpg import LENGTH, chain_rewards, lpg_picture

@@ -30,7 +30,7 @@ def found(spec: AlgorithmSpec, scale: float, **numbers: float) -> Learned:
 
 
 def learned_shapes(spec: AlgorithmSpec):
-    from discovery.inner.compiled import build_algorithm
+    from discovery.inner.compile import build_algorithm
 
     return build_algorithm(spec).init
 

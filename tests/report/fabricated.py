@@ -12,7 +12,7 @@ from discovery.comparison import Cell, Comparison
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.search import SearchConfig
 from discovery.core.jobs import AlgorithmSpec, JobResult, Outcome
-from discovery.inner.compiled import build_algorithm
+from discovery.inner.compile import build_algorithm
 from discovery.ledger import Evaluation, Ledger, Report
 from discovery.meta.base import Request
 from discovery.run import Run

@@ -17,7 +17,7 @@ from discovery.core.config.search import Starting
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
 from discovery.executors.inline import Inline
-from discovery.inner.train import complete
+from discovery.inner.loops.on_policy import complete
 from discovery.report.formula import drift_options, formula_of
 from discovery.report.searched import searched
 from discovery.run import Run

@@ -21,7 +21,7 @@ import numpy as np
 from discovery.core.files import write_whole
 from discovery.core.jobs import AlgorithmSpec, Outcome
 from discovery.core.versions import versions
-from discovery.inner.compiled import arguments_of, executable
+from discovery.inner.compile import arguments_of, executable
 from environments.task import Task
 
 SHARE = 0.8

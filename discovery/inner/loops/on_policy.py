@@ -4,7 +4,7 @@
     state, metrics = advance(algorithm, setup, meta_params, state, n_updates)
     outcome = train(algorithm, setup, meta_params, key, lifetime)
 
-All three are pure; jit them with `algorithm` and `setup` static (`discovery/inner/compiled.py` does),
+All three are pure; jit them with `algorithm` and `setup` static (`discovery/inner/compile.py` does),
 vmap or scan them at will. `meta_params` here is complete: searched entries and plain numbers, see
 `complete`. The state is one pytree of arrays: splitting a training at any update changes no bit.
 """
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from discovery.core.jobs import Outcome
-from discovery.inner.networks import Body, Network, make_network
+from discovery.inner.networks.network import Body, Network, make_network
 from discovery.inner.record import (
     Metrics,
     Record,

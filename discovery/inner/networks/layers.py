@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from discovery.inner.products import Product, dense
+from discovery.inner.networks.products import Product, dense
 from objectives.recurrence import CELLS
 
 KERNEL = 3

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from discovery.inner.layers import side_by_side
+from discovery.inner.networks.layers import side_by_side
 from objectives.recurrence import CELLS
 
 TIMES = (2.0, 1000.0)

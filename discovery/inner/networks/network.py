@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from discovery.inner.layers import KERNEL, ActionModel, Convolution, Experts
-from discovery.inner.products import Product, product_of
-from discovery.inner.recurrence import GRU, LinearRecurrence
+from discovery.inner.networks.layers import KERNEL, ActionModel, Convolution, Experts
+from discovery.inner.networks.products import Product, product_of
+from discovery.inner.networks.recurrence import GRU, LinearRecurrence
 from objectives.base import Head, ParamInfo
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"tanh": jnp.tanh, "relu": nn.relu, "swish": nn.swish}

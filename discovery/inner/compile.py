@@ -19,9 +19,10 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from discovery.core.jobs import AlgorithmSpec, Outcome
-from discovery.inner import exact, train
+from discovery.inner.loops import exact
+from discovery.inner.loops import on_policy as train
+from discovery.inner.loops.on_policy import check_numbers, complete
 from discovery.inner.record import summarize
-from discovery.inner.train import check_numbers, complete
 from environments.task import Setup, Task
 from objectives import build
 from objectives.base import Algorithm

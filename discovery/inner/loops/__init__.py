@@ -1,0 +1,1 @@
+"""How an algorithm is trained: one file for each loop."""

@@ -1,0 +1,1 @@
+"""The agent's network: layers, recurrences and heads."""
