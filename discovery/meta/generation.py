@@ -12,8 +12,8 @@ from discovery.core.config.evolution import ESConfig
 from discovery.core.config.strategies import LARGEST_MATRIX
 from discovery.core.errors import BadInput, RunError
 from discovery.meta.base import Request, Result
-from discovery.meta.flight import Flight
-from discovery.meta.shaping import Scores
+from discovery.meta.evolution.shaping import Scores
+from discovery.meta.in_flight import Flight
 
 
 class State(Protocol):

@@ -7,8 +7,8 @@ from jaxtyping import PRNGKeyArray
 
 from discovery.core.config.evolution import ESConfig
 from discovery.meta.base import MetaOptimizer
-from discovery.meta.es import make_es
-from discovery.meta.pbe import make_pbe
+from discovery.meta.evolution.es import make_es
+from discovery.meta.population.pbe import make_pbe
 from discovery.meta.scaled import scaled
 
 

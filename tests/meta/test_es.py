@@ -10,9 +10,9 @@ from jax.flatten_util import ravel_pytree
 from discovery.core.config.strategies import OPTIMIZERS
 from discovery.core.errors import BadInput, RunError
 from discovery.meta.base import Result
-from discovery.meta.es import ESConfig, make_es
-from discovery.meta.evosax_adapter import adapt, scheduled
-from discovery.meta.shaping import centered_ranks
+from discovery.meta.evolution.es import ESConfig, make_es
+from discovery.meta.evolution.evosax_adapter import adapt, scheduled
+from discovery.meta.evolution.shaping import centered_ranks
 
 NAN = float("nan")
 
@@ -242,7 +242,7 @@ def test_as_many_entries_as_a_drift_network_has():
 def test_constants_of_cr_fm_nes_are_those_of_evosax():
     from evosax.algorithms.distribution_based import cr_fm_nes
 
-    from discovery.meta.evosax_fixes import _h_inv
+    from discovery.meta.evolution.evosax_fixes import _h_inv
 
     for n_entries in (1, 7, 100, 632):
         assert _h_inv(n_entries) == pytest.approx(cr_fm_nes.get_h_inv(n_entries), rel=1e-9)

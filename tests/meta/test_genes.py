@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from discovery.core.config.population import Mutation
-from discovery.meta.genes import LIMIT, children, founders, spread, survivors, with_elite
+from discovery.meta.population.genes import LIMIT, children, founders, spread, survivors, with_elite
 
 P, DEVIATION = 128, 1e-2
 PARENTS = (1, 2, 13, 64)

@@ -16,7 +16,7 @@ from discovery.core.config.population import PBEConfig
 from discovery.executors.inline import Inline
 from discovery.ledger import Ledger
 from discovery.meta.base import Result
-from discovery.meta.pbe import make_pbe
+from discovery.meta.population.pbe import make_pbe
 from discovery.records import same_numbers
 from discovery.run import Run
 from discovery.search import search

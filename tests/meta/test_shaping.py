@@ -6,7 +6,7 @@ import pytest
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.strategies import TaskNormalization
 from discovery.core.errors import BadInput
-from discovery.meta.shaping import (
+from discovery.meta.evolution.shaping import (
     centered_ranks,
     failed,
     pairwise_signs,

@@ -29,7 +29,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.population import Mutation, PBEConfig
 from discovery.meta.base import MetaOptimizer
-from discovery.meta.flight import Flight, no_flight
+from discovery.meta.evolution.shaping import Scores, centered_ranks, failed, task_average
 from discovery.meta.generation import (
     asked_for,
     broods_of,
@@ -39,8 +39,8 @@ from discovery.meta.generation import (
     places_of,
     requests_of,
 )
-from discovery.meta.genes import children, founders, spread, survivors, with_elite
-from discovery.meta.shaping import Scores, centered_ranks, failed, task_average
+from discovery.meta.in_flight import Flight, no_flight
+from discovery.meta.population.genes import children, founders, spread, survivors, with_elite
 
 __all__ = ["PBEConfig", "PBEState", "make_pbe"]
 

@@ -23,8 +23,8 @@ from jaxtyping import Float, PRNGKeyArray
 from discovery.core.config.evolution import ESConfig
 from discovery.core.errors import RunError
 from discovery.meta.base import MetaOptimizer
-from discovery.meta.evosax_adapter import EvosaxStrategy, adapt
-from discovery.meta.flight import Flight, no_flight
+from discovery.meta.evolution.evosax_adapter import EvosaxStrategy, adapt
+from discovery.meta.evolution.shaping import Scores, failed, utilities
 from discovery.meta.generation import (
     asked_for,
     broods_of,
@@ -34,7 +34,7 @@ from discovery.meta.generation import (
     check_template,
     requests_of,
 )
-from discovery.meta.shaping import Scores, failed, utilities
+from discovery.meta.in_flight import Flight, no_flight
 
 __all__ = ["ESConfig", "ESState", "make_es"]
 

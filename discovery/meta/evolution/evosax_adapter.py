@@ -22,8 +22,8 @@ from evosax.core.fitness_shaping import identity_fitness_shaping_fn
 from jaxtyping import Float, PRNGKeyArray
 
 from discovery.core.config.evolution import ESConfig
-from discovery.meta.evosax_fixes import GaussianRandomSearch, cr_fm_nes_params, tied_weights
-from discovery.meta.outer_optimizer import outer_optimizer, with_learning_rate
+from discovery.meta.evolution.evosax_fixes import GaussianRandomSearch, cr_fm_nes_params, tied_weights
+from discovery.meta.evolution.outer_optimizer import outer_optimizer, with_learning_rate
 
 State = Any
 """A state of evosax: a dataclass of arrays, always with `mean`, flat ``[d]``."""
