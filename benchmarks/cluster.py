@@ -34,7 +34,7 @@ from discovery.core.jobs import Job, JobResult, Outcome
 from discovery.core.toml import load
 from discovery.executors.base import Executor
 from discovery.executors.processes import Processes
-from discovery.executors.ray import Ray
+from discovery.executors.ray.cluster import Ray
 from discovery.executors.schedule import Schedule, longest_first
 from discovery.meta.base import Result
 from discovery.run import CONFIG, Run

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from discovery.executors.raymessages import LOOPBACK, QUIET
+from discovery.executors.ray.messages import LOOPBACK, QUIET
 
 CONFIG = """
 generations = 4

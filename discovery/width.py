@@ -110,7 +110,7 @@ def _asked(config: SearchConfig, questions: "list[Job]") -> "list[JobResult]":
         from discovery.executors.inline import Inline
 
         return list(Inline(1, function=FIND_ROOM).run(questions))
-    from discovery.executors.ray import Ray
+    from discovery.executors.ray.cluster import Ray
 
     with Ray(
         0,

@@ -13,8 +13,8 @@ from discovery.core.errors import DiscoveryError
 from discovery.core.versions import cpu
 
 if TYPE_CHECKING:
-    from discovery.executors.ray import Ray
-    from discovery.executors.raymessages import Cluster
+    from discovery.executors.ray.cluster import Ray
+    from discovery.executors.ray.messages import Cluster
 
 
 def ray_found(address: str) -> Iterator[Finding]:
@@ -24,7 +24,7 @@ def ray_found(address: str) -> Iterator[Finding]:
         BadInput: the address is none.
     """
     from discovery.executors import check_address
-    from discovery.executors.ray import Ray
+    from discovery.executors.ray.cluster import Ray
 
     check_address(address)
     if find_spec("ray") is None:

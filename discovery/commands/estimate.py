@@ -12,7 +12,7 @@ from discovery.formats import duration, short
 from discovery.tally import planned
 
 if TYPE_CHECKING:
-    from discovery.executors.raymessages import Cluster
+    from discovery.executors.ray.messages import Cluster
 
 
 @dataclass(frozen=True)

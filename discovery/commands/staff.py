@@ -10,7 +10,7 @@ from discovery.executors.call import this_device
 from discovery.executors.cpu import cores
 
 if TYPE_CHECKING:
-    from discovery.executors.raymessages import Cluster
+    from discovery.executors.ray.messages import Cluster
 
 CPU = "cpu"
 """What jax calls a core, and rows of the ledger with it."""
@@ -56,7 +56,7 @@ def staff_of(config: SearchConfig) -> "tuple[list[Staff], Cluster | None]":
 
 def _ask(config: SearchConfig) -> "Cluster | None":
     """What a cluster has now; None for a Ray of our own without GPUs, which has the cores of this machine."""
-    from discovery.executors.ray import Ray, check_installed
+    from discovery.executors.ray.cluster import Ray, check_installed
 
     if not config.address and not config.gpu_workers:
         check_installed()

@@ -127,7 +127,7 @@ def _ray(options: Options) -> Executor:
             'the executor "ray" cannot limit memory, Ray itself does where a machine runs out of it, got '
             f"memory_limit={options.memory_limit}"
         )
-    from discovery.executors.ray import Ray
+    from discovery.executors.ray.cluster import Ray
 
     keep_to_cpu()
     return Ray(

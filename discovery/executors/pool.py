@@ -20,7 +20,7 @@ from discovery.core.jobs import Job, JobResult
 from discovery.executors.base import Crew, More, in_one_go, no_more
 from discovery.executors.call import Reply, failure
 from discovery.executors.chunks import Chunk, again, cut, failed, finished, halves, onward
-from discovery.executors.pace import Pace
+from discovery.executors.throughput import Pace
 
 START_SECONDS = 120.0
 STILLBORN = 3

@@ -9,7 +9,7 @@ import pytest
 
 from discovery.executors.call import Reply
 from discovery.executors.chunks import Chunk
-from discovery.executors.pace import Pace
+from discovery.executors.throughput import Pace
 from tests.executors.fakes import SETUP, TASK, job
 
 

@@ -9,10 +9,12 @@ import pytest
 from discovery.commands.doctor_ray import _workers
 from discovery.core.errors import ExecutorError
 from discovery.core.versions import versions
-from discovery.executors import pool, ray, raybridge
+from discovery.executors import pool
 from discovery.executors.call import Reply, call
 from discovery.executors.pool import Gone, Pool
-from discovery.executors.raymessages import Cluster, Facts
+from discovery.executors.ray.cluster import bridge as raybridge
+from discovery.executors.ray.cluster import cluster as ray
+from discovery.executors.ray.messages import Cluster, Facts
 from discovery.executors.worker import answer
 from tests.executors.fakes import job, run_chunk
 

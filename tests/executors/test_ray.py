@@ -19,8 +19,8 @@ from discovery.cli import main
 from discovery.core.errors import BadInput, ExecutorError
 from discovery.executors import check_address, make_executor
 from discovery.executors.inline import Inline
-from discovery.executors.ray import Ray
-from discovery.executors.raymessages import LOOPBACK, QUIET, Cluster
+from discovery.executors.ray.cluster import Ray
+from discovery.executors.ray.messages import LOOPBACK, QUIET, Cluster
 from tests.executors.conftest import ROOT
 from tests.executors.fakes import RUN_CHUNK, job
 from tests.executors.test_cache import JOBS

@@ -10,7 +10,7 @@ import threading
 from discovery.core.versions import versions
 from discovery.executors.call import resolve, this_device
 from discovery.executors.environment import looks_secret
-from discovery.executors.raymessages import Facts
+from discovery.executors.ray.messages import Facts
 from discovery.executors.worker import answer, volunteer_for_out_of_memory
 
 

@@ -24,7 +24,7 @@ from discovery.executors.call import RUN_CHUNK, Reply
 from discovery.executors.cpu import cores
 from discovery.executors.environment import worker_environment
 from discovery.executors.pool import Gone, Pool
-from discovery.executors.raymessages import EQUAL, LEAN, LOOPBACK, QUIET, Cluster, Facts, Settings
+from discovery.executors.ray.messages import EQUAL, LEAN, LOOPBACK, QUIET, Cluster, Facts, Settings
 from discovery.executors.spawn import Child
 
 CONNECT_SECONDS = 90.0
@@ -233,7 +233,7 @@ class _Bridge(Child):
         inside = host in ("localhost", "::1") or host.startswith("127.")  # else Ray looks for it elsewhere
         ours = LOOPBACK if inside else {} if settings.address else LOOPBACK | EQUAL | LEAN
         environment = worker_environment(os.environ) | QUIET | ours | own
-        super().__init__("discovery.executors.raybridge", [], environment)
+        super().__init__("discovery.executors.ray.bridge", [], environment)
         self.settings = settings
         self._hired = 0
         self.connection.send(settings)

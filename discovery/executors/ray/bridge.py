@@ -1,4 +1,4 @@
-"""The process in which Ray is a guest: ``python -m discovery.executors.raybridge FD PARENT HOW``.
+"""The process in which Ray is a guest: ``python -m discovery.executors.ray.bridge FD PARENT HOW``.
 
 Ray's client ends its process, from threads of its own, when the cluster's head has been away for a minute;
 it prints what it likes and takes over signals. So it has a process to itself, which starts a local Ray or
@@ -28,7 +28,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from discovery.executors.environment import SINGLE_THREAD
-from discovery.executors.raymessages import Cluster, Settings
+from discovery.executors.ray.messages import Cluster, Settings
 from discovery.executors.worker import die_with
 
 OBJECT_STORE = 128 * 2**20
@@ -189,7 +189,7 @@ def _ray() -> Any:
 
 
 def _actor_class() -> type:
-    from discovery.executors.rayworker import RayWorker
+    from discovery.executors.ray.worker import RayWorker
 
     for name in ("facts", "work", "vigil"):
         setattr(RayWorker, name, _ray().method(concurrency_group=name)(getattr(RayWorker, name)))
