@@ -37,8 +37,8 @@ from discovery.executors.processes import Processes
 from discovery.executors.ray.cluster import Ray
 from discovery.executors.schedule import Schedule, longest_first
 from discovery.meta.base import Result
-from discovery.run import CONFIG, Run
 from discovery.search import search
+from discovery.store.run import CONFIG, Run
 
 NOTHING = "benchmarks.cluster:nothing"
 WORKERS = tuple(round(10 ** (step / 4)) for step in range(17))

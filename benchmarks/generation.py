@@ -12,8 +12,8 @@ from discovery.core.jobs import Job, JobResult
 from discovery.executors import make_executor
 from discovery.executors.base import Executor
 from discovery.meta.base import Result
-from discovery.run import Run
 from discovery.search import search
+from discovery.store.run import Run
 from environments.task import Setup, Task
 
 CATCH = Task(

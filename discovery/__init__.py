@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from discovery.objective import Objective, objective_of
     from discovery.pictures.grid import draw_environment, draw_level
     from discovery.pictures.runs import plot_run
-    from discovery.run import Run
     from discovery.statistics import Interval, apart, interval, iqm, paired_difference
+    from discovery.store.run import Run
     from discovery.suitecomparison import SuiteComparison
     from discovery.takeaway import export_run, verify_run
     from environments.task import Setup, Task
@@ -89,7 +89,7 @@ _HOMES = {
     "discovery.core.config.population": ("PBEConfig",),
     "discovery.objective": ("Objective", "objective_of"),
     "discovery.pictures.runs": ("plot_run",),
-    "discovery.run": ("Run",),
+    "discovery.store.run": ("Run",),
     "discovery.suitecomparison": ("SuiteComparison",),
     "discovery.statistics": ("Interval", "apart", "interval", "iqm", "paired_difference"),
     "discovery.takeaway": ("export_run", "verify_run"),

@@ -20,13 +20,13 @@ import numpy as np
 from jaxtyping import Float
 
 from discovery import summary
-from discovery.arrays import digest_of
 from discovery.choice import Choice, choose, selection_scores
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, LedgerError, RunError, unknown
 from discovery.core.jobs import AlgorithmSpec, Outcome
 from discovery.evaluation import spec_of
-from discovery.run import Run
+from discovery.store.arrays import digest_of
+from discovery.store.run import Run
 from environments.task import Task
 
 if TYPE_CHECKING:

@@ -28,10 +28,10 @@ from discovery.executors import executor_of
 from discovery.executors.base import Executor
 from discovery.listener import Listener
 from discovery.meta.base import Result
-from discovery.run import Run
 from discovery.search import search
-from discovery.splits import looks_at, record_looks, run_folders_of, unseen
 from discovery.starts.find import start_of
+from discovery.store.held_out import looks_at, record_looks, run_folders_of, unseen
+from discovery.store.run import Run
 from discovery.suitecomparison import SuiteComparison
 from discovery.width import with_width
 from objectives import FACTORIES

@@ -15,11 +15,11 @@ from discovery.core.jobs import Job, JobResult
 from discovery.course import Course
 from discovery.evaluation import fitness_of, jobs_of, result_of
 from discovery.executors.base import Executor, together
-from discovery.ledger import Evaluation
 from discovery.listener import Listener
 from discovery.meta.base import MetaOptimizer, Request, Result
 from discovery.meta.generation import request_of_mean
-from discovery.run import Run
+from discovery.store.ledger import Evaluation
+from discovery.store.run import Run
 from discovery.tally import mean_is_due
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float
 
 from discovery.core.errors import RunError
-from discovery.run import Run
 from discovery.statistics import clearly_worse, race_looks
+from discovery.store.run import Run
 
 ERROR = 0.05
 """How often the best mean may drop out of the race."""

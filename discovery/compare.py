@@ -16,7 +16,6 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from discovery.analysis import LoadedRun
-from discovery.arrays import digest_of
 from discovery.comparison import INITIAL, Cell, Comparison, Row
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, unknown
@@ -24,7 +23,8 @@ from discovery.core.jobs import Job, JobResult
 from discovery.core.toml import recipe
 from discovery.evaluation import report_jobs, seed_of
 from discovery.executors.base import Executor, together
-from discovery.ledger import Ledger, Report
+from discovery.store.arrays import digest_of
+from discovery.store.ledger import Ledger, Report
 from discovery.subjects import Subject, subjects
 from environments.task import Task
 

@@ -24,13 +24,13 @@ from discovery.core.files import write_whole
 from discovery.core.suites import FIRST_SEED, Suite, SuiteTask
 from discovery.core.toml import CONFIG, is_run, load
 from discovery.core.versions import versions
-from discovery.database import FILE
 from discovery.executors.base import Executor
 from discovery.formats import json_line
-from discovery.ledger import Ledger
-from discovery.records import now
 from discovery.robustness import check_sweep, sweep
-from discovery.splits import Looks, held_out_by, looks_at, record_looks
+from discovery.store.database import FILE
+from discovery.store.held_out import Looks, held_out_by, looks_at, record_looks
+from discovery.store.ledger import Ledger
+from discovery.store.rows import now
 from discovery.subjects import Subject
 from discovery.suitecomparison import SuiteComparison
 from environments.task import Task

@@ -19,7 +19,7 @@ from discovery.core.jobs import Job, JobResult
 from discovery.evaluation import jobs_of, result_of
 from discovery.meta.base import MetaOptimizer, Request, Result
 from discovery.proposing import key_of
-from discovery.run import Run
+from discovery.store.run import Run
 
 
 def order_of(run: Run) -> list[int] | None:

@@ -8,7 +8,7 @@ from discovery.course import Brood, Course
 from discovery.meta.base import Request
 from discovery.meta.generation import request_of_mean
 from discovery.proposing import key_of, meta_optimizer
-from discovery.run import Run
+from discovery.store.run import Run
 
 
 class Regenerator:

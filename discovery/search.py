@@ -13,13 +13,13 @@ from discovery.choice import Choice, choose, contest
 from discovery.core.jobs import JobResult
 from discovery.evaluation import fitness_of, jobs_of
 from discovery.executors.base import Executor, together
-from discovery.ledger import Evaluation
 from discovery.listener import Listener
 from discovery.meta.base import MetaOptimizer, Request, Result
 from discovery.meta.generation import request_of_mean
 from discovery.proposing import key_of, meta_optimizer
-from discovery.run import Run
 from discovery.stopping import Stage, stages
+from discovery.store.ledger import Evaluation
+from discovery.store.run import Run
 from discovery.tally import mean_is_due
 
 

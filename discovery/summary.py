@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
-from discovery.starts.record import origins_of
+from discovery.store.start import origins_of
 
 if TYPE_CHECKING:
     from discovery.analysis import LoadedRun

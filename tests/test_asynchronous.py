@@ -23,13 +23,13 @@ from discovery.executors.base import no_more
 from discovery.executors.inline import Inline
 from discovery.executors.processes import Processes
 from discovery.formats import row_facts, rows
-from discovery.ledger import Ledger
 from discovery.meta.base import Result
 from discovery.meta.generation import request_of_mean
-from discovery.records import same_numbers
 from discovery.regenerate import Regenerator
-from discovery.run import Run
 from discovery.search import search
+from discovery.store.ledger import Ledger
+from discovery.store.rows import same_numbers
+from discovery.store.run import Run
 from discovery.tally import Row, Tally, task_row
 from environments.task import Setup, Task
 from tests.test_stopping import Interrupted, Interrupting

@@ -35,9 +35,9 @@ from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput
 from discovery.core.toml import dumps, load
 from discovery.inner import compile as compiled
-from discovery.ledger import Ledger
-from discovery.records import same_numbers
-from discovery.run import Run
+from discovery.store.ledger import Ledger
+from discovery.store.rows import same_numbers
+from discovery.store.run import Run
 
 ROOT = Path(__file__).parents[1]
 

@@ -22,8 +22,8 @@ from discovery.comparison import Cell, Comparison
 from discovery.core.errors import BadInput, LedgerError, RunError
 from discovery.core.jobs import AlgorithmSpec, Job, JobResult, Outcome
 from discovery.executors.base import Crew, More, no_more
-from discovery.run import Run
 from discovery.statistics import interval, paired_difference
+from discovery.store.run import Run
 from environments.task import Setup, Task
 
 NAN = np.nan

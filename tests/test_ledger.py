@@ -22,13 +22,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from discovery import arrays, database
-from discovery.arrays import digest_of, pack, read_tree, unpack, write_tree
 from discovery.core.errors import LedgerError
 from discovery.core.jobs import JobResult, Outcome
-from discovery.ledger import Evaluation, Ledger, Report
 from discovery.meta.base import Request
-from discovery.records import OBSERVATIONAL, same_numbers
+from discovery.store import arrays, database
+from discovery.store.arrays import digest_of, pack, read_tree, unpack, write_tree
+from discovery.store.ledger import Evaluation, Ledger, Report
+from discovery.store.rows import OBSERVATIONAL, same_numbers
 
 ROOT = Path(__file__).parents[1]
 KEY = np.array([1, 2**32 - 1], np.uint32)

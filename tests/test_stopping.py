@@ -16,13 +16,13 @@ from discovery.core.errors import BadInput
 from discovery.evaluation import jobs_of, seed_of
 from discovery.executors.inline import Inline
 from discovery.executors.processes import Processes
-from discovery.ledger import Ledger
 from discovery.meta.base import Request
-from discovery.records import same_numbers
-from discovery.run import Run
 from discovery.search import search
 from discovery.statistics import race
 from discovery.stopping import anchored
+from discovery.store.ledger import Ledger
+from discovery.store.rows import same_numbers
+from discovery.store.run import Run
 from discovery.tally import Tally, planned
 from environments.task import Setup, Task
 

@@ -26,12 +26,12 @@ from discovery.comparesuite import Chosen, chosen_tasks, compare_suite, store, w
 from discovery.comparison import Cell, Comparison
 from discovery.core.errors import BadInput
 from discovery.core.suites import Reference, Suite, SuiteTask, fingerprint, load_suite
-from discovery.ledger import Ledger
 from discovery.pictures.suites import pictures
 from discovery.progress import Silent
 from discovery.robustness import Robustness, check_sweep, parse_sweep, sweep, varied
-from discovery.run import Run
 from discovery.statistics import aggregate, iqm, paired_p_value, probability_of_improvement
+from discovery.store.ledger import Ledger
+from discovery.store.run import Run
 from discovery.subjects import subjects
 from discovery.suitecomparison import SuiteComparison, fewest_seeds
 from discovery.tally import Tally

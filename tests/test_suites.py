@@ -37,7 +37,7 @@ from discovery.executors.inline import Inline
 from discovery.inner.compile import build_algorithm
 from discovery.inner.loops.on_policy import check_numbers, complete, parts
 from discovery.inner.rollout import rollout
-from discovery.ledger import Ledger
+from discovery.store.ledger import Ledger
 from environments import vector
 from environments.base import Environment
 from environments.make import FAMILIES

@@ -22,7 +22,7 @@ from discovery.commands.tables import show
 from discovery.commands.where import Where, elsewhere
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput
-from discovery.splits import run_folders_of
+from discovery.store.held_out import run_folders_of
 
 PROG = "discovery compare"
 

@@ -26,7 +26,7 @@ from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, RunError, unknown
 from discovery.core.files import write_whole
 from discovery.core.toml import CONFIG, load
-from discovery.splits import Looks, looks_at, run_folders_of
+from discovery.store.held_out import Looks, looks_at, run_folders_of
 from environments.task import Setup, Task
 
 if TYPE_CHECKING:

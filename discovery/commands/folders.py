@@ -14,7 +14,7 @@ from discovery.core.errors import BadInput, DiscoveryError, unknown
 from discovery.core.toml import CONFIG, is_run
 
 if TYPE_CHECKING:
-    from discovery.run import Run
+    from discovery.store.run import Run
 
 OUTPUT = Path("runs")
 """Where runs are, unless said otherwise."""
@@ -94,7 +94,7 @@ class Standing:
 
 def standing(folder: Path) -> Standing:
     """Where a run stands; a run that cannot be read says so in `trouble`."""
-    from discovery.run import Run
+    from discovery.store.run import Run
 
     running = is_running(folder)
     try:

@@ -13,15 +13,15 @@ from discovery.commands.failure import INTERRUPTED
 from discovery.commands.folders import find_run, run_folders
 from discovery.core.errors import BadInput, unknown
 from discovery.core.toml import is_run
-from discovery.splits import Looks, record_looks, run_folders_of, unseen
+from discovery.store.held_out import Looks, record_looks, run_folders_of, unseen
 from environments.task import Task
 
 if TYPE_CHECKING:
     from discovery.comparison import Comparison
     from discovery.executors.base import Executor
-    from discovery.ledger import Ledger
     from discovery.progress import View
     from discovery.robustness import Robustness
+    from discovery.store.ledger import Ledger
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Plan:
     Attributes:
         names: of subjects, runs as their paths.
         tasks: on which.
-        looks: which of them are held out from which run; see `discovery.splits`.
+        looks: which of them are held out from which run; see `discovery.store.held_out`.
         seeds, first_seed: which report seeds.
         test: whether held-out tasks may be looked at, as it was given.
         hidden: names of those that a suite holds out.
@@ -87,7 +87,7 @@ def judged(plan: Plan, executor: "Executor", shown: "View") -> "tuple[Comparison
 def _ledger(folders: Sequence[Path], place: Path | None) -> "Iterator[Ledger | None]":
     """Where trainings are recorded: in the first run, else in a store, else nowhere."""
     from discovery.comparesuite import store
-    from discovery.run import Run
+    from discovery.store.run import Run
 
     if folders:
         with Run.open(folders[0], write=True) as run:

@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
     from discovery.commands.session import conduct
     from discovery.executors import executor_of
     from discovery.progress import view
-    from discovery.run import Run, new_folder
+    from discovery.store.run import Run, new_folder
     from discovery.width import with_width
 
     new_folder(config, args.output, short, args.name)

@@ -16,7 +16,7 @@ from discovery.core.toml import is_run
 
 if TYPE_CHECKING:
     from discovery.progress import View
-    from discovery.run import Run
+    from discovery.store.run import Run
 
 PROG = "discovery repeat"
 
@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
     from discovery.core.versions import changes
     from discovery.executors import executor_of
     from discovery.progress import view
-    from discovery.run import config_hash
+    from discovery.store.run import config_hash
 
     former = standing(folder)
     if former.config is None:
@@ -97,8 +97,8 @@ def begun_again(folder: Path, args: Repeat) -> "Run":
     of the given name.
     """
     from discovery.course import order_of
-    from discovery.run import Run
-    from discovery.starts.record import Start, origins_of
+    from discovery.store.run import Run
+    from discovery.store.start import Start, origins_of
 
     with Run.open(folder) as former:
         mean, meta, order = former.ledger.load_start(), former.ledger.meta, order_of(former)
@@ -117,8 +117,8 @@ def begun_again(folder: Path, args: Repeat) -> "Run":
 
 def compare(one: Path, other: Path, view: "View") -> int:
     """Say how the numbers of two runs differ; returns the exit code."""
-    from discovery.ledger import Ledger
-    from discovery.records import same_numbers
+    from discovery.store.ledger import Ledger
+    from discovery.store.rows import same_numbers
 
     with Ledger.open(one) as ours, Ledger.open(other) as theirs:
         found = [line for line in same_numbers(ours, theirs) if not line.startswith("reports ")]

@@ -18,7 +18,7 @@ from discovery.core.files import write_whole
 from discovery.core.toml import CONFIG, dumps
 
 if TYPE_CHECKING:
-    from discovery.run import Run
+    from discovery.store.run import Run
 
 PROG = "discovery resume"
 
@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
     from discovery.commands.session import conduct
     from discovery.executors import executor_of
     from discovery.progress import view
-    from discovery.run import Run
+    from discovery.store.run import Run
     from discovery.width import accelerators
 
     run = Run.open(folder, write=True)

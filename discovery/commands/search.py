@@ -88,7 +88,7 @@ def begin(args: Search, short: str) -> int:
     from discovery.commands.session import conduct
     from discovery.executors import executor_of
     from discovery.progress import view
-    from discovery.run import Run, new_folder
+    from discovery.store.run import Run, new_folder
     from discovery.width import with_width
 
     config = _found(args)
@@ -108,7 +108,7 @@ def dry_run(args: Search, short: str) -> int:
     from discovery.commands.estimate import estimate
     from discovery.core.toml import dumps, plain
     from discovery.formats import json_line
-    from discovery.run import new_folder
+    from discovery.store.run import new_folder
 
     config = _found(args)
     new_folder(config, args.output, short, args.name)

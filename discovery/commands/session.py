@@ -15,8 +15,8 @@ from discovery.core.errors import DiscoveryError, RunError
 from discovery.core.versions import changes
 from discovery.formats import duration, interval_facts, interval_text, row_facts, rows
 from discovery.progress import View
-from discovery.starts.record import origins_of
 from discovery.statistics import Interval, interval
+from discovery.store.start import origins_of
 from discovery.tally import final_row
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from discovery.core.jobs import Job, JobResult
     from discovery.executors.base import Executor
     from discovery.meta.base import Result
-    from discovery.run import Run
+    from discovery.store.run import Run
 
 HOPELESS = 16
 """So many trainings that raised or took their process down, and none that did not: it is the program.

@@ -14,10 +14,10 @@ from discovery.commands.parsing import parse
 from discovery.commands.tables import show
 from discovery.core.config.search import SearchConfig
 from discovery.core.toml import CONFIG
-from discovery.starts.record import origins_of
+from discovery.store.start import origins_of
 
 if TYPE_CHECKING:
-    from discovery.run import Run
+    from discovery.store.run import Run
 
 PROG = "discovery show"
 
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     args = parse(Show, argv, PROG, DESCRIPTION)
     folder = find_run(args.run, args.output)
 
-    from discovery.run import Run
+    from discovery.store.run import Run
 
     if args.config:
         print((folder / CONFIG).read_text(encoding="utf-8"), end="")

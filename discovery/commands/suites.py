@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from discovery.comparison import Comparison
     from discovery.core.suites import Reference, Suite
     from discovery.executors.base import Executor
-    from discovery.ledger import Ledger
     from discovery.progress import View
+    from discovery.store.ledger import Ledger
 
 DESCRIPTION = """Sets of tasks for meta-training, selection and test, with references to normalize scores.
 
@@ -222,8 +222,8 @@ def random_task(task: Task) -> Task:
 @contextmanager
 def _ledger(folder: Path) -> Iterator["Ledger"]:
     """The ledger of a suite's trainings, made if need be."""
-    from discovery.database import FILE
-    from discovery.ledger import Ledger
+    from discovery.store.database import FILE
+    from discovery.store.ledger import Ledger
 
     made = (folder / FILE).exists()
     with Ledger.open(folder, write=True) if made else Ledger.create(folder, {"suite": folder.name}) as ledger:

@@ -24,8 +24,8 @@ from discovery.report.searched import Method, Searched, method, searched
 from discovery.report.shape import Found, found_objective
 from discovery.report.spent import Cost, Failure, cost, failures
 from discovery.report.swept import Sweep, sweeps
-from discovery.run import Run
 from discovery.statistics import Interval
+from discovery.store.run import Run
 
 NO_NUMBERS = (
     "What was searched here is the entry {entries} of meta_params. The numbers that this section has for a "

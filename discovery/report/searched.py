@@ -10,8 +10,8 @@ import numpy as np
 from discovery.analysis import LoadedRun
 from discovery.choice import Contest
 from discovery.core.toml import plain
-from discovery.starts.record import origins_of
 from discovery.statistics import Interval, interval
+from discovery.store.start import origins_of
 from environments.task import Setup, Task
 from objectives import factory
 

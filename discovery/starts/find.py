@@ -23,11 +23,11 @@ from discovery.core.jobs import AlgorithmSpec
 from discovery.evaluation import seed_words, spec_of
 from discovery.inner.compile import build_algorithm
 from discovery.inner.loops.on_policy import complete
-from discovery.run import Run
-from discovery.splits import run_folders_of
 from discovery.starts.imitation import imitate
 from discovery.starts.lessons import LESSONS
-from discovery.starts.record import Origin, Seen, Start, origins_of
+from discovery.store.held_out import run_folders_of
+from discovery.store.run import Run
+from discovery.store.start import Origin, Seen, Start, origins_of
 from discovery.subjects import Subject, subjects
 from environments.make import options_of
 from environments.task import Task

@@ -14,12 +14,12 @@ from discovery.api import Silence
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.population import PBEConfig
 from discovery.executors.inline import Inline
-from discovery.ledger import Ledger
 from discovery.meta.base import Result
 from discovery.meta.population.pbe import make_pbe
-from discovery.records import same_numbers
-from discovery.run import Run
 from discovery.search import search
+from discovery.store.ledger import Ledger
+from discovery.store.rows import same_numbers
+from discovery.store.run import Run
 from tests.test_stopping import Interrupted, Interrupting
 
 NAN = float("nan")

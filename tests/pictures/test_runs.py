@@ -22,8 +22,8 @@ from discovery.export import formats_of
 from discovery.pictures import loss, runs
 from discovery.pictures.loss import ADVANTAGE, LOG_RATIO
 from discovery.pictures.runs import plot_run
-from discovery.run import CONFIG
 from discovery.statistics import interval
+from discovery.store.run import CONFIG
 from discovery.takeaway import export_run, provenance, verify_run
 from environments.task import Task
 from objectives.known import ppo

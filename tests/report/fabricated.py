@@ -13,9 +13,9 @@ from discovery.core.config.evolution import ESConfig
 from discovery.core.config.search import SearchConfig
 from discovery.core.jobs import AlgorithmSpec, JobResult, Outcome
 from discovery.inner.compile import build_algorithm
-from discovery.ledger import Evaluation, Ledger, Report
 from discovery.meta.base import Request
-from discovery.run import Run
+from discovery.store.ledger import Evaluation, Ledger, Report
+from discovery.store.run import Run
 from environments.task import Setup, Task
 
 KEY = np.array([1, 2], np.uint32)

@@ -9,11 +9,11 @@ import pytest
 
 from discovery.analysis import LoadedRun, load_run
 from discovery.core.config.search import Stopping
-from discovery.ledger import Evaluation
 from discovery.report import Report, collect
 from discovery.report.commands import portable
 from discovery.report.judged import best_known, verdict
 from discovery.statistics import paired_difference
+from discovery.store.ledger import Evaluation
 from tests.report.fabricated import (
     CONFIG,
     KEY,

@@ -16,8 +16,8 @@ from discovery.core.errors import BadInput
 from discovery.report import write_report
 from discovery.report.markup import duration, estimate, html, number, percent, table, tag
 from discovery.report.page import SECTIONS
-from discovery.run import Run
 from discovery.statistics import Interval
+from discovery.store.run import Run
 from tests.report.fabricated import CONFIG, FAR, NEAR, begin, evaluate, report, request, search
 from tests.report.pages import NUMBER, Page, numbers, rounds, strings
 

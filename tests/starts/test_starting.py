@@ -20,11 +20,11 @@ from discovery.executors.inline import Inline
 from discovery.inner.loops.on_policy import complete
 from discovery.report.formula import drift_options, formula_of
 from discovery.report.searched import searched
-from discovery.run import Run
 from discovery.starts.find import start_of
 from discovery.starts.imitation import imitate
 from discovery.starts.lessons import LESSONS, loss_answers, loss_inputs, optimizer_answers, policy_answers
-from discovery.starts.record import origins_of
+from discovery.store.run import Run
+from discovery.store.start import origins_of
 from environments.task import Setup, Task
 from objectives import build
 from objectives.base import Algorithm

@@ -22,11 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from discovery.arrays import discard_unfinished, write_tree
 from discovery.core.errors import LedgerError
 from discovery.core.jobs import JobResult
 from discovery.core.versions import versions
-from discovery.database import (
+from discovery.meta.base import Request
+from discovery.store.arrays import discard_unfinished, write_tree
+from discovery.store.database import (
     ARRAYS,
     FILE,
     acquire_lock,
@@ -37,9 +38,8 @@ from discovery.database import (
     open_writer,
     write_copy,
 )
-from discovery.meta.base import Request
-from discovery.readings import Readings
-from discovery.records import (
+from discovery.store.reader import Readings
+from discovery.store.rows import (
     Evaluation,
     Report,
     measured_columns,
@@ -47,7 +47,7 @@ from discovery.records import (
     null_if_nan,
     proposal_row,
 )
-from discovery.starts.record import Start, dumps
+from discovery.store.start import Start, dumps
 
 __all__ = ["Evaluation", "Ledger", "Report"]
 
@@ -55,7 +55,7 @@ __all__ = ["Evaluation", "Ledger", "Report"]
 class Ledger(Readings):
     """A run's ledger. Make one with `create` or `open`, and close it, or use it in a `with`.
 
-    What it tells is in `discovery/readings.py`.
+    What it tells is in `discovery/store/reader.py`.
     """
 
     def __init__(self, folder: Path, db: sqlite3.Connection, lock: int | None, scratch: str | None) -> None:

@@ -12,8 +12,8 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from shlex import quote
 
-from discovery.arrays import sync_folder
 from discovery.core.errors import LedgerError
+from discovery.store.arrays import sync_folder
 
 FILE, COPY, LOCK, ARRAYS = "ledger.sqlite", "ledger.copy.sqlite", "lock", "arrays"
 

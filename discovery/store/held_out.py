@@ -67,7 +67,7 @@ def unseen(looks: Looks, hidden: Iterable[str] = ()) -> tuple[str, ...]:
 
 def record_looks(looks: Looks, command: str, labels: Sequence[str], seeds: int, first_seed: int) -> None:
     """Record in the ledgers of runs that tasks held out from them are looked at, before they are."""
-    from discovery.run import Run
+    from discovery.store.run import Run
 
     for folder, names in looks.items():
         if names:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import UInt32
 
-from discovery.arrays import digest_of, pack, unpack
 from discovery.core.jobs import Job, JobResult
 from discovery.evaluation import seed_of
 from discovery.meta.base import Request
+from discovery.store.arrays import digest_of, pack, unpack
 
 if TYPE_CHECKING:
-    from discovery.ledger import Ledger
+    from discovery.store.ledger import Ledger
 
 NUMBERS = ("generations", "proposals", "evaluations", "reports")
 """The tables that two runs of the same search share; `meta` describes one run only."""

@@ -1,4 +1,4 @@
-"""What a ledger tells: the reading half of `discovery/ledger.py`."""
+"""What a ledger tells: the reading half of `discovery/store/ledger.py`."""
 
 import json
 import sqlite3
@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from discovery.arrays import read_tree
 from discovery.core.errors import LedgerError
 from discovery.core.jobs import JobResult
-from discovery.database import ARRAYS, explained, safe_generations
-from discovery.records import nan_if_null, readable_row, result_of_row
+from discovery.store.arrays import read_tree
+from discovery.store.database import ARRAYS, explained, safe_generations
+from discovery.store.rows import nan_if_null, readable_row, result_of_row
 
 
 class Readings:

@@ -19,8 +19,8 @@ from typing import Any, Self
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, DiscoveryError, LedgerError, RunError
 from discovery.core.toml import CONFIG, dumps, is_run, load
-from discovery.ledger import Ledger
-from discovery.starts.record import Start
+from discovery.store.ledger import Ledger
+from discovery.store.start import Start
 
 __all__ = ["CONFIG", "Run", "config_hash", "new_folder"]
 

@@ -1,0 +1,1 @@
+"""A run's folder: its ledger, its arrays and what was looked at."""
