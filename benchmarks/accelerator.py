@@ -32,7 +32,7 @@ from discovery.core.config.search import CPU_WIDTH
 from discovery.inner import compile as compiled
 from discovery.inner.batch_size import bytes_of, find_room
 from discovery.inner.loops.on_policy import complete, train
-from discovery.width import even_share
+from discovery.search.width import even_share
 from environments.task import Setup, Task
 
 ANT = Task(

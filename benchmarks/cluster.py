@@ -37,7 +37,7 @@ from discovery.executors.processes import Processes
 from discovery.executors.ray.cluster import Ray
 from discovery.executors.schedule import Schedule, longest_first
 from discovery.meta.base import Result
-from discovery.search import search
+from discovery.search.loop import search
 from discovery.store.run import CONFIG, Run
 
 NOTHING = "benchmarks.cluster:nothing"

@@ -12,7 +12,7 @@ from discovery.core.jobs import Job, JobResult
 from discovery.executors import make_executor
 from discovery.executors.base import Executor
 from discovery.meta.base import Result
-from discovery.search import search
+from discovery.search.loop import search
 from discovery.store.run import Run
 from environments.task import Setup, Task
 

@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 from benchmarks.studies import STUDIES, Study
 from benchmarks.tasks import PPO
 from discovery import plots
-from discovery.evaluation import report_jobs
 from discovery.executors import make_executor
+from discovery.search.requests import report_jobs
 from discovery.statistics import interval
 from environments.task import Task
 

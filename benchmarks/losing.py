@@ -5,7 +5,7 @@ deviation 3 that all proposals share on a seed. The best of 16 proposals leads b
 deviations of its own noise. Prints how often it is lost, what is promised, and what is still trained.
 
 Races are those of `discovery.statistics.race`, which a search takes its decisions from; halving goes through
-`discovery.stopping.stages`, as a search does.
+`discovery.search.early_stopping.stages`, as a search does.
 """
 
 import argparse
@@ -23,9 +23,9 @@ from discovery import statistics as st
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.search import SearchConfig, Stopping
 from discovery.core.jobs import Begun, JobResult, Outcome
-from discovery.evaluation import seed_of
 from discovery.meta.base import Request, Result
-from discovery.stopping import Stage, stages
+from discovery.search.early_stopping import Stage, stages
+from discovery.search.requests import seed_of
 from environments.task import Task
 
 PROPOSALS = 16
@@ -110,7 +110,7 @@ def halved(drawn: Float[np.ndarray, "N rungs P S"], eta: int = ETA) -> Lost:
 def played(
     requests: Sequence[Request], config: SearchConfig, score: Score
 ) -> tuple[list[Stage], dict[str, Result]]:
-    """All stages of `discovery.stopping.stages` with made-up scores, and what comes of them."""
+    """All stages of `discovery.search.early_stopping.stages` with made-up scores, and what comes of them."""
     plan, results, seen = stages(requests, config), dict[str, JobResult](), list[Stage]()
     stage = next(plan)
     while True:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from discovery.core.jobs import AlgorithmSpec, Job
-from discovery.evaluation import report_jobs
+from discovery.search.requests import report_jobs
 from environments.task import Setup, Task
 
 CARTPOLE = Task(

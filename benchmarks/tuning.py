@@ -14,10 +14,10 @@ import numpy as np
 from benchmarks.tasks import PPO
 from discovery.core.jobs import AlgorithmSpec
 from discovery.core.suites import load_suite
-from discovery.evaluation import report_jobs
 from discovery.executors import make_executor
 from discovery.executors.base import Executor
 from discovery.executors.cpu import ensure_single_thread
+from discovery.search.requests import report_jobs
 from discovery.statistics import Interval, interval
 from discovery.subjects import Subject
 from environments.task import Task

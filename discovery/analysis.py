@@ -20,11 +20,11 @@ import numpy as np
 from jaxtyping import Float
 
 from discovery import summary
-from discovery.choice import Choice, choose, selection_scores
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, LedgerError, RunError, unknown
 from discovery.core.jobs import AlgorithmSpec, Outcome
-from discovery.evaluation import spec_of
+from discovery.search.requests import spec_of
+from discovery.search.selection import Choice, choose, selection_scores
 from discovery.store.arrays import digest_of
 from discovery.store.run import Run
 from environments.task import Task
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from discovery.frames import Curves
     from discovery.learned import Learned
     from discovery.objective import Objective
-    from discovery.regenerate import Regenerator
+    from discovery.search.regenerate import Regenerator
 
 Generation = int | Literal["initial", "last"] | None
 Split = Literal["search", "selection", "report"]
@@ -264,7 +264,7 @@ class LoadedRun:
             BadInput: there is no such proposal.
             LedgerError: what is asked now is not what was asked then (other versions, or another device).
         """
-        from discovery.regenerate import Regenerator
+        from discovery.search.regenerate import Regenerator
 
         rows = [row for row in self._proposals if (row["generation"], row["idx"]) == (generation, index)]
         if not rows:

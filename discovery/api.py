@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from discovery.analysis import LoadedRun, load_run
-from discovery.commands.checks import check
 from discovery.commands.judging import store_folder
 from discovery.compare import Watcher, compare, pick_tasks
 from discovery.compare import check as check_comparison
@@ -26,14 +25,15 @@ from discovery.core.jobs import Job, JobResult
 from discovery.core.suites import load_suite
 from discovery.executors import executor_of
 from discovery.executors.base import Executor
-from discovery.listener import Listener
 from discovery.meta.base import Result
-from discovery.search import search
+from discovery.search.check import check
+from discovery.search.listener import Listener
+from discovery.search.loop import search
+from discovery.search.width import with_width
 from discovery.starts.find import start_of
 from discovery.store.held_out import looks_at, record_looks, run_folders_of, unseen
 from discovery.store.run import Run
 from discovery.suitecomparison import SuiteComparison
-from discovery.width import with_width
 from objectives import FACTORIES
 
 

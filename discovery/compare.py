@@ -21,8 +21,8 @@ from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, unknown
 from discovery.core.jobs import Job, JobResult
 from discovery.core.toml import recipe
-from discovery.evaluation import report_jobs, seed_of
 from discovery.executors.base import Executor, together
+from discovery.search.requests import report_jobs, seed_of
 from discovery.store.arrays import digest_of
 from discovery.store.ledger import Ledger, Report
 from discovery.subjects import Subject, subjects
@@ -32,7 +32,7 @@ __all__ = ["Cell", "Comparison", "Row", "Subject", "compare", "pick_tasks", "rec
 
 
 class Watcher(Protocol):
-    """Who is told how a comparison goes: any `discovery.listener.Listener` is one."""
+    """Who is told how a comparison goes: any `discovery.search.listener.Listener` is one."""
 
     def started(self, generation: int, jobs: Sequence[Job], done: int) -> None:
         """All trainings are known; `done` of them were finished before. `generation` is -1."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from discovery.core.config.search import SearchConfig
+from discovery.search.progress import Row, Tally, TaskRow
 from discovery.statistics import Interval
-from discovery.tally import Row, Tally, TaskRow
 
 
 def score(value: float) -> str:

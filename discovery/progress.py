@@ -1,6 +1,6 @@
 """How a search goes, told to a terminal, a log, a program, or nobody.
 
-`view` picks one. Each is a `discovery.listener.Listener` and a context manager. Imports no jax.
+`view` picks one. Each is a `discovery.search.listener.Listener` and a context manager. Imports no jax.
 
 Generation g's row shows the proposals that were sampled around mean g, and mean g itself on the
 selection seeds where it was due; after the last generation comes a row with the final mean.
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
 from discovery.core.config.search import SearchConfig
 from discovery.formats import heading, json_line, place, row_facts, rows, status
-from discovery.tally import Tally
+from discovery.search.progress import Tally
 
 if TYPE_CHECKING:
     from discovery.core.jobs import Job, JobResult

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from discovery import course
 from discovery.analysis import load_run
 from discovery.api import Silence
 from discovery.core.config.evolution import ESConfig
@@ -18,19 +17,20 @@ from discovery.core.config.population import PBEConfig
 from discovery.core.config.search import SearchConfig, Stopping
 from discovery.core.errors import BadInput, LedgerError
 from discovery.core.jobs import JobResult, Outcome
-from discovery.evaluation import jobs_of
 from discovery.executors.base import no_more
 from discovery.executors.inline import Inline
 from discovery.executors.processes import Processes
 from discovery.formats import row_facts, rows
 from discovery.meta.base import Result
 from discovery.meta.generation import request_of_mean
-from discovery.regenerate import Regenerator
-from discovery.search import search
+from discovery.search.loop import async_state as course
+from discovery.search.loop import search
+from discovery.search.progress import Row, Tally, task_row
+from discovery.search.regenerate import Regenerator
+from discovery.search.requests import jobs_of
 from discovery.store.ledger import Ledger
 from discovery.store.rows import same_numbers
 from discovery.store.run import Run
-from discovery.tally import Row, Tally, task_row
 from environments.task import Setup, Task
 from tests.test_stopping import Interrupted, Interrupting
 

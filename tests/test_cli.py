@@ -293,7 +293,7 @@ def test_unexpected_error_is_one_line_and_a_file(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a\nmistake of ours")
 
-    monkeypatch.setattr("discovery.search.choose", broken)
+    monkeypatch.setattr("discovery.search.loop.choose", broken)
     code, _, err = says("resume", home / "runs" / "done")
     assert code == 1 and err.count("\n") == 1
     assert "unexpected ZeroDivisionError: a mistake of ours" in err and "discovery resume" in err

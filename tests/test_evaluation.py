@@ -9,13 +9,13 @@ import jax
 import numpy as np
 import pytest
 
-from discovery.choice import Contest, choose, contest, selection_scores
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, RunError
-from discovery.evaluation import jobs_of, report_jobs, result_of, seed_words, spec_of
 from discovery.inner.loops.on_policy import complete, init
 from discovery.meta.base import Request
+from discovery.search.requests import jobs_of, report_jobs, result_of, seed_words, spec_of
+from discovery.search.selection import Contest, choose, contest, selection_scores
 from environments.task import Setup, Task
 from objectives import build
 

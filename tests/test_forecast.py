@@ -23,11 +23,11 @@ from discovery.core.config.evolution import ESConfig
 from discovery.core.config.population import PBEConfig
 from discovery.core.config.search import SearchConfig, Stopping
 from discovery.core.toml import dumps, load
-from discovery.evaluation import jobs_of
 from discovery.executors.chunks import cut
 from discovery.executors.cpu import cores
 from discovery.executors.schedule import HANDING_SECONDS, longest_first
 from discovery.meta.base import Request
+from discovery.search.requests import jobs_of
 from environments.task import Setup, Task
 
 STEPS = Setup().steps_per_update

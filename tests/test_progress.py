@@ -28,8 +28,8 @@ from discovery.formats import (
 )
 from discovery.meta.base import Result
 from discovery.progress import Json, Lines, Live, Silent, view
+from discovery.search.progress import Tally, expected_steps, final_row, planned, trainings_of
 from discovery.statistics import Interval, interval
-from discovery.tally import Tally, expected_steps, final_row, planned, trainings_of
 from environments.task import Setup, Task
 
 TASK = Task("Catch", Setup("Catch-bsuite", n_envs=2, n_steps=8, n_minibatches=1, hidden=(8,)), 160)
@@ -71,8 +71,8 @@ def test_plan_counts_trainings_and_steps() -> None:
 
 
 def test_plan_agrees_with_the_jobs_that_are_run() -> None:
-    from discovery.evaluation import jobs_of
     from discovery.meta.base import Request
+    from discovery.search.requests import jobs_of
 
     task = dataclasses.replace(TASK, shortest_life=0.1)
     config = dataclasses.replace(CONFIG, tasks=(task,), seeds=200)

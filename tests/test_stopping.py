@@ -13,17 +13,17 @@ from discovery.api import Silence
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.search import SearchConfig, Stopping
 from discovery.core.errors import BadInput
-from discovery.evaluation import jobs_of, seed_of
 from discovery.executors.inline import Inline
 from discovery.executors.processes import Processes
 from discovery.meta.base import Request
-from discovery.search import search
+from discovery.search.early_stopping import anchored
+from discovery.search.loop import search
+from discovery.search.progress import Tally, planned
+from discovery.search.requests import jobs_of, seed_of
 from discovery.statistics import race
-from discovery.stopping import anchored
 from discovery.store.ledger import Ledger
 from discovery.store.rows import same_numbers
 from discovery.store.run import Run
-from discovery.tally import Tally, planned
 from environments.task import Setup, Task
 
 TASKS = tuple(Task(name, total_steps=51_200) for name in ("a", "b"))

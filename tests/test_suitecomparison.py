@@ -29,12 +29,12 @@ from discovery.core.suites import Reference, Suite, SuiteTask, fingerprint, load
 from discovery.pictures.suites import pictures
 from discovery.progress import Silent
 from discovery.robustness import Robustness, check_sweep, parse_sweep, sweep, varied
+from discovery.search.progress import Tally
 from discovery.statistics import aggregate, iqm, paired_p_value, probability_of_improvement
 from discovery.store.ledger import Ledger
 from discovery.store.run import Run
 from discovery.subjects import subjects
 from discovery.suitecomparison import SuiteComparison, fewest_seeds
-from discovery.tally import Tally
 from environments.task import Setup, Task
 from tests.test_compare import Pretender, cell
 from tests.test_plots import boxes

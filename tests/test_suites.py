@@ -31,12 +31,12 @@ from discovery.core.suites import (
     save_reference,
     suite_names,
 )
-from discovery.evaluation import report_jobs
 from discovery.executors.base import no_more
 from discovery.executors.inline import Inline
 from discovery.inner.compile import build_algorithm
 from discovery.inner.loops.on_policy import check_numbers, complete, parts
 from discovery.inner.rollout import rollout
+from discovery.search.requests import report_jobs
 from discovery.store.ledger import Ledger
 from environments import vector
 from environments.base import Environment

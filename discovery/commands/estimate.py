@@ -9,7 +9,7 @@ from discovery.commands.rates import Rate, rates_of
 from discovery.commands.staff import CPU, Staff, staff_of
 from discovery.core.config.search import SearchConfig
 from discovery.formats import duration, short
-from discovery.tally import planned
+from discovery.search.progress import planned
 
 if TYPE_CHECKING:
     from discovery.executors.ray.messages import Cluster

@@ -106,7 +106,7 @@ def standing(folder: Path) -> Standing:
 
 def standing_of(run: "Run", running: bool = False) -> Standing:
     """Where an open run stands."""
-    from discovery.choice import choose, contest, selection_scores
+    from discovery.search.selection import choose, contest, selection_scores
 
     scores = selection_scores(run)
     last = run.ledger.last_generation()

@@ -12,8 +12,8 @@ from itertools import pairwise
 
 from discovery.core.config.search import SearchConfig
 from discovery.executors.schedule import HANDING_SECONDS, Schedule, chunk_lengths, longest_first
+from discovery.search.progress import expected_steps, trainings_of
 from discovery.statistics import halving_schedule, race_looks
-from discovery.tally import expected_steps, trainings_of
 from environments.task import Task
 
 START_SECONDS = {"inline": 4.0, "processes": 4.0, "ray": 7.0, "cluster": 4.0}

@@ -67,12 +67,12 @@ def main(argv: Sequence[str]) -> int:
     config = _config(preset, args)
     began = time.monotonic()
 
-    from discovery.commands.checks import check
     from discovery.commands.session import conduct
     from discovery.executors import executor_of
     from discovery.progress import view
+    from discovery.search.check import check
+    from discovery.search.width import with_width
     from discovery.store.run import Run, new_folder
-    from discovery.width import with_width
 
     new_folder(config, args.output, short, args.name)
     executor = executor_of(config := with_width(config))

@@ -57,12 +57,12 @@ def main(argv: Sequence[str]) -> int:
     args = parse(Repeat, argv, PROG, DESCRIPTION)
     folder = find_run(args.run, args.output)
 
-    from discovery.commands.checks import check
     from discovery.commands.folders import standing
     from discovery.commands.session import conduct
     from discovery.core.versions import changes
     from discovery.executors import executor_of
     from discovery.progress import view
+    from discovery.search.check import check
     from discovery.store.run import config_hash
 
     former = standing(folder)
@@ -96,7 +96,7 @@ def begun_again(folder: Path, args: Repeat) -> "Run":
     """A run with the config and the start of another, and the order in which it learned: a new one, or that
     of the given name.
     """
-    from discovery.course import order_of
+    from discovery.search.async_state import order_of
     from discovery.store.run import Run
     from discovery.store.start import Start, origins_of
 

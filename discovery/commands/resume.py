@@ -55,12 +55,12 @@ def main(argv: Sequence[str]) -> int:
     args = parse(Resume, argv, PROG, DESCRIPTION)
     folder = find_run(args.run, args.output)
 
-    from discovery.commands.checks import check
     from discovery.commands.session import conduct
     from discovery.executors import executor_of
     from discovery.progress import view
+    from discovery.search.check import check
+    from discovery.search.width import accelerators
     from discovery.store.run import Run
-    from discovery.width import accelerators
 
     run = Run.open(folder, write=True)
     try:

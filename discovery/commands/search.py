@@ -84,12 +84,12 @@ def _value(arguments: Sequence[str], flag: str) -> str | None:
 
 def begin(args: Search, short: str) -> int:
     """Make the run and search."""
-    from discovery.commands.checks import check
     from discovery.commands.session import conduct
     from discovery.executors import executor_of
     from discovery.progress import view
+    from discovery.search.check import check
+    from discovery.search.width import with_width
     from discovery.store.run import Run, new_folder
-    from discovery.width import with_width
 
     config = _found(args)
     new_folder(config, args.output, short, args.name)  # the name, before the long check
@@ -104,10 +104,10 @@ def begin(args: Search, short: str) -> int:
 
 def dry_run(args: Search, short: str) -> int:
     """Say what the search would do."""
-    from discovery.commands.checks import check
     from discovery.commands.estimate import estimate
     from discovery.core.toml import dumps, plain
     from discovery.formats import json_line
+    from discovery.search.check import check
     from discovery.store.run import new_folder
 
     config = _found(args)

@@ -15,15 +15,15 @@ from discovery.core.errors import DiscoveryError, RunError
 from discovery.core.versions import changes
 from discovery.formats import duration, interval_facts, interval_text, row_facts, rows
 from discovery.progress import View
+from discovery.search.progress import final_row
 from discovery.statistics import Interval, interval
 from discovery.store.start import origins_of
-from discovery.tally import final_row
 
 if TYPE_CHECKING:
-    from discovery.choice import Choice
     from discovery.core.jobs import Job, JobResult
     from discovery.executors.base import Executor
     from discovery.meta.base import Result
+    from discovery.search.selection import Choice
     from discovery.store.run import Run
 
 HOPELESS = 16
@@ -42,7 +42,7 @@ def conduct(
     Raises:
         RunError: the search cannot go on; what was recorded is kept.
     """
-    from discovery.search import search
+    from discovery.search.loop import search
 
     began = time.monotonic()
     resume = resume or f"discovery resume {shlex.quote(str(run.folder))}"
@@ -145,7 +145,7 @@ def _facts(run: "Run") -> dict[str, Any]:
 
 def _report(run: "Run", choice: "Choice", view: View, seconds: float, farewell: bool) -> None:
     """Say what was found, and what can be done with it."""
-    from discovery.choice import selection_scores
+    from discovery.search.selection import selection_scores
 
     found, evaluated = _intervals(run.config, choice.scores), selection_scores(run)
     before = _intervals(run.config, evaluated.get(0, {}))

@@ -128,8 +128,8 @@ def task_text(task: Any) -> str:
 
 
 def _scores(run: "Run", one: Standing) -> Iterator[tuple[str, str]]:
-    from discovery.choice import selection_scores
     from discovery.formats import interval_text
+    from discovery.search.selection import selection_scores
     from discovery.statistics import interval
 
     if one.chosen is None:

@@ -2,7 +2,7 @@
 
     state = meta.init(key)
     requests, state = meta.ask(key, state)
-    ... the requests are evaluated: `discovery/evaluation.py` ...
+    ... the requests are evaluated: `discovery/search/requests.py` ...
     state = meta.tell(state, results)
 
 States are pytrees of numpy or jax arrays and plain numbers, so that a run can store and restore

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from discovery.analysis import LoadedRun, Rows
-from discovery.evaluation import jobs_of
 from discovery.meta.base import Request
+from discovery.search.requests import jobs_of
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from jaxtyping import PRNGKeyArray
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
-from discovery.evaluation import seed_words, spec_of
 from discovery.inner.compile import build_algorithm
 from discovery.inner.loops.on_policy import complete
+from discovery.search.requests import seed_words, spec_of
 from discovery.starts.imitation import imitate
 from discovery.starts.lessons import LESSONS
 from discovery.store.held_out import run_folders_of

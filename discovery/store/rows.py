@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import UInt32
 
 from discovery.core.jobs import Job, JobResult
-from discovery.evaluation import seed_of
 from discovery.meta.base import Request
+from discovery.search.requests import seed_of
 from discovery.store.arrays import digest_of, pack, unpack
 
 if TYPE_CHECKING:

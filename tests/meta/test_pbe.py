@@ -16,7 +16,7 @@ from discovery.core.config.population import PBEConfig
 from discovery.executors.inline import Inline
 from discovery.meta.base import Result
 from discovery.meta.population.pbe import make_pbe
-from discovery.search import search
+from discovery.search.loop import search
 from discovery.store.ledger import Ledger
 from discovery.store.rows import same_numbers
 from discovery.store.run import Run

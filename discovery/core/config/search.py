@@ -21,7 +21,7 @@ CPU_WIDTH = 8
 
 @dataclass(frozen=True)
 class Stopping:
-    """When to stop training proposals that will not matter; see discovery/stopping.py."""
+    """When to stop training proposals that will not matter; see discovery/search/early_stopping.py."""
 
     method: Literal["none", "racing", "halving"] = "none"
     """"racing": no further seeds for proposals that are clearly below the field. "halving": all are trained

@@ -12,15 +12,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from discovery.core.jobs import Job, JobResult
-from discovery.course import Course
-from discovery.evaluation import fitness_of, jobs_of, result_of
 from discovery.executors.base import Executor, together
-from discovery.listener import Listener
 from discovery.meta.base import MetaOptimizer, Request, Result
 from discovery.meta.generation import request_of_mean
+from discovery.search.async_state import Course
+from discovery.search.listener import Listener
+from discovery.search.progress import mean_is_due
+from discovery.search.requests import fitness_of, jobs_of, result_of
 from discovery.store.ledger import Evaluation
 from discovery.store.run import Run
-from discovery.tally import mean_is_due
 
 
 def flow(run: Run, executor: Executor, listener: Listener, meta: MetaOptimizer, state: Any) -> Any:

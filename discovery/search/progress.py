@@ -124,7 +124,7 @@ class Row:
 
 @dataclass
 class Tally:
-    """What happens in this session, as a `discovery.listener.Listener` hears it.
+    """What happens in this session, as a `discovery.search.listener.Listener` hears it.
 
     Attributes:
         config: of the search; None for trainings that belong to none.

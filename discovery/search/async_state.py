@@ -16,9 +16,9 @@ from typing import Any
 
 from discovery.core.config.search import SearchConfig
 from discovery.core.jobs import Job, JobResult
-from discovery.evaluation import jobs_of, result_of
 from discovery.meta.base import MetaOptimizer, Request, Result
-from discovery.proposing import key_of
+from discovery.search.proposing import key_of
+from discovery.search.requests import jobs_of, result_of
 from discovery.store.run import Run
 
 

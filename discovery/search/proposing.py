@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from discovery.core.config.search import SearchConfig
-from discovery.evaluation import seed_words, spec_of
 from discovery.inner.compile import build_algorithm
 from discovery.meta.base import MetaOptimizer
 from discovery.meta.make import make_meta
+from discovery.search.requests import seed_words, spec_of
 
 
 def meta_optimizer(config: SearchConfig, start: Any = None) -> MetaOptimizer:

@@ -25,8 +25,8 @@ from jaxtyping import Float
 
 from discovery.core.config.search import SearchConfig
 from discovery.core.jobs import Begun, Job, JobResult
-from discovery.evaluation import jobs_of, result_of, seed_of
 from discovery.meta.base import Request, Result
+from discovery.search.requests import jobs_of, result_of, seed_of
 from discovery.statistics import clearly_worse, filled, halving_schedule, race_looks, survivors
 
 Stage = list[tuple[Job, Request]]

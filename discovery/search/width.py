@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import ExecutorError
-from discovery.tally import trainings_of
+from discovery.search.progress import trainings_of
 
 if TYPE_CHECKING:
     from discovery.core.jobs import Job, JobResult
@@ -73,7 +73,7 @@ def accelerators(config: SearchConfig) -> int:
 
 def _found(config: SearchConfig, devices: int) -> int:
     """The width at which a generation's trainings on a task take the fewest calls that fit."""
-    from discovery.commands.checks import check
+    from discovery.search.check import check
 
     check(config)
     results = _asked(config, _questions(config))
@@ -91,8 +91,8 @@ def _questions(config: SearchConfig) -> "list[Job]":
     import numpy as np
 
     from discovery.core.jobs import Job
-    from discovery.evaluation import spec_of
     from discovery.inner.compile import build_algorithm
+    from discovery.search.requests import spec_of
 
     spec = spec_of(config)
     meta_params = jax.tree.map(np.asarray, build_algorithm(spec).init(jax.random.key(0)))

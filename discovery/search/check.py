@@ -25,10 +25,10 @@ def check(config: SearchConfig) -> None:
     if config.executor != "inline":
         keep_to_cpu()
     ensure_single_thread()
-    from discovery.evaluation import spec_of
     from discovery.inner.compile import build_algorithm, life_of
     from discovery.inner.loops.on_policy import check_numbers
-    from discovery.search import meta_optimizer
+    from discovery.search.loop import meta_optimizer
+    from discovery.search.requests import spec_of
     from discovery.starts.find import sources_of
 
     own = ":" in config.algorithm

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from discovery.core.jobs import JobResult
-from discovery.course import Brood, Course
 from discovery.meta.base import Request
 from discovery.meta.generation import request_of_mean
-from discovery.proposing import key_of, meta_optimizer
+from discovery.search.async_state import Brood, Course
+from discovery.search.proposing import key_of, meta_optimizer
 from discovery.store.run import Run
 
 

@@ -8,19 +8,19 @@ finished is taken from the ledger, and the rest runs.
 from collections.abc import Sequence
 from typing import Any
 
-from discovery.asynchronous import flow
-from discovery.choice import Choice, choose, contest
 from discovery.core.jobs import JobResult
-from discovery.evaluation import fitness_of, jobs_of
 from discovery.executors.base import Executor, together
-from discovery.listener import Listener
 from discovery.meta.base import MetaOptimizer, Request, Result
 from discovery.meta.generation import request_of_mean
-from discovery.proposing import key_of, meta_optimizer
-from discovery.stopping import Stage, stages
+from discovery.search.asynchronous import flow
+from discovery.search.early_stopping import Stage, stages
+from discovery.search.listener import Listener
+from discovery.search.progress import mean_is_due
+from discovery.search.proposing import key_of, meta_optimizer
+from discovery.search.requests import fitness_of, jobs_of
+from discovery.search.selection import Choice, choose, contest
 from discovery.store.ledger import Evaluation
 from discovery.store.run import Run
-from discovery.tally import mean_is_due
 
 
 def search(run: Run, executor: Executor, listener: Listener) -> Choice:

@@ -1,0 +1,1 @@
+"""The search loop and what it decides: jobs of requests, early stopping, selection."""
