@@ -25,11 +25,11 @@ from rich.table import Table
 
 from benchmarks.searches import searched
 from discovery import plots
-from discovery.analysis import LoadedRun
 from discovery.api import evaluate
 from discovery.comparison import Comparison
 from discovery.core import presets
 from discovery.report.spent import cost
+from discovery.results.loaded import LoadedRun
 from discovery.statistics import Interval, interval, paired_difference
 from objectives.known import TABULAR_A2C
 

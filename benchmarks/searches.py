@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from discovery.analysis import LoadedRun, load_run
 from discovery.api import discover, resume
 from discovery.core.config.search import SearchConfig
+from discovery.results.loaded import LoadedRun, load_run
 
 
 def searched(out: Path, name: str, config: SearchConfig) -> LoadedRun:

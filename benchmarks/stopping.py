@@ -21,10 +21,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.searches import searched
-from discovery.analysis import LoadedRun
 from discovery.api import evaluate
 from discovery.core import presets
 from discovery.core.config.search import SearchConfig, Stopping
+from discovery.results.loaded import LoadedRun
 from discovery.statistics import Interval, interval, paired_difference
 
 REPORT_SEEDS = 64

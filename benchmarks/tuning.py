@@ -17,9 +17,9 @@ from discovery.core.suites import load_suite
 from discovery.executors import make_executor
 from discovery.executors.base import Executor
 from discovery.executors.cpu import ensure_single_thread
+from discovery.results.subjects import Subject
 from discovery.search.requests import report_jobs
 from discovery.statistics import Interval, interval
-from discovery.subjects import Subject
 from environments.task import Task
 from objectives.optimizers import TUNED_ADAM, TUNED_SGD
 from objectives.parts import DEFAULTS

@@ -12,7 +12,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from discovery.analysis import LoadedRun, load_run
     from discovery.api import algorithms, compare_suite, discover, evaluate, resume
     from discovery.comparison import Comparison
     from discovery.core.config.evolution import ESConfig
@@ -23,9 +22,10 @@ if TYPE_CHECKING:
     from discovery.executors import make_executor
     from discovery.inner.loops.on_policy import train
     from discovery.inner.play import play
-    from discovery.objective import Objective, objective_of
     from discovery.pictures.grid import draw_environment, draw_level
     from discovery.pictures.runs import plot_run
+    from discovery.results.loaded import LoadedRun, load_run
+    from discovery.results.objective import Objective, objective_of
     from discovery.statistics import Interval, apart, interval, iqm, paired_difference
     from discovery.store.run import Run
     from discovery.suitecomparison import SuiteComparison
@@ -76,7 +76,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "discovery.analysis": ("LoadedRun", "load_run"),
+    "discovery.results.loaded": ("LoadedRun", "load_run"),
     "discovery.api": ("algorithms", "compare_suite", "discover", "evaluate", "resume"),
     "discovery.comparison": ("Comparison",),
     "discovery.core.config.search": ("SearchConfig",),
@@ -87,7 +87,7 @@ _HOMES = {
     "discovery.inner.loops.on_policy": ("train",),
     "discovery.core.config.evolution": ("ESConfig",),
     "discovery.core.config.population": ("PBEConfig",),
-    "discovery.objective": ("Objective", "objective_of"),
+    "discovery.results.objective": ("Objective", "objective_of"),
     "discovery.pictures.runs": ("plot_run",),
     "discovery.store.run": ("Run",),
     "discovery.suitecomparison": ("SuiteComparison",),

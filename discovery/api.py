@@ -11,7 +11,6 @@ d.export_run(run, "jax", "found.py")
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from discovery.analysis import LoadedRun, load_run
 from discovery.commands.judging import store_folder
 from discovery.compare import Watcher, compare, pick_tasks
 from discovery.compare import check as check_comparison
@@ -26,11 +25,12 @@ from discovery.core.suites import load_suite
 from discovery.executors import executor_of
 from discovery.executors.base import Executor
 from discovery.meta.base import Result
+from discovery.results.distillation.start import start_of
+from discovery.results.loaded import LoadedRun, load_run
 from discovery.search.check import check
 from discovery.search.listener import Listener
 from discovery.search.loop import search
 from discovery.search.width import with_width
-from discovery.starts.find import start_of
 from discovery.store.held_out import looks_at, record_looks, run_folders_of, unseen
 from discovery.store.run import Run
 from discovery.suitecomparison import SuiteComparison

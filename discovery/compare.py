@@ -15,17 +15,17 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from discovery.analysis import LoadedRun
 from discovery.comparison import INITIAL, Cell, Comparison, Row
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, unknown
 from discovery.core.jobs import Job, JobResult
 from discovery.core.toml import recipe
 from discovery.executors.base import Executor, together
+from discovery.results.loaded import LoadedRun
+from discovery.results.subjects import Subject, subjects
 from discovery.search.requests import report_jobs, seed_of
 from discovery.store.arrays import digest_of
 from discovery.store.ledger import Ledger, Report
-from discovery.subjects import Subject, subjects
 from environments.task import Task
 
 __all__ = ["Cell", "Comparison", "Row", "Subject", "compare", "pick_tasks", "recorded", "subjects"]

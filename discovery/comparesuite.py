@@ -26,12 +26,12 @@ from discovery.core.toml import CONFIG, is_run, load
 from discovery.core.versions import versions
 from discovery.executors.base import Executor
 from discovery.formats import json_line
+from discovery.results.subjects import Subject
 from discovery.robustness import check_sweep, sweep
 from discovery.store.database import FILE
 from discovery.store.held_out import Looks, held_out_by, looks_at, record_looks
 from discovery.store.ledger import Ledger
 from discovery.store.rows import now
-from discovery.subjects import Subject
 from discovery.suitecomparison import SuiteComparison
 from environments.task import Task
 
@@ -135,7 +135,7 @@ def compare_suite(
         suite: with measured references.
         chosen: from `chosen_tasks`. That held-out tasks are looked at is recorded before they are, in the
             store and in the runs from which they are held out.
-        subjects: from `discovery.subjects.subjects`.
+        subjects: from `discovery.results.subjects.subjects`.
         seeds: S, trainings of each subject on each task (and at each factor).
         executor: where they run.
         folder: the store, made if need be; None records nothing.

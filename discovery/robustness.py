@@ -21,8 +21,8 @@ from discovery.comparison import Cell, Comparison
 from discovery.core.errors import BadInput, unknown
 from discovery.inner.compile import build_algorithm
 from discovery.inner.loops.on_policy import check_numbers
+from discovery.results.subjects import Subject
 from discovery.statistics import Interval, interval
-from discovery.subjects import Subject
 from discovery.tables import RobustnessTable
 from environments.task import Setup, Task
 

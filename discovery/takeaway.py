@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from discovery.analysis import Generation, LoadedRun, load_run
 from discovery.compare import recorded
 from discovery.comparison import INITIAL, Comparison
 from discovery.core.errors import BadInput
 from discovery.core.files import write_whole
 from discovery.export import Provenance, Score, StepsReport, VerifyReport, export, formats_of, verify
 from discovery.export.write import numbers_in_files
+from discovery.results.loaded import Generation, LoadedRun, load_run
 from discovery.statistics import Interval, interval
 
 LIBRARIES = ("jax", "flax", "optax", "evosax", "gymnax")

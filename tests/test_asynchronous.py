@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from discovery.analysis import load_run
 from discovery.api import Silence
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.population import PBEConfig
@@ -23,6 +22,7 @@ from discovery.executors.processes import Processes
 from discovery.formats import row_facts, rows
 from discovery.meta.base import Result
 from discovery.meta.generation import request_of_mean
+from discovery.results.loaded import load_run
 from discovery.search.loop import async_state as course
 from discovery.search.loop import search
 from discovery.search.progress import Row, Tally, task_row

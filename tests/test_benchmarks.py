@@ -29,7 +29,7 @@ from benchmarks.timing import Figure, ratio
 from discovery.core import presets
 from discovery.executors import make_executor
 from discovery.inner.loops.on_policy import check_numbers, parts
-from discovery.subjects import subjects
+from discovery.results.subjects import subjects
 from environments.task import Setup, Task
 from objectives import build
 

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from discovery.analysis import load_run
 from discovery.api import algorithms, evaluate
 from discovery.cli import main
 from discovery.compare import Subject, compare, pick_tasks, recorded, subjects
@@ -22,6 +21,7 @@ from discovery.comparison import Cell, Comparison
 from discovery.core.errors import BadInput, LedgerError, RunError
 from discovery.core.jobs import AlgorithmSpec, Job, JobResult, Outcome
 from discovery.executors.base import Crew, More, no_more
+from discovery.results.loaded import load_run
 from discovery.statistics import interval, paired_difference
 from discovery.store.run import Run
 from environments.task import Setup, Task

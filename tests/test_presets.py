@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from discovery.analysis import load_run
 from discovery.api import discover
 from discovery.core import presets
 from discovery.executors.inline import Inline
 from discovery.inner import compile as compiled
+from discovery.results.loaded import load_run
 
 
 def test_a_search_compiles_once_whatever_its_numbers(

@@ -9,7 +9,6 @@ import jax
 import numpy as np
 import pytest
 
-from discovery.analysis import load_run
 from discovery.compare import compare
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec, Job
@@ -17,7 +16,8 @@ from discovery.executors.inline import Inline
 from discovery.export import Provenance, export
 from discovery.export.subject import file_digest, from_file
 from discovery.inner.compile import build_algorithm, run_chunk
-from discovery.subjects import FILE, Subject, split_name, subjects
+from discovery.results.loaded import load_run
+from discovery.results.subjects import FILE, Subject, split_name, subjects
 from discovery.takeaway import export_run
 from environments.task import Setup, Task
 from tests.test_compare import Pretender

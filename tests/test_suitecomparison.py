@@ -17,7 +17,6 @@ from rich.console import Console
 from scipy import stats
 
 from discovery import api
-from discovery.analysis import load_run
 from discovery.cli import main
 from discovery.commands.judging import Plan
 from discovery.commands.judging import judged as judged_by_evaluate
@@ -28,12 +27,13 @@ from discovery.core.errors import BadInput
 from discovery.core.suites import Reference, Suite, SuiteTask, fingerprint, load_suite
 from discovery.pictures.suites import pictures
 from discovery.progress import Silent
+from discovery.results.loaded import load_run
+from discovery.results.subjects import subjects
 from discovery.robustness import Robustness, check_sweep, parse_sweep, sweep, varied
 from discovery.search.progress import Tally
 from discovery.statistics import aggregate, iqm, paired_p_value, probability_of_improvement
 from discovery.store.ledger import Ledger
 from discovery.store.run import Run
-from discovery.subjects import subjects
 from discovery.suitecomparison import SuiteComparison, fewest_seeds
 from environments.task import Setup, Task
 from tests.test_compare import Pretender, cell

@@ -90,7 +90,7 @@ def main(argv: Sequence[str]) -> int:
     from discovery.core.suites import load_suite
     from discovery.executors import executor_of
     from discovery.progress import view
-    from discovery.subjects import subjects
+    from discovery.results.subjects import subjects
 
     suite, sweeps = load_suite(args.suite), parsed_sweeps(args.sweep)
     chosen = chosen_tasks(suite, args.tasks, args.test, run_folders_of(names))

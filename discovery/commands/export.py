@@ -13,7 +13,7 @@ from discovery.core.errors import BadInput
 from discovery.core.toml import is_run
 
 if TYPE_CHECKING:
-    from discovery.analysis import Generation
+    from discovery.results.loaded import Generation
 
 PROG = "discovery export"
 
@@ -72,7 +72,7 @@ def take(
     from discovery.executors.cpu import ensure_single_thread
 
     ensure_single_thread()
-    from discovery.analysis import load_run
+    from discovery.results.loaded import load_run
     from discovery.takeaway import export_run, verify_run
 
     run = load_run(folder)

@@ -65,8 +65,8 @@ def judged(plan: Plan, executor: "Executor", shown: "View") -> "tuple[Comparison
 
     ensure_single_thread()
     from discovery.compare import AS_IT_IS, check, comparisons
+    from discovery.results.subjects import subjects
     from discovery.robustness import check_sweep, sweep
-    from discovery.subjects import subjects
 
     who, seeds, command = subjects(plan.names), (plan.seeds, plan.first_seed), plan.command
     check(who, plan.tasks, *seeds)

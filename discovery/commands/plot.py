@@ -47,8 +47,8 @@ def draw(run: Path, out: Path) -> list[Path]:
     from discovery.executors.cpu import ensure_single_thread
 
     ensure_single_thread()
-    from discovery.analysis import load_run
     from discovery.pictures.runs import plot_run
+    from discovery.results.loaded import load_run
 
     loaded = load_run(run)
     if not loaded.n_generations and not loaded.selection:

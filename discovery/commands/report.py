@@ -43,8 +43,8 @@ def main(argv: Sequence[str]) -> int:
     from discovery.executors.cpu import ensure_single_thread
 
     ensure_single_thread()
-    from discovery.analysis import load_run
     from discovery.report import write_report
+    from discovery.results.loaded import load_run
 
     path = write_report(load_run(folder), args.out)
     print(path)

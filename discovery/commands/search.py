@@ -95,7 +95,7 @@ def begin(args: Search, short: str) -> int:
     new_folder(config, args.output, short, args.name)  # the name, before the long check
     executor = executor_of(config := with_width(config))
     check(config)
-    from discovery.starts.find import start_of  # jax has its one thread by now
+    from discovery.results.distillation.start import start_of  # jax has its one thread by now
 
     with executor:
         run = Run.create(config, args.output, short, args.name, start_of(config))

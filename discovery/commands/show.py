@@ -56,8 +56,8 @@ def main(argv: Sequence[str]) -> int:
         _print(run, standing_of(run, running))
         judged = bool(run.ledger.reports(outcomes=False))
     if judged:
-        from discovery.analysis import load_run
         from discovery.compare import recorded
+        from discovery.results.loaded import load_run
 
         print()
         show(recorded(load_run(folder)).table(), width=160)

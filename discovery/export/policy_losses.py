@@ -11,7 +11,7 @@ from discovery.export.source import Subject, Text
 
 def reads(spec: AlgorithmSpec, options: Mapping[str, Any]) -> Collection[str]:
     """Names of the plain numbers that the file holds."""
-    from discovery.objective import numbers_read  # jax starts here
+    from discovery.results.objective import numbers_read  # jax starts here
 
     return numbers_read(spec)
 

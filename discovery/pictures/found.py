@@ -6,11 +6,11 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from discovery.core.errors import unknown
-from discovery.learned import Learned
 from discovery.pictures.loss import loss_picture
 from discovery.pictures.lpg import lpg_picture
 from discovery.pictures.mirror import mirror_picture
 from discovery.pictures.optimizer import optimizer_picture
+from discovery.results.learned import Learned
 
 
 class Kind(NamedTuple):

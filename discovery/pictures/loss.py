@@ -6,9 +6,9 @@ from matplotlib.figure import Figure
 
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
-from discovery.learned import Learned
-from discovery.objective import Objective, is_temporal, objective_in, objective_of
 from discovery.pictures.drift import drift_picture
+from discovery.results.learned import Learned
+from discovery.results.objective import Objective, is_temporal, objective_in, objective_of
 
 FRACTIONS = (0.0, 0.33, 0.67, 0.99)
 """Points of a training at which a temporally-aware objective is drawn."""

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import join, quote, split
 
-from discovery.analysis import LoadedRun, Rows
 from discovery.core.toml import CONFIG
 from discovery.export import formats_of
 from discovery.report.swept import BETWEEN
+from discovery.results.loaded import LoadedRun, Rows
 
 
 @dataclass(frozen=True)

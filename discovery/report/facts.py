@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from discovery.analysis import LoadedRun
 from discovery.compare import recorded
 from discovery.comparison import FEW_SEEDS, Comparison
 from discovery.core.errors import BadInput
@@ -23,6 +22,7 @@ from discovery.report.searched import Method, Searched, method, searched
 from discovery.report.shape import Found, found_objective
 from discovery.report.spent import Cost, Failure, cost, failures
 from discovery.report.swept import Sweep, sweeps
+from discovery.results.loaded import LoadedRun
 from discovery.search.selection import contest
 from discovery.statistics import Interval
 from discovery.store.run import Run

@@ -11,11 +11,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from discovery import plots
-from discovery.analysis import LoadedRun
 from discovery.comparison import Comparison
 from discovery.pictures import runs
 from discovery.report.judged import Standing, TaskTable
 from discovery.report.swept import Sweep
+from discovery.results.loaded import LoadedRun
 
 PIXELS_PER_INCH = 96
 

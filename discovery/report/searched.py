@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from discovery.analysis import LoadedRun
 from discovery.core.toml import plain
+from discovery.results.loaded import LoadedRun
 from discovery.search.selection import Contest
 from discovery.statistics import Interval, interval
 from discovery.store.start import origins_of

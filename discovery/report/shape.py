@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from discovery.analysis import LoadedRun
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
-from discovery.objective import Objective, is_temporal, objective_of
 from discovery.pictures.loss import ADVANTAGE, BESIDE, FRACTIONS, LOG_RATIO
 from discovery.report.formula import Formula, drift_options, formula_of
+from discovery.results.loaded import LoadedRun
+from discovery.results.objective import Objective, is_temporal, objective_of
 
 KNOWN = ("ppo", "dpo", "ppo_kl", "policy_gradient")
 """Known drifts that what was found is held against."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from discovery.analysis import LoadedRun, Rows
 from discovery.meta.base import Request
+from discovery.results.loaded import LoadedRun, Rows
 from discovery.search.requests import jobs_of
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from discovery.analysis import LoadedRun, Rows
 from discovery.comparison import Cell, Comparison
+from discovery.results.loaded import LoadedRun, Rows
 from discovery.robustness import Robustness
 from discovery.statistics import Interval
 

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from discovery.analysis import LoadedRun
 from discovery.compare import recorded
 from discovery.core.errors import BadInput
 from discovery.core.files import write_whole
 from discovery.report.facts import collect
 from discovery.report.figures import draw
 from discovery.report.page import page
+from discovery.results.loaded import LoadedRun
 
 NAME = "report.html"
 

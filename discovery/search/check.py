@@ -27,9 +27,9 @@ def check(config: SearchConfig) -> None:
     ensure_single_thread()
     from discovery.inner.compile import build_algorithm, life_of
     from discovery.inner.loops.on_policy import check_numbers
+    from discovery.results.distillation.start import sources_of
     from discovery.search.loop import meta_optimizer
     from discovery.search.requests import spec_of
-    from discovery.starts.find import sources_of
 
     own = ":" in config.algorithm
     with _explained("", f"algorithm {config.algorithm!r} with {dict(config.algorithm_options)}", own):

@@ -13,7 +13,7 @@ from discovery.core.jobs import AlgorithmSpec
 from discovery.core.suites import fingerprint
 from discovery.inner.compile import life_of, run_chunk
 from discovery.inner.loops import exact
-from discovery.subjects import Subject
+from discovery.results.subjects import Subject
 from environments import Setup, Task
 from objectives import build
 from objectives.learned_potential import monotone

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from discovery.analysis import load_run
 from discovery.api import Silence
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.population import PBEConfig
 from discovery.executors.inline import Inline
 from discovery.meta.base import Result
 from discovery.meta.population.pbe import make_pbe
+from discovery.results.loaded import load_run
 from discovery.search.loop import search
 from discovery.store.ledger import Ledger
 from discovery.store.rows import same_numbers

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from discovery.analysis import LoadedRun, load_run
 from discovery.cli import main
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
-from discovery.learned import Learned, learned_of
 from discovery.pictures.found import KINDS, draw_found, kinds_of
 from discovery.pictures.runs import plot_run
 from discovery.plots import power_of_ten
 from discovery.report import write_report
+from discovery.results.learned import Learned, learned_of
+from discovery.results.loaded import LoadedRun, load_run
 from objectives.base import Algorithm
 from objectives.drift import lpo
 from objectives.learned_optimizer import open_optimizer

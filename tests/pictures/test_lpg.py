@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
 from discovery.inner.compile import build_algorithm
-from discovery.learned import Learned, learned_of
 from discovery.pictures import lpg
 from discovery.pictures.lpg import LENGTH, chain_rewards, lpg_picture
+from discovery.results.learned import Learned, learned_of
 from objectives.base import Progress
 from objectives.lpg import episode, recommended
 from tests.test_plots import check_all_lines_are_inside, check_layout

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
-from discovery.learned import Learned, learned_of
 from discovery.pictures.mirror import FIXED, mirror_picture
+from discovery.results.learned import Learned, learned_of
 from objectives.learned_potential import LOG_SHIFT
 from tests.objectives.maps import slow_projection
 from tests.test_plots import check_layout

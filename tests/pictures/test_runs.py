@@ -14,7 +14,6 @@ import pytest
 from matplotlib.figure import Figure
 
 from discovery import plots
-from discovery.analysis import LoadedRun, load_run
 from discovery.comparison import Cell, Comparison
 from discovery.core.errors import BadInput, RunError
 from discovery.core.toml import dumps
@@ -22,6 +21,7 @@ from discovery.export import formats_of
 from discovery.pictures import loss, runs
 from discovery.pictures.loss import ADVANTAGE, LOG_RATIO
 from discovery.pictures.runs import plot_run
+from discovery.results.loaded import LoadedRun, load_run
 from discovery.statistics import interval
 from discovery.store.run import CONFIG
 from discovery.takeaway import export_run, provenance, verify_run

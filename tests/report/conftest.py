@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from discovery.analysis import LoadedRun
+from discovery.results.loaded import LoadedRun
 
 ROOT = Path(__file__).parents[2]
 if str(ROOT) not in sys.path:  # these tests share modules of their own: tests.report.fabricated

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from discovery.analysis import LoadedRun
 from discovery.cli import main
 from discovery.report.figures import Pictures
+from discovery.results.loaded import LoadedRun
 
 
 def test_it_writes_and_says_where(

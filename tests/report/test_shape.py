@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from discovery.analysis import LoadedRun, load_run
 from discovery.core.jobs import AlgorithmSpec
-from discovery.objective import Objective, objective_of
 from discovery.pictures.loss import ADVANTAGE, LOG_RATIO
 from discovery.report import shape
 from discovery.report.formula import Formula, formula_of
 from discovery.report.shape import Found, found_objective
+from discovery.results.loaded import LoadedRun, load_run
+from discovery.results.objective import Objective, objective_of
 from tests.report.fabricated import CONFIG, begin, search
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import optax
 import pytest
 
-from discovery.analysis import load_run
 from discovery.api import discover
 from discovery.cli import main
 from discovery.core.config.search import Starting
@@ -20,9 +19,16 @@ from discovery.executors.inline import Inline
 from discovery.inner.loops.on_policy import complete
 from discovery.report.formula import drift_options, formula_of
 from discovery.report.searched import searched
-from discovery.starts.find import start_of
-from discovery.starts.imitation import imitate
-from discovery.starts.lessons import LESSONS, loss_answers, loss_inputs, optimizer_answers, policy_answers
+from discovery.results.distillation.imitation import imitate
+from discovery.results.distillation.lessons import (
+    LESSONS,
+    loss_answers,
+    loss_inputs,
+    optimizer_answers,
+    policy_answers,
+)
+from discovery.results.distillation.start import start_of
+from discovery.results.loaded import load_run
 from discovery.store.run import Run
 from discovery.store.start import origins_of
 from environments.task import Setup, Task

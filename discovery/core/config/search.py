@@ -50,7 +50,7 @@ class Stopping:
 
 @dataclass(frozen=True)
 class Starting:
-    """What the first mean is made of, in place of the family's own beginning (discovery/starts/find.py)."""
+    """What the first mean is made of, in place of the family's own beginning (discovery/results/distillation/start.py)."""
 
     sources: tuple[str, ...] = ()
     """Runs (RUN, RUN@GENERATION), known algorithms or exported files, each for the entries that it has. A run

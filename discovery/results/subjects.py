@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from discovery.analysis import LoadedRun, load_run
 from discovery.core.errors import BadInput, unknown
 from discovery.core.jobs import AlgorithmSpec
 from discovery.core.toml import CONFIG, is_run
 from discovery.core.values import entries, option
+from discovery.results.loaded import LoadedRun, load_run
 from environments.task import Task
 from objectives import FACTORIES, factory, is_known
 

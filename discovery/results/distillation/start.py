@@ -22,13 +22,13 @@ from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
 from discovery.inner.compile import build_algorithm
 from discovery.inner.loops.on_policy import complete
+from discovery.results.distillation.imitation import imitate
+from discovery.results.distillation.lessons import LESSONS
+from discovery.results.subjects import Subject, subjects
 from discovery.search.requests import seed_words, spec_of
-from discovery.starts.imitation import imitate
-from discovery.starts.lessons import LESSONS
 from discovery.store.held_out import run_folders_of
 from discovery.store.run import Run
 from discovery.store.start import Origin, Seen, Start, origins_of
-from discovery.subjects import Subject, subjects
 from environments.make import options_of
 from environments.task import Task
 from objectives import all_options

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from discovery import summary
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, LedgerError, RunError, unknown
 from discovery.core.jobs import AlgorithmSpec, Outcome
+from discovery.results import summary
 from discovery.search.requests import spec_of
 from discovery.search.selection import Choice, choose, selection_scores
 from discovery.store.arrays import digest_of
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from discovery.frames import Curves
-    from discovery.learned import Learned
-    from discovery.objective import Objective
+    from discovery.results.frames import Curves
+    from discovery.results.learned import Learned
+    from discovery.results.objective import Objective
     from discovery.search.regenerate import Regenerator
 
 Generation = int | Literal["initial", "last"] | None
@@ -210,7 +210,7 @@ class LoadedRun:
             generation: of the search, only this one's.
             field: one of `CURVES`.
         """
-        from discovery import frames
+        from discovery.results import frames
 
         if field not in CURVES:
             raise unknown("curve", field, CURVES)
@@ -224,25 +224,25 @@ class LoadedRun:
 
     def frame(self) -> "pd.DataFrame":
         """One row per finished training of the search: what it was, its scores, errors and times."""
-        from discovery import frames
+        from discovery.results import frames
 
         return frames.trainings(self._evaluations, self.steps_per_update)
 
     def proposals_frame(self) -> "pd.DataFrame":
         """One row per proposal (and evaluated mean), with its mean score on each task and its failures."""
-        from discovery import frames
+        from discovery.results import frames
 
         return frames.proposals(self._proposals, self._evaluations)
 
     def generations_frame(self) -> "pd.DataFrame":
         """One row per closed generation: its population's scores, and the state's metrics after it."""
-        from discovery import frames
+        from discovery.results import frames
 
         return frames.generations(self._generations, self.scores)
 
     def reports_frame(self) -> "pd.DataFrame":
         """One row per training of `discovery evaluate`: each access to held-out tasks and seeds."""
-        from discovery import frames
+        from discovery.results import frames
 
         return frames.trainings(self._reports, self.steps_per_update)
 
@@ -320,13 +320,13 @@ class LoadedRun:
             generation: which mean.
             task: whose plain numbers it reads (PPO's clip range, say); by default the first task's.
         """
-        from discovery.objective import objective_in
+        from discovery.results.objective import objective_in
 
         return objective_in(self.learned(generation, task))
 
     def learned(self, generation: Generation = None, task: str | None = None) -> "Learned":
         """The algorithm of a generation's mean with its numbers inside; see `objective`."""
-        from discovery.learned import learned_of
+        from discovery.results.learned import learned_of
 
         number, on = self.generation_number(generation), self.config.task(task or self.config.tasks[0].name)
         return learned_of(self.spec, self.meta_params(number), on.numbers, self.label(number), on.n_updates)

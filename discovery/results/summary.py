@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from discovery.store.start import origins_of
 
 if TYPE_CHECKING:
-    from discovery.analysis import LoadedRun
+    from discovery.results.loaded import LoadedRun
 
 
 def facts(run: "LoadedRun") -> dict[str, str]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from discovery.starts.lessons import Lesson
+from discovery.results.distillation.lessons import Lesson
 from objectives.base import Algorithm, MetaParams
 
 HELD_OUT = 16

@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
 from discovery.inner.compile import build_algorithm
-from discovery.learned import Learned, learned_of
+from discovery.results.learned import Learned, learned_of
 from objectives.base import PolicyLoss, Progress
 
 

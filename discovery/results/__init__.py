@@ -1,0 +1,1 @@
+"""What a run found, as passive data: proposals, scores, curves, objectives, subjects."""

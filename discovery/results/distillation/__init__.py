@@ -1,0 +1,1 @@
+"""Starting a search from known algorithms or earlier runs."""
