@@ -26,8 +26,8 @@ from rich.table import Table
 from benchmarks.searches import searched
 from discovery import plots
 from discovery.api import evaluate
-from discovery.comparison import Comparison
 from discovery.core import presets
+from discovery.judging.comparison import Comparison
 from discovery.report.spent import cost
 from discovery.results.loaded import LoadedRun
 from discovery.statistics import Interval, interval, paired_difference

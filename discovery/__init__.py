@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from discovery.api import algorithms, compare_suite, discover, evaluate, resume
-    from discovery.comparison import Comparison
     from discovery.core.config.evolution import ESConfig
     from discovery.core.config.population import PBEConfig
     from discovery.core.config.search import SearchConfig
@@ -22,13 +21,14 @@ if TYPE_CHECKING:
     from discovery.executors import make_executor
     from discovery.inner.loops.on_policy import train
     from discovery.inner.play import play
+    from discovery.judging.comparison import Comparison
+    from discovery.judging.suite_comparison import SuiteComparison
     from discovery.pictures.grid import draw_environment, draw_level
     from discovery.pictures.runs import plot_run
     from discovery.results.loaded import LoadedRun, load_run
     from discovery.results.objective import Objective, objective_of
     from discovery.statistics import Interval, apart, interval, iqm, paired_difference
     from discovery.store.run import Run
-    from discovery.suitecomparison import SuiteComparison
     from discovery.takeaway import export_run, verify_run
     from environments.task import Setup, Task
     from objectives import build
@@ -78,7 +78,7 @@ __all__ = [
 _HOMES = {
     "discovery.results.loaded": ("LoadedRun", "load_run"),
     "discovery.api": ("algorithms", "compare_suite", "discover", "evaluate", "resume"),
-    "discovery.comparison": ("Comparison",),
+    "discovery.judging.comparison": ("Comparison",),
     "discovery.core.config.search": ("SearchConfig",),
     "discovery.core.errors": ("BadInput", "DiscoveryError", "ExecutorError", "LedgerError", "RunError"),
     "discovery.executors": ("make_executor",),
@@ -90,7 +90,7 @@ _HOMES = {
     "discovery.results.objective": ("Objective", "objective_of"),
     "discovery.pictures.runs": ("plot_run",),
     "discovery.store.run": ("Run",),
-    "discovery.suitecomparison": ("SuiteComparison",),
+    "discovery.judging.suite_comparison": ("SuiteComparison",),
     "discovery.statistics": ("Interval", "apart", "interval", "iqm", "paired_difference"),
     "discovery.takeaway": ("export_run", "verify_run"),
     "discovery.core.jobs": ("AlgorithmSpec",),

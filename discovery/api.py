@@ -12,18 +12,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from discovery.commands.judging import store_folder
-from discovery.compare import Watcher, compare, pick_tasks
-from discovery.compare import check as check_comparison
-from discovery.compare import subjects as subjects_of
-from discovery.comparesuite import chosen_tasks, write
-from discovery.comparesuite import compare_suite as run_suite
-from discovery.comparison import Comparison
 from discovery.core import presets
 from discovery.core.config.search import SearchConfig
 from discovery.core.jobs import Job, JobResult
 from discovery.core.suites import load_suite
 from discovery.executors import executor_of
 from discovery.executors.base import Executor
+from discovery.judging.comparison import Comparison
+from discovery.judging.evaluate import Watcher, compare, pick_tasks
+from discovery.judging.evaluate import check as check_comparison
+from discovery.judging.evaluate import subjects as subjects_of
+from discovery.judging.suite import chosen_tasks, write
+from discovery.judging.suite import compare_suite as run_suite
+from discovery.judging.suite_comparison import SuiteComparison
 from discovery.meta.base import Result
 from discovery.results.distillation.start import start_of
 from discovery.results.loaded import LoadedRun, load_run
@@ -33,7 +34,6 @@ from discovery.search.loop import search
 from discovery.search.width import with_width
 from discovery.store.held_out import looks_at, record_looks, run_folders_of, unseen
 from discovery.store.run import Run
-from discovery.suitecomparison import SuiteComparison
 from objectives import FACTORIES
 
 

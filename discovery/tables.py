@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from discovery.comparison import Comparison, Row
-    from discovery.robustness import Robustness
-    from discovery.suitecomparison import AggregateRow, SuiteComparison
-    from discovery.suitespeed import Speed
+    from discovery.judging.comparison import Comparison, Row
+    from discovery.judging.suite_comparison import AggregateRow, SuiteComparison
+    from discovery.judging.suite_speed import Speed
+    from discovery.judging.sweep import Robustness
 
 SCORES = {"final": "mean return, last fifth of training", "auc": "mean return over training"}
 """What each kind of `Task.score` is, in words."""
@@ -109,7 +109,7 @@ class SpeedTable:
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         from rich.text import Text
 
-        from discovery.suitespeed import SHARE
+        from discovery.judging.suite_speed import SHARE
 
         comparison = self.result.comparison
         yield Text(f"\nHow soon learning curves come to {SHARE:g} of tuned PPO's normalized score")

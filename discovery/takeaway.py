@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from discovery.compare import recorded
-from discovery.comparison import INITIAL, Comparison
 from discovery.core.errors import BadInput
 from discovery.core.files import write_whole
 from discovery.export import Provenance, Score, StepsReport, VerifyReport, export, formats_of, verify
 from discovery.export.write import numbers_in_files
+from discovery.judging.comparison import INITIAL, Comparison
+from discovery.judging.evaluate import recorded
 from discovery.results.loaded import Generation, LoadedRun, load_run
 from discovery.statistics import Interval, interval
 

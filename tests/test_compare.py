@@ -16,11 +16,11 @@ from rich.console import Console
 
 from discovery.api import algorithms, evaluate
 from discovery.cli import main
-from discovery.compare import Subject, compare, pick_tasks, recorded, subjects
-from discovery.comparison import Cell, Comparison
 from discovery.core.errors import BadInput, LedgerError, RunError
 from discovery.core.jobs import AlgorithmSpec, Job, JobResult, Outcome
 from discovery.executors.base import Crew, More, no_more
+from discovery.judging.comparison import Cell, Comparison
+from discovery.judging.evaluate import Subject, compare, pick_tasks, recorded, subjects
 from discovery.results.loaded import load_run
 from discovery.statistics import interval, paired_difference
 from discovery.store.run import Run
@@ -544,7 +544,7 @@ def test_the_verb_records_a_look_before_it(says: Says, copy: Path, monkeypatch: 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("discovery.compare.compare", interrupted)
+        patch.setattr("discovery.judging.evaluate.compare", interrupted)
         assert says(copy, "ppo", "--tasks", "fast cart", "--test")[0] == 130
     assert looks(copy) == [(["fast cart"], 2)]
     assert says(copy, "ppo", "--test")[0] == 0

@@ -9,13 +9,13 @@ import jax
 import numpy as np
 import pytest
 
-from discovery.compare import compare
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec, Job
 from discovery.executors.inline import Inline
 from discovery.export import Provenance, export
 from discovery.export.subject import file_digest, from_file
 from discovery.inner.compile import build_algorithm, run_chunk
+from discovery.judging.evaluate import compare
 from discovery.results.loaded import load_run
 from discovery.results.subjects import FILE, Subject, split_name, subjects
 from discovery.takeaway import export_run

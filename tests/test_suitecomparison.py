@@ -20,21 +20,21 @@ from discovery import api
 from discovery.cli import main
 from discovery.commands.judging import Plan
 from discovery.commands.judging import judged as judged_by_evaluate
-from discovery.compare import comparisons, recorded
-from discovery.comparesuite import Chosen, chosen_tasks, compare_suite, store, write
-from discovery.comparison import Cell, Comparison
 from discovery.core.errors import BadInput
 from discovery.core.suites import Reference, Suite, SuiteTask, fingerprint, load_suite
+from discovery.judging.comparison import Cell, Comparison
+from discovery.judging.evaluate import comparisons, recorded
+from discovery.judging.suite import Chosen, chosen_tasks, compare_suite, store, write
+from discovery.judging.suite_comparison import SuiteComparison, fewest_seeds
+from discovery.judging.sweep import Robustness, check_sweep, parse_sweep, sweep, varied
 from discovery.pictures.suites import pictures
 from discovery.progress import Silent
 from discovery.results.loaded import load_run
 from discovery.results.subjects import subjects
-from discovery.robustness import Robustness, check_sweep, parse_sweep, sweep, varied
 from discovery.search.progress import Tally
 from discovery.statistics import aggregate, iqm, paired_p_value, probability_of_improvement
 from discovery.store.ledger import Ledger
 from discovery.store.run import Run
-from discovery.suitecomparison import SuiteComparison, fewest_seeds
 from environments.task import Setup, Task
 from tests.test_compare import Pretender, cell
 from tests.test_plots import boxes

@@ -86,9 +86,9 @@ def main(argv: Sequence[str]) -> int:
     from discovery.executors.cpu import ensure_single_thread
 
     ensure_single_thread()
-    from discovery.comparesuite import chosen_tasks, compare_suite, write
     from discovery.core.suites import load_suite
     from discovery.executors import executor_of
+    from discovery.judging.suite import chosen_tasks, compare_suite, write
     from discovery.progress import view
     from discovery.results.subjects import subjects
 

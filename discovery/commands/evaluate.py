@@ -30,10 +30,10 @@ from discovery.store.held_out import Looks, looks_at, run_folders_of
 from environments.task import Setup, Task
 
 if TYPE_CHECKING:
-    from discovery.comparison import Comparison
     from discovery.executors.base import Executor
+    from discovery.judging.comparison import Comparison
+    from discovery.judging.sweep import Robustness
     from discovery.progress import View
-    from discovery.robustness import Robustness
 
 PROG = "discovery evaluate"
 
@@ -207,8 +207,8 @@ def _suite_tasks(args: Evaluate, folders: Sequence[Path]) -> _Tasks:
     from discovery.executors.cpu import ensure_single_thread
 
     ensure_single_thread()
-    from discovery.comparesuite import chosen_tasks
     from discovery.core.suites import load_suite
+    from discovery.judging.suite import chosen_tasks
 
     chosen = chosen_tasks(load_suite(args.suite or "", measured=False), args.tasks, args.test, folders)
     return chosen.tasks, chosen.runs, chosen.hidden

@@ -17,10 +17,10 @@ from discovery.store.held_out import Looks, record_looks, run_folders_of, unseen
 from environments.task import Task
 
 if TYPE_CHECKING:
-    from discovery.comparison import Comparison
     from discovery.executors.base import Executor
+    from discovery.judging.comparison import Comparison
+    from discovery.judging.sweep import Robustness
     from discovery.progress import View
-    from discovery.robustness import Robustness
     from discovery.store.ledger import Ledger
 
 
@@ -64,9 +64,9 @@ def judged(plan: Plan, executor: "Executor", shown: "View") -> "tuple[Comparison
     from discovery.executors.cpu import ensure_single_thread
 
     ensure_single_thread()
-    from discovery.compare import AS_IT_IS, check, comparisons
+    from discovery.judging.evaluate import AS_IT_IS, check, comparisons
+    from discovery.judging.sweep import check_sweep, sweep
     from discovery.results.subjects import subjects
-    from discovery.robustness import check_sweep, sweep
 
     who, seeds, command = subjects(plan.names), (plan.seeds, plan.first_seed), plan.command
     check(who, plan.tasks, *seeds)
@@ -86,7 +86,7 @@ def judged(plan: Plan, executor: "Executor", shown: "View") -> "tuple[Comparison
 @contextmanager
 def _ledger(folders: Sequence[Path], place: Path | None) -> "Iterator[Ledger | None]":
     """Where trainings are recorded: in the first run, else in a store, else nowhere."""
-    from discovery.comparesuite import store
+    from discovery.judging.suite import store
     from discovery.store.run import Run
 
     if folders:
@@ -141,7 +141,7 @@ def parsed_sweeps(texts: Sequence[str]) -> dict[str, tuple[float, ...]]:
     from discovery.executors.cpu import ensure_single_thread
 
     ensure_single_thread()
-    from discovery.robustness import parse_sweep
+    from discovery.judging.sweep import parse_sweep
 
     found: dict[str, tuple[float, ...]] = {}
     for parameter, factors in map(parse_sweep, texts):

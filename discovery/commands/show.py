@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
         _print(run, standing_of(run, running))
         judged = bool(run.ledger.reports(outcomes=False))
     if judged:
-        from discovery.compare import recorded
+        from discovery.judging.evaluate import recorded
         from discovery.results.loaded import load_run
 
         print()

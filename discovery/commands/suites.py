@@ -21,9 +21,9 @@ from discovery.core.errors import BadInput, unknown
 from environments.task import Task
 
 if TYPE_CHECKING:
-    from discovery.comparison import Comparison
     from discovery.core.suites import Reference, Suite
     from discovery.executors.base import Executor
+    from discovery.judging.comparison import Comparison
     from discovery.progress import View
     from discovery.store.ledger import Ledger
 
@@ -240,9 +240,9 @@ def _measured(
     shown: "View",
 ) -> bool:
     """Measure and write one task's references; False if all trainings of either failed."""
-    from discovery.compare import compare, subjects
     from discovery.core.suites import FIRST_SEED, save_reference
     from discovery.core.versions import versions
+    from discovery.judging.evaluate import compare, subjects
 
     command = _command(task, name, args)
     found = {}

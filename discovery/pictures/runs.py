@@ -12,9 +12,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from discovery import plots
-from discovery.compare import recorded
-from discovery.comparison import INITIAL, Comparison, Row
 from discovery.core.errors import BadInput
+from discovery.judging.comparison import INITIAL, Comparison, Row
+from discovery.judging.evaluate import recorded
 from discovery.pictures.found import LOSS, Kind, kinds_of
 from discovery.results.loaded import LoadedRun
 from discovery.tables import SCORES

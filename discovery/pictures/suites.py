@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FixedLocator, NullLocator
 
 from discovery import plots
-from discovery.robustness import Robustness
-from discovery.suitecomparison import SuiteComparison
+from discovery.judging.suite_comparison import SuiteComparison
+from discovery.judging.sweep import Robustness
 
 ALL_TASKS = "all tasks"
 """What the panel of aggregates is called."""

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from discovery.compare import recorded
-from discovery.comparison import FEW_SEEDS, Comparison
 from discovery.core.errors import BadInput
 from discovery.core.toml import dumps
+from discovery.judging.comparison import FEW_SEEDS, Comparison
+from discovery.judging.evaluate import recorded
 from discovery.pictures.found import LOSS, kinds_of
 from discovery.report.commands import Commands, commands_of, portable
 from discovery.report.judged import Decline, TaskTable, Verdict, declines, tables, verdict

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from discovery import plots
-from discovery.comparison import Comparison
+from discovery.judging.comparison import Comparison
 from discovery.pictures import runs
 from discovery.report.judged import Standing, TaskTable
 from discovery.report.swept import Sweep

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from discovery.comparison import LEAST_SEEDS, Cell, Comparison, Row
 from discovery.core.errors import RunError
+from discovery.judging.comparison import LEAST_SEEDS, Cell, Comparison, Row
 from discovery.results.loaded import LoadedRun
 from discovery.statistics import Interval, band, holm, interval, paired_p_value, settle_failures
 

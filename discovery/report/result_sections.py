@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from discovery.comparison import Row
+from discovery.judging.comparison import Row
 from discovery.report.facts import Report
 from discovery.report.figures import Pictures
 from discovery.report.formula import Formula

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from discovery.comparison import Cell, Comparison
+from discovery.judging.comparison import Cell, Comparison
+from discovery.judging.sweep import Robustness
 from discovery.results.loaded import LoadedRun, Rows
-from discovery.robustness import Robustness
 from discovery.statistics import Interval
 
 BETWEEN = " x "

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from discovery.compare import recorded
 from discovery.core.errors import BadInput
 from discovery.core.files import write_whole
+from discovery.judging.evaluate import recorded
 from discovery.report.facts import collect
 from discovery.report.figures import draw
 from discovery.report.page import page

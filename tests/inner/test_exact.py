@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from discovery.compare import _fingerprint
 from discovery.core.jobs import AlgorithmSpec
 from discovery.core.suites import fingerprint
 from discovery.inner.compile import life_of, run_chunk
 from discovery.inner.loops import exact
+from discovery.judging.evaluate import _fingerprint
 from discovery.results.subjects import Subject
 from environments import Setup, Task
 from objectives import build

@@ -14,10 +14,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from discovery import plots
-from discovery.comparison import Cell, Comparison
 from discovery.core.errors import BadInput, RunError
 from discovery.core.toml import dumps
 from discovery.export import formats_of
+from discovery.judging.comparison import Cell, Comparison
 from discovery.pictures import loss, runs
 from discovery.pictures.loss import ADVANTAGE, LOG_RATIO
 from discovery.pictures.runs import plot_run

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from discovery.comparison import INITIAL, Cell, Comparison, Row
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, unknown
 from discovery.core.jobs import Job, JobResult
 from discovery.core.toml import recipe
 from discovery.executors.base import Executor, together
+from discovery.judging.comparison import INITIAL, Cell, Comparison, Row
 from discovery.results.loaded import LoadedRun
 from discovery.results.subjects import Subject, subjects
 from discovery.search.requests import report_jobs, seed_of

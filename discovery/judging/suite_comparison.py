@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from discovery.comparison import Cell, Comparison
 from discovery.core.errors import BadInput, unknown
 from discovery.core.suites import SuiteTask
-from discovery.robustness import Robustness
+from discovery.judging.comparison import Cell, Comparison
+from discovery.judging.suite_speed import Speed, speed
+from discovery.judging.sweep import Robustness
 from discovery.statistics import (
     Band,
     Interval,
@@ -36,7 +37,6 @@ from discovery.statistics import (
     seeds_needed,
     settle_failures,
 )
-from discovery.suitespeed import Speed, speed
 from discovery.tables import AggregateTable, SpeedTable, estimate_text
 
 if TYPE_CHECKING:

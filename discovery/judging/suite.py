@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from discovery import plots
-from discovery.compare import AS_IT_IS, Watcher, check, comparisons
 from discovery.core.errors import BadInput, RunError, unknown
 from discovery.core.files import write_whole
 from discovery.core.suites import FIRST_SEED, Suite, SuiteTask
@@ -26,17 +25,18 @@ from discovery.core.toml import CONFIG, is_run, load
 from discovery.core.versions import versions
 from discovery.executors.base import Executor
 from discovery.formats import json_line
+from discovery.judging.evaluate import AS_IT_IS, Watcher, check, comparisons
+from discovery.judging.suite_comparison import SuiteComparison
+from discovery.judging.sweep import check_sweep, sweep
 from discovery.results.subjects import Subject
-from discovery.robustness import check_sweep, sweep
 from discovery.store.database import FILE
 from discovery.store.held_out import Looks, held_out_by, looks_at, record_looks
 from discovery.store.ledger import Ledger
 from discovery.store.rows import now
-from discovery.suitecomparison import SuiteComparison
 from environments.task import Task
 
 Sweeps = Mapping[str, Sequence[float]]
-"""Parameter -> factors; see `discovery.robustness`."""
+"""Parameter -> factors; see `discovery.judging.sweep`."""
 
 
 class Chosen(NamedTuple):

@@ -1,0 +1,1 @@
+"""Comparing algorithms on held-out seeds and tasks."""
