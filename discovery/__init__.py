@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from discovery.core.errors import BadInput, DiscoveryError, ExecutorError, LedgerError, RunError
     from discovery.core.jobs import AlgorithmSpec
     from discovery.executors import make_executor
+    from discovery.export.run import export_run, verify_run
     from discovery.inner.loops.on_policy import train
     from discovery.inner.play import play
     from discovery.judging.comparison import Comparison
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from discovery.results.objective import Objective, objective_of
     from discovery.statistics import Interval, apart, interval, iqm, paired_difference
     from discovery.store.run import Run
-    from discovery.takeaway import export_run, verify_run
     from environments.task import Setup, Task
     from objectives import build
 
@@ -92,7 +92,7 @@ _HOMES = {
     "discovery.store.run": ("Run",),
     "discovery.judging.suite_comparison": ("SuiteComparison",),
     "discovery.statistics": ("Interval", "apart", "interval", "iqm", "paired_difference"),
-    "discovery.takeaway": ("export_run", "verify_run"),
+    "discovery.export.run": ("export_run", "verify_run"),
     "discovery.core.jobs": ("AlgorithmSpec",),
     "environments.task": ("Setup", "Task"),
     "objectives": ("build",),

@@ -13,12 +13,12 @@ from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec, Job
 from discovery.executors.inline import Inline
 from discovery.export import Provenance, export
+from discovery.export.run import export_run
 from discovery.export.subject import file_digest, from_file
 from discovery.inner.compile import build_algorithm, run_chunk
 from discovery.judging.evaluate import compare
 from discovery.results.loaded import load_run
 from discovery.results.subjects import FILE, Subject, split_name, subjects
-from discovery.takeaway import export_run
 from environments.task import Setup, Task
 from tests.test_compare import Pretender
 

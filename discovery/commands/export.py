@@ -72,8 +72,8 @@ def take(
     from discovery.executors.cpu import ensure_single_thread
 
     ensure_single_thread()
+    from discovery.export.run import export_run, verify_run
     from discovery.results.loaded import load_run
-    from discovery.takeaway import export_run, verify_run
 
     run = load_run(folder)
     which = _generation(generation)

@@ -17,6 +17,7 @@ from discovery import plots
 from discovery.core.errors import BadInput, RunError
 from discovery.core.toml import dumps
 from discovery.export import formats_of
+from discovery.export.run import export_run, provenance, verify_run
 from discovery.judging.comparison import Cell, Comparison
 from discovery.pictures import loss, runs
 from discovery.pictures.loss import ADVANTAGE, LOG_RATIO
@@ -24,7 +25,6 @@ from discovery.pictures.runs import plot_run
 from discovery.results.loaded import LoadedRun, load_run
 from discovery.statistics import interval
 from discovery.store.run import CONFIG
-from discovery.takeaway import export_run, provenance, verify_run
 from environments.task import Task
 from objectives.known import ppo
 
