@@ -28,10 +28,10 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from discovery import plots
 from discovery.core.config.search import SearchConfig
 from discovery.core.jobs import Job, JobResult, Outcome
 from discovery.core.toml import load
+from discovery.display import plots
 from discovery.executors.base import Executor
 from discovery.executors.processes import Processes
 from discovery.executors.ray.cluster import Ray

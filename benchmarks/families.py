@@ -24,11 +24,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.searches import searched
-from discovery import plots
 from discovery.api import evaluate
 from discovery.core import presets
+from discovery.display import plots
+from discovery.display.report.spent import cost
 from discovery.judging.comparison import Comparison
-from discovery.report.spent import cost
 from discovery.results.loaded import LoadedRun
 from discovery.statistics import Interval, interval, paired_difference
 from objectives.known import TABULAR_A2C

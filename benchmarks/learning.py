@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.studies import STUDIES, Study
 from benchmarks.tasks import PPO
-from discovery import plots
+from discovery.display import plots
 from discovery.executors import make_executor
 from discovery.search.requests import report_jobs
 from discovery.statistics import interval

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from discovery.core.config.search import SearchConfig
     from discovery.core.errors import BadInput, DiscoveryError, ExecutorError, LedgerError, RunError
     from discovery.core.jobs import AlgorithmSpec
+    from discovery.display.pictures.grid import draw_environment, draw_level
+    from discovery.display.pictures.runs import plot_run
     from discovery.executors import make_executor
     from discovery.export.run import export_run, verify_run
     from discovery.inner.loops.on_policy import train
     from discovery.inner.play import play
     from discovery.judging.comparison import Comparison
     from discovery.judging.suite_comparison import SuiteComparison
-    from discovery.pictures.grid import draw_environment, draw_level
-    from discovery.pictures.runs import plot_run
     from discovery.results.loaded import LoadedRun, load_run
     from discovery.results.objective import Objective, objective_of
     from discovery.statistics import Interval, apart, interval, iqm, paired_difference
@@ -82,13 +82,13 @@ _HOMES = {
     "discovery.core.config.search": ("SearchConfig",),
     "discovery.core.errors": ("BadInput", "DiscoveryError", "ExecutorError", "LedgerError", "RunError"),
     "discovery.executors": ("make_executor",),
-    "discovery.pictures.grid": ("draw_environment", "draw_level"),
+    "discovery.display.pictures.grid": ("draw_environment", "draw_level"),
     "discovery.inner.play": ("play",),
     "discovery.inner.loops.on_policy": ("train",),
     "discovery.core.config.evolution": ("ESConfig",),
     "discovery.core.config.population": ("PBEConfig",),
     "discovery.results.objective": ("Objective", "objective_of"),
-    "discovery.pictures.runs": ("plot_run",),
+    "discovery.display.pictures.runs": ("plot_run",),
     "discovery.store.run": ("Run",),
     "discovery.judging.suite_comparison": ("SuiteComparison",),
     "discovery.statistics": ("Interval", "apart", "interval", "iqm", "paired_difference"),

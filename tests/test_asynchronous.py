@@ -16,10 +16,10 @@ from discovery.core.config.population import PBEConfig
 from discovery.core.config.search import SearchConfig, Stopping
 from discovery.core.errors import BadInput, LedgerError
 from discovery.core.jobs import JobResult, Outcome
+from discovery.display.formats import row_facts, rows
 from discovery.executors.base import no_more
 from discovery.executors.inline import Inline
 from discovery.executors.processes import Processes
-from discovery.formats import row_facts, rows
 from discovery.meta.base import Result
 from discovery.meta.generation import request_of_mean
 from discovery.results.loaded import load_run

@@ -12,9 +12,9 @@ from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from discovery import plots
 from discovery.core.errors import BadInput
-from discovery.pictures.drift import drift_picture
+from discovery.display import plots
+from discovery.display.pictures.drift import drift_picture
 from discovery.statistics import Interval, interval
 
 NAN = np.nan

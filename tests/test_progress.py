@@ -13,8 +13,7 @@ import pytest
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.search import SearchConfig
 from discovery.core.jobs import AlgorithmSpec, Job, JobResult
-from discovery.executors.base import Crew
-from discovery.formats import (
+from discovery.display.formats import (
     duration,
     failures_text,
     heading,
@@ -26,8 +25,9 @@ from discovery.formats import (
     short,
     status,
 )
+from discovery.display.progress import Json, Lines, Live, Silent, view
+from discovery.executors.base import Crew
 from discovery.meta.base import Result
-from discovery.progress import Json, Lines, Live, Silent, view
 from discovery.search.progress import Tally, expected_steps, final_row, planned, trainings_of
 from discovery.statistics import Interval, interval
 from environments.task import Setup, Task

@@ -22,13 +22,13 @@ from discovery.commands.judging import Plan
 from discovery.commands.judging import judged as judged_by_evaluate
 from discovery.core.errors import BadInput
 from discovery.core.suites import Reference, Suite, SuiteTask, fingerprint, load_suite
+from discovery.display.pictures.suites import pictures
+from discovery.display.progress import Silent
 from discovery.judging.comparison import Cell, Comparison
 from discovery.judging.evaluate import comparisons, recorded
 from discovery.judging.suite import Chosen, chosen_tasks, compare_suite, store, write
 from discovery.judging.suite_comparison import SuiteComparison, fewest_seeds
 from discovery.judging.sweep import Robustness, check_sweep, parse_sweep, sweep, varied
-from discovery.pictures.suites import pictures
-from discovery.progress import Silent
 from discovery.results.loaded import load_run
 from discovery.results.subjects import subjects
 from discovery.search.progress import Tally

@@ -100,8 +100,8 @@ def _draw_environment(name: str | None, picture: Path, seed: int) -> int:
     from discovery.executors.cpu import ensure_single_thread
 
     ensure_single_thread()
-    from discovery.pictures.grid import draw_environment
-    from discovery.plots import save
+    from discovery.display.pictures.grid import draw_environment
+    from discovery.display.plots import save
 
     try:
         print(save(draw_environment(name, seed), picture))

@@ -87,9 +87,9 @@ def main(argv: Sequence[str]) -> int:
 
     ensure_single_thread()
     from discovery.core.suites import load_suite
+    from discovery.display.progress import view
     from discovery.executors import executor_of
     from discovery.judging.suite import chosen_tasks, compare_suite, write
-    from discovery.progress import view
     from discovery.results.subjects import subjects
 
     suite, sweeps = load_suite(args.suite), parsed_sweeps(args.sweep)
@@ -107,7 +107,7 @@ def main(argv: Sequence[str]) -> int:
     except (KeyboardInterrupt, BrokenPipeError):
         return stopped(recorded=True)
     if args.json:
-        from discovery.formats import json_line
+        from discovery.display.formats import json_line
 
         facts = {"folder": str(folder), "files": [path.name for path in paths]}
         print(json_line({"event": "comparison", **result.to_dict(), **facts}))

@@ -8,7 +8,7 @@ from discovery.commands.forecast import ALONE, around, faster, trained
 from discovery.commands.rates import Rate, rates_of
 from discovery.commands.staff import CPU, Staff, staff_of
 from discovery.core.config.search import SearchConfig
-from discovery.formats import duration, short
+from discovery.display.formats import duration, short
 from discovery.search.progress import planned
 
 if TYPE_CHECKING:

@@ -30,10 +30,10 @@ from discovery.store.held_out import Looks, looks_at, run_folders_of
 from environments.task import Setup, Task
 
 if TYPE_CHECKING:
+    from discovery.display.progress import View
     from discovery.executors.base import Executor
     from discovery.judging.comparison import Comparison
     from discovery.judging.sweep import Robustness
-    from discovery.progress import View
 
 PROG = "discovery evaluate"
 
@@ -103,8 +103,8 @@ def main(argv: Sequence[str]) -> int:
     config = _config(folders, args)
     plan = _plan(args, names, folders)
 
+    from discovery.display.progress import view
     from discovery.executors import executor_of
-    from discovery.progress import view
 
     executor = executor_of(config)
     try:
@@ -115,7 +115,7 @@ def main(argv: Sequence[str]) -> int:
     if args.csv:
         _write(result, robustness, args.csv)
     if args.json:
-        from discovery.formats import json_line
+        from discovery.display.formats import json_line
 
         swept = {"robustness": [each.to_dict() for each in robustness]} if robustness else {}
         print(json_line({"event": "comparison", **result.to_dict(), **swept}))

@@ -17,10 +17,10 @@ from discovery.store.held_out import Looks, record_looks, run_folders_of, unseen
 from environments.task import Task
 
 if TYPE_CHECKING:
+    from discovery.display.progress import View
     from discovery.executors.base import Executor
     from discovery.judging.comparison import Comparison
     from discovery.judging.sweep import Robustness
-    from discovery.progress import View
     from discovery.store.ledger import Ledger
 
 

@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
     args = parse(List, argv, PROG, DESCRIPTION)
     if not args.output.is_dir() and args.output != OUTPUT:
         raise BadInput(f"there is no folder {args.output}")
-    from discovery.formats import json_line
+    from discovery.display.formats import json_line
 
     folders = run_folders(args.output)
     if args.json:
@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _row(one: Standing) -> tuple[str, ...]:
-    from discovery.formats import score
+    from discovery.display.formats import score
 
     if one.config is None:
         return one.folder.name, "", "", "", "", one.state

@@ -47,7 +47,7 @@ def draw(run: Path, out: Path) -> list[Path]:
     from discovery.executors.cpu import ensure_single_thread
 
     ensure_single_thread()
-    from discovery.pictures.runs import plot_run
+    from discovery.display.pictures.runs import plot_run
     from discovery.results.loaded import load_run
 
     loaded = load_run(run)

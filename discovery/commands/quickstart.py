@@ -68,8 +68,8 @@ def main(argv: Sequence[str]) -> int:
     began = time.monotonic()
 
     from discovery.commands.session import conduct
+    from discovery.display.progress import view
     from discovery.executors import executor_of
-    from discovery.progress import view
     from discovery.search.check import check
     from discovery.search.width import with_width
     from discovery.store.run import Run, new_folder
@@ -103,8 +103,8 @@ def _enjoy(folder: Path, config: SearchConfig, args: Quickstart, executor: "Exec
     from discovery.commands.evaluate import judge, print_comparison
     from discovery.commands.export import take
     from discovery.commands.plot import draw
-    from discovery.formats import duration
-    from discovery.progress import view
+    from discovery.display.formats import duration
+    from discovery.display.progress import view
 
     _announce(2, args.quiet)
     names = [str(folder), f"{folder}@initial", *AGAINST]

@@ -15,7 +15,7 @@ from discovery.core.errors import BadInput, RunError
 from discovery.core.toml import is_run
 
 if TYPE_CHECKING:
-    from discovery.progress import View
+    from discovery.display.progress import View
     from discovery.store.run import Run
 
 PROG = "discovery repeat"
@@ -60,8 +60,8 @@ def main(argv: Sequence[str]) -> int:
     from discovery.commands.folders import standing
     from discovery.commands.session import conduct
     from discovery.core.versions import changes
+    from discovery.display.progress import view
     from discovery.executors import executor_of
-    from discovery.progress import view
     from discovery.search.check import check
     from discovery.store.run import config_hash
 

@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     from discovery.executors.cpu import ensure_single_thread
 
     ensure_single_thread()
-    from discovery.report import write_report
+    from discovery.display.report import write_report
     from discovery.results.loaded import load_run
 
     path = write_report(load_run(folder), args.out)

@@ -56,8 +56,8 @@ def main(argv: Sequence[str]) -> int:
     folder = find_run(args.run, args.output)
 
     from discovery.commands.session import conduct
+    from discovery.display.progress import view
     from discovery.executors import executor_of
-    from discovery.progress import view
     from discovery.search.check import check
     from discovery.search.width import accelerators
     from discovery.store.run import Run

@@ -85,8 +85,8 @@ def _value(arguments: Sequence[str], flag: str) -> str | None:
 def begin(args: Search, short: str) -> int:
     """Make the run and search."""
     from discovery.commands.session import conduct
+    from discovery.display.progress import view
     from discovery.executors import executor_of
-    from discovery.progress import view
     from discovery.search.check import check
     from discovery.search.width import with_width
     from discovery.store.run import Run, new_folder
@@ -106,7 +106,7 @@ def dry_run(args: Search, short: str) -> int:
     """Say what the search would do."""
     from discovery.commands.estimate import estimate
     from discovery.core.toml import dumps, plain
-    from discovery.formats import json_line
+    from discovery.display.formats import json_line
     from discovery.search.check import check
     from discovery.store.run import new_folder
 

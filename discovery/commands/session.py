@@ -13,8 +13,8 @@ from discovery.commands.folders import algorithm_text, in_order
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import DiscoveryError, RunError
 from discovery.core.versions import changes
-from discovery.formats import duration, interval_facts, interval_text, row_facts, rows
-from discovery.progress import View
+from discovery.display.formats import duration, interval_facts, interval_text, row_facts, rows
+from discovery.display.progress import View
 from discovery.search.progress import final_row
 from discovery.statistics import Interval, interval
 from discovery.store.start import origins_of

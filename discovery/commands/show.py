@@ -128,7 +128,7 @@ def task_text(task: Any) -> str:
 
 
 def _scores(run: "Run", one: Standing) -> Iterator[tuple[str, str]]:
-    from discovery.formats import interval_text
+    from discovery.display.formats import interval_text
     from discovery.search.selection import selection_scores
     from discovery.statistics import interval
 
@@ -155,14 +155,14 @@ def _trainings_text(rows: Sequence[dict[str, Any]]) -> str:
     text = f"{len(rows):,} finished"
     if not failures:
         return f"{text}, none failed"
-    from discovery.formats import failures_text
+    from discovery.display.formats import failures_text
 
     example = next(row for row in rows if row["error"] == failures.most_common(1)[0][0])
     return f"{text}, {failures_text(failures)}; for example {example['id']}: {example['detail']}"
 
 
 def _time_text(rows: Sequence[dict[str, Any]], created: str) -> str:
-    from discovery.formats import duration
+    from discovery.display.formats import duration
 
     seconds = sum(row["seconds"] for row in rows)
     compiling = sum(row["compile_seconds"] for row in rows)
@@ -177,7 +177,7 @@ def wall_text(rows: Sequence[dict[str, Any]], created: str) -> str:
     """Wall-clock time from the run's beginning to its last record."""
     from datetime import datetime
 
-    from discovery.formats import duration
+    from discovery.display.formats import duration
 
     if not rows:
         return "nothing recorded yet"

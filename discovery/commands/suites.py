@@ -22,9 +22,9 @@ from environments.task import Task
 
 if TYPE_CHECKING:
     from discovery.core.suites import Reference, Suite
+    from discovery.display.progress import View
     from discovery.executors.base import Executor
     from discovery.judging.comparison import Comparison
-    from discovery.progress import View
     from discovery.store.ledger import Ledger
 
 DESCRIPTION = """Sets of tasks for meta-training, selection and test, with references to normalize scores.
@@ -160,8 +160,8 @@ def _measure(suite: "Suite", name: str, args: Suites) -> int:
     for task in tasks:
         random_task(task)
 
+    from discovery.display.progress import view
     from discovery.executors import executor_of
-    from discovery.progress import view
 
     trained = SearchConfig(agents_per_call=args.agents_per_call, timeout=args.timeout)
     executor = executor_of(elsewhere(trained, args.where))

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from discovery.core.errors import BadInput, unknown
+from discovery.display.tables import SCORES, ComparisonTable, estimate_text
 from discovery.statistics import Failures, Interval, apart, interval, paired_difference
-from discovery.tables import SCORES, ComparisonTable, estimate_text
 
 if TYPE_CHECKING:
     import pandas as pd

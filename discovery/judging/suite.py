@@ -17,14 +17,14 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from discovery import plots
 from discovery.core.errors import BadInput, RunError, unknown
 from discovery.core.files import write_whole
 from discovery.core.suites import FIRST_SEED, Suite, SuiteTask
 from discovery.core.toml import CONFIG, is_run, load
 from discovery.core.versions import versions
+from discovery.display import plots
+from discovery.display.formats import json_line
 from discovery.executors.base import Executor
-from discovery.formats import json_line
 from discovery.judging.evaluate import AS_IT_IS, Watcher, check, comparisons
 from discovery.judging.suite_comparison import SuiteComparison
 from discovery.judging.sweep import check_sweep, sweep

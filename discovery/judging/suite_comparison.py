@@ -20,6 +20,7 @@ from jaxtyping import Float
 
 from discovery.core.errors import BadInput, unknown
 from discovery.core.suites import SuiteTask
+from discovery.display.tables import AggregateTable, SpeedTable, estimate_text
 from discovery.judging.comparison import Cell, Comparison
 from discovery.judging.suite_speed import Speed, speed
 from discovery.judging.sweep import Robustness
@@ -37,7 +38,6 @@ from discovery.statistics import (
     seeds_needed,
     settle_failures,
 )
-from discovery.tables import AggregateTable, SpeedTable, estimate_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -236,7 +236,7 @@ class SuiteComparison:
 
     def plot(self) -> "dict[str, Figure]":
         """The pictures by name: intervals, profiles, learning curves, and one for each sweep."""
-        from discovery.pictures.suites import pictures
+        from discovery.display.pictures.suites import pictures
 
         return pictures(self)
 

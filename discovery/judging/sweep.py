@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from discovery.core.errors import BadInput, unknown
+from discovery.display.tables import RobustnessTable
 from discovery.inner.compile import build_algorithm
 from discovery.inner.loops.on_policy import check_numbers
 from discovery.judging.comparison import Cell, Comparison
 from discovery.judging.evaluate import AS_IT_IS, Variant
 from discovery.results.subjects import Subject
 from discovery.statistics import Interval, interval
-from discovery.tables import RobustnessTable
 from environments.task import Setup, Task
 
 if TYPE_CHECKING:

@@ -335,7 +335,7 @@ class LoadedRun:
 
     def plot_meta_learning(self, task: str | None = None) -> "Figure":
         """Scores over the generations: population, mean on selection seeds, baselines where reported."""
-        from discovery.pictures import runs
+        from discovery.display.pictures import runs
 
         return runs.meta_learning(self, task or self.config.tasks[0].name)
 
@@ -351,25 +351,25 @@ class LoadedRun:
         Raises:
             BadInput: there is no such part, or no picture of it.
         """
-        from discovery.pictures.found import draw_found
+        from discovery.display.pictures.found import draw_found
 
         return draw_found(self.learned(generation), part)
 
     def plot_learning_curves(self, task: str | None = None) -> "Figure":
         """Learning curves of all that was reported on a task."""
-        from discovery.pictures import runs
+        from discovery.display.pictures import runs
 
         return runs.learning_curves(self, task or self.config.tasks[0].name)
 
     def plot_comparison(self) -> "Figure":
         """Intervals of all that was reported, a panel for each task."""
-        from discovery.pictures import runs
+        from discovery.display.pictures import runs
 
         return runs.comparison_picture(self)
 
     def report(self, out: str | Path | None = None) -> Path:
         """Write the report: one page of HTML, and its numbers as JSON beside it; returns the page's path."""
-        from discovery.report import write_report
+        from discovery.display.report import write_report
 
         return write_report(self, out)
 

@@ -8,7 +8,7 @@ from discovery.meta.base import Result
 
 
 class Listener(Protocol):
-    """Who is told how a search goes; see discovery/progress.py."""
+    """Who is told how a search goes; see discovery/display/progress.py."""
 
     def started(self, generation: int, jobs: Sequence[Job], done: int) -> None:
         """Trainings of a generation are known; `done` of them were finished before. Called again for further

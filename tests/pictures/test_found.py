@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from discovery.cli import main
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
-from discovery.pictures.found import KINDS, draw_found, kinds_of
-from discovery.pictures.runs import plot_run
-from discovery.plots import power_of_ten
-from discovery.report import write_report
+from discovery.display.pictures.found import KINDS, draw_found, kinds_of
+from discovery.display.pictures.runs import plot_run
+from discovery.display.plots import power_of_ten
+from discovery.display.report import write_report
 from discovery.results.learned import Learned, learned_of
 from discovery.results.loaded import LoadedRun, load_run
 from objectives.base import Algorithm

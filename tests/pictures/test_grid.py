@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 
 import discovery
 from discovery.cli import main
+from discovery.display.pictures.grid import BAD, GOOD, collected, visited
+from discovery.display.plots import save
 from discovery.inner.loops.on_policy import TrainingState, advance, complete, init
 from discovery.inner.play import Episode
-from discovery.pictures.grid import BAD, GOOD, collected, visited
-from discovery.plots import save
 from environments.gridworld import GridState, Level
 from environments.task import Setup
 from objectives import build

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
+from discovery.display.pictures import lpg
+from discovery.display.pictures.lpg import LENGTH, chain_rewards, lpg_picture
 from discovery.inner.compile import build_algorithm
-from discovery.pictures import lpg
-from discovery.pictures.lpg import LENGTH, chain_rewards, lpg_picture
 from discovery.results.learned import Learned, learned_of
 from objectives.base import Progress
 from objectives.lpg import episode, recommended

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
-from discovery.pictures.mirror import FIXED, mirror_picture
+from discovery.display.pictures.mirror import FIXED, mirror_picture
 from discovery.results.learned import Learned, learned_of
 from objectives.learned_potential import LOG_SHIFT
 from tests.objectives.maps import slow_projection

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
-from discovery.pictures.optimizer import LIFE, PASTS, optimizer_picture
+from discovery.display.pictures.optimizer import LIFE, PASTS, optimizer_picture
 from discovery.results.learned import Learned, learned_of
 from tests.objectives.open_by_hand import Open, Tensor
 from tests.test_plots import check_all_lines_are_inside, check_layout

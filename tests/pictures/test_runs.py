@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from discovery import plots
 from discovery.core.errors import BadInput, RunError
 from discovery.core.toml import dumps
+from discovery.display import plots
+from discovery.display.pictures import loss, runs
+from discovery.display.pictures.loss import ADVANTAGE, LOG_RATIO
+from discovery.display.pictures.runs import plot_run
 from discovery.export import formats_of
 from discovery.export.run import export_run, provenance, verify_run
 from discovery.judging.comparison import Cell, Comparison
-from discovery.pictures import loss, runs
-from discovery.pictures.loss import ADVANTAGE, LOG_RATIO
-from discovery.pictures.runs import plot_run
 from discovery.results.loaded import LoadedRun, load_run
 from discovery.statistics import interval
 from discovery.store.run import CONFIG

@@ -9,7 +9,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from discovery.report import write_report
+from discovery.display.report import write_report
 from discovery.results.loaded import LoadedRun
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from discovery.cli import main
-from discovery.report.figures import Pictures
+from discovery.display.report.figures import Pictures
 from discovery.results.loaded import LoadedRun
 
 
@@ -15,7 +15,9 @@ def test_it_writes_and_says_where(
 ) -> None:
     opened: list[str] = []
     monkeypatch.setattr(webbrowser, "open", opened.append)
-    monkeypatch.setattr("discovery.report.write.draw", lambda *_: Pictures())  # they are drawn in other tests
+    monkeypatch.setattr(
+        "discovery.display.report.write.draw", lambda *_: Pictures()
+    )  # they are drawn in other tests
     out = tmp_path / "sub" / "found.html"
     assert main(["report", str(made.folder), "--out", str(out)]) == 0
     assert capsys.readouterr().out.split() == [str(out), str(out.with_suffix(".json"))]
@@ -28,7 +30,7 @@ def test_it_opens_a_browser_when_asked(
 ) -> None:
     opened: list[str] = []
     monkeypatch.setattr(webbrowser, "open", opened.append)
-    monkeypatch.setattr("discovery.report.write_report", lambda run, out: out)
+    monkeypatch.setattr("discovery.display.report.write_report", lambda run, out: out)
     assert main(["report", str(made.folder), "--out", str(tmp_path / "x.html"), "--open", "yes"]) == 0
     assert opened == [(tmp_path / "x.html").as_uri()]
 

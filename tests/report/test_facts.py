@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from discovery.core.config.search import Stopping
-from discovery.report import Report, collect
-from discovery.report.commands import portable
-from discovery.report.judged import best_known, verdict
+from discovery.display.report import Report, collect
+from discovery.display.report.commands import portable
+from discovery.display.report.judged import best_known, verdict
 from discovery.results.loaded import LoadedRun, load_run
 from discovery.statistics import paired_difference
 from discovery.store.ledger import Evaluation

@@ -12,9 +12,9 @@ import pytest
 
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput
-from discovery.report import write_report
-from discovery.report.markup import duration, estimate, html, number, percent, table, tag
-from discovery.report.page import SECTIONS
+from discovery.display.report import write_report
+from discovery.display.report.markup import duration, estimate, html, number, percent, table, tag
+from discovery.display.report.page import SECTIONS
 from discovery.results.loaded import LoadedRun, load_run
 from discovery.statistics import Interval
 from discovery.store.run import Run

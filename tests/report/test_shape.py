@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from discovery.core.jobs import AlgorithmSpec
-from discovery.pictures.loss import ADVANTAGE, LOG_RATIO
-from discovery.report import shape
-from discovery.report.formula import Formula, formula_of
-from discovery.report.shape import Found, found_objective
+from discovery.display.pictures.loss import ADVANTAGE, LOG_RATIO
+from discovery.display.report import shape
+from discovery.display.report.formula import Formula, formula_of
+from discovery.display.report.shape import Found, found_objective
 from discovery.results.loaded import LoadedRun, load_run
 from discovery.results.objective import Objective, objective_of
 from tests.report.fabricated import CONFIG, begin, search

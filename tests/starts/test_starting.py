@@ -15,10 +15,10 @@ from discovery.cli import main
 from discovery.core.config.search import Starting
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
+from discovery.display.report.formula import drift_options, formula_of
+from discovery.display.report.searched import searched
 from discovery.executors.inline import Inline
 from discovery.inner.loops.on_policy import complete
-from discovery.report.formula import drift_options, formula_of
-from discovery.report.searched import searched
 from discovery.results.distillation.imitation import imitate
 from discovery.results.distillation.lessons import (
     LESSONS,

@@ -1,6 +1,6 @@
 """The found objective in numbers, on the grid of its picture: is it a drift, what does it do, what is near?
 
-All functions are on log-ratios ``[R]`` and advantages ``[A]`` of `discovery.pictures.loss`, every cell of the
+All functions are on log-ratios ``[R]`` and advantages ``[A]`` of `discovery.display.pictures.loss`, every cell of the
 same weight.
 """
 
@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float
 
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
-from discovery.pictures.loss import ADVANTAGE, BESIDE, FRACTIONS, LOG_RATIO
-from discovery.report.formula import Formula, drift_options, formula_of
+from discovery.display.pictures.loss import ADVANTAGE, BESIDE, FRACTIONS, LOG_RATIO
+from discovery.display.report.formula import Formula, drift_options, formula_of
 from discovery.results.loaded import LoadedRun
 from discovery.results.objective import Objective, is_temporal, objective_of
 

@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-from discovery.judging.comparison import Row
-from discovery.report.facts import Report
-from discovery.report.figures import Pictures
-from discovery.report.formula import Formula
-from discovery.report.judged import Standing, TaskTable, TaskVerdict
-from discovery.report.markup import (
+from discovery.display.report.facts import Report
+from discovery.display.report.figures import Pictures
+from discovery.display.report.formula import Formula
+from discovery.display.report.judged import Standing, TaskTable, TaskVerdict
+from discovery.display.report.markup import (
     Html,
     code,
     commands,
@@ -21,9 +20,10 @@ from discovery.report.markup import (
     table,
     tag,
 )
-from discovery.report.search_sections import figure
-from discovery.report.shape import Found, Shape
-from discovery.report.swept import Level
+from discovery.display.report.search_sections import figure
+from discovery.display.report.shape import Found, Shape
+from discovery.display.report.swept import Level
+from discovery.judging.comparison import Row
 
 MEANING = (
     "A drift is never negative, and zero and flat at r = 1, where the objective then begins as the policy "

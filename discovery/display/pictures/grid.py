@@ -17,8 +17,8 @@ from matplotlib.patches import Circle, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from discovery.core.errors import BadInput
+from discovery.display.plots import COLORS, STEPS, Picture
 from discovery.inner.play import Episode
-from discovery.plots import COLORS, STEPS, Picture
 from environments.gridworld import Grid, Level, move
 from environments.make import make
 from environments.optimal import optimal_return

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
-from discovery.pictures.drift import drift_picture
+from discovery.display.pictures.drift import drift_picture
 from discovery.results.learned import Learned
 from discovery.results.objective import Objective, is_temporal, objective_in, objective_of
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from shlex import join, quote, split
 
 from discovery.core.toml import CONFIG
+from discovery.display.report.swept import BETWEEN
 from discovery.export import formats_of
-from discovery.report.swept import BETWEEN
 from discovery.results.loaded import LoadedRun, Rows
 
 

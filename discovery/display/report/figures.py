@@ -10,11 +10,11 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from discovery import plots
+from discovery.display import plots
+from discovery.display.pictures import runs
+from discovery.display.report.judged import Standing, TaskTable
+from discovery.display.report.swept import Sweep
 from discovery.judging.comparison import Comparison
-from discovery.pictures import runs
-from discovery.report.judged import Standing, TaskTable
-from discovery.report.swept import Sweep
 from discovery.results.loaded import LoadedRun
 
 PIXELS_PER_INCH = 96

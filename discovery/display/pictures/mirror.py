@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from discovery.core.errors import BadInput
-from discovery.plots import COLORS, Picture, add_legend, number_ticks, small_print, tidy
+from discovery.display.plots import COLORS, Picture, add_legend, number_ticks, small_print, tidy
 from discovery.results.learned import Learned, differ
 from objectives.mirror_map import Projected
 from objectives.potentials import Potential, l2, negative_entropy, tsallis

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
 from discovery.core.config.search import SearchConfig
-from discovery.formats import heading, json_line, place, row_facts, rows, status
+from discovery.display.formats import heading, json_line, place, row_facts, rows, status
 from discovery.search.progress import Tally
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from discovery.core.jobs import AlgorithmSpec
+from discovery.display.report.searched import leaves
 from discovery.export.literals import plain
-from discovery.report.searched import leaves
 from objectives import FACTORIES, all_options
 
 DRIFT = FACTORIES["lpo"]

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from discovery.core.errors import BadInput
-from discovery.plots import COLORS, Line, Picture, number_ticks, small_print, tidy
+from discovery.display.plots import COLORS, Line, Picture, number_ticks, small_print, tidy
 from discovery.results.learned import Learned
 from objectives.base import MetaParams, Optimizer, ParamInfo, Progress
 from objectives.optimizers import ADAM_DEFAULTS, adam

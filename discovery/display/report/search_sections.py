@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from discovery.report.facts import Report
-from discovery.report.figures import Picture, Pictures
-from discovery.report.markup import (
+from discovery.display.report.facts import Report
+from discovery.display.report.figures import Picture, Pictures
+from discovery.display.report.markup import (
     Html,
     code,
     commands,
@@ -20,9 +20,9 @@ from discovery.report.markup import (
     table,
     tag,
 )
-from discovery.report.searched import TaskFacts
-from discovery.report.spent import Expense
-from discovery.tables import SCORES
+from discovery.display.report.searched import TaskFacts
+from discovery.display.report.spent import Expense
+from discovery.display.tables import SCORES
 
 ORIGIN = (
     "run",

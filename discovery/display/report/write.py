@@ -4,10 +4,10 @@ from pathlib import Path
 
 from discovery.core.errors import BadInput
 from discovery.core.files import write_whole
+from discovery.display.report.facts import collect
+from discovery.display.report.figures import draw
+from discovery.display.report.page import page
 from discovery.judging.evaluate import recorded
-from discovery.report.facts import collect
-from discovery.report.figures import draw
-from discovery.report.page import page
 from discovery.results.loaded import LoadedRun
 
 NAME = "report.html"

@@ -1,6 +1,6 @@
 """All numbers of a run's report, as one structure: read from the ledger by code, written to report.json.
 
-The page (`discovery/report/page.py`) shows this structure and nothing else.
+The page (`discovery/display/report/page.py`) shows this structure and nothing else.
 """
 
 import json
@@ -13,15 +13,15 @@ import numpy as np
 
 from discovery.core.errors import BadInput
 from discovery.core.toml import dumps
+from discovery.display.pictures.found import LOSS, kinds_of
+from discovery.display.report.commands import Commands, commands_of, portable
+from discovery.display.report.judged import Decline, TaskTable, Verdict, declines, tables, verdict
+from discovery.display.report.searched import Method, Searched, method, searched
+from discovery.display.report.shape import Found, found_objective
+from discovery.display.report.spent import Cost, Failure, cost, failures
+from discovery.display.report.swept import Sweep, sweeps
 from discovery.judging.comparison import FEW_SEEDS, Comparison
 from discovery.judging.evaluate import recorded
-from discovery.pictures.found import LOSS, kinds_of
-from discovery.report.commands import Commands, commands_of, portable
-from discovery.report.judged import Decline, TaskTable, Verdict, declines, tables, verdict
-from discovery.report.searched import Method, Searched, method, searched
-from discovery.report.shape import Found, found_objective
-from discovery.report.spent import Cost, Failure, cost, failures
-from discovery.report.swept import Sweep, sweeps
 from discovery.results.loaded import LoadedRun
 from discovery.search.selection import contest
 from discovery.statistics import Interval

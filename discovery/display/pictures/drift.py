@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from discovery.core.errors import BadInput
-from discovery.plots import Picture, check_shape
+from discovery.display.plots import Picture, check_shape
 
 RATIOS = (0.02, 0.05, 0.2, 0.5, 1, 2, 5, 20, 50)
 NEAR_RATIOS = (0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5)

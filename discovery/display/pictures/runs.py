@@ -1,6 +1,6 @@
 """The pictures of a run: what `discovery plot` draws, and `LoadedRun.plot_*` return.
 
-`discovery/plots.py` draws arrays; this file decides which.
+`discovery/display/plots.py` draws arrays; this file decides which.
 """
 
 import re
@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from discovery import plots
 from discovery.core.errors import BadInput
+from discovery.display import plots
+from discovery.display.pictures.found import LOSS, Kind, kinds_of
+from discovery.display.tables import SCORES
 from discovery.judging.comparison import INITIAL, Comparison, Row
 from discovery.judging.evaluate import recorded
-from discovery.pictures.found import LOSS, Kind, kinds_of
 from discovery.results.loaded import LoadedRun
-from discovery.tables import SCORES
 from environments.task import Task
 
 FIRST_STYLES = (INITIAL, "discovered", "ppo", "dpo")

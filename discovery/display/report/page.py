@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 from importlib import resources
 
-from discovery.report import result_sections as results
-from discovery.report import search_sections as search
-from discovery.report.facts import Report
-from discovery.report.figures import Pictures
-from discovery.report.judged import TaskVerdict
-from discovery.report.markup import Html, commands, estimate, join, number, tag
+from discovery.display.report import result_sections as results
+from discovery.display.report import search_sections as search
+from discovery.display.report.facts import Report
+from discovery.display.report.figures import Pictures
+from discovery.display.report.judged import TaskVerdict
+from discovery.display.report.markup import Html, commands, estimate, join, number, tag
 
 Section = Callable[[Report, Pictures], Iterator[Html]]
 
@@ -43,7 +43,7 @@ def page(report: Report, pictures: Pictures) -> str:
 
 
 def _html(report: Report, body: Html) -> Html:
-    style = resources.files("discovery.report").joinpath("style.css").read_text(encoding="utf-8")
+    style = resources.files("discovery.display.report").joinpath("style.css").read_text(encoding="utf-8")
     head = tag(
         "head",
         Html('<meta charset="utf-8">'),

@@ -6,10 +6,10 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from discovery.core.errors import unknown
-from discovery.pictures.loss import loss_picture
-from discovery.pictures.lpg import lpg_picture
-from discovery.pictures.mirror import mirror_picture
-from discovery.pictures.optimizer import optimizer_picture
+from discovery.display.pictures.loss import loss_picture
+from discovery.display.pictures.lpg import lpg_picture
+from discovery.display.pictures.mirror import mirror_picture
+from discovery.display.pictures.optimizer import optimizer_picture
 from discovery.results.learned import Learned
 
 

@@ -22,8 +22,8 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from discovery.core.errors import BadInput
+from discovery.display.tables import estimate_text
 from discovery.statistics import Interval, band, carry_forward, interval
-from discovery.tables import estimate_text
 
 Line = Literal["-", "--", ":", "-."]
 Style = tuple[str, Line]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from discovery import formats
+from discovery.display import formats
 from discovery.statistics import Interval
 
 MINUS = "\N{MINUS SIGN}"

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from discovery.core.errors import BadInput
-from discovery.plots import COLORS, Picture, small_print, tidy
+from discovery.display.plots import COLORS, Picture, small_print, tidy
 from discovery.results.learned import Learned, differ
 from environments.chain import ChainLevel, from_chain
 from objectives.base import Algorithm, MetaParams, Progress, Trajectory

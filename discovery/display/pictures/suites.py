@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FixedLocator, NullLocator
 
-from discovery import plots
+from discovery.display import plots
 from discovery.judging.suite_comparison import SuiteComparison
 from discovery.judging.sweep import Robustness
 

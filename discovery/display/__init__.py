@@ -1,0 +1,1 @@
+"""Tables, progress, plots, pictures and the report."""

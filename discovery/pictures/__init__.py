@@ -1,1 +1,0 @@
-"""Pictures of runs, of what they found, of suites and of levels: what is drawn. `plots.py` draws arrays."""
