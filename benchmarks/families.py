@@ -24,7 +24,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.searches import searched
-from discovery.api import evaluate
+from discovery.app.api import evaluate
 from discovery.core import presets
 from discovery.display import plots
 from discovery.display.report.spent import cost

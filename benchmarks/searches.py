@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from discovery.api import discover, resume
+from discovery.app.api import discover, resume
 from discovery.core.config.search import SearchConfig
 from discovery.results.loaded import LoadedRun, load_run
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.searches import searched
-from discovery.api import evaluate
+from discovery.app.api import evaluate
 from discovery.core import presets
 from discovery.core.config.search import SearchConfig, Stopping
 from discovery.results.loaded import LoadedRun

@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from discovery.api import algorithms, compare_suite, discover, evaluate, resume
+    from discovery.app.api import algorithms, compare_suite, discover, evaluate, resume
     from discovery.core.config.evolution import ESConfig
     from discovery.core.config.population import PBEConfig
     from discovery.core.config.search import SearchConfig
@@ -77,7 +77,7 @@ __all__ = [
 
 _HOMES = {
     "discovery.results.loaded": ("LoadedRun", "load_run"),
-    "discovery.api": ("algorithms", "compare_suite", "discover", "evaluate", "resume"),
+    "discovery.app.api": ("algorithms", "compare_suite", "discover", "evaluate", "resume"),
     "discovery.judging.comparison": ("Comparison",),
     "discovery.core.config.search": ("SearchConfig",),
     "discovery.core.errors": ("BadInput", "DiscoveryError", "ExecutorError", "LedgerError", "RunError"),

@@ -2,7 +2,7 @@
 
 import sys
 
-from discovery.cli import main
+from discovery.app.command_line import main
 
 if __name__ == "__main__":
     sys.exit(main())

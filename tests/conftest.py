@@ -76,7 +76,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 
     Not to be written to.
     """
-    from discovery.api import discover
+    from discovery.app.api import discover
     from discovery.core.config.evolution import ESConfig
     from discovery.core.config.search import SearchConfig
     from discovery.executors.base import no_more
@@ -118,7 +118,7 @@ def reported_run(finished_run: SimpleNamespace, tmp_path_factory: pytest.TempPat
     """A copy of that run in which two subjects beside it were evaluated, and the comparison."""
     import shutil
 
-    from discovery.api import evaluate
+    from discovery.app.api import evaluate
     from discovery.executors.inline import Inline
 
     folder = tmp_path_factory.mktemp("reported") / finished_run.folder.name

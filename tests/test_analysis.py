@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import discovery
-from discovery.api import resume
+from discovery.app.api import resume
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, LedgerError, RunError

@@ -24,12 +24,12 @@ import pytest
 
 import objectives
 from benchmarks.executors import family
-from discovery.cli import VERBS, main
-from discovery.commands import doctor, session
-from discovery.commands.catalog import actions_text, known, shape_text
-from discovery.commands.failure import interruptible, stop_if_interrupted
-from discovery.commands.resume import moved_between
-from discovery.commands.where import Where, elsewhere
+from discovery.app.command_line import VERBS, main
+from discovery.app.commands import doctor, session
+from discovery.app.commands.catalog import actions_text, known, shape_text
+from discovery.app.commands.failure import interruptible, stop_if_interrupted
+from discovery.app.commands.resume import moved_between
+from discovery.app.commands.where import Where, elsewhere
 from discovery.core import presets
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput
@@ -344,7 +344,7 @@ def test_dry_run_takes_rates_from_earlier_runs(
     says: Says, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = home / "runs" / "done"
-    monkeypatch.setattr("discovery.commands.rates.LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("discovery.app.commands.rates.LEAST_SECONDS", 0.0)
     _, out, _ = says("search", home / "tiny.toml", "--dry-run", *at(home))
     assert f"measured in {folder}" in out
 
@@ -829,7 +829,7 @@ def test_doctor_does_not_pass_over_hints(tmp_path, monkeypatch, capsys):
 
 
 def test_doctor_finds_an_intruder(says: Says, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from discovery.commands import doctor
+    from discovery.app.commands import doctor
 
     other = tmp_path / "llm_prompts"
     other.mkdir()

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from discovery.api import algorithms, evaluate
-from discovery.cli import main
+from discovery.app.api import algorithms, evaluate
+from discovery.app.command_line import main
 from discovery.core.errors import BadInput, LedgerError, RunError
 from discovery.core.jobs import AlgorithmSpec, Job, JobResult, Outcome
 from discovery.executors.base import Crew, More, no_more

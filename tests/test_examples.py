@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from discovery.cli import main
+from discovery.app.command_line import main
 from discovery.inner.loops.on_policy import complete, train
 from environments.make import make
 from environments.task import Setup

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from benchmarks import cluster, losing
-from discovery.cli import main
-from discovery.commands.estimate import estimate
-from discovery.commands.forecast import ALONE, around, chunks_of, faster, trained
-from discovery.commands.rates import Rate, rates_of, recorded_rate
-from discovery.commands.staff import Staff, is_like, staff_of
+from discovery.app.command_line import main
+from discovery.app.commands.estimate import estimate
+from discovery.app.commands.forecast import ALONE, around, chunks_of, faster, trained
+from discovery.app.commands.rates import Rate, rates_of, recorded_rate
+from discovery.app.commands.staff import Staff, is_like, staff_of
 from discovery.core import presets
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.population import PBEConfig
@@ -186,7 +186,7 @@ def test_more_workers_than_cores_are_no_faster():
 @pytest.fixture
 def measured(finished_run, tmp_path, monkeypatch) -> Path:
     """A copy of that run, which had four agents a call."""
-    monkeypatch.setattr("discovery.commands.rates.LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("discovery.app.commands.rates.LEAST_SECONDS", 0.0)
     folder = tmp_path / "runs" / "tiny"
     shutil.copytree(finished_run.folder, folder)
     config = replace(load(folder / "config.toml"), agents_per_call=4)
@@ -299,7 +299,7 @@ def test_what_is_known_is_predicted_and_nothing_else(measured, monkeypatch):
     """Two GPUs and three cores: the GPUs count where a run tells how fast those are, else the cores."""
     config, runs = load(measured / "config.toml"), measured.parent
     gpus, three = Staff(2, 2, "H200"), Staff(3, 3, "cpu")
-    monkeypatch.setattr("discovery.commands.estimate.staff_of", lambda config: ([gpus, three], None))
+    monkeypatch.setattr("discovery.app.commands.estimate.staff_of", lambda config: ([gpus, three], None))
     plan = estimate(config, runs)
     assert (plan.workers, plan.device) == (3, "cpu") and plan.seconds is not None
     assert plan.notes == ["not counted: 2 workers on H200 GPUs, with which it is sooner"]
@@ -309,7 +309,7 @@ def test_what_is_known_is_predicted_and_nothing_else(measured, monkeypatch):
     assert plan.notes == ["not counted: 3 workers on cores, with which it is sooner"]
     assert "of it to start and to compile; at these rates per worker:" in plan.text(config)
     assert plan.seconds_before is not None and 0 < plan.seconds_before < plan.seconds
-    monkeypatch.setattr("discovery.commands.estimate.staff_of", lambda config: ([gpus], None))
+    monkeypatch.setattr("discovery.app.commands.estimate.staff_of", lambda config: ([gpus], None))
     plan = estimate(replace(config, agents_per_call=64), runs)
     assert plan.seconds is None and "is not known: no run in" in plan.notes[-1]
     assert "about" not in plan.text(config)

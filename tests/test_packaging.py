@@ -65,7 +65,7 @@ def test_wheel_metadata(wheel: zipfile.ZipFile) -> None:
     assert metadata["Name"] == "rl-discovery"
     assert metadata["License-Expression"] == "Apache-2.0"
     assert f"{folder}/licenses/LICENSE" in wheel.namelist()
-    assert "discovery = discovery.cli:main" in wheel.read(f"{folder}/entry_points.txt").decode()
+    assert "discovery = discovery.app.command_line:main" in wheel.read(f"{folder}/entry_points.txt").decode()
 
 
 def test_constraints_pin_every_dependency() -> None:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from discovery.api import discover
+from discovery.app.api import discover
 from discovery.core import presets
 from discovery.executors.inline import Inline
 from discovery.inner import compile as compiled

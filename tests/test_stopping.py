@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import losing
-from discovery.api import Silence
+from discovery.app.api import Silence
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.search import SearchConfig, Stopping
 from discovery.core.errors import BadInput

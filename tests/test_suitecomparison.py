@@ -16,10 +16,10 @@ import tomli_w
 from rich.console import Console
 from scipy import stats
 
-from discovery import api
-from discovery.cli import main
-from discovery.commands.judging import Plan
-from discovery.commands.judging import judged as judged_by_evaluate
+from discovery.app import api
+from discovery.app.command_line import main
+from discovery.app.commands.judging import Plan
+from discovery.app.commands.judging import judged as judged_by_evaluate
 from discovery.core.errors import BadInput
 from discovery.core.suites import Reference, Suite, SuiteTask, fingerprint, load_suite
 from discovery.display.pictures.suites import pictures

@@ -14,8 +14,8 @@ import pytest
 import tomli_w
 
 from benchmarks import tuning
-from discovery.cli import main
-from discovery.commands.suites import random_task
+from discovery.app.command_line import main
+from discovery.app.commands.suites import random_task
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec, JobResult, Outcome
 from discovery.core.suites import (

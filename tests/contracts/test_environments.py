@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from gymnax.environments import spaces
 
-from discovery.commands.catalog import known
+from discovery.app.commands.catalog import known
 from environments.base import Environment, Step
 from environments.make import FAMILIES, make, registered
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from discovery.commands.catalog import actions_text, known, shape_text
+from discovery.app.commands.catalog import actions_text, known, shape_text
 from discovery.inner.loops.on_policy import complete, train
 from environments import vector
 from environments.base import Step

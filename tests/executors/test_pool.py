@@ -6,7 +6,7 @@ from multiprocessing import Pipe
 
 import pytest
 
-from discovery.commands.doctor_ray import _workers
+from discovery.app.commands.doctor_ray import _workers
 from discovery.core.errors import ExecutorError
 from discovery.core.versions import versions
 from discovery.executors import pool

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from benchmarks.executors import family
-from discovery.cli import main
+from discovery.app.command_line import main
 from discovery.core.errors import BadInput, ExecutorError
 from discovery.executors import check_address, make_executor
 from discovery.executors.inline import Inline

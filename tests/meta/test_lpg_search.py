@@ -2,7 +2,7 @@
 
 import pytest
 
-from discovery.api import Silence, discover
+from discovery.app.api import Silence, discover
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.search import SearchConfig
 from discovery.executors.inline import Inline

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from discovery.commands.parsing import parse
-from discovery.commands.search import DESCRIPTION, PROG, Search, switches
+from discovery.app.commands.parsing import parse
+from discovery.app.commands.search import DESCRIPTION, PROG, Search, switches
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.population import PBEConfig
 from discovery.core.config.search import SearchConfig

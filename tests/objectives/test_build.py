@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from discovery.cli import main
+from discovery.app.command_line import main
 from objectives import build, factory
 
 OWN = """

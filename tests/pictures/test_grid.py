@@ -14,7 +14,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 import discovery
-from discovery.cli import main
+from discovery.app.command_line import main
 from discovery.display.pictures.grid import BAD, GOOD, collected, visited
 from discovery.display.plots import save
 from discovery.inner.loops.on_policy import TrainingState, advance, complete, init

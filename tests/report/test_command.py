@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from discovery.cli import main
+from discovery.app.command_line import main
 from discovery.display.report.figures import Pictures
 from discovery.results.loaded import LoadedRun
 

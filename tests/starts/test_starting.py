@@ -10,8 +10,8 @@ import numpy as np
 import optax
 import pytest
 
-from discovery.api import discover
-from discovery.cli import main
+from discovery.app.api import discover
+from discovery.app.command_line import main
 from discovery.core.config.search import Starting
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec

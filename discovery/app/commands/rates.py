@@ -14,8 +14,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from discovery.commands.folders import run_folders
-from discovery.commands.staff import CPU, is_like
+from discovery.app.commands.folders import run_folders
+from discovery.app.commands.staff import CPU, is_like
 from discovery.core import presets
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import DiscoveryError
@@ -175,7 +175,7 @@ def _presets() -> dict[Program, Listed]:
 
 @functools.cache
 def _recorded() -> dict[str, Any]:
-    return tomllib.loads((files("discovery.commands") / "rates.toml").read_text(encoding="utf-8"))
+    return tomllib.loads((files("discovery.app.commands") / "rates.toml").read_text(encoding="utf-8"))
 
 
 def _kind(environment: str) -> str:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from discovery.commands.failure import FAILED
-from discovery.commands.folders import OUTPUT
-from discovery.commands.judging import (
+from discovery.app.commands.failure import FAILED
+from discovery.app.commands.folders import OUTPUT
+from discovery.app.commands.judging import (
     Plan,
     check_seeds,
     judged,
@@ -18,9 +18,9 @@ from discovery.commands.judging import (
     stopped,
     store_folder,
 )
-from discovery.commands.parsing import parse
-from discovery.commands.tables import show
-from discovery.commands.where import Where, elsewhere
+from discovery.app.commands.parsing import parse
+from discovery.app.commands.tables import show
+from discovery.app.commands.where import Where, elsewhere
 from discovery.core import presets
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, RunError, unknown
@@ -221,7 +221,7 @@ def _preset_tasks() -> Iterator[tuple[str, Task]]:
 
 
 def _plain_task(name: str, known: dict[str, Task]) -> Task:
-    from discovery.commands.catalog import known as environments
+    from discovery.app.commands.catalog import known as environments
 
     if name not in environments() and ":" not in name:
         raise unknown("task or environment", name, {*known, *environments()})

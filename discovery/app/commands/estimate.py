@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from discovery.commands.forecast import ALONE, around, faster, trained
-from discovery.commands.rates import Rate, rates_of
-from discovery.commands.staff import CPU, Staff, staff_of
+from discovery.app.commands.forecast import ALONE, around, faster, trained
+from discovery.app.commands.rates import Rate, rates_of
+from discovery.app.commands.staff import CPU, Staff, staff_of
 from discovery.core.config.search import SearchConfig
 from discovery.display.formats import duration, short
 from discovery.search.progress import planned

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from discovery.commands.folders import OUTPUT, Standing, algorithm_text, find_run, is_running, standing_of
-from discovery.commands.parsing import parse
-from discovery.commands.tables import show
+from discovery.app.commands.folders import OUTPUT, Standing, algorithm_text, find_run, is_running, standing_of
+from discovery.app.commands.parsing import parse
+from discovery.app.commands.tables import show
 from discovery.core.config.search import SearchConfig
 from discovery.core.toml import CONFIG
 from discovery.store.start import origins_of
@@ -194,7 +194,7 @@ def _products(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _next(one: Standing) -> list[str]:
-    from discovery.commands.session import next_commands
+    from discovery.app.commands.session import next_commands
 
     if one.state == "interrupted":
         return [f"discovery resume {quote(str(one.folder))}"]

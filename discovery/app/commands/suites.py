@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from discovery.commands.failure import FAILED, INTERRUPTED
-from discovery.commands.folders import OUTPUT
-from discovery.commands.parsing import parse
-from discovery.commands.tables import show, table
-from discovery.commands.where import Where, elsewhere
+from discovery.app.commands.failure import FAILED, INTERRUPTED
+from discovery.app.commands.folders import OUTPUT
+from discovery.app.commands.parsing import parse
+from discovery.app.commands.tables import show, table
+from discovery.app.commands.where import Where, elsewhere
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, unknown
 from environments.task import Task

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from discovery.commands.failure import INTERRUPTED, stop_if_interrupted, unexpected
-from discovery.commands.folders import algorithm_text, in_order
+from discovery.app.commands.failure import INTERRUPTED, stop_if_interrupted, unexpected
+from discovery.app.commands.folders import algorithm_text, in_order
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import DiscoveryError, RunError
 from discovery.core.versions import changes

@@ -9,8 +9,8 @@ from pathlib import Path
 from shlex import join
 from typing import TYPE_CHECKING
 
-from discovery.commands.failure import INTERRUPTED
-from discovery.commands.folders import find_run, run_folders
+from discovery.app.commands.failure import INTERRUPTED
+from discovery.app.commands.folders import find_run, run_folders
 from discovery.core.errors import BadInput, unknown
 from discovery.core.toml import is_run
 from discovery.store.held_out import Looks, record_looks, run_folders_of, unseen

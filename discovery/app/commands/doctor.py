@@ -15,8 +15,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import NamedTuple
 
-from discovery.commands.folders import OUTPUT
-from discovery.commands.parsing import parse
+from discovery.app.commands.folders import OUTPUT
+from discovery.app.commands.parsing import parse
 from discovery.core.errors import BadInput
 from discovery.core.versions import PACKAGES
 
@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
     if args.address and not args.ray:
         raise BadInput(f"--address is for --ray, got {args.address!r}")
     if args.ray:
-        from discovery.commands.doctor_ray import ray_found
+        from discovery.app.commands.doctor_ray import ray_found
 
         found = ray_found(args.address)
     else:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from discovery.commands.folders import OUTPUT, Standing, algorithm_text, run_folders, standing
-from discovery.commands.parsing import parse
-from discovery.commands.tables import show, table
+from discovery.app.commands.folders import OUTPUT, Standing, algorithm_text, run_folders, standing
+from discovery.app.commands.parsing import parse
+from discovery.app.commands.tables import show, table
 from discovery.core.errors import BadInput
 
 PROG = "discovery list"

@@ -11,7 +11,7 @@ d.export_run(run, "jax", "found.py")
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from discovery.commands.judging import store_folder
+from discovery.app.commands.judging import store_folder
 from discovery.core import presets
 from discovery.core.config.search import SearchConfig
 from discovery.core.jobs import Job, JobResult

@@ -9,8 +9,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from discovery.commands.folders import OUTPUT
-from discovery.commands.parsing import parse, positional
+from discovery.app.commands.folders import OUTPUT
+from discovery.app.commands.parsing import parse, positional
 from discovery.core import presets
 from discovery.core.config.search import SearchConfig, Starting
 from discovery.core.errors import BadInput
@@ -84,7 +84,7 @@ def _value(arguments: Sequence[str], flag: str) -> str | None:
 
 def begin(args: Search, short: str) -> int:
     """Make the run and search."""
-    from discovery.commands.session import conduct
+    from discovery.app.commands.session import conduct
     from discovery.display.progress import view
     from discovery.executors import executor_of
     from discovery.search.check import check
@@ -104,7 +104,7 @@ def begin(args: Search, short: str) -> int:
 
 def dry_run(args: Search, short: str) -> int:
     """Say what the search would do."""
-    from discovery.commands.estimate import estimate
+    from discovery.app.commands.estimate import estimate
     from discovery.core.toml import dumps, plain
     from discovery.display.formats import json_line
     from discovery.search.check import check
@@ -126,7 +126,7 @@ def _found(args: Search) -> SearchConfig:
     start = args.config.start
     if not start.sources:
         return args.config
-    from discovery.commands.judging import resolved
+    from discovery.app.commands.judging import resolved
 
     sources = tuple(resolved(start.sources, args.output, PROG))
     return dataclasses.replace(args.config, start=dataclasses.replace(start, sources=sources))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from discovery.commands.folders import OUTPUT, find_run
-from discovery.commands.parsing import parse
-from discovery.commands.where import Where, elsewhere
+from discovery.app.commands.folders import OUTPUT, find_run
+from discovery.app.commands.parsing import parse
+from discovery.app.commands.where import Where, elsewhere
 from discovery.core.errors import BadInput, RunError
 from discovery.core.toml import is_run
 
@@ -57,8 +57,8 @@ def main(argv: Sequence[str]) -> int:
     args = parse(Repeat, argv, PROG, DESCRIPTION)
     folder = find_run(args.run, args.output)
 
-    from discovery.commands.folders import standing
-    from discovery.commands.session import conduct
+    from discovery.app.commands.folders import standing
+    from discovery.app.commands.session import conduct
     from discovery.core.versions import changes
     from discovery.display.progress import view
     from discovery.executors import executor_of

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from discovery.commands.folders import OUTPUT, find_run
-from discovery.commands.parsing import parse
+from discovery.app.commands.folders import OUTPUT, find_run
+from discovery.app.commands.parsing import parse
 
 PROG = "discovery report"
 

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 from importlib import metadata
 
-from discovery.commands.failure import (
+from discovery.app.commands.failure import (
     BAD_INPUT,
     FAILED,
     INTERRUPTED,
@@ -44,7 +44,7 @@ VERBS = {
     "envs": ("catalog:envs", "environments to train on"),
     "doctor": ("doctor", "versions, devices, cores, and what is wrong with this installation"),
 }
-"""Verb -> "module" or "module:function" in `discovery.commands` (`main` unless named), and its summary."""
+"""Verb -> "module" or "module:function" in `discovery.app.commands` (`main` unless named), and its summary."""
 
 EXAMPLES = """\
 Examples:
@@ -100,7 +100,7 @@ def _dispatch(arguments: Sequence[str]) -> int:
     if verb not in VERBS:
         raise unknown("verb", verb, VERBS)
     module, _, function = VERBS[verb][0].partition(":")
-    return getattr(importlib.import_module(f"discovery.commands.{module}"), function or "main")(rest)
+    return getattr(importlib.import_module(f"discovery.app.commands.{module}"), function or "main")(rest)
 
 
 def usage() -> str:

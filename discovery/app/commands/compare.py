@@ -8,18 +8,18 @@ from typing import Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from discovery.commands.failure import FAILED
-from discovery.commands.folders import OUTPUT
-from discovery.commands.judging import (
+from discovery.app.commands.failure import FAILED
+from discovery.app.commands.folders import OUTPUT
+from discovery.app.commands.judging import (
     check_seeds,
     parsed_sweeps,
     resolved,
     stopped,
     store_folder,
 )
-from discovery.commands.parsing import parse
-from discovery.commands.tables import show
-from discovery.commands.where import Where, elsewhere
+from discovery.app.commands.parsing import parse
+from discovery.app.commands.tables import show
+from discovery.app.commands.where import Where, elsewhere
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput
 from discovery.store.held_out import run_folders_of

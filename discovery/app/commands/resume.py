@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from discovery.commands.folders import OUTPUT, find_run
-from discovery.commands.parsing import parse
-from discovery.commands.staff import CPU
-from discovery.commands.where import Where, elsewhere
+from discovery.app.commands.folders import OUTPUT, find_run
+from discovery.app.commands.parsing import parse
+from discovery.app.commands.staff import CPU
+from discovery.app.commands.where import Where, elsewhere
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, RunError
 from discovery.core.files import write_whole
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
     args = parse(Resume, argv, PROG, DESCRIPTION)
     folder = find_run(args.run, args.output)
 
-    from discovery.commands.session import conduct
+    from discovery.app.commands.session import conduct
     from discovery.display.progress import view
     from discovery.executors import executor_of
     from discovery.search.check import check

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from discovery.commands.folders import OUTPUT, find_run
-from discovery.commands.parsing import parse
+from discovery.app.commands.folders import OUTPUT, find_run
+from discovery.app.commands.parsing import parse
 from discovery.core.errors import RunError
 
 PROG = "discovery plot"

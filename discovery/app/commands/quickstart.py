@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from discovery.commands.folders import OUTPUT
-from discovery.commands.parsing import parse
-from discovery.commands.tables import show
-from discovery.commands.where import Where, elsewhere
+from discovery.app.commands.folders import OUTPUT
+from discovery.app.commands.parsing import parse
+from discovery.app.commands.tables import show
+from discovery.app.commands.where import Where, elsewhere
 from discovery.core import presets
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput
@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
     config = _config(preset, args)
     began = time.monotonic()
 
-    from discovery.commands.session import conduct
+    from discovery.app.commands.session import conduct
     from discovery.display.progress import view
     from discovery.executors import executor_of
     from discovery.search.check import check
@@ -100,9 +100,9 @@ def _announce(number: int, quiet: bool) -> None:
 
 def _enjoy(folder: Path, config: SearchConfig, args: Quickstart, executor: "Executor", began: float) -> int:
     """Compare, draw, export, and say what there is now."""
-    from discovery.commands.evaluate import judge, print_comparison
-    from discovery.commands.export import take
-    from discovery.commands.plot import draw
+    from discovery.app.commands.evaluate import judge, print_comparison
+    from discovery.app.commands.export import take
+    from discovery.app.commands.plot import draw
     from discovery.display.formats import duration
     from discovery.display.progress import view
 

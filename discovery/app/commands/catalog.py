@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from discovery.commands.parsing import parse
-from discovery.commands.tables import show, table
+from discovery.app.commands.parsing import parse
+from discovery.app.commands.tables import show, table
 from discovery.core import presets as shipped
 from discovery.core.errors import BadInput, RunError, unknown
 
@@ -77,7 +77,7 @@ def envs(argv: Sequence[str]) -> int:
 
 def known() -> dict[str, list[Any]]:
     """What environments.toml says, by id."""
-    text = (files("discovery.commands") / "environments.toml").read_text(encoding="utf-8")
+    text = (files("discovery.app.commands") / "environments.toml").read_text(encoding="utf-8")
     return {id: facts for family in tomllib.loads(text).values() for id, facts in family.items()}
 
 

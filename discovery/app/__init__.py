@@ -1,0 +1,1 @@
+"""What users hold: the Python functions and the command line."""
