@@ -10,8 +10,8 @@ from discovery.core.jobs import AlgorithmSpec
 from discovery.display.pictures.mirror import FIXED, mirror_picture
 from discovery.results.learned import Learned, learned_of
 from objectives.learned_potential import LOG_SHIFT
+from tests.display.test_plots import check_layout
 from tests.objectives.maps import slow_projection
-from tests.test_plots import check_layout
 
 
 def drawn_numbers() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

@@ -14,7 +14,7 @@ from discovery.display.report.judged import best_known, verdict
 from discovery.results.loaded import LoadedRun, load_run
 from discovery.statistics import paired_difference
 from discovery.store.ledger import Evaluation
-from tests.report.fabricated import (
+from tests.display.report.fabricated import (
     CONFIG,
     KEY,
     begin,
@@ -245,7 +245,7 @@ def test_not_yet_judged_without_a_known_algorithm_or_a_held_out_task() -> None:
 
 def test_rank_correlation(tmp_path: Path) -> None:
     """Selection ranks means 0, 1 as 1, 2; with a third that fresh seeds rank last, Spearman's is -1/2."""
-    from tests.report.fabricated import mean_of
+    from tests.display.report.fabricated import mean_of
 
     config = CONFIG.__class__(**{**vars(CONFIG), "generations": 2, "selection_seeds": 1})
     with begin(config, tmp_path) as run:

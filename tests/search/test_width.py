@@ -14,7 +14,7 @@ from discovery.executors.chunks import cut
 from discovery.executors.inline import Inline
 from discovery.inner import batch_size as room
 from discovery.inner import compile as compiled
-from discovery.search.loop import width
+from discovery.search import width
 from discovery.store.run import Run
 from environments.task import Setup, Task
 from tests.executors.fakes import RUN_CHUNK, job

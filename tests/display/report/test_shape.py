@@ -15,7 +15,7 @@ from discovery.display.report.formula import Formula, formula_of
 from discovery.display.report.shape import Found, found_objective
 from discovery.results.loaded import LoadedRun, load_run
 from discovery.results.objective import Objective, objective_of
-from tests.report.fabricated import CONFIG, begin, search
+from tests.display.report.fabricated import CONFIG, begin, search
 
 
 def of(name: str, **numbers: float) -> Objective:

@@ -39,7 +39,7 @@ from discovery.store.ledger import Ledger
 from discovery.store.rows import same_numbers
 from discovery.store.run import Run
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 TINY = """
 generations = 6

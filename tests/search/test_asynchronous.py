@@ -23,7 +23,7 @@ from discovery.executors.processes import Processes
 from discovery.meta.base import Result
 from discovery.meta.generation import request_of_mean
 from discovery.results.loaded import load_run
-from discovery.search.loop import async_state as course
+from discovery.search import async_state as course
 from discovery.search.loop import search
 from discovery.search.progress import Row, Tally, task_row
 from discovery.search.regenerate import Regenerator
@@ -32,7 +32,7 @@ from discovery.store.ledger import Ledger
 from discovery.store.rows import same_numbers
 from discovery.store.run import Run
 from environments.task import Setup, Task
-from tests.test_stopping import Interrupted, Interrupting
+from tests.search.test_early_stopping import Interrupted, Interrupting
 
 SETUP = Setup(n_envs=4, n_steps=8, n_epochs=1, n_minibatches=1, hidden=(4,))
 PBE = SearchConfig(

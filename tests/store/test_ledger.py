@@ -30,7 +30,7 @@ from discovery.store.arrays import digest_of, pack, read_tree, unpack, write_tre
 from discovery.store.ledger import Evaluation, Ledger, Report
 from discovery.store.rows import OBSERVATIONAL, same_numbers
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 KEY = np.array([1, 2**32 - 1], np.uint32)
 ODD = np.array([0x7FC12345, 0xFFC00001, 0x7FA00001, 0x7F800000, 0x80000000, 1], np.uint32).view(np.float32)
 

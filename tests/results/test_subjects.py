@@ -20,7 +20,7 @@ from discovery.judging.evaluate import compare
 from discovery.results.loaded import load_run
 from discovery.results.subjects import FILE, Subject, split_name, subjects
 from environments.task import Setup, Task
-from tests.test_compare import Pretender
+from tests.judging.test_evaluate import Pretender
 
 SETUP = Setup("CartPole-v1", n_envs=2, n_steps=8, n_epochs=1, n_minibatches=2, hidden=(8,), curve_points=5)
 TASK = Task("cart", SETUP, 480, {"learning_rate": 0.01})

@@ -12,8 +12,8 @@ from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
 from discovery.display.pictures.optimizer import LIFE, PASTS, optimizer_picture
 from discovery.results.learned import Learned, learned_of
+from tests.display.test_plots import check_all_lines_are_inside, check_layout
 from tests.objectives.open_by_hand import Open, Tensor
-from tests.test_plots import check_all_lines_are_inside, check_layout
 
 N = 21
 SIGNS = (-1.0) ** np.arange(65)

@@ -36,8 +36,8 @@ from discovery.statistics import aggregate, iqm, paired_p_value, probability_of_
 from discovery.store.ledger import Ledger
 from discovery.store.run import Run
 from environments.task import Setup, Task
-from tests.test_compare import Pretender, cell
-from tests.test_plots import boxes
+from tests.display.test_plots import boxes
+from tests.judging.test_evaluate import Pretender, cell
 
 NAN = np.nan
 SETUP = Setup("CartPole-v1", n_envs=2, n_steps=8, n_epochs=1, n_minibatches=2, hidden=(8, 6), curve_points=4)

@@ -20,7 +20,7 @@ from discovery.search.loop import search
 from discovery.store.ledger import Ledger
 from discovery.store.rows import same_numbers
 from discovery.store.run import Run
-from tests.test_stopping import Interrupted, Interrupting
+from tests.search.test_early_stopping import Interrupted, Interrupting
 
 NAN = float("nan")
 

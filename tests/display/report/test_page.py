@@ -18,10 +18,10 @@ from discovery.display.report.page import SECTIONS
 from discovery.results.loaded import LoadedRun, load_run
 from discovery.statistics import Interval
 from discovery.store.run import Run
-from tests.report.fabricated import CONFIG, FAR, NEAR, begin, evaluate, report, request, search
-from tests.report.pages import NUMBER, Page, numbers, rounds, strings
+from tests.display.report.fabricated import CONFIG, FAR, NEAR, begin, evaluate, report, request, search
+from tests.display.report.pages import NUMBER, Page, numbers, rounds, strings
 
-EXAMPLE = Path(__file__).parents[2] / "docs/reports/drift-classic.html"
+EXAMPLE = Path(__file__).parents[3] / "docs/reports/drift-classic.html"
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,8 @@ from discovery.results.loaded import LoadedRun, load_run
 from objectives.base import Algorithm
 from objectives.drift import lpo
 from objectives.learned_optimizer import open_optimizer
-from tests.report.fabricated import CONFIG, FAR, NEAR, begin, search
-from tests.report.pages import Page
+from tests.display.report.fabricated import CONFIG, FAR, NEAR, begin, search
+from tests.display.report.pages import Page
 
 FAMILIES: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "ampo": ("ampo", {"units": 6}, "potential", "mirror-map.png"),

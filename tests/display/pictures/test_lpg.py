@@ -16,7 +16,7 @@ from discovery.inner.compile import build_algorithm
 from discovery.results.learned import Learned, learned_of
 from objectives.base import Progress
 from objectives.lpg import episode, recommended
-from tests.test_plots import check_all_lines_are_inside, check_layout
+from tests.display.test_plots import check_all_lines_are_inside, check_layout
 
 N = 40
 SIZE = 3
