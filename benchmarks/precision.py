@@ -1,7 +1,8 @@
 """What rounded products do to scores: `python -m benchmarks.precision [--seeds 64]`; a few minutes of CPU.
 
 PPO on CartPole, the same seeds at each precision: mean final return, and the mean of paired differences from
-float32, with 95% intervals. A CPU rounds as an accelerator does (discovery/inner/networks/products.py), no faster.
+float32, with 95% intervals. A CPU rounds as an accelerator does
+(discovery/inner/networks/products.py), but is no faster.
 """
 
 import argparse

@@ -74,7 +74,8 @@ print("loaded:", *[name for name in {HEAVY!r} if name in sys.modules])
     "statement",
     [
         "import discovery",
-        "import sys, discovery.app.command_line; sys.argv = ['discovery', '--help']; sys.exit(discovery.app.command_line.main())",
+        "import sys; from discovery.app.command_line import main; sys.argv = ['discovery', '--help']; "
+        "sys.exit(main())",
         "import sys, runpy; sys.argv = ['discovery', '--help']; "
         "runpy.run_module('discovery', run_name='__main__')",
     ],

@@ -44,7 +44,7 @@ VERBS = {
     "envs": ("catalog:envs", "environments to train on"),
     "doctor": ("doctor", "versions, devices, cores, and what is wrong with this installation"),
 }
-"""Verb -> "module" or "module:function" in `discovery.app.commands` (`main` unless named), and its summary."""
+"""Verb -> "module" or "module:function" in `discovery.app.commands` (default: `main`), and its summary."""
 
 EXAMPLES = """\
 Examples:

@@ -1,6 +1,6 @@
 """A search without a barrier: proposals are learned from as they come, and nobody waits for the slowest.
 
-A brood (see `discovery/meta/in_flight.py`) is asked for whenever another was told, so workers always have work.
+A brood (see `discovery.meta.in_flight`) is asked for whenever another was told, so workers always have work.
 What counts is the order in which broods are told, and that is the order in which the ledger has their last
 results: what was interrupted goes through the recorded results again, in that order, and is where it was.
 

@@ -13,7 +13,7 @@ from discovery.executors import pool
 from discovery.executors.call import Reply, call
 from discovery.executors.pool import Gone, Pool
 from discovery.executors.ray import bridge as raybridge
-from discovery.executors.ray.cluster import cluster as ray
+from discovery.executors.ray import cluster as ray
 from discovery.executors.ray.messages import Cluster, Facts
 from discovery.executors.worker import answer
 from tests.executors.fakes import job, run_chunk

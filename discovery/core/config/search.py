@@ -50,7 +50,7 @@ class Stopping:
 
 @dataclass(frozen=True)
 class Starting:
-    """What the first mean is made of, in place of the family's own beginning (discovery/results/distillation/start.py)."""
+    """What the search starts from, in place of the initial values of the family (`results.distillation`)."""
 
     sources: tuple[str, ...] = ()
     """Runs (RUN, RUN@GENERATION), known algorithms or exported files, each for the entries that it has. A run

@@ -1,7 +1,7 @@
 """The found objective in numbers, on the grid of its picture: is it a drift, what does it do, what is near?
 
-All functions are on log-ratios ``[R]`` and advantages ``[A]`` of `discovery.display.pictures.loss`, every cell of the
-same weight.
+All functions are on log-ratios ``[R]`` and advantages ``[A]`` of `discovery.display.pictures.loss`; all cells
+have the same weight.
 """
 
 from collections.abc import Mapping
