@@ -36,7 +36,7 @@ from discovery.executors.base import Executor
 from discovery.executors.processes import Processes
 from discovery.executors.ray.cluster import Ray
 from discovery.executors.schedule import Schedule, longest_first
-from discovery.meta.base import Result
+from discovery.meta.base import Results
 from discovery.search.loop import search
 from discovery.store.run import CONFIG, Run
 
@@ -108,7 +108,7 @@ class Clock:
     def finished(self, job: Job, result: JobResult) -> None:
         """Nothing to do."""
 
-    def closed(self, generation: int, results: Mapping[str, Result], metrics: Mapping[str, float]) -> None:
+    def closed(self, generation: int, results: Results, metrics: Mapping[str, float]) -> None:
         """Note the time."""
         self.closings.append(time.perf_counter())
 

@@ -1,6 +1,7 @@
-"""The unit of work that meta-optimizers, executors and the ledger exchange: one inner training."""
+"""The unit of work that searches, executors and the ledger exchange: one inner training."""
 
-from dataclasses import dataclass, field
+from collections.abc import Hashable
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,6 +57,34 @@ class AlgorithmSpec:
         return tuple(AlgorithmSpec(name, tuple(sorted(options.items()))) for name, options in parts)
 
 
+@dataclass(frozen=True)
+class JobKey:
+    """Names one training within a run. Its text is for the database and for logs; nothing reads it back.
+
+    Attributes:
+        owner: whose training it is: the id of a request of a search, or the name of a subject.
+        split: which seeds: "search", "selection" or "report".
+        task: the task's name.
+        seed: index of the seed.
+        until: the rollout at which the training stops early; None where it lives to its end.
+    """
+
+    owner: Hashable
+    split: str
+    task: str
+    seed: int
+    until: int | None = None
+
+    def __str__(self) -> str:
+        end = "" if self.until is None else f"@{self.until}"
+        return f"{self.owner}/{self.split}/{self.task}/s{self.seed}{end}"
+
+    @property
+    def whole(self) -> "JobKey":
+        """The key of the same training without an early end."""
+        return replace(self, until=None)
+
+
 @dataclass(frozen=True, eq=False)
 class Begun:
     """A training that was stopped at some update: its whole state, as plain arrays.
@@ -74,7 +103,7 @@ class Job:
     """One inner training to run.
 
     Attributes:
-        id: unique within a run, for example "g12/p3/CartPole-v1/s0".
+        id: unique within a run.
         algorithm: which algorithm.
         task: environment, recipe and budget.
         meta_params: the searched entries, a pytree of numpy arrays; empty dict for known algorithms.
@@ -85,7 +114,7 @@ class Job:
         stretches: calls that a whole life is trained in, by whoever is free.
     """
 
-    id: str
+    id: JobKey
     algorithm: AlgorithmSpec
     task: Task
     meta_params: Any
@@ -116,7 +145,7 @@ class JobResult:
     `more` results came at the same time, and follow at once: they can be recorded together.
     """
 
-    id: str
+    id: JobKey
     outcome: Outcome | None
     error: str | None = None
     detail: str = ""

@@ -24,7 +24,6 @@ from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, LedgerError, RunError, unknown
 from discovery.core.jobs import AlgorithmSpec, Outcome
 from discovery.results import summary
-from discovery.search.requests import spec_of
 from discovery.search.selection import Choice, choose, selection_scores
 from discovery.store.arrays import digest_of
 from discovery.store.run import Run
@@ -96,7 +95,7 @@ class LoadedRun:
     @property
     def spec(self) -> AlgorithmSpec:
         """The searched algorithm."""
-        return spec_of(self.config)
+        return self.config.spec
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -253,7 +252,7 @@ class LoadedRun:
         """The searched entries of a generation's mean; by default of the chosen one."""
         number = self.generation_number(generation)
         with Run.open(self.folder) as run:
-            return run.ledger.load_mean(number - 1)
+            return run.answer(number - 1).meta_params
 
     def proposal(self, generation: int, index: int) -> dict[str, Any]:
         """The searched entries of a proposal; index -1 is the mean it was drawn around.

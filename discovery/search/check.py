@@ -28,11 +28,10 @@ def check(config: SearchConfig) -> None:
     from discovery.inner.compile import build_algorithm, life_of
     from discovery.inner.loops.on_policy import check_numbers
     from discovery.search.loop import meta_optimizer
-    from discovery.search.requests import spec_of
 
     own = ":" in config.algorithm
     with _explained("", f"algorithm {config.algorithm!r} with {dict(config.algorithm_options)}", own):
-        algorithm = build_algorithm(spec_of(config))
+        algorithm = build_algorithm(config.spec)
     for task in config.every_task:
         name = task.setup.environment
         with _explained(f"task {task.name!r}: ", f"environment {name!r}", ":" in name):

@@ -90,16 +90,23 @@ def _questions(config: SearchConfig) -> "list[Job]":
     import jax
     import numpy as np
 
-    from discovery.core.jobs import Job
+    from discovery.core.jobs import Job, JobKey
     from discovery.inner.compile import build_algorithm
-    from discovery.search.requests import spec_of
 
-    spec = spec_of(config)
+    spec = config.spec
     meta_params = jax.tree.map(np.asarray, build_algorithm(spec).init(jax.random.key(0)))
     key = np.zeros(2, np.uint32)
     stops = config.stopping.method == "halving" or config.stretches > 1
     return [
-        Job(task.name, spec, task, meta_params, key, task.n_updates, task.n_updates if stops else None)
+        Job(
+            JobKey(spec.name, "width", task.name, 0),
+            spec,
+            task,
+            meta_params,
+            key,
+            task.n_updates,
+            task.n_updates if stops else None,
+        )
         for task in {task.setup: task for task in config.seen}.values()
     ]
 

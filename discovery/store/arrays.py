@@ -58,13 +58,15 @@ def read_tree(folder: Path, digest: str, template: Any = None) -> Any:
     Args:
         folder: where it was stored.
         digest: what `write_tree` returned.
-        template: a tree of the same structure, shapes and dtypes, whose leaves are not read.
-            Without one, a tree of nested dicts can be read.
+        template: a tree of the same structure, shapes and dtypes, whose leaves are not read; or a function
+            that makes one, called only where the tree is more than nested dicts. Without one, a tree of
+            nested dicts can be read.
     """
     spec, arrays = _load(folder / f"{digest}.npz", digest)
     leaves = [_decode(entry, arrays.get(index)) for index, entry in enumerate(spec)]
-    if template is None:
+    if template is None or (callable(template) and _is_nested(spec)):
         return _nested(spec, leaves)
+    template = template() if callable(template) else template
     expected, treedef = jax.tree_util.tree_flatten_with_path(template, is_leaf=_is_none)
     _check_structure(spec, expected)
     return jax.tree_util.tree_unflatten(treedef, leaves)
@@ -220,9 +222,14 @@ def _path_text(entry: dict[str, Any]) -> str:
     return "/".join(str(name) for _, name in entry["path"])
 
 
+def _is_nested(spec: list[dict[str, Any]]) -> bool:
+    """Whether a tree consists of nested dicts, which can be told from their paths alone."""
+    return all(kind == "key" for entry in spec for kind, _ in entry["path"])
+
+
 def _nested(spec: list[dict[str, Any]], leaves: list[Any]) -> Any:
     """A tree of nested dicts, without a template."""
-    if any(kind != "key" or not isinstance(name, str) for entry in spec for kind, name in entry["path"]):
+    if not _is_nested(spec):
         raise LedgerError("this tree is more than nested dicts: reading it needs a template")
     if len(spec) == 1 and not spec[0]["path"]:
         return leaves[0]

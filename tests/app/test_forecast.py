@@ -26,9 +26,9 @@ from discovery.core.toml import dumps, load
 from discovery.executors.chunks import cut
 from discovery.executors.cpu import cores
 from discovery.executors.schedule import HANDING_SECONDS, longest_first
-from discovery.meta.base import Request
 from discovery.search.requests import jobs_of
 from environments.task import Setup, Task
+from tests.ids import score_request
 
 STEPS = Setup().steps_per_update
 TASKS = Task("a", total_steps=10 * STEPS), Task("b", total_steps=30 * STEPS)
@@ -57,8 +57,8 @@ def config_of(method: Any = "none", population=16, width=8, tasks=TASKS, **optio
 def test_chunks_are_those_that_a_search_would_cut(method, width, selection):
     """A search's own plan of stages, of which nobody drops out, cut as its executor cuts it."""
     config = config_of(method, width=width, tasks=TASKS, selection=selection)
-    proposals = [Request(f"g0/p{i}", {}, 0, i) for i in range(16)]
-    mean = Request("g0/mean", {}, 0, -1, split="selection")
+    proposals = [score_request(0, i) for i in range(16)]
+    mean = score_request(0, -1)
     seen, _ = losing.played([*proposals, mean], config, lambda i, task, seed, share: 1.0)
     alone, _ = losing.played(proposals, config, lambda i, task, seed, share: 1.0)
     expected = []  # the mean in generations 0 and 2, and alone after the last
@@ -109,7 +109,7 @@ def test_sampled_lifetimes_are_expected_ones():
     steps = [
         chunk.cost
         for generation in range(300)
-        for chunk in cut(jobs_of(Request("p", {}, generation, 0), config), 1)
+        for chunk in cut(jobs_of(score_request(generation, 0), config), 1)
     ]
     proposals = next(chunks for chunks, _ in chunks_of(config, {"short": 1.0}) if len(chunks) == 48)
     assert times == 2 and np.mean(proposals) == pytest.approx(np.mean(steps), rel=0.05)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from discovery.core.jobs import AlgorithmSpec, Job, Outcome
+from discovery.core.jobs import AlgorithmSpec, Job, JobKey, Outcome
 from environments.task import Setup, Task
 
 RUN_CHUNK = "tests.executors.fakes:run_chunk"
@@ -36,13 +36,18 @@ FAULTS = (
 )
 
 
+def key(index: int) -> JobKey:
+    """The id of job `index`."""
+    return JobKey("fake", "search", "task", index)
+
+
 def job(
     index: int, fault: str = "none", task: Task = TASK, lifetime: int | None = None, **options: Any
 ) -> Job:
-    """Job `index`, "j0" and so on; `options` reach the fake through the algorithm's."""
+    """Job `index`; `options` reach the fake through the algorithm's."""
     rng = np.random.default_rng(index)
     return Job(
-        id=f"j{index}",
+        id=key(index),
         algorithm=AlgorithmSpec("fake", tuple(sorted(options.items()))),
         task=task,
         meta_params={

@@ -7,10 +7,11 @@ from discovery.core.jobs import AlgorithmSpec, Job
 from discovery.executors import make_executor
 from discovery.executors.environment import worker_environment
 from environments.task import Setup, Task
+from tests.executors.fakes import key
 
 SETUP = Setup("Catch-bsuite", n_envs=4, n_steps=8, n_epochs=1, n_minibatches=2, hidden=(8,), curve_points=2)
 JOBS = [
-    Job(f"j{seed}", AlgorithmSpec("ppo"), Task("catch", SETUP, 640), {}, np.array([0, seed], np.uint32), 20)
+    Job(key(seed), AlgorithmSpec("ppo"), Task("catch", SETUP, 640), {}, np.array([0, seed], np.uint32), 20)
     for seed in range(2)
 ]
 

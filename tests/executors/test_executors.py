@@ -13,7 +13,7 @@ from discovery.executors import make_executor
 from discovery.executors.base import together
 from discovery.executors.inline import Inline
 from discovery.executors.processes import Processes
-from tests.executors.fakes import RUN_CHUNK, job
+from tests.executors.fakes import RUN_CHUNK, job, key
 
 WAYS = {
     "inline": lambda **options: Inline(**options),
@@ -26,7 +26,7 @@ WAYS = {
 def outcomes(executor, jobs):
     with executor:
         results = list(executor.run(jobs))
-    assert sorted(result.id for result in results) == sorted(one.id for one in jobs)
+    assert sorted(result.id.seed for result in results) == sorted(one.id.seed for one in jobs)
     return {result.id: result for result in results}
 
 
@@ -56,11 +56,11 @@ def test_a_job_that_raises_fails_alone_with_one_line(way):
     faults = {1: "raise", 4: "quit"}
     executor = WAYS[way](agents_per_call=4, function=RUN_CHUNK)
     results = outcomes(executor, [job(index, faults.get(index, "none")) for index in range(6)])
-    assert {id for id, result in results.items() if result.error} == {"j1", "j4"}
-    assert results["j1"].error == "failed" and results["j1"].outcome is None
-    assert results["j1"].detail == "ValueError: this proposal is wrong"
-    assert results["j4"].detail == "SystemExit: 3"
-    assert results["j1"].attempts == 3  # four, two, one: an exception would only come again
+    assert {id for id, result in results.items() if result.error} == {key(1), key(4)}
+    assert results[key(1)].error == "failed" and results[key(1)].outcome is None
+    assert results[key(1)].detail == "ValueError: this proposal is wrong"
+    assert results[key(4)].detail == "SystemExit: 3"
+    assert results[key(1)].attempts == 3  # four, two, one: an exception would only come again
 
 
 @pytest.mark.parametrize("way", ["inline", "processes-1"])
@@ -89,7 +89,7 @@ def test_further_jobs_come_while_others_run(way, tmp_path):
     with WAYS[way](agents_per_call=1, function=RUN_CHUNK) as executor:
         for group in together(executor.run(waiting[:3], more)):
             known.extend(result.id for result in group)
-    assert sorted(known) == [f"j{index}" for index in range(9)]
+    assert set(known) == {key(index) for index in range(9)} and len(known) == 9
     if way in ("inline", "processes-1"):
         calls = [int(line.split()[1]) for line in log.read_text().splitlines()]
         turns = [[one.key[0] for one in waiting[a:b]] for a, b in ((0, 3), (3, 5), (5, 9))]
@@ -110,7 +110,7 @@ def test_lives_in_stretches_are_calls_that_hand_on_their_states(way, tmp_path):
     assert len(log.read_text().splitlines()) == 3 * 3 + (way != "inline")
     for id, result in results.items():
         assert result.begun is None and result.error is None
-        assert result.attempts == 1 + (id == "j4" and way != "inline")
+        assert result.attempts == 1 + (id == key(4) and way != "inline")
         assert result.compile_seconds == pytest.approx(3 * whole[id].compile_seconds)
         for one, other in zip(result.outcome, whole[id].outcome, strict=True):  # type: ignore[arg-type]
             np.testing.assert_array_equal(one, other)
