@@ -1,7 +1,7 @@
 #!/bin/bash
 # A search on several nodes of a Slurm cluster: sbatch docs/cluster/slurm.sh lpo-catch --name mine
 # Home and the environment below must be on a file system that all nodes share. Not run on a Slurm cluster
-# of ours: see docs/cluster.md for what was.
+# of ours: see docs/operations.md for what was.
 
 #SBATCH --job-name=discovery
 #SBATCH --nodes=4
