@@ -16,7 +16,7 @@ from discovery.store.arrays import digest_of, pack, unpack
 if TYPE_CHECKING:
     from discovery.store.ledger import Ledger
 
-NUMBERS = ("generations", "proposals", "evaluations", "reports")
+NUMBERS = ("generations", "proposals", "responses", "evaluations", "reports")
 """The tables that two runs of the same search share; `meta` describes one run only."""
 
 OBSERVATIONAL = frozenset(

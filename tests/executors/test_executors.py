@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from discovery.core.errors import BadInput, ExecutorError
+from discovery.core.jobs import JobKey
 from discovery.executors import make_executor
 from discovery.executors.base import together
 from discovery.executors.inline import Inline
@@ -79,7 +80,7 @@ def test_results_of_a_call_come_in_one_go(way):
 @pytest.mark.parametrize("way", WAYS)
 def test_further_jobs_come_while_others_run(way, tmp_path):
     """Each result brings two more, until there are enough; those that came first go first."""
-    log, known = tmp_path / "log", list[str]()
+    log, known = tmp_path / "log", list[JobKey]()
     waiting = [job(index, log=str(log)) for index in range(9)]
     later = iter([waiting[3:5], waiting[5:9]])
 
