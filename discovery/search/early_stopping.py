@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Float
 
 from discovery.core.config.search import SearchConfig
-from discovery.core.jobs import Begun, Job, JobResult
+from discovery.core.jobs import Checkpoint, Job, JobResult
 from discovery.meta.base import Request, Result
 from discovery.search.requests import jobs_of, result_of, seed_of
 from discovery.statistics import clearly_worse, filled, halving_schedule, race_looks, survivors
@@ -132,7 +132,7 @@ def _halving(field: _Field, config: SearchConfig, means: Stage) -> Evaluated:
     """All for a share of their lives, the best of them for a larger one, the best of those to the end."""
     schedule = halving_schedule(len(field.proposals), config.stopping.rungs, config.stopping.eta)
     results: Mapping[str, JobResult] = {}
-    states: dict[str, Begun | None] = {}
+    states: dict[str, Checkpoint | None] = {}
     for rung, (share, kept) in enumerate(schedule):
         if rung and len(field.alive) > kept:
             best = survivors(field.merit(slice(-config.seeds, None)).mean(axis=1), kept)
@@ -144,7 +144,7 @@ def _halving(field: _Field, config: SearchConfig, means: Stage) -> Evaluated:
         ]
         results = yield (stage if rung else means + stage)
         field.add(stage, results)
-        states = {job.id.partition("@")[0]: results[job.id].begun for job, _ in stage}
+        states = {job.id.partition("@")[0]: results[job.id].checkpoint for job, _ in stage}
     return field.results(lambda table: anchored(np.hsplit(table, len(schedule)))), results
 
 
@@ -177,11 +177,11 @@ def _seeds(field: _Field, i: int, config: SearchConfig, first: int, end: int) ->
     return [job for job in jobs if first <= seed_of(job.id) < end]
 
 
-def _until(job: Job, share: float, begun: Begun | None) -> Job:
-    """The part of a training that ends at a share of its life; it goes on from a state where there is one.
+def _until(job: Job, share: float, checkpoint: Checkpoint | None) -> Job:
+    """The part of a training that ends at a share of its life, continued from a checkpoint if there is one.
 
-    There is none after an interruption: then it begins at birth, and comes to the same bits.
+    There is none after an interruption: then it starts afresh, and comes to the same bits.
     """
     until = math.ceil(share * job.lifetime)
     id = job.id if until == job.lifetime else f"{job.id}@{until}"
-    return replace(job, id=id, until=until, begun=begun, stretches=1)
+    return replace(job, id=id, until=until, checkpoint=checkpoint, stretches=1)
