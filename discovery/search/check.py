@@ -28,7 +28,6 @@ def check(config: SearchConfig) -> None:
     from discovery.inner.compile import build_algorithm
     from discovery.inner.loops import loop_of, trained_on
     from discovery.inner.loops.on_policy import check_numbers
-    from discovery.results.distillation.start import sources_of
     from discovery.search.loop import meta_optimizer
     from discovery.search.requests import spec_of
 
@@ -48,7 +47,6 @@ def check(config: SearchConfig) -> None:
                 _trace(trained, task)
     with _explained("", f"the initial mean of {config.algorithm!r}", own):
         meta_optimizer(config)
-    sources_of(config)
 
 
 @contextmanager
