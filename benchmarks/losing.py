@@ -22,7 +22,7 @@ from rich.table import Table
 from discovery import statistics as st
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.search import SearchConfig, Stopping
-from discovery.core.jobs import Begun, JobKey, JobResult, Outcome
+from discovery.core.jobs import Checkpoint, JobKey, JobResult, Outcome
 from discovery.meta.base import Proposal, RequestId, ScoreRequest, ScoreResult
 from discovery.search.early_stopping import Stage, stages
 from environments.task import Task
@@ -117,9 +117,9 @@ def played(
         for job, request in stage:
             until = job.lifetime if job.until is None else job.until
             value = score(request.id.index, job.task.name, job.id.seed, until / job.lifetime)
-            outcome = None if value is None else Outcome(np.float32(value), *repeat(None, 10))
-            begun = None if job.until is None else Begun(until, (np.array([until]),))
-            results[job.id] = JobResult(job.id, outcome, begun=begun)
+            outcome = None if value is None else Outcome(np.float32(value), *repeat(None, 6), metrics={})
+            checkpoint = None if job.until is None else Checkpoint(until, (np.array([until]),))
+            results[job.id] = JobResult(job.id, outcome, checkpoint=checkpoint)
         try:
             stage = plan.send(results)
         except StopIteration as end:

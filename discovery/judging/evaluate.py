@@ -207,24 +207,25 @@ def _jobs(subject: Subject, task: Task, seeds: int, first_seed: int) -> list[Job
 
 def _fingerprint(subject: Subject, task: Task) -> str:
     """Twelve hex digits of all that a training's numbers depend on, seed and device apart."""
-    from discovery.inner.compile import build_algorithm
+    from discovery.inner.compile import as_trained, build_algorithm
 
     algorithm = build_algorithm(subject.spec)
     data = recipe(task) | {"numbers": {**dict(algorithm.defaults), **task.numbers}}
     data.pop("reference", None)
-    weights = {name: np.asarray(value, np.float32) for name, value in _leaves(subject.meta_params)}
+    weights = {name: as_trained(value) for name, value in _leaves(subject.meta_params)}
     text = json.dumps([subject.spec.name, subject.options, data, digest_of(weights)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _check_training(subject: Subject, task: Task) -> None:
-    from discovery.inner.compile import build_algorithm, life_of
+    from discovery.inner.compile import build_algorithm
+    from discovery.inner.loops import loop_of, trained_on
     from discovery.inner.loops.on_policy import check_numbers
 
-    algorithm = build_algorithm(subject.spec)
+    algorithm = trained_on(build_algorithm(subject.spec), task.setup)
     try:
         check_numbers(algorithm, task.numbers)
-        life_of(task.setup).check(algorithm, task.setup)
+        loop_of(algorithm).check(algorithm, task.setup)
     except ValueError as error:
         raise BadInput(f"{subject.label} cannot be trained on {task.name}: {error}") from error
 

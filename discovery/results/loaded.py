@@ -41,9 +41,6 @@ Generation = int | Literal["initial", "last"] | None
 Split = Literal["search", "selection", "report"]
 Rows = list[dict[str, Any]]
 
-CURVES = ("curve", "episodes", "length", "kl", "clip_fraction", "entropy", "grad_norm")
-"""Fields of an `Outcome` that run over the training, ``[K]``."""
-
 
 def load_run(path: str | Path) -> "LoadedRun":
     """Load a run from its folder.
@@ -208,12 +205,13 @@ class LoadedRun:
             task: its name; by default the first task of the config.
             subject: of the reports, only this one's.
             generation: of the search, only this one's.
-            field: one of `CURVES`.
+            field: "curve", "episodes", "length", or a metric of the trainings, such as "entropy".
+
+        Raises:
+            BadInput: none of the trainings has such a field.
         """
         from discovery.results import frames
 
-        if field not in CURVES:
-            raise unknown("curve", field, CURVES)
         wanted = {"task": task or self.config.tasks[0].name, "subject": subject, "generation": generation}
         wanted = {name: value for name, value in wanted.items() if value is not None}
         rows = self._read(split, generation)

@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Float
 
 from discovery.core.config.search import SearchConfig
-from discovery.core.jobs import Begun, Job, JobKey, JobResult
+from discovery.core.jobs import Checkpoint, Job, JobKey, JobResult
 from discovery.meta.base import RequestId, ScoreRequest, ScoreResult
 from discovery.search.requests import jobs_of, result_of
 from discovery.statistics import clearly_worse, filled, halving_schedule, race_looks, survivors
@@ -136,7 +136,7 @@ def _halving(field: _Field, config: SearchConfig, answers: Stage) -> Evaluated:
     """All for a share of their lives, the best of them for a larger one, the best of those to the end."""
     schedule = halving_schedule(len(field.proposals), config.stopping.rungs, config.stopping.eta)
     results: JobResults = {}
-    states: dict[JobKey, Begun | None] = {}
+    states: dict[JobKey, Checkpoint | None] = {}
     for rung, (share, kept) in enumerate(schedule):
         if rung and len(field.alive) > kept:
             best = survivors(field.merit(slice(-config.seeds, None)).mean(axis=1), kept)
@@ -148,7 +148,7 @@ def _halving(field: _Field, config: SearchConfig, answers: Stage) -> Evaluated:
         ]
         results = yield (stage if rung else answers + stage)
         field.add(stage, results)
-        states = {job.id.whole: results[job.id].begun for job, _ in stage}
+        states = {job.id.whole: results[job.id].checkpoint for job, _ in stage}
     return field.results(lambda table: anchored(np.hsplit(table, len(schedule)))), results
 
 
@@ -181,11 +181,11 @@ def _seeds(field: _Field, i: int, config: SearchConfig, first: int, end: int) ->
     return [job for job in jobs if first <= job.id.seed < end]
 
 
-def _until(job: Job, share: float, begun: Begun | None) -> Job:
+def _until(job: Job, share: float, checkpoint: Checkpoint | None) -> Job:
     """The part of a training that ends at a share of its life; it continues from a state where there is one.
 
     Without one it starts anew, and comes to the same bits.
     """
     until = math.ceil(share * job.lifetime)
     id = job.id if until == job.lifetime else replace(job.id, until=until)
-    return replace(job, id=id, until=until, begun=begun, stretches=1)
+    return replace(job, id=id, until=until, checkpoint=checkpoint, stretches=1)

@@ -90,9 +90,10 @@ def sync_folder(folder: Path) -> None:
 def pack(outcome: Outcome) -> bytes:
     """An outcome as bytes: header length (uint32), JSON header [[name, dtype, shape], ...], raw arrays.
 
-    Everything is little-endian, and the arrays follow one another in the header's order.
+    Everything is little-endian, and the arrays follow one another in the header's order. Metrics stand in it
+    by their own names, beside the fields.
     """
-    fields = {name: np.asarray(value) for name, value in outcome._asdict().items()}
+    fields = {name: np.asarray(value) for name, value in numbers_of(outcome).items()}
     if strange := [name for name, array in fields.items() if array.dtype.kind not in "biuf"]:
         raise LedgerError(f"an outcome's {', '.join(strange)} must be numbers")
     fields = {name: array.astype(array.dtype.newbyteorder("<")) for name, array in fields.items()}
@@ -108,7 +109,20 @@ def unpack(data: bytes) -> Outcome:
         count = int(np.prod(shape))
         fields[name] = np.frombuffer(data, dtype, count, offset).reshape(shape).copy()
         offset += count * np.dtype(dtype).itemsize
-    return Outcome(**fields)
+    metrics = {name: fields.pop(name) for name in list(fields) if name not in Outcome._fields}
+    return Outcome(**fields, metrics=metrics)
+
+
+def numbers_of(outcome: Outcome) -> dict[str, Any]:
+    """Fields and metrics of an outcome, by name.
+
+    Raises:
+        LedgerError: a metric has the name of a field.
+    """
+    if taken := sorted(outcome.metrics.keys() & set(Outcome._fields)):
+        raise LedgerError(f"a metric may not be called {', '.join(taken)}: outcomes have a field so named")
+    fields = outcome._asdict()
+    return fields | dict(fields.pop("metrics"))
 
 
 def _is_none(leaf: Any) -> bool:

@@ -192,12 +192,12 @@ class Ledger(Readings):
 
     def _put_checkpoint(self, result: JobResult) -> str | None:
         """Store the state in which a training was stopped early; returns its digest, None without one."""
-        if result.begun is None:
+        if result.checkpoint is None:
             return None
         self._need_writable()
         with explained(self.folder, "store a checkpoint", self._closed):
             (self.folder / CHECKPOINTS).mkdir(exist_ok=True)
-            return write_tree(self.folder / CHECKPOINTS, checkpoint_tree(result.begun))
+            return write_tree(self.folder / CHECKPOINTS, checkpoint_tree(result.checkpoint))
 
     def record_test(
         self, command: str, subjects: Iterable[str], tasks: Iterable[str], seeds: int, first_seed: int

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from discovery.core.errors import LedgerError
-from discovery.core.jobs import Begun, JobKey, JobResult
+from discovery.core.jobs import Checkpoint, JobKey, JobResult
 from discovery.meta.base import GradientResult, Proposal, ReplyResult, RequestId
 from discovery.store.arrays import read_tree
 from discovery.store.database import ARRAYS, CHECKPOINTS, explained, safe_generations
@@ -129,15 +129,15 @@ class Readings:
         query = f"SELECT * FROM {table} WHERE id IN (SELECT value FROM json_each(?))"
         rows = self._rows(query, json.dumps(list(keys)))
         found = {(id := keys[row["id"]]): (row, result_of_row(row, id)) for row in rows}
-        return {id: replace(result, begun=self._checkpoint(row)) for id, (row, result) in found.items()}
+        return {id: replace(result, checkpoint=self._checkpoint(row)) for id, (row, result) in found.items()}
 
-    def _checkpoint(self, row: Mapping[str, Any]) -> Begun | None:
+    def _checkpoint(self, row: Mapping[str, Any]) -> Checkpoint | None:
         """The state in which an evaluation was stopped; None where none is kept, or its file is gone."""
         if row.get("checkpoint") is None or not (self.folder / CHECKPOINTS).is_dir():
             return None
         with suppress(LedgerError):
             leaves = read_tree(self.folder / CHECKPOINTS, row["checkpoint"])
-            return Begun(row["until"], tuple(leaves[name] for name in sorted(leaves)))
+            return Checkpoint(row["until"], tuple(leaves[name] for name in sorted(leaves)))
         return None
 
     def responses(self, ids: Iterable[RequestId]) -> dict[RequestId, GradientResult | ReplyResult]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import UInt32
 
-from discovery.core.jobs import AlgorithmSpec, Begun, Job, JobKey, JobResult
+from discovery.core.jobs import AlgorithmSpec, Checkpoint, Job, JobKey, JobResult
 from discovery.meta.base import Proposal, ReplyRequest, Request, ScoreRequest
-from discovery.store.arrays import digest_of, pack, unpack
+from discovery.store.arrays import digest_of, numbers_of, pack, unpack
 
 if TYPE_CHECKING:
     from discovery.store.ledger import Ledger
@@ -66,7 +66,7 @@ class Evaluation:
             seed=job.id.seed,
             lifetime=job.lifetime,
             until=job.lifetime if job.until is None else job.until,
-            begun=0 if job.begun is None else job.begun.update,
+            begun=0 if job.checkpoint is None else job.checkpoint.update,
             key=job.key,
         )
 
@@ -180,7 +180,7 @@ def readable_row(row: dict[str, Any], outcomes: bool) -> dict[str, Any]:
     return row | {"outcome": None if data is None else unpack(data)} if outcomes else row
 
 
-def checkpoint_tree(checkpoint: Begun) -> dict[str, Any]:
+def checkpoint_tree(checkpoint: Checkpoint) -> dict[str, Any]:
     """A checkpoint as the arrays hold it: its leaves by number."""
     return {f"{number:06d}": leaf for number, leaf in enumerate(checkpoint.leaves)}
 
@@ -227,8 +227,9 @@ def _compared(ledger: "Ledger", table: str) -> dict[Any, dict[str, Any]]:
 def _difference(column: str, left: Any, right: Any) -> str:
     if not (isinstance(left, bytes) and isinstance(right, bytes)):
         return f"{column} {left!r} is {right!r}"
-    ours, theirs = unpack(left), unpack(right)
-    parts = [name for name in ours._fields if _bits(getattr(ours, name)) != _bits(getattr(theirs, name))]
+    ours, theirs = numbers_of(unpack(left)), numbers_of(unpack(right))
+    names = [*ours, *(name for name in theirs if name not in ours)]
+    parts = [n for n in names if n not in ours or n not in theirs or _bits(ours[n]) != _bits(theirs[n])]
     return f"{column} differs in {', '.join(parts)}"
 
 

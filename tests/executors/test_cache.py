@@ -1,5 +1,6 @@
 """jax's cache of compiled programs on disk, which workers are told of by the environment."""
 
+import jax.tree_util as tree
 import numpy as np
 import pytest
 
@@ -39,5 +40,5 @@ def test_programs_are_kept_on_disk_between_processes(executor, monkeypatch, tmp_
     assert sorted(tmp_path.glob("jit__train_lane*-cache")) == kept
     assert 0 < second[0].compile_seconds < first[0].compile_seconds
     for one, other in zip(first, second, strict=True):
-        for a, b in zip(one.outcome, other.outcome, strict=True):  # type: ignore[arg-type]
+        for a, b in zip(*map(tree.tree_leaves, (one.outcome, other.outcome)), strict=True):
             np.testing.assert_array_equal(a, b)

@@ -50,7 +50,7 @@ class Pretender:
             score = pretended(job)
             curve = np.linspace(0, score, 4, dtype=np.float32)
             numbers = dict.fromkeys(Outcome._fields, curve) | {"score": score, "final": score, "auc": score}
-            yield JobResult(job.id, Outcome(**numbers | {"nonfinite_step": np.int32(-1)}))
+            yield JobResult(job.id, Outcome(**numbers | {"nonfinite_step": np.int32(-1), "metrics": {}}))
 
     def crew(self) -> Crew:
         return Crew(1, 1.0)

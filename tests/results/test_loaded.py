@@ -22,7 +22,7 @@ from discovery.core.jobs import AlgorithmSpec, JobResult
 from discovery.meta.base import Proposal
 from discovery.results.objective import is_temporal, numbers_read, objective_of
 from discovery.search.selection import choose
-from discovery.store.arrays import digest_of, unpack
+from discovery.store.arrays import digest_of, numbers_of, unpack
 from discovery.store.ledger import Evaluation
 from discovery.store.run import Run
 from objectives import build
@@ -111,7 +111,7 @@ def test_task_scores(run: LoadedRun) -> None:
 def test_curves(run: LoadedRun, field: str) -> None:
     curves = run.curves("selection", generation=2, field=field)
     rows = query(run.folder, "SELECT outcome FROM evaluations WHERE split = 'selection' AND generation = 2")
-    expected = np.array([getattr(unpack(row["outcome"]), field) for row in rows], np.float64)
+    expected = np.array([numbers_of(unpack(row["outcome"]))[field] for row in rows], np.float64)
     np.testing.assert_array_equal(curves.values, expected)
     np.testing.assert_array_equal(curves.steps, np.tile([96.0, 192, 288, 384, 480], (4, 1)))
     assert list(curves.rows["seed"]) == [0, 1, 2, 3]

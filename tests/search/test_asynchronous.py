@@ -90,7 +90,7 @@ def _played(job) -> JobResult:
     points = np.zeros(job.task.setup.curve_points)
     if np.abs(x).max() > 2.5:
         score = float("nan")
-    outcome = Outcome(*[score] * 3, *[points] * 7, nonfinite_step=-1)
+    outcome = Outcome(*[score] * 3, *[points] * 3, nonfinite_step=-1, metrics={})
     return JobResult(job.id, outcome, None if np.isfinite(score) else "diverged")
 
 

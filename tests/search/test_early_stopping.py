@@ -142,7 +142,7 @@ def test_halving_trains_the_best_for_longer_from_where_they_stopped():
                 assert job.until is None and stage is seen[0]
                 continue
             assert job.until == end and job.lifetime == N
-            assert (None if job.begun is None else job.begun.update) == before
+            assert (None if job.checkpoint is None else job.checkpoint.update) == before
             assert job.id.until == (end if end < N else None)
     assert sum(job.updates for stage in seen for job, r in stage if r.id.index >= 0) == 4 * (
         8 * ends[0] + 4 * (ends[1] - ends[0]) + 2 * (N - ends[1])

@@ -1,4 +1,4 @@
-"""Requests of three kinds in one search: who answers them, what is recorded, what a resumed search asks again."""
+"""Requests of three kinds in one search: who answers them, what is recorded, what is asked again."""
 
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from discovery.meta.base import (
     RequestId,
     ScoreRequest,
 )
-from discovery.search.loop import search
+from discovery.search.loop import Responders, search
 from discovery.store.ledger import Ledger
 from discovery.store.rows import same_numbers
 from discovery.store.run import Run
@@ -87,13 +87,12 @@ class Scores(Inline):
     def run(self, jobs, more=no_more):
         self.jobs += jobs
         for job in jobs:
-            curve = np.zeros(2, np.float32)
-            fields = dict.fromkeys(Outcome._fields, curve) | dict.fromkeys(("score", "final", "auc"), 1.0)
-            score = np.float32(1 + job.id.seed)
-            yield JobResult(job.id, Outcome(**fields | {"score": score, "nonfinite_step": np.int32(-1)}))
+            score, curve = np.float32(1 + job.id.seed), np.zeros(2, np.float32)
+            outcome = Outcome(score, score, score, curve, curve, curve, np.int32(-1), {"kl": curve})
+            yield JobResult(job.id, outcome)
 
 
-class Responders(dict):
+class Fakes(dict):
     """Fakes that count what they are asked, and may stop with an error at a call."""
 
     def __init__(self, stop_at: int = -1):
@@ -119,7 +118,7 @@ class Responders(dict):
 
 
 def test_one_search_asks_for_scores_gradients_and_replies(tmp_path):
-    executor, responders = Scores(), Responders()
+    executor, responders = Scores(), Fakes()
     with Run.create(CONFIG, tmp_path, name="run") as run:
         search(run, executor, Silence(), responders, mixed())
         assert responders.asked == [f"g{g}/{kind}0" for g in range(3) for kind in ("gradient", "reply")]
@@ -141,8 +140,8 @@ def test_one_search_asks_for_scores_gradients_and_replies(tmp_path):
 @pytest.mark.parametrize("stop_at", range(6))
 def test_a_resumed_search_asks_nobody_twice(tmp_path, stop_at):
     with Run.create(CONFIG, tmp_path, name="whole") as run:
-        search(run, Scores(), Silence(), Responders(), mixed())
-    first, second = Responders(stop_at), Responders()
+        search(run, Scores(), Silence(), Fakes(), mixed())
+    first, second = Fakes(stop_at), Fakes()
     with Run.create(CONFIG, tmp_path, name="parts") as run:
         with pytest.raises(KeyboardInterrupt):
             search(run, Scores(), Silence(), first, mixed())
@@ -157,6 +156,6 @@ def test_a_request_that_nobody_answers_ends_the_search(tmp_path):
     with Run.create(CONFIG, tmp_path, name="run") as run:
         with pytest.raises(RunError, match="asks for a gradient"):
             search(run, Scores(), Silence(), {}, mixed())
-        lazy = {"gradient": lambda requests: [], "reply": lambda requests: []}
+        lazy: Responders = {"gradient": lambda requests: [], "reply": lambda requests: []}
         with pytest.raises(RunError, match="without a result: g0/reply0, g0/gradient0"):
             search(run, Scores(), Silence(), lazy, mixed())

@@ -29,7 +29,7 @@ from discovery.core.errors import LedgerError
 from discovery.core.jobs import JobResult, Outcome
 from discovery.meta.base import Proposal, ScoreRequest
 from discovery.store import arrays, database
-from discovery.store.arrays import digest_of, pack, read_tree, unpack, write_tree
+from discovery.store.arrays import digest_of, numbers_of, pack, read_tree, unpack, write_tree
 from discovery.store.ledger import Evaluation, Ledger, Report
 from discovery.store.rows import OBSERVATIONAL, same_numbers
 from tests.ids import score_request
@@ -43,7 +43,8 @@ def outcome(score: float) -> Outcome:
     """An outcome whose curves hold NaN payloads, infinities and a negative zero."""
     curve = np.append(ODD, np.float32(score))
     names = ("episodes", "length", "kl", "clip_fraction", "entropy", "grad_norm")
-    curves = {name: np.roll(curve, shift) for shift, name in enumerate(names)}
+    rolled = {name: np.roll(curve, shift) for shift, name in enumerate(names)}
+    curves = {"episodes": rolled.pop("episodes"), "length": rolled.pop("length"), "metrics": rolled}
     numbers = {"score": np.float32(score), "final": np.float32(score / 3), "auc": np.float64(score / 7)}
     return Outcome(**numbers, **curves, curve=curve, nonfinite_step=np.int32(-1))
 
@@ -247,11 +248,33 @@ def test_damaged_arrays_are_noticed(tmp_path: Path, damage: str) -> None:
 
 def test_outcomes_round_trip_bit_for_bit() -> None:
     before, after = outcome(0.1), unpack(pack(outcome(0.1)))
-    for ours, theirs in zip(before, after, strict=True):
-        ours = np.asarray(ours)
-        assert (ours.dtype, ours.shape, ours.tobytes()) == (theirs.dtype, theirs.shape, theirs.tobytes())
+    ours, theirs = numbers_of(before), numbers_of(after)
+    assert ours.keys() == theirs.keys() and before.metrics.keys() == after.metrics.keys()
+    for name, value in ours.items():
+        assert_same_bits(np.asarray(value), theirs[name])
     with pytest.raises(LedgerError, match="curve must be numbers"):
         pack(before._replace(curve=None))
+    with pytest.raises(LedgerError, match="a metric may not be called final"):
+        pack(before._replace(metrics={"final": np.zeros(2)}))
+
+
+def test_outcomes_of_schema_2_are_read() -> None:
+    """They had four fields that are metrics now, between the others."""
+    names = ("score", "final", "auc", "curve", "episodes", "length", "kl", "clip_fraction", "entropy")
+    names += ("grad_norm", "nonfinite_step")
+    curves = [("<f4", [3])] * 7
+    kinds = [("<f4", []), ("<f4", []), ("<f8", []), *curves, ("<i4", [])]
+    values = [np.full(shape, index, kind) for index, (kind, shape) in enumerate(kinds)]
+    header = json.dumps([[n, kind, shape] for n, (kind, shape) in zip(names, kinds, strict=True)]).encode()
+    parts = [len(header).to_bytes(4, "little"), header, *(value.tobytes() for value in values)]
+    found = unpack(b"".join(parts))
+    assert list(found.metrics) == ["kl", "clip_fraction", "entropy", "grad_norm"]
+    for name, value in zip(names, values, strict=True):
+        assert_same_bits(value, numbers_of(found)[name])
+
+
+def assert_same_bits(ours: np.ndarray, theirs: np.ndarray) -> None:
+    assert (ours.dtype, ours.shape, ours.tobytes()) == (theirs.dtype, theirs.shape, theirs.tobytes())
 
 
 # Rows
@@ -391,7 +414,7 @@ def test_same_numbers_finds_one_flipped_bit(finished: Path) -> None:
     with Ledger.open(finished) as run:
         (row,) = run._rows("SELECT outcome FROM evaluations WHERE id = 'g1/p0/s1'")
         changed = its_outcome(run, "g1/p0/s1")
-    changed.kl.view(np.uint32)[0] ^= 1  # the last bit of a NaN's payload
+    changed.metrics["kl"].view(np.uint32)[0] ^= 1  # the last bit of a NaN's payload
     assert pack(changed) != row["outcome"]
     found = tampered(finished, "UPDATE evaluations SET outcome = ? WHERE id = 'g1/p0/s1'", pack(changed))
     assert found == ["evaluations g1/p0/s1: outcome differs in kl"]

@@ -42,7 +42,8 @@ def result(name: JobKey, score: float | None, **other: Any) -> JobResult:
     if score is None:
         return JobResult(name, None, "crashed", "it broke <b>here</b>", seconds=2.0, compile_seconds=0.5)
     zeros = np.zeros(4, np.float32)
-    outcome = Outcome(score, score, score, np.full(4, score, np.float32), *(zeros,) * 6, -1)  # pyright: ignore
+    curve = np.full(4, score, np.float32)
+    outcome = Outcome(score, score, score, curve, zeros, zeros, -1, {"entropy": zeros})
     return JobResult(name, outcome, seconds=2.0, compile_seconds=0.5, worker="w0", **other)
 
 

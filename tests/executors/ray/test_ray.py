@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import jax.tree_util as tree
 import numpy as np
 import pytest
 
@@ -98,7 +99,7 @@ def test_the_numbers_and_the_calls_are_those_of_any_executor(executor, tmp_path)
         got = results[id]
         assert (got.error, got.detail, got.attempts) == (expected.error, expected.detail, 1)
         assert got.worker.startswith("ray/") and got.worker.endswith(" cpu 127.0.0.1")
-        for one, other in zip(got.outcome, expected.outcome, strict=True):
+        for one, other in zip(*map(tree.tree_leaves, (got.outcome, expected.outcome)), strict=True):
             assert np.asarray(one).dtype == np.asarray(other).dtype
             np.testing.assert_array_equal(one, other)
 
@@ -218,7 +219,7 @@ def test_the_numbers_of_real_trainings_are_those_of_any_executor(address):
     assert expected.keys() == found.keys() == {job.id for job in JOBS}
     for id, result in found.items():
         assert (result.error, result.extra["device"]) == (None, "cpu")
-        for one, other in zip(result.outcome, expected[id].outcome, strict=True):  # type: ignore[arg-type]
+        for one, other in zip(*map(tree.tree_leaves, (result.outcome, expected[id].outcome)), strict=True):
             assert one.dtype == other.dtype and one.tobytes() == other.tobytes()
 
 
