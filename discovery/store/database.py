@@ -25,6 +25,11 @@ _MEASURED = """
     detail TEXT NOT NULL, seconds REAL NOT NULL, compile_seconds REAL NOT NULL, worker TEXT NOT NULL,
     attempts INTEGER NOT NULL, device TEXT NOT NULL, recorded_at TEXT NOT NULL"""
 
+RETRIES = """CREATE TABLE IF NOT EXISTS retries (
+    id TEXT NOT NULL, error TEXT NOT NULL, detail TEXT NOT NULL, seconds REAL NOT NULL, worker TEXT NOT NULL,
+    attempts INTEGER NOT NULL, device TEXT NOT NULL, recorded_at TEXT NOT NULL)"""
+"""How trainings had failed that were trained again later. Older ledgers get this table when they need it."""
+
 SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE generations (
@@ -44,6 +49,7 @@ CREATE TABLE reports (
 CREATE TABLE tests (
     id INTEGER PRIMARY KEY, command TEXT NOT NULL, subjects TEXT NOT NULL, tasks TEXT NOT NULL,
     seeds INTEGER NOT NULL, first_seed INTEGER NOT NULL, recorded_at TEXT NOT NULL);
+{RETRIES};
 CREATE INDEX evaluations_of_generation ON evaluations (generation);
 CREATE INDEX proposals_of_generation ON proposals (generation);
 PRAGMA user_version = {SCHEMA_VERSION};

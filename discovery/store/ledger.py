@@ -30,6 +30,7 @@ from discovery.store.arrays import discard_unfinished, write_tree
 from discovery.store.database import (
     ARRAYS,
     FILE,
+    RETRIES,
     acquire_lock,
     build_database,
     check_database,
@@ -161,14 +162,31 @@ class Ledger(Readings):
         self.record_all([(what, result)])
 
     def record_all(self, finished: Iterable[tuple[Evaluation | Report, JobResult]]) -> None:
-        """Commit finished evaluations together: all of them or, on an error, none."""
+        """Commit finished evaluations together: all of them or, on an error, none.
+
+        The result of a training that had failed takes the place of the failure, which is kept in `retries`.
+        """
         with self._transaction("record an evaluation"):
             for what, result in finished:
                 if what.id != result.id:
                     raise LedgerError(f"the result of {result.id!r} cannot be recorded as {what.id!r}")
                 row = vars(what) | {"key": "".join(f"{word:08x}" for word in what.key.tolist())}
                 table = "evaluations" if isinstance(what, Evaluation) else "reports"
-                self._insert(table, row | measured_columns(result))
+                earlier = self._set_aside(table, what.id)
+                measured = measured_columns(result)
+                self._insert(table, row | measured | {"attempts": measured["attempts"] + earlier})
+
+    def _set_aside(self, table: str, name: str) -> int:
+        """Move a failed training's row to `retries`; returns the attempts that it had, 0 without a row."""
+        failed = f"FROM {table} WHERE id = ? AND error IS NOT NULL"
+        found = self._db.execute(f"SELECT attempts {failed}", [name]).fetchone()
+        if found is None:
+            return 0
+        columns = "id, error, detail, seconds, worker, attempts, device, recorded_at"
+        self._db.execute(RETRIES)
+        self._db.execute(f"INSERT INTO retries ({columns}) SELECT {columns} {failed}", [name])
+        self._db.execute(f"DELETE {failed}", [name])
+        return found["attempts"]
 
     def record_test(
         self, command: str, subjects: Iterable[str], tasks: Iterable[str], seeds: int, first_seed: int

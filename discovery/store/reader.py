@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from discovery.core.errors import LedgerError
-from discovery.core.jobs import JobResult
+from discovery.core.jobs import MACHINE_FAILURES, JobResult
 from discovery.store.arrays import read_tree
 from discovery.store.database import ARRAYS, explained, safe_generations
 from discovery.store.rows import nan_if_null, readable_row, result_of_row
@@ -107,12 +107,33 @@ class Readings:
         return [row | {name: json.loads(row[name]) for name in ("subjects", "tasks")} for row in rows]
 
     def finished(
-        self, ids: Iterable[str], table: Literal["evaluations", "reports"] = "evaluations"
+        self,
+        ids: Iterable[str],
+        table: Literal["evaluations", "reports"] = "evaluations",
+        retry: Literal["none", "machine", "all"] = "none",
     ) -> dict[str, JobResult]:
-        """Results of those of `ids` that are recorded, by id; outcomes have the bits they came with."""
+        """Results of those of `ids` that are recorded, by id; outcomes have the bits they came with.
+
+        Args:
+            ids: of trainings.
+            table: where they are recorded.
+            retry: which failures are left out, to be trained again: none, `MACHINE_FAILURES`, or all.
+        """
         wanted = json.dumps(list(ids))
         rows = self._rows(f"SELECT * FROM {table} WHERE id IN (SELECT value FROM json_each(?))", wanted)
+        if retry != "none":
+            rows = [
+                r
+                for r in rows
+                if not r["error"] or (retry == "machine" and r["error"] not in MACHINE_FAILURES)
+            ]
         return {row["id"]: result_of_row(row) for row in rows}
+
+    def retries(self) -> list[dict[str, Any]]:
+        """How trainings had failed that were trained again later, in the order in which they were."""
+        if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'retries'"):
+            return []  # a ledger from before there were any
+        return self.rows("retries")
 
     def _load(self, generation: int, column: str, template: Any) -> Any:
         rows = self._rows(f"SELECT {column} AS digest FROM generations WHERE generation = ?", generation)

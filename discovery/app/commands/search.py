@@ -105,8 +105,8 @@ def begin(args: Search, short: str) -> int:
 def dry_run(args: Search, short: str) -> int:
     """Say what the search would do."""
     from discovery.app.commands.estimate import estimate
+    from discovery.core.json import json_line
     from discovery.core.toml import dumps, plain
-    from discovery.display.formats import json_line
     from discovery.search.check import check
     from discovery.store.run import new_folder
 
