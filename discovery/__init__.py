@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from discovery.app.api import algorithms, compare_suite, discover, evaluate, resume
     from discovery.app.comparisons import Comparison, SuiteComparison
+    from discovery.app.loaded import LoadedRun, load_run
     from discovery.core.config.evolution import ESConfig
     from discovery.core.config.population import PBEConfig
     from discovery.core.config.search import SearchConfig
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from discovery.export.run import export_run, verify_run
     from discovery.inner.loops.on_policy import train
     from discovery.inner.play import play
-    from discovery.results.loaded import LoadedRun, load_run
     from discovery.results.objective import Objective, objective_of
     from discovery.statistics import Interval, apart, interval, iqm, paired_difference
     from discovery.store.run import Run
@@ -75,7 +75,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "discovery.results.loaded": ("LoadedRun", "load_run"),
+    "discovery.app.loaded": ("LoadedRun", "load_run"),
     "discovery.app.api": ("algorithms", "compare_suite", "discover", "evaluate", "resume"),
     "discovery.app.comparisons": ("Comparison", "SuiteComparison"),
     "discovery.core.config.search": ("SearchConfig",),

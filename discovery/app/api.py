@@ -8,12 +8,15 @@ d.plot_run(run.reload(), run.folder / "plots")
 d.export_run(run, "jax", "found.py")
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from discovery.app.begin import begin
 from discovery.app.commands.judging import store_folder
 from discovery.app.comparisons import Comparison, SuiteComparison
 from discovery.app.evaluation import Plan, evaluate_plan
+from discovery.app.loaded import LoadedRun, load_run
 from discovery.core import presets
 from discovery.core.config.search import SearchConfig
 from discovery.core.jobs import Job, JobResult
@@ -23,18 +26,15 @@ from discovery.executors.base import Executor
 from discovery.judging.evaluate import Watcher, pick_tasks
 from discovery.judging.suite import chosen_tasks, train_on_suite
 from discovery.meta.base import Result
-from discovery.results.distillation.start import start_of
-from discovery.results.loaded import LoadedRun, load_run
+from discovery.results import loaded
 from discovery.results.subjects import subjects as subjects_of
-from discovery.search.check import check
 from discovery.search.listener import Listener
 from discovery.search.loop import search
-from discovery.search.width import with_width
 from discovery.store.held_out import looks_at, run_folders_of
 from discovery.store.run import Run
 from objectives import FACTORIES
 
-Subject = LoadedRun | Path | str
+Subject = loaded.LoadedRun | Path | str
 """A loaded run, or a name of a subject as on the command line."""
 
 
@@ -72,20 +72,18 @@ def discover(
     short = "search"
     if not isinstance(config, SearchConfig):
         config, short = presets.read(str(config))
-    check(config)
-    config = config if executor else with_width(config)
-    with Run.create(config, Path(output), short, name, start_of(config)) as run:
-        folder = run.folder
-        _search(run, executor, listener)
-    return load_run(folder)
+    run, used = begin(config, Path(output), short, name, executor)
+    with run, contextlib.nullcontext() if executor else used:
+        search(run, used, listener or Silence())
+    return load_run(run.folder)
 
 
 def resume(
     folder: Path | str, executor: Executor | None = None, listener: Listener | None = None
 ) -> LoadedRun:
     """Go on with a run that was interrupted, and load it; one that is finished is only loaded."""
-    with Run.open(folder, write=True) as run:
-        _search(run, executor, listener)
+    with Run.open(folder, write=True) as run, _Lent(run.config, executor) as lent:
+        search(run, lent, listener or Silence())
     return load_run(folder)
 
 
@@ -120,7 +118,7 @@ def evaluate(
     Raises:
         BadInput: a task is held out by one of the runs, and not `test`; or a task or subject does not exist.
     """
-    folder = run.folder if isinstance(run, LoadedRun) else Path(run)
+    folder = Path(_name(run))
     others = [against] if isinstance(against, Subject) else against
     names = [str(folder), *(f"{folder}@initial" if each == "initial" else _name(each) for each in others)]
     with Run.open(folder) as opened:
@@ -213,9 +211,4 @@ class _Lent:
 
 def _name(subject: Subject) -> str:
     """The name of a subject, as on the command line."""
-    return str(subject.folder if isinstance(subject, LoadedRun) else subject)
-
-
-def _search(run: Run, executor: Executor | None, listener: Listener | None) -> None:
-    with _Lent(run.config, executor) as lent:
-        search(run, lent, listener or Silence())
+    return str(subject.folder if isinstance(subject, loaded.LoadedRun) else subject)

@@ -16,12 +16,12 @@ from rich.console import Console
 
 from discovery.app.api import algorithms, evaluate
 from discovery.app.command_line import main
+from discovery.app.loaded import load_run
 from discovery.core.errors import BadInput, LedgerError, RunError
 from discovery.core.jobs import AlgorithmSpec, Job
 from discovery.display.tables import comparison_tables
 from discovery.judging.comparison import Comparison
 from discovery.judging.evaluate import pick_tasks, recorded, train_subjects
-from discovery.results.loaded import load_run
 from discovery.results.subjects import Subject, subjects
 from discovery.statistics import interval, paired_difference
 from discovery.store.run import Run

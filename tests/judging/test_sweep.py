@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from discovery.app.loaded import load_run
 from discovery.core.errors import BadInput
 from discovery.judging.evaluate import comparisons, recorded
 from discovery.judging.robustness import Robustness, parse_variant, recorded_sweeps, variant_name
 from discovery.judging.suite import store
 from discovery.judging.sweep import check_sweep, parse_sweep, sweep, varied
-from discovery.results.loaded import load_run
 from discovery.results.subjects import subjects
 from discovery.store.run import Run
 from environments.task import Setup, Task
