@@ -12,11 +12,10 @@ import numpy as np
 
 from benchmarks.peak import PRECISIONS
 from benchmarks.tasks import CARTPOLE, PPO
-from discovery.display.formats import interval_text
 from discovery.executors import make_executor
 from discovery.executors.base import Executor
 from discovery.search.requests import report_jobs
-from discovery.statistics import interval
+from discovery.statistics import interval, interval_text
 
 
 def scores(executor: Executor, matmul: str, seeds: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from discovery.app.api import algorithms, compare_suite, discover, evaluate, resume
+    from discovery.app.comparisons import Comparison, SuiteComparison
     from discovery.app.loaded import LoadedRun, load_run
     from discovery.core.config.evolution import ESConfig
     from discovery.core.config.population import PBEConfig
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from discovery.export.run import export_run, verify_run
     from discovery.inner.loops import train
     from discovery.inner.play import play
-    from discovery.judging.comparison import Comparison
-    from discovery.judging.suite_comparison import SuiteComparison
     from discovery.results.objective import Objective, objective_of
     from discovery.statistics import Interval, apart, interval, iqm, paired_difference
     from discovery.store.run import Run
@@ -78,7 +77,7 @@ __all__ = [
 _HOMES = {
     "discovery.app.loaded": ("LoadedRun", "load_run"),
     "discovery.app.api": ("algorithms", "compare_suite", "discover", "evaluate", "resume"),
-    "discovery.judging.comparison": ("Comparison",),
+    "discovery.app.comparisons": ("Comparison", "SuiteComparison"),
     "discovery.core.config.search": ("SearchConfig",),
     "discovery.core.errors": ("BadInput", "DiscoveryError", "ExecutorError", "LedgerError", "RunError"),
     "discovery.executors": ("make_executor",),
@@ -90,7 +89,6 @@ _HOMES = {
     "discovery.results.objective": ("Objective", "objective_of"),
     "discovery.display.pictures.runs": ("plot_run",),
     "discovery.store.run": ("Run",),
-    "discovery.judging.suite_comparison": ("SuiteComparison",),
     "discovery.statistics": ("Interval", "apart", "interval", "iqm", "paired_difference"),
     "discovery.export.run": ("export_run", "verify_run"),
     "discovery.core.jobs": ("AlgorithmSpec",),

@@ -14,6 +14,9 @@ Option = bool | int | float | str
 
 INT32_MAX = 2**31 - 1
 
+SCORES = {"final": "mean return, last fifth of training", "auc": "mean return over training"}
+"""What each kind of `Task.score` is, in words."""
+
 
 class Settings(dict[str, Any]):
     """A mapping that nobody changes, so that what holds it can be the key of a cache."""

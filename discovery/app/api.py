@@ -14,6 +14,8 @@ from pathlib import Path
 
 from discovery.app.begin import begin
 from discovery.app.commands.judging import store_folder
+from discovery.app.comparisons import Comparison, SuiteComparison
+from discovery.app.evaluation import Plan, evaluate_plan
 from discovery.app.loaded import LoadedRun, load_run
 from discovery.core import presets
 from discovery.core.config.search import SearchConfig
@@ -21,19 +23,19 @@ from discovery.core.jobs import Job, JobResult
 from discovery.core.suites import load_suite
 from discovery.executors import executor_of
 from discovery.executors.base import Executor
-from discovery.judging.comparison import Comparison
-from discovery.judging.evaluate import Watcher, compare, pick_tasks
-from discovery.judging.evaluate import check as check_comparison
-from discovery.judging.evaluate import subjects as subjects_of
-from discovery.judging.suite import chosen_tasks, write
-from discovery.judging.suite import compare_suite as run_suite
-from discovery.judging.suite_comparison import SuiteComparison
+from discovery.judging.evaluate import Watcher, pick_tasks
+from discovery.judging.suite import chosen_tasks, train_on_suite
 from discovery.meta.base import Results
+from discovery.results import loaded
+from discovery.results.subjects import subjects as subjects_of
 from discovery.search.listener import Listener
 from discovery.search.loop import search
-from discovery.store.held_out import looks_at, record_looks, run_folders_of, unseen
+from discovery.store.held_out import looks_at, run_folders_of
 from discovery.store.run import Run
 from objectives import FACTORIES
+
+Subject = loaded.LoadedRun | Path | str
+"""A loaded run, or a name of a subject as on the command line."""
 
 
 class Silence:
@@ -84,16 +86,20 @@ def resume(
 
 
 def evaluate(
-    run: LoadedRun | Path | str,
-    against: Sequence[str] | str = ("ppo",),
-    tasks: Sequence[str] | None = None,
+    run: Subject,
+    against: Sequence[Subject] | Subject = ("ppo",),
+    tasks: Sequence[str] | str | None = None,
     seeds: int = 32,
     executor: Executor | None = None,
     listener: Watcher | None = None,
     first_seed: int = 0,
     test: bool = False,
+    sweeps: Mapping[str, Sequence[float]] | None = None,
+    retry_failed: bool = False,
 ) -> Comparison:
     """Compare what a run found with others on held-out seeds, and record every training in the run.
+
+    What is recorded is not trained again, except trainings that failed because of the machine.
 
     Args:
         run: the run, or its folder.
@@ -101,34 +107,34 @@ def evaluate(
         tasks: names; by default those that the run has seen, and with `test` its held-out ones.
         seeds: S, trainings of each on each task.
         executor: where they run; by default what the run's config says, closed at the end.
-        listener: told how it goes.
+        listener: hears how it goes.
         first_seed: index of the first seed.
         test: train on held-out tasks too; the ledgers of the runs that hold them out record that it was done.
+        sweeps: parameter -> factors, for example ``{"learning_rate": (0.1, 1, 10)}``.
+        retry_failed: train again everything that failed, for whatever reason.
 
     Raises:
-        BadInput: a task is held out by one of the runs, and not `test`; or there is no such task or subject.
+        BadInput: a task is held out by one of the runs, and not `test`; or a task or subject does not exist.
     """
-    folder = run.folder if isinstance(run, LoadedRun) else Path(run)
-    against = [against] if isinstance(against, str) else against
-    named = [f"{folder}@initial" if name == "initial" else name for name in against]
-    names, command = [str(folder), *named], "discovery.evaluate"
-    who = subjects_of(names)
+    folder = Path(_name(run))
+    others = [against] if isinstance(against, Subject) else against
+    names = [str(folder), *(f"{folder}@initial" if each == "initial" else _name(each) for each in others)]
     with Run.open(folder) as opened:
         config = opened.config
     every = [task.name for task in (config.every_task if test else config.seen)]
-    chosen = pick_tasks(every if tasks is None else tasks, config)
+    chosen = pick_tasks(every if tasks is None else [tasks] if isinstance(tasks, str) else tasks, config)
     looks = looks_at([task.name for task in chosen], run_folders_of(names), test)
-    check_comparison(who, chosen, seeds, first_seed)
-    record_looks(looks, command, [subject.label for subject in who], seeds, first_seed)
-    with Run.open(folder, write=True) as opened, _Lent(config, executor) as lent:
-        held_out = unseen(looks)
-        return compare(who, chosen, seeds, lent, opened.ledger, listener, command, held_out, first_seed)
+    plan = Plan(
+        names, chosen, looks, seeds, first_seed, "discovery.evaluate", (), sweeps or {}, None, retry_failed
+    )
+    with _Lent(config, executor) as lent:
+        return evaluate_plan(plan, lent, listener)
 
 
 def compare_suite(
-    subjects: Sequence[LoadedRun | Path | str],
+    subjects: Sequence[Subject],
     suite: Path | str,
-    tasks: Sequence[str] = (),
+    tasks: Sequence[str] | str = (),
     seeds: int = 30,
     test: bool = False,
     first_seed: int = 0,
@@ -137,11 +143,13 @@ def compare_suite(
     listener: Watcher | None = None,
     output: Path | str = "runs",
     name: str | None = None,
+    retry_failed: bool = False,
+    command: str = "discovery.compare_suite",
 ) -> SuiteComparison:
     """Compare algorithms, runs and exported files on a suite, as `discovery compare` does.
 
-    Trainings are recorded in a folder, where the tables and pictures are written too; what is there already
-    is not trained again.
+    Trainings are recorded in a folder, where the tables and pictures are written too. What is recorded is not
+    trained again, except trainings that failed because of the machine.
 
     Args:
         subjects: runs, or names as on the command line: "ppo", "ppo[clip=0.1]", "RUN@initial", "found.py".
@@ -152,21 +160,27 @@ def compare_suite(
         first_seed: index of the first seed.
         sweeps: parameter -> factors, for example ``{"learning_rate": (0.1, 1, 10)}``.
         executor: where they run; by default in a process per core, closed at the end.
-        listener: told how it goes.
+        listener: hears how it goes.
         output: the folder in which the comparison's own is made.
         name: the comparison's; by default "compare-" and the suite's.
+        retry_failed: train again everything that failed, for whatever reason.
+        command: what is recorded as the command.
 
     Raises:
         BadInput: before anything is written, if a subject, task, suite or sweep does not fit.
+        RunError: the machine made so many trainings fail that no task is left to compare on.
     """
-    found = load_suite(suite)
-    names = [str(each.folder) if isinstance(each, LoadedRun) else str(each) for each in subjects]
+    found, names = load_suite(suite), [_name(each) for each in subjects]
+    tasks = [tasks] if isinstance(tasks, str) else tasks
     chosen = chosen_tasks(found, tasks, test, run_folders_of(names))
-    folder = store_folder(Path(output), name or f"compare-{found.name}")
-    who, command = subjects_of(names), "discovery.compare_suite"
+    folder, who = store_folder(Path(output), name or f"compare-{found.name}"), subjects_of(names)
     with _Lent(SearchConfig(), executor) as lent:
-        result = run_suite(found, chosen, who, seeds, lent, folder, listener, command, first_seed, sweeps)
-    write(result, folder, command)
+        result = SuiteComparison.of(
+            train_on_suite(
+                found, chosen, who, seeds, lent, folder, listener, command, first_seed, sweeps, retry_failed
+            )
+        )
+    result.write(folder, command)
     return result
 
 
@@ -191,3 +205,8 @@ class _Lent:
     def __exit__(self, *_: object) -> None:
         if self._own is not None:
             self._own.close()
+
+
+def _name(subject: Subject) -> str:
+    """The name of a subject, as on the command line."""
+    return str(subject.folder if isinstance(subject, loaded.LoadedRun) else subject)

@@ -9,6 +9,10 @@ import numpy as np
 from environments.task import Task
 from objectives import parts_of
 
+MACHINE_FAILURES = frozenset({"crashed", "timeout", "out_of_memory", "environment"})
+"""Errors that say nothing about an algorithm: a worker died, time or memory ran out, an environment raised.
+They do not count against it, and a later command trains it again."""
+
 
 class Outcome(NamedTuple):
     """What one inner training returned, as numbers; a pytree (batched ``[W, ...]`` inside executors).
@@ -127,8 +131,8 @@ class Job:
 
 @dataclass(frozen=True)
 class JobResult:
-    """What became of a job. Either `outcome` is set, or `error` is one of
-    "crashed", "timeout", "out_of_memory", "failed" with the reason in `detail`.
+    """What became of a job. Either `outcome` is set, or `error` is one of `MACHINE_FAILURES` or "failed" (the
+    algorithm raised), with the reason in `detail`.
 
     `checkpoint` is the state of a job that was asked to stop, see `Job.until`.
     A job that asks for a measurement instead of a training has no outcome: `extra` has the answer.

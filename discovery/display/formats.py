@@ -1,13 +1,12 @@
 """Numbers, generations and states as people and programs read them. Imports no jax."""
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from discovery.core.config.search import SearchConfig
 from discovery.search.progress import Row, Tally, TaskRow
-from discovery.statistics import Interval
+from discovery.statistics import Interval, interval_with_failures
 
 
 def score(value: float) -> str:
@@ -15,12 +14,6 @@ def score(value: float) -> str:
     if not math.isfinite(value):
         return "-"
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 100 else f"{value:#.3g}"
-
-
-def interval_text(found: Interval) -> str:
-    """Estimate [low, high]."""
-    failed = f", {found.failed} failed" if found.failed else ""
-    return f"{score(found.estimate)} [{score(found.low)}, {score(found.high)}]{failed}"
 
 
 def short(value: float) -> str:
@@ -45,19 +38,6 @@ def duration(seconds: float | None) -> str:
 def failures_text(failures: Mapping[str, int]) -> str:
     """For example "3 diverged, 1 timeout"."""
     return ", ".join(f"{count} {kind}" for kind, count in sorted(failures.items()))
-
-
-def json_line(value: Any) -> str:
-    """JSON on one line, with null where a number is not finite."""
-    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def interval_facts(found: Interval) -> dict[str, Any]:
@@ -110,11 +90,11 @@ def rows(row: Row, config: SearchConfig) -> list[str]:
         label = f"{name:<{_task_width(config)}} " if len(config.seen) > 1 else ""
         population = "" if final else f"{score(task.mean)} ± {score(task.spread)}"
         best = "" if final else score(task.best)
-        own = interval_text(task.means[row.generation]) if row.generation in task.means else ""
+        own = interval_with_failures(task.means[row.generation]) if row.generation in task.means else ""
         scores = f"{population:>15} {best:>6}  {own:<23}"
         texts.append(f"{where:>10}  {label}{scores} {speed}".rstrip())
         texts += [
-            f"{'':>10}  {'':<{len(label)}}{f'generation {late}':>22}  {interval_text(found)}"
+            f"{'':>10}  {'':<{len(label)}}{f'generation {late}':>22}  {interval_with_failures(found)}"
             for late, found in sorted(task.means.items())
             if late != row.generation
         ]

@@ -22,8 +22,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from discovery.core.errors import BadInput
-from discovery.display.tables import estimate_text
-from discovery.statistics import Interval, band, carry_forward, interval
+from discovery.statistics import Interval, band, carry_forward, interval, interval_text
 
 Line = Literal["-", "--", ":", "-."]
 Style = tuple[str, Line]
@@ -383,7 +382,7 @@ def _draw_interval(axes: Axes, line: int, score: Interval, look: Style) -> None:
     axes.plot(score.estimate, line, "o", color=color, markersize=5)
     if np.isfinite([score.low, score.high]).all():
         axes.hlines(line, score.low, score.high, color=color, linestyles=dashes, linewidth=2)
-        notes.insert(0, estimate_text(score))
+        notes.insert(0, interval_text(score))
     else:
         notes.insert(0, f"{score.estimate:.4g} (n = {score.n})")
     place = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "fontsize": 8, "color": "0.25"}

@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
 from discovery.core.config.search import SearchConfig
-from discovery.display.formats import heading, json_line, place, row_facts, rows, status
+from discovery.core.json import json_line
+from discovery.display.formats import heading, place, row_facts, rows, status
 from discovery.search.progress import Tally
 
 if TYPE_CHECKING:

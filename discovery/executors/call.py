@@ -51,7 +51,7 @@ class Reply(NamedTuple):
         seconds: wall-clock time of the call, compilation included.
         compile_seconds: the part of it spent on compilation.
         device: what it was computed on, as jax calls it: "cpu", or the kind of the accelerator.
-        error: None, "out_of_memory" or "failed".
+        error: None, "out_of_memory", "environment" (its code raised) or "failed" (any other code raised).
         detail: one line.
         trace: the traceback, for logs.
     """
@@ -103,8 +103,14 @@ def failure(error: BaseException, seconds: float = 0.0) -> Reply:
     return Reply(
         outcome=None,
         seconds=seconds,
-        error="out_of_memory" if memory else "failed",
+        error="out_of_memory" if memory else "environment" if _in_environment(error) else "failed",
         device=device,
         detail=f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__,
         trace="".join(traceback.format_exception(error)),
     )
+
+
+def _in_environment(error: BaseException) -> bool:
+    """Whether an exception was raised by an environment, or in making one."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__", "").partition(".")[0] == "environments" for frame, _ in frames)

@@ -1,35 +1,39 @@
-"""What trainings of several subjects on the same held-out seeds say: rows, a table, plain sentences.
+"""What trainings of several subjects on the same seeds say: passive data, with 95% intervals.
 
-Every number comes with its 95% interval, from `discovery.statistics`. A training that failed counts
-as the worst score that anything reached on its task, so that failing never helps; the table says
-how many failed.
+Failures count as `discovery.judging.failures` says. `discovery.judging.sentences` puts it into words.
 """
 
-import json
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from discovery.core.errors import BadInput, unknown
-from discovery.display.tables import SCORES, ComparisonTable, estimate_text
-from discovery.statistics import Failures, Interval, apart, interval, paired_difference
+from discovery.core.jobs import MACHINE_FAILURES
+from discovery.core.json import json_text, json_value
+from discovery.judging.failures import interval_of, worst_score
+from discovery.judging.sentences import INITIAL, comparison_sentences
+from discovery.judging.verdict import Judgment, Pair, judge
+from discovery.statistics import Interval, paired_difference
+from environments.task import SCORES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-INITIAL = "initial mean"
-"""What the mean that a search began with is called; with several runs, behind the run's name."""
+__all__ = ["INITIAL", "Cell", "Comparison", "Row", "Training"]
 
-FEW_SEEDS = 30
-"""Below this many seeds there is a warning: 95% intervals are shown to cover in 93 to 97% from here on."""
 
-LEAST_SEEDS = 16
-"""Below this many seeds nothing is decided: the bootstrap is not tried there; see `discovery.statistics`."""
+class Training(NamedTuple):
+    """One training: its score and learning curve, and the error by which it failed, if it did."""
+
+    seed: int
+    score: float
+    curve: Float[np.ndarray, " K"] | None
+    error: str | None
+    detail: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +42,12 @@ class Cell:
 
     Attributes:
         subject, task: labels.
-        seeds: ``[n]`` seed indices.
+        seeds: ``[n]`` seed indices, those of missing trainings left out.
         scores: ``[n]``, NaN where a training failed.
         curves: ``[n, K]`` learning curves; NaN where no episode ended in a window.
         steps: ``[K]`` environment steps at the windows' ends (rollouts for a task of unknown setup).
-        reason: why trainings failed, of the first that did.
+        reason: why the first of the missing ones, else of the failed ones, has no score.
+        missing: how many trainings the machine made fail.
     """
 
     subject: str
@@ -52,9 +57,37 @@ class Cell:
     curves: Float[np.ndarray, "n K"]
     steps: Float[np.ndarray, " K"]
     reason: str = ""
+    missing: int = 0
+
+    @classmethod
+    def of(cls, subject: str, task: str, trainings: Sequence[Training], steps: int = 1) -> "Cell":
+        """The cell of some trainings, each of `steps` environment steps in all."""
+        known = sorted(
+            (one for one in trainings if one.error not in MACHINE_FAILURES), key=lambda one: one.seed
+        )
+        points = max((len(one.curve) for one in known if one.curve is not None), default=1)
+        none = np.full(points, np.nan)
+        curves = [none if one.curve is None else np.asarray(one.curve, np.float64) for one in known]
+        lost = [one for one in trainings if one.error in MACHINE_FAILURES]
+        errors = (f"{one.error}: {one.detail}".rstrip(": ") for one in lost or known if one.error)
+        return cls(
+            subject,
+            task,
+            np.array([one.seed for one in known], int),
+            np.array([one.score for one in known], np.float64),
+            np.array(curves).reshape(len(known), points),
+            steps * (1 + np.arange(points)) / points,
+            next(errors, ""),
+            len(lost),
+        )
+
+    def on(self, seeds: Int[np.ndarray, " m"]) -> "Cell":
+        """The same trainings on some of the seeds only."""
+        kept = np.isin(self.seeds, seeds)
+        return replace(self, seeds=self.seeds[kept], scores=self.scores[kept], curves=self.curves[kept])
 
     @property
-    def failed_wholly(self) -> bool:
+    def all_failed(self) -> bool:
         """Whether no training has a score."""
         return not np.isfinite(self.scores).any()
 
@@ -67,7 +100,8 @@ class Row:
         task, subject: labels.
         n: trainings.
         failed: how many of them failed.
-        mean, iqm: of the scores, with 95% intervals.
+        missing: how many more the machine made fail.
+        mean, iqm: of the scores.
         difference: mean of the scores minus the baseline's on the same seeds; None for the baseline.
     """
 
@@ -75,6 +109,7 @@ class Row:
     subject: str
     n: int
     failed: int
+    missing: int
     mean: Interval
     iqm: Interval
     difference: Interval | None
@@ -110,7 +145,7 @@ class Comparison:
     def baseline(self) -> str:
         """What differences are taken from: PPO where it takes part, else the first subject."""
         if not self.cells:
-            raise BadInput("there is nothing to compare; `discovery evaluate` trains what you name")
+            raise BadInput("there is nothing to compare; train something with `discovery evaluate` first")
         return "ppo" if "ppo" in self.subjects else self.subjects[0]
 
     def measure(self, task: str) -> str:
@@ -135,105 +170,38 @@ class Comparison:
         """A subject's row on a task, or None."""
         return next((r for r in self.rows if (r.subject, r.task) == (subject, task)), None)
 
-    def difference(self, subject: str, other: str, task: str) -> Interval | None:
-        """Mean of subject minus other over the seeds they share on `task`; None where they share none, or
-        where all trainings of one failed.
+    def worst(self, task: str) -> float:
+        """The worst score on a task, which a failed training counts as; NaN where there is none."""
+        return worst_score(cell.scores for cell in self.cells if cell.task == task)
+
+    def pair(self, subject: str, other: str, task: str) -> Pair | None:
+        """Two subjects on the seeds that they share on a task; None where they share none, or where all
+        trainings of one failed.
         """
         a, b = self.cell(subject, task), self.cell(other, task)
-        if a is None or b is None:
-            return None
-        if a.failed_wholly or b.failed_wholly:
+        if a is None or b is None or a.all_failed or b.all_failed:
             return None
         shared, of_a, of_b = np.intersect1d(a.seeds, b.seeds, return_indices=True)
         if shared.size == 0:
             return None
-        return paired_difference(a.scores[of_a], b.scores[of_b], failures=self._failures(task))
+        return Pair(subject, other, task, a.scores[of_a], b.scores[of_b], self.worst(task))
+
+    def difference(self, subject: str, other: str, task: str) -> Interval | None:
+        """Mean of subject minus other over the seeds of `pair`; None where there is no pair."""
+        pair = self.pair(subject, other, task)
+        return None if pair is None else paired_difference(pair.own, pair.others, failures=pair.worst)
 
     def curves(self) -> dict[str, dict[str, Cell]]:
-        """Task -> subject -> its cell, whose `steps` and `curves` are what `plots.learning_curves` draws."""
+        """Task -> subject -> its cell, for learning curves."""
         found: dict[str, dict[str, Cell]] = {task: {} for task in self.tasks}
         for cell in self.cells:
             found[cell.task][cell.subject] = cell
         return found
 
-    def verdicts(self) -> list[str]:
-        """What the numbers say, in sentences; see `_relation` for the words."""
-        return [self._sentence(*pair) for pair in self._pairs()] + self.cautions()
-
-    def table(self) -> ComparisonTable:
-        """The rows for rich to print, a table for each task."""
-        return ComparisonTable(self)
-
-    def frame(self) -> "pd.DataFrame":
-        """The rows as a data frame; limits of intervals in columns of their own."""
-        import pandas as pd
-
-        found = []
-        for row in self.rows:
-            numbers = {"mean": row.mean, "iqm": row.iqm, f"minus {self.baseline}": row.difference}
-            known = {name: value for name, value in numbers.items() if value is not None}
-            limits = {
-                f"{name}{end}": getattr(value, field)
-                for name, value in known.items()
-                for end, field in (("", "estimate"), (" low", "low"), (" high", "high"))
-            }
-            found.append(
-                {"task": row.task, "subject": row.subject, "n": row.n, "failed": row.failed, **limits}
-            )
-        return pd.DataFrame(found)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but the curves as JSON can hold it; what is not finite is null."""
-        rows = [
-            {
-                "task": row.task,
-                "held_out": row.task in self.held_out,
-                "subject": row.subject,
-                "source": self.sources.get(row.subject, ""),
-                "n": row.n,
-                "failed": row.failed,
-                **{name: _plain(getattr(row, name)) for name in ("mean", "iqm", "difference")},
-                "seeds": self._of(row).seeds.tolist(),
-                "scores": [_finite(score) for score in self._of(row).scores.tolist()],
-            }
-            for row in self.rows
-        ]
-        return {"baseline": self.baseline, "rows": rows, "verdicts": self.verdicts()}
-
-    def to_json(self) -> str:
-        """`to_dict` as text."""
-        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
-
-    def _of(self, row: Row) -> Cell:
-        cell = self.cell(row.subject, row.task)
-        if cell is None:
-            raise unknown("subject", row.subject, self.subjects)
-        return cell
-
-    def _row(self, cell: Cell) -> Row:
-        failures = "drop" if cell.failed_wholly else self._failures(cell.task)
-        mean, iqm = (interval(cell.scores, statistic, failures=failures) for statistic in ("mean", "iqm"))
-        difference = None
-        if cell.subject != self.baseline:
-            difference = self.difference(cell.subject, self.baseline, cell.task)
-        return Row(cell.task, cell.subject, cell.scores.size, mean.failed, mean, iqm, difference)
-
-    def _failures(self, task: str) -> Failures:
-        """How failures on a task count: as the worst score there is, if there is one."""
-        scores = np.concatenate([cell.scores for cell in self.cells if cell.task == task])
-        known = scores[np.isfinite(scores)]
-        return float(known.min()) if known.size else "drop"
-
-    def _kind(self, subject: str) -> str:
-        source = self.sources.get(subject, "")
-        if not source:
-            return "known"
-        run, _, place = source.rpartition("@")
-        return "proposal" if run and "/" in place else "initial" if subject.endswith(INITIAL) else "found"
-
-    def _pairs(self) -> list[tuple[str, str]]:
-        """Who is judged against whom: what was found against its own initial mean, single proposals of its
-        run and all known algorithms; without anything found, each subject against the baseline.
+    @property
+    def opponents(self) -> list[tuple[str, str]]:
+        """Who is judged against whom. What a search found: against its initial mean, single proposals of its
+        run and all known algorithms. Without anything found: each subject against the baseline.
         """
         found = [subject for subject in self.subjects if self._kind(subject) in ("found", "proposal")]
         if not found:
@@ -251,60 +219,79 @@ class Comparison:
             pairs += [(subject, other) for other in others]
         return pairs or [(subject, found[0]) for subject in found[1:]]
 
-    def _sentence(self, subject: str, other: str) -> str:
-        relations = [self._relation(subject, other, task) for task in self.tasks]
-        known = [relation for relation in relations if relation]
-        return f"{subject} is {'; '.join(known) or f'on no task together with {other}'}."
+    @cached_property
+    def judgments(self) -> tuple[Judgment, ...]:
+        """All `opponents` on all tasks, judged together."""
+        pairs = (self.pair(*pair, task) for pair in self.opponents for task in self.tasks)
+        return judge(pair for pair in pairs if pair is not None)
 
-    def _relation(self, subject: str, other: str, task: str) -> str:
-        """How two subjects stand on a task, of three degrees.
+    def verdicts(self) -> list[str]:
+        """What the numbers say, in sentences."""
+        return comparison_sentences(self)
 
-        "above" or "below (intervals apart)": the 95% intervals of the two means do not overlap.
-        "(paired difference)": they do, but the interval of the differences seed by seed leaves out 0.
-        "not distinguishable": neither. "Not comparable": all trainings of one failed.
-        """
-        a, b, difference = (
-            self.row(subject, task),
-            self.row(other, task),
-            self.difference(subject, other, task),
+    def frame(self) -> "pd.DataFrame":
+        """The rows as a data frame; limits of intervals in columns of their own."""
+        import pandas as pd
+
+        found = []
+        for row in self.rows:
+            numbers = {"mean": row.mean, "iqm": row.iqm, f"minus {self.baseline}": row.difference}
+            known = {name: value for name, value in numbers.items() if value is not None}
+            limits = {
+                f"{name}{end}": getattr(value, field)
+                for name, value in known.items()
+                for end, field in (("", "estimate"), (" low", "low"), (" high", "high"))
+            }
+            counts = {"n": row.n, "failed": row.failed, "missing": row.missing}
+            found.append({"task": row.task, "subject": row.subject, **counts, **limits})
+        return pd.DataFrame(found)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the curves as JSON can hold it."""
+        rows = [
+            {
+                "task": row.task,
+                "held_out": row.task in self.held_out,
+                "subject": row.subject,
+                "source": self.sources.get(row.subject, ""),
+                "n": row.n,
+                "failed": row.failed,
+                "missing": row.missing,
+                **{name: _facts(getattr(row, name)) for name in ("mean", "iqm", "difference")},
+                "seeds": self._of(row).seeds,
+                "scores": self._of(row).scores,
+            }
+            for row in self.rows
+        ]
+        return json_value({"baseline": self.baseline, "rows": rows, "verdicts": self.verdicts()})
+
+    def to_json(self) -> str:
+        """`to_dict` as text."""
+        return json_text(self.to_dict())
+
+    def _of(self, row: Row) -> Cell:
+        cell = self.cell(row.subject, row.task)
+        if cell is None:
+            raise unknown("subject", row.subject, self.subjects)
+        return cell
+
+    def _row(self, cell: Cell) -> Row:
+        worst = self.worst(cell.task)
+        mean, iqm = (interval_of(cell.scores, worst, statistic) for statistic in ("mean", "iqm"))
+        difference = None
+        if cell.subject != self.baseline:
+            difference = self.difference(cell.subject, self.baseline, cell.task)
+        return Row(
+            cell.task, cell.subject, cell.scores.size, mean.failed, cell.missing, mean, iqm, difference
         )
-        if a is None or b is None:
-            return ""
-        name = f"the {other}" if other == INITIAL else other
-        place = f"{name} on {task}" + (" (held out)" if task in self.held_out else "")
-        if not (math.isfinite(a.mean.estimate) and math.isfinite(b.mean.estimate)):
-            return f"not comparable with {place}"
-        if apart(a.mean, b.mean):
-            side = "above" if a.mean.estimate > b.mean.estimate else "below"
-            return f"{side} {place} (intervals apart)"
-        if difference is not None and (difference.low > 0 or difference.high < 0):
-            side = "above" if difference.low > 0 else "below"
-            by = estimate_text(difference)
-            return f"{side} {place} (intervals overlap, but the paired difference is {by})"
-        return f"not distinguishable from {place}"
 
-    def cautions(self) -> list[str]:
-        """What to beware of: few seeds, failed trainings."""
-        cautions = []
-        fewest = min((row.n for row in self.rows), default=0)
-        if 0 < fewest < FEW_SEEDS:
-            cautions.append(f"Only {fewest} seeds: below {FEW_SEEDS}, trust no interval much.")
-        for cell in self.cells:
-            if cell.failed_wholly:
-                what = f"All {len(cell.seeds)} trainings of {cell.subject} on {cell.task} failed"
-                cautions.append(f"{what} ({cell.reason})." if cell.reason else f"{what}.")
-        if any(row.failed and row.mean.n for row in self.rows):
-            cautions.append(
-                "A failed training counts as the worst score that any subject reached on its task."
-            )
-        return cautions
+    def _kind(self, subject: str) -> str:
+        source = self.sources.get(subject, "")
+        if not source:
+            return "known"
+        run, _, place = source.rpartition("@")
+        return "proposal" if run and "/" in place else "initial" if subject.endswith(INITIAL) else "found"
 
 
-def _plain(value: Interval | None) -> dict[str, float | None] | None:
-    if value is None:
-        return None
-    return {name: _finite(getattr(value, name)) for name in ("estimate", "low", "high", "level", "n")}
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _facts(found: Interval | None) -> dict[str, float] | None:
+    return None if found is None else {name: getattr(found, name) for name in Interval._fields[:5]}

@@ -1,10 +1,11 @@
-"""Judging: several subjects, the same tasks, recipes and held-out seeds.
+"""Training several subjects on the same tasks, with the same recipes and held-out seeds.
 
     who = subjects(["runs/NAME", "runs/NAME@initial", "ppo"])
-    result = compare(who, tasks, seeds=16, executor=executor, ledger=run.ledger)
+    result = train_subjects(who, tasks, seeds=16, executor=executor, ledger=run.ledger)
 
-Each training is recorded as it ends, under an id that says what was trained and how. So an
-interrupted comparison goes on where it stood, and a changed recipe is not taken for a finished one.
+Each training is recorded when it ends, under an id that is a hash of what was trained and how. So an
+interrupted comparison continues where it stopped, and a changed recipe is trained anew. A training that the
+machine made fail is trained again by the next command (see `discovery.judging.failures`).
 """
 
 import hashlib
@@ -20,34 +21,32 @@ from discovery.core.errors import BadInput, unknown
 from discovery.core.jobs import Job, JobKey, JobResult
 from discovery.core.toml import recipe
 from discovery.executors.base import Executor, together
-from discovery.judging.comparison import INITIAL, Cell, Comparison, Row
+from discovery.judging.comparison import INITIAL, Cell, Comparison, Training
 from discovery.results.loaded import LoadedRun
-from discovery.results.subjects import Subject, subjects
+from discovery.results.subjects import Subject
 from discovery.search.requests import report_jobs
 from discovery.store.arrays import digest_of
 from discovery.store.ledger import Ledger, Report
 from environments.task import Task
 
-__all__ = ["Cell", "Comparison", "Row", "Subject", "compare", "pick_tasks", "recorded", "subjects"]
-
 
 class Watcher(Protocol):
-    """Who is told how a comparison goes: any `discovery.search.listener.Listener` is one."""
+    """Hears of progress; any `discovery.search.listener.Listener` is one."""
 
     def started(self, generation: int, jobs: Sequence[Job], done: int) -> None:
-        """All trainings are known; `done` of them were finished before. `generation` is -1."""
+        """Trainings begin; `done` of them were finished before. `generation` is -1."""
 
     def finished(self, job: Job, result: JobResult) -> None:
         """One training ended and is recorded."""
 
 
 class Variant(NamedTuple):
-    """A change of recipes, and what the ledger calls it.
+    """A change of recipes.
 
     Attributes:
-        name: for example "learning_rate x 3"; "" for tasks as they are.
-        task: ``(subject, task) -> task`` to train that subject on; its name stays, as seeds derive from it.
-        without: labels of subjects for whom there is no such change; they are not trained.
+        name: what the ledger calls it, for example "learning_rate x 3"; "" for tasks as they are.
+        task: ``(subject, task) -> task`` to train that subject on. It keeps its name: seeds derive from it.
+        without: labels of subjects to which the change does not apply; they are not trained.
     """
 
     name: str
@@ -70,7 +69,7 @@ def pick_tasks(names: Sequence[str], *configs: SearchConfig) -> list[Task]:
     return [known[name] for name in dict.fromkeys(names)]
 
 
-def compare(
+def train_subjects(
     subjects: Sequence[Subject],
     tasks: Sequence[Task],
     seeds: int,
@@ -81,31 +80,34 @@ def compare(
     held_out: Collection[str] = (),
     first_seed: int = 0,
     variant: Variant = AS_IT_IS,
+    retry_failed: bool = False,
 ) -> Comparison:
     """Train every subject on every task with the same held-out seeds, and compare.
 
     Args:
-        subjects: from `subjects`; labels must differ.
+        subjects: from `discovery.results.subjects.subjects`; labels must differ.
         tasks: full-length trainings on these.
         seeds: S, trainings of each subject on each task.
         executor: where they run.
-        ledger: open for writing: every training is recorded, and what is recorded is not run again.
-        listener: told what is to run, and what ended.
+        ledger: open for writing. Every training is recorded; what is recorded is not trained again, except
+            trainings that failed because of the machine.
+        listener: hears what is to be trained, and what ended.
         command: the command line, for the record.
         held_out: names of held-out tasks that no search saw, for the table.
-        first_seed: index of the first held-out seed: for seeds that nobody has looked at yet.
+        first_seed: index of the first held-out seed.
         variant: how the tasks' recipes are changed.
+        retry_failed: train again everything that failed, for whatever reason.
 
     Raises:
         BadInput: there is nothing to do, or a task's recipe has numbers that a subject does not read.
     """
-    check(subjects, tasks, seeds, first_seed)
+    check_subjects(subjects, tasks, seeds, first_seed)
     changed = [subject for subject in subjects if subject.label not in variant.without]
     pairs = [(subject, variant.task(subject, task)) for task in tasks for subject in changed]
     plan = [(subject, task, _jobs(subject, task, seeds, first_seed)) for subject, task in pairs]
-    # Two subjects may be the same numbers (a search that chose its initial mean): one training serves both.
+    # Two subjects may have the same numbers (a search that chose its initial mean): one training serves both.
     jobs = {job.id: (subject, job) for subject, _, listed in plan for job in listed}
-    results = ledger.finished(jobs, table="reports") if ledger else {}
+    results = ledger.finished(jobs, "reports", "all" if retry_failed else "machine") if ledger else {}
     if listener:
         listener.started(-1, [job for _, job in jobs.values()], len(results))
     for group in together(executor.run([job for name, (_, job) in jobs.items() if name not in results])):
@@ -117,10 +119,14 @@ def compare(
             if listener:
                 listener.finished(jobs[result.id][1], result)
     cells = [
-        _cell(subject.label, task.name, [(job.id.seed, job.lifetime, results[job.id]) for job in listed],
-              task.setup.steps_per_update)
+        Cell.of(
+            subject.label,
+            task.name,
+            [_training(results[job.id]) for job in listed],
+            listed[0].lifetime * task.setup.steps_per_update,
+        )
         for subject, task, listed in plan
-    ]  # fmt: skip
+    ]
     return Comparison(
         tuple(cells),
         {s.label: s.source for s in subjects},
@@ -130,16 +136,18 @@ def compare(
 
 
 def comparisons(*arguments: Any, **options: Any) -> Callable[[Variant], Comparison]:
-    """`compare` of these arguments as a function of the variant, which trains none twice."""
-    return cache(lambda variant: compare(*arguments, **options, variant=variant))
+    """`train_subjects` with these arguments, as a function of the variant that trains none twice."""
+    return cache(lambda variant: train_subjects(*arguments, **options, variant=variant))
 
 
-def check(subjects: Sequence[Subject], tasks: Sequence[Task], seeds: int, first_seed: int = 0) -> None:
-    """Whether there is something to compare, and all of it can be trained.
+def check_subjects(
+    subjects: Sequence[Subject], tasks: Sequence[Task], seeds: int, first_seed: int = 0
+) -> None:
+    """Check that there is something to compare, and that all of it can be trained.
 
     Raises:
-        BadInput: there is nothing to do; labels are there twice; there is no such environment, or it has not
-            what a task's setup asks of it; or a task has numbers that a subject does not read.
+        BadInput: there is nothing to do; two labels are equal; an environment does not exist or lacks what a
+            task's setup asks of it; or a task has numbers that a subject does not read.
     """
     if first_seed < 0:
         raise BadInput(f"first_seed must be at least 0, got {first_seed}")
@@ -155,10 +163,10 @@ def check(subjects: Sequence[Subject], tasks: Sequence[Task], seeds: int, first_
 
 
 def recorded(run: LoadedRun) -> Comparison:
-    """What `discovery evaluate` has recorded in a run so far, as one comparison.
+    """What `discovery evaluate` has recorded in a run so far, as one comparison, without variants of sweeps.
 
-    Means of this run are called by what they are now ("discovered" is the generation it chooses).
-    Where a recipe has changed, only what was recorded last under a name counts. Variants of a sweep do not.
+    Means of this run have the labels that they would get now ("discovered" is the generation it chooses).
+    Where a recipe has changed, only what was recorded last under a label counts.
     """
     outcomes = run.outcomes("report")
     groups: dict[tuple[str, str], dict[str, list[Any]]] = {}
@@ -166,17 +174,18 @@ def recorded(run: LoadedRun) -> Comparison:
     for row in run.reports():
         if row["variant"]:
             continue
-        label = _present_label(run, row["subject"], row["source"])
+        label = label_now(run, row["subject"], row["source"])
         sources[label] = row["source"]
         recipes = groups.setdefault((label, row["task"]), {})
         recipe = row["id"].partition("/")[0]
         key = JobKey(recipe, row["split"], row["task"], row["seed"])
         result = JobResult(key, outcomes[row["id"]], row["error"], row["detail"])
-        recipes[recipe] = [*recipes.pop(recipe, []), (row["seed"], row["lifetime"], result)]
-    cells = [
-        _cell(label, task, recipes[list(recipes)[-1]], run.steps_per_update(task))
-        for (label, task), recipes in groups.items()
-    ]
+        recipes[recipe] = [*recipes.pop(recipe, []), (row["lifetime"], result)]
+    cells = []
+    for (label, task), recipes in groups.items():
+        trained = recipes[list(recipes)[-1]]
+        steps = trained[0][0] * run.steps_per_update(task)
+        cells.append(Cell.of(label, task, [_training(result) for _, result in trained], steps))
     names = [task.name for task in run.tasks]
     order = {"discovered": 0, INITIAL: 1}
     cells.sort(
@@ -190,8 +199,8 @@ def recorded(run: LoadedRun) -> Comparison:
     )
 
 
-def _present_label(run: LoadedRun, label: str, source: str) -> str:
-    """What a recorded subject is called now, beside the means of `run` itself."""
+def label_now(run: LoadedRun, label: str, source: str) -> str:
+    """The label that a recorded subject gets now, beside the means of `run` itself."""
     name, _, generation = source.rpartition("@")
     if not generation.isdigit():
         return label
@@ -251,17 +260,7 @@ def _report(subject: Subject, job: Job, command: str, variant: str) -> Report:
     )
 
 
-def _cell(
-    label: str, task: str, trained: Sequence[tuple[int, int, JobResult]], steps_per_update: int
-) -> Cell:
-    """A cell from (seed, lifetime, result) of its trainings."""
-    seeds = np.array([seed for seed, _, _ in trained])
-    outcomes = [result.outcome for _, _, result in trained]
-    points = max((len(outcome.curve) for outcome in outcomes if outcome is not None), default=1)
-    missing = np.full(points, np.nan)
-    curves = np.array([missing if o is None else np.asarray(o.curve, np.float64) for o in outcomes])
-    scores = np.array([np.nan if o is None else float(o.score) for o in outcomes])
-    steps = trained[0][1] * steps_per_update * (1 + np.arange(points)) / points
-    order = np.argsort(seeds)
-    reason = next((f"{r.error}: {r.detail}".rstrip(": ") for _, _, r in trained if r.error), "")
-    return Cell(label, task, seeds[order], scores[order], curves[order], steps, reason)
+def _training(result: JobResult) -> Training:
+    outcome = result.outcome
+    score, curve = (np.nan, None) if outcome is None else (float(outcome.score), outcome.curve)
+    return Training(result.id.seed, score, curve, result.error, result.detail)

@@ -3,36 +3,29 @@
     suite = load_suite("classic")
     chosen = chosen_tasks(suite)
     folder = Path("runs/compare-classic")
-    result = compare_suite(suite, chosen, subjects(["ppo", "dpo"]), 30, executor, folder)
-    write(result, folder, command)
+    result = train_on_suite(suite, chosen, subjects(["ppo", "dpo"]), 30, executor, folder)
 
-A store is a folder with a ledger, as a run's, but without a search: more subjects, seeds or sweeps add to it.
+A store is a folder with a ledger like a run's, but no search. More subjects, seeds or sweeps add to it.
 """
 
-import csv
-import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from discovery.core.errors import BadInput, RunError, unknown
-from discovery.core.files import write_whole
 from discovery.core.suites import FIRST_SEED, Suite, SuiteTask
 from discovery.core.toml import CONFIG, is_run, load
-from discovery.core.versions import versions
-from discovery.display import plots
-from discovery.display.formats import json_line
 from discovery.executors.base import Executor
-from discovery.judging.evaluate import AS_IT_IS, Watcher, check, comparisons
+from discovery.judging.comparison import Comparison
+from discovery.judging.evaluate import AS_IT_IS, Watcher, check_subjects, comparisons
 from discovery.judging.suite_comparison import SuiteComparison
 from discovery.judging.sweep import check_sweep, sweep
 from discovery.results.subjects import Subject
 from discovery.store.database import FILE
 from discovery.store.held_out import Looks, held_out_by, looks_at, record_looks
 from discovery.store.ledger import Ledger
-from discovery.store.rows import now
 from environments.task import Task
 
 Sweeps = Mapping[str, Sequence[float]]
@@ -63,16 +56,16 @@ class Chosen(NamedTuple):
 def chosen_tasks(
     suite: Suite, names: Sequence[str] = (), test: bool = False, runs: Sequence[Path] = ()
 ) -> Chosen:
-    """The tasks called `names`, by default those for meta-training and selection, with `test` all.
+    """The tasks of a suite called `names`, by default those for meta-training and selection, with `test` all.
 
     Args:
-        suite: of which.
+        suite: which suite.
         names: of tasks.
         test: whether held-out tasks may be looked at.
         runs: folders of the runs that will be judged: what they hold out is held out here too.
 
     Raises:
-        BadInput: a held-out task is named without `test`, or there is none of that name.
+        BadInput: a held-out task is named without `test`, or no task has that name.
     """
     known = {entry.task.name: entry for _, entry in suite.splits()}
     hidden = {entry.task.name for entry in suite.test}
@@ -83,7 +76,7 @@ def chosen_tasks(
             raise held_out_by([name], f"suite {suite.name}")
     picked = list(dict.fromkeys(names or (name for name in known if test or name not in hidden)))
     if not picked:
-        raise BadInput(f"suite {suite.name} has held-out tasks only; --test trains on them")
+        raise BadInput(f"suite {suite.name} has only held-out tasks; add --test to train on them")
     looks, notes = looks_at(picked, runs, test, hidden), []
     for folder in looks:
         seen = {task.name for task in load(folder / CONFIG).seen}
@@ -117,7 +110,7 @@ def store(folder: Path) -> Iterator[Ledger]:
         yield ledger
 
 
-def compare_suite(
+def train_on_suite(
     suite: Suite,
     chosen: Chosen,
     subjects: Sequence[Subject],
@@ -128,6 +121,7 @@ def compare_suite(
     command: str = "",
     first_seed: int = 0,
     sweeps: Sweeps | None = None,
+    retry_failed: bool = False,
 ) -> SuiteComparison:
     """Train every subject on the chosen tasks, and at every factor of the sweeps.
 
@@ -143,12 +137,14 @@ def compare_suite(
         command: the command line, for the record.
         first_seed: index of the first seed.
         sweeps: parameter -> factors.
+        retry_failed: train again everything that failed, for whatever reason.
 
     Raises:
         BadInput: before anything is written, if a subject, a task or a variant does not fit.
+        RunError: the machine made so many trainings fail that no task is left to compare on.
     """
     sweeps, tasks, labels = sweeps or {}, chosen.tasks, [subject.label for subject in subjects]
-    check(subjects, tasks, seeds, first_seed)
+    check_subjects(subjects, tasks, seeds, first_seed)
     if first_seed + seeds > FIRST_SEED:
         raise BadInput(
             f"seeds from {FIRST_SEED:,} on are those of the suite's references; use seeds below, "
@@ -161,52 +157,24 @@ def compare_suite(
             ledger.record_test(command, labels, chosen.hidden, seeds, first_seed)
         record_looks(chosen.runs, command, labels, seeds, first_seed)
         common = (seeds, executor, ledger, listener, command, chosen.hidden, first_seed)
-        compared = comparisons(subjects, tasks, *common)
+        compared = comparisons(subjects, tasks, *common, retry_failed=retry_failed)
         comparison = compared(AS_IT_IS)
         robustness = tuple(sweep(*each, subjects, tasks, compared) for each in sweeps.items())
-    return SuiteComparison(suite.name, comparison, chosen.entries, robustness, chosen.notes)
+    comparison, lost = _comparable(comparison)
+    return SuiteComparison(suite.name, comparison, chosen.entries, robustness, (*chosen.notes, *lost))
 
 
-def write(result: SuiteComparison, folder: Path, command: str) -> list[Path]:
-    """Write comparison.json, scores.csv, table.csv and the pictures; returns their paths.
-
-    Raises:
-        RunError: one cannot be written; what was trained is in the ledger.
-    """
-    about = {"command": command, "date": now(), "versions": versions()}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(json.loads(json_line(about | result.to_dict())), indent=2, ensure_ascii=False)
-        paths = [
-            write_whole(folder / "comparison.json", text + "\n"),
-            _scores(result, folder / "scores.csv"),
-            write_whole(folder / "table.csv", result.frame().to_csv(index=False)),
-        ]
-        return paths + [plots.save(figure, folder / f"{name}.png") for name, figure in result.plot().items()]
-    except OSError as error:
+def _comparable(comparison: Comparison) -> tuple[Comparison, list[str]]:
+    """The tasks on which all subjects have at least one common seed, and sentences on those left out."""
+    lost = {}
+    for task, cells in comparison.curves().items():
+        seeds = [set(cell.seeds.tolist()) for cell in cells.values()]
+        if not set.intersection(*seeds):
+            reasons = dict.fromkeys(cell.reason for cell in cells.values() if cell.missing)
+            lost[task] = f"{task} is left out: no seed was trained for all subjects ({'; '.join(reasons)})."
+    if len(lost) == len(comparison.tasks):
         raise RunError(
-            f"{folder} cannot be written: {error.strerror}; what was trained is recorded"
-        ) from error
-
-
-def _scores(result: SuiteComparison, path: Path) -> Path:
-    """One line per training; the score of one that failed is empty."""
-    references = {entry.task.name: entry for entry in result.entries}
-    cells = [("", cell) for cell in result.comparison.cells]
-    cells += [
-        (f"{each.parameter} x {factor:g}", cell)
-        for each in result.robustness
-        for factor, listed in each.cells.items()
-        if factor != 1
-        for cell in listed
-    ]
-    text = io.StringIO()
-    lines: Any = csv.writer(text, lineterminator="\n")
-    lines.writerow(["task", "held_out", "subject", "source", "variant", "seed", "score", "normalized"])
-    for variant, cell in cells:
-        known = (cell.task, cell.task in result.comparison.held_out, cell.subject)
-        normalized = references[cell.task].normalized(cell.scores)
-        for seed, score, share in zip(cell.seeds, cell.scores, normalized, strict=True):
-            values = ["" if x != x else float(x) for x in (score, share)]
-            lines.writerow([*known, result.comparison.sources[cell.subject], variant, int(seed), *values])
-    return write_whole(path, text.getvalue())
+            f"there is nothing to compare: {' '.join(lost.values())} Repeat the command to try again"
+        )
+    cells = tuple(cell for cell in comparison.cells if cell.task not in lost)
+    return replace(comparison, cells=cells), list(lost.values())

@@ -1,4 +1,4 @@
-"""Robustness: scores against a number of the recipe, the network's width, or how many environments there are.
+"""Sweeps: training subjects at several factors of a number, of the network's width, or of n_envs.
 
     parameter, factors = parse_sweep("learning_rate=0.1,1,10")
     result = sweep(parameter, factors, who, tasks, comparisons(who, tasks, 30, executor))
@@ -9,120 +9,20 @@ trainings. Subjects that have no such number are left out.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from discovery.core.errors import BadInput, unknown
-from discovery.display.tables import RobustnessTable
 from discovery.inner.compile import build_algorithm
 from discovery.inner.loops.on_policy import check_numbers
-from discovery.judging.comparison import Cell, Comparison
+from discovery.judging.comparison import Comparison
 from discovery.judging.evaluate import AS_IT_IS, Variant
+from discovery.judging.robustness import Robustness, variant_name
 from discovery.results.subjects import Subject
-from discovery.statistics import Interval, interval
 from environments.task import Setup, Task
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 STRUCTURE = ("hidden", "n_envs")
 """What a sweep may vary beside numbers: widths of the hidden layers, and environments in parallel."""
-
-
-class Level(NamedTuple):
-    """A subject on a task at one factor: mean score with its 95% interval, which knows how many failed."""
-
-    subject: str
-    task: str
-    factor: float
-    score: Interval
-
-
-@dataclass(frozen=True, eq=False)
-class Robustness:
-    """Scores at several factors of one parameter.
-
-    Attributes:
-        parameter: a number's name, "hidden" or "n_envs".
-        factors: in increasing order.
-        cells: factor -> the trainings.
-        held_out: held-out tasks that no search saw.
-        measures: task -> what its score is.
-        left_out: labels of subjects that have no such number.
-    """
-
-    parameter: str
-    factors: tuple[float, ...]
-    cells: Mapping[float, tuple[Cell, ...]]
-    held_out: frozenset[str] = frozenset()
-    measures: Mapping[str, str] = field(default_factory=dict)
-    left_out: tuple[str, ...] = ()
-
-    @property
-    def subjects(self) -> tuple[str, ...]:
-        """Labels in their order."""
-        return tuple(dict.fromkeys(cell.subject for cell in self.cells[self.factors[0]]))
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """Tasks in their order."""
-        return tuple(dict.fromkeys(cell.task for cell in self.cells[self.factors[0]]))
-
-    @cached_property
-    def levels(self) -> tuple[Level, ...]:
-        """Every subject on every task at every factor.
-
-        A failed training counts as the worst score that any subject reached on the task at any factor.
-        """
-        worst = {task: self._worst(task) for task in self.tasks}
-        return tuple(
-            Level(cell.subject, cell.task, factor, _score(cell, worst[cell.task]))
-            for factor in self.factors
-            for cell in self.cells[factor]
-        )
-
-    def scores(self, subject: str, task: str) -> list[Interval]:
-        """A subject's score on a task at each factor, in their order."""
-        return [level.score for level in self.levels if (level.subject, level.task) == (subject, task)]
-
-    def table(self) -> RobustnessTable:
-        """The levels for rich to print, a table for each task."""
-        return RobustnessTable(self)
-
-    def frame(self) -> "pd.DataFrame":
-        """The levels as a data frame, but for those of factor 1: the tasks as they are."""
-        import pandas as pd
-
-        return pd.DataFrame(
-            {"task": t, "subject": s, "variant": _variant(self.parameter, factor).name, "n": found.n,
-             "failed": found.failed, "mean": found.estimate, "mean low": found.low, "mean high": found.high}
-            for s, t, factor, found in self.levels
-            if factor != 1
-        )  # fmt: skip
-
-    def to_dict(self) -> dict[str, Any]:
-        """The levels as JSON can hold them, once its numbers are made finite."""
-        rows = [
-            {"subject": s, "task": t, "factor": f, "mean": found.estimate, "low": found.low,
-             "high": found.high, "n": found.n, "failed": found.failed}
-            for s, t, f, found in self.levels
-        ]  # fmt: skip
-        swept = {"parameter": self.parameter, "factors": list(self.factors), "left_out": list(self.left_out)}
-        return swept | {"levels": rows}
-
-    def _worst(self, task: str) -> float:
-        found = [cell.scores for cells in self.cells.values() for cell in cells if cell.task == task]
-        known = np.concatenate(found)
-        known = known[np.isfinite(known)]
-        return float(known.min()) if known.size else math.nan
-
-
-def _score(cell: Cell, worst: float) -> Interval:
-    return interval(cell.scores, failures="drop" if cell.failed_wholly else worst)
 
 
 def parse_sweep(text: str) -> tuple[str, tuple[float, ...]]:
@@ -249,7 +149,7 @@ def _variant(parameter: str, factor: float, without: Sequence[str] = ()) -> Vari
     if factor == 1:
         return AS_IT_IS
     return Variant(
-        f"{parameter} x {factor:g}",
+        variant_name(parameter, factor),
         lambda subject, task: varied(subject, task, parameter, factor),
         frozenset(without),
     )

@@ -129,10 +129,12 @@ def train(
 ) -> dict[JobKey, JobResult]:
     """Run what the ledger does not hold yet of a stage, and record it; returns all results by id.
 
+    Trainings that the machine made fail before an interruption are run again.
+
     The listener hears `generation`, where it is not that of the stage.
     """
     jobs = {job.id: (job, request) for job, request in stage}
-    results = run.ledger.finished(jobs)
+    results = run.ledger.finished(jobs, retry="machine")
     if stage:
         if generation is None:
             generation = stage[0][1].id.generation

@@ -1,7 +1,7 @@
 """Scores with honest uncertainty, over seeds, over tasks, over time.
 
 `samples` one sample: mean, IQM, median, their intervals. `curves` learning curves. `across` several tasks.
-`significance` tests, and how many seeds they need. `sequential` stopping early.
+`significance` tests, and how many seeds they need. `sequential` stopping early. `text` intervals as text.
 
 Scores are one number per training seed, and more is better. Nothing here is random: resamples are
 drawn from a constant seed, so equal scores, in any order, give equal intervals.
@@ -55,6 +55,7 @@ from discovery.statistics.sequential import (
     survivors,
 )
 from discovery.statistics.significance import holm, paired_p_value, seeds_needed
+from discovery.statistics.text import interval_text, interval_with_failures, rounded
 
 __all__ = [
     "AGGREGATES",
@@ -81,6 +82,8 @@ __all__ = [
     "halving_schedule",
     "holm",
     "interval",
+    "interval_text",
+    "interval_with_failures",
     "iqm",
     "mean",
     "median",
@@ -92,6 +95,7 @@ __all__ = [
     "race",
     "race_looks",
     "reached",
+    "rounded",
     "seeds_needed",
     "settle_failures",
     "steps_to_threshold",

@@ -136,7 +136,8 @@ def interval(
     * "t": Student's, for the IQM with the winsorized variance (Tukey and McLaughlin). Closed form.
     * "percentile": the plain bootstrap, as rliable reports; too narrow for means (91-94% at n = 30).
 
-    By default "bca" where it is tested, 16 <= n <= 1000, else "t". Below 30, trust no interval much.
+    By default "bca" where it is tested, 16 <= n <= 1000, else "t". Intervals from fewer
+    than 30 seeds are unreliable.
 
     The median has "ranks": two order statistics (see `_median_limits`), at any n.
 

@@ -26,6 +26,14 @@ _MEASURED = """
     detail TEXT NOT NULL, seconds REAL NOT NULL, compile_seconds REAL NOT NULL, worker TEXT NOT NULL,
     attempts INTEGER NOT NULL, device TEXT NOT NULL, recorded_at TEXT NOT NULL"""
 
+_NEW_IN_3 = """
+CREATE TABLE responses (
+    id TEXT PRIMARY KEY REFERENCES proposals, kind TEXT NOT NULL, tree_digest TEXT, text TEXT NOT NULL,
+    metrics TEXT NOT NULL, error TEXT, recorded_at TEXT NOT NULL);
+CREATE TABLE retries (
+    id TEXT NOT NULL, error TEXT NOT NULL, detail TEXT NOT NULL, seconds REAL NOT NULL, worker TEXT NOT NULL,
+    attempts INTEGER NOT NULL, device TEXT NOT NULL, recorded_at TEXT NOT NULL);"""
+
 SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE generations (
@@ -36,9 +44,6 @@ CREATE TABLE proposals (
     pair INTEGER NOT NULL, kind TEXT NOT NULL, asked_digest TEXT NOT NULL, params_digest TEXT NOT NULL,
     fitness REAL, algorithm TEXT, parents TEXT NOT NULL DEFAULT '[]', operator TEXT NOT NULL DEFAULT '',
     source_text TEXT NOT NULL DEFAULT '');
-CREATE TABLE responses (
-    id TEXT PRIMARY KEY REFERENCES proposals, kind TEXT NOT NULL, tree_digest TEXT, text TEXT NOT NULL,
-    metrics TEXT NOT NULL, error TEXT, recorded_at TEXT NOT NULL);
 CREATE TABLE evaluations (
     id TEXT PRIMARY KEY, proposal TEXT NOT NULL REFERENCES proposals, generation INTEGER NOT NULL,
     until INTEGER NOT NULL, begun INTEGER NOT NULL,{_MEASURED}, checkpoint TEXT,
@@ -49,6 +54,7 @@ CREATE TABLE reports (
 CREATE TABLE tests (
     id INTEGER PRIMARY KEY, command TEXT NOT NULL, subjects TEXT NOT NULL, tasks TEXT NOT NULL,
     seeds INTEGER NOT NULL, first_seed INTEGER NOT NULL, recorded_at TEXT NOT NULL);
+{_NEW_IN_3}
 CREATE INDEX evaluations_of_generation ON evaluations (generation);
 CREATE INDEX proposals_of_generation ON proposals (generation);
 PRAGMA user_version = {SCHEMA_VERSION};
@@ -56,17 +62,14 @@ PRAGMA user_version = {SCHEMA_VERSION};
 
 
 MIGRATIONS = {
-    2: """
+    2: f"""{_NEW_IN_3}
     ALTER TABLE generations RENAME COLUMN mean_digest TO answer_digest;
-    ALTER TABLE generations ADD COLUMN answer TEXT NOT NULL DEFAULT '{}';
+    ALTER TABLE generations ADD COLUMN answer TEXT NOT NULL DEFAULT '{{}}';
     ALTER TABLE proposals ADD COLUMN algorithm TEXT;
     ALTER TABLE proposals ADD COLUMN parents TEXT NOT NULL DEFAULT '[]';
     ALTER TABLE proposals ADD COLUMN operator TEXT NOT NULL DEFAULT '';
     ALTER TABLE proposals ADD COLUMN source_text TEXT NOT NULL DEFAULT '';
     ALTER TABLE evaluations ADD COLUMN checkpoint TEXT;
-    CREATE TABLE responses (
-        id TEXT PRIMARY KEY REFERENCES proposals, kind TEXT NOT NULL, tree_digest TEXT, text TEXT NOT NULL,
-        metrics TEXT NOT NULL, error TEXT, recorded_at TEXT NOT NULL);
     UPDATE evaluations SET
         id = substr(id, 1, instr(id, '/')) || 'answer' || substr(id, instr(id, '/') + 5),
         proposal = 'g' || generation || '/answer' WHERE proposal = 'g' || generation || '/mean';

@@ -164,18 +164,20 @@ class Ledger(Readings):
         self.record_all([(what, result)])
 
     def record_all(self, finished: Iterable[tuple[Evaluation | Report, JobResult]]) -> None:
-        """Commit finished evaluations together: all of them or, on an error, none."""
+        """Commit finished evaluations together: all of them or, on an error, none.
+
+        The result of a training that had failed takes the place of the failure, which is kept in `retries`.
+        """
         kept = [(what, result, self._put_checkpoint(result)) for what, result in finished]
         with self._transaction("record an evaluation"):
             for what, result, checkpoint in kept:
                 if what.id != str(result.id):
                     raise LedgerError(f"the result of {str(result.id)!r} cannot be recorded as {what.id!r}")
-                row = vars(what) | {"key": "".join(f"{word:08x}" for word in what.key.tolist())}
+                row: dict[str, Any] = vars(what) | {"key": "".join(f"{word:08x}" for word in what.key.tolist())}
                 row |= measured_columns(result)
-                if isinstance(what, Evaluation):
-                    self._insert("evaluations", row | {"checkpoint": checkpoint})
-                else:
-                    self._insert("reports", row)
+                table = "evaluations" if isinstance(what, Evaluation) else "reports"
+                row["attempts"] += self._set_aside(table, what.id)
+                self._insert(table, row | ({"checkpoint": checkpoint} if table == "evaluations" else {}))
 
     def record_response(self, result: Result) -> None:
         """Commit the result of a gradient or reply request, before anyone uses it."""
@@ -198,6 +200,17 @@ class Ledger(Readings):
         with explained(self.folder, "store a checkpoint", self._closed):
             (self.folder / CHECKPOINTS).mkdir(exist_ok=True)
             return write_tree(self.folder / CHECKPOINTS, checkpoint_tree(result.checkpoint))
+
+    def _set_aside(self, table: str, name: str) -> int:
+        """Move a failed training's row to `retries`; returns the attempts that it had, 0 without a row."""
+        failed = f"FROM {table} WHERE id = ? AND error IS NOT NULL"
+        found = self._db.execute(f"SELECT attempts {failed}", [name]).fetchone()
+        if found is None:
+            return 0
+        columns = "id, error, detail, seconds, worker, attempts, device, recorded_at"
+        self._db.execute(f"INSERT INTO retries ({columns}) SELECT {columns} {failed}", [name])
+        self._db.execute(f"DELETE {failed}", [name])
+        return found["attempts"]
 
     def record_test(
         self, command: str, subjects: Iterable[str], tasks: Iterable[str], seeds: int, first_seed: int

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from discovery.core.errors import LedgerError
-from discovery.core.jobs import Checkpoint, JobKey, JobResult
+from discovery.core.jobs import MACHINE_FAILURES, Checkpoint, JobKey, JobResult
 from discovery.meta.base import GradientResult, Proposal, ReplyResult, RequestId
 from discovery.store.arrays import read_tree
 from discovery.store.database import ARRAYS, CHECKPOINTS, explained, safe_generations
@@ -119,15 +119,29 @@ class Readings:
         return [row | {name: json.loads(row[name]) for name in ("subjects", "tasks")} for row in rows]
 
     def finished(
-        self, ids: Iterable[JobKey], table: Literal["evaluations", "reports"] = "evaluations"
+        self,
+        ids: Iterable[JobKey],
+        table: Literal["evaluations", "reports"] = "evaluations",
+        retry: Literal["none", "machine", "all"] = "none",
     ) -> dict[JobKey, JobResult]:
         """Results of those of `ids` that are recorded, by id; outcomes have the bits they came with.
 
         Those that were stopped early have their checkpoints as long as their generation is open.
+
+        Args:
+            ids: of trainings.
+            table: where they are recorded.
+            retry: which failures are left out, to be trained again: none, `MACHINE_FAILURES`, or all.
         """
         keys = {str(id): id for id in ids}
         query = f"SELECT * FROM {table} WHERE id IN (SELECT value FROM json_each(?))"
         rows = self._rows(query, json.dumps(list(keys)))
+        if retry != "none":
+            rows = [
+                r
+                for r in rows
+                if not r["error"] or (retry == "machine" and r["error"] not in MACHINE_FAILURES)
+            ]
         found = {(id := keys[row["id"]]): (row, result_of_row(row, id)) for row in rows}
         return {id: replace(result, checkpoint=self._checkpoint(row)) for id, (row, result) in found.items()}
 
@@ -156,6 +170,10 @@ class Readings:
         with explained(self.folder, "read a gradient", self._closed):
             tree = read_tree(self.folder / ARRAYS, row["tree_digest"])
         return GradientResult(id, tree.get("gradient"), tree.get("carry"), metrics, error)
+
+    def retries(self) -> list[dict[str, Any]]:
+        """How trainings had failed that were trained again later, in the order in which they were."""
+        return self.rows("retries")
 
     def _load(self, generation: int, column: str, template: Any) -> Any:
         rows = self._rows(f"SELECT {column} AS digest FROM generations WHERE generation = ?", generation)

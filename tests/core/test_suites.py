@@ -363,7 +363,7 @@ class Stopped(Inline):
                 raise KeyboardInterrupt
             self.ran += 1
             x = np.float32((50 if job.algorithm.name == "ppo" else 20) + i)
-            yield JobResult(job.id, Outcome(x, x, x, *[np.zeros(2)] * 7, nonfinite_step=-1))
+            yield JobResult(job.id, Outcome(x, x, x, *[np.zeros(2)] * 3, nonfinite_step=-1, metrics={}))
 
 
 def test_measuring_goes_on_where_it_was_stopped(says, tiny, tmp_path, monkeypatch):
@@ -522,7 +522,7 @@ class Answers(Inline):
     def run(self, jobs, more=no_more):
         for i, job in enumerate(jobs):
             x = np.float32(1e4 * job.task.numbers["learning_rate"] + i)
-            outcome = Outcome(x, x, x, *[np.zeros(2)] * 7, nonfinite_step=-1)
+            outcome = Outcome(x, x, x, *[np.zeros(2)] * 3, nonfinite_step=-1, metrics={})
             yield JobResult(job.id, outcome) if i else JobResult(job.id, None, "crashed")
 
 

@@ -17,8 +17,6 @@ from discovery.display.formats import (
     duration,
     failures_text,
     heading,
-    interval_text,
-    json_line,
     row_facts,
     rows,
     score,
@@ -29,7 +27,7 @@ from discovery.display.progress import Json, Lines, Live, Silent, view
 from discovery.executors.base import Crew
 from discovery.meta.base import RequestId, Result, ScoreResult
 from discovery.search.progress import Tally, expected_steps, final_row, planned, trainings_of
-from discovery.statistics import Interval, interval
+from discovery.statistics import interval
 from environments.task import Setup, Task
 from tests.ids import job_key, request_id, score_request
 
@@ -271,6 +269,4 @@ def test_formats() -> None:
     ]
     assert [short(x) for x in (12, 1234, 2.5e6, 3e9, math.nan)] == ["12", "1.23k", "2.5M", "3G", "-"]
     assert [duration(x) for x in (0.4, 62, 3723, None, math.inf)] == ["0:00", "1:02", "1:02:03", "-", "-"]
-    assert interval_text(Interval(0.5, 0.25, 0.75, 0.95, 16, 2)) == "0.500 [0.250, 0.750], 2 failed"
     assert failures_text({"timeout": 1, "diverged": 3}) == "3 diverged, 1 timeout"
-    assert json_line({"a": [math.nan, (1.0, "é")]}) == '{"a": [null, [1.0, "é"]]}'

@@ -17,10 +17,10 @@ from discovery.export import Provenance, export
 from discovery.export.run import export_run
 from discovery.export.subject import file_digest, from_file
 from discovery.inner.compile import build_algorithm, run_chunk
-from discovery.judging.evaluate import compare
+from discovery.judging.evaluate import train_subjects
 from discovery.results.subjects import FILE, Subject, split_name, subjects
 from environments.task import Setup, Task
-from tests.judging.test_evaluate import Pretender
+from tests.judging.fakes import Pretender
 
 SETUP = Setup("CartPole-v1", n_envs=2, n_steps=8, n_epochs=1, n_minibatches=2, hidden=(8,), curve_points=5)
 TASK = Task("cart", SETUP, 480, {"learning_rate": 0.01})
@@ -46,7 +46,7 @@ def written(path: Path, text: str = MINIMAL) -> Path:
 
 
 def jobs_of(*names: str, tasks: tuple[Task, ...] = (TASK,)) -> list[Job]:
-    compare(subjects(names), tasks, 1, executor := Pretender())
+    train_subjects(subjects(names), tasks, 1, executor := Pretender())
     return executor.jobs
 
 
@@ -151,7 +151,7 @@ def test_an_exported_file_scores_what_its_run_scores(finished_run: SimpleNamespa
     folder, run = finished_run.folder, load_run(finished_run.folder)
     other = 1 if run.choice.generation != 1 else 2
     who = subjects([str(folder), str(exported), f"{folder}@{other}"])
-    found = compare(who, run.config.tasks, 4, Inline(4))
+    found = train_subjects(who, run.config.tasks, 4, Inline(4))
     theirs, ours, others = found.cells
     np.testing.assert_array_equal(ours.scores, theirs.scores)
     np.testing.assert_array_equal(ours.curves, theirs.curves)

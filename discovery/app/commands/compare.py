@@ -22,7 +22,7 @@ from discovery.app.commands.tables import show
 from discovery.app.commands.where import Where, elsewhere
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput
-from discovery.store.held_out import run_folders_of
+from discovery.core.json import json_line
 
 PROG = "discovery compare"
 
@@ -55,7 +55,7 @@ class Compare:
     test: bool = False
     """Train on held-out tasks too, and record that it was done."""
     seeds: int = 30
-    """Trainings of each subject on each task. Below 30, trust no interval much."""
+    """Trainings of each subject on each task. Intervals from fewer than 30 are unreliable."""
     first_seed: int = 0
     """Index of the first seed: another one gives seeds that nobody has looked at yet."""
     sweep: UseAppendAction[tuple[str, ...]] = ()
@@ -70,6 +70,9 @@ class Compare:
     """Folder in which runs are looked for, and the results go."""
     name: str | None = None
     """Folder of the results below --output. Default: compare-SUITE."""
+    retry_failed: bool = False
+    """Train again whatever failed before, even where the algorithm was at fault. What failed because of the
+    machine (time, memory, a killed worker, an error of the environment) is trained again in any case."""
     quiet: bool = False
     """Print the tables only."""
     json: bool = False
@@ -81,44 +84,48 @@ def main(argv: Sequence[str]) -> int:
     args = parse(Compare, argv, PROG, DESCRIPTION)
     names = resolved(args.subjects, args.output, PROG)
     if args.suite is None:
-        raise BadInput("on which suite? For example --suite classic; `discovery suites` lists them")
+        raise BadInput("--suite is required, for example --suite classic; `discovery suites` lists them")
     check_seeds(args.seeds, args.first_seed)
     from discovery.executors.cpu import ensure_single_thread
 
     ensure_single_thread()
-    from discovery.core.suites import load_suite
+    from discovery.app.api import compare_suite
     from discovery.display.progress import view
     from discovery.executors import executor_of
-    from discovery.judging.suite import chosen_tasks, compare_suite, write
-    from discovery.results.subjects import subjects
 
-    suite, sweeps = load_suite(args.suite), parsed_sweeps(args.sweep)
-    chosen = chosen_tasks(suite, args.tasks, args.test, run_folders_of(names))
-    folder = store_folder(args.output, args.name or f"compare-{suite.name}")
-    who, command = subjects(names), _command(names, args)
+    sweeps, command = parsed_sweeps(args.sweep), _command(names, args)
     trained = SearchConfig(agents_per_call=args.agents_per_call, timeout=args.timeout)
     executor = executor_of(elsewhere(trained, args.where))
     try:
         with executor, view(None, args.quiet, args.json) as shown:
             result = compare_suite(
-                suite, chosen, who, args.seeds, executor, folder, shown, command, args.first_seed, sweeps
+                names,
+                args.suite,
+                args.tasks,
+                args.seeds,
+                args.test,
+                args.first_seed,
+                sweeps,
+                executor,
+                shown,
+                args.output,
+                args.name,
+                args.retry_failed,
+                command,
             )
-        paths = write(result, folder, command)
     except (KeyboardInterrupt, BrokenPipeError):
         return stopped(recorded=True)
+    folder = store_folder(args.output, args.name or f"compare-{result.suite}")
     if args.json:
-        from discovery.display.formats import json_line
-
-        facts = {"folder": str(folder), "files": [path.name for path in paths]}
-        print(json_line({"event": "comparison", **result.to_dict(), **facts}))
+        print(json_line({"event": "comparison", **result.to_dict(), "folder": str(folder)}))
     else:
         show(result.table(), width=160)
         print()
         for sentence in result.verdicts():
             show(sentence)
         if not args.quiet:
-            show(f"\n{folder}: {', '.join(path.name for path in paths)}")
-    return FAILED if any(cell.failed_wholly for cell in result.comparison.cells) else 0
+            show(f"\nResults   {folder}")
+    return FAILED if any(cell.all_failed for cell in result.comparison.cells) else 0
 
 
 def _command(names: Sequence[str], args: Compare) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import join
 from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
@@ -10,9 +11,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 from discovery.app.commands.failure import FAILED
 from discovery.app.commands.folders import OUTPUT
 from discovery.app.commands.judging import (
-    Plan,
     check_seeds,
-    judged,
     parsed_sweeps,
     resolved,
     stopped,
@@ -25,15 +24,14 @@ from discovery.core import presets
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, RunError, unknown
 from discovery.core.files import write_whole
+from discovery.core.json import json_line
 from discovery.core.toml import CONFIG, load
 from discovery.store.held_out import Looks, looks_at, run_folders_of
 from environments.task import Setup, Task
 
 if TYPE_CHECKING:
-    from discovery.display.progress import View
-    from discovery.executors.base import Executor
-    from discovery.judging.comparison import Comparison
-    from discovery.judging.sweep import Robustness
+    from discovery.app.comparisons import Comparison
+    from discovery.app.evaluation import Plan
 
 PROG = "discovery evaluate"
 
@@ -71,7 +69,7 @@ class Evaluate:
     test: bool = False
     """Train on held-out tasks of the runs, and record in their ledgers that it was done."""
     seeds: int = 32
-    """Trainings of each subject on each task. Below 30, trust no interval much."""
+    """Trainings of each subject on each task. Intervals from fewer than 30 are unreliable."""
     first_seed: int = 0
     """Index of the first held-out seed: another one gives seeds that nobody has looked at yet."""
     sweep: UseAppendAction[tuple[str, ...]] = ()
@@ -84,6 +82,9 @@ class Evaluate:
     """Folder in which runs are looked for."""
     name: str | None = None
     """Without a run: record in the folder of this name below --output."""
+    retry_failed: bool = False
+    """Train again whatever failed before, even where the algorithm was at fault. What failed because of the
+    machine (time, memory, a killed worker, an error of the environment) is trained again in any case."""
     csv: Path | None = None
     """Write the table to this file too."""
     quiet: bool = False
@@ -101,75 +102,74 @@ def main(argv: Sequence[str]) -> int:
     if args.name and folders:
         raise BadInput(f"--name is for comparisons without a run; this one is recorded in {folders[0]}")
     config = _config(folders, args)
-    plan = _plan(args, names, folders)
+    from discovery.executors.cpu import ensure_single_thread
 
+    ensure_single_thread()
+    from discovery.app.evaluation import evaluate_plan
     from discovery.display.progress import view
     from discovery.executors import executor_of
 
-    executor = executor_of(config)
+    plan, executor = _plan(args, names, folders), executor_of(config)
     try:
         with executor, view(None, args.quiet, args.json) as shown:
-            result, robustness = judged(plan, executor, shown)
+            result = evaluate_plan(plan, executor, shown)
     except (KeyboardInterrupt, BrokenPipeError):
         return stopped(bool(folders or plan.place))
     if args.csv:
-        _write(result, robustness, args.csv)
+        _write(result, args.csv)
     if args.json:
-        from discovery.display.formats import json_line
-
-        swept = {"robustness": [each.to_dict() for each in robustness]} if robustness else {}
-        print(json_line({"event": "comparison", **result.to_dict(), **swept}))
+        print(json_line({"event": "comparison", **result.to_dict()}))
     else:
-        print_comparison(result, robustness)
-    return FAILED if any(cell.failed_wholly for cell in result.cells) else 0
+        print_comparison(result)
+    return FAILED if any(cell.all_failed for cell in result.cells) else 0
 
 
-def judge(
-    names: Sequence[str],
-    tasks: Sequence[Task],
-    seeds: int,
-    executor: "Executor",
-    shown: "View",
-    test: bool = False,
-) -> "Comparison":
-    """Train all subjects on all tasks; recorded in the ledger of the first run among them.
-
-    Raises:
-        BadInput: a task is held out by one of the runs, and not `test`.
-    """
-    looks = looks_at([task.name for task in tasks], run_folders_of(names), test)
-    return judged(Plan(names, tasks, looks, seeds, test=test), executor, shown)[0]
-
-
-def _write(result: "Comparison", robustness: "Sequence[Robustness]", path: Path) -> None:
+def _write(result: "Comparison", path: Path) -> None:
     """One line for each task and subject, and for each variant of a sweep."""
     import pandas as pd
 
-    frames = [result.frame(), *(each.frame() for each in robustness)]
+    frames = [result.frame(), *(each.frame() for each in result.robustness)]
     try:
         write_whole(path, pd.concat(frames, ignore_index=True).to_csv(index=False))
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}; what was trained is recorded") from error
 
 
-def print_comparison(result: "Comparison", robustness: "Sequence[Robustness]" = ()) -> None:
-    """The tables and what they say in words."""
-    for renderable in (result.table(), *(each.table() for each in robustness)):
-        show(renderable, width=160)
+def print_comparison(result: "Comparison") -> None:
+    """The tables, and what they say in words."""
+    show(result.table(), width=160)
     for sentence in result.verdicts():
         show(sentence)
 
 
-def _plan(args: Evaluate, names: Sequence[str], folders: Sequence[Path]) -> Plan:
+def _plan(args: Evaluate, names: Sequence[str], folders: Sequence[Path]) -> "Plan":
+    from discovery.app.evaluation import Plan
+
     tasks, looks, hidden = _suite_tasks(args, folders) if args.suite else _tasks(args, folders)
-    words = ["--tasks", *args.tasks] if args.tasks else []
+    return Plan(
+        names,
+        tasks,
+        looks,
+        args.seeds,
+        args.first_seed,
+        _command(args, names, _base(folders).width),
+        hidden,
+        parsed_sweeps(args.sweep),
+        store_folder(args.output, args.name) if args.name else None,
+        args.retry_failed,
+    )
+
+
+def _command(args: Evaluate, names: Sequence[str], width: int) -> str:
+    """What to type for the same evaluation again."""
+    words = ["discovery", "evaluate", *names]
+    words += ["--seeds", str(args.seeds), "--first-seed", str(args.first_seed)] + ["--test"] * args.test
+    words += ["--tasks", *args.tasks] if args.tasks else []
     words += ["--suite", args.suite] if args.suite else []
     words += [word for sweep in args.sweep for word in ("--sweep", sweep)]
-    if args.agents_per_call not in (None, _base(folders).width):  # numbers depend on the width
+    if args.agents_per_call not in (None, width):  # numbers depend on the width
         words += ["--agents-per-call", str(args.agents_per_call)]
-    place = store_folder(args.output, args.name) if args.name else None
-    sweeps = parsed_sweeps(args.sweep)
-    return Plan(names, tasks, looks, args.seeds, args.first_seed, args.test, hidden, sweeps, place, words)
+    return join(words)
 
 
 def _base(folders: Sequence[Path]) -> SearchConfig:
@@ -195,7 +195,7 @@ def _tasks(args: Evaluate, folders: Sequence[Path]) -> _Tasks:
     names = list(dict.fromkeys(args.tasks or own))
     if not names:
         raise BadInput(
-            "on which tasks? Without a run, give --tasks: names from `discovery envs`, or of a preset's tasks"
+            "without a run, --tasks is required: names from `discovery envs`, or of a preset's tasks"
         )
     looks = looks_at(names, folders, args.test)
     known = dict(_preset_tasks()) | own

@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
     args = parse(List, argv, PROG, DESCRIPTION)
     if not args.output.is_dir() and args.output != OUTPUT:
         raise BadInput(f"there is no folder {args.output}")
-    from discovery.display.formats import json_line
+    from discovery.core.json import json_line
 
     folders = run_folders(args.output)
     if args.json:

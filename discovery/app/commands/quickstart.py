@@ -92,17 +92,17 @@ def _announce(number: int, quiet: bool) -> None:
 
 def _enjoy(folder: Path, config: SearchConfig, args: Quickstart, executor: "Executor", began: float) -> int:
     """Compare, draw, export, and say what there is now."""
-    from discovery.app.commands.evaluate import judge, print_comparison
+    from discovery.app.api import evaluate
+    from discovery.app.commands.evaluate import print_comparison
     from discovery.app.commands.export import take
     from discovery.app.commands.plot import draw
     from discovery.display.formats import duration
     from discovery.display.progress import view
 
     _announce(2, args.quiet)
-    names = [str(folder), f"{folder}@initial", *AGAINST]
-    tasks = config.every_task
+    against, tasks = ("initial", *AGAINST), [task.name for task in config.every_task]
     with view(None, args.quiet) as shown:
-        result = judge(names, tasks, args.seeds, executor, shown, test=bool(config.held_out))
+        result = evaluate(folder, against, tasks, args.seeds, executor, shown, test=bool(config.held_out))
     executor.close()
     _announce(3, args.quiet)
     pictures = draw(folder, folder / "plots")

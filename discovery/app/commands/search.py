@@ -97,8 +97,8 @@ def dry_run(args: Search, short: str) -> int:
     """Say what the search would do."""
     from discovery.app.begin import refuse_unsuitable
     from discovery.app.commands.estimate import estimate
+    from discovery.core.json import json_line
     from discovery.core.toml import dumps, plain
-    from discovery.display.formats import json_line
 
     config = _found(args)
     refuse_unsuitable(config, args.output, short, args.name)

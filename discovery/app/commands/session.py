@@ -13,10 +13,10 @@ from discovery.app.commands.folders import algorithm_text, in_order
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import DiscoveryError, RunError
 from discovery.core.versions import changes
-from discovery.display.formats import duration, interval_facts, interval_text, row_facts, rows
+from discovery.display.formats import duration, interval_facts, row_facts, rows
 from discovery.display.progress import View
 from discovery.search.progress import final_row
-from discovery.statistics import Interval, interval
+from discovery.statistics import Interval, interval, interval_with_failures
 from discovery.store.start import origins_of
 
 if TYPE_CHECKING:
@@ -159,8 +159,10 @@ def _report(run: "Run", choice: "Choice", view: View, seconds: float, farewell: 
     view.say("final", "\n".join(rows(last, run.config)), **row_facts(last))
     lines = [f"\nFound: generation {choice.generation} of {run.config.generations}, in {duration(seconds)}"]
     for task, score in found.items():
-        initial = f"; the initial mean: {interval_text(before[task])}" if task in before else ""
-        lines.append(f"  {task}: {interval_text(score)} on {score.n + score.failed} selection seeds{initial}")
+        initial = f"; the initial mean: {interval_with_failures(before[task])}" if task in before else ""
+        lines.append(
+            f"  {task}: {interval_with_failures(score)} on {score.n + score.failed} selection seeds{initial}"
+        )
     if choice.generation == 0:
         lines.append("  which is the mean it began with: no later one scored better")
     if farewell:

@@ -56,11 +56,12 @@ def main(argv: Sequence[str]) -> int:
         _print(run, standing_of(run, running))
         judged = bool(run.ledger.reports(outcomes=False))
     if judged:
+        from discovery.display.tables import comparison_tables
         from discovery.judging.evaluate import recorded
         from discovery.results.loaded import load_run
 
         print()
-        show(recorded(load_run(folder)).table(), width=160)
+        show(comparison_tables(recorded(load_run(folder))), width=160)
     return 0
 
 
@@ -128,9 +129,8 @@ def task_text(task: Any) -> str:
 
 
 def _scores(run: "Run", one: Standing) -> Iterator[tuple[str, str]]:
-    from discovery.display.formats import interval_text
     from discovery.search.selection import selection_scores
-    from discovery.statistics import interval
+    from discovery.statistics import interval, interval_with_failures
 
     if one.chosen is None:
         yield "found", "nothing yet: no mean was evaluated on the selection seeds"
@@ -141,9 +141,9 @@ def _scores(run: "Run", one: Standing) -> Iterator[tuple[str, str]]:
         f"generation {one.chosen}, chosen for its score on the selection seeds (mean, 95% interval)",
     )
     for task, values in one.scores.items():
-        found = interval_text(interval(values, failures="drop"))
+        found = interval_with_failures(interval(values, failures="drop"))
         before = (
-            f"   initial mean {interval_text(interval(initial[task], failures='drop'))}"
+            f"   initial mean {interval_with_failures(interval(initial[task], failures='drop'))}"
             if task in initial
             else ""
         )

@@ -51,7 +51,7 @@ class Suites:
     tasks: tuple[str, ...] = ()
     """Measure these tasks only; what is known of others stays."""
     seeds: int = 30
-    """Trainings of each on each task. Below 30, trust no interval much."""
+    """Trainings of each on each task. Intervals from fewer than 30 are unreliable."""
     where: Annotated[Where, arg(name="")] = field(default_factory=Where)
     agents_per_call: int = 8
     """Trainings batched in one compiled call; bitwise equal at equal width only."""
@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
     ensure_single_thread()
     if args.name is None:
         if args.measure:
-            raise BadInput("which suite shall be measured? `discovery suites` lists them")
+            raise BadInput("--measure needs the name of a suite; `discovery suites` lists them")
         return _list()
     from discovery.core.suites import load_suite
 
@@ -242,17 +242,20 @@ def _measured(
     """Measure and write one task's references; False if all trainings of either failed."""
     from discovery.core.suites import FIRST_SEED, save_reference
     from discovery.core.versions import versions
-    from discovery.judging.evaluate import compare, subjects
+    from discovery.judging.evaluate import train_subjects
+    from discovery.results.subjects import subjects
 
     command = _command(task, name, args)
     found = {}
     for algorithm, variant in (("random", random_task(task)), ("ppo", task)):
         who = subjects([algorithm])
-        result = compare(who, [variant], args.seeds, executor, ledger, shown, command, first_seed=FIRST_SEED)
+        result = train_subjects(
+            who, [variant], args.seeds, executor, ledger, shown, command, first_seed=FIRST_SEED
+        )
         for caution in result.verdicts():
             shown.warn(f"{task.name}, {algorithm}: {caution}")
         found[algorithm] = result
-    if any(result.cells[0].failed_wholly for result in found.values()):
+    if any(result.cells[0].all_failed for result in found.values()):
         return False
     random, ppo = _reference(found["random"]), _reference(found["ppo"])
     about = {

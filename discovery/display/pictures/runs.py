@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from discovery.core.errors import BadInput
 from discovery.display import plots
 from discovery.display.pictures.found import LOSS, Kind, kinds_of
-from discovery.display.tables import SCORES
+from discovery.display.pictures.suites import score_intervals
 from discovery.judging.comparison import INITIAL, Comparison, Row
 from discovery.judging.evaluate import recorded
 from discovery.results.loaded import LoadedRun
-from environments.task import Task
+from environments.task import SCORES, Task
 
 FIRST_STYLES = (INITIAL, "discovered", "ppo", "dpo")
 """Subjects in the order of their styles, the same in all runs; any others follow by name.
@@ -109,7 +109,7 @@ def learning_curves(run: LoadedRun, task: str, reports: Comparison | None = None
             f"nothing was reported on task {task!r} of run {run.name} yet; "
             f"`discovery evaluate {run.folder} ppo` trains it there"
         )
-    steps = next(iter(cells.values())).steps
+    steps = max((cell.steps for cell in cells.values()), key=len)
     # One whose recipe had another length when it was trained does not fit these axes.
     fitting = {name: cell.curves for name, cell in cells.items() if np.array_equal(cell.steps, steps)}
     known = any(each.name == task for each in run.tasks)
@@ -122,14 +122,7 @@ def learning_curves(run: LoadedRun, task: str, reports: Comparison | None = None
 def comparison_picture(run: LoadedRun, reports: Comparison | None = None) -> Figure:
     """Mean scores with intervals of all that was reported, a panel for each task."""
     reports = recorded(run) if reports is None else reports
-    titles = {task: task + _held_out(run, task) for task in reports.tasks}
-    return plots.comparison(
-        [(row.subject, titles[row.task], row.mean) for row in reports.rows],
-        xlabel="mean score on held-out seeds, 95% interval",
-        title=run.name,
-        styles=subject_styles(reports),
-        measures={title: reports.measure(task) for task, title in titles.items()},
-    )
+    return score_intervals(reports, run.name, subject_styles(reports))
 
 
 def subject_styles(reports: Comparison) -> dict[str, plots.Style]:

@@ -1,13 +1,16 @@
 """The pictures of a comparison on a suite: intervals, performance profiles, learning curves, robustness."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FixedLocator, NullLocator
 
 from discovery.display import plots
+from discovery.judging.comparison import Comparison
+from discovery.judging.robustness import Robustness
 from discovery.judging.suite_comparison import SuiteComparison
-from discovery.judging.sweep import Robustness
 
 ALL_TASKS = "all tasks"
 """What the panel of aggregates is called."""
@@ -25,13 +28,16 @@ def pictures(result: SuiteComparison) -> dict[str, Figure]:
         "intervals": intervals(result),
         "profiles": profiles(result),
         "learning-curves": learning_curves(result),
-        **{f"robustness-{each.parameter}": robustness(each, result) for each in result.robustness},
+        **{
+            f"robustness-{each.parameter}": robustness(each, styles(result), result.suite)
+            for each in result.robustness
+        },
     }
 
 
 def intervals(result: SuiteComparison) -> Figure:
     """Mean scores on each task, and the IQM of normalized scores over all of them."""
-    comparison, titles = result.comparison, _titles(result)
+    comparison, titles = result.comparison, _titles(result.comparison)
     rows = [(row.subject, titles[row.task], row.mean) for row in comparison.rows]
     rows += [(row.subject, ALL_TASKS, row.iqm) for row in result.aggregates]
     measures = {titles[task]: comparison.measure(task) for task in comparison.tasks}
@@ -41,6 +47,20 @@ def intervals(result: SuiteComparison) -> Figure:
         title=result.suite,
         styles=styles(result),
         measures=measures | {ALL_TASKS: "IQM; 0 as random actions, 1 as tuned PPO"},
+    )
+
+
+def score_intervals(
+    result: Comparison, title: str = "", styles: Mapping[str, plots.Style] | None = None
+) -> Figure:
+    """Mean scores with intervals, a panel for each task."""
+    titles = _titles(result)
+    return plots.comparison(
+        [(row.subject, titles[row.task], row.mean) for row in result.rows],
+        xlabel="mean score on held-out seeds, 95% interval",
+        title=title,
+        styles=styles,
+        measures={titles[task]: result.measure(task) for task in result.tasks},
     )
 
 
@@ -70,19 +90,19 @@ def profiles(result: SuiteComparison) -> Figure:
 def learning_curves(result: SuiteComparison) -> Figure:
     """Learning curves of all subjects, a panel for each task."""
     figure, panels = _grid(len(result.comparison.tasks))
-    titles, looks, notes = _titles(result), styles(result), dict[str, None]()
+    titles, looks, notes = _titles(result.comparison), styles(result), dict[str, None]()
     for axes, (task, cells) in zip(panels, result.comparison.curves().items(), strict=True):
-        steps = next(iter(cells.values())).steps
-        curves = {subject: cell.curves for subject, cell in cells.items()}
+        steps = max((cell.steps for cell in cells.values()), key=len)
+        curves = {subject: cell.curves for subject, cell in cells.items() if len(cell.steps) == len(steps)}
         notes[plots.draw_curves(axes, steps, curves, titles[task], looks)] = None
-    _finish(figure, panels, "environment steps", "mean return", _heading(result, *notes))
+    _finish(figure, panels, "environment steps", "mean return", _heading(result.suite, *notes))
     return figure
 
 
-def robustness(swept: Robustness, result: SuiteComparison) -> Figure:
+def robustness(swept: Robustness, styles: Mapping[str, plots.Style], title: str = "") -> Figure:
     """Mean score against the factor of a parameter, a panel for each task, with 95% bands."""
     figure, panels = _grid(len(swept.tasks))
-    titles, looks = _titles(result), styles(result)
+    titles, looks = _titles(swept), plots.complete_styles(swept.subjects, styles)
     for axes, task in zip(panels, swept.tasks, strict=True):
         for subject in swept.subjects:
             _draw_factors(axes, swept, subject, task, looks[subject])
@@ -94,15 +114,16 @@ def robustness(swept: Robustness, result: SuiteComparison) -> Figure:
         plots.tidy(axes, title=titles[task])
     failing = any(not np.isfinite(level.score.estimate) for level in swept.levels)
     notes = ("bands: 95% interval of the mean", "crosses: all trainings failed" if failing else "")
-    _finish(figure, panels, f"factor of {swept.parameter}", "mean score", _heading(result, *notes))
+    _finish(figure, panels, f"factor of {swept.parameter}", "mean score", _heading(title, *notes))
     return figure
 
 
 def _draw_factors(axes: Axes, swept: Robustness, subject: str, task: str, look: plots.Style) -> None:
     """A line through a subject's scores; a cross on the axis where all trainings failed."""
-    scores, (color, line) = swept.scores(subject, task), look
-    factors = np.array(swept.factors)
-    mean, low, high = np.array([[each.estimate, each.low, each.high] for each in scores]).T
+    color, line = look
+    levels = [level for level in swept.levels if (level.subject, level.task) == (subject, task)]
+    factors = np.array([level.factor for level in levels])
+    mean, low, high = np.array([[x.estimate, x.low, x.high] for x in (level.score for level in levels)]).T
     axes.plot(
         factors, mean, color=color, linestyle=line, marker="o", markersize=4, label=plots.in_lines(subject)
     )
@@ -142,10 +163,10 @@ def _finish(figure: Figure, panels: list[Axes], xlabel: str, ylabel: str, headin
     plots.add_legend(figure)
 
 
-def _heading(result: SuiteComparison, *notes: str) -> str:
-    """The suite, and what bands and lines are."""
+def _heading(title: str, *notes: str) -> str:
+    """A title, and what bands and lines are."""
     told = "; ".join(filter(None, notes))
-    return f"{result.suite} ({told})" if told else result.suite
+    return f"{title} ({told})" if title and told else title or told
 
 
 def styles(result: SuiteComparison) -> dict[str, plots.Style]:
@@ -153,6 +174,5 @@ def styles(result: SuiteComparison) -> dict[str, plots.Style]:
     return {subject: plots.style(number) for number, subject in enumerate(result.comparison.subjects)}
 
 
-def _titles(result: SuiteComparison) -> dict[str, str]:
-    held_out = result.comparison.held_out
-    return {task: f"{task} (held out)" if task in held_out else task for task in result.comparison.tasks}
+def _titles(result: Comparison | Robustness) -> dict[str, str]:
+    return {task: f"{task} (held out)" if task in result.held_out else task for task in result.tasks}

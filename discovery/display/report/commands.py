@@ -5,8 +5,8 @@ from pathlib import Path
 from shlex import join, quote, split
 
 from discovery.core.toml import CONFIG
-from discovery.display.report.swept import BETWEEN
 from discovery.export import formats_of
+from discovery.judging.robustness import parse_variant
 from discovery.results.loaded import LoadedRun, Rows
 
 
@@ -86,9 +86,9 @@ def _sweeping(rows: Rows) -> tuple[str, ...]:
     """Recorded commands of sweeps, with the factors that the variants have."""
     found: dict[str, dict[str, set[float]]] = {}
     for row in rows:
-        parameter, between, factor = row["variant"].rpartition(BETWEEN)
-        if between and row["command"]:
-            found.setdefault(row["command"], {}).setdefault(parameter, {1.0}).add(float(factor))
+        if row["command"] and (variant := parse_variant(row["variant"])):
+            parameter, factor = variant
+            found.setdefault(row["command"], {}).setdefault(parameter, {1.0}).add(factor)
     commands = []
     for command, parameters in found.items():
         options = [

@@ -3,28 +3,25 @@
 The page (`discovery/display/report/page.py`) shows this structure and nothing else.
 """
 
-import json
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from discovery.core.errors import BadInput
+from discovery.core.json import json_text
 from discovery.core.toml import dumps
 from discovery.display.pictures.found import LOSS, kinds_of
 from discovery.display.report.commands import Commands, commands_of, portable
-from discovery.display.report.judged import Decline, TaskTable, Verdict, declines, tables, verdict
+from discovery.display.report.judged import Decline, Sweep, TaskTable, declines, sweeps, tables, verdict
 from discovery.display.report.searched import Method, Searched, method, searched
 from discovery.display.report.shape import Found, found_objective
 from discovery.display.report.spent import Cost, Failure, cost, failures
-from discovery.display.report.swept import Sweep, sweeps
-from discovery.judging.comparison import FEW_SEEDS, Comparison
+from discovery.judging.comparison import Comparison
 from discovery.judging.evaluate import recorded
+from discovery.judging.robustness import Robustness, recorded_sweeps
+from discovery.judging.verdict import FEW_SEEDS, Verdict
 from discovery.results.loaded import LoadedRun
 from discovery.search.selection import contest
-from discovery.statistics import Interval
 from discovery.store.run import Run
 
 NO_NUMBERS = (
@@ -90,15 +87,18 @@ class Report:
 
     def to_json(self) -> str:
         """All of it as JSON; what is not finite is null."""
-        return json.dumps(_plain(self), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        return json_text(self)
 
 
-def collect(run: LoadedRun, reports: Comparison | None = None) -> Report:
+def collect(
+    run: LoadedRun, reports: Comparison | None = None, swept: Sequence[Robustness] | None = None
+) -> Report:
     """The facts of a run as it was loaded.
 
     Args:
         run: which run.
-        reports: what was recorded in it on fresh seeds, if it is at hand already.
+        reports: what was recorded in it on fresh seeds; by default it is read.
+        swept: what was recorded under changed recipes; likewise.
 
     Raises:
         LedgerError: the ledger cannot be read.
@@ -124,7 +124,7 @@ def collect(run: LoadedRun, reports: Comparison | None = None) -> Report:
         not_found=reason,
         tables=shown,
         declines=declines(run, reports),
-        sweeps=sweeps(run, reports),
+        sweeps=sweeps(recorded_sweeps(run, reports) if swept is None else swept),
         failures=failures(run),
         looks=looks,
         limits=tuple(_limits(run, how, shown, looks)),
@@ -220,18 +220,3 @@ def _task_limits(run: LoadedRun, shown: tuple[TaskTable, ...]) -> list[str]:
     if not run.config.held_out:
         found.append("No task was held out when the search began.")
     return found
-
-
-def _plain(value: Any) -> Any:
-    """Dataclasses and intervals as dicts, sequences as lists; what is not finite as None."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Interval):
-        return _plain(value._asdict())
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import matplotlib
-import numpy as np
 from matplotlib.figure import Figure
 
 from discovery.display import plots
-from discovery.display.pictures import runs
+from discovery.display.pictures import runs, suites
 from discovery.display.report.judged import Standing, TaskTable
-from discovery.display.report.swept import Sweep
 from discovery.judging.comparison import Comparison
+from discovery.judging.robustness import Robustness
 from discovery.results.loaded import LoadedRun
 
 PIXELS_PER_INCH = 96
@@ -51,7 +50,7 @@ class Pictures:
 
 
 def draw(
-    run: LoadedRun, reports: Comparison, tables: Sequence[TaskTable] = (), swept: Sequence[Sweep] = ()
+    run: LoadedRun, reports: Comparison, tables: Sequence[TaskTable] = (), swept: Sequence[Robustness] = ()
 ) -> Pictures:
     """Every picture that the run has data for.
 
@@ -134,30 +133,10 @@ def _curves(run: LoadedRun, reports: Comparison, task: str) -> Picture:
     )
 
 
-def _sweep(one: Sweep, styles: Mapping[str, plots.Style]) -> Picture:
-    figure = plots.Picture(figsize=(6, 3.6), layout="constrained")
-    axes = figure.subplots()
-    for subject in dict.fromkeys(level.subject for level in one.levels):
-        levels = [level for level in one.levels if level.subject == subject]
-        factors, scores = [level.factor for level in levels], [level.score for level in levels]
-        color, line = styles.get(subject, plots.style(0))
-        axes.plot(factors, [s.estimate for s in scores], "o", linestyle=line, color=color, label=subject)
-        low, high = (np.array([getattr(s, end) for s in scores]) for end in ("low", "high"))
-        known = np.isfinite(low) & np.isfinite(high)
-        axes.fill_between(factors, low, high, where=known.tolist(), color=color, alpha=0.15, linewidth=0)
-    axes.set_xscale("log")
-    factors = sorted({level.factor for level in one.levels})
-    axes.set_xticks(factors, [f"{factor:g}" for factor in factors])
-    axes.minorticks_off()
-    axes.set_xlabel(f"factor of {one.parameter}")
-    axes.set_ylabel("mean score")
-    axes.set_title(one.task, fontsize=11)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="0.9", linewidth=0.8)
-    axes.legend(frameon=False, fontsize=9)
+def _sweep(one: Robustness, styles: Mapping[str, plots.Style]) -> Picture:
     return picture(
-        figure,
-        f"Mean scores on {one.task} against factors of {one.parameter}, with 95% intervals. The numbers are "
-        "in the table of this section.",
-        f"{one.task}: scores where the recipe's {one.parameter} is multiplied. Flat is robust.",
+        suites.robustness(one, styles),
+        f"Mean scores on {one.tasks[0]} against factors of {one.parameter}, with 95% intervals. The numbers "
+        "are in the table of this section.",
+        f"{one.tasks[0]}: scores where the recipe's {one.parameter} is multiplied. Flat is robust.",
     )

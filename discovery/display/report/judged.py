@@ -14,15 +14,12 @@ from jaxtyping import Float
 from scipy import stats
 
 from discovery.core.errors import RunError
-from discovery.judging.comparison import LEAST_SEEDS, Cell, Comparison, Row
+from discovery.judging.comparison import Cell, Comparison, Row
+from discovery.judging.robustness import Level, Robustness
+from discovery.judging.verdict import Verdict, judge
 from discovery.results.loaded import LoadedRun
-from discovery.statistics import Interval, band, holm, interval, paired_p_value, settle_failures
+from discovery.statistics import Interval, band, interval
 
-LEVEL = 0.05
-"""Of the test behind the verdict."""
-
-Decision = Literal["above", "below", "undecided", "too few seeds"]
-Status = Literal["confirmed", "not confirmed", "inconclusive", "not yet judged"]
 Standing = Literal["held out", "seen", "not part of the search"]
 
 
@@ -58,47 +55,13 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class TaskVerdict:
-    """What was found against the best known algorithm on a held-out task.
+class Sweep:
+    """One parameter, varied on one task."""
 
-    Attributes:
-        task: its name.
-        baseline: the known algorithm with the highest mean there.
-        difference: what was found minus the baseline, seed by seed, with its 95% interval.
-        p: of the sign-flip test that there is none.
-        adjusted: the same after Holm's correction over the held-out tasks.
-        decision: by `Verdict`'s rule.
-    """
-
+    parameter: str
     task: str
     baseline: str
-    difference: Interval
-    p: float
-    adjusted: float
-    decision: Decision
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether what was found is better than what is known.
-
-    A task is decided where there are at least 16 common seeds, the 95% interval of the paired difference
-    leaves out 0, and the p-value of the sign-flip test is at most 0.05 after Holm's correction over the
-    held-out tasks. Confirmed: above on at least one task and below on none. Not confirmed: below on at
-    least one. Inconclusive: no task is decided.
-
-    Attributes:
-        status: of the three, or "not yet judged" where no held-out task was reported.
-        tasks: the held-out tasks, one by one.
-        above, below: on how many of them.
-        least_seeds: how many common seeds a decision takes.
-    """
-
-    status: Status
-    tasks: tuple[TaskVerdict, ...]
-    above: int
-    below: int
-    least_seeds: int = LEAST_SEEDS
+    levels: tuple[Level, ...]
 
 
 @dataclass(frozen=True)
@@ -174,23 +137,10 @@ def tables(run: LoadedRun, reports: Comparison, tests: Iterable[Mapping[str, Any
 
 
 def verdict(found: str, held_out: Sequence[str], reports: Comparison) -> Verdict:
-    """The verdict on the subject `found`, on those tasks of `held_out` that were reported."""
-    pairs = {task: best_known(reports, task) for task in held_out if reports.cell(found, task)}
-    compared = [(task, *_paired(reports, found, known, task)) for task, known in pairs.items() if known]
-    compared = [(task, a, b) for task, a, b in compared if a.size]
-    if not compared:
-        return Verdict("not yet judged", (), 0, 0)
-    p_values = [paired_p_value(a, b) for _, a, b in compared]
-    adjusted = holm(p_values)
-    rows = []
-    for (task, a, b), p, corrected in zip(compared, p_values, adjusted, strict=True):
-        known = pairs[task] or ""
-        difference = reports.difference(found, known, task) or interval(a - b)
-        decision = _decision(difference, float(corrected))
-        rows.append(TaskVerdict(task, known, difference, p, float(corrected), decision))
-    above, below = (sum(row.decision == word for row in rows) for word in ("above", "below"))
-    status: Status = "not confirmed" if below else "confirmed" if above else "inconclusive"
-    return Verdict(status, tuple(rows), above, below)
+    """The verdict on the subject `found` against the best known algorithm on each of the tasks `held_out`."""
+    against = ((task, best_known(reports, task)) for task in held_out)
+    pairs = (reports.pair(found, known, task) for task, known in against if known)
+    return Verdict.of(judge(pair for pair in pairs if pair is not None))
 
 
 def best_known(reports: Comparison, task: str) -> str | None:
@@ -210,28 +160,14 @@ def declines(run: LoadedRun, reports: Comparison) -> tuple[Decline, ...]:
     return tuple(_decline(run, reports, task.name) for task in run.config.seen)
 
 
+def sweeps(swept: Iterable[Robustness]) -> tuple[Sweep, ...]:
+    """The sweeps that were recorded, task by task."""
+    return tuple(Sweep(one.parameter, one.tasks[0], one.baseline, one.levels) for one in swept)
+
+
 def _curve(cell: Cell) -> Curve:
     middle = band(cell.curves)
     return Curve(*(tuple(map(float, line)) for line in (cell.steps, middle.mean, middle.low, middle.high)))
-
-
-def _decision(difference: Interval, adjusted: float) -> Decision:
-    if difference.n < LEAST_SEEDS:
-        return "too few seeds"
-    if adjusted > LEVEL or difference.low <= 0 <= difference.high:
-        return "undecided"
-    return "above" if difference.low > 0 else "below"
-
-
-def _paired(reports: Comparison, found: str, known: str, task: str) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of both on the seeds they share, failures settled as in every table; empty where all failed."""
-    a, b = reports.cell(found, task), reports.cell(known, task)
-    if a is None or b is None or a.failed_wholly or b.failed_wholly:
-        return np.zeros(0), np.zeros(0)
-    _, of_a, of_b = np.intersect1d(a.seeds, b.seeds, return_indices=True)
-    scores = np.concatenate([cell.scores for cell in reports.cells if cell.task == task])
-    worst = float(scores[np.isfinite(scores)].min())
-    return settle_failures(a.scores[of_a], worst)[0], settle_failures(b.scores[of_b], worst)[0]
 
 
 def _decline(run: LoadedRun, reports: Comparison, task: str) -> Decline:

@@ -7,8 +7,8 @@ from discovery.display.report import result_sections as results
 from discovery.display.report import search_sections as search
 from discovery.display.report.facts import Report
 from discovery.display.report.figures import Pictures
-from discovery.display.report.judged import TaskVerdict
 from discovery.display.report.markup import Html, commands, estimate, join, number, tag
+from discovery.judging.verdict import Judgment
 
 Section = Callable[[Report, Pictures], Iterator[Html]]
 
@@ -62,8 +62,8 @@ def _card(report: Report) -> Html:
     badge = tag("p", tag("span", verdict.status, class_=f"badge {words}"), " ", _count(report))
     title = tag("p", "Discovery report", class_="label"), tag("h1", report.name)
     parts = [*title, tag("p", report.line), badge]
-    if verdict.tasks:
-        parts.append(tag("div", *map(_headline, verdict.tasks), class_="headline"))
+    if verdict.judgments:
+        parts.append(tag("div", *map(_headline, verdict.judgments), class_="headline"))
     else:
         parts.append(_seen(report))
         parts.append(commands(report.commands.test, name="To judge it"))
@@ -72,14 +72,14 @@ def _card(report: Report) -> Html:
 
 def _count(report: Report) -> Html:
     verdict = report.verdict
-    if not verdict.tasks:
+    if not verdict.judgments:
         return Html("Nothing was compared with known algorithms on held-out tasks.")
-    total = number(len(verdict.tasks))
-    return join(["better than the best known algorithm on ", number(verdict.above), " of ", total,
-                 " held-out tasks, worse on ", number(verdict.below)])  # fmt: skip
+    total = number(len(verdict.judgments))
+    return join(["better than the best known algorithm on ", number(verdict.better), " of ", total,
+                 " held-out tasks, worse on ", number(verdict.worse)])  # fmt: skip
 
 
-def _headline(one: TaskVerdict) -> Html:
+def _headline(one: Judgment) -> Html:
     what = join(["found minus ", tag("b", one.baseline), " on ", tag("b", one.task), ", ",
                  number(one.difference.n), " paired seeds"])  # fmt: skip
     return tag("div", tag("p", estimate(one.difference, signed=True), class_="big"), tag("p", what))

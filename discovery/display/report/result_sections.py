@@ -6,7 +6,7 @@ from typing import Any
 from discovery.display.report.facts import Report
 from discovery.display.report.figures import Pictures
 from discovery.display.report.formula import Formula
-from discovery.display.report.judged import Standing, TaskTable, TaskVerdict
+from discovery.display.report.judged import Standing, TaskTable
 from discovery.display.report.markup import (
     Html,
     code,
@@ -22,8 +22,9 @@ from discovery.display.report.markup import (
 )
 from discovery.display.report.search_sections import figure
 from discovery.display.report.shape import Found, Shape
-from discovery.display.report.swept import Level
 from discovery.judging.comparison import Row
+from discovery.judging.robustness import Level
+from discovery.judging.verdict import Judgment
 
 MEANING = (
     "A drift is never negative, and zero and flat at r = 1, where the objective then begins as the policy "
@@ -166,14 +167,14 @@ def rule(report: Report) -> Html:
         "those that the run held out when it began, and those of suites that a look on record came before. "
         "A task is decided where both share at least ", number(report.verdict.least_seeds), " fresh seeds, "
         "the 95% interval of the paired difference leaves out 0, and the sign-flip test’s p-value is at "
-        "most 0.05 after Holm’s correction over these tasks. Confirmed: above on at least one and below on "
-        "none. Not confirmed: below on at least one. Inconclusive: none is decided.",
+        "most 0.05 after Holm’s correction over these tasks. Confirmed: better on at least one and worse on "
+        "none. Not confirmed: worse on at least one. Inconclusive: none is decided.",
         class_="note",
     )  # fmt: skip
 
 
 def _judgment(report: Report) -> Iterator[Html]:
-    if report.verdict.tasks:
+    if report.verdict.judgments:
         heads = (
             "held-out task",
             "best known",
@@ -183,7 +184,7 @@ def _judgment(report: Report) -> Iterator[Html]:
             "p after Holm",
             "decision",
         )
-        rows = [_decided(one) for one in report.verdict.tasks]
+        rows = [_decided(one) for one in report.verdict.judgments]
         yield table(
             f"The verdict: {report.verdict.status}", heads, rows, "Paired differences, 95% intervals."
         )
@@ -195,10 +196,10 @@ def _judgment(report: Report) -> Iterator[Html]:
     )
 
 
-def _decided(one: TaskVerdict) -> tuple[Any, ...]:
+def _decided(one: Judgment) -> tuple[Any, ...]:
     difference = estimate(one.difference, signed=True)
-    p_values = (number(one.p), number(one.adjusted))
-    return one.task, one.baseline, difference, one.difference.n, *p_values, one.decision
+    p_values = (number(one.p_value), number(one.corrected))
+    return one.task, one.baseline, difference, one.difference.n, *p_values, one.relation
 
 
 def _level(one: Level) -> tuple[Any, ...]:

@@ -22,7 +22,7 @@ from discovery.display.report.markup import (
 )
 from discovery.display.report.searched import TaskFacts
 from discovery.display.report.spent import Expense
-from discovery.display.tables import SCORES
+from environments.task import SCORES
 
 ORIGIN = (
     "run",

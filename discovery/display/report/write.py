@@ -8,6 +8,7 @@ from discovery.display.report.facts import collect
 from discovery.display.report.figures import draw
 from discovery.display.report.page import page
 from discovery.judging.evaluate import recorded
+from discovery.judging.robustness import recorded_sweeps
 from discovery.results.loaded import LoadedRun
 
 NAME = "report.html"
@@ -34,8 +35,9 @@ def write_report(run: LoadedRun, out: Path | str | None = None) -> Path:
     if path.suffix.lower() not in (".html", ".htm"):
         raise BadInput(f"a report is a page of HTML; end its name in .html, not {path.name!r}")
     reports = recorded(run)
-    report = collect(run, reports)
-    drawn = draw(run, reports, report.tables, report.sweeps)
+    swept = recorded_sweeps(run, reports)
+    report = collect(run, reports, swept)
+    drawn = draw(run, reports, report.tables, swept)
     _write(path.with_suffix(".json"), report.to_json())
     _write(path, page(report, drawn))
     return path

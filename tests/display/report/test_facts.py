@@ -119,13 +119,13 @@ def test_tables(facts: Report) -> None:
 
 
 def test_verdict_of_the_run(facts: Report) -> None:
-    (one,) = facts.verdict.tasks
+    (one,) = facts.verdict.judgments
     assert facts.verdict.status == "confirmed"
-    assert (one.task, one.baseline, one.decision) == ("far", "ppo", "above")
+    assert (one.task, one.baseline, one.relation) == ("far", "ppo", "better")
     assert one.difference[:3] == (1.0, 1.0, 1.0)
     assert one.difference.n == 16
     # Of all 2^16 sign flips of equal differences, 2 reach the sum.
-    assert one.p == pytest.approx(2 / 2**16, abs=5 / 2**16)
+    assert one.p_value == pytest.approx(2 / 2**16, abs=5 / 2**16)
 
 
 def test_winners_curse(facts: Report) -> None:
@@ -183,7 +183,7 @@ def test_commands_name_the_run_and_not_the_machine(made: LoadedRun) -> None:
 
 def test_json_holds_everything(facts: Report) -> None:
     data = json.loads(facts.to_json())
-    assert data["verdict"]["tasks"][0]["difference"]["estimate"] == 1.0
+    assert data["verdict"]["judgments"][0]["difference"]["estimate"] == 1.0
     assert data["tables"][0]["rows"][0]["mean"]["n"] == 16
     assert data["found"]["formula"]["weights"]["w_out"] == [0.2, 0.4]
     assert set(data) == {field for field in facts.__dataclass_fields__}
@@ -200,29 +200,29 @@ def test_verdict_needs_every_held_out_task_to_be_no_worse() -> None:
     assert verdict("found", ["a"], comparison(scores)).status == "confirmed"
     scores |= {("found", "b"): base + _around(-3), ("ppo", "b"): base}
     both = verdict("found", ["a", "b"], comparison(scores))
-    assert (both.status, both.above, both.below) == ("not confirmed", 1, 1)
+    assert (both.status, both.better, both.worse) == ("not confirmed", 1, 1)
 
 
 def test_verdict_is_inconclusive_around_zero_and_with_few_seeds() -> None:
     base = np.linspace(0, 10, 16)
     level = verdict("found", ["a"], comparison({("found", "a"): base + _around(0), ("ppo", "a"): base}))
-    assert (level.status, level.tasks[0].decision) == ("inconclusive", "undecided")
+    assert (level.status, level.judgments[0].relation) == ("inconclusive", "not distinguishable")
     few = verdict("found", ["a"], comparison({("found", "a"): base[:15] + 3, ("ppo", "a"): base[:15]}))
-    assert (few.status, few.tasks[0].decision) == ("inconclusive", "too few seeds")
+    assert (few.status, few.judgments[0].relation) == ("inconclusive", "too few seeds")
 
 
 def test_holms_correction_takes_a_weak_decision_back() -> None:
     """Alone, p is below 0.05; beside another task of the same p, twice p is not."""
     base, lead = np.linspace(0, 10, 16), 0.45 + np.resize([3, -2, 1, -1, 2.5, 0.5, -0.8, 1.2], 16)
     scores = {("found", "a"): base + lead, ("ppo", "a"): base}
-    one = verdict("found", ["a"], comparison(scores)).tasks[0]
-    assert 0.025 < one.p < 0.05
-    assert one.adjusted == one.p
-    assert one.decision == "above"
+    one = verdict("found", ["a"], comparison(scores)).judgments[0]
+    assert 0.025 < one.p_value < 0.05
+    assert one.corrected == one.p_value
+    assert one.relation == "better"
     assert one.difference == paired_difference(base + lead, base)
     scores |= {("found", "b"): base + lead, ("ppo", "b"): base}
     two = verdict("found", ["a", "b"], comparison(scores))
-    assert [task.adjusted for task in two.tasks] == [pytest.approx(2 * one.p)] * 2
+    assert [task.corrected for task in two.judgments] == [pytest.approx(2 * one.p_value)] * 2
     assert two.status == "inconclusive"
 
 
@@ -233,7 +233,7 @@ def test_the_best_known_is_the_yardstick_task_by_task() -> None:
     reports = comparison(scores)
     assert best_known(reports, "a") == "dpo"
     assert best_known(reports, "b") == "ppo"
-    assert [task.baseline for task in verdict("found", ["a", "b"], reports).tasks] == ["dpo", "ppo"]
+    assert [task.baseline for task in verdict("found", ["a", "b"], reports).judgments] == ["dpo", "ppo"]
 
 
 def test_not_yet_judged_without_a_known_algorithm_or_a_held_out_task() -> None:
@@ -288,12 +288,14 @@ def test_the_verdict_rests_on_declared_tasks_and_on_looks_that_came_first(look: 
     said = " ".join(found.limits)
     if look == "before":
         assert standings == {"far": "held out", "other": "held out"}
-        assert (found.verdict.status, found.verdict.above) == ("confirmed", 1)
-        assert [one.adjusted > one.p for one in found.verdict.tasks] == [False, True]  # Holm over both
+        assert (found.verdict.status, found.verdict.better) == ("confirmed", 1)
+        holm = [one.corrected > one.p_value for one in found.verdict.judgments]
+        assert holm == [False, True]  # over both
         assert "Held out by a suite, not by the run when it began: other." in said
     else:
         assert standings == {"far": "held out", "other": "not part of the search"}
-        assert (found.verdict.status, [one.task for one in found.verdict.tasks]) == ("inconclusive", ["far"])
-        assert found.verdict.tasks[0].adjusted == found.verdict.tasks[0].p
+        assert found.verdict.status == "inconclusive"
+        (one,) = found.verdict.judgments
+        assert one.task == "far" and one.corrected == one.p_value
         assert "Not part of the search, and not held out by anyone, so without a say: other." in said
     assert len(found.looks) == (look != "none")

@@ -147,7 +147,7 @@ def test_what_it_says(page: Page) -> None:
     assert "confirmed" in page.text
     assert "found minus ppo on far, 16 paired seeds" in page.text
     rows = [row for rows in page.tables for row in rows]
-    (judged,) = [row for row in rows if row[-1] == "above"]
+    (judged,) = [row for row in rows if row[-1] == "better"]
     assert judged[:4] == ["far", "ppo", "1", "16"]
     assert ["search", "4", "1", "4,096", "0:06", "0:02"] in rows
     assert any(row[:2] == ["search", "crashed"] for row in rows)
