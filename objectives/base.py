@@ -235,6 +235,8 @@ class Algorithm(NamedTuple):
         init: ``key -> dict`` of the searched entries of `meta_params`; empty when nothing is searched.
         defaults: names and values of the plain numbers its parts read.
         policy_loss: the elementwise loss inside `loss`, where it has one: for pictures and exports.
+        limits: names of numbers of its own, each with its smallest and largest sensible value;
+            `objectives.build` sets them from the family's record.
     """
 
     name: str
@@ -246,3 +248,4 @@ class Algorithm(NamedTuple):
     init: Callable[[PRNGKeyArray], dict[str, Any]]
     defaults: tuple[tuple[str, float], ...]
     policy_loss: PolicyLoss | None = None
+    limits: tuple[tuple[str, tuple[float, float]], ...] = ()

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from objectives.base import Algorithm, MetaParams, Progress
+from objectives.family import Family
 from objectives.known import drift_loss, ppo_drift
 from objectives.parts import actor_critic
 
@@ -93,3 +94,6 @@ def lpo(
 
     name = ("ta_" if temporal else "") + "lpo" + ("_anchored" if anchored else "")
     return actor_critic(name, drift_loss(drift), init)
+
+
+LPO = Family(lpo, starts=("output_scale",))

@@ -34,7 +34,7 @@ from discovery.search.loop import search
 from discovery.search.width import with_width
 from discovery.store.held_out import looks_at, record_looks, run_folders_of, unseen
 from discovery.store.run import Run
-from objectives import FACTORIES
+from objectives import FAMILIES
 
 
 class Silence:
@@ -177,7 +177,7 @@ def compare_suite(
 
 def algorithms() -> tuple[str, ...]:
     """Names of the algorithms and families there are; `build` makes one."""
-    return tuple(sorted(FACTORIES))
+    return tuple(sorted(FAMILIES))
 
 
 class _Lent:

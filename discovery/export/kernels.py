@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from discovery.export.literals import array, literal
-from objectives import FACTORIES
+from objectives import place_of
 
 _POLICY_LOSS = Template('''\
 def policy_loss(log_prob, old_log_prob, advantage$parameter):
@@ -210,4 +210,4 @@ KERNELS: dict[str, Callable[[Mapping[str, Any], Numbers, Arrays], Kernel]] = {
 
 def kernel_of(name: str) -> Callable[[Mapping[str, Any], Numbers, Arrays], Kernel] | None:
     """The kernel of an algorithm by name or place; None for one that cannot be exported."""
-    return KERNELS.get(FACTORIES.get(name, name))
+    return KERNELS.get(place_of(name))

@@ -9,10 +9,10 @@ from discovery.core.jobs import AlgorithmSpec
 from discovery.export.source import Subject, Text, constants, definitions, tree
 
 SMALLEST = 1e-6
-"""Stands for an old probability of zero: see `objectives.mirror_map.SMALLEST`."""
+"""Stands for an old probability of zero: see `objectives.mirror_map.algorithm.SMALLEST`."""
 
 RISE = log(2.0)
-"""Of normalized maps: see `objectives.learned_potential.RISE`."""
+"""Of normalized maps: see `objectives.mirror_map.learned_potential.RISE`."""
 
 _POLICY = Template('''\
 def policy(scores$parameter):
@@ -158,7 +158,7 @@ def _weights(options: Mapping[str, Any], entries: Mapping[str, Any]) -> str:
     return "\n".join(tree(key.upper(), entries["potential"][key], (key,)) for key in ("start", "change"))
 
 
-MIRROR_MAPS = ("objectives.mirror_map:ampo",)
+MIRROR_MAPS = ("objectives.mirror_map.algorithm:ampo",)
 """Factories of policies and losses by mirror maps."""
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from discovery.core.jobs import AlgorithmSpec
 from discovery.export.source import Subject, Text, constants, definitions, tree
-from objectives import FACTORIES
+from objectives import place_of
 
 _CLIP = ("max_grad_norm", "clip_by_torso")
 _RATE = ("learning_rate", "anneal")
@@ -119,7 +119,7 @@ def _open_reads(options: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _open(subject: Subject) -> Text:
-    from objectives.optimizer_features import DECAYS, RAW, chosen
+    from objectives.learned_optimizers.features import DECAYS, RAW, chosen
 
     options = subject.options
     recurrent, anchored, raw = options["gru_width"] > 0, options["anchored"], options["features"] == RAW
@@ -151,7 +151,7 @@ def _open(subject: Subject) -> Text:
         differences=(*_open_differences(raw, anchored), *_clipping(subject)),
         constants=constants(gru_width=options["gru_width"], features=seen, decays=DECAYS)
         + _counts(subject)
-        + _numbers(OPTIMIZERS["objectives.learned_optimizer:open_optimizer"], subject),
+        + _numbers(OPTIMIZERS["objectives.learned_optimizers.open:open_optimizer"], subject),
         code=tuple(code),
         imports="import optax\n",
         standard_imports="import re\nfrom typing import Any, NamedTuple\n",
@@ -185,7 +185,8 @@ def _optim4rl(subject: Subject) -> Text:
         ),
         usage=_usage("progress=progress"),
         differences=(_PARITY, _INSIDE, _CLOCK),
-        constants=_counts(subject) + _numbers(OPTIMIZERS["objectives.optim4rl:optim4rl"], subject),
+        constants=_counts(subject)
+        + _numbers(OPTIMIZERS["objectives.learned_optimizers.optim4rl:optim4rl"], subject),
         code=(
             definitions("steps", "Progress progress_at check_counts anneal"),
             definitions("cells", "precision flat unflat gru linear"),
@@ -212,7 +213,7 @@ def _lodo(subject: Subject) -> Text:
         usage=_USAGE_ALONE,
         differences=(_PARITY_ALONE, _INSIDE, _OPERATOR, *_clipping(subject)),
         constants=constants(layers=subject.options["layers"], block=subject.options["block"])
-        + _numbers(OPTIMIZERS["objectives.lodo:lodo"], subject),
+        + _numbers(OPTIMIZERS["objectives.learned_optimizers.lodo:lodo"], subject),
         code=(
             definitions("steps", "networks clip_by_global_norm"),
             definitions("cells", "precision flat unflat"),
@@ -224,18 +225,18 @@ def _lodo(subject: Subject) -> Text:
 
 
 OPTIMIZERS: dict[str, Rule] = {
-    "objectives.learned_optimizer:open_optimizer": Rule(_open_reads, _open),
-    "objectives.lodo:lodo": Rule(_lodo_reads, _lodo),
-    "objectives.optim4rl:optim4rl": Rule(_optim4rl_reads, _optim4rl),
+    "objectives.learned_optimizers.open:open_optimizer": Rule(_open_reads, _open),
+    "objectives.learned_optimizers.lodo:lodo": Rule(_lodo_reads, _lodo),
+    "objectives.learned_optimizers.optim4rl:optim4rl": Rule(_optim4rl_reads, _optim4rl),
 }
 """Factory to how its optimizer is written."""
 
 
 def reads(spec: AlgorithmSpec, options: Mapping[str, Any]) -> Collection[str]:
     """Names of the plain numbers that the file holds."""
-    return OPTIMIZERS[FACTORIES.get(spec.name, spec.name)].reads(options)
+    return OPTIMIZERS[place_of(spec.name)].reads(options)
 
 
 def write(subject: Subject, target: str) -> Text:
     """What the file says that holds the optimizer of `subject`."""
-    return OPTIMIZERS[FACTORIES.get(subject.spec.name, subject.spec.name)].write(subject)
+    return OPTIMIZERS[place_of(subject.spec.name)].write(subject)

@@ -15,7 +15,7 @@ from discovery.export.kernels import KERNELS
 from discovery.export.mirror_maps import MIRROR_MAPS
 from discovery.export.optimizers import OPTIMIZERS
 from discovery.export.source import Subject, Text
-from objectives import FACTORIES
+from objectives import place_of
 
 
 class Kind(NamedTuple):
@@ -76,7 +76,7 @@ FORMATS = tuple(dict.fromkeys(name for kind in KINDS for name in kind.formats))
 
 def kinds_of(name: str) -> list[Kind]:
     """The parts that an algorithm, by name or place, has in source form."""
-    places = [FACTORIES.get(part, part) for part in name.split("+")]
+    places = [place_of(part) for part in name.split("+")]
     return [kind for kind in KINDS if any(place in kind.members for place in places)]
 
 

@@ -18,8 +18,8 @@ from discovery.core.errors import BadInput
 from discovery.export.parts import KINDS, MIRROR_MAP, OPTIMIZER, POLICY_LOSS
 from objectives.base import Algorithm, MetaParams, Outputs, PolicyLoss, Progress
 from objectives.distributions import Discrete
-from objectives.learned_optimizer import ppo_with
-from objectives.mirror_map import fitted_at, fitted_scores
+from objectives.learned_optimizers.open import ppo_with
+from objectives.mirror_map.algorithm import fitted_at, fitted_scores
 from objectives.parts import actor_critic, nothing_to_search
 
 _LOSS = ("NORMALIZED_ADVANTAGE", "NEEDS_PROGRESS")

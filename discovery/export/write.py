@@ -112,9 +112,9 @@ def _check_exportable(spec: AlgorithmSpec, algorithm: Any) -> None:
             "policy_loss(log_prob, old_log_prob, advantage), nor is it a mirror map or a learned optimizer "
             "of ours, which is all that the formats take. Use it through `import discovery` instead"
         )
-    from objectives import FACTORIES
+    from objectives import FAMILIES, place_of
 
-    known = [name for name, place in sorted(FACTORIES.items()) if place in POLICY_LOSS.members]
+    known = [name for name in sorted(FAMILIES) if place_of(name) in POLICY_LOSS.members]
     raise BadInput(
         f"algorithm {spec.name!r} has no source form yet; exportable are: {', '.join(known)}. "
         "Add yours to KERNELS in discovery/export/kernels.py"

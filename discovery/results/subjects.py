@@ -20,7 +20,7 @@ from discovery.core.toml import CONFIG, is_run
 from discovery.core.values import entries, option
 from discovery.results.loaded import LoadedRun, load_run
 from environments.task import Task
-from objectives import FACTORIES, factory, is_known
+from objectives import FAMILIES, factory, is_known
 
 FILE = "discovery.export.subject:from_file"
 """The algorithm that an exported file is."""
@@ -152,7 +152,7 @@ def _is_file(base: str) -> bool:
 def _known(name: str, given: Mapping[str, Value]) -> Subject:
     """A known algorithm by name, or one's own by its place."""
     if not is_known(name):
-        raise unknown("run or algorithm", name, [*FACTORIES, *_runs_nearby(name)])
+        raise unknown("run or algorithm", name, [*FAMILIES, *_runs_nearby(name)])
     return _configured(Subject(name, AlgorithmSpec(name)), given)
 
 

@@ -85,7 +85,7 @@ def test_header_tells_where_it_comes_from(target, exported, load):
 
 
 @pytest.mark.parametrize("target", LOSS_FORMATS)
-@pytest.mark.parametrize("name", [*filter(kernel_of, objectives.FACTORIES), LPO])
+@pytest.mark.parametrize("name", [*filter(kernel_of, objectives.FAMILIES), LPO])
 def test_source_is_clean(name, target, exported):
     spec = name if isinstance(name, AlgorithmSpec) else AlgorithmSpec(name)
     source = exported(spec, target=target, provenance=PROVENANCE)

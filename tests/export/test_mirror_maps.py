@@ -15,7 +15,7 @@ from discovery.export.trials import MIRROR_MAP, reference
 from discovery.export.verify import compare, probe
 from discovery.export.write import numbers_in_files, resolve
 from environments import Setup, Task
-from objectives.mirror_map import SMALLEST
+from objectives.mirror_map.algorithm import SMALLEST
 
 SPECS: dict[str, tuple[AlgorithmSpec, dict[str, float]]] = {
     "temporal": (

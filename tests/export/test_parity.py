@@ -11,7 +11,7 @@ from discovery.core.jobs import AlgorithmSpec
 from discovery.export.kernels import KERNELS
 from discovery.export.verify import points, probe, reference
 from discovery.export.write import resolve
-from objectives import FACTORIES, build
+from objectives import FAMILIES, build, place_of
 
 Case = tuple[AlgorithmSpec, dict[str, Any]]
 
@@ -83,10 +83,10 @@ def test_points_cover_what_matters(at):
     np.testing.assert_array_equal(at["fraction"], at["update"] / 1024)
 
 
-@pytest.mark.parametrize("name", FACTORIES)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_every_algorithm_with_a_policy_loss_has_a_kernel(name):
     if build(name).policy_loss is not None:
-        assert FACTORIES[name] in KERNELS
+        assert place_of(name) in KERNELS
 
 
 @pytest.mark.parametrize("name", CASES)

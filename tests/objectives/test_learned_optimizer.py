@@ -13,10 +13,10 @@ import pytest
 from discovery.inner.networks.network import Body, make_network
 from objectives import build
 from objectives.base import Head, ParamInfo, Progress
-from objectives.learned_optimizer import actor_noise
-from objectives.optimizer_features import GROUPS, chosen, dormancy, parameter_features, proportions
+from objectives.learned_optimizers.features import GROUPS, chosen, dormancy, parameter_features, proportions
+from objectives.learned_optimizers.open import actor_noise
+from objectives.learned_optimizers.per_parameter import flat, gru, normalized_layer, unflat
 from objectives.optimizers import adam
-from objectives.per_parameter import flat, gru, normalized_layer, unflat
 from tests.inner.states import CATCH, begin, go, quick_begin, quick_go
 from tests.objectives.open_by_hand import MOMENTUM, Open, Tensor, descending
 

@@ -21,7 +21,7 @@ from environments.explicit import Explicit
 from environments.make import make
 from environments.task import Setup
 from objectives.base import Algorithm, MetaParams, Progress
-from objectives.mirror_map import Projected
+from objectives.mirror_map.algorithm import Projected
 from objectives.tabular import evaluate, mirror_descent_step
 
 

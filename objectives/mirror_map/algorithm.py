@@ -29,11 +29,11 @@ from objectives.base import (
     Progress,
 )
 from objectives.distributions import Discrete
-from objectives.learned_potential import check_units, learned, monotone, random_numbers
+from objectives.mirror_map.learned_potential import check_units, learned, monotone, random_numbers
+from objectives.mirror_map.potentials import Potential, l2, negative_entropy, tsallis
+from objectives.mirror_map.simplex import project
 from objectives.optimizers import adam
 from objectives.parts import DEFAULTS, gae, nothing_to_search, standardize, value_loss
-from objectives.potentials import Potential, l2, negative_entropy, tsallis
-from objectives.simplex import project
 
 POTENTIALS: dict[str, Potential] = {
     "negative_entropy": negative_entropy,

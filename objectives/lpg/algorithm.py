@@ -33,7 +33,7 @@ from objectives.base import (
     Progress,
     Trajectory,
 )
-from objectives.learned_targets import LpgTargets, initial_network, learned_targets, time_inputs
+from objectives.lpg.learned_targets import LpgTargets, initial_network, learned_targets, time_inputs
 from objectives.optimizers import ADAM_DEFAULTS, adam, sgd
 from objectives.parts import actor_critic_policy
 from objectives.recurrence import CELLS

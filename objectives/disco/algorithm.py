@@ -3,7 +3,7 @@
 The agent has a policy pi(a|s), predictions y(s) and z(s, a) that mean nothing by themselves (points of a
 simplex with m corners), action values q(s, a), and p(.|s, a), which predicts its policy one step ahead. A
 network with weights ``meta_params["disco"]`` reads each rollout, and says what pi, y and z should have been
-(see `disco_network`). The agent minimizes
+(see `network.py`). The agent minimizes
 
     KL(pi_hat || pi) + KL(y_hat || y) + KL(z_hat || z_a)
         + (1 - terminated) KL(pi' || p_a) + 0.2 CE(Q_hat, q_a),
@@ -35,8 +35,8 @@ from objectives.base import (
     Progress,
     Trajectory,
 )
-from objectives.disco_network import DiscoTargets, initial_life, initial_network, meta_network
-from objectives.disco_values import Moments, add_to_moments, chosen, no_moments, two_hot, values_of
+from objectives.disco.network import DiscoTargets, initial_life, initial_network, meta_network
+from objectives.disco.values import Moments, add_to_moments, chosen, no_moments, two_hot, values_of
 from objectives.distributions import Categorical
 from objectives.optimizers import ADAM_DEFAULTS, CAPPED_ADAM_DEFAULTS, adam, capped_adam
 from objectives.recurrence import Carry

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from objectives.potentials import Potential
+from objectives.mirror_map.potentials import Potential
 
 STEPS = 30
 """Steps at most: halvings of the bracket, or Newton's where these are shorter. Mostly 4 to 8 are enough."""

@@ -17,10 +17,11 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from objectives.base import Algorithm, MetaParams
-from objectives.learned_optimizer import ppo_with
+from objectives.family import Family
+from objectives.learned_optimizers.open import ppo_with
+from objectives.learned_optimizers.per_parameter import flat, precision, unflat
 from objectives.optimizers import clip_by_global_norm
 from objectives.parts import nothing_to_search
-from objectives.per_parameter import flat, precision, unflat
 
 
 class Operator(NamedTuple):
@@ -161,3 +162,6 @@ def lodo(layers: int = 16, block: int = 4) -> Algorithm:
 
     numbers = {"lodo_step": 1.0, "lodo_rate": 1e-3, "lodo_momentum": 0.9, "lodo_eps": 1e-8}
     return ppo_with("lodo", optimizer, nothing_to_search, numbers)
+
+
+LODO = Family(lodo, baselines=("ppo",), optimizer=True)

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from objectives.base import Trajectory
-from objectives.disco_values import Moments, Values, chosen, every_output, normalize
+from objectives.disco.values import Moments, Values, chosen, every_output, normalize
 from objectives.recurrence import CELLS, Carry, matrix, read_backwards
 
 STEP_INPUTS = 27

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from objectives.potentials import Potential, expm1_ratio, log1p_ratio, slope, y_log_y
+from objectives.mirror_map.potentials import Potential, expm1_ratio, log1p_ratio, slope, y_log_y
 
 GROUPS = 6
 LOG_SHIFT = 1e-3

@@ -12,15 +12,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from discovery.core.errors import BadInput
-from discovery.display.plots import COLORS, Line, Picture, number_ticks, small_print, tidy
-from discovery.results.learned import Learned
 from objectives.base import MetaParams, Optimizer, ParamInfo, Progress
+from objectives.family import Found, Picture
 from objectives.optimizers import ADAM_DEFAULTS, adam
 
 FRACTIONS = (0.0, 0.5, 1.0)
@@ -49,12 +47,12 @@ GRADIENT = np.concatenate(
 )
 """The parameter's gradient at the step that is drawn."""
 
-PASTS: dict[str, tuple[float, str, Line]] = {
-    "negative": (-TYPICAL, COLORS[0], "--"),
-    "zero": (0.0, COLORS[6], ":"),
-    "positive": (TYPICAL, COLORS[1], "-"),
+PASTS: dict[str, tuple[float, int, Any]] = {
+    "negative": (-TYPICAL, 0, "--"),
+    "zero": (0.0, 6, ":"),
+    "positive": (TYPICAL, 1, "-"),
 }
-"""Gradients of the past, and with them the momentum: name -> value and look."""
+"""Gradients of the past, and with them the momentum: name -> value, number of the color, and line."""
 
 LAYER = "middle"
 
@@ -66,7 +64,7 @@ CAPTION = (
 )
 
 
-def optimizer_picture(found: Learned) -> Figure:
+def optimizer_picture(found: Found, plots: Any) -> Figure:
     """The step of one parameter against its gradient at three points of a life, and the noise over a life.
 
     Thick lines are the optimizer's, thin ones Adam's for the same gradients, with the same recipe, annealed
@@ -77,18 +75,10 @@ def optimizer_picture(found: Learned) -> Figure:
     the point of life, also during those 100 steps. Gradients are not clipped by their norm. The parameter is
     a critic's; where noise is measured an actor's, since OPEN's noise is for these. Its size is the standard
     deviation of the step over `KEYS` random keys, at a gradient like those before it.
-
-    Raises:
-        BadInput: the optimizer asks for what only a whole agent has.
     """
     numbers = {**ADAM_DEFAULTS, **found.meta_params}
-    try:
-        mine, noise = steps(found.algorithm.optimizer, found.meta_params, found.n_updates), noise_of(found)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadInput(
-            f"the optimizer of algorithm {found.spec.name!r} does not work on one tensor alone: {error}"
-        ) from error
-    figure = Picture(figsize=(13, 4.6), layout="constrained")
+    mine, noise = steps(found.algorithm.optimizer, found.meta_params, found.n_updates), noise_of(found)
+    figure = plots.Picture(figsize=(13, 4.6), layout="constrained")
     axes = figure.subplots(1, 4)
     for panel in axes[1:3]:
         panel.sharey(axes[0])
@@ -96,15 +86,18 @@ def optimizer_picture(found: Learned) -> Figure:
     for panel, fraction, own, known in zip(
         axes, FRACTIONS, mine, steps(adam, numbers, found.n_updates), strict=False
     ):
-        _draw_steps(panel, own, known)
-        tidy(panel, title=f"training proportion {fraction:g}")
+        _draw_steps(panel, own, known, plots)
+        plots.tidy(panel, title=f"training proportion {fraction:g}")
     axes[0].set_ylabel("step of the parameter")
-    _draw_noise(axes[3], noise)
+    _draw_noise(axes[3], noise, plots)
     names = [f"{found.label}, momentum {name}" for name in PASTS]
-    key = [Line2D([], [], color=color, linestyle=line, linewidth=2) for _, color, line in PASTS.values()]
+    key = [
+        Line2D([], [], color=plots.COLORS[color], linestyle=line, linewidth=2)
+        for _, color, line in PASTS.values()
+    ]
     key.append(Line2D([], [], color="0.5", linewidth=0.9))
     figure.legend(key, [*names, "Adam, likewise"], loc="outside upper center", ncols=4, frameon=False)
-    small_print(figure, CAPTION + _adam_text(numbers))
+    plots.small_print(figure, CAPTION + _adam_text(numbers))
     return figure
 
 
@@ -120,7 +113,7 @@ def steps(optimizer: Optimizer, meta_params: MetaParams, n_updates: int) -> Floa
     return _drawn(optimizer, "critic", 1, meta_params, _progress(FRACTIONS, n_updates), present)[:, :, 0]
 
 
-def noise_of(found: Learned) -> Float[np.ndarray, "L M"]:
+def noise_of(found: Found) -> Float[np.ndarray, "L M"]:
     """Standard deviation of the step of an actor's parameter over random keys, by `LIFE` and `PASTS`."""
     progress, present = _progress(LIFE, found.n_updates), _pasts()[:, None]
     drawn = _drawn(found.algorithm.optimizer, "actor", KEYS, found.meta_params, progress, present)[..., 0]
@@ -168,7 +161,7 @@ def _progress(shares: Any, n_updates: int) -> Progress:
 def _last_steps(
     optimizer: Optimizer,
     role: str,
-    keys: PRNGKeyArray,
+    keys: Key[Array, " K"],
     meta_params: MetaParams,
     progress: Progress,
     past: Float[Array, ""],
@@ -204,22 +197,25 @@ def _tensor(role: str, values: Float[Array, " n"]) -> Any:
     return {role: {LAYER: {"kernel": values[:, None]}}}
 
 
-def _draw_steps(axes: Axes, mine: Float[np.ndarray, "M G"], adam: Float[np.ndarray, "M G"]) -> None:
+def _draw_steps(
+    axes: Axes, mine: Float[np.ndarray, "M G"], adam: Float[np.ndarray, "M G"], plots: Any
+) -> None:
     looks = list(zip(mine, adam, PASTS.values(), strict=True))
     for own, known, (_, color, line) in reversed(looks):  # dashes above what they may coincide with
-        axes.plot(GRADIENT, known, color=color, linestyle=line, linewidth=0.9, alpha=0.6)
-        axes.plot(GRADIENT, own, color=color, linestyle=line, linewidth=2)
+        look: dict[str, Any] = {"color": plots.COLORS[color], "linestyle": line}
+        axes.plot(GRADIENT, known, linewidth=0.9, alpha=0.6, **look)
+        axes.plot(GRADIENT, own, linewidth=2, **look)
     axes.set_xscale("symlog", linthresh=NEAR_ZERO, linscale=0.5)
-    number_ticks(axes.xaxis, (-0.1, -1e-3, 0.0, 1e-3, 0.1))
+    plots.number_ticks(axes.xaxis, (-0.1, -1e-3, 0.0, 1e-3, 0.1))
     axes.set_xlabel("gradient")
 
 
-def _draw_noise(axes: Axes, noise: Float[np.ndarray, "L M"]) -> None:
-    tidy(axes, title="size of the noise")
+def _draw_noise(axes: Axes, noise: Float[np.ndarray, "L M"], plots: Any) -> None:
+    plots.tidy(axes, title="size of the noise")
     axes.set_xlabel("training proportion")
     axes.set_ylabel("standard deviation of the step")
     for size, (_, color, line) in reversed(list(zip(noise.T, PASTS.values(), strict=True))):
-        axes.plot(LIFE, size, color=color, linestyle=line, linewidth=2)
+        axes.plot(LIFE, size, color=plots.COLORS[color], linestyle=line, linewidth=2)
     if not noise.any():
         axes.set_yticks([0.0])
         axes.annotate("none", (0.5, 0.6), xycoords="axes fraction", ha="center", color="0.35")
@@ -231,3 +227,14 @@ def _adam_text(numbers: MetaParams) -> str:
     rate, anneal = (float(numbers[name]) for name in ("learning_rate", "anneal"))
     falling = f", falling by {anneal:.0%} over the life" if anneal else ""
     return f" Adam has the recipe's learning rate, {rate:g}{falling}."
+
+
+PICTURE = Picture(
+    "optimizer",
+    optimizer_picture,
+    "Curves of one parameter's step against its gradient, for negative, zero and positive momentum, at "
+    "three points of a training, with Adam's; and the size of the noise over a training.",
+    "The step of one parameter against its gradient, by its momentum and by the share of the training "
+    "that has passed; thin lines are Adam's. On the right, the size of the noise that is added to the "
+    "steps of the actor's parameters.",
+)

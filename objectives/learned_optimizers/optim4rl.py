@@ -16,9 +16,9 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from objectives.base import Algorithm, MetaParams
-from objectives.learned_optimizer import STARTS, ppo_with
-from objectives.optimizers import anneal_by_progress
-from objectives.per_parameter import (
+from objectives.family import Family
+from objectives.learned_optimizers.open import STARTS, ppo_with
+from objectives.learned_optimizers.per_parameter import (
     Weights,
     flat,
     gru,
@@ -28,6 +28,7 @@ from objectives.per_parameter import (
     precision,
     unflat,
 )
+from objectives.optimizers import anneal_by_progress
 
 
 class Optim4RLState(NamedTuple):
@@ -41,7 +42,7 @@ def scale_by_optim4rl(weights: Weights, max_gradient: Array | float) -> optax.Gr
     """m / sqrt(v + 1e-8); see the module docstring.
 
     Args:
-        weights: {"first", "second"}, each {"gru", "out"} as of `objectives.per_parameter`.
+        weights: {"first", "second"}, each {"gru", "out"} as of `objectives.learned_optimizers.per_parameter`.
         max_gradient: the elementwise clip.
     """
     width = len(weights["first"]["gru"]["inner_bias"])
@@ -104,3 +105,13 @@ def optim4rl(width: int = 8, start: str = "zeros") -> Algorithm:
         )
 
     return ppo_with("optim4rl", optimizer, init, {"max_gradient": 1.0})
+
+
+OPTIM4RL = Family(
+    optim4rl,
+    baselines=("ppo",),
+    optimizer=True,
+    starts=("start",),
+    picture="objectives.learned_optimizers.picture:PICTURE",
+    lesson="objectives.learned_optimizers.lesson:LESSON",
+)

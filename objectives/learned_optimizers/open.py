@@ -1,7 +1,7 @@
 """OPEN: a learned optimizer for reinforcement learning (Goldie et al. 2024, arXiv 2407.07082).
 
 One small network, ``meta_params["optimizer"]``, runs once for every scalar parameter of the agent. It sees 19
-features (`objectives/optimizer_features.py`), remembers what it likes, and says three numbers o:
+features (`objectives/learned_optimizers/features.py`), remembers what it likes, and says three numbers o:
 
     u_hat = c o_0 exp(c o_1) + c o_2 noise     noise ~ N(0, 1), for the actor's parameters only
     p    <- p - (u_hat - mean(u_hat))          one mean, over all parameters of the agent together
@@ -22,8 +22,9 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from objectives.base import Algorithm, MetaParams, Optimizer, ParamInfo, Progress
+from objectives.family import Family
 from objectives.known import ppo
-from objectives.optimizer_features import (
+from objectives.learned_optimizers.features import (
     DECAYS,
     RAW,
     chosen,
@@ -31,9 +32,7 @@ from objectives.optimizer_features import (
     parameter_features,
     raw_features,
 )
-from objectives.optimizers import adam, clip_by_global_norm
-from objectives.parts import DEFAULTS
-from objectives.per_parameter import (
+from objectives.learned_optimizers.per_parameter import (
     Weights,
     flat,
     gru,
@@ -44,6 +43,8 @@ from objectives.per_parameter import (
     precision,
     unflat,
 )
+from objectives.optimizers import adam, clip_by_global_norm
+from objectives.parts import DEFAULTS, LearnedOptimizer
 
 STARTS = ("zeros", "random")
 """How a search for weights may begin."""
@@ -188,7 +189,7 @@ def open_optimizer(
     Args:
         gru_width: of the recurrent unit; 0 for a feed-forward rule.
         width: of the two layers behind it.
-        features: "all", or names in `optimizer_features.GROUPS` with commas between; or "raw": parameter, six
+        features: "all", or names in `features.GROUPS` with commas between; or "raw": parameter, six
             momenta and gradient, not as signs and logarithms, and no noise.
         anchored: add the learned step to Adam's, so that zero weights are PPO with the task's own, tuned Adam
             and a search need not find out first how to descend.
@@ -226,15 +227,25 @@ def open_optimizer(
 def ppo_with(
     name: str, optimizer: Optimizer, init: Callable[[PRNGKeyArray], dict[str, Any]], numbers: dict[str, float]
 ) -> Algorithm:
-    """PPO with another optimizer, its searched entries and its `numbers`.
+    """PPO with a `LearnedOptimizer`, its searched entries and its `numbers`.
 
     It shows no `policy_loss`, which is PPO's: neither a picture nor an export of that would be what was
     learned.
     """
     return ppo()._replace(
         name=name,
-        optimizer=optimizer,
+        optimizer=LearnedOptimizer(optimizer, tuple(sorted(numbers.items()))),
         init=init,
         defaults=tuple(sorted({**DEFAULTS, **numbers}.items())),
         policy_loss=None,
     )
+
+
+OPEN = Family(
+    open_optimizer,
+    baselines=("ppo",),
+    optimizer=True,
+    starts=("start",),
+    picture="objectives.learned_optimizers.picture:PICTURE",
+    lesson="objectives.learned_optimizers.lesson:LESSON",
+)

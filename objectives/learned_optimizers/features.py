@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from objectives.base import ParamInfo, Progress
-from objectives.per_parameter import flat
+from objectives.learned_optimizers.per_parameter import flat
 
 DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 """Of the momenta, from short to long memory."""

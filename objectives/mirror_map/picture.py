@@ -8,17 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from discovery.core.errors import BadInput
-from discovery.display.plots import COLORS, Picture, add_legend, number_ticks, small_print, tidy
-from discovery.results.learned import Learned, differ
-from objectives.mirror_map import Projected
-from objectives.potentials import Potential, l2, negative_entropy, tsallis
-from objectives.simplex import project
+from objectives.family import Found, NothingToDraw, Picture, differ
+from objectives.mirror_map.algorithm import Projected
+from objectives.mirror_map.potentials import Potential, l2, negative_entropy, tsallis
+from objectives.mirror_map.simplex import project
 
 FRACTIONS = (0.0, 0.5, 1.0)
 """Points n/N of a training at which a temporally-aware map is drawn."""
@@ -30,24 +27,24 @@ LEAST, WIDEST = 0.01, 20.0
 FIXED = (0.0, -0.5)
 """Scores of the second and the third action."""
 
-KNOWN: dict[str, tuple[Potential, Any, str]] = {
-    "negative entropy": (negative_entropy, (), COLORS[0]),
-    "l2": (l2, (), COLORS[2]),
-    "Tsallis 1.5": (tsallis, 1.5, COLORS[3]),
+KNOWN: dict[str, tuple[Potential, Any, int]] = {
+    "negative entropy": (negative_entropy, (), 0),
+    "l2": (l2, (), 2),
+    "Tsallis 1.5": (tsallis, 1.5, 3),
 }
-"""Maps that the found one is drawn beside, with their colors."""
+"""Maps that the found one is drawn beside, with the numbers of their colors."""
 
 LINES = ("-", "--", ":")
 ACTIONS = ("first action", "second", "third")
 
 
 class Shown(NamedTuple):
-    """A map as it is drawn."""
+    """A map as it is drawn; `color` is a number in the palette."""
 
     title: str
     potential: Potential
     weights: Any
-    color: str
+    color: int
     line: Any = "-"
     width: float = 1.3
 
@@ -61,7 +58,7 @@ class Curves(NamedTuple):
     policy: Float[np.ndarray, "Z 3"]
 
 
-def mirror_picture(found: Learned) -> Figure:
+def mirror_picture(found: Found, plots: Any) -> Figure:
     """The mirror map of an algorithm beside negative entropy, l2 and Tsallis with q = 1.5.
 
     Above: phi^{-1} against the probability, phi against its argument, and phi's derivative: how far a score
@@ -72,27 +69,27 @@ def mirror_picture(found: Learned) -> Figure:
     A constant added to phi^{-1} changes no policy. It is chosen such that phi(1) = 1, as of the known maps.
 
     Raises:
-        BadInput: its policy is no projection by a potential.
+        NothingToDraw: its policy is no projection by a potential.
     """
     maps = shown_maps(found)
     x, scores = _ranges(maps)
     curves = [_curves(one.potential, one.weights, x, scores) for one in maps]
-    figure = Picture(figsize=(1.2 + 2.4 * max(len(maps), 4), 6.6), layout="constrained")
+    figure = plots.Picture(figsize=(1.2 + 2.4 * max(len(maps), 4), 6.6), layout="constrained")
     halves: Any = figure.subfigures(2, 1, height_ratios=(1.1, 1))
     above, below = halves
-    _draw_potentials(above.subplots(1, 3), maps, curves, x)
-    add_legend(above)
+    _draw_potentials(above.subplots(1, 3), maps, curves, x, plots)
+    plots.add_legend(above)
     panels = below.subplots(1, len(maps), sharex=True, sharey=True)
     for panel, one, drawn in zip(panels, maps, curves, strict=True):
         for probability, line in zip(drawn.policy.T, LINES, strict=True):
-            panel.plot(scores, probability, color=one.color, linestyle=line)
-        tidy(panel, title=one.title)
+            panel.plot(scores, probability, color=plots.COLORS[one.color], linestyle=line)
+        plots.tidy(panel, title=one.title)
         panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         panel.set_xlabel("score η f of the first action")
     panels[0].set_ylabel("probability π(a|s)")
     key = [Line2D([], [], color="0.2", linestyle=line) for line in LINES]
     below.legend(key, ACTIONS, loc="outside lower center", ncols=3, frameon=False)
-    small_print(
+    plots.small_print(
         figure,
         f"Below, the scores η f of the second and the third action are {FIXED[0]:g} and {FIXED[1]:g}. A "
         "constant added to φ⁻¹ changes no policy; here it is such that φ(1) = 1.",
@@ -100,16 +97,16 @@ def mirror_picture(found: Learned) -> Figure:
     return figure
 
 
-def shown_maps(found: Learned) -> list[Shown]:
+def shown_maps(found: Found) -> list[Shown]:
     """The maps of the picture: the found one, at several points of a training if it changes, and known ones.
 
     Raises:
-        BadInput: its policy is no projection by a potential.
+        NothingToDraw: its policy is no projection by a potential.
     """
     projected = found.algorithm.policy.distribution
     if not isinstance(projected, Projected):
-        raise BadInput(
-            f"the policy of algorithm {found.spec.name!r} is no objectives.mirror_map.Projected, so there is "
+        raise NothingToDraw(
+            f"the policy of {found.label} is not an objectives.mirror_map.algorithm.Projected, so there is "
             "no potential to draw"
         )
     weights = [projected.weights(found.meta_params, jnp.asarray(fraction)) for fraction in FRACTIONS]
@@ -118,7 +115,7 @@ def shown_maps(found: Learned) -> list[Shown]:
         weights, titles = weights[:1], [found.label]
     lines = LINES[::-1] if len(weights) > 1 else LINES
     mine = [
-        Shown(title, projected.potential, each, COLORS[1], line, 2.4)
+        Shown(title, projected.potential, each, 1, line, 2.4)
         for title, each, line in zip(titles, weights, lines, strict=False)
     ]
     return mine + [Shown(title, *known) for title, known in KNOWN.items()]
@@ -149,25 +146,39 @@ def _curves(potential: Potential, weights: Any, x: np.ndarray, scores: np.ndarra
 
 
 def _draw_potentials(
-    axes: Sequence[Axes], maps: Sequence[Shown], curves: Sequence[Curves], x: Float[np.ndarray, " X"]
+    axes: Any, maps: Sequence[Shown], curves: Sequence[Curves], x: Float[np.ndarray, " X"], plots: Any
 ) -> None:
     inverse, phi, slope = axes
     for one, drawn in zip(maps, curves, strict=True):
-        look: dict[str, Any] = {"color": one.color, "linestyle": one.line, "linewidth": one.width}
+        look: dict[str, Any] = {
+            "color": plots.COLORS[one.color],
+            "linestyle": one.line,
+            "linewidth": one.width,
+        }
         inverse.plot(PROBABILITY, drawn.inverse, **look, label=one.title)
         phi.plot(x, drawn.phi, **look)
         slope.plot(x, np.where(drawn.slope > 0, drawn.slope, np.nan), **look)
     inverse.set_xscale("log")
-    number_ticks(inverse.xaxis, 10.0 ** np.arange(-4, 1))
+    plots.number_ticks(inverse.xaxis, 10.0 ** np.arange(-4, 1))
     inverse.set_ylim(1.0 - 2.0 * (x[-1] - x[0]), 1.0 + 0.1 * (x[-1] - x[0]))
     slope.set_yscale("log")
     slope.set_ylim(1e-3, None)
-    number_ticks(slope.yaxis, 10.0 ** np.arange(-3, 7))
+    plots.number_ticks(slope.yaxis, 10.0 ** np.arange(-3, 7))
     labels = (
         ("φ⁻¹(y)", "probability y"),
         ("potential φ(x)", "x = η f + λ"),
         ("derivative dφ/dx", "x = η f + λ"),
     )
     for panel, (title, xlabel) in zip(axes, labels, strict=True):
-        tidy(panel, title=title)
+        plots.tidy(panel, title=title)
         panel.set_xlabel(xlabel)
+
+
+PICTURE = Picture(
+    "mirror-map",
+    mirror_picture,
+    "Curves of the found potential, its inverse and its derivative beside those of negative entropy, l2 "
+    "and Tsallis 1.5; below, the policy that each makes of three scores, one of which moves.",
+    "Above, the potential: where it is steep, a score moves its probability far; where it is 0, actions "
+    "are given up. Below, the policy over three actions while the score of the first one moves.",
+)

@@ -6,19 +6,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from discovery.core.errors import BadInput
-from discovery.display.plots import COLORS, Picture, small_print, tidy
-from discovery.results.learned import Learned, differ
-from environments.chain import ChainLevel, from_chain
 from objectives.base import Algorithm, MetaParams, Progress, Trajectory
-from objectives.learned_targets import LpgTargets
-from objectives.lpg import episode
+from objectives.family import Found, NothingToDraw, Picture, differ
+from objectives.lpg.algorithm import episode
+from objectives.lpg.learned_targets import LpgTargets
 from objectives.parts import LOSS_DEFAULTS, gae
 
 FRACTIONS = (0.0, 0.5, 1.0)
@@ -30,8 +27,8 @@ LENGTH = 16
 ROUNDS = 200
 """How often a bootstrap vector is set to its target."""
 
-BRANCHES = {"good first action": (COLORS[0], "o"), "bad first action": (COLORS[1], "s")}
-"""The two kinds of episodes there are, with their looks."""
+BRANCHES = {"good first action": (0, "o"), "bad first action": (1, "s")}
+"""The two kinds of episodes there are, with the numbers of their colors, and their markers."""
 
 KNOWLEDGE = ("--", "-")
 """Lines before and after the bootstrap vector, or the value, has been learned."""
@@ -44,7 +41,7 @@ class Recommended(NamedTuple):
     advantage: Float[np.ndarray, "2 2 T"]
 
 
-def lpg_picture(found: Learned) -> Figure:
+def lpg_picture(found: Found, plots: Any) -> Figure:
     """What learned targets recommend on a delayed chain, beside what A2C's advantage says.
 
     Only the first of T actions matters, and its reward comes at the end. So there are two kinds of episodes,
@@ -56,21 +53,24 @@ def lpg_picture(found: Learned) -> Figure:
     `found.n_updates` rollouts.
 
     Raises:
-        BadInput: the algorithm's targets are not of this family.
+        NothingToDraw: the algorithm's targets are not of this family.
     """
     drawn = recommendations(found)
-    figure = Picture(figsize=(1.4 + 3.1 * (1 + len(drawn.pi_hat)), 4.4), layout="constrained")
+    figure = plots.Picture(figsize=(1.4 + 3.1 * (1 + len(drawn.pi_hat)), 4.4), layout="constrained")
     *panels, beside = figure.subplots(1, len(drawn.pi_hat) + 1)
     for panel in panels[1:]:
         panel.sharey(panels[0])
         panel.tick_params(labelleft=False)
     for panel, fraction, lines in zip(panels, FRACTIONS, drawn.pi_hat, strict=False):
         at = f", n/N = {fraction:g}" if len(panels) > 1 else ""
-        _draw(panel, lines, found.label + at)
+        _draw(panel, lines, found.label + at, plots)
     panels[0].set_ylabel("policy target π̂")
-    _draw(beside, drawn.advantage, "A2C")
+    _draw(beside, drawn.advantage, "A2C", plots)
     beside.set_ylabel("advantage")
-    key = [Line2D([], [], color=color, marker=mark, markersize=4) for color, mark in BRANCHES.values()]
+    key = [
+        Line2D([], [], color=plots.COLORS[color], marker=mark, markersize=4)
+        for color, mark in BRANCHES.values()
+    ]
     key += [Line2D([], [], color="0.3", linestyle=line) for line in KNOWLEDGE]
     names = [
         *BRANCHES,
@@ -80,7 +80,7 @@ def lpg_picture(found: Learned) -> Figure:
     figure.legend(key, names, loc="outside upper center", ncols=2, frameon=False)
     gamma, decay = discounts(found.meta_params)
     life = f" The life has N = {found.n_updates} rollouts." if len(panels) > 1 else ""
-    small_print(
+    plots.small_print(
         figure,
         f"The two kinds of episodes on a delayed chain of {LENGTH} steps: the first action decides whether "
         "the only reward, at the end, is 1 or −1. The policy is uniform over two actions. Settled: each "
@@ -89,23 +89,20 @@ def lpg_picture(found: Learned) -> Figure:
     return figure
 
 
-def recommendations(found: Learned) -> Recommended:
+def recommendations(found: Found) -> Recommended:
     """The numbers of the picture; one point of the training where its targets do not change over it.
 
     Raises:
-        BadInput: the algorithm's targets are not of this family.
+        NothingToDraw: the algorithm's targets are not of this family.
     """
+    if "bootstrap" not in found.algorithm.policy.heads(2, False):
+        raise NothingToDraw(f"the targets of {found.label} are not those of lpg: it has no bootstrap vector")
     rewards = jnp.asarray(np.stack([chain_rewards(good) for good in (True, False)]))
     points = [Progress(fraction * found.n_updates, found.n_updates) for fraction in FRACTIONS]  # type: ignore[arg-type]
-    try:
-        pi_hat = [
-            np.stack(_knowing_more(found.algorithm, ROUNDS, found.meta_params, rewards, progress))
-            for progress in points
-        ]
-    except (AttributeError, KeyError, TypeError) as error:
-        raise BadInput(
-            f"the targets of algorithm {found.spec.name!r} are not those of lpg: {error}"
-        ) from error
+    pi_hat = [
+        np.stack(_knowing_more(found.algorithm, ROUNDS, found.meta_params, rewards, progress))
+        for progress in points
+    ]
     if not differ(pi_hat[0], pi_hat[-1]):
         pi_hat = pi_hat[:1]
     gamma, decay = discounts(found.meta_params)
@@ -118,29 +115,17 @@ def recommendations(found: Learned) -> Recommended:
     return Recommended(np.stack(pi_hat), np.stack(advantage))
 
 
-@functools.cache
 def chain_rewards(good: bool) -> Float[np.ndarray, " T"]:
-    """Rewards of the delayed chain after a good first action, or a bad one; it ends with the last of them."""
-    chain, key, level = (
-        from_chain("short", {}),
-        jax.random.key(0),
-        ChainLevel(jnp.int32(LENGTH), jnp.int32(1)),
-    )
-
-    def act(state: Any, _: Array) -> tuple[Any, tuple[Array, Array]]:
-        state, step = chain.step(key, state, jnp.int32(good), level)
-        return state, (step.reward, step.terminated)
-
-    _, (reward, terminated) = jax.lax.scan(act, chain.reset(key, level)[0], jnp.arange(LENGTH))
-    assert terminated[-1]
-    assert not terminated[:-1].any()
-    return np.asarray(reward)
+    """Rewards of the delayed chain (`environments.chain`) after a good first action, or a bad one."""
+    rewards = np.zeros(LENGTH, np.float32)
+    rewards[-1] = 1.0 if good else -1.0
+    return rewards
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _knowing_more(
     algorithm: Algorithm,
-    rounds: int,
+    rounds: Int[Array, ""] | int,
     meta_params: MetaParams,
     rewards: Float[Array, "2 T"],
     progress: Progress,
@@ -149,7 +134,7 @@ def _knowing_more(
     size = algorithm.policy.heads(2, False)["bootstrap"].size
     uniform = jnp.full((2, LENGTH + 1, size), -jnp.log(size))
 
-    def targets(log_y: Float[Array, "2 T+1 m"]) -> LpgTargets:
+    def targets(log_y: Float[Array, "2 states m"]) -> LpgTargets:
         return algorithm.targets(meta_params, (), _episodes(rewards, jnp.exp(log_y)), progress)
 
     def settle(_: Array, log_y: Array) -> Array:
@@ -161,7 +146,7 @@ def _knowing_more(
     return targets(uniform).pi_hat.T, targets(settled).pi_hat.T
 
 
-def _episodes(rewards: Float[Array, "2 T"], bootstrap: Float[Array, "2 T+1 m"]) -> Trajectory:
+def _episodes(rewards: Float[Array, "2 T"], bootstrap: Float[Array, "2 states m"]) -> Trajectory:
     """Both branches side by side, each action of probability 1/2."""
     both = [episode(*each) for each in zip(rewards, jnp.full_like(rewards, 0.5), bootstrap, strict=True)]
     return jax.tree.map(lambda *branches: jnp.concatenate(branches, axis=1), *both)
@@ -174,7 +159,7 @@ def discounts(meta_params: MetaParams) -> tuple[float, float]:
 
 
 def _advantage(
-    rewards: Float[Array, "2 T"], value: Float[Array, "2 T+1"], numbers: MetaParams
+    rewards: Float[Array, "2 T"], value: Float[Array, "2 states"], numbers: MetaParams
 ) -> Float[np.ndarray, "2 T"]:
     trajectory = _episodes(rewards, jnp.ones((2, LENGTH + 1, 1)))._replace(
         outputs={"value": value[:, :-1].T}, outputs_next={"value": value[:, 1:].T}
@@ -182,12 +167,23 @@ def _advantage(
     return np.asarray(gae(numbers, (), trajectory, Progress(0, 1)).advantage.T)
 
 
-def _draw(axes: Axes, lines: Float[np.ndarray, "2 2 T"], title: str) -> None:
+def _draw(axes: Axes, lines: Float[np.ndarray, "2 2 T"], title: str, plots: Any) -> None:
     """One panel; solid lines first, so that dashed ones show where both coincide."""
     for (color, mark), known, new in zip(BRANCHES.values(), lines[1], lines[0], strict=True):
         for values, line in ((known, KNOWLEDGE[1]), (new, KNOWLEDGE[0])):
-            axes.plot(np.arange(LENGTH), values, color=color, linestyle=line, marker=mark, markersize=3)
+            look: dict[str, Any] = {"color": plots.COLORS[color], "linestyle": line, "marker": mark}
+            axes.plot(np.arange(LENGTH), values, markersize=3, **look)
     axes.axhline(0.0, color="0.3", linewidth=0.6)
-    tidy(axes, title=title)
+    plots.tidy(axes, title=title)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.set_xlabel("step of the chain")
+
+
+PICTURE = Picture(
+    "targets",
+    lpg_picture,
+    "Curves of the recommended policy target at each step of a delayed chain, after a good and a bad "
+    "first action; beside them, the advantages of A2C.",
+    "What is recommended at each step of a chain on which the first action alone matters, and is "
+    "rewarded at the end. A2C with true values says so: only the first action counts.",
+)
