@@ -14,6 +14,7 @@ import pytest
 
 from discovery.app.api import discover
 from discovery.app.command_line import main
+from discovery.app.loaded import load_run
 from discovery.core.config.search import Starting
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
@@ -24,7 +25,6 @@ from discovery.inner.loops.on_policy import complete
 from discovery.results.distillation.imitation import imitate
 from discovery.results.distillation.lessons import lesson_of, loss_answers, loss_inputs, small_agent
 from discovery.results.distillation.start import start_of
-from discovery.results.loaded import load_run
 from discovery.store.run import Run
 from discovery.store.start import origins_of
 from environments.task import Setup, Task

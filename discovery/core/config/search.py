@@ -9,8 +9,14 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from discovery.core.config.evolution import MOST, ESConfig
+from discovery.core.config.execution import (
+    EXECUTORS,
+    check_address,
+    check_gpus,
+    check_inline,
+    check_without_ray,
+)
 from discovery.core.errors import BadInput, unknown
-from discovery.executors import FACTORIES, check_address, check_gpus, check_inline, check_without_ray
 from environments.task import Task
 
 Option = bool | int | float | str
@@ -136,8 +142,8 @@ class SearchConfig:
             raise BadInput(f"agents_per_call must be at least 1, got {self.width}")
         if self.width > MOST:
             raise BadInput(f"agents_per_call must be at most {MOST}, got {self.width:.12g}")
-        if self.executor not in FACTORIES:
-            raise unknown("executor", self.executor, FACTORIES)
+        if self.executor not in EXECUTORS:
+            raise unknown("executor", self.executor, EXECUTORS)
         if self.workers is not None and self.workers < 1:
             raise BadInput(f"workers must be at least 1, got {self.workers}")
         check_gpus(self.gpu_workers, self.gpus_per_worker)
