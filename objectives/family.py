@@ -86,6 +86,23 @@ class Lesson(NamedTuple):
     learning_rate: float
 
 
+class Export(NamedTuple):
+    """How a family's part is written to a standalone file, where it is not an elementwise policy loss.
+
+    Attributes:
+        kind: what the file holds, the name of a kind in `discovery.export.parts`.
+        about: ``subject -> {"description", "usage", "differences"}``, what the file's header says of a
+            learned optimizer; `subject` is a `discovery.export.parts.Subject`.
+        timed: whether a learned optimizer needs to know how far the training is.
+        told: whether it needs all else that our loop tells an optimizer.
+    """
+
+    kind: str
+    about: Callable[[Any], Mapping[str, Any]] | None = None
+    timed: bool = False
+    told: bool = False
+
+
 @dataclass(frozen=True)
 class Family:
     """A family of algorithms.
@@ -99,7 +116,7 @@ class Family:
         starts: options that only say where a search begins, and not how the searched numbers are read.
         picture: how the searched entries are drawn. None: drift and slope of its elementwise policy loss.
         lesson: how they are fitted to another algorithm. None: to the drift and slope of its policy loss.
-        export: how what was found is written to a file. None: it cannot be.
+        export: how what was found is written to a file. None: its policy loss, where it has one.
     """
 
     build: Callable[..., Algorithm]
@@ -109,7 +126,7 @@ class Family:
     starts: tuple[str, ...] = ()
     picture: Picture | str | None = None
     lesson: Lesson | str | None = None
-    export: Any = None
+    export: Export | str | None = None
 
     @property
     def summary(self) -> str:

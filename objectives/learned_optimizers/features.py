@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from objectives.base import ParamInfo, Progress
-from objectives.learned_optimizers.per_parameter import flat
+from objectives.per_parameter import flat
 
 DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 """Of the momenta, from short to long memory."""
@@ -53,7 +53,7 @@ def chosen(features: str) -> tuple[int, ...]:
 def next_momenta(momenta: Float[Array, "6 n"], gradient: Float[Array, " n"]) -> Float[Array, "6 n"]:
     """m <- b m + (1 - b) g for b in `DECAYS`, not corrected for their start at zero."""
     decay = jnp.asarray(DECAYS, momenta.dtype)[:, None]
-    return decay * momenta + (1 - decay) * gradient
+    return decay * momenta + (1 - decay) * gradient[None]
 
 
 def proportions(progress: Progress) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -86,10 +86,8 @@ def dormancy(
     try:
         active = jnp.abs(activations[torso][name]).mean(0) + 1e-11
     except KeyError:
-        raise ValueError(
-            f"activations of layer {name!r} of torso {torso!r} are missing; a learned optimizer needs "
-            "those of every layer that param_info names"
-        ) from None
+        where = f"layer {name!r} of torso {torso!r}"
+        raise ValueError(f"param_info names {where}, whose activations are missing") from None
     along = [1] * len(shape)
     along[info.neuron_axis] = -1
     return jnp.broadcast_to((active / active.mean()).reshape(along), shape)

@@ -18,7 +18,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from objectives.base import Algorithm, MetaParams
 from objectives.family import Family
 from objectives.learned_optimizers.open import STARTS, ppo_with
-from objectives.learned_optimizers.per_parameter import (
+from objectives.optimizers import anneal_by_progress
+from objectives.per_parameter import (
     Weights,
     flat,
     gru,
@@ -28,7 +29,6 @@ from objectives.learned_optimizers.per_parameter import (
     precision,
     unflat,
 )
-from objectives.optimizers import anneal_by_progress
 
 
 class Optim4RLState(NamedTuple):
@@ -39,10 +39,12 @@ class Optim4RLState(NamedTuple):
 
 
 def scale_by_optim4rl(weights: Weights, max_gradient: Array | float) -> optax.GradientTransformation:
-    """m / sqrt(v + 1e-8); see the module docstring.
+    """The step m / sqrt(v + 1e-8) with m = sign(g) exp(o_1(g)) and v = exp(o_2(g^2)).
+
+    Gradients g are cut to +- `max_gradient`.
 
     Args:
-        weights: {"first", "second"}, each {"gru", "out"} as of `objectives.learned_optimizers.per_parameter`.
+        weights: {"first", "second"}, each {"gru", "out"} as of `objectives.per_parameter`.
         max_gradient: the elementwise clip.
     """
     width = len(weights["first"]["gru"]["inner_bias"])
@@ -67,6 +69,7 @@ def scale_by_optim4rl(weights: Weights, max_gradient: Array | float) -> optax.Gr
 
 
 def _run(weights: Weights, h: Array, x: Array) -> tuple[Array, Array]:
+    """(new state of a unit, what it says)."""
     h = gru(weights["gru"], h, x)
     return h, layer(weights["out"], h)
 
@@ -99,6 +102,7 @@ def optim4rl(width: int = 8, start: str = "zeros") -> Algorithm:
         return {"optimizer": jax.tree.map(jnp.zeros_like, weights) if start == "zeros" else weights}
 
     def optimizer(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
+        """Optim4RL's step times an annealed learning rate."""
         return optax.chain(
             scale_by_optim4rl(meta_params["optimizer"], meta_params["max_gradient"]),
             anneal_by_progress(meta_params["learning_rate"], meta_params["anneal"]),
@@ -114,4 +118,5 @@ OPTIM4RL = Family(
     starts=("start",),
     picture="objectives.learned_optimizers.picture:PICTURE",
     lesson="objectives.learned_optimizers.lesson:LESSON",
+    export="objectives.learned_optimizers.export:OPTIM4RL",
 )

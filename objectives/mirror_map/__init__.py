@@ -2,7 +2,7 @@
 
 from math import inf
 
-from objectives.family import Family
+from objectives.family import Export, Family
 from objectives.mirror_map.algorithm import ampo
 
 AMPO = Family(
@@ -11,6 +11,7 @@ AMPO = Family(
     baselines=("ppo",),
     picture="objectives.mirror_map.picture:PICTURE",
     lesson="objectives.mirror_map.lesson:LESSON",
+    export=Export("mirror map"),
 )
 
 __all__ = ["AMPO", "ampo"]

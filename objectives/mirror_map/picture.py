@@ -109,7 +109,9 @@ def shown_maps(found: Found) -> list[Shown]:
             f"the policy of {found.label} is not an objectives.mirror_map.algorithm.Projected, so there is "
             "no potential to draw"
         )
-    weights = [projected.weights(found.meta_params, jnp.asarray(fraction)) for fraction in FRACTIONS]
+    weights = [
+        projected.weights(found.meta_params, jnp.asarray(fraction), jnp.float32) for fraction in FRACTIONS
+    ]
     titles = [f"{found.label}, n/N = {fraction:g}" for fraction in FRACTIONS]
     if not differ(weights[0], weights[-1]):
         weights, titles = weights[:1], [found.label]

@@ -93,7 +93,8 @@ def advance(
     process = _process(environment, state.level)
 
     def step(_: Array, state: ExactState) -> ExactState:
-        weights = mirror.weights(meta_params, Progress(state.update, state.lifetime).fraction)
+        fraction = Progress(state.update, state.lifetime).fraction
+        weights = mirror.weights(meta_params, fraction, state.policy.dtype)
         policy = mirror_descent_step(
             mirror.potential, weights, state.policy, state.action_value, meta_params["eta"]
         )
