@@ -35,7 +35,8 @@ def split_kl(start: float = 1.0) -> Algorithm:
         return {"log_strength": jnp.log(jnp.full(2, start))}
 
     def drift(meta_params: MetaParams, log_ratio: Array, advantage: Array, progress: Progress) -> Array:
-        good, bad = meta_params["kl_scale"] * jnp.exp(meta_params["log_strength"])
+        logarithms = jnp.asarray(meta_params["log_strength"], log_ratio.dtype)  # `--verify` runs in float64
+        good, bad = meta_params["kl_scale"] * jnp.exp(logarithms)
         return jnp.where(advantage >= 0, good, bad) * (jnp.expm1(log_ratio) - log_ratio)
 
     return actor_critic("split_kl", drift_loss(drift), init, kl_scale=1.0)
