@@ -1,53 +1,55 @@
-"""What is searched: learning algorithms as pure maths on jax, flax and optax.
+"""What is searched: families of learning algorithms as pure maths on jax, flax and optax.
 
-Read `objectives/base.py` first. This module imports no jax until an algorithm is built.
+Read `objectives/base.py` first, then `objectives/family.py`. This module imports no jax until a family is
+asked for.
 """
 
 import difflib
-import importlib
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from objectives.family import Family
 
 __distribution__ = "rl-discovery"
 
-FACTORIES: dict[str, str] = {
+FAMILIES: dict[str, str] = {
     "a2c": "objectives.known:a2c",
-    "ampo": "objectives.mirror_map:ampo",
-    "disco": "objectives.disco:disco",
+    "ampo": "objectives.mirror_map:AMPO",
+    "disco": "objectives.disco:DISCO",
     "dpo": "objectives.known:dpo",
-    "lodo": "objectives.lodo:lodo",
-    "lpg": "objectives.lpg:lpg",
-    "lpo": "objectives.drift:lpo",
-    "open": "objectives.learned_optimizer:open_optimizer",
-    "optim4rl": "objectives.optim4rl:optim4rl",
+    "lodo": "objectives.learned_optimizers.lodo:LODO",
+    "lpg": "objectives.lpg:LPG",
+    "lpo": "objectives.drift:LPO",
+    "open": "objectives.learned_optimizers.open:OPEN",
+    "optim4rl": "objectives.learned_optimizers.optim4rl:OPTIM4RL",
     "policy_gradient": "objectives.known:policy_gradient",
     "ppo": "objectives.known:ppo",
     "ppo_kl": "objectives.known:ppo_kl",
     "random": "objectives.known:random_policy",
     "vsop": "objectives.known:vsop",
 }
-"""Names to factories, for the command line and records; nothing else looks at names."""
-
-LEARNED_OPTIMIZERS = ("lodo", "open", "optim4rl")
-"""Those of them whose learned part is the optimizer, which others can take."""
+"""Name -> place of the `Family` record."""
 
 __all__ = [
-    "FACTORIES",
-    "LEARNED_OPTIMIZERS",
+    "FAMILIES",
     "__distribution__",
     "all_options",
     "build",
     "factory",
+    "family_of",
     "is_known",
     "parts_of",
+    "place_of",
 ]
 
 
 def is_known(name: str) -> bool:
-    """Whether `name` is, or is made of, names in `FACTORIES` and places of your own functions."""
-    return all(part in FACTORIES or ":" in part for part in name.split("+"))
+    """Whether `name` is, or is made of, names in `FAMILIES` and places of your own."""
+    return all(part in FAMILIES or ":" in part for part in name.split("+"))
 
 
 def parts_of(name: str, options: Mapping[str, Any] | None = None) -> list[tuple[str, dict[str, Any]]]:
@@ -66,30 +68,55 @@ def parts_of(name: str, options: Mapping[str, Any] | None = None) -> list[tuple[
     ]
 
 
-def factory(name: str) -> Callable[..., Any]:
-    """The function that makes the algorithm called `name`, or "package.module:function" of your own.
+def family_of(name: str) -> "Family":
+    """The family called `name`, or the one at "package.module:name": a `Family`, or a function that makes an
+    `Algorithm`.
 
-    "lpo+open" makes `lpo` with the optimizer of `open`, both to be searched; its options are those of both,
-    as ``lpo_width`` and ``open_width``.
+    A function is the family that a record in its module says; without such a record, one with no picture,
+    lesson or exporter of its own. "lpo+open" is `lpo` with the optimizer of `open`, both to be searched; its
+    options are those of both, as ``lpo_width`` and ``open_width``.
 
     Raises:
-        ValueError: for an unknown name, with the nearest ones; or for parts that do not go together.
+        ValueError: for an unknown name, with the nearest ones; for what cannot be imported or is neither;
+            or for parts that do not go together.
     """
+    from objectives.family import Family, load
+
     if "+" in name:
         return _combined(name)
-    path = FACTORIES.get(name, name)
-    module, separator, attribute = path.partition(":")
-    if not separator:
-        close = difflib.get_close_matches(name, FACTORIES, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(FACTORIES)}"
+    place = FAMILIES.get(name, name)
+    if ":" not in place:
+        close = difflib.get_close_matches(name, FAMILIES, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(FAMILIES)}"
         raise ValueError(
             f'there is no algorithm named {name!r}; {hint} Your own is "package.module:function"'
         )
     try:
-        return getattr(importlib.import_module(module), attribute)
+        found = load(place)
     except (ImportError, AttributeError) as error:
         hint = "; it must be installed, or lie on PYTHONPATH" if isinstance(error, ImportError) else ""
         raise ValueError(f"algorithm {name!r} cannot be imported: {error}{hint}") from error
+    if isinstance(found, Family):
+        return found
+    if not callable(found):
+        raise ValueError(
+            f"algorithm {name!r} must be an objectives.family.Family, or a function that makes an Algorithm; "
+            f"got {type(found).__name__}"
+        )
+    records = vars(sys.modules[place.partition(":")[0]]).values()
+    declared = (one for one in records if isinstance(one, Family) and one.build is found)
+    return next(declared, None) or Family(found)  # type: ignore[arg-type]
+
+
+def factory(name: str) -> Callable[..., Any]:
+    """The function that makes the algorithm called `name`; see `family_of`."""
+    return family_of(name).build
+
+
+def place_of(name: str) -> str:
+    """The place "package.module:function" of the factory of an algorithm by name or place."""
+    make = factory(name)
+    return f"{make.__module__}:{make.__qualname__}"
 
 
 def all_options(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -105,14 +132,14 @@ def all_options(name: str, options: Mapping[str, Any] | None = None) -> dict[str
 
 
 def build(name: str, options: Mapping[str, Any] | None = None) -> Any:
-    """Make an `Algorithm` by name, with keyword options of its factory.
+    """Make an `Algorithm` by name, with options of its family.
 
     Raises:
         ValueError: for an unknown name or option, with the valid ones; for an option of another type than the
             factory declares; and for a function of your own that returns something else.
     """
-    make = factory(name)
-    valid = inspect.signature(make).parameters
+    family = family_of(name)
+    valid = family.options
     for option, value in (options or {}).items():
         if option not in valid:
             near = difflib.get_close_matches(option, valid)
@@ -123,7 +150,7 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> Any:
         wanted, kind = _WANTED.get(valid[option].annotation, ("", object))
         if not isinstance(value, kind) or (isinstance(value, bool) and kind in (Integral, Real)):
             raise ValueError(f"option {option!r} of algorithm {name!r} must be {wanted}, got {value!r}")
-    algorithm = make(**(options or {}))
+    algorithm = family.build(**(options or {}))
 
     from objectives.base import Algorithm
 
@@ -131,7 +158,7 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> Any:
         raise ValueError(
             f"algorithm {name!r} must return an objectives.base.Algorithm, got {type(algorithm).__name__}"
         )
-    return algorithm
+    return algorithm._replace(limits=tuple(family.limits.items()))
 
 
 _WANTED: dict[Any, tuple[str, type]] = {
@@ -148,32 +175,36 @@ def _short(name: str) -> str:
     return name.rpartition(":")[2]
 
 
-def _combined(name: str) -> Callable[..., Any]:
-    """A factory of one algorithm with the optimizer of another, with the options of both."""
+def _combined(name: str) -> "Family":
+    """One algorithm with the optimizer of another, with the options of both."""
+    from objectives.family import Family
+
     names = name.split("+")
-    if len(names) == 2 and not is_known(names[1]):
-        factory(names[1])  # says which names are near
-    if len(names) != 2 or not (names[1] in LEARNED_OPTIMIZERS or ":" in names[1]):
+    families = [family_of(part) for part in names[:2]]
+    if len(names) != 2 or not (families[1].optimizer or ":" in names[1]):
+        optimizers = ", ".join(each for each in FAMILIES if family_of(each).optimizer)
         raise ValueError(
             f"an algorithm of two parts is one with the learned optimizer of another, for example lpo+open; "
-            f"behind the + stands one of {', '.join(LEARNED_OPTIMIZERS)}, got {name!r}"
+            f"behind the + stands one of {optimizers}, got {name!r}"
         )
     one, other = (f"{_short(part)}_" for part in names)
     if one.startswith(other) or other.startswith(one):
-        raise ValueError(f"the parts of {name!r} are called alike, so that nothing tells their options apart")
-    makes = [factory(part) for part in names]
+        raise ValueError(
+            f"the parts of {name!r} have the same name, so that their options cannot be told apart"
+        )
 
     def make(**options: Any) -> Any:
         from objectives.parts import with_optimizer
 
-        first, second = (each(**own) for each, (_, own) in zip(makes, parts_of(name, options), strict=True))
-        return with_optimizer(first, second)
+        own = [each for _, each in parts_of(name, options)]
+        return with_optimizer(*(family.build(**each) for family, each in zip(families, own, strict=True)))
 
     parameters = [
         parameter.replace(name=f"{_short(part)}_{parameter.name}", kind=inspect.Parameter.KEYWORD_ONLY)
-        for part, each in zip(names, makes, strict=True)
-        for parameter in inspect.signature(each).parameters.values()
+        for part, family in zip(names, families, strict=True)
+        for parameter in family.options.values()
     ]
     make.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     make.__doc__ = f"{names[0]} with the optimizer of {names[1]}, both to be searched."
-    return make
+    limits = {**families[0].limits, **families[1].limits}
+    return Family(make, limits=limits, baselines=families[0].baselines)

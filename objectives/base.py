@@ -38,7 +38,7 @@ NO_OUTPUTS: Outputs = {}
 
 
 class Progress(NamedTuple):
-    """Where a training stands in its life. All fields are scalars and traced.
+    """How far a training is. All fields are scalars and traced.
 
     Attributes:
         update: n, the number of rollouts learned from before this one, ``0 <= n < N``.
@@ -237,6 +237,8 @@ class Algorithm(NamedTuple):
         defaults: names and values of the plain numbers its parts read.
         policy_loss: the elementwise loss inside `loss`, where it has one: for pictures and exports.
         loop: what trains it: a name in `discovery.inner.loops.LOOPS`.
+        limits: names of numbers of its own, each with its smallest and largest sensible value;
+            `objectives.build` sets them from the family's record.
     """
 
     name: str
@@ -249,3 +251,4 @@ class Algorithm(NamedTuple):
     defaults: tuple[tuple[str, float], ...]
     policy_loss: PolicyLoss | None = None
     loop: str = "on_policy"
+    limits: tuple[tuple[str, tuple[float, float]], ...] = ()

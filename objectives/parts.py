@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from objectives.base import (
@@ -20,6 +21,7 @@ from objectives.base import (
     Head,
     Loss,
     MetaParams,
+    Optimizer,
     Outputs,
     Policy,
     PolicyLoss,
@@ -46,11 +48,10 @@ rate that is gone at the end of life; `clip_by_torso = 1` clips the gradients of
 
 LIMITS: dict[str, tuple[float, float]] = {
     **OPTIMIZER_LIMITS,
-    **dict.fromkeys(("gamma", "gae_lambda", "trace_lambda", "target_rate", "moments_decay"), (0.0, 1.0)),
+    **dict.fromkeys(("gamma", "gae_lambda"), (0.0, 1.0)),
     **dict.fromkeys(("clip", "value_clip"), (0.0, inf)),
-    **dict.fromkeys(("eta", "tsallis_q"), (1e-2, inf)),
 }
-"""Smallest and largest sensible values of some of them."""
+"""Smallest and largest sensible values of numbers that many families read."""
 
 
 def _heads(n_actions: int, continuous: bool) -> dict[str, Head]:
@@ -180,16 +181,37 @@ def actor_critic(
     )
 
 
+class LearnedOptimizer(NamedTuple):
+    """An `Optimizer` that other algorithms can take, with the numbers that go with it wherever it is used.
+
+    Attributes:
+        steps: ``meta_params -> transformation``, the optimizer itself.
+        numbers: names and values. OPEN clips actor and critic apart whatever it optimizes.
+    """
+
+    steps: Optimizer
+    numbers: tuple[tuple[str, float], ...]
+
+    def __call__(self, meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
+        return self.steps(meta_params)
+
+
 def with_optimizer(algorithm: Algorithm, other: Algorithm) -> Algorithm:
     """`algorithm`, its optimizer replaced by the one of `other`; what is searched of either is searched.
 
-    Numbers that `other` declares beside PPO's, or with values that are not PPO's, go with its optimizer: OPEN
-    clips actor and critic apart whatever it optimizes. All others are those of `algorithm`, above all the
-    learning rate: where `other` has PPO's, that says nothing about another loss.
+    The numbers of `other`'s `LearnedOptimizer` go with it. All others are those of `algorithm`, above all the
+    learning rate; where it has none of a name, the value of `other`.
 
     Raises:
-        ValueError: both search an entry of the same name, or `other` has a memory, which would be left out.
+        ValueError: `other` has no `LearnedOptimizer`; both search an entry of the same name; or `other` has a
+            memory, which would be left out.
     """
+    optimizer = other.optimizer
+    if not isinstance(optimizer, LearnedOptimizer):
+        raise ValueError(
+            f"the optimizer of {other.name} is not an objectives.parts.LearnedOptimizer, which says what "
+            "numbers go with it; make it with objectives.learned_optimizers.open.ppo_with"
+        )
     key = jax.eval_shape(lambda: jax.random.key(0))
     mine, others = (set(jax.eval_shape(each.init, key)) for each in (algorithm, other))
     if mine & others:
@@ -202,11 +224,11 @@ def with_optimizer(algorithm: Algorithm, other: Algorithm) -> Algorithm:
         first, second = jax.random.split(key)
         return {**algorithm.init(first), **other.init(second)}
 
-    steps = {name: value for name, value in other.defaults if name not in LOSS_DEFAULTS}
-    own = {name: value for name, value in steps.items() if DEFAULTS.get(name) != value}
+    lacking = {name: value for name, value in other.defaults if name not in LOSS_DEFAULTS}
+    numbers = {**lacking, **dict(algorithm.defaults), **dict(optimizer.numbers)}
     return algorithm._replace(
         name=f"{algorithm.name}+{other.name}",
-        optimizer=other.optimizer,
+        optimizer=optimizer,
         init=init,
-        defaults=tuple(sorted({**steps, **dict(algorithm.defaults), **own}.items())),
+        defaults=tuple(sorted(numbers.items())),
     )

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from objectives.potentials import Potential
-from objectives.simplex import project
+from objectives.mirror_map.potentials import Potential
+from objectives.mirror_map.simplex import project
 
 SMALLEST = 1e-8
 """Stands for probability zero, where phi^{-1} may be infinite."""

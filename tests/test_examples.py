@@ -47,12 +47,14 @@ def test_the_commands_run(arguments, tmp_path, capfd):
     code = main([*arguments, *(["--output", str(tmp_path)] if dry else [])])
     out, err = capfd.readouterr()
     assert (code, err) == (0, "")
-    assert "my_objective:soft_clip" in out or "my_environment:corridor" in out
+    assert any(
+        name in out for name in ("my_objective:soft_clip", "my_environment:corridor", "split_kl:SPLIT_KL")
+    )
     assert not list(tmp_path.iterdir())
 
 
 def test_every_example_shows_commands():
-    assert len(commands()) == 4
+    assert len(commands()) == 6
 
 
 def soft_clip_loss(above, below):

@@ -32,7 +32,7 @@ from discovery.search.listener import Listener
 from discovery.search.loop import search
 from discovery.store.held_out import looks_at, run_folders_of
 from discovery.store.run import Run
-from objectives import FACTORIES
+from objectives import FAMILIES
 
 Subject = loaded.LoadedRun | Path | str
 """A loaded run, or a name of a subject as on the command line."""
@@ -186,7 +186,7 @@ def compare_suite(
 
 def algorithms() -> tuple[str, ...]:
     """Names of the algorithms and families there are; `build` makes one."""
-    return tuple(sorted(FACTORIES))
+    return tuple(sorted(FAMILIES))
 
 
 class _Lent:

@@ -12,6 +12,8 @@ from objectives import parts_of
 MACHINE_FAILURES = frozenset({"crashed", "timeout", "out_of_memory", "environment"})
 """Errors that say nothing about an algorithm: a worker died, time or memory ran out, an environment raised.
 They do not count against it, and a later command trains it again."""
+EXPORTED_FILE = "discovery.results.exported_file:from_file"
+"""The algorithm that an exported file is; only `results.subjects` names it, for a user who names the file."""
 
 
 class Outcome(NamedTuple):

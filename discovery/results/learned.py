@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
@@ -76,7 +75,10 @@ def learned_of(
     return Learned(label or spec.name, spec, dict(numbers or {}), n_updates, algorithm, full)
 
 
-def differ(a: Any, b: Any) -> bool:
-    """Whether two trees of one structure hold different numbers; NaN equals NaN."""
-    leaves = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return not all(np.array_equal(x, y, equal_nan=True) for x, y in leaves)
+def part_of_entries(spec: AlgorithmSpec) -> dict[str, AlgorithmSpec]:
+    """Searched entry -> the part of an algorithm that reads it: of "lpo+open", `lpo` reads "drift"."""
+    return {
+        entry: part
+        for part in spec.parts
+        for entry in jax.eval_shape(build_algorithm(part).init, jax.random.key(0))
+    }

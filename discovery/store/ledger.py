@@ -173,7 +173,8 @@ class Ledger(Readings):
             for what, result, checkpoint in kept:
                 if what.id != str(result.id):
                     raise LedgerError(f"the result of {str(result.id)!r} cannot be recorded as {what.id!r}")
-                row: dict[str, Any] = vars(what) | {"key": "".join(f"{word:08x}" for word in what.key.tolist())}
+                key = "".join(f"{word:08x}" for word in what.key.tolist())
+                row: dict[str, Any] = vars(what) | {"key": key}
                 row |= measured_columns(result)
                 table = "evaluations" if isinstance(what, Evaluation) else "reports"
                 row["attempts"] += self._set_aside(table, what.id)

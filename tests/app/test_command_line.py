@@ -410,7 +410,7 @@ def test_resume_extends(says: Says, home: Path, monkeypatch: pytest.MonkeyPatch)
     code, _, err = says("resume", "longer", *at(home), "--generations", 3)
     assert code == 2 and "can be extended but not cut" in err
     with monkeypatch.context() as patch:
-        patch.setitem(objectives.FACTORIES, "lpo", "nowhere:lpo")
+        patch.setitem(objectives.FAMILIES, "lpo", "nowhere:lpo")
         compiled.build_algorithm.cache_clear()
         code, _, err = says("resume", "longer", *at(home), "--generations", 9)
         assert code == 2 and "cannot be imported" in err
@@ -783,10 +783,10 @@ def test_environments_are_what_the_list_says(says: Says) -> None:
 
 
 def test_objectives(says: Says) -> None:
-    from objectives import FACTORIES
+    from objectives import FAMILIES
 
     code, out, _ = says("objectives")
-    assert code == 0 and all(re.search(rf"^{name} ", out, re.MULTILINE) for name in FACTORIES)
+    assert code == 0 and all(re.search(rf"^{name} ", out, re.MULTILINE) for name in FAMILIES)
     _, out, _ = says("objectives", "lpo")
     assert "width: int = 128" in out and "gamma = 0.99" in out and "drift.w_in [8, 128]" in out
 

@@ -11,7 +11,7 @@ import pytest
 
 from discovery.inner.rollout import Recall
 from discovery.inner.update import sequences
-from objectives import FACTORIES, build, factory
+from objectives import FAMILIES, build, factory
 from objectives.base import Algorithm, ParamInfo, Progress, Trajectory
 from objectives.optimizers import ADAM_DEFAULTS
 
@@ -23,7 +23,7 @@ LPO = {
     "ta_lpo": {"temporal": True, "activation": "gelu", "width": 8},
     "ta_lpo_anchored": {"temporal": True, "anchored": True, "activation": "relu", "width": 8},
 }
-MEMBERS = {name: (name, {}) for name in FACTORIES} | {name: ("lpo", options) for name, options in LPO.items()}
+MEMBERS = {name: (name, {}) for name in FAMILIES} | {name: ("lpo", options) for name, options in LPO.items()}
 MEMBERS["a2c_sgd"] = ("a2c", {"optimizer": "sgd", "normalize_advantage": True})
 LPG = {"width": 8, "targets": 3}
 LSTM = {"temporal": True, "discount_input": True, "recurrence": "lstm", "optimizer": "sgd"}
@@ -435,5 +435,5 @@ def test_unknown_algorithms_are_refused_with_the_nearest_names():
 
 
 def test_every_registered_name_builds():
-    for name, path in FACTORIES.items():
+    for name, path in FAMILIES.items():
         assert isinstance(build(name), Algorithm), path

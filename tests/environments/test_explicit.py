@@ -10,8 +10,8 @@ import pytest
 from environments.explicit import explicit
 from environments.gridworld import Grid, GridState, Level, transition
 from environments.optimal import optimal_return
-from objectives.learned_potential import learned
-from objectives.potentials import l2, negative_entropy
+from objectives.mirror_map.learned_potential import learned
+from objectives.mirror_map.potentials import l2, negative_entropy
 from objectives.tabular import mirror_descent
 from tests.objectives.maps import network
 

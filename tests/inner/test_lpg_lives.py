@@ -14,7 +14,7 @@ from discovery.inner.rollout import rollout
 from environments.task import Setup
 from objectives import build
 from objectives.base import Progress
-from objectives.lpg import DEEP_LPG, episode, recommended
+from objectives.lpg.algorithm import DEEP_LPG, episode, recommended
 from tests.inner.states import ENDINGS, assert_same_bits
 
 OPTIONS = {"temporal": True, "optimizer": "sgd", "width": 4, "embedding": 3, "targets": 3}

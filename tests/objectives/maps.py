@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import optimize
 
-from objectives.learned_potential import MonotoneNetwork, learned
-from objectives.potentials import l2, negative_entropy, tsallis
+from objectives.mirror_map.learned_potential import MonotoneNetwork, learned
+from objectives.mirror_map.potentials import l2, negative_entropy, tsallis
 
 
 def networks(n, units=126, seed=0, **fixed):

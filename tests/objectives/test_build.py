@@ -102,7 +102,7 @@ def test_the_command_line_describes_the_users_own(capfd):
     assert main(["objectives", "own_algorithms:fine"]) == 0
     out = capfd.readouterr().out
     assert out.startswith("own_algorithms:fine: A fine one.\n\nOptions") and out.endswith(
-        "Searched: nothing\n"
+        "Searched: nothing\nCompare with: ppo, dpo\n"
     )
 
 

@@ -105,7 +105,7 @@ def test_options_are_those_of_both():
         ("open+lpo", "behind the [+] stands one of lodo, open, optim4rl, got 'open[+]lpo'"),
         ("lpo+open+lodo", "got 'lpo[+]open[+]lodo'"),
         ("lpo+opne", "there is no algorithm named 'opne'; did you mean open"),
-        ("open+open", "called alike"),
+        ("open+open", "have the same name"),
     ],
 )
 def test_what_does_not_go_together(name, message):

@@ -11,9 +11,9 @@ import pytest
 
 from objectives import build
 from objectives.base import Batch, Head, Progress, Trajectory
-from objectives.disco import DISCO_DEFAULTS, DiscoMemory, disco_loss, remember
-from objectives.disco_network import DiscoTargets, initial_life, step_inputs
-from objectives.disco_values import Moments, Values, add_to_moments, no_moments, two_hot, values_of
+from objectives.disco.algorithm import DISCO_DEFAULTS, DiscoMemory, disco_loss, remember
+from objectives.disco.network import DiscoTargets, initial_life, step_inputs
+from objectives.disco.values import Moments, Values, add_to_moments, no_moments, two_hot, values_of
 
 T, E, A, M, BINS = 5, 2, 3, 4, 7
 NOW = Progress(0, 10)

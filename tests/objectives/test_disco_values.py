@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from objectives.base import Trajectory
-from objectives.disco_values import (
+from objectives.disco.values import (
     add_to_moments,
     chosen,
     expected,

@@ -13,8 +13,8 @@ import pytest
 from discovery.inner.networks.network import Body, make_network
 from objectives import build
 from objectives.base import Head, ParamInfo, Progress
-from objectives.learned_optimizer import actor_noise
-from objectives.optimizer_features import GROUPS, chosen, dormancy, parameter_features, proportions
+from objectives.learned_optimizers.features import GROUPS, chosen, dormancy, parameter_features, proportions
+from objectives.learned_optimizers.open import actor_noise
 from objectives.optimizers import adam
 from objectives.per_parameter import flat, gru, normalized_layer, unflat
 from tests.inner.states import CATCH, begin, go, quick_begin, quick_go
@@ -274,7 +274,9 @@ def test_dormancy_is_one_on_average_and_for_what_feeds_no_layer():
             d = np.asarray(dormancy(activations, each, leaf.shape))
             assert d.shape == leaf.shape and d.mean() == pytest.approx(1, abs=1e-5) and (d >= 0).all()
             assert leaf.shape[-1] > 1 or d == pytest.approx(1)
-    with pytest.raises(ValueError, match="activations of layer 'hidden_0' of torso 'actor' are missing"):
+    with pytest.raises(
+        ValueError, match="names layer 'hidden_0' of torso 'actor', whose activations are missing"
+    ):
         dormancy({"actor": {}}, info, (2, 3))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from objectives import build
-from objectives.lodo import backward, forward, initial_operator, scale_by_lodo
+from objectives.learned_optimizers.lodo import backward, forward, initial_operator, scale_by_lodo
 
 
 def dense(operator, n):

@@ -11,8 +11,8 @@ import pytest
 
 from objectives import build
 from objectives.base import Batch, Progress, Trajectory
-from objectives.learned_targets import LpgTargets, step_inputs, time_inputs
-from objectives.lpg import REGULARIZERS, TABULAR_LPG, episode, recommended, regularizer
+from objectives.lpg.algorithm import REGULARIZERS, TABULAR_LPG, episode, recommended, regularizer
+from objectives.lpg.learned_targets import LpgTargets, step_inputs, time_inputs
 
 T, E, A = 7, 3, 4
 NOW = Progress(3, 12)

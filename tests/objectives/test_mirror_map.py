@@ -12,8 +12,8 @@ from discovery.inner.loops.on_policy import complete
 from environments.task import Setup
 from objectives import build
 from objectives.base import Batch, Progress
-from objectives.learned_potential import monotone
-from objectives.mirror_map import POTENTIALS, SMALLEST
+from objectives.mirror_map.algorithm import POTENTIALS, SMALLEST
+from objectives.mirror_map.learned_potential import monotone
 from objectives.parts import AdvantageTargets, standardize
 from objectives.tabular import mirror_descent_step
 from tests.inner.states import PRODUCTION

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import special
 
-from objectives.learned_potential import learned
-from objectives.potentials import l2, negative_entropy, tsallis
-from objectives.simplex import _undivided, project
+from objectives.mirror_map.learned_potential import learned
+from objectives.mirror_map.potentials import l2, negative_entropy, tsallis
+from objectives.mirror_map.simplex import _undivided, project
 from tests.objectives.maps import members, network, networks, slow_projection
 
 every_map = pytest.mark.parametrize("name", members())

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import optimize, special
 
-from objectives.learned_potential import learned
-from objectives.potentials import bregman
+from objectives.mirror_map.learned_potential import learned
+from objectives.mirror_map.potentials import bregman
 from objectives.tabular import evaluate, mirror_descent, mirror_descent_step
 from tests.objectives.maps import members, network, networks
 

@@ -2,7 +2,9 @@
 
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,19 +24,20 @@ from discovery.executors.inline import Inline
 from discovery.inner.loops.on_policy import complete
 from discovery.meta.base import Proposal
 from discovery.results.distillation.imitation import imitate
-from discovery.results.distillation.lessons import (
-    LESSONS,
-    loss_answers,
-    loss_inputs,
-    optimizer_answers,
-    policy_answers,
-)
+from discovery.results.distillation.lessons import lesson_of, loss_answers, loss_inputs, small_agent
 from discovery.results.distillation.start import start_of
 from discovery.store.run import Run
 from discovery.store.start import origins_of
 from environments.task import Setup, Task
 from objectives import build
 from objectives.base import Algorithm
+from objectives.learned_optimizers.lesson import optimizer_answers
+from objectives.mirror_map.lesson import policy_answers
+
+BY_ENTRY: dict[str, Any] = {
+    entry: lesson_of(AlgorithmSpec(name))
+    for entry, name in {"drift": "lpo", "potential": "ampo", "optimizer": "open"}.items()
+}
 
 
 def full(algorithm: Algorithm, **numbers: float) -> dict:
@@ -68,7 +71,7 @@ def test_policies_of_the_softmax_and_of_negative_entropy_are_the_same():
 
 def test_steps_are_those_of_the_optimizer_on_the_same_gradients():
     """Gradients are read off plain descent; Adam on them is optax's."""
-    answers = jax.jit(optimizer_answers, static_argnums=0)
+    answers = jax.jit(partial(optimizer_answers, agent=small_agent()), static_argnums=0)
     plain = {"anneal": 0.0, "max_grad_norm": 1e9}
     sgd, adam = build("ppo", {"optimizer": "sgd"}), build("ppo")
     rates = {"learning_rate": 1.0, "critic_rate": 1.0, "bias_rate": 1.0}
@@ -93,7 +96,7 @@ def test_steps_are_those_of_the_optimizer_on_the_same_gradients():
 def test_a_random_drift_learns_from_ppo_and_says_how_well():
     lpo, ppo = build("lpo", {"width": 8}), build("ppo")
     pair = (lpo, full(lpo)), (ppo, full(ppo))
-    learned = imitate(LESSONS["drift"], "drift", *pair, jax.random.key(0), steps=200)
+    learned = imitate(BY_ENTRY["drift"], "drift", *pair, jax.random.key(0), steps=200)
     assert learned.before > 0.5 and learned.error < 0.4 * learned.before
     # The error is what it says, on other inputs too.
     key = jax.random.key(99)
@@ -106,7 +109,7 @@ def test_a_random_drift_learns_from_ppo_and_says_how_well():
 def test_who_answers_right_already_is_left_alone():
     ampo, ppo = build("ampo", {"units": 6}), build("ppo")
     pair = (ampo, full(ampo)), (ppo, full(ppo))
-    learned = imitate(LESSONS["potential"], "potential", *pair, jax.random.key(0), steps=50)
+    learned = imitate(BY_ENTRY["potential"], "potential", *pair, jax.random.key(0), steps=50)
     assert learned.error == learned.before < 1e-5
     for name, numbers in pair[0][1]["potential"].items():
         np.testing.assert_array_equal(learned.numbers[name], numbers)
@@ -126,7 +129,7 @@ def test_who_answers_right_already_is_left_alone():
 def test_the_other_families_learn_too(entry, student, teacher, steps, share):
     one, other = build(*student), build(*teacher)
     pair = (one, full(one)), (other, full(other))
-    learned = imitate(LESSONS[entry], entry, *pair, jax.random.key(0), steps)
+    learned = imitate(BY_ENTRY[entry], entry, *pair, jax.random.key(0), steps)
     assert learned.error < share * learned.before
 
 
@@ -155,7 +158,7 @@ def test_a_finished_black_box_is_distilled_into_its_own_size_and_a_smaller_one(
     for options in ({}, smaller):
         student = build(name, {**teacher, **options})
         pair = (student, complete(student, {}, student.init(jax.random.key(2)))), trained
-        learned = imitate(LESSONS[entry], entry, *pair, jax.random.key(0), steps)
+        learned = imitate(BY_ENTRY[entry], entry, *pair, jax.random.key(0), steps)
         assert learned.before > 0.05 and learned.error < 0.2 * learned.before, learned
 
 

@@ -150,29 +150,30 @@ def objectives(argv: Sequence[str]) -> int:
         Objectives, argv, "discovery objectives", "List what can be searched, and the known algorithms."
     )
     from discovery.executors.cpu import ensure_single_thread
-    from objectives import FACTORIES
+    from objectives import FAMILIES
 
     ensure_single_thread()
     if args.name:
         return _describe_algorithm(args.name)
     rows = []
-    for name in sorted(FACTORIES):
-        make, algorithm = _built(name)
+    for name in sorted(FAMILIES):
+        family, algorithm = _built(name)
         kind = "searched" if _searched(algorithm) else "known"
-        rows.append((name, kind, _summary(make), ", ".join(inspect.signature(make).parameters)))
+        rows.append((name, kind, family.summary, ", ".join(family.options)))
     rows.sort(key=lambda row: row[1], reverse=True)
     show(table(("name", "kind", "what it is", "options"), rows))
     print(
         "\ndiscovery objectives NAME   its options and numbers with their defaults\n"
-        'Your own: "package.module:function", a function that returns an objectives.base.Algorithm.'
+        'Your own: "package.module:NAME", a function that returns an objectives.base.Algorithm, or an\n'
+        "objectives.family.Family."
     )
     return 0
 
 
 def _built(name: str) -> tuple[Any, Any]:
-    from objectives import build, factory
+    from objectives import build, family_of
 
-    return factory(name), build(name)
+    return family_of(name), build(name)
 
 
 @contextmanager
@@ -207,20 +208,17 @@ def _describe_algorithm(name: str) -> int:
     return 0
 
 
-def _description(name: str, make: Any, algorithm: Any) -> str:
-    options = inspect.signature(make).parameters.values()
+def _description(name: str, family: Any, algorithm: Any) -> str:
+    options = family.options.values()
     numbers = sorted(dict(algorithm.defaults).items())
     searched = ", ".join(f"{path} {list(shape)}" for path, shape in _searched(algorithm).items())
     lines = [
-        f"{name}: {inspect.getdoc(make) or ''}\n",
+        f"{name}: {inspect.getdoc(family.build) or ''}\n",
         "Options (--algorithm-options NAME=VALUE): " + ("" if options else "none"),
         *(f"  {option}" for option in options),
         "Numbers (--tasks.0.numbers NAME=VALUE):",
         *(f"  {number} = {float(value):g}" for number, value in numbers),
         f"Searched: {searched or 'nothing'}",
+        f"Compare with: {', '.join(family.baselines)}",
     ]
     return "\n".join(lines)
-
-
-def _summary(make: Any) -> str:
-    return (inspect.getdoc(make) or "").partition("\n")[0].replace("``", "")

@@ -25,14 +25,14 @@ def resolved(names: Sequence[str], output: Path, prog: str) -> list[str]:
 
 
 def _resolved(name: str, output: Path) -> str:
-    from objectives import FACTORIES, is_known
+    from objectives import FAMILIES, is_known
 
     plain, _, options = name.partition("[")
     base, at, generation = plain.partition("@")
     if ":" in plain or plain.endswith(".py") or (is_known(base) and not at):
         return name
     if not Path(base).exists() and not (output / base).exists():
-        names = [*FACTORIES, *(folder.name for folder in run_folders(output)[-20:])]
+        names = [*FAMILIES, *(folder.name for folder in run_folders(output)[-20:])]
         raise unknown("run or algorithm", base, names)
     return f"{find_run(base, output)}{at}{generation}" + (f"[{options}" if options else "")
 

@@ -9,12 +9,10 @@ from discovery.core.jobs import AlgorithmSpec
 from discovery.display.pictures.drift import drift_picture
 from discovery.results.learned import Learned
 from discovery.results.objective import Objective, is_temporal, objective_in, objective_of
+from objectives import family_of
 
 FRACTIONS = (0.0, 0.33, 0.67, 0.99)
 """Points of a training at which a temporally-aware objective is drawn."""
-
-BESIDE = ("ppo", "dpo")
-"""What an objective is drawn beside."""
 
 LOG_RATIO = np.linspace(-1.2, 1.2, 121)
 ADVANTAGE = np.linspace(-2.5, 2.5, 101)
@@ -22,8 +20,9 @@ ADVANTAGE = np.linspace(-2.5, 2.5, 101)
 
 
 def loss_picture(found: Learned) -> Figure:
-    """The LPO picture beside PPO and DPO. A temporally-aware objective is drawn at several points of a
-    training.
+    """The LPO picture beside the family's baselines.
+
+    A temporally-aware objective is drawn at several points of a training.
 
     Raises:
         BadInput: the algorithm has no elementwise policy loss.
@@ -33,7 +32,8 @@ def loss_picture(found: Learned) -> Figure:
         shown = [(objective, fraction, f"{found.label}, n/N = {fraction:g}") for fraction in FRACTIONS]
     else:
         shown = [(objective, 0.0, found.label)]
-    shown += [(known, 0.0, name.upper()) for name in BESIDE if (known := _known(name, found))]
+    baselines = family_of(found.spec.name).baselines
+    shown += [(known, 0.0, name.upper()) for name in baselines if (known := _known(name, found))]
     panels = [(title, *_heat(one, fraction)) for one, fraction, title in shown]
     return drift_picture(LOG_RATIO, ADVANTAGE, panels)
 

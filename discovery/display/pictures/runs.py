@@ -13,12 +13,13 @@ from matplotlib.figure import Figure
 
 from discovery.core.errors import BadInput
 from discovery.display import plots
-from discovery.display.pictures.found import LOSS, Kind, kinds_of
+from discovery.display.pictures.found import LOSS, draw, pictures_of
 from discovery.display.pictures.suites import score_intervals
 from discovery.judging.comparison import INITIAL, Comparison, Row
 from discovery.judging.evaluate import recorded
 from discovery.results.loaded import LoadedRun
 from environments.task import SCORES, Task
+from objectives.family import Picture
 
 FIRST_STYLES = (INITIAL, "discovered", "ppo", "dpo")
 """Subjects in the order of their styles, the same in all runs; any others follow by name.
@@ -40,7 +41,7 @@ def plot_run(run: LoadedRun, folder: Path) -> list[Path]:
     for task in run.config.seen if run.n_generations else ():
         drawn[f"meta-learning-{_slug(task.name)}"] = meta_learning(run, task.name, reports)
     if run.selection:
-        drawn |= {kind.name: figure for kind, figure in found_pictures(run, _say_why)}
+        drawn |= {picture.name: figure for picture, figure in found_pictures(run, _say_why)}
     for task in reports.tasks:
         drawn[f"learning-curves-{_slug(task)}"] = learning_curves(run, task, reports)
     if reports.cells:
@@ -50,18 +51,18 @@ def plot_run(run: LoadedRun, folder: Path) -> list[Path]:
 
 def found_pictures(
     run: LoadedRun, left_out: Callable[[str, BadInput], None]
-) -> Iterator[tuple[Kind, Figure]]:
+) -> Iterator[tuple[Picture, Figure]]:
     """What the run has found, part by part; `left_out` hears of a picture that there is none of, and why."""
     try:
         found = run.learned()
     except BadInput as error:
         left_out(LOSS.name, error)
         return
-    for kind in kinds_of(found).values():
+    for picture in pictures_of(found).values():
         try:
-            yield kind, kind.draw(found)
+            yield picture, draw(picture, found)
         except BadInput as error:
-            left_out(kind.name, error)
+            left_out(picture.name, error)
 
 
 def _say_why(name: str, error: BadInput) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from discovery.core.errors import BadInput
 from discovery.core.json import json_text
 from discovery.core.toml import dumps
-from discovery.display.pictures.found import LOSS, kinds_of
+from discovery.display.pictures.found import LOSS, pictures_of
 from discovery.display.report.commands import Commands, commands_of, portable
 from discovery.display.report.judged import Decline, Sweep, TaskTable, declines, sweeps, tables, verdict
 from discovery.display.report.searched import Method, Searched, method, searched
@@ -149,9 +149,9 @@ def _found(run: LoadedRun) -> tuple[Found | None, str]:
     if not run.selection:
         return None, "Nothing has been chosen yet: no mean was scored on the selection seeds."
     try:
-        kinds = kinds_of(run.learned())
-        if LOSS not in kinds.values():
-            return None, NO_NUMBERS.format(entries=" and ".join(kinds))
+        pictures = pictures_of(run.learned())
+        if LOSS not in pictures.values():
+            return None, NO_NUMBERS.format(entries=" and ".join(pictures))
         return found_objective(run), ""
     except BadInput as error:
         return None, f"There is no objective to draw: {error}."

@@ -103,7 +103,7 @@ def _objective(run: LoadedRun) -> tuple[Picture, ...]:
     if not run.selection:
         return ()
     found = runs.found_pictures(run, lambda name, error: None)  # the page says why, where it has none
-    return tuple(picture(figure, kind.alt, kind.caption) for kind, figure in found)
+    return tuple(picture(figure, each.alt, each.caption) for each, figure in found)
 
 
 def _comparison(

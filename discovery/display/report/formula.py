@@ -9,9 +9,7 @@ import numpy as np
 from discovery.core.jobs import AlgorithmSpec
 from discovery.display.report.searched import leaves
 from discovery.export.literals import plain
-from objectives import FACTORIES, all_options
-
-DRIFT = FACTORIES["lpo"]
+from objectives import all_options, family_of
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ def formula_of(spec: AlgorithmSpec, meta_params: Mapping[str, Any]) -> Formula |
 def drift_options(spec: AlgorithmSpec) -> dict[str, Any] | None:
     """Options of the drift network that an algorithm is, or has as one of its parts; None if it has none."""
     for part in spec.parts:
-        if FACTORIES.get(part.name, part.name) == DRIFT:
+        if family_of(part.name) is family_of("lpo"):
             return all_options(part.name, dict(part.options))
     return None
 

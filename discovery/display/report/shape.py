@@ -14,10 +14,11 @@ from jaxtyping import Bool, Float
 
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
-from discovery.display.pictures.loss import ADVANTAGE, BESIDE, FRACTIONS, LOG_RATIO
+from discovery.display.pictures.loss import ADVANTAGE, FRACTIONS, LOG_RATIO
 from discovery.display.report.formula import Formula, drift_options, formula_of
 from discovery.results.loaded import LoadedRun
 from discovery.results.objective import Objective, is_temporal, objective_of
+from objectives import family_of
 
 KNOWN = ("ppo", "dpo", "ppo_kl", "policy_gradient")
 """Known drifts that what was found is held against."""
@@ -38,7 +39,7 @@ QUADRANTS = {
 
 @dataclass(frozen=True)
 class Quadrant:
-    """What objectives do in a quadrant, each by its name ("found", and those of `BESIDE`).
+    """What objectives do in a quadrant, each by its name ("found", and its family's baselines).
 
     Attributes:
         name: which quadrant.
@@ -117,7 +118,8 @@ def found_objective(run: LoadedRun) -> Found:
         RunError: nothing has been chosen yet.
     """
     number, objective, task = run.generation_number(), run.objective(), run.config.tasks[0]
-    known = {name: one for name in KNOWN if (one := _known(name, dict(task.numbers)))}
+    names = dict.fromkeys((*KNOWN, *family_of(run.spec.name).baselines))
+    known = {name: one for name in names if (one := _known(name, dict(task.numbers)))}
     fractions = FRACTIONS if is_temporal(objective) else (None,)
     shapes = tuple(_shape(objective, known, fraction) for fraction in fractions)
     totals = dict.fromkeys(known, 0.0)
@@ -146,7 +148,8 @@ def _shape(objective: Objective, known: dict[str, Objective], fraction: float | 
     legal = max(value, gradient) <= TOLERANCE * np.abs(ADVANTAGE).max() and least >= -TOLERANCE
     others = {name: _grids(one, at) for name, one in known.items()}
     distances = [Distance(name, _rms(drift - f), _rms(slope - s)) for name, (f, s) in others.items()]
-    beside = {"found": (drift, slope)} | {name: others[name] for name in BESIDE if name in others}
+    baselines = family_of(objective.spec.name).baselines
+    beside = {"found": (drift, slope)} | {name: others[name] for name in baselines if name in others}
     return Shape(
         fraction,
         value,

@@ -26,7 +26,7 @@ from environments.explicit import Explicit
 from environments.make import make
 from environments.task import Setup
 from objectives.base import Algorithm, MetaParams, Progress
-from objectives.mirror_map import Projected
+from objectives.mirror_map.algorithm import Projected
 from objectives.tabular import evaluate, mirror_descent_step
 
 METRICS = ("entropy", "kl")
@@ -115,7 +115,8 @@ def advance(
 
     def step(_: Array, carry: tuple[ExactState, Metrics]) -> tuple[ExactState, Metrics]:
         state, total = carry
-        weights = mirror.weights(meta_params, Progress(state.update, state.lifetime).fraction)
+        fraction = Progress(state.update, state.lifetime).fraction
+        weights = mirror.weights(meta_params, fraction, state.policy.dtype)
         policy = mirror_descent_step(
             mirror.potential, weights, state.policy, state.action_value, meta_params["eta"]
         )

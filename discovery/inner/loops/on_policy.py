@@ -81,8 +81,9 @@ def check_numbers(algorithm: Algorithm, numbers: Mapping[str, float]) -> None:
             f"algorithm {algorithm.name!r} does not read {', '.join(strange)}; "
             f"it reads: {', '.join(sorted(defaults))}"
         )
+    limits = LIMITS | dict(algorithm.limits)
     for name, value in numbers.items():
-        low, high = LIMITS.get(name, (-math.inf, math.inf))
+        low, high = limits.get(name, (-math.inf, math.inf))
         if not low <= value <= high:
             raise ValueError(f"number {name} must be between {low:g} and {high:g}, got {value:g}")
 

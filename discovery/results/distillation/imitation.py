@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from discovery.results.distillation.lessons import Lesson
+from discovery.results.distillation.lessons import small_agent
 from objectives.base import Algorithm, MetaParams
+from objectives.family import Lesson
 
 HELD_OUT = 16
 """Sets of inputs, of which none is learned from, that errors are measured on."""
@@ -78,8 +79,8 @@ def _difference(
     key: PRNGKeyArray,
 ) -> tuple[Float[Array, " K"], Float[Array, " K"]]:
     """Mean squares of the answers' differences, and of the teacher's answers, by kind."""
-    right = lesson.answers(teacher, told, key)
-    given = lesson.answers(student, {**rest, entry: numbers}, key)
+    right = lesson.answers(teacher, told, key, small_agent())
+    given = lesson.answers(student, {**rest, entry: numbers}, key, small_agent())
     along = tuple(range(1, right.ndim))
     return jnp.square(given - right).mean(along), jnp.square(right).mean(along)
 

@@ -23,7 +23,8 @@ from discovery.core.jobs import AlgorithmSpec
 from discovery.inner.compile import build_algorithm
 from discovery.inner.loops.on_policy import complete
 from discovery.results.distillation.imitation import imitate
-from discovery.results.distillation.lessons import LESSONS
+from discovery.results.distillation.lessons import lesson_of
+from discovery.results.learned import part_of_entries
 from discovery.results.subjects import Subject, subjects
 from discovery.search.requests import seed_words
 from discovery.store.held_out import run_folders_of
@@ -31,11 +32,9 @@ from discovery.store.run import Run
 from discovery.store.start import Origin, Seen, Start, origins_of
 from environments.make import options_of
 from environments.task import Task
-from objectives import all_options
+from objectives import all_options, family_of
 from objectives.base import Algorithm
-
-BEGINNINGS = ("start", "output_scale")
-"""Options of families that only say where a search begins."""
+from objectives.family import Family
 
 
 def start_of(config: SearchConfig) -> Start | None:
@@ -53,7 +52,8 @@ def start_of(config: SearchConfig) -> Start | None:
         found = {entry: _entry(config, mean, entry, source) for entry in mean}
         given = {entry: pair for entry, pair in found.items() if pair is not None}
         if not given:
-            able = sorted(set(mean) & set(LESSONS))
+            parts = part_of_entries(config.spec)
+            able = [entry for entry in mean if lesson_of(parts[entry])]
             raise BadInput(
                 f"start.sources: {source.label!r} has nothing that {config.algorithm} could begin with; it "
                 f"searches {', '.join(mean)}, and can imitate {', '.join(able) or 'nothing'} of that"
@@ -125,10 +125,11 @@ def _entry(
 ) -> tuple[Any, Origin] | None:
     """The entry's numbers by one source, or None if it has none to give."""
     own, spec = source.meta_params.get(entry), config.spec
-    if own is not None and not config.start.distill and _part(spec, entry) == _part(source.spec, entry):
+    as_read = own is not None and _how_read(spec, entry) == _how_read(source.spec, entry)
+    if as_read and not config.start.distill:
         return own, Origin(entry, source.label, source.source)
     teacher = build_algorithm(source.spec)
-    lesson = LESSONS.get(entry)
+    lesson = lesson_of(part_of_entries(spec)[entry])
     # A run that searched something else is no teacher: the optimizer of a drift's run is plain Adam.
     if lesson is None or not lesson.suits(teacher) or (source.meta_params and own is None):
         return None
@@ -154,10 +155,8 @@ def _complete(
     return complete(algorithm, {name: value for name, value in numbers.items() if name in known}, entries)
 
 
-def _part(spec: AlgorithmSpec, entry: str) -> tuple[str, Mapping[str, Any]]:
-    """The family that searches an entry, with all options that say how its numbers are read."""
-    for part in spec.parts:
-        if entry in jax.eval_shape(build_algorithm(part).init, jax.random.key(0)):
-            options = all_options(part.name, dict(part.options))
-            return part.name, {key: value for key, value in options.items() if key not in BEGINNINGS}
-    raise ValueError(f"{spec.name} searches no {entry!r}")
+def _how_read(spec: AlgorithmSpec, entry: str) -> tuple[Family, Mapping[str, Any]]:
+    """The family that reads an entry, with all options that say how its numbers are read."""
+    part = part_of_entries(spec)[entry]
+    family, options = family_of(part.name), all_options(part.name, dict(part.options))
+    return family, {key: value for key, value in options.items() if key not in family.starts}

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import matplotlib.image
 import numpy as np
 import pytest
@@ -14,14 +16,17 @@ from discovery.app.command_line import main
 from discovery.app.loaded import LoadedRun, load_run
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
-from discovery.display.pictures.found import KINDS, draw_found, kinds_of
+from discovery.display.pictures import found as pictures
+from discovery.display.pictures.found import LOSS, draw_found, pictures_of
 from discovery.display.pictures.runs import plot_run
 from discovery.display.plots import power_of_ten
 from discovery.display.report import write_report
 from discovery.results.learned import Learned, learned_of
+from objectives import build
 from objectives.base import Algorithm
-from objectives.drift import lpo
-from objectives.learned_optimizer import open_optimizer
+from objectives.family import Picture
+from objectives.known import drift_loss, ppo_drift
+from objectives.parts import actor_critic
 from tests.display.report.fabricated import CONFIG, FAR, NEAR, begin, search
 from tests.display.report.pages import Page
 
@@ -56,8 +61,8 @@ def test_every_family_is_drawn(made: tuple[LoadedRun, str, str], tmp_path: Path,
     assert [path.name for path in paths] == ["meta-learning-near.png", file]
     assert matplotlib.image.imread(paths[1]).std() > 0.05  # not blank
     assert capsys.readouterr().err == ""
-    (kind,) = kinds_of(run.learned()).values()
-    assert KINDS[entry] is kind
+    ((drawn, picture),) = pictures_of(run.learned()).items()
+    assert drawn == entry and f"{picture.name}.png" == file
     assert run.learned().label == "discovered"
     assert run.learned().n_updates == 2
 
@@ -66,7 +71,7 @@ def test_the_report_shows_it(made: tuple[LoadedRun, str, str], tmp_path: Path) -
     run, entry, _ = made
     page = Page(write_report(run, tmp_path / "page.html").read_text(encoding="utf-8"))
     alts = [value for tag, name, value in page.attributes if (tag, name) == ("img", "alt")]
-    assert KINDS[entry].alt in alts
+    assert pictures_of(run.learned())[entry].alt in alts
     assert f"What was searched here is the entry {entry} of meta_params." in page.text
     assert "There is no objective to draw" not in page.text
 
@@ -90,40 +95,52 @@ def _leaves(tree: Any) -> list[Any]:
     return [leaf for item in tree.values() for leaf in _leaves(item)] if isinstance(tree, dict) else [tree]
 
 
-def both(**changes: Any) -> Learned:
+def both() -> Learned:
     """A drift and an optimizer, searched together."""
-    drift, rule = lpo(width=2), open_optimizer(gru_width=0, width=2)
-
-    def init(key: Any) -> dict[str, Any]:
-        return {**rule.init(key), **drift.init(key)}
-
-    numbers = tuple(sorted({**dict(rule.defaults), **dict(drift.defaults)}.items()))
-    joined: Algorithm = drift._replace(optimizer=rule.optimizer, init=init, defaults=numbers)._replace(
-        **changes
-    )
-    one = learned_of(AlgorithmSpec("ppo"), {}, {}, "joined")
-    import jax
-
-    meta_params = {**dict(joined.defaults), **joined.init(jax.random.key(0))}
-    return replace(one, algorithm=joined, meta_params=meta_params)
+    spec = AlgorithmSpec("lpo+open", (("lpo_width", 2), ("open_gru_width", 0), ("open_width", 2)))
+    return learned_of(spec, build(spec.name, dict(spec.options)).init(jax.random.key(0)), {}, "joined")
 
 
 def test_parts_that_are_searched_together_are_drawn_apart() -> None:
     found = both()
-    assert {entry: kind.name for entry, kind in kinds_of(found).items()} == {
-        "optimizer": "optimizer",
+    assert {entry: picture.name for entry, picture in pictures_of(found).items()} == {
         "drift": "objective",
+        "optimizer": "optimizer",
     }
     with pytest.raises(BadInput, match="no searched part named 'driftt'; did you mean drift"):
         draw_found(found, "driftt")
 
 
 def test_losses_of_ones_own_are_drawn_as_drifts_and_only_once() -> None:
-    found = both()
-    meta_params = {**found.meta_params, "temperature": 1.0, "learning_rate": 0.1}
-    names = [kind.name for kind in kinds_of(replace(found, meta_params=meta_params)).values()]
-    assert names == ["optimizer", "objective"]
-    assert [kind.name for kind in kinds_of(learned_of(AlgorithmSpec("ppo"))).values()] == ["objective"]
+    assert list(pictures_of(learned_of(AlgorithmSpec("ppo"))).values()) == [LOSS]
+    spec = AlgorithmSpec(f"{__name__}:two_entries")
+    own = learned_of(spec, build(spec.name).init(jax.random.key(0)))
+    assert list(pictures_of(own).values()) == [LOSS]
+    assert isinstance(draw_found(own), Figure)
+
+
+def two_entries() -> Algorithm:
+    """PPO's drift times one searched number plus another."""
+
+    def init(key: Any) -> dict[str, Any]:
+        return {"slope": jnp.ones(()), "shift": jnp.zeros(())}
+
+    def drift(meta_params: Any, log_ratio: Any, advantage: Any, progress: Any) -> Any:
+        base = ppo_drift(meta_params, log_ratio, advantage, progress)
+        return meta_params["slope"] * base + meta_params["shift"]
+
+    return actor_critic("two_entries", drift_loss(drift), init)
+
+
+def test_a_picture_that_fails_is_an_error_of_ours_or_bad_input_of_the_users() -> None:
+    def draw(found: Any, plots: Any) -> Any:
+        raise KeyError("eta")
+
+    broken, own = Picture("x", draw, "", ""), AlgorithmSpec(f"{__name__}:two_entries")
+    with pytest.raises(KeyError):
+        pictures.draw(broken, both())
+    with pytest.raises(BadInput, match="raises KeyError: 'eta'"):
+        pictures.draw(broken, learned_of(own, build(own.name).init(jax.random.key(0))))
 
 
 def test_powers_of_ten_need_no_formula() -> None:

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
-from discovery.display.pictures import lpg
-from discovery.display.pictures.lpg import LENGTH, chain_rewards, lpg_picture
+from discovery.display import plots
 from discovery.inner.compile import build_algorithm
 from discovery.results.learned import Learned, learned_of
+from environments.chain import ChainLevel, from_chain
 from objectives.base import Progress
-from objectives.lpg import episode, recommended
+from objectives.family import NothingToDraw
+from objectives.lpg import picture as lpg
+from objectives.lpg.algorithm import episode, recommended
+from objectives.lpg.picture import LENGTH, chain_rewards, lpg_picture
 from tests.display.test_plots import check_all_lines_are_inside, check_layout
 
 N = 40
@@ -36,7 +38,7 @@ def figure() -> Figure:
     """With two rounds of settling, which can be done by hand."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lpg, "ROUNDS", 2)
-        return lpg_picture(found(True))
+        return lpg_picture(found(True), plots)
 
 
 def lines(figure: Figure, panel: int) -> tuple[np.ndarray, np.ndarray]:
@@ -45,9 +47,19 @@ def lines(figure: Figure, panel: int) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(drawn[::2]), np.stack(drawn[1::2])
 
 
-def test_the_environment_pays_at_the_end_only() -> None:
-    for good, last in ((True, 1.0), (False, -1.0)):
-        np.testing.assert_array_equal(chain_rewards(good), [0.0] * (LENGTH - 1) + [last])
+@pytest.mark.parametrize("good", [True, False])
+def test_rewards_are_those_of_the_environment(good: bool) -> None:
+    chain, key, level = (
+        from_chain("short", {}),
+        jax.random.key(0),
+        ChainLevel(jnp.int32(LENGTH), jnp.int32(1)),
+    )
+    state, rewards = chain.reset(key, level)[0], []
+    for step in range(LENGTH):
+        state, said = chain.step(key, state, jnp.int32(good), level)
+        rewards.append(float(said.reward))
+        assert bool(said.terminated) == (step == LENGTH - 1)
+    np.testing.assert_array_equal(chain_rewards(good), rewards)
 
 
 @pytest.mark.parametrize(("panel", "update"), [(0, 0), (1, N // 2), (2, N)])
@@ -98,12 +110,12 @@ def test_what_is_shown(figure: Figure) -> None:
     assert titles == ["found, n/N = 0", "found, n/N = 0.5", "found, n/N = 1", "A2C"]
     assert "chain of 16 steps" in figure.get_supxlabel()
     assert "N = 40" in figure.get_supxlabel()
-    assert [axes.get_title() for axes in lpg_picture(found(False)).axes] == ["found", "A2C"]
+    assert [axes.get_title() for axes in lpg_picture(found(False), plots).axes] == ["found", "A2C"]
 
 
 def test_other_targets_are_refused() -> None:
-    with pytest.raises(BadInput, match="targets of algorithm 'ppo' are not those of lpg"):
-        lpg_picture(learned_of(AlgorithmSpec("ppo")))
+    with pytest.raises(NothingToDraw, match="targets of ppo are not those of lpg"):
+        lpg_picture(learned_of(AlgorithmSpec("ppo")), plots)
 
 
 def test_nothing_overlaps_or_is_cut(figure: Figure) -> None:

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
-from discovery.display.pictures.mirror import FIXED, mirror_picture
+from discovery.display import plots
 from discovery.results.learned import Learned, learned_of
-from objectives.learned_potential import LOG_SHIFT
+from objectives.family import NothingToDraw
+from objectives.mirror_map.learned_potential import LOG_SHIFT
+from objectives.mirror_map.picture import FIXED, mirror_picture
 from tests.display.test_plots import check_layout
 from tests.objectives.maps import slow_projection
 
@@ -33,7 +34,7 @@ def found(temporal: bool) -> Learned:
 
 @pytest.fixture(scope="module")
 def figure() -> Figure:
-    return mirror_picture(found(True))
+    return mirror_picture(found(True), plots)
 
 
 def lines(figure: Figure, panel: int, row: int = 0) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -107,16 +108,16 @@ def test_policies_are_the_projections_of_the_scores(figure: Figure) -> None:
 
 def test_a_map_that_does_not_change_is_drawn_once() -> None:
     still = found(False)
-    figure = mirror_picture(still)
+    figure = mirror_picture(still, plots)
     assert [axes.get_title() for axes in figure.subfigs[1].axes][:2] == ["found", "negative entropy"]
     broken = jax.tree.map(lambda x: np.full_like(x, np.nan), still.meta_params["potential"])
-    blank = mirror_picture(learned_of(still.spec, {"potential": broken}))
+    blank = mirror_picture(learned_of(still.spec, {"potential": broken}), plots)
     assert np.isnan(lines(blank, 1)["ampo"][1]).all()
 
 
 def test_other_policies_are_refused() -> None:
-    with pytest.raises(BadInput, match="policy of algorithm 'ppo' is no objectives"):
-        mirror_picture(learned_of(AlgorithmSpec("ppo")))
+    with pytest.raises(NothingToDraw, match="policy of ppo is not an objectives"):
+        mirror_picture(learned_of(AlgorithmSpec("ppo")), plots)
 
 
 def test_nothing_overlaps_or_is_cut(figure: Figure) -> None:

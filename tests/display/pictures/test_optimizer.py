@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
-from discovery.display.pictures.optimizer import LIFE, PASTS, optimizer_picture
+from discovery.display import plots
 from discovery.results.learned import Learned, learned_of
+from objectives.learned_optimizers.picture import LIFE, PASTS, optimizer_picture
 from tests.display.test_plots import check_all_lines_are_inside, check_layout
 from tests.objectives.open_by_hand import Open, Tensor
 
@@ -38,7 +38,7 @@ def learned_shapes(spec: AlgorithmSpec):
 @pytest.fixture(scope="module")
 def random_open() -> SimpleNamespace:
     one = found(OPEN, 0.7, learning_rate=0.01, anneal=0.5)
-    return SimpleNamespace(found=one, figure=optimizer_picture(one))
+    return SimpleNamespace(found=one, figure=optimizer_picture(one, plots))
 
 
 def curves(figure: Figure, panel: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -82,7 +82,7 @@ def test_open_is_its_formula(random_open: SimpleNamespace, panel: int, rollout: 
 
 def test_open_without_features_is_its_formula_and_has_no_noise() -> None:
     one = found(AlgorithmSpec("open", (("features", "raw"), ("gru_width", 0), ("width", 4))), 0.7)
-    figure = optimizer_picture(one)
+    figure = optimizer_picture(one, plots)
     for panel in range(3):  # the point of life is not seen
         gradients, _, mine = curves(figure, panel)
         assert np.abs(np.diff(mine)).max() > 1e-6
@@ -120,7 +120,7 @@ def test_noise_is_what_an_actors_parameter_gets(random_open: SimpleNamespace) ->
 
 
 def test_zero_weights_do_nothing(random_open: SimpleNamespace) -> None:
-    figure = optimizer_picture(found(OPEN, 0.0, learning_rate=0.01, anneal=0.5))
+    figure = optimizer_picture(found(OPEN, 0.0, learning_rate=0.01, anneal=0.5), plots)
     for panel in range(3):
         _, adam, mine = curves(figure, panel)
         assert not mine.any()
@@ -130,7 +130,8 @@ def test_zero_weights_do_nothing(random_open: SimpleNamespace) -> None:
 
 
 def test_optim4rl_of_zero_weights_is_sign_descent() -> None:
-    figure = optimizer_picture(found(AlgorithmSpec("optim4rl", (("width", 2),)), 0.0, learning_rate=0.02))
+    one = found(AlgorithmSpec("optim4rl", (("width", 2),)), 0.0, learning_rate=0.02)
+    figure = optimizer_picture(one, plots)
     for panel in range(3):
         gradients, _, mine = curves(figure, panel)
         expected = -0.02 * (1 - panel / 2 * (N - 1) / N) * np.sign(gradients)
@@ -148,18 +149,6 @@ def test_the_figure_says_what_was_fixed(random_open: SimpleNamespace) -> None:
     said = figure.get_supxlabel().replace("\n", " ")
     for words in ("value 0.1", "after 100 steps", "Dormancy 1", "learning rate, 0.01, falling by 50%"):
         assert words in said
-
-
-def test_an_optimizer_of_a_whole_agent_is_refused() -> None:
-    one = found(OPEN, 0.0)
-
-    def whole(meta_params):
-        raise KeyError("critic")
-
-    other = learned_of(one.spec, {"optimizer": one.meta_params["optimizer"]})
-    object.__setattr__(other, "algorithm", one.algorithm._replace(optimizer=whole))
-    with pytest.raises(BadInput, match="'open' does not work on one tensor alone: 'critic'"):
-        optimizer_picture(other)
 
 
 def test_nothing_overlaps_or_is_cut(random_open: SimpleNamespace) -> None:

@@ -16,8 +16,8 @@ from discovery.judging.evaluate import _fingerprint
 from discovery.results.subjects import Subject
 from environments import Setup, Task
 from objectives import build
-from objectives.learned_potential import monotone
-from objectives.mirror_map import POTENTIALS
+from objectives.mirror_map.algorithm import POTENTIALS
+from objectives.mirror_map.learned_potential import monotone
 from objectives.tabular import mirror_descent
 
 ONES: dict[str, Any] = {"n_envs": 1, "n_steps": 1, "n_epochs": 1, "n_minibatches": 1}
