@@ -10,8 +10,7 @@ from tyro.conf import Positional, arg
 
 from discovery.app.commands.folders import OUTPUT, find_run
 from discovery.app.commands.parsing import parse
-from discovery.app.commands.staff import CPU
-from discovery.app.commands.where import Where, elsewhere
+from discovery.app.commands.where import CPU, Where, elsewhere
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, RunError
 from discovery.core.files import write_whole

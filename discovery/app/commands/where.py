@@ -4,6 +4,9 @@ from dataclasses import dataclass, replace
 
 from discovery.core.config.search import SearchConfig
 
+CPU = "cpu"
+"""What jax calls a CPU, and so do the rows of a ledger."""
+
 
 @dataclass(frozen=True)
 class Where:

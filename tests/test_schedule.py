@@ -5,9 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from discovery.executors.chunks import cut
-from discovery.executors.schedule import chunk_lengths, longest_first
-from tests.executors.fakes import job
+from benchmarks.schedule import longest_first
 
 
 def test_by_hand():
@@ -43,11 +41,3 @@ def test_against_all_schedules(seed):
     found = longest_first(chunks, workers, 0.0)
     assert {found.seconds} == ends(chunks, workers)
     assert found.busy == pytest.approx(sum(chunks) / (workers * found.seconds))
-
-
-@pytest.mark.parametrize("width", [1, 3, 8])
-def test_chunks_are_as_long_as_those_that_are_cut(width):
-    lives = np.random.default_rng(width).integers(1, 50, 20).tolist()
-    chunks = cut([job(index, lifetime=life) for index, life in enumerate(lives)], width)
-    steps = width * chunks[0].jobs[0].task.setup.steps_per_update
-    assert sorted(chunk.cost / steps for chunk in chunks) == sorted(chunk_lengths(lives, width))
