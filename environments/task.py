@@ -8,11 +8,14 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Any, Literal
 
+from environments.fields import check_fields
 from environments.make import make
 
 Option = bool | int | float | str
 
 INT32_MAX = 2**31 - 1
+LARGEST_CURVE = 100_000
+"""Most points of a learning curve: each is a number in every metric of every training."""
 
 
 class Settings(dict[str, Any]):
@@ -76,16 +79,18 @@ class Setup:
     gymnax's own ("gravity" of CartPole), or factors ("gravity" and "mass" in brax)."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         object.__setattr__(self, "options", Settings(self.options))
-        object.__setattr__(self, "vary", Settings({name: tuple(ends) for name, ends in self.vary.items()}))
+        object.__setattr__(self, "vary", Settings(self.vary))
         for name, ends in self.vary.items():
             if len(ends) != 2 or not ends[0] <= ends[1]:
                 raise ValueError(f"vary needs the lowest and the highest value of {name!r}, got {list(ends)}")
         if self.exact:
             self._check_exact()
         for name in ("n_envs", "n_steps", "n_epochs", "n_minibatches", "curve_points"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            most = LARGEST_CURVE if name == "curve_points" else INT32_MAX
+            if not 1 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be between 1 and {most}, got {getattr(self, name)}")
         if self.sequence_length is not None and (
             self.sequence_length < 1 or self.n_steps % self.sequence_length
         ):
@@ -156,6 +161,7 @@ class Task:
     """Below 1: the trainings of a search live log-uniformly from this share of the budget up to all of it."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 < self.shortest_life <= 1:
             raise ValueError(f"shortest_life must be in (0, 1], got {self.shortest_life}")
         if self.total_steps < self.setup.steps_per_update:

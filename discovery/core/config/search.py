@@ -4,6 +4,7 @@
 module imports no jax.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -11,12 +12,25 @@ from typing import Literal
 from discovery.core.config.evolution import MOST, ESConfig
 from discovery.core.errors import BadInput, unknown
 from discovery.executors import FACTORIES, check_address, check_gpus, check_inline, check_without_ray
+from environments.fields import check_fields
 from environments.task import Task
 
 Option = bool | int | float | str
 
 CPU_WIDTH = 8
 """Trainings in a call on a CPU: wider is no faster there, and more of them are padding."""
+
+COUNTS = {
+    "generations": (0, MOST),
+    "seeds": (1, MOST),
+    "selection_seeds": (1, MOST),
+    "selection_doublings": (0, 20),
+    "stretches": (1, MOST),
+    "agents_per_call": (1, MOST),
+    "workers": (1, 10_000),
+    "gpu_workers": (0, 10_000),
+}
+"""The least and the most of each count: a greater one is a slip, and would take hours or all memory."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,16 @@ class Stopping:
     """Halving: how many times fewer proposals, of how many times longer lives, from rung to rung."""
 
     def __post_init__(self) -> None:
+        check_fields(self, BadInput)
+        used = {"racing": ("error", "first_seeds"), "halving": ("rungs", "eta")}.get(self.method, ())
+        for each in dataclasses.fields(self):
+            value = getattr(self, each.name)
+            if each.name not in ("method", *used) and value != each.default:
+                other = "halving" if each.name in ("rungs", "eta") else "racing"
+                raise BadInput(
+                    f"stopping.{each.name}={value} has no effect with stopping.method {self.method!r}; "
+                    f"leave it out, or set the method to {other!r}"
+                )
         if not 0 < self.error < 1:
             raise BadInput(f"stopping.error must lie between 0 and 1, got {self.error}")
         if self.first_seeds < 2:
@@ -46,6 +70,8 @@ class Stopping:
             raise BadInput(
                 f"stopping needs 2 rungs and eta 2 at least, got rungs {self.rungs}, eta {self.eta}"
             )
+        if self.rungs > 20:
+            raise BadInput(f"stopping.rungs must be at most 20, got {self.rungs}")
 
 
 @dataclass(frozen=True)
@@ -61,8 +87,9 @@ class Starting:
     """Steps of the fit to what is imitated."""
 
     def __post_init__(self) -> None:
-        if self.steps < 0:
-            raise BadInput(f"start.steps must be at least 0, got {self.steps}")
+        check_fields(self, BadInput)
+        if not 0 <= self.steps <= MOST:
+            raise BadInput(f"start.steps must be between 0 and {MOST}, got {self.steps:.12g}")
         if self.distill and not self.sources:
             raise BadInput("start.distill needs start.sources, to say what is imitated")
 
@@ -126,20 +153,25 @@ class SearchConfig:
     """Seconds one call may take, compilation included, before its worker is replaced."""
 
     def __post_init__(self) -> None:
-        least = {"generations": 0, "selection_doublings": 0}
-        for name in ("generations", "seeds", "selection_seeds", "selection_doublings", "stretches"):
-            if getattr(self, name) < least.get(name, 1):
-                raise BadInput(f"{name} must be at least {least.get(name, 1)}, got {getattr(self, name)}")
+        check_fields(self, BadInput)
+        for name, (least, most) in COUNTS.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise BadInput(f"{name} must be between {least} and {most}, got {value:.12g}")
+        searching = self.meta.population * self.seeds * len(self.tasks)
+        selecting = self.selection_seeds * 2**self.selection_doublings * len(self.selecting)
+        for what, trainings in {
+            "population * seeds * tasks": searching,
+            "selection_seeds * 2^selection_doublings * tasks": selecting,
+        }.items():
+            if trainings > MOST:
+                raise BadInput(
+                    f"{what} must be at most {MOST}, since a generation is held in memory, got {trainings}"
+                )
         if not -(2**63) <= self.seed < 2**63:
             raise BadInput(f"seed must be a whole number of 64 bits, as TOML has it, got {self.seed:.12g}")
-        if self.width < 1:
-            raise BadInput(f"agents_per_call must be at least 1, got {self.width}")
-        if self.width > MOST:
-            raise BadInput(f"agents_per_call must be at most {MOST}, got {self.width:.12g}")
         if self.executor not in FACTORIES:
             raise unknown("executor", self.executor, FACTORIES)
-        if self.workers is not None and self.workers < 1:
-            raise BadInput(f"workers must be at least 1, got {self.workers}")
         check_gpus(self.gpu_workers, self.gpus_per_worker)
         check_address(self.address)
         if self.executor != "ray":
