@@ -182,6 +182,11 @@ class Task:
         """N: rollouts in a full life."""
         return self.total_steps // self.setup.steps_per_update
 
+    @property
+    def trained_steps(self) -> int:
+        """Environment steps of a full life: `total_steps`, cut to whole rollouts."""
+        return self.n_updates * self.setup.steps_per_update
+
     def environment(self):
         """The environment object, one per process per id."""
         return make(self.setup.environment, self.setup.options, self.setup.vary)

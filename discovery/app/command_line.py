@@ -21,7 +21,7 @@ from discovery.app.commands.failure import (
     interruptible,
     unexpected,
 )
-from discovery.core.errors import DiscoveryError, unknown
+from discovery.core.errors import BadInput, DiscoveryError, unknown
 
 VERBS = {
     "quickstart": ("quickstart", "search, compare with PPO, plot and export: all of it once, in minutes"),
@@ -63,6 +63,7 @@ Runs are folders below runs/. Ctrl-C stops a search at any time; `discovery resu
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without our signs shows "?"
     if "--debug" in arguments:
@@ -71,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     code = 0
     try:
         with interruptible():
+            _check_encoding(arguments)
             code = _dispatch(arguments)
             sys.stdout.flush()
         return code
@@ -86,6 +88,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(str(error), error.exit_code)
     except Exception as error:
         return _failed(str(unexpected(error)), FAILED)
+
+
+def _open_closed_streams() -> None:
+    """Put /dev/null where standard output or error is closed (`>&-`), which a ledger could get otherwise."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+
+
+def _check_encoding(arguments: Sequence[str]) -> None:
+    """Refuse names of files that are not UTF-8: records and reports are."""
+    for argument in arguments:
+        if argument.encode(errors="replace") != argument.encode(errors="surrogateescape"):
+            raise BadInput(f"{argument!a} is not UTF-8; rename the file or folder")
 
 
 def _dispatch(arguments: Sequence[str]) -> int:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from discovery.app.commands.folders import OUTPUT
 from discovery.app.commands.parsing import parse
 from discovery.core.errors import BadInput
-from discovery.core.versions import PACKAGES
+from discovery.core.versions import HOME, PACKAGES
 
 PROG = "discovery doctor"
 
@@ -110,7 +110,7 @@ def findings(output: Path) -> Iterator[Finding]:
 
 def packages() -> Iterator[Finding]:
     """Whether each of our packages is the one that would be imported: their names are common."""
-    home = Path(__file__).parents[2]
+    home = HOME
     for name in PACKAGES:
         spec = importlib.util.find_spec(name)
         places = [] if spec is None else list(spec.submodule_search_locations or [spec.origin or "?"])
@@ -217,11 +217,11 @@ def jax_found() -> Iterator[Finding]:
     given = os.environ.get("PJRT_NPROC")
     from discovery.executors.cpu import cpu_pool_threads, ensure_single_thread
 
-    ensure_single_thread()
-    import jax
-    import jax.numpy as jnp
-
     try:
+        ensure_single_thread()
+        import jax
+        import jax.numpy as jnp
+
         devices = jax.devices()
         total = float(jnp.arange(1000.0).sum())
     except Exception as error:  # plugins raise what they like

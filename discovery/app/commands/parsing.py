@@ -15,7 +15,7 @@ def parse(cls: type[T], argv: Sequence[str], prog: str, description: str, defaul
     Entries given for a mapping (``--algorithm-options width=8``) are added to those of `default`.
 
     Raises:
-        SystemExit: with code 0 after ``--help``, with code 2 where arguments do not fit; tyro has printed why.
+        SystemExit: with code 0 after ``--help``, or with code 2 after tyro has printed what does not fit.
         BadInput: what the arguments make is refused by the config itself.
     """
     import tyro

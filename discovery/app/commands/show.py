@@ -122,7 +122,7 @@ def task_text(task: Any) -> str:
     setup = task.setup
     numbers = "".join(f", {name} {value:g}" for name, value in sorted(task.numbers.items()))
     return (
-        f"{setup.environment}, {task.total_steps:,} steps, {setup.n_envs} x {setup.n_steps} a rollout, "
+        f"{setup.environment}, {task.trained_steps:,} steps, {setup.n_envs} x {setup.n_steps} a rollout, "
         f"{setup.n_epochs} epochs of {setup.n_minibatches}{numbers}, score: {task.score}"
     )
 
