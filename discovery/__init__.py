@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from discovery.app.api import algorithms, compare_suite, discover, evaluate, resume
+    from discovery.app.loaded import LoadedRun, load_run
     from discovery.core.config.evolution import ESConfig
     from discovery.core.config.population import PBEConfig
     from discovery.core.config.search import SearchConfig
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from discovery.inner.play import play
     from discovery.judging.comparison import Comparison
     from discovery.judging.suite_comparison import SuiteComparison
-    from discovery.results.loaded import LoadedRun, load_run
     from discovery.results.objective import Objective, objective_of
     from discovery.statistics import Interval, apart, interval, iqm, paired_difference
     from discovery.store.run import Run
@@ -76,7 +76,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "discovery.results.loaded": ("LoadedRun", "load_run"),
+    "discovery.app.loaded": ("LoadedRun", "load_run"),
     "discovery.app.api": ("algorithms", "compare_suite", "discover", "evaluate", "resume"),
     "discovery.judging.comparison": ("Comparison",),
     "discovery.core.config.search": ("SearchConfig",),

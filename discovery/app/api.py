@@ -8,10 +8,13 @@ d.plot_run(run.reload(), run.folder / "plots")
 d.export_run(run, "jax", "found.py")
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from discovery.app.begin import begin
 from discovery.app.commands.judging import store_folder
+from discovery.app.loaded import LoadedRun, load_run
 from discovery.core import presets
 from discovery.core.config.search import SearchConfig
 from discovery.core.jobs import Job, JobResult
@@ -26,12 +29,8 @@ from discovery.judging.suite import chosen_tasks, write
 from discovery.judging.suite import compare_suite as run_suite
 from discovery.judging.suite_comparison import SuiteComparison
 from discovery.meta.base import Result
-from discovery.results.distillation.start import start_of
-from discovery.results.loaded import LoadedRun, load_run
-from discovery.search.check import check
 from discovery.search.listener import Listener
 from discovery.search.loop import search
-from discovery.search.width import with_width
 from discovery.store.held_out import looks_at, record_looks, run_folders_of, unseen
 from discovery.store.run import Run
 from objectives import FACTORIES
@@ -71,20 +70,18 @@ def discover(
     short = "search"
     if not isinstance(config, SearchConfig):
         config, short = presets.read(str(config))
-    check(config)
-    config = config if executor else with_width(config)
-    with Run.create(config, Path(output), short, name, start_of(config)) as run:
-        folder = run.folder
-        _search(run, executor, listener)
-    return load_run(folder)
+    run, used = begin(config, Path(output), short, name, executor)
+    with run, contextlib.nullcontext() if executor else used:
+        search(run, used, listener or Silence())
+    return load_run(run.folder)
 
 
 def resume(
     folder: Path | str, executor: Executor | None = None, listener: Listener | None = None
 ) -> LoadedRun:
     """Go on with a run that was interrupted, and load it; one that is finished is only loaded."""
-    with Run.open(folder, write=True) as run:
-        _search(run, executor, listener)
+    with Run.open(folder, write=True) as run, _Lent(run.config, executor) as lent:
+        search(run, lent, listener or Silence())
     return load_run(folder)
 
 
@@ -196,8 +193,3 @@ class _Lent:
     def __exit__(self, *_: object) -> None:
         if self._own is not None:
             self._own.close()
-
-
-def _search(run: Run, executor: Executor | None, listener: Listener | None) -> None:
-    with _Lent(run.config, executor) as lent:
-        search(run, lent, listener or Silence())

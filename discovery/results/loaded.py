@@ -1,9 +1,10 @@
-"""Looking at a run: scores and curves as arrays and frames, proposals, objectives, pictures.
+"""What a run found, as passive data: scores and curves as arrays and frames, proposals, objectives.
 
     run = load_run("runs/...")
     run.frame()                          # one row per training
     run.objective()                      # the loss that was found, as a function
-    run.plot_objective()
+
+What users load has methods for pictures and the report as well: `discovery.app.loaded`.
 
 Only the ledger is read, so a run may be looked at while its search is writing. What is loaded is
 how the run stood then; `LoadedRun.reload` looks again.
@@ -14,7 +15,7 @@ generation 0 were drawn; g is the mean after g updates. The ledger keeps it as c
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from jaxtyping import Float
@@ -31,7 +32,6 @@ from environments.task import Task
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
     from discovery.results.frames import Curves
     from discovery.results.learned import Learned
@@ -80,9 +80,10 @@ class LoadedRun:
         self._choice: Choice | None = choose(run) if self.selection else None
         self._regenerator: Regenerator | None = None
 
-    def reload(self) -> "LoadedRun":
+    def reload(self) -> Self:
         """The same run as it stands now."""
-        return load_run(self.folder)
+        with Run.open(self.folder) as run:
+            return type(self)(run)
 
     def __repr__(self) -> str:
         return f"LoadedRun({summary.line(self)})"
@@ -330,48 +331,6 @@ class LoadedRun:
 
         number, on = self.generation_number(generation), self.config.task(task or self.config.tasks[0].name)
         return learned_of(self.spec, self.meta_params(number), on.numbers, self.label(number), on.n_updates)
-
-    # Pictures
-
-    def plot_meta_learning(self, task: str | None = None) -> "Figure":
-        """Scores over the generations: population, mean on selection seeds, baselines where reported."""
-        from discovery.display.pictures import runs
-
-        return runs.meta_learning(self, task or self.config.tasks[0].name)
-
-    def plot_objective(self, generation: Generation = None, part: str | None = None) -> "Figure":
-        """What was found, beside known ones: a drift as in LPO's picture, a mirror map, an optimizer, or
-        targets.
-
-        Args:
-            generation: which mean.
-            part: the searched entry that is drawn ("drift", "potential", "optimizer", "lpg"); by default the
-                first.
-
-        Raises:
-            BadInput: there is no such part, or no picture of it.
-        """
-        from discovery.display.pictures.found import draw_found
-
-        return draw_found(self.learned(generation), part)
-
-    def plot_learning_curves(self, task: str | None = None) -> "Figure":
-        """Learning curves of all that was reported on a task."""
-        from discovery.display.pictures import runs
-
-        return runs.learning_curves(self, task or self.config.tasks[0].name)
-
-    def plot_comparison(self) -> "Figure":
-        """Intervals of all that was reported, a panel for each task."""
-        from discovery.display.pictures import runs
-
-        return runs.comparison_picture(self)
-
-    def report(self, out: str | Path | None = None) -> Path:
-        """Write the report: one page of HTML, and its numbers as JSON beside it; returns the page's path."""
-        from discovery.display.report import write_report
-
-        return write_report(self, out)
 
     def _read(self, split: Split, generation: int | None = None) -> Rows:
         """Rows of a split with their outcomes, as the ledger has them now; those of changed recipes apart."""

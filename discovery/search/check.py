@@ -27,7 +27,6 @@ def check(config: SearchConfig) -> None:
     ensure_single_thread()
     from discovery.inner.compile import build_algorithm, life_of
     from discovery.inner.loops.on_policy import check_numbers
-    from discovery.results.distillation.start import sources_of
     from discovery.search.loop import meta_optimizer
     from discovery.search.requests import spec_of
 
@@ -46,7 +45,6 @@ def check(config: SearchConfig) -> None:
                 _trace(algorithm, task)
     with _explained("", f"the initial mean of {config.algorithm!r}", own):
         meta_optimizer(config)
-    sources_of(config)
 
 
 @contextmanager

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from discovery.app.api import discover
+from discovery.app.loaded import load_run
 from discovery.core import presets
 from discovery.executors.inline import Inline
 from discovery.inner import compile as compiled
-from discovery.results.loaded import load_run
 
 
 def test_a_search_compiles_once_whatever_its_numbers(

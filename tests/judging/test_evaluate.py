@@ -16,12 +16,12 @@ from rich.console import Console
 
 from discovery.app.api import algorithms, evaluate
 from discovery.app.command_line import main
+from discovery.app.loaded import load_run
 from discovery.core.errors import BadInput, LedgerError, RunError
 from discovery.core.jobs import AlgorithmSpec, Job, JobResult, Outcome
 from discovery.executors.base import Crew, More, no_more
 from discovery.judging.comparison import Cell, Comparison
 from discovery.judging.evaluate import Subject, compare, pick_tasks, recorded, subjects
-from discovery.results.loaded import load_run
 from discovery.statistics import interval, paired_difference
 from discovery.store.run import Run
 from environments.task import Setup, Task

@@ -20,6 +20,7 @@ from discovery.app import api
 from discovery.app.command_line import main
 from discovery.app.commands.judging import Plan
 from discovery.app.commands.judging import judged as judged_by_evaluate
+from discovery.app.loaded import load_run
 from discovery.core.errors import BadInput
 from discovery.core.suites import Reference, Suite, SuiteTask, fingerprint, load_suite
 from discovery.display.pictures.suites import pictures
@@ -29,7 +30,6 @@ from discovery.judging.evaluate import comparisons, recorded
 from discovery.judging.suite import Chosen, chosen_tasks, compare_suite, store, write
 from discovery.judging.suite_comparison import SuiteComparison, fewest_seeds
 from discovery.judging.sweep import Robustness, check_sweep, parse_sweep, sweep, varied
-from discovery.results.loaded import load_run
 from discovery.results.subjects import subjects
 from discovery.search.progress import Tally
 from discovery.statistics import aggregate, iqm, paired_p_value, probability_of_improvement

@@ -12,6 +12,7 @@ import pytest
 
 from discovery.app.api import discover
 from discovery.app.command_line import main
+from discovery.app.loaded import load_run
 from discovery.core.config.search import Starting
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
@@ -28,7 +29,6 @@ from discovery.results.distillation.lessons import (
     policy_answers,
 )
 from discovery.results.distillation.start import start_of
-from discovery.results.loaded import load_run
 from discovery.store.run import Run
 from discovery.store.start import origins_of
 from environments.task import Setup, Task

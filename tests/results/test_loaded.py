@@ -14,12 +14,12 @@ import pytest
 
 import discovery
 from discovery.app.api import resume
+from discovery.app.loaded import LoadedRun, load_run
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, LedgerError, RunError
 from discovery.core.jobs import AlgorithmSpec, JobResult
 from discovery.meta.base import Request
-from discovery.results.loaded import LoadedRun, load_run
 from discovery.results.objective import is_temporal, numbers_read, objective_of
 from discovery.search.selection import choose
 from discovery.store.arrays import digest_of, unpack

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 
+from discovery.app.loaded import load_run
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec, Job
 from discovery.executors.inline import Inline
@@ -17,7 +18,6 @@ from discovery.export.run import export_run
 from discovery.export.subject import file_digest, from_file
 from discovery.inner.compile import build_algorithm, run_chunk
 from discovery.judging.evaluate import compare
-from discovery.results.loaded import load_run
 from discovery.results.subjects import FILE, Subject, split_name, subjects
 from environments.task import Setup, Task
 from tests.judging.test_evaluate import Pretender

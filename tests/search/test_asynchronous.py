@@ -11,6 +11,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from discovery.app.api import Silence
+from discovery.app.loaded import load_run
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.population import PBEConfig
 from discovery.core.config.search import SearchConfig, Stopping
@@ -22,7 +23,6 @@ from discovery.executors.inline import Inline
 from discovery.executors.processes import Processes
 from discovery.meta.base import Result
 from discovery.meta.generation import request_of_mean
-from discovery.results.loaded import load_run
 from discovery.search import async_state as course
 from discovery.search.loop import search
 from discovery.search.progress import Row, Tally, task_row

@@ -23,7 +23,7 @@ def ray_found(address: str) -> Iterator[Finding]:
     Raises:
         BadInput: the address is none.
     """
-    from discovery.executors import check_address
+    from discovery.core.config.execution import check_address
     from discovery.executors.ray.cluster import Ray
 
     check_address(address)

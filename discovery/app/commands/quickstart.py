@@ -67,22 +67,14 @@ def main(argv: Sequence[str]) -> int:
     config = _config(preset, args)
     began = time.monotonic()
 
+    from discovery.app.begin import begin
     from discovery.app.commands.session import conduct
     from discovery.display.progress import view
-    from discovery.executors import executor_of
-    from discovery.search.check import check
-    from discovery.search.width import with_width
-    from discovery.store.run import Run, new_folder
 
-    new_folder(config, args.output, short, args.name)
-    executor = executor_of(config := with_width(config))
-    check(config)
-    from discovery.results.distillation.start import start_of  # jax has its one thread by now
-
+    run, executor = begin(config, args.output, short, args.name)
     with executor:
-        run = Run.create(config, args.output, short, args.name, start_of(config))
         _announce(1, args.quiet)
-        if code := conduct(run, executor, view(config, args.quiet), farewell=False):
+        if code := conduct(run, executor, view(run.config, args.quiet), farewell=False):
             return code
         return _enjoy(run.folder, config, args, executor, began)
 

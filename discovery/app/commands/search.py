@@ -70,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
     if suite := _value(rest, "--suite"):
         config = from_suite(config, suite)
     args = parse(Search, [preset, *rest], PROG, DESCRIPTION, Search(preset, config=config))
-    return dry_run(args, short) if args.dry_run else begin(args, short)
+    return dry_run(args, short) if args.dry_run else run_search(args, short)
 
 
 def _value(arguments: Sequence[str], flag: str) -> str | None:
@@ -82,37 +82,26 @@ def _value(arguments: Sequence[str], flag: str) -> str | None:
     return None
 
 
-def begin(args: Search, short: str) -> int:
+def run_search(args: Search, short: str) -> int:
     """Make the run and search."""
+    from discovery.app.begin import begin
     from discovery.app.commands.session import conduct
     from discovery.display.progress import view
-    from discovery.executors import executor_of
-    from discovery.search.check import check
-    from discovery.search.width import with_width
-    from discovery.store.run import Run, new_folder
 
-    config = _found(args)
-    new_folder(config, args.output, short, args.name)  # the name, before the long check
-    executor = executor_of(config := with_width(config))
-    check(config)
-    from discovery.results.distillation.start import start_of  # jax has its one thread by now
-
+    run, executor = begin(_found(args), args.output, short, args.name)
     with executor:
-        run = Run.create(config, args.output, short, args.name, start_of(config))
-        return conduct(run, executor, view(config, args.quiet, args.json))
+        return conduct(run, executor, view(run.config, args.quiet, args.json))
 
 
 def dry_run(args: Search, short: str) -> int:
     """Say what the search would do."""
+    from discovery.app.begin import refuse_unsuitable
     from discovery.app.commands.estimate import estimate
     from discovery.core.toml import dumps, plain
     from discovery.display.formats import json_line
-    from discovery.search.check import check
-    from discovery.store.run import new_folder
 
     config = _found(args)
-    new_folder(config, args.output, short, args.name)
-    check(config)
+    refuse_unsuitable(config, args.output, short, args.name)
     plan = estimate(config, args.output)
     if args.json:
         print(json_line({"event": "plan", "config": plain(config), **dataclasses.asdict(plan)}))

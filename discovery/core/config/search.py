@@ -10,8 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from discovery.core.config.evolution import MOST, ESConfig
+from discovery.core.config.execution import (
+    EXECUTORS,
+    check_address,
+    check_gpus,
+    check_inline,
+    check_without_ray,
+)
 from discovery.core.errors import BadInput, unknown
-from discovery.executors import FACTORIES, check_address, check_gpus, check_inline, check_without_ray
 from environments.fields import check_fields
 from environments.task import Task
 
@@ -170,8 +176,8 @@ class SearchConfig:
                 )
         if not -(2**63) <= self.seed < 2**63:
             raise BadInput(f"seed must be a whole number of 64 bits, as TOML has it, got {self.seed:.12g}")
-        if self.executor not in FACTORIES:
-            raise unknown("executor", self.executor, FACTORIES)
+        if self.executor not in EXECUTORS:
+            raise unknown("executor", self.executor, EXECUTORS)
         check_gpus(self.gpu_workers, self.gpus_per_worker)
         check_address(self.address)
         if self.executor != "ray":

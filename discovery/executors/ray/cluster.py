@@ -17,9 +17,9 @@ from importlib.util import find_spec
 from multiprocessing.connection import wait
 from typing import Any, Self
 
+from discovery.core.config.execution import check_address, check_gpus
 from discovery.core.errors import BadInput, DiscoveryError, ExecutorError
 from discovery.core.versions import changes, cpu
-from discovery.executors import check_address, check_gpus
 from discovery.executors.call import RUN_CHUNK, Reply
 from discovery.executors.cpu import cores
 from discovery.executors.environment import worker_environment

@@ -3,8 +3,8 @@
     state = init(algorithm, setup, meta_params, key, lifetime)
     state = advance(algorithm, setup, meta_params, state, n_updates)
 
-What `on_policy.py` is for agents, for tables: a setup with ``exact = True`` is trained here. One update is one step of
-`objectives.tabular`, with exact values, in every state of the level that the key draws.
+What `on_policy.py` is for agents, for tables: a setup with ``exact = True`` is trained here. One update is
+one step of `objectives.tabular`, with exact values, in every state of the level that the key draws.
 The score is the value of the policy where episodes begin, discounted by "gamma", without a time limit.
 """
 

@@ -11,6 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from discovery.app.command_line import main
+from discovery.app.loaded import LoadedRun, load_run
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
 from discovery.display.pictures.found import KINDS, draw_found, kinds_of
@@ -18,7 +19,6 @@ from discovery.display.pictures.runs import plot_run
 from discovery.display.plots import power_of_ten
 from discovery.display.report import write_report
 from discovery.results.learned import Learned, learned_of
-from discovery.results.loaded import LoadedRun, load_run
 from objectives.base import Algorithm
 from objectives.drift import lpo
 from objectives.learned_optimizer import open_optimizer

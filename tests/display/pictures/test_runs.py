@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from discovery.app.loaded import LoadedRun, load_run
 from discovery.core.errors import BadInput, RunError
 from discovery.core.toml import dumps
 from discovery.display import plots
@@ -22,7 +23,6 @@ from discovery.display.pictures.runs import plot_run
 from discovery.export import formats_of
 from discovery.export.run import export_run, provenance, verify_run
 from discovery.judging.comparison import Cell, Comparison
-from discovery.results.loaded import LoadedRun, load_run
 from discovery.statistics import interval
 from discovery.store.run import CONFIG
 from environments.task import Task

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from discovery.results.loaded import LoadedRun
+from discovery.app.loaded import LoadedRun
 
 ROOT = Path(__file__).parents[3]
 if str(ROOT) not in sys.path:  # these tests share modules of their own: tests.display.report.fabricated

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from discovery.app.loaded import LoadedRun, load_run
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.search import SearchConfig
 from discovery.core.jobs import AlgorithmSpec, JobResult, Outcome
 from discovery.inner.compile import build_algorithm
 from discovery.judging.comparison import Cell, Comparison
 from discovery.meta.base import Request
-from discovery.results.loaded import LoadedRun, load_run
 from discovery.store.ledger import Evaluation, Ledger, Report
 from discovery.store.run import Run
 from environments.task import Setup, Task

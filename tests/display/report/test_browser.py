@@ -9,8 +9,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from discovery.app.loaded import LoadedRun
 from discovery.display.report import write_report
-from discovery.results.loaded import LoadedRun
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PHONE, DESK = 390, 1280

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from discovery.app.command_line import main
+from discovery.app.loaded import LoadedRun
 from discovery.display.report.figures import Pictures
-from discovery.results.loaded import LoadedRun
 
 
 def test_it_writes_and_says_where(

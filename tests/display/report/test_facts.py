@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from discovery.app.loaded import LoadedRun, load_run
 from discovery.core.config.search import Stopping
 from discovery.display.report import Report, collect
 from discovery.display.report.commands import portable
 from discovery.display.report.judged import best_known, verdict
-from discovery.results.loaded import LoadedRun, load_run
 from discovery.statistics import paired_difference
 from discovery.store.ledger import Evaluation
 from tests.display.report.fabricated import (

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from discovery.app.loaded import LoadedRun, load_run
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput
 from discovery.display.report import write_report
 from discovery.display.report.markup import duration, estimate, html, number, percent, table, tag
 from discovery.display.report.page import SECTIONS
-from discovery.results.loaded import LoadedRun, load_run
 from discovery.statistics import Interval
 from discovery.store.run import Run
 from tests.display.report.fabricated import CONFIG, FAR, NEAR, begin, evaluate, report, request, search

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from discovery.app.loaded import LoadedRun, load_run
 from discovery.core.jobs import AlgorithmSpec
 from discovery.display.pictures.loss import ADVANTAGE, LOG_RATIO
 from discovery.display.report import shape
 from discovery.display.report.formula import Formula, formula_of
 from discovery.display.report.shape import Found, found_objective
-from discovery.results.loaded import LoadedRun, load_run
 from discovery.results.objective import Objective, objective_of
 from tests.display.report.fabricated import CONFIG, begin, search
 

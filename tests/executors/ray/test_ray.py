@@ -15,8 +15,9 @@ import pytest
 
 from benchmarks.executors import family
 from discovery.app.command_line import main
+from discovery.core.config.execution import check_address
 from discovery.core.errors import BadInput, ExecutorError
-from discovery.executors import check_address, make_executor
+from discovery.executors import make_executor
 from discovery.executors.inline import Inline
 from discovery.executors.ray.cluster import Ray
 from discovery.executors.ray.messages import LOOPBACK, QUIET, Cluster

@@ -10,12 +10,12 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from discovery.app.api import Silence
+from discovery.app.loaded import load_run
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.population import PBEConfig
 from discovery.executors.inline import Inline
 from discovery.meta.base import Result
 from discovery.meta.population.pbe import make_pbe
-from discovery.results.loaded import load_run
 from discovery.search.loop import search
 from discovery.store.ledger import Ledger
 from discovery.store.rows import same_numbers

@@ -1,0 +1,54 @@
+"""How every search begins: from a config to a run in a folder of its own, and an executor."""
+
+from pathlib import Path
+
+from discovery.core.config.search import SearchConfig
+from discovery.executors import executor_of
+from discovery.executors.base import Executor
+from discovery.search.check import check
+from discovery.search.width import with_width
+from discovery.store.run import Run, new_folder
+
+
+def refuse_unsuitable(config: SearchConfig, output: Path, short: str, name: str | None) -> None:
+    """Raise a BadInput, before anything is written, where a search could not begin."""
+    new_folder(config, output, short, name)
+    check(config)
+    from discovery.results.distillation.start import sources_of  # after `check` gave jax its one thread
+
+    sources_of(config)
+
+
+def begin(
+    config: SearchConfig,
+    output: Path,
+    short: str = "search",
+    name: str | None = None,
+    executor: Executor | None = None,
+) -> tuple[Run, Executor]:
+    """Check a config, find its width, and make its run.
+
+    Args:
+        config: the search.
+        output: the folder in which the run gets its own.
+        short: what the run is called beside the date, unless it is named.
+        name: the run's.
+        executor: where trainings run; by default what the config asks for.
+
+    Returns:
+        the open run and the executor; the caller closes both.
+
+    Raises:
+        BadInput: before anything is written, if the config does not fit.
+    """
+    refuse_unsuitable(config, output, short, name)
+    config = config if executor else with_width(config)
+    from discovery.results.distillation.start import start_of
+
+    own = executor or executor_of(config)
+    try:
+        return Run.create(config, output, short, name, start_of(config)), own
+    except BaseException:
+        if executor is None:
+            own.close()
+        raise
