@@ -15,6 +15,7 @@ from discovery.app.commands.parsing import parse
 from discovery.app.commands.tables import show, table
 from discovery.core import presets as shipped
 from discovery.core.errors import BadInput, RunError, unknown
+from discovery.core.files import check_writable
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ def _draw_environment(name: str | None, picture: Path, seed: int) -> int:
             "--picture needs a grid-world to draw: `discovery envs grid/small --picture level.png`"
         )
     _check_known(name)
+    check_writable(picture, "--picture")
     from discovery.executors.cpu import ensure_single_thread
 
     ensure_single_thread()

@@ -10,6 +10,7 @@ from tyro.conf import Positional, arg
 from discovery.app.commands.folders import OUTPUT, find_run
 from discovery.app.commands.parsing import parse
 from discovery.core.errors import BadInput
+from discovery.core.files import check_writable
 from discovery.core.toml import is_run
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def main(argv: Sequence[str]) -> int:
         base, at, behind = name.rpartition("@")
         name, generation = (base, behind) if at else (name, None)
     folder = find_run(name, args.output)
+    check_writable(args.out or folder / "exports" / "found.py", "--out")
     path, report = take(folder, args.to, args.out, generation, args.verify)
     print(path)
     if report:

@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
     folders = run_folders(args.output)
     if args.json:
         for folder in folders:
-            print(json_line(_facts(standing(folder))), flush=True)
+            print(json_line(facts_of(standing(folder))), flush=True)
         return 0
     if not folders:
         print(f"There are no runs in {args.output}. `discovery presets` shows what to begin with.")
@@ -67,7 +67,8 @@ def _row(one: Standing) -> tuple[str, ...]:
     return one.folder.name, preset, algorithm_text(one.config), progress, scores or "-", one.state
 
 
-def _facts(one: Standing) -> dict[str, Any]:
+def facts_of(one: Standing) -> dict[str, Any]:
+    """Where a run stands, for programs."""
     config = one.config
     return {
         "run": str(one.folder),

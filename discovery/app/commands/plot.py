@@ -10,6 +10,7 @@ from tyro.conf import Positional, arg
 from discovery.app.commands.folders import OUTPUT, find_run
 from discovery.app.commands.parsing import parse
 from discovery.core.errors import RunError
+from discovery.core.files import check_writable
 
 PROG = "discovery plot"
 
@@ -37,6 +38,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the verb."""
     args = parse(Plot, argv, PROG, DESCRIPTION)
     folder = find_run(args.run, args.output)
+    check_writable(args.out or folder / "plots", "--out", folder=True)
     for path in draw(folder, args.out or folder / "plots"):
         print(path)
     return 0

@@ -10,6 +10,7 @@ from tyro.conf import Positional, arg
 
 from discovery.app.commands.folders import OUTPUT, find_run
 from discovery.app.commands.parsing import parse
+from discovery.core.files import check_writable
 
 PROG = "discovery report"
 
@@ -40,6 +41,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the verb."""
     args = parse(ReportOf, argv, PROG, DESCRIPTION)
     folder = find_run(args.run, args.output)
+    check_writable(args.out or folder / "report.html", "--out")
     from discovery.executors.cpu import ensure_single_thread
 
     ensure_single_thread()

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, arg
 
 from discovery.app.commands.folders import OUTPUT, Standing, algorithm_text, find_run, is_running, standing_of
+from discovery.app.commands.listing import facts_of
 from discovery.app.commands.parsing import parse
 from discovery.app.commands.tables import show
 from discovery.core.config.search import SearchConfig
-from discovery.core.toml import CONFIG
+from discovery.core.toml import CONFIG, plain
 from discovery.store.start import origins_of
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Show:
     """The run's folder, or its name below --output."""
     config: bool = False
     """Print the whole config as TOML, and nothing else."""
+    json: bool = False
+    """Print one JSON object, for programs."""
     output: Path = OUTPUT
     """Folder in which RUN is looked for."""
 
@@ -53,6 +56,9 @@ def main(argv: Sequence[str]) -> int:
         return 0
     running = is_running(folder)
     with Run.open(folder) as run:
+        if args.json:
+            _print_json(run, standing_of(run, running))
+            return 0
         _print(run, standing_of(run, running))
         judged = bool(run.ledger.reports(outcomes=False))
     if judged:
@@ -73,6 +79,20 @@ def _print(run: "Run", one: Standing) -> None:
     for name, text in _facts(run, one):
         table.add_row(name, text)
     show(table, width=160)
+
+
+def _print_json(run: "Run", one: Standing) -> None:
+    from discovery.display.formats import json_line
+
+    rows = run.ledger.evaluations(outcomes=False)
+    numbers = {
+        "config": plain(run.config),
+        "trainings": len(rows),
+        "failures": Counter(row["error"] for row in rows if row["error"]),
+        "seconds": sum(row["seconds"] for row in rows),
+        "compile_seconds": sum(row["compile_seconds"] for row in rows),
+    }
+    print(json_line({**facts_of(one), **numbers}))
 
 
 def _facts(run: "Run", one: Standing) -> Iterator[tuple[str, str]]:
