@@ -105,5 +105,5 @@ def _name(hint: Any) -> str:
     if origin is tuple:
         return "a list"
     if dataclasses.is_dataclass(hint):
-        return f"a {hint.__name__} (in TOML a table)"
+        return f"a {getattr(hint, '__name__', hint)} (in TOML a table)"
     return NAMES.get(hint, "a table")

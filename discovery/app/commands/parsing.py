@@ -22,6 +22,7 @@ def parse(cls: type[T], argv: Sequence[str], prog: str, description: str, defaul
 
     if {"-h", "--help"} & set(argv):
         print(f"{description.strip()}\n")
+    given: dict[str, Any] = {} if default is None else {"default": default}
     parsed = tyro.cli(
         cls,
         prog=prog,
@@ -29,7 +30,7 @@ def parse(cls: type[T], argv: Sequence[str], prog: str, description: str, defaul
         description="",
         registry=registry(),
         config=(tyro.conf.HelptextFromCommentsOff,),
-        **({} if default is None else {"default": default}),
+        **given,
     )
     return parsed if default is None else merged(default, parsed)
 
