@@ -1,4 +1,4 @@
-"""Exit codes, and what is said when something goes wrong that nobody foresaw."""
+"""Exit codes, unexpected errors, and interrupts."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
 class Unexpected(RunError):
-    """A mistake of ours, or of code that the user brought: its traceback was saved."""
+    """A bug of ours or of the user's own code; its traceback was saved."""
 
 
 def debugging() -> bool:
@@ -28,12 +28,12 @@ def debugging() -> bool:
 
 
 def unexpected(error: BaseException, folder: Path | None = None, remedy: str = "") -> Unexpected:
-    """One line for an exception that nobody foresaw, its traceback saved to a file.
+    """An unexpected exception as one line, with its traceback saved to a file.
 
     Args:
         error: the exception.
-        folder: where the traceback goes; the system's folder for temporary files if it cannot.
-        remedy: what to do now.
+        folder: where the traceback is saved; else, or if that fails, the system's temporary folder.
+        remedy: what the user can do.
     """
     text = "".join(traceback.format_exception(error))
     what = " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -37,12 +37,12 @@ class Resume:
     """Arguments of `discovery resume`."""
 
     run: Annotated[Positional[str], arg(metavar="RUN")]
-    """The run's folder, or its name below --output."""
+    """A run's folder, or its name in --output."""
     generations: int | None = None
     """Extend the search to so many generations, and record that."""
     where: Annotated[Where, arg(name="")] = field(default_factory=Where)
     output: Path = OUTPUT
-    """Folder in which RUN is looked for."""
+    """Folder in which RUN is searched."""
     quiet: bool = False
     """Print nothing but warnings and errors."""
     json: bool = False
