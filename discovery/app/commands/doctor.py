@@ -22,8 +22,8 @@ from discovery.core.versions import HOME, PACKAGES
 
 PROG = "discovery doctor"
 
-DESCRIPTION = """Check this installation: versions, devices, cores, the threads of jax's CPU backend, whether a
-worker starts, and whether other packages hide ours.
+DESCRIPTION = """Check this installation: versions, devices, cores, the threads of jax's CPU backend, whether
+a worker starts, and whether other packages hide ours.
 
 The exit code is 1 if something is wrong.
 """

@@ -80,7 +80,7 @@ def test_the_doctor_looks_at_ray(address, capsys):
     assert main(["doctor", "--ray", "--address", address]) == 0
     said = capsys.readouterr().out
     assert f"at {address}: 2 nodes, 4 cores, 2 GPUs" in said and "all 4 ready after" in said
-    assert "on 127.0.0.1 (cpu), with the versions that are here" in said and "All is well" in said
+    assert "on 127.0.0.1 (cpu), with the same versions" in said and "No problems" in said
     assert "token, from RAY_AUTH_TOKEN_PATH" in said
 
 
