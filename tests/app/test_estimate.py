@@ -13,7 +13,7 @@ from discovery.store.ledger import Ledger
 def past(finished_run):
     """A run's config, as a search would have it that says nothing of its width, and the record of the run."""
     with Ledger.open(finished_run.folder) as ledger:
-        return replace(load(finished_run.folder / CONFIG), executor="inline"), ledger.evaluations(False)
+        return replace(load(finished_run.folder / CONFIG), executor="inline"), ledger.evaluations(outcomes=False)
 
 
 def test_time_is_that_of_the_newest_run_that_trained_the_same(past, finished_run):
