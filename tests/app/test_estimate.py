@@ -11,9 +11,10 @@ from discovery.store.ledger import Ledger
 
 @pytest.fixture
 def past(finished_run):
-    """A run's config, as a search would have it that says nothing of its width, and the record of the run."""
+    """The config of a run, to be trained in this process, and its record."""
     with Ledger.open(finished_run.folder) as ledger:
-        return replace(load(finished_run.folder / CONFIG), executor="inline"), ledger.evaluations(outcomes=False)
+        rows = ledger.evaluations(outcomes=False)
+    return replace(load(finished_run.folder / CONFIG), executor="inline"), rows
 
 
 def test_time_is_that_of_the_newest_run_that_trained_the_same(past, finished_run):

@@ -52,6 +52,7 @@ LINES = {
     "evaluate ppo": "--tasks",
     "evaluate ppoo": "ppo",
     "evaluate ppo --tasks Catch-bsuite --seeds 0": "seeds",
+    "evaluate ppo --tasks Catch-bsuite --executor inline --seeds 1e9": "100000",
     "evaluate ppo --tasks Catc": "Catch-bsuite",
     "evaluate ppo --tasks Catch-bsuite --workers 0": "workers",
     "presets nope": "nope",
