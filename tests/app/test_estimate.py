@@ -25,7 +25,7 @@ def test_time_is_that_of_the_newest_run_that_trained_the_same(past, finished_run
     # 3 generations of 4 proposals x 2 seeds; the mean on 4 seeds in generations 0 and 2, and at the end
     assert (plan.trainings, plan.steps, plan.workers) == (36, 36 * 480, 1)
     assert plan.seconds == pytest.approx(compiling + training)
-    assert plan.runs == [str(finished_run.folder)]
+    assert plan.run == str(finished_run.folder)
     twice = replace(config, seeds=4, selection_seeds=8)
     assert estimate(twice, finished_run.folder.parent).seconds == pytest.approx(compiling + 2 * training)
     two = replace(config, executor="processes", workers=1)

@@ -230,11 +230,7 @@ def jax_found() -> Iterator[Finding]:
         return
     kinds = ", ".join(f"{device.platform}:{device.id} {device.device_kind}" for device in devices)
     idle = jax.default_backend() == "cpu" and shutil.which("nvidia-smi")
-    hint = (
-        "; this jax cannot use the NVIDIA GPU: run `pip install 'jax[cuda12]'`"
-        if idle
-        else ""
-    )
+    hint = "; this jax cannot use the NVIDIA GPU: run `pip install 'jax[cuda12]'`" if idle else ""
     yield Finding("devices", kinds + hint, "hint" if hint else "ok" if total == 499500.0 else "wrong")
     if jax.default_backend() != "cpu":
         text = "worker processes run on the CPU; use --executor inline, or ray with --gpu-workers"

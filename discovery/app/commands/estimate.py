@@ -12,17 +12,17 @@ from discovery.core.errors import DiscoveryError
 from discovery.core.toml import CONFIG, load
 from discovery.display.formats import duration, short
 from discovery.executors.cpu import cores
-from discovery.search.progress import expected_steps, planned, stopping_share, trainings_of
+from discovery.search.progress import planned
 from discovery.search.requests import spec_of
 from discovery.search.width import accelerators
 from discovery.store.ledger import Ledger
 
 RECENT = 20
-"""Only this many past runs are searched for rates, the newest first."""
+"""Only this many past runs are searched for a rate, the newest first."""
 
 
 class Rate(NamedTuple):
-    """How fast one worker trained on one task in a past run."""
+    """How fast one worker trained in a past run, and how long it compiled."""
 
     steps_per_second: float
     compile_seconds: float
@@ -34,9 +34,9 @@ class Plan:
     """What a search costs.
 
     Attributes:
-        workers: how many work at once; None for a cluster, which is not asked.
+        workers: how many work at once; None if that is up to a cluster, which is not asked.
         seconds: compilation and training, if all workers are always busy; None if no past run tells.
-        runs: the past runs whose rates were used.
+        run: the past run whose rate was used.
     """
 
     generations: int
@@ -44,7 +44,7 @@ class Plan:
     steps: float
     workers: int | None
     seconds: float | None
-    runs: list[str]
+    run: str | None
 
     def text(self, config: SearchConfig) -> str:
         """For people, as comments below the config."""
@@ -54,7 +54,7 @@ class Plan:
         time = f"time: not known yet, no earlier run has trained {algorithm_text(config)} on these tasks here"
         if self.seconds is not None:
             who = f"{self.workers} worker{'s' * (self.workers != 1)}"
-            time = f"about {duration(self.seconds)} with {who}, at the speed of {', '.join(self.runs)}"
+            time = f"about {duration(self.seconds)} with {who}, at the speed of {self.run}"
         elif self.workers is None:
             time = "time: not known, as only the cluster knows its workers; `discovery doctor --ray` asks it"
         proposals = f"{meta.population} proposals x {config.seeds} seeds{each}"
@@ -67,20 +67,15 @@ class Plan:
 
 
 def estimate(config: SearchConfig, output: Path) -> Plan:
-    """What `config` costs on this machine, at the speed of the runs in the folder `output`.
+    """What `config` costs on this machine, at the speed of the newest run in `output` that trained the same.
 
-    seconds = sum over tasks of compile_seconds + steps / (steps_per_second * workers)
+    seconds = compile_seconds + steps / (steps_per_second * workers)
     """
-    trainings, steps = planned(config)
-    workers, rates = _workers(config), _rates(config, output)
-    seconds = None
-    if workers and len(rates) == len(config.seen):
-        seconds = sum(rate.compile_seconds for rate in rates.values())
-        seconds += sum(
-            steps / (rates[name].steps_per_second * workers) for name, steps in _steps_by_task(config).items()
-        )
-    runs = sorted({str(rate.run) for rate in rates.values()})
-    return Plan(config.generations, trainings, steps, workers, seconds, runs)
+    (trainings, steps), workers, rate = planned(config), _workers(config), _rate(config, output)
+    if not (workers and rate):
+        return Plan(config.generations, trainings, steps, workers, None, None)
+    seconds = rate.compile_seconds + steps / (rate.steps_per_second * workers)
+    return Plan(config.generations, trainings, steps, workers, seconds, str(rate.run))
 
 
 def _workers(config: SearchConfig) -> int | None:
@@ -91,53 +86,30 @@ def _workers(config: SearchConfig) -> int | None:
     return min(config.workers or cores(), cores())
 
 
-def _steps_by_task(config: SearchConfig) -> dict[str, float]:
-    """Environment steps on each task that the search sees."""
-    counts = [trainings_of(config, generation) for generation in range(config.generations + 1)]
-    searching, selecting = (sum(column) for column in zip(*counts, strict=True))
-    found = {
-        task.name: searching * stopping_share(config) * expected_steps(task, True) for task in config.tasks
-    }
-    for task in config.selecting:
-        found[task.name] = found.get(task.name, 0.0) + selecting * expected_steps(task)
-    return found
-
-
-def _rates(config: SearchConfig, output: Path) -> dict[str, Rate]:
-    """How fast one worker trains on each task, by task name: from the newest run that trained the same."""
-    rates: dict[str, Rate] = {}
+def _rate(config: SearchConfig, output: Path) -> Rate | None:
     for folder in reversed(run_folders(output)[-RECENT:]):
         with suppress(DiscoveryError):
             past = load(folder / CONFIG)
-            same = {
-                task.name: other.name
-                for task in config.seen
-                for other in past.seen
-                if task.name not in rates and task.setup == other.setup and _alike(config, past)
-            }
-            if same:
-                rates |= _measured(folder, past, same, on_cpu=accelerators(config) == 0)
-    return rates
+            if _alike(config, past) and (rate := _measured(folder, past, accelerators(config) == 0)):
+                return rate
+    return None
 
 
 def _alike(config: SearchConfig, past: SearchConfig) -> bool:
-    """Whether a worker of both searches trains the same algorithm, as many agents at once."""
+    """Whether workers of both searches train the same programs, as many agents at once."""
+    setups = [{task.setup for task in each.seen} for each in (config, past)]
     width = config.agents_per_call in (None, past.agents_per_call)
-    return width and spec_of(config) == spec_of(past) and config.gpus_per_worker == past.gpus_per_worker
+    same = spec_of(config) == spec_of(past) and config.gpus_per_worker == past.gpus_per_worker
+    return width and same and setups[0] == setups[1]
 
 
-def _measured(folder: Path, past: SearchConfig, same: dict[str, str], on_cpu: bool) -> dict[str, Rate]:
-    """Rates by the names that `same` gives to tasks of a past run."""
+def _measured(folder: Path, past: SearchConfig, on_cpu: bool) -> Rate | None:
     with Ledger.open(folder) as ledger:
-        rows = [row for row in ledger.evaluations(outcomes=False) if row["error"] is None]
-    rates = {}
-    for name, there in same.items():
-        on_task = [row for row in rows if row["task"] == there and (row["device"] == CPU) == on_cpu]
-        compiling = sum(row["compile_seconds"] for row in on_task)
-        seconds = sum(row["seconds"] for row in on_task) - compiling
-        if seconds > 0:
-            rollouts = sum(row["until"] - row["begun"] for row in on_task)
-            steps = rollouts * past.task(there).setup.steps_per_update
-            workers = len({row["worker"] for row in on_task})
-            rates[name] = Rate(steps / seconds, compiling / workers, folder)
-    return rates
+        rows = ledger.evaluations(outcomes=False)
+    rows = [row for row in rows if row["error"] is None and (row["device"] == CPU) == on_cpu]
+    per_update = {task.name: task.setup.steps_per_update for task in past.seen}
+    steps = sum((row["until"] - row["begun"]) * per_update[row["task"]] for row in rows)
+    compiling = sum(row["compile_seconds"] for row in rows)
+    seconds = sum(row["seconds"] for row in rows) - compiling
+    workers = len({row["worker"] for row in rows})
+    return Rate(steps / seconds, compiling / workers, folder) if seconds > 0 else None
