@@ -57,7 +57,7 @@ test-slow: $(DEV) ## the tests that take minutes
 	XLA_FLAGS= $(BIN)/python -m pytest -m slow
 
 test-worlds: $(DEV) ## the contract of environments, over all but the extras (7 minutes)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m worlds tests/contracts
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m worlds tests/contracts tests/app
 
 test-extras: $(EXTRAS) ## the tests of the extra environments, which it installs into an environment of its own
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m extras tests/environments

@@ -28,6 +28,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.schedule import Schedule, longest_first
 from discovery.core.config.search import SearchConfig
 from discovery.core.jobs import Job, JobResult, Outcome
 from discovery.core.toml import load
@@ -35,7 +36,6 @@ from discovery.display import plots
 from discovery.executors.base import Executor
 from discovery.executors.processes import Processes
 from discovery.executors.ray.cluster import Ray
-from discovery.executors.schedule import Schedule, longest_first
 from discovery.meta.base import Results
 from discovery.search.loop import search
 from discovery.store.run import CONFIG, Run

@@ -4,7 +4,7 @@ Nothing is trained: scores are a proposal's true score, normal noise of deviatio
 deviation 3 that all proposals share on a seed. The best of 16 proposals leads by a gap, counted in
 deviations of its own noise. Prints how often it is lost, what is promised, and what is still trained.
 
-Races are those of `discovery.statistics.race`, which a search takes its decisions from; halving goes through
+Races are those of `benchmarks.races`, which decides as a search does; halving goes through
 `discovery.search.early_stopping.stages`, as a search does.
 """
 
@@ -19,6 +19,7 @@ from jaxtyping import Float
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.races import halving_loss_bound, race
 from discovery import statistics as st
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.search import SearchConfig, Stopping
@@ -81,7 +82,7 @@ def raced(drawn: Float[np.ndarray, "N P S"], error: float, against: st.Against) 
     missing, spent = 0, 0.0
     for table in drawn:
         proposals, seeds = table.shape
-        found = st.race(lambda i, s, x=table: x[np.ix_(i, s)], proposals, RACE[0], seeds, error, against)
+        found = race(lambda i, s, x=table: x[np.ix_(i, s)], proposals, RACE[0], seeds, error, against)
         missing += 0 not in found.survivors
         spent += found.spent.mean() / seeds
     return Lost(missing / len(drawn), spent / len(drawn))
@@ -150,7 +151,7 @@ def main() -> None:
                 drawn = scores(gaps, RACE[1], options.simulations)
                 add(f"{name}, error {error:g}", field, error, raced(drawn, error, against))
     for field, curves in CURVES.items():
-        bound = st.halving_loss_bound(curves[:-1], 1.0, SEEDS, kept())
+        bound = halving_loss_bound(curves[:-1], 1.0, SEEDS, kept())
         add("halving", field, bound, halved(scores(curves, SEEDS, options.simulations)))
     Console(width=120).print(table)
     print(f"{time.perf_counter() - began:.0f} seconds")

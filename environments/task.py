@@ -8,11 +8,14 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Any, Literal
 
+from environments.fields import check_fields
 from environments.make import make
 
 Option = bool | int | float | str
 
 INT32_MAX = 2**31 - 1
+LARGEST_CURVE = 100_000
+"""Most points of a learning curve: each is a number in every metric of every training."""
 
 SCORES = {"final": "mean return, last fifth of training", "auc": "mean return over training"}
 """What each kind of `Task.score` is, in words."""
@@ -30,65 +33,68 @@ class Setup:
     """The structure of an inner training: change any field and it compiles again."""
 
     environment: str = "CartPole-v1"
-    """Environment id: gymnax's own, "brax/ant", "grid/all" ..., or "package.module:function" for yours."""
+    """Environment id: gymnax's own, "brax/ant", "grid/all" ..., or your own as "package.module:function"."""
     n_envs: int = 8
-    """E: environments stepped in parallel by one agent."""
+    """E: environments that one agent steps in parallel."""
     n_steps: int = 64
     """T: steps per environment between updates."""
     n_epochs: int = 8
     """Passes over each rollout."""
     n_minibatches: int = 4
-    """Minibatches per pass; must divide n_envs * n_steps, or the number of sequences of a recurrent agent."""
+    """Minibatches per pass; must divide n_envs * n_steps, or a recurrent agent's number of sequences."""
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the hidden layers."""
     activation: Literal["tanh", "relu", "swish"] = "tanh"
     """Nonlinearity of the hidden layers."""
     shared_torso: bool = False
-    """One body for all heads, instead of one per torso."""
+    """Share the hidden layers between all heads."""
     filters: tuple[int, ...] = ()
-    """Convolutions of 3 x 3 before the hidden layers, for observations that are images; () for none."""
+    """Numbers of 3 x 3 filters of the convolutions before the hidden layers, for images; () for none."""
     layer_norm: bool = False
     """Normalize each hidden layer before its nonlinearity."""
     experts: int = 0
-    """The last hidden layer is a soft mixture of so many, each of that width; 0 for an ordinary layer."""
+    """Number of experts of which the last hidden layer is a soft mixture, each of that width; 0 for an
+    ordinary layer."""
     recurrence: Literal["none", "gru", "linear"] = "none"
-    """What follows the hidden layers, as wide as the last: nothing; a gated recurrent unit; or a diagonal
-    linear recurrence, parallel over chunks of time."""
+    """Layer after the hidden layers, as wide as the last: none; a gated recurrent unit; or a diagonal linear
+    recurrence, parallel over chunks of time."""
     sequence_length: int | None = None
-    """Steps of the sequences that a recurrent agent learns from; must divide n_steps, the default."""
+    """Length of the sequences that a recurrent agent learns from; must divide n_steps. Default: n_steps."""
     matmul: Literal["float32", "tensorfloat32", "bfloat16"] = "float32"
-    """Precision of the operands of products in the network's layers, recurrences apart; sums are float32."""
+    """Precision of the factors in matrix products, recurrences excepted; sums are float32."""
     normalize_observation: bool = False
     """Standardize observations by running statistics."""
     normalize_reward: bool = False
     """Divide rewards by the running standard deviation of the discounted return."""
     actions: Literal["clip", "squash"] = "clip"
-    """How an unbounded continuous action u becomes one within bounds: cut off, or by
-    low + (high - low) (tanh(u) + 1) / 2. Log-probabilities and entropy are those of u in both."""
+    """How an unbounded continuous action u is brought within bounds: clipped, or as
+    low + (high - low) (tanh(u) + 1) / 2. Log-probabilities and entropy are those of u in both cases."""
     exact: bool = False
-    """No rollouts and no network: exact policy mirror descent on the level's process, for mirror maps. An
-    update is one step of it, and total_steps counts them."""
+    """Train mirror maps by exact policy mirror descent on the level's process, without rollouts or a network.
+    An update is one descent step, and total_steps counts these."""
     legacy_truncation: bool = False
     """Treat a time limit as termination, as papers built on PureJaxRL did."""
     curve_points: int = 20
-    """K: points of the learning curve."""
+    """K: number of points of the learning curve."""
     options: Mapping[str, Option] = field(default_factory=Settings)
-    """Options of the environment, for example backend or tabular; `discovery envs ID` shows them."""
+    """Options of the environment, for example backend or tabular; `discovery envs ID` lists them."""
     vary: Mapping[str, tuple[float, float]] = field(default_factory=Settings)
-    """Parameters of the environment that each training draws for itself, uniformly from lowest to highest:
+    """Parameters of the environment that each training draws uniformly between a lowest and a highest value:
     gymnax's own ("gravity" of CartPole), or factors ("gravity" and "mass" in brax)."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         object.__setattr__(self, "options", Settings(self.options))
-        object.__setattr__(self, "vary", Settings({name: tuple(ends) for name, ends in self.vary.items()}))
+        object.__setattr__(self, "vary", Settings(self.vary))
         for name, ends in self.vary.items():
             if len(ends) != 2 or not ends[0] <= ends[1]:
                 raise ValueError(f"vary needs the lowest and the highest value of {name!r}, got {list(ends)}")
         if self.exact:
             self._check_exact()
         for name in ("n_envs", "n_steps", "n_epochs", "n_minibatches", "curve_points"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            most = LARGEST_CURVE if name == "curve_points" else INT32_MAX
+            if not 1 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be between 1 and {most}, got {getattr(self, name)}")
         if self.sequence_length is not None and (
             self.sequence_length < 1 or self.n_steps % self.sequence_length
         ):
@@ -144,21 +150,23 @@ class Task:
     """
 
     name: str = "CartPole-v1"
-    """Stable name: seeds derive from it."""
+    """Name, from which seeds derive."""
     setup: Setup = field(default_factory=Setup)
     """Structure of the inner training."""
     total_steps: int = 50_000
-    """Budget in environment steps of one agent."""
+    """Environment steps of one agent; a training takes as many as make whole rollouts."""
     numbers: Mapping[str, float] = field(default_factory=dict)
-    """Plain numbers of the recipe, by name."""
+    """Numbers of the recipe, by name, for example learning_rate=1e-3."""
     score: Literal["final", "auc"] = "final"
     """"final": mean return of episodes completed in the last fifth; "auc": mean over the curve."""
     reference: float | None = None
-    """A good score on this task, where one is known: what task_normalization "reference" divides by."""
+    """A good score on this task, if known; task_normalization "reference" divides by its size."""
     shortest_life: float = 1.0
-    """Below 1: the trainings of a search live log-uniformly from this share of the budget up to all of it."""
+    """Shortest lifetime in a search, as a share of total_steps; below 1, lifetimes are drawn log-uniformly
+    between this share and 1."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 < self.shortest_life <= 1:
             raise ValueError(f"shortest_life must be in (0, 1], got {self.shortest_life}")
         if self.total_steps < self.setup.steps_per_update:
@@ -178,6 +186,11 @@ class Task:
     def n_updates(self) -> int:
         """N: rollouts in a full life."""
         return self.total_steps // self.setup.steps_per_update
+
+    @property
+    def trained_steps(self) -> int:
+        """Environment steps of a full life: `total_steps`, cut to whole rollouts."""
+        return self.n_updates * self.setup.steps_per_update
 
     def environment(self):
         """The environment object, one per process per id."""

@@ -46,7 +46,8 @@ CAPPED_ADAM_DEFAULTS: dict[str, float] = {
 """What `capped_adam` reads, with DiscoRL's values: a constant rate, and no clip of the gradient's norm."""
 
 LIMITS: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(("anneal", "adam_b1", "adam_b2", "clip_by_torso"), (0.0, 1.0)),
+    **dict.fromkeys(("anneal", "clip_by_torso"), (0.0, 1.0)),
+    **dict.fromkeys(("adam_b1", "adam_b2"), (0.0, 0.999999)),  # at 1, Adam divides by 1 - b^t = 0
     **dict.fromkeys(("rmsprop_decay", "lion_b1", "lion_b2"), (0.0, 1.0)),
     **dict.fromkeys(("learning_rate", "adam_eps", "rmsprop_eps", "max_grad_norm"), (0.0, inf)),
     **dict.fromkeys(("critic_rate", "bias_rate", "max_update"), (0.0, inf)),

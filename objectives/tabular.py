@@ -6,7 +6,6 @@ than 1: the rest is the probability that the episode ends, after which nothing i
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -46,31 +45,3 @@ def mirror_descent_step(
     """
     dual = potential.inverse(weights, jnp.maximum(policy, SMALLEST))
     return project(potential, weights, step_size * action_value + dual)
-
-
-def mirror_descent(
-    potential: Potential,
-    weights: Any,
-    transition: Float[Array, "S A S"],
-    reward: Float[Array, "S A"],
-    discount: Float[Array, ""] | float,
-    step_size: Float[Array, ""] | float,
-    n_steps: int,
-) -> tuple[Float[Array, "S A"], Float[Array, "K S"]]:
-    """`n_steps` steps of policy mirror descent from the uniform policy, with exact values.
-
-    In no state does any step lower the value, whatever the potential. To be differentiated by `weights`,
-    and mapped over them or over processes.
-
-    Returns:
-        the last policy, and the values before the first step and after each, ``K = n_steps + 1``.
-    """
-
-    def step(policy: Array, _: None) -> tuple[Array, Array]:
-        value, action_value = evaluate(transition, reward, discount, policy)
-        return mirror_descent_step(potential, weights, policy, action_value, step_size), value
-
-    uniform = jnp.full_like(reward, 1.0 / reward.shape[-1])
-    policy, values = jax.lax.scan(step, uniform, None, length=n_steps)
-    last, _ = evaluate(transition, reward, discount, policy)
-    return policy, jnp.concatenate([values, last[None]])

@@ -1,7 +1,8 @@
-"""The benchmarks are run by hand; that they can be is tested here, with their measurements replaced."""
+"""The benchmarks are run by hand; what they count and compare is tested here."""
 
+import importlib
+import itertools
 import json
-from dataclasses import replace
 from types import SimpleNamespace
 
 import jax
@@ -10,66 +11,16 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import (
-    accelerator,
-    families,
-    generation,
-    hosts,
-    learning,
-    memory,
-    optimizers,
-    peak,
-    plain,
-    scaling,
-    sequences,
-    stepping,
-)
+from benchmarks import accelerator, families, learning, peak, plain
+from benchmarks.schedule import longest_first
 from benchmarks.studies import STUDIES, Study
-from benchmarks.timing import Figure, ratio
+from benchmarks.timing import ratio
 from discovery.core import presets
 from discovery.executors import make_executor
 from discovery.inner.loops.on_policy import check_numbers, parts
 from discovery.results.subjects import subjects
 from environments.task import Setup, Task
 from objectives import build
-
-
-@pytest.fixture
-def measured(monkeypatch):
-    """Parts that were measured, as (part, rounds)."""
-    found = []
-
-    def record(part):
-        def measure(rounds):
-            found.append((part, rounds))
-            return [Figure(f"{part} ratio", 1.25, 1.0, 1.5, "at least 1", part != "hosts")]
-
-        return measure
-
-    for part, module in {
-        "generation": generation,
-        "hosts": hosts,
-        "memory": memory,
-        "optimizers": optimizers,
-        "scaling": scaling,
-        "sequences": sequences,
-        "stepping": stepping,
-    }.items():
-        monkeypatch.setattr(module, "measure", record(part))
-    return found
-
-
-def test_all_parts_are_measured_unless_some_are_named(measured, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["benchmarks"])
-    assert benchmarks.main() == 1  # hosts missed its goal
-    assert sorted(measured) == [(part, 5) for part in sorted(benchmarks.PARTS)]
-    assert "MISSED" in capsys.readouterr().out
-    monkeypatch.setattr("sys.argv", ["benchmarks", "memory", "--rounds", "3", "--json"])
-    assert benchmarks.main() == 0
-    assert measured[-1] == ("memory", 3) and len(measured) == 8
-    monkeypatch.setattr("sys.argv", ["benchmarks", "memry"])
-    with pytest.raises(SystemExit):
-        benchmarks.main()
 
 
 def test_a_ratio_is_the_median_of_the_rounds_that_finished():
@@ -80,40 +31,30 @@ def test_a_ratio_is_the_median_of_the_rounds_that_finished():
     assert ratio("a / b", [None], [2.0], {}, at_least=1.0).met is None
 
 
+def test_every_part_can_be_measured():
+    for part in benchmarks.PARTS:
+        assert callable(importlib.import_module(f"benchmarks.{part}").measure)
+
+
 @pytest.mark.slow
-def test_a_study_is_trained_once_and_drawn_again(monkeypatch, tmp_path, capsys):
+def test_a_study_is_trained_once_and_again_with_another_recipe(monkeypatch, tmp_path, capsys):
     setup = Setup("Catch-bsuite", n_envs=2, n_steps=20, n_epochs=1, hidden=(4,), curve_points=4)
-    study = Study({"PPO": Task("Catch-bsuite", setup, 400)}, 2, "anything", 2)
-    monkeypatch.setitem(STUDIES, "catch", study)  # type: ignore[arg-type]
     monkeypatch.setattr(learning, "make_executor", lambda _, **options: make_executor("inline"))
     picture = tmp_path / "all.png"
     monkeypatch.setattr("sys.argv", ["learning", "catch", "--out", str(tmp_path), "--picture", str(picture)])
-    learning.main()
-    first = capsys.readouterr().out
-    assert first.startswith("catch, PPO, 400 steps, 2 seeds: ") and "(goal: anything), at the end" in first
-    assert min((tmp_path / "catch.png").stat().st_size, picture.stat().st_size) > 1000
-    found = json.loads((tmp_path / "catch.json").read_text())["results"]["PPO"]
-    assert len(found["final"]) == 2 and np.shape(found["curves"]) == (2, 4)
-    monkeypatch.setattr(learning, "trained", lambda study: pytest.fail("trained again"))
-    learning.main()
-    assert capsys.readouterr().out == first
 
-
-def test_a_study_with_another_recipe_is_trained_again(monkeypatch, tmp_path, capsys):
-    task = Task("Catch-bsuite", Setup("Catch-bsuite", n_envs=2, n_steps=20, curve_points=2), 400)
-    trained: list[Study] = []
-
-    def train(study):
-        trained.append(study)
-        return {"PPO": {"final": [0.0, 1.0], "curves": [[0.0, 1.0], [0.0, 1.0]], "seconds": 1.0}}
-
-    monkeypatch.setattr(learning, "trained", train)
-    monkeypatch.setattr("sys.argv", ["learning", "catch", "--out", str(tmp_path)])
-    for numbers in ({}, {}, {"gamma": 0.9}, {"gamma": 0.9}):
-        study = Study({"PPO": replace(task, numbers=numbers)}, 2, "anything", 2)
+    def results(**numbers):
+        study = Study({"PPO": Task("Catch-bsuite", setup, 400, numbers)}, 2, "anything", 2)
         monkeypatch.setitem(STUDIES, "catch", study)  # type: ignore[arg-type]
         learning.main()
-    assert [study.tasks["PPO"].numbers for study in trained] == [{}, {"gamma": 0.9}]
+        assert min((tmp_path / "catch.png").stat().st_size, picture.stat().st_size) > 1000
+        return json.loads((tmp_path / "catch.json").read_text())["results"]["PPO"]
+
+    found = results()
+    assert len(found["final"]) == 2 and np.shape(found["curves"]) == (2, 4)
+    assert "catch, PPO, 400 steps, 2 seeds" in capsys.readouterr().out
+    assert results() == found  # its seconds too
+    assert results(learning_rate=0.05)["seconds"] != found["seconds"]
 
 
 def test_every_study_is_a_training_that_can_be():
@@ -143,18 +84,6 @@ def test_every_family_can_be_searched_and_judged(name):
         options = {**other.algorithm_options, **family.other.changed}
         assert (other.algorithm, options) != (config.algorithm, config.algorithm_options)
         build(other.algorithm, options)
-
-
-def test_families_are_judged_on_the_seeds_that_are_asked_for(monkeypatch):
-    run, judged = SimpleNamespace(folder="runs/found"), []
-    monkeypatch.setattr(families, "searches", lambda out, family: [run])
-    monkeypatch.setattr(families, "evaluate", lambda *of, **how: judged.append((of, how)))
-    monkeypatch.setattr(families, "report", lambda name, run, found: None)
-    expected = run, ["initial", *families.MAPS]
-    for given, first in (([], 0), (["--first-seed", "64"], 64)):
-        monkeypatch.setattr("sys.argv", ["families", "mirror map, tabular", "--seeds", "8", *given])
-        families.main()
-        assert judged.pop() == (expected, {"seeds": 8, "first_seed": first, "test": True})
 
 
 def test_products_are_counted_through_loops_branches_and_gradients():
@@ -219,3 +148,38 @@ def test_an_accelerator_is_measured_from_end_to_end(monkeypatch, tmp_path, capsy
     assert result["matmul"] == "bfloat16" and result["steps"] == 2 * 16
     assert len(result["ours"]["seconds"]) == len(result["plain"]["seconds"]) == 2
     assert min(result["ours"]["bytes"], result["plain"]["bytes"], result["flops"]) > 0
+
+
+def test_a_schedule_by_hand():
+    # 3 | 2 2
+    assert longest_first([2.0, 3.0, 2.0], 2, 0.0) == (4.0, 7 / 8)
+    # handed out at 0.5, 1.0 and, where the second has ended at 3.0, 3.5
+    assert longest_first([2.0, 3.0, 2.0], 2, 0.5) == (5.5, 7 / 11)
+    # two chunks keep one of three workers idle
+    assert longest_first([1.0, 1.0], 3, 0.0) == (1.0, 2 / 3)
+    # four free at once are served one after the other
+    assert longest_first([1.0] * 4, 4, 0.25).seconds == 2.0
+
+
+def ends(chunks: list[int], workers: int) -> set[float]:
+    """When the last chunk ends, in all schedules that give the longest that is left to who is free first."""
+    found = set()
+    for places in itertools.product(range(workers), repeat=len(chunks)):
+        load = [0.0] * workers
+        for seconds, place in zip(sorted(chunks, reverse=True), places, strict=True):
+            if load[place] > min(load):
+                break  # another was free before
+            load[place] += seconds
+        else:
+            found.add(max(load))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_schedule_is_one_of_all_that_hand_out_the_longest_first(seed):
+    generator = np.random.default_rng(seed)
+    chunks = generator.integers(1, 10, int(generator.integers(1, 8))).tolist()
+    workers = int(generator.integers(1, 4))
+    found = longest_first(chunks, workers, 0.0)
+    assert {found.seconds} == ends(chunks, workers)
+    assert found.busy == pytest.approx(sum(chunks) / (workers * found.seconds))

@@ -11,8 +11,8 @@ import pytest
 
 import objectives
 from discovery.app.command_line import main
-from discovery.inner import compile as compiled
 from discovery.app.loaded import load_run
+from discovery.inner import compile as compiled
 from objectives.base import Progress
 
 DOCS = Path(__file__).parents[1] / "docs"

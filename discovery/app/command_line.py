@@ -1,7 +1,7 @@
-"""The command line: `discovery VERB ...`. Verbs are in `discovery/commands/`, imported when they are used.
+"""The command line: `discovery VERB ...`. Verbs are in `discovery/app/commands/` and imported when used.
 
-Exit codes: 0, 1 for a failed run, 2 for bad input, 130 for Ctrl-C. Errors are one line on standard
-error; DISCOVERY_DEBUG=1 or --debug shows the traceback.
+Exit codes: 0 for success, 1 for a failed run, 2 for bad input, 130 for Ctrl-C. An error is one message on
+standard error; DISCOVERY_DEBUG=1 or --debug shows its traceback.
 """
 
 import contextlib
@@ -21,28 +21,28 @@ from discovery.app.commands.failure import (
     interruptible,
     unexpected,
 )
-from discovery.core.errors import DiscoveryError, unknown
+from discovery.core.errors import BadInput, DiscoveryError, unknown
 
 VERBS = {
-    "quickstart": ("quickstart", "search, compare with PPO, plot and export: all of it once, in minutes"),
-    "search": ("search", "search for a learning algorithm: a preset or a TOML file, and what to override"),
-    "resume": ("resume", "go on with a search that was stopped, or extend it"),
-    "repeat": ("repeat", "search once more as a run did, and compare all numbers with its"),
-    "list": ("listing", "the runs there are, how far they got, and their best scores"),
-    "show": ("show", "one run: its config, progress, scores, failures and times"),
-    "evaluate": ("evaluate", "train what runs found beside known algorithms, on held-out seeds and tasks"),
+    "quickstart": ("quickstart", "run a small discovery: search, compare with PPO, plot, export"),
+    "search": ("search", "search for a learning algorithm, from a preset or a TOML file"),
+    "resume": ("resume", "continue a search that was stopped, or extend one that is finished"),
+    "repeat": ("repeat", "run a finished search again and compare all numbers"),
+    "list": ("listing", "list runs, their progress and their best scores"),
+    "show": ("show", "show one run: config, progress, scores, failures, times"),
+    "evaluate": ("evaluate", "train what runs found, and known algorithms, on held-out seeds and tasks"),
     "compare": (
         "compare",
-        "algorithms, runs and exported files on a suite, and which differences are significant",
+        "compare algorithms, runs and exported files on a suite, with tests of significance",
     ),
-    "plot": ("plot", "draw a run: meta-learning curve, the drift, learning curves"),
-    "report": ("report", "one page on a run: what was searched, what was found, how far to trust it"),
-    "export": ("export", "take what was found away as one standalone file"),
-    "presets": ("catalog:presets", "searches that are ready to run"),
-    "suites": ("suites", "sets of tasks with what random actions and tuned PPO reach on them"),
-    "objectives": ("catalog:objectives", "what can be searched, and known algorithms, with their options"),
-    "envs": ("catalog:envs", "environments to train on"),
-    "doctor": ("doctor", "versions, devices, cores, and what is wrong with this installation"),
+    "plot": ("plot", "plot a run: scores by generation, what was found, learning curves"),
+    "report": ("report", "write a page on a run: what was searched, what was found, how far to trust it"),
+    "export": ("export", "write what a run found as one standalone file"),
+    "presets": ("catalog:presets", "list searches that are ready to run"),
+    "suites": ("suites", "list sets of tasks, with the scores of random actions and tuned PPO"),
+    "objectives": ("catalog:objectives", "list what can be searched, and known algorithms"),
+    "envs": ("catalog:envs", "list environments"),
+    "doctor": ("doctor", "check versions, devices, cores and this installation"),
 }
 """Verb -> "module" or "module:function" in `discovery.app.commands` (default: `main`), and its summary."""
 
@@ -56,21 +56,23 @@ Examples:
   discovery evaluate runs/NAME ppo dpo --seeds 32
   discovery export runs/NAME --to jax --out found.py --verify
 
-Runs are folders below runs/. Ctrl-C stops a search at any time; `discovery resume` goes on from there.
-`discovery VERB --help` says more; --debug shows the traceback of an error."""
+Runs are folders below runs/. Ctrl-C stops a search at any time, and `discovery resume` continues it.
+`discovery VERB --help` explains a verb; --debug shows the traceback of an error."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal without our signs shows "?"
+        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character shows "?"
     if "--debug" in arguments:
         arguments.remove("--debug")
         os.environ["DISCOVERY_DEBUG"] = "1"
     code = 0
     try:
         with interruptible():
+            _check_encoding(arguments)
             code = _dispatch(arguments)
             sys.stdout.flush()
         return code
@@ -79,13 +81,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # `discovery list | head -1`: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor does Python's own last flush
+    except BrokenPipeError:  # `discovery list | head -1` closes the pipe early
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's last flush
         return code
     except DiscoveryError as error:
         return _failed(str(error), error.exit_code)
     except Exception as error:
         return _failed(str(unexpected(error)), FAILED)
+
+
+def _open_closed_streams() -> None:
+    """Replace a closed standard output or error (`>&-`) by /dev/null, before a ledger gets its number."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+
+
+def _check_encoding(arguments: Sequence[str]) -> None:
+    """Refuse names of files that are not UTF-8: records and reports are."""
+    for argument in arguments:
+        if argument.encode(errors="replace") != argument.encode(errors="surrogateescape"):
+            raise BadInput(f"{argument!a} is not UTF-8; rename the file or folder")
 
 
 def _dispatch(arguments: Sequence[str]) -> int:
@@ -108,7 +124,7 @@ def usage() -> str:
     verbs = "\n".join(f"  {verb:<11} {summary}" for verb, (_, summary) in VERBS.items())
     return (
         "usage: discovery VERB [arguments]\n\n"
-        "Discover reinforcement-learning algorithms: search, judge, inspect, take away.\n\n"
+        "Discover reinforcement-learning algorithms: search, compare, inspect, export.\n\n"
         f"Verbs:\n{verbs}\n\n{EXAMPLES}"
     )
 
@@ -119,7 +135,7 @@ def _show(text: str) -> int:
 
 
 def _failed(message: str, code: int) -> int:
-    """Say in one line what went wrong."""
+    """Print an error in one line."""
     if debugging():
         traceback.print_exc()
     with contextlib.suppress(OSError):

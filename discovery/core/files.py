@@ -3,6 +3,28 @@
 import os
 from pathlib import Path
 
+from discovery.core.errors import BadInput
+
+OF_A_RUN = ("config.toml", "ledger.sqlite", "lock")
+"""Files of a run's folder that nothing may replace."""
+
+
+def check_writable(path: Path, flag: str, folder: bool = False) -> None:
+    """Refuse, before the work for it begins, a file (or a folder) that could not be written.
+
+    Raises:
+        BadInput: with the `flag` that names another place.
+    """
+    if not folder and path.is_dir():
+        raise BadInput(f"{path} is a folder; {flag} takes a file")
+    there = path.absolute() if folder else path.absolute().parent
+    if path.name in OF_A_RUN and all((there / name).exists() for name in OF_A_RUN[:2]):
+        raise BadInput(f"{path} is the record of a run; choose another place with {flag}")
+    while not there.exists():
+        there = there.parent
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise BadInput(f"{path} cannot be written: {there} is not a writable folder; choose another {flag}")
+
 
 def write_whole(path: Path, text: str) -> Path:
     """Write `text` to `path`, whose folders are made; what was there stays until all of it is written.

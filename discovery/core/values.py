@@ -1,4 +1,4 @@
-"""Values on the command line: numbers, options of no declared type, entries of mappings."""
+"""Values on the command line: numbers, untyped options, entries of mappings."""
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ def whole(text: str) -> int:
     with contextlib.suppress(ValueError, OverflowError):
         if int(float(text)) == float(text):
             return int(float(text))
-    raise ValueError(f"a whole number is wanted, got {text!r}")
+    raise ValueError(f"expected a whole number, got {text!r}")
 
 
 def number(text: str) -> float:
@@ -20,11 +20,11 @@ def number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"a number is wanted, got {text!r}") from None
+        raise ValueError(f"expected a number, got {text!r}") from None
 
 
 def option(text: str) -> bool | int | float | str:
-    """A value of no declared type: true, 8, 0.5, or text."""
+    """A value without a declared type: true, 8, 0.5, or text."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     for kind in (int, float):
@@ -37,7 +37,7 @@ def ends(text: str) -> tuple[float, float]:
     """A range, LOWEST:HIGHEST."""
     low, colon, high = text.partition(":")
     if not colon:
-        raise ValueError(f"a range is given as LOWEST:HIGHEST, got {text!r}")
+        raise ValueError(f"expected a range LOWEST:HIGHEST, got {text!r}")
     return number(low), number(high)
 
 
@@ -47,7 +47,7 @@ def entries(texts: Sequence[str], convert: Callable[[str], Any]) -> dict[str, An
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals):
-            raise ValueError(f"entries are given as NAME=VALUE, got {text!r}")
+            raise ValueError(f"expected NAME=VALUE, got {text!r}")
         try:
             pairs[name.replace("-", "_")] = convert(value)
         except ValueError as error:
@@ -56,7 +56,7 @@ def entries(texts: Sequence[str], convert: Callable[[str], Any]) -> dict[str, An
 
 
 def registry() -> Any:
-    """How tyro reads and shows these."""
+    """Rules by which tyro reads and shows these."""
     from tyro.constructors import ConstructorRegistry
 
     rules = ConstructorRegistry()

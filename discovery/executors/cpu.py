@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from discovery.core.errors import ExecutorError
+from discovery.core.errors import BadInput, ExecutorError
 
 
 def cores() -> int:
@@ -48,13 +48,17 @@ def prefer_single_thread() -> None:
 
 
 def ensure_single_thread() -> None:
-    """Make jax's CPU pool have one thread; raise `ExecutorError` if it is too late.
+    """Make jax's CPU pool have one thread, if jax computes on a CPU.
 
-    Does nothing where jax runs, or was told to run, on something else than a CPU.
+    Raises:
+        ExecutorError: jax runs with more threads already.
+        BadInput: JAX_PLATFORMS names what jax cannot start here.
     """
     if not backend_started():
-        if _platform_asked() in ("", "cpu"):
+        if (asked := _platform_asked()) in ("", "cpu"):
             os.environ["PJRT_NPROC"] = "1"  # read when the backend starts
+        else:
+            _start(asked)
         return
     if sys.modules["jax"].default_backend() != "cpu":
         return
@@ -64,9 +68,18 @@ def ensure_single_thread() -> None:
         raise ExecutorError(
             f"jax already runs a CPU pool of {threads or 'several'} threads in this process, on which "
             "compiled trainings can hang for ever; set PJRT_NPROC=1 in the environment and start again "
-            '(in a notebook: os.environ["PJRT_NPROC"] = "1" in the first cell, then restart the kernel), '
-            'or use the executor "processes"'
+            '(in a notebook: os.environ["PJRT_NPROC"] = "1" in the first cell, then restart the kernel)'
         )
+
+
+def _start(platform: str) -> None:
+    import jax
+
+    try:
+        jax.devices()
+    except Exception as error:  # a RuntimeError, or an AssertionError without a word
+        why = " ".join(str(error).split())[:300] or "it finds no such device, or has no plugin for it"
+        raise BadInput(f"jax cannot start on {platform!r}, which JAX_PLATFORMS names: {why}") from error
 
 
 def keep_to_cpu() -> None:

@@ -57,14 +57,14 @@ class LoadedRun:
     """A run as it stood when it was loaded; see the module's docstring.
 
     Attributes:
-        name, folder, config: of the run.
+        name, config: of the run.
         meta: its provenance: when, from which commit, with which versions it was begun.
         selection: generation -> task -> ``[S]``: scores of the mean on the selection seeds.
     """
 
     def __init__(self, run: Run) -> None:
         self.name: str = run.name
-        self.folder: Path = run.folder
+        self._folder = run.folder.absolute()
         self.config: SearchConfig = run.config
         self.meta: dict[str, str] = run.ledger.meta
         # In this order: while a search writes, later tables may know more than earlier ones, never less.
@@ -88,6 +88,12 @@ class LoadedRun:
         return summary.html(summary.facts(self))
 
     # What it is
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder; relative if it is inside the working directory, which may change."""
+        here = Path.cwd()
+        return self._folder.relative_to(here) if self._folder.is_relative_to(here) else self._folder
 
     @property
     def spec(self) -> AlgorithmSpec:

@@ -149,6 +149,9 @@ def _is_file(base: str) -> bool:
 
 def _known(name: str, given: Mapping[str, Value]) -> Subject:
     """A known algorithm by name, or one's own by its place."""
+    plain, at, wanted = name.partition("@")
+    if at and is_known(plain):
+        raise BadInput(f"{plain!r} is an algorithm, not a run: it has no {wanted!r}; name {plain!r} alone")
     if not is_known(name):
         raise unknown("run or algorithm", name, [*FAMILIES, *_runs_nearby(name)])
     return _configured(Subject(name, AlgorithmSpec(name)), given)

@@ -33,7 +33,7 @@ def expected_steps(task: Task, searching: bool = False) -> float:
     """
     shortest = max(task.shortest_life, 1 / task.n_updates) if searching else 1.0
     share = (1 - shortest) / math.log(1 / shortest) if shortest < 1 else 1.0
-    return share * task.n_updates * task.setup.steps_per_update
+    return share * task.trained_steps
 
 
 def answer_is_due(config: SearchConfig, generation: int) -> bool:

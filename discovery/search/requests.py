@@ -12,11 +12,15 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from discovery.core.config.search import SearchConfig
+from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec, Job, JobKey, JobResult
 from discovery.meta.base import RequestId, Results, ScoreRequest, ScoreResult
-from environments.task import Task
+from environments.task import INT32_MAX, Task
 
 SPLITS = ("search", "selection", "report")
+
+MOST_SEEDS = 100_000
+"""Most held-out seeds of a subject on a task."""
 
 
 def seed_words(*parts: object) -> np.ndarray:
@@ -72,7 +76,16 @@ def report_jobs(
     seeds: int,
     first_seed: int = 0,
 ) -> list[Job]:
-    """Full-length trainings of one subject on `seeds` held-out seeds, which all subjects share."""
+    """Full-length trainings of one subject on `seeds` held-out seeds, which all subjects share.
+
+    Raises:
+        BadInput: there are more than `MOST_SEEDS` seeds.
+    """
+    if seeds > MOST_SEEDS or first_seed > INT32_MAX:
+        raise BadInput(
+            f"seeds must be at most {MOST_SEEDS}, since all are held in memory, and first_seed at most "
+            f"{INT32_MAX}, got {seeds} and {first_seed}"
+        )
     return [
         Job(
             id=JobKey(subject, "report", task.name, seed),

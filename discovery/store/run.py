@@ -116,8 +116,11 @@ class Run:
 def new_folder(config: SearchConfig, output: Path, preset: str, name: str | None) -> Path:
     """A folder name that is free; the short id is a hash of config and time, and nothing depends on it."""
     if name is not None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-            raise BadInput(f"a run's name has letters, digits, '.', '_' and '-' only, got {name!r}")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+            raise BadInput(
+                "a run's name must have at most 100 letters, digits, '.', '_' and '-', and must begin with a "
+                f"letter or digit, got {name[:120]!r}"
+            )
         if (output / name).exists():
             raise BadInput(f"{output / name} exists already; choose another name, or resume it")
         return output / name

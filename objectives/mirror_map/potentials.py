@@ -43,14 +43,6 @@ def slope(potential: Potential, weights: Any, y: Float[Array, "..."]) -> Float[A
     return jax.jvp(lambda y: potential.inverse(weights, y), (y,), (jnp.ones_like(y),))[1]
 
 
-def bregman(
-    potential: Potential, weights: Any, p: Float[Array, "... A"], q: Float[Array, "... A"]
-) -> Float[Array, "..."]:
-    """D(p, q) = sum_a H(p_a) - H(q_a) - phi^{-1}(q_a) (p_a - q_a) >= 0, for positive q."""
-    gap = potential.integral(weights, p) - potential.integral(weights, q)
-    return (gap - potential.inverse(weights, q) * (p - q)).sum(-1)
-
-
 def y_log_y(y: Float[Array, "..."]) -> Float[Array, "..."]:
     """The integral of 1 + log y, which is 0 at y = 0."""
     positive = y > 0

@@ -299,7 +299,7 @@ def test_references_without_the_command_that_measured_them_are_refused(measured)
             "[[test]]\nname = 'a'\nscor = 'auc'",
             r"no setting named 'test\[0\].scor'; did you mean test\[0\].score",
         ),
-        ("[[test]]\nname = 'a'\nsetup.n_envs = 0", "n_envs must be at least 1"),
+        ("[[test]]\nname = 'a'\nsetup.n_envs = 0", "n_envs must be between"),
         ("[[train]]\nname = 'a'\n[[test]]\nname = 'a'", "two tasks 'a', in train and in test"),
         (
             "[[train]]\nname = 'a'\nsetup.environment = 'a'\n[[test]]\nname = 'b'\nsetup.environment = 'a'",

@@ -12,8 +12,7 @@ from environments.gridworld import Grid, GridState, Level, transition
 from environments.optimal import optimal_return
 from objectives.mirror_map.learned_potential import learned
 from objectives.mirror_map.potentials import l2, negative_entropy
-from objectives.tabular import mirror_descent
-from tests.objectives.maps import network
+from tests.objectives.maps import mirror_descent, network
 
 GRID = Grid(3, 2, 2)
 arrays = jax.jit(functools.partial(explicit, GRID))

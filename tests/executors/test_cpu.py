@@ -51,7 +51,7 @@ def test_inline_refuses_a_pool_of_several_threads_and_says_what_to_do():
     _, errors = python("import jax; jax.devices()\n" + INLINE, PJRT_NPROC="2")
     last = errors.strip().splitlines()[-1]
     assert "ExecutorError: jax already runs a CPU pool of 2 threads" in last
-    assert "PJRT_NPROC=1" in last and '"processes"' in last
+    assert "PJRT_NPROC=1" in last
 
 
 def test_inline_leaves_jax_alone_where_it_was_told_to_use_something_else():

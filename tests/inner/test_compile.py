@@ -121,7 +121,8 @@ def test_numbers_that_nothing_reads_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("learning_rate", -1.0), ("gamma", 1.5), ("clip", -0.1), ("entropy_coef", math.nan)]
+    ("name", "value"),
+    [("learning_rate", -1.0), ("gamma", 1.5), ("clip", -0.1), ("entropy_coef", math.nan), ("adam_b1", 1.0)],
 )
 def test_numbers_that_make_no_sense_are_refused(name, value):
     with pytest.raises(ValueError, match=f"number {name} must be between"):

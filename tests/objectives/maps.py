@@ -1,14 +1,16 @@
-"""Potentials with weights, random learned ones among them, and a slow projection."""
+"""Potentials with weights, random learned ones among them, a slow projection, and mirror descent."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 from scipy import optimize
 
 from objectives.mirror_map.learned_potential import MonotoneNetwork, learned
-from objectives.mirror_map.potentials import l2, negative_entropy, tsallis
+from objectives.mirror_map.potentials import Potential, l2, negative_entropy, tsallis
+from objectives.tabular import evaluate, mirror_descent_step
 
 
 def networks(n, units=126, seed=0, **fixed):
@@ -56,3 +58,39 @@ def slow_projection(inverse, z, low=1e-8):
     bracket = inverse(1.0 / len(z)) - top - 1e-9, inverse(1.0) - top
     offset = find_root(excess, *bracket, xtol=1e-15, rtol=1e-14)
     return np.array([phi(z_a + offset) for z_a in z])
+
+
+def bregman(
+    potential: Potential, weights: Any, p: Float[Array, "... A"], q: Float[Array, "... A"]
+) -> Float[Array, "..."]:
+    """D(p, q) = sum_a H(p_a) - H(q_a) - phi^{-1}(q_a) (p_a - q_a) >= 0, for positive q."""
+    gap = potential.integral(weights, p) - potential.integral(weights, q)
+    return (gap - potential.inverse(weights, q) * (p - q)).sum(-1)
+
+
+def mirror_descent(
+    potential: Potential,
+    weights: Any,
+    transition: Float[Array, "S A S"],
+    reward: Float[Array, "S A"],
+    discount: Float[Array, ""] | float,
+    step_size: Float[Array, ""] | float,
+    n_steps: int,
+) -> tuple[Float[Array, "S A"], Float[Array, "K S"]]:
+    """`n_steps` steps of policy mirror descent from the uniform policy, with exact values.
+
+    In no state does any step lower the value, whatever the potential. To be differentiated by `weights`,
+    and mapped over them or over processes.
+
+    Returns:
+        the last policy, and the values before the first step and after each, ``K = n_steps + 1``.
+    """
+
+    def step(policy: Array, _: None) -> tuple[Array, Array]:
+        value, action_value = evaluate(transition, reward, discount, policy)
+        return mirror_descent_step(potential, weights, policy, action_value, step_size), value
+
+    uniform = jnp.full_like(reward, 1.0 / reward.shape[-1])
+    policy, values = jax.lax.scan(step, uniform, None, length=n_steps)
+    last, _ = evaluate(transition, reward, discount, policy)
+    return policy, jnp.concatenate([values, last[None]])

@@ -7,16 +7,8 @@ import pytest
 from scipy import integrate
 
 from objectives.mirror_map.learned_potential import LOG_SHIFT, learned, monotone, random_numbers
-from objectives.mirror_map.potentials import (
-    bregman,
-    expm1_ratio,
-    l2,
-    log1p_ratio,
-    negative_entropy,
-    slope,
-    tsallis,
-)
-from tests.objectives.maps import members, network, networks
+from objectives.mirror_map.potentials import expm1_ratio, l2, log1p_ratio, negative_entropy, slope, tsallis
+from tests.objectives.maps import bregman, members, network, networks
 
 every_map = pytest.mark.parametrize("name", members())
 

@@ -7,9 +7,8 @@ import pytest
 from scipy import optimize, special
 
 from objectives.mirror_map.learned_potential import learned
-from objectives.mirror_map.potentials import bregman
-from objectives.tabular import evaluate, mirror_descent, mirror_descent_step
-from tests.objectives.maps import members, network, networks
+from objectives.tabular import evaluate, mirror_descent_step
+from tests.objectives.maps import bregman, members, mirror_descent, network, networks
 
 S, A, GAMMA = 5, 3, 0.9
 

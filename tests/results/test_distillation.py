@@ -349,7 +349,7 @@ def test_the_command_line_refuses_them_before_anything_is_written(tmp_path, capf
     argv = ["search", "lpo-catch", "--output", str(tmp_path / "runs"), "--start.sources"]
     for extra, message in (
         (["nope"], "no run or algorithm named 'nope'"),
-        (["ppo", "--start.steps", "-1"], "start.steps must be at least 0"),
+        (["ppo", "--start.steps", "-1"], "start.steps must be between"),
         (["lpo"], "'lpo' is not one algorithm but a family"),
     ):
         assert main([*argv, *extra]) == 2

@@ -51,6 +51,15 @@ def young_run(tmp_path: Path) -> LoadedRun:
     return load_run(tmp_path / "young")
 
 
+def test_a_run_is_found_after_the_working_directory_changed(young_run, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = load_run("young")
+    assert run.folder == Path("young")
+    monkeypatch.chdir("/")
+    assert run.reload().folder.is_relative_to(tmp_path.relative_to("/"))
+    assert str(run.folder)[0] != "/" and run.folder.is_dir()
+
+
 def query(folder: Path, text: str) -> list[dict]:
     """Rows straight from the file, past all of our code."""
     with sqlite3.connect(folder / "ledger.sqlite") as db:

@@ -107,7 +107,7 @@ def test_equal_numbers_are_one_training() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("ppo[clip]", "entries are given as NAME=VALUE, got 'clip'"),
+        ("ppo[clip]", "expected NAME=VALUE, got 'clip'"),
         ("ppo[clip=0.1", "given as \"NAME\\[option=value"),
         ("[clip=0.1]", "given as \"NAME\\[option=value"),
         ("ppo[clop=1]", "neither an option nor a number 'clop'; its options are: .*; its numbers are: a"),

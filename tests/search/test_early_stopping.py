@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import losing
+from benchmarks.races import race
 from discovery.app.api import Silence
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.search import SearchConfig, Stopping
@@ -20,7 +21,6 @@ from discovery.search.early_stopping import anchored
 from discovery.search.loop import search
 from discovery.search.progress import Tally, planned
 from discovery.search.requests import jobs_of
-from discovery.statistics import race
 from discovery.store.ledger import Ledger
 from discovery.store.rows import same_numbers
 from discovery.store.run import Run

@@ -5,6 +5,7 @@ import pytest
 import scipy.stats
 
 from benchmarks.losing import halved, kept, raced, scores
+from benchmarks.races import halving_loss_bound, race
 from discovery import statistics as st
 from discovery.core.errors import BadInput
 
@@ -78,7 +79,7 @@ def test_race_looks():
 
 
 def run_race(scores, error, against: st.Against = "best", first=4):
-    return st.race(
+    return race(
         lambda alive, columns: scores[np.ix_(alive, columns)],
         len(scores),
         first,
@@ -195,7 +196,7 @@ def test_the_bound_on_what_halving_loses_holds(gaps, keep):
     truth = -np.array([0.0, *gaps])
     scores = generator.normal(truth, deviation / np.sqrt(seeds), (20_000, 8))
     missing = np.mean((scores > scores[:, :1]).sum(1) >= keep)
-    assert missing <= st.halving_loss_bound(gaps, deviation, seeds, keep) + 3 * np.sqrt(0.25 / 20_000)
+    assert missing <= halving_loss_bound(gaps, deviation, seeds, keep) + 3 * np.sqrt(0.25 / 20_000)
 
 
 # Two rivals with the same noise, ahead together or not at all, where two are kept; then one, where one is.
@@ -213,7 +214,7 @@ def test_the_bound_over_three_rungs_is_nearly_reached():
     drawn[:, 1:, 2] -= 8.0
     p = scipy.stats.norm.sf(1.0)  # the difference of two means over two seeds has deviation 1
     assert kept(4) == [2, 1]
-    assert st.halving_loss_bound(CLOSE[:-1], 1.0, 2, kept(4)) == pytest.approx(2 * p, rel=1e-6)
+    assert halving_loss_bound(CLOSE[:-1], 1.0, 2, kept(4)) == pytest.approx(2 * p, rel=1e-6)
     share, spent = halved(drawn)
     assert share == pytest.approx(1 - (1 - p) ** 2, abs=float(3 * np.sqrt(2 * p / 1500)))
     assert 0.8 * 2 * p < share < 2 * p
@@ -230,23 +231,23 @@ def test_the_bound_over_three_rungs_is_nearly_reached():
 )
 def test_the_bound_over_three_rungs_holds(gaps):
     share, _ = halved(scores(gaps, 4, 200))
-    assert share <= st.halving_loss_bound(gaps[:-1], 1.0, 4, kept(8)) + 3 * np.sqrt(0.25 / 200)
+    assert share <= halving_loss_bound(gaps[:-1], 1.0, 4, kept(8)) + 3 * np.sqrt(0.25 / 200)
 
 
 def test_the_bound_over_rungs_is_the_sum_of_theirs():
     gaps = np.array([[1.0, 2.0, 3.0], [2.0, 2.5, 4.0]])
-    one, two = st.halving_loss_bound(gaps[0], 1.0, 4, 2), st.halving_loss_bound(gaps[1], 1.0, 4, 1)
-    assert st.halving_loss_bound(gaps, 1.0, 4, [2, 1]) == pytest.approx(one + two)
-    assert st.halving_loss_bound(gaps[0], 1.0, 4, [2, 1]) == pytest.approx(3 * one)
-    assert st.halving_loss_bound(-gaps, 1.0, 4, [2, 1]) == 1.0
+    one, two = halving_loss_bound(gaps[0], 1.0, 4, 2), halving_loss_bound(gaps[1], 1.0, 4, 1)
+    assert halving_loss_bound(gaps, 1.0, 4, [2, 1]) == pytest.approx(one + two)
+    assert halving_loss_bound(gaps[0], 1.0, 4, [2, 1]) == pytest.approx(3 * one)
+    assert halving_loss_bound(-gaps, 1.0, 4, [2, 1]) == 1.0
 
 
 def test_the_bound_is_exact_for_two():
     """One rival, one place: P(rival ahead) = Phi(-gap sqrt(seeds) / (deviation sqrt(2)))."""
     expected = scipy.stats.norm.sf(1.0, scale=2 * np.sqrt(2 / 9))
-    assert st.halving_loss_bound([1.0], 2.0, 9, 1) == pytest.approx(expected)
-    assert st.halving_loss_bound([0.0] * 9, 1.0, 1, 1) == 1.0
-    assert st.halving_loss_bound([-1.0], 2.0, 9, 1) == pytest.approx(1 - expected)  # ahead for now
+    assert halving_loss_bound([1.0], 2.0, 9, 1) == pytest.approx(expected)
+    assert halving_loss_bound([0.0] * 9, 1.0, 1, 1) == 1.0
+    assert halving_loss_bound([-1.0], 2.0, 9, 1) == pytest.approx(1 - expected)  # ahead for now
     for wrong in (
         ([NAN], 1.0, 1, 1),
         ([1.0], 0.0, 1, 1),
@@ -257,4 +258,4 @@ def test_the_bound_is_exact_for_two():
         (1.0, 1.0, 1, 1),
     ):
         with pytest.raises(BadInput):
-            st.halving_loss_bound(*wrong)
+            halving_loss_bound(*wrong)

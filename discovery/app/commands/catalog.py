@@ -1,4 +1,4 @@
-"""``discovery presets``, ``discovery envs`` and ``discovery objectives``: what there is to choose from."""
+"""``discovery presets``, ``discovery envs`` and ``discovery objectives``: what a search can be made of."""
 
 import inspect
 import tomllib
@@ -15,6 +15,7 @@ from discovery.app.commands.parsing import parse
 from discovery.app.commands.tables import show, table
 from discovery.core import presets as shipped
 from discovery.core.errors import BadInput, RunError, unknown
+from discovery.core.files import check_writable
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Presets:
     """Arguments of `discovery presets`."""
 
     name: Annotated[Positional[str | None], arg(metavar="[PRESET]")] = None
-    """Print this preset's file, to copy and change."""
+    """Print the file of this preset, to copy and change."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,11 @@ class Envs:
     """Arguments of `discovery envs`."""
 
     name: Annotated[Positional[str | None], arg(metavar="[ID]")] = None
-    """Make this environment and describe it; also "package.module:function"."""
+    """Describe this environment; also your own, as "package.module:function"."""
     picture: Path | None = None
-    """Draw a level of this grid-world to a file: .png, .svg or .pdf."""
+    """Draw a level of this grid world to a .png, .svg or .pdf file."""
     seed: int = 0
-    """Which level is drawn."""
+    """Seed of the level that is drawn."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Objectives:
     """Arguments of `discovery objectives`."""
 
     name: Annotated[Positional[str | None], arg(metavar="[NAME]")] = None
-    """Describe this algorithm: its options, numbers, and what is searched; also "package.module:function"."""
+    """Describe this algorithm: options, numbers, and what is searched; also "package.module:function"."""
 
 
 def presets(argv: Sequence[str]) -> int:
@@ -54,7 +55,7 @@ def presets(argv: Sequence[str]) -> int:
         return 0
     show(table(("preset", "what it does"), [(name, shipped.summary(name)) for name in shipped.names()]))
     print(
-        "\ndiscovery search PRESET --dry-run   what it would do, and how long it takes\n"
+        "\ndiscovery search PRESET --dry-run   its config, and what it costs\n"
         "discovery presets PRESET            its file, to copy and change"
     )
     return 0
@@ -71,12 +72,12 @@ def envs(argv: Sequence[str]) -> int:
         (id, shape, actions, str(horizon), text) for id, (shape, actions, horizon, text) in known().items()
     ]
     show(table(("environment", "observation", "actions", "steps", "what it is"), rows, right=("steps",)))
-    print('\nYour own: "package.module:function", a function that returns an environments.Environment.')
+    print('\nYour own: "package.module:function" names a function that returns an environments.Environment.')
     return 0
 
 
 def known() -> dict[str, list[Any]]:
-    """What environments.toml says, by id."""
+    """The entries of environments.toml, by id."""
     text = (files("discovery.app.commands") / "environments.toml").read_text(encoding="utf-8")
     return {id: facts for family in tomllib.loads(text).values() for id, facts in family.items()}
 
@@ -94,9 +95,10 @@ def actions_text(environment: Any) -> str:
 def _draw_environment(name: str | None, picture: Path, seed: int) -> int:
     if name is None:
         raise BadInput(
-            "--picture needs a grid-world to draw: `discovery envs grid/small --picture level.png`"
+            "--picture needs a grid world, for example `discovery envs grid/small --picture level.png`"
         )
     _check_known(name)
+    check_writable(picture, "--picture")
     from discovery.executors.cpu import ensure_single_thread
 
     ensure_single_thread()
@@ -164,7 +166,7 @@ def objectives(argv: Sequence[str]) -> int:
     show(table(("name", "kind", "what it is", "options"), rows))
     print(
         "\ndiscovery objectives NAME   its options and numbers with their defaults\n"
-        'Your own: "package.module:NAME", a function that returns an objectives.base.Algorithm, or an\n'
+        'Your own: "package.module:NAME" names a function that returns an objectives.base.Algorithm, or an\n'
         "objectives.family.Family."
     )
     return 0
@@ -178,9 +180,9 @@ def _built(name: str) -> tuple[Any, Any]:
 
 @contextmanager
 def _explained(name: str) -> Iterator[None]:
-    """Turn what is raised while an algorithm is made into bad input: the user's own code may raise anything.
+    """Turn errors while an algorithm is made into bad input: the user's own code can raise anything.
 
-    An error that begins with the algorithm's name speaks for itself.
+    An error that begins with the algorithm's name is passed on as it is.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""``discovery doctor``: what this installation is, and what is wrong with it."""
+"""``discovery doctor``: checks of this installation."""
 
 import importlib.util
 import json
@@ -18,14 +18,14 @@ from typing import NamedTuple
 from discovery.app.commands.folders import OUTPUT
 from discovery.app.commands.parsing import parse
 from discovery.core.errors import BadInput
-from discovery.core.versions import PACKAGES
+from discovery.core.versions import HOME, PACKAGES
 
 PROG = "discovery doctor"
 
-DESCRIPTION = """Say what this installation is, and what is wrong with it: versions, devices, cores, the
-threads of jax's CPU backend, whether a worker starts, and whether other packages are in the way of ours.
+DESCRIPTION = """Check this installation: versions, devices, cores, the threads of jax's CPU backend, whether
+a worker starts, and whether other packages hide ours.
 
-Exits with 1 if something is wrong.
+The exit code is 1 if something is wrong.
 """
 
 DISTRIBUTION = "rl-discovery"
@@ -46,7 +46,7 @@ READY_SECONDS = 120.0
 
 
 class Finding(NamedTuple):
-    """One line: what was looked at, what was found, and whether that is "ok", a "hint" or "wrong"."""
+    """One line: what was checked, what was found, and the verdict "ok", "hint" or "wrong"."""
 
     what: str
     found: str
@@ -58,13 +58,13 @@ class Doctor:
     """Arguments of `discovery doctor`."""
 
     output: Path = OUTPUT
-    """Folder in which runs would be made."""
+    """Folder of runs, in which a file is written for a test."""
     ray: bool = False
-    """Look at Ray instead: whether it starts, or which cluster there is, and a worker on each core of it."""
+    """Check Ray instead: whether it starts, what the cluster has, and a worker on each of its cores."""
     address: str = ""
-    """With --ray: of a cluster, "host:port" or "auto"; empty for a Ray of our own."""
+    """With --ray: address of a cluster, "host:port" or "auto"; "" starts Ray on this machine."""
     json: bool = False
-    """Print one JSON object a line, for programs: what, found and verdict ("ok", "hint" or "wrong")."""
+    """Print one JSON object per line, for programs: what, found and verdict ("ok", "hint" or "wrong")."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -72,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
     args = parse(Doctor, argv, PROG, DESCRIPTION)
     hints = wrong = 0
     if args.address and not args.ray:
-        raise BadInput(f"--address is for --ray, got {args.address!r}")
+        raise BadInput(f"--address {args.address!r} needs --ray")
     if args.ray:
         from discovery.app.commands.doctor_ray import ray_found
 
@@ -92,12 +92,12 @@ def main(argv: Sequence[str]) -> int:
 
 def _conclusion(hints: int, wrong: int) -> str:
     if wrong:
-        return f"{wrong} thing{'s' * (wrong > 1)} to see to, marked with '!'."
-    return "All is well, apart from what is marked '?'." if hints else "All is well."
+        return f"{wrong} problem{'s' * (wrong > 1)}, marked with '!'."
+    return "No problems; see the hints, marked with '?'." if hints else "No problems."
 
 
 def findings(output: Path) -> Iterator[Finding]:
-    """Everything that is looked at, quick things first."""
+    """All checks, quick ones first."""
     yield Finding("python", f"{platform.python_version()} at {sys.executable}, {platform.platform()}")
     yield from packages()
     yield from requirements()
@@ -109,8 +109,8 @@ def findings(output: Path) -> Iterator[Finding]:
 
 
 def packages() -> Iterator[Finding]:
-    """Whether each of our packages is the one that would be imported: their names are common."""
-    home = Path(__file__).parents[2]
+    """Whether each of our packages is the one that Python imports: their names are common."""
+    home = HOME
     for name in PACKAGES:
         spec = importlib.util.find_spec(name)
         places = [] if spec is None else list(spec.submodule_search_locations or [spec.origin or "?"])
@@ -119,7 +119,7 @@ def packages() -> Iterator[Finding]:
         elif Path(places[0]).resolve() != home / name:
             yield Finding(name, f"comes from {places[0]}, not from {home}: {_remedy(name)}", "wrong")
         elif getattr(importlib.import_module(name), "__distribution__", None) != DISTRIBUTION:
-            yield Finding(name, f"{places[0]} is not ours: {_remedy(name)}", "wrong")
+            yield Finding(name, f"{places[0]} is another package: {_remedy(name)}", "wrong")
         elif others := _shadowed(name, home):
             yield Finding(name, f"{home / name}, which hides {', '.join(others)}", "hint")
         else:
@@ -139,13 +139,13 @@ def _shadowed(name: str, home: Path) -> list[str]:
 
 
 def requirements() -> Iterator[Finding]:
-    """Installed versions against those we ask for."""
+    """Installed versions against required ones."""
     from packaging.requirements import Requirement
 
     try:
         wanted = [Requirement(text) for text in metadata.requires(DISTRIBUTION) or []]
     except metadata.PackageNotFoundError:
-        yield Finding(DISTRIBUTION, "is not installed, only imported; `pip install -e .` installs it", "hint")
+        yield Finding(DISTRIBUTION, "is imported but not installed; run `pip install -e .`", "hint")
         return
     fine = [f"{DISTRIBUTION} {metadata.version(DISTRIBUTION)}"]
     for need in wanted:
@@ -154,12 +154,12 @@ def requirements() -> Iterator[Finding]:
         try:
             version = metadata.version(need.name)
         except metadata.PackageNotFoundError:
-            yield Finding(need.name, f"is missing; {need} is needed", "wrong")
+            yield Finding(need.name, f"is missing; {need} is required", "wrong")
             continue
         if need.specifier.contains(version, prereleases=True):
             fine.append(f"{need.name} {version}")
         else:
-            yield Finding(need.name, f"{version} is installed; {need} is needed", "wrong")
+            yield Finding(need.name, f"{version} is installed; {need} is required", "wrong")
     yield Finding("versions", ", ".join(fine))
 
 
@@ -174,7 +174,7 @@ def extras() -> Finding:
 
 
 def cores_found() -> Finding:
-    """Cores this process may use, and memory."""
+    """Usable cores, and memory."""
     from discovery.core.versions import cpu
     from discovery.executors.cpu import cores
 
@@ -198,7 +198,7 @@ def _memory() -> float | None:
 
 
 def folder(output: Path) -> Finding:
-    """Whether runs can be made: a file is, for a moment, where the first of their folders would be."""
+    """Whether runs can be made: a file is written for a moment where the first new folder would be."""
     place = output.absolute()
     try:
         while not place.exists():
@@ -213,31 +213,27 @@ def folder(output: Path) -> Finding:
 
 
 def jax_found() -> Iterator[Finding]:
-    """Devices, and the CPU backend's threads as our processes have them."""
+    """Devices, and the threads of jax's CPU backend in our processes."""
     given = os.environ.get("PJRT_NPROC")
     from discovery.executors.cpu import cpu_pool_threads, ensure_single_thread
 
-    ensure_single_thread()
-    import jax
-    import jax.numpy as jnp
-
     try:
+        ensure_single_thread()
+        import jax
+        import jax.numpy as jnp
+
         devices = jax.devices()
         total = float(jnp.arange(1000.0).sum())
-    except Exception as error:  # plugins raise what they like
+    except Exception as error:  # plugins raise anything
         text = " ".join(str(error).split())[:300]
         yield Finding("devices", f"jax cannot compute: {text}; see JAX_PLATFORMS", "wrong")
         return
     kinds = ", ".join(f"{device.platform}:{device.id} {device.device_kind}" for device in devices)
     idle = jax.default_backend() == "cpu" and shutil.which("nvidia-smi")
-    hint = (
-        "; there seems to be an NVIDIA GPU that this jax cannot use: `pip install 'jax[cuda12]'`"
-        if idle
-        else ""
-    )
+    hint = "; this jax cannot use the NVIDIA GPU: run `pip install 'jax[cuda12]'`" if idle else ""
     yield Finding("devices", kinds + hint, "hint" if hint else "ok" if total == 499500.0 else "wrong")
     if jax.default_backend() != "cpu":
-        text = "use --executor inline, or ray with --gpu-workers: worker processes run on the CPU"
+        text = "worker processes run on the CPU; use --executor inline, or ray with --gpu-workers"
         yield Finding("executor", text, "hint")
         return
     threads = cpu_pool_threads()
@@ -246,7 +242,7 @@ def jax_found() -> Iterator[Finding]:
         yield Finding("XLA threads", f"{text}; PJRT_NPROC={given} in your environment is overridden", "hint")
     elif threads is not None and threads > 1:
         yield Finding(
-            "XLA threads", f"{threads} in spite of PJRT_NPROC=1: trainings may hang in-process", "wrong"
+            "XLA threads", f"{threads} although PJRT_NPROC=1: trainings in this process can hang", "wrong"
         )
     else:
         yield Finding("XLA threads", text)

@@ -1,4 +1,4 @@
-"""``discovery doctor --ray``: whether a search could run on Ray, here or on a cluster."""
+"""``discovery doctor --ray``: whether a search can run on Ray, here or on a cluster."""
 
 import os
 import time
@@ -21,7 +21,7 @@ def ray_found(address: str) -> Iterator[Finding]:
     """Ray, its cluster, and a worker on each of its cores.
 
     Raises:
-        BadInput: the address is none.
+        BadInput: the address is malformed.
     """
     from discovery.core.config.execution import check_address
     from discovery.executors.ray.cluster import Ray
@@ -48,23 +48,23 @@ def ray_found(address: str) -> Iterator[Finding]:
 def _token(address: str) -> Finding:
     mode = os.environ.get("RAY_AUTH_MODE")
     if mode is None and address not in ("", "auto"):  # Ray sends none to where it is told to go
-        text = "none is sent to an address, as RAY_AUTH_MODE is unset; `export RAY_AUTH_MODE=token` sends one"
+        text = "none is sent, since RAY_AUTH_MODE is unset; `export RAY_AUTH_MODE=token` sends one"
         return Finding("token", text)
     if mode == "disabled":
-        text = "off, by RAY_AUTH_MODE: whoever reaches a node's ports can run code there"
+        text = "off, by RAY_AUTH_MODE: anyone who reaches a node's ports can run code there"
         return Finding("token", text, "hint")
     places = [name for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH") if os.environ.get(name)]
     where = places[0] if places else "~/.ray/auth_token"
-    without = " where there is one" if address and mode is None else ", which Ray makes where there is none"
+    without = " if it exists" if address and mode is None else ", which Ray makes if it is missing"
     return Finding("token", f"{mode or 'token'}, from {where}{without * (not places)}")
 
 
 def _there(found: "Cluster", address: str, seconds: float) -> Finding:
-    whose = f"at {found.address}" if address else "of our own, on loopback alone"
+    whose = f"at {found.address}" if address else "on this machine, reachable from it alone"
     return Finding(
         "cluster",
         f"{whose}: {found.nodes} node{'s' * (found.nodes != 1)}, {found.cpus} cores, {sum(found.gpus)} GPUs, "
-        f"there after {seconds:.1f} s",
+        f"ready after {seconds:.1f} s",
     )
 
 
@@ -73,13 +73,13 @@ def _workers(executor: "Ray") -> Iterator[Finding]:
     facts = executor.muster(READY_SECONDS)
     by_node = Counter((fact.node, fact.device, fact.versions["cpu"]) for fact in facts)
     for (node, device, kind), workers in sorted(by_node.items()):
-        text = f"{workers} on {node} ({device}), with the versions that are here"
+        text = f"{workers} on {node} ({device}), with the same versions as here"
         other = device == "cpu" and kind != cpu()
-        text += f", and another kind of CPU ({kind}; here {cpu()}): it rounds otherwise" * other
+        text += f", but another kind of CPU ({kind}; here {cpu()}), which can round differently" * other
         yield Finding("workers", text, "hint" if other else "ok")
     if len(facts) < executor.workers:
         missing = f"{executor.workers - len(facts)} of {executor.workers} are not ready"
-        text = f"{missing} after {READY_SECONDS:g} s: is the cluster busy? See `ray status`, and its logs"
+        text = f"{missing} after {READY_SECONDS:g} s: see `ray status` and its logs: the cluster may be busy"
         yield Finding("workers", text, "wrong")
     else:
         yield Finding("workers", f"all {len(facts)} ready after {time.monotonic() - began:.1f} s")

@@ -1,139 +1,114 @@
-"""What a search would do, who would train, and how long it takes: what `--dry-run` says."""
+"""What a search costs, for `--dry-run`: trainings, environment steps, and the time by one's own past runs."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import NamedTuple
 
-from discovery.app.commands.forecast import ALONE, around, faster, trained
-from discovery.app.commands.rates import Rate, rates_of
-from discovery.app.commands.staff import CPU, Staff, staff_of
+from discovery.app.commands.folders import algorithm_text, run_folders
+from discovery.app.commands.where import CPU
 from discovery.core.config.search import SearchConfig
+from discovery.core.errors import DiscoveryError
+from discovery.core.toml import CONFIG, load
 from discovery.display.formats import duration, short
+from discovery.executors.cpu import cores
 from discovery.search.progress import planned
+from discovery.search.width import accelerators
+from discovery.store.ledger import Ledger
 
-if TYPE_CHECKING:
-    from discovery.executors.ray.messages import Cluster
+RECENT = 20
+"""Only this many past runs are searched for a rate, the newest first."""
+
+
+class Rate(NamedTuple):
+    """How fast one worker trained in a past run, and how long it compiled."""
+
+    steps_per_second: float
+    compile_seconds: float
+    run: Path
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a search would do.
+    """What a search costs.
 
     Attributes:
-        seconds: None where nobody knows how fast the workers are.
-        seconds_before: of these, until the workers are ready and programs compiled.
-        workers: that are counted on, all of them of one kind.
-        device: that they train on, "cpu" for cores.
-        rates: of those tasks whose rate is known.
-        cluster: what Ray has now, where it was asked.
-        notes: sentences on who is counted, and on what would be faster.
+        workers: how many work at once; None if that is up to a cluster, which is not asked.
+        seconds: compilation and training, if all workers are always busy; None if no past run tells.
+        run: the past run whose rate was used.
     """
 
     generations: int
     trainings: int
     steps: float
-    workers: int
-    device: str
+    workers: int | None
     seconds: float | None
-    seconds_before: float | None
-    rates: dict[str, Rate]
-    cluster: dict[str, Any] | None
-    notes: list[str]
+    run: str | None
 
     def text(self, config: SearchConfig) -> str:
         """For people, as comments below the config."""
-        lines = [
-            f"{self.generations} generations of {trainings_text(config)}",
+        meta, each = config.meta, " on each task" if len(config.seen) > 1 else ""
+        when = f"every {meta.mean_every} generations" if meta.mean_every else "at the end"
+        when = "every generation" if meta.mean_every == 1 else when
+        time = f"time: not known yet, no earlier run has trained {algorithm_text(config)} on these tasks here"
+        if self.seconds is not None:
+            who = f"{self.workers} worker{'s' * (self.workers != 1)}"
+            time = f"about {duration(self.seconds)} with {who}, at the speed of {self.run}"
+        elif self.workers is None:
+            time = "time: not known, as only the cluster knows its workers; `discovery doctor --ray` asks it"
+        proposals = f"{meta.population} proposals x {config.seeds} seeds{each}"
+        lines = (
+            f"{self.generations} generations of {proposals}, and {config.selection_seeds} of the mean {when}",
             f"{self.trainings:,} trainings, {short(self.steps)} environment steps in all",
-            *self.notes,
-        ]
-        if self.seconds is not None and self.seconds_before is not None:
-            each = "core" if self.device == CPU else "worker"
-            lines.append(
-                f"about {duration(self.seconds)} with {self.workers} worker{'s' * (self.workers > 1)}, "
-                f"{duration(self.seconds_before)} of it to start and to compile; at these rates per {each}:"
-            )
-        lines += [
-            f"  {name}: {short(rate.steps_per_second)} steps/s ({rate.source})"
-            for name, rate in self.rates.items()
-        ]
+            time,
+        )
         return "\n".join(f"# {line}" for line in lines)
 
 
-def trainings_text(config: SearchConfig) -> str:
-    """The trainings of one generation, in words."""
-    meta, tasks = config.meta, len(config.seen)
-    every = f"every {meta.mean_every} generations" if meta.mean_every else "at the end"
-    every = "every generation" if meta.mean_every == 1 else every
-    each = " on each task" if tasks > 1 else ""
-    proposals = f"{meta.population} proposals x {config.seeds} seeds{each}"
-    return f"{proposals}, and {config.selection_seeds} of the mean {every}"
-
-
 def estimate(config: SearchConfig, output: Path) -> Plan:
-    """What `config` would do with the workers that are there now, and the rates of runs below `output`.
+    """What `config` costs on this machine, at the speed of the newest run in `output` that trained the same.
 
-    Raises:
-        BadInput: the cluster cannot be joined, or has fewer GPUs than asked for; Ray is not installed.
-        ExecutorError: a Ray of our own, which is asked for GPUs, does not come up.
+    seconds = compile_seconds + steps / (steps_per_second * workers)
     """
-    staffs, cluster = staff_of(config)
-    rates = [rates_of(config, output, staff.device) for staff in staffs]
-    known = [index for index, found in enumerate(rates) if len(found) == len(config.seen)]
-    chosen = known[0] if known else 0
-    staff, notes, seconds, before = staffs[chosen], [], None, None
-    if cluster:
-        notes.append(_there(config, cluster))
-    if staff.asked > staff.workers:
-        notes.append(f"{staff.asked} workers are asked for; there is room for {staff.workers} now")
-    if known:
-        numbers = {name: rate.steps_per_second for name, rate in rates[chosen].items()}
-        before = around(config, {name: rate.compile_seconds for name, rate in rates[chosen].items()})
-        seconds = before + trained(config, numbers, staff.workers).seconds
-        notes += [
-            f"not counted: {_who(other)}, with which it is sooner" for other in staffs if other is not staff
-        ]
-        notes += _advice(config, numbers, staff.workers, before)
-    else:
-        width = config.agents_per_call
-        notes.append(
-            f"how long it takes is not known: no run in {output} had {_who(staff)} at work on these tasks, "
-            f"with {'as many agents a call as fit' if width is None else f'{width} agents a call'}"
-        )
-    trainings, steps = planned(config)
-    return Plan(
-        generations=config.generations,
-        trainings=trainings,
-        steps=steps,
-        workers=staff.workers,
-        device=staff.device,
-        seconds=seconds,
-        seconds_before=before,
-        rates=rates[chosen],
-        cluster=cluster._asdict() if cluster else None,
-        notes=notes,
-    )
+    (trainings, steps), workers, rate = planned(config), _workers(config), _rate(config, output)
+    if not (workers and rate):
+        return Plan(config.generations, trainings, steps, workers, None, None)
+    seconds = rate.compile_seconds + steps / (rate.steps_per_second * workers)
+    return Plan(config.generations, trainings, steps, workers, seconds, str(rate.run))
 
 
-def _there(config: SearchConfig, cluster: "Cluster") -> str:
-    whose = f"the cluster at {cluster.address}" if config.address else "a Ray of our own"
-    nodes = f"{cluster.nodes} node{'s' * (cluster.nodes != 1)}"
-    return f"{whose} has {nodes}, {cluster.cpus} cores and {sum(cluster.gpus)} GPUs, all taken to be free"
+def _workers(config: SearchConfig) -> int | None:
+    if config.executor == "inline":
+        return 1
+    if config.address or config.gpu_workers:
+        return config.gpu_workers or config.workers
+    return min(config.workers or cores(), cores())
 
 
-def _who(staff: Staff) -> str:
-    where = "cores" if staff.device == CPU else f"{staff.device} GPUs".lstrip()
-    return f"{staff.workers} workers on {where}"
+def _rate(config: SearchConfig, output: Path) -> Rate | None:
+    for folder in reversed(run_folders(output)[-RECENT:]):
+        with suppress(DiscoveryError):
+            past = load(folder / CONFIG)
+            if _alike(config, past) and (rate := _measured(folder, past, accelerators(config) == 0)):
+                return rate
+    return None
 
 
-def _advice(config: SearchConfig, rates: dict[str, float], workers: int, before: float) -> list[str]:
-    """At most one line: fewer agents a call, where workers are idle for want of calls."""
-    found = faster(config, rates, workers, before)
-    if found is None:
-        return []
-    width, seconds, idle = found
-    rate = f"{ALONE:g} of these rates, as for one agent a call" if width == 1 else "the same rates"
-    return [
-        f"{workers} workers are idle {idle:.0%} of the time for want of calls; with agents_per_call {width} "
-        f"it is about {duration(seconds)}, at {rate}; scores depend on it, in their last digits"
-    ]
+def _alike(config: SearchConfig, past: SearchConfig) -> bool:
+    """Whether workers of both searches train the same programs, as many agents at once."""
+    setups = [{task.setup for task in each.seen} for each in (config, past)]
+    width = config.agents_per_call in (None, past.agents_per_call)
+    same = config.spec == past.spec and config.gpus_per_worker == past.gpus_per_worker
+    return width and same and setups[0] == setups[1]
+
+
+def _measured(folder: Path, past: SearchConfig, on_cpu: bool) -> Rate | None:
+    with Ledger.open(folder) as ledger:
+        rows = ledger.evaluations(outcomes=False)
+    rows = [row for row in rows if row["error"] is None and (row["device"] == CPU) == on_cpu]
+    per_update = {task.name: task.setup.steps_per_update for task in past.seen}
+    steps = sum((row["until"] - row["begun"]) * per_update[row["task"]] for row in rows)
+    compiling = sum(row["compile_seconds"] for row in rows)
+    seconds = sum(row["seconds"] for row in rows) - compiling
+    workers = len({row["worker"] for row in rows})
+    return Rate(steps / seconds, compiling / workers, folder) if seconds > 0 else None

@@ -10,6 +10,7 @@ from tyro.conf import Positional, arg
 from discovery.app.commands.folders import OUTPUT, find_run
 from discovery.app.commands.parsing import parse
 from discovery.core.errors import BadInput
+from discovery.core.files import check_writable
 from discovery.core.toml import is_run
 
 if TYPE_CHECKING:
@@ -17,15 +18,15 @@ if TYPE_CHECKING:
 
 PROG = "discovery export"
 
-DESCRIPTION = """Take what a run found away as one standalone Python file that needs nothing of this project.
+DESCRIPTION = """Write what a run found as one standalone Python file that does not need this project.
 
   discovery export runs/NAME --to jax --out found.py --verify
   discovery export NAME --to purejaxrl
   discovery export NAME --to rejax --generation 12    or NAME@12
   discovery export NAME --to optax
 
-Formats of a policy loss: jax (numpy and jax only), purejaxrl and rejax (the same, with an adapter for that
-code base). Of a mirror map: jax. Of a learned optimizer: optax (a factory of a transformation for any loop).
+Formats: a policy loss as jax (needs numpy and jax only), or as purejaxrl or rejax (with an adapter for that
+code base); a mirror map as jax; a learned optimizer as optax (a gradient transformation).
 """
 
 
@@ -34,17 +35,17 @@ class Export:
     """Arguments of `discovery export`."""
 
     run: Annotated[Positional[str], arg(metavar="RUN")]
-    """The run's folder, or its name below --output; RUN@12 or RUN@initial for --generation as well."""
+    """The run's folder, or its name below --output; RUN@12 and RUN@initial also set --generation."""
     to: str = "jax"
-    """Format: jax, purejaxrl, rejax or optax; of what was searched, each takes what it can."""
+    """Format: jax, purejaxrl, rejax or optax."""
     out: Path | None = None
-    """The file to write. Default: in exports/ of the run's folder, named by algorithm and format."""
+    """File to write. Default: named by algorithm and format, in exports/ of the run's folder."""
     generation: str | None = None
-    """Whose mean: a number, "initial" or "last". Default: the one that the search chose."""
+    """Generation whose mean is exported: a number, "initial" or "last". Default: the one the search chose."""
     verify: bool = False
-    """Prove that the file computes what was trained, at 10,000 points or in steps; else write none."""
+    """Check that the file computes what was trained, at 10,000 points or over steps; else write none."""
     output: Path = OUTPUT
-    """Folder in which RUN is looked for."""
+    """Folder in which RUN is searched."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -58,6 +59,7 @@ def main(argv: Sequence[str]) -> int:
         base, at, behind = name.rpartition("@")
         name, generation = (base, behind) if at else (name, None)
     folder = find_run(name, args.output)
+    check_writable(args.out or folder / "exports" / "found.py", "--out")
     path, report = take(folder, args.to, args.out, generation, args.verify)
     print(path)
     if report:
@@ -68,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
 def take(
     folder: Path, target: str, out: Path | None = None, generation: str | None = None, prove: bool = True
 ) -> tuple[Path, str]:
-    """Write the file, if asked only once it is proved; returns its path and what the proof found."""
+    """Write the file, if asked only once it is verified; returns its path and the result of the check."""
     from discovery.executors.cpu import ensure_single_thread
 
     ensure_single_thread()

@@ -1,15 +1,16 @@
-"""Exit codes, and what is said when something goes wrong that nobody foresaw."""
+"""Exit codes, unexpected errors, and interrupts."""
 
 import contextlib
-import gc
 import os
 import signal
+import sys
 import tempfile
 import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from discovery.core.errors import RunError
 
@@ -18,7 +19,7 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
 class Unexpected(RunError):
-    """A mistake of ours, or of code that the user brought: its traceback was saved."""
+    """A bug of ours or of the user's own code; its traceback was saved."""
 
 
 def debugging() -> bool:
@@ -27,12 +28,12 @@ def debugging() -> bool:
 
 
 def unexpected(error: BaseException, folder: Path | None = None, remedy: str = "") -> Unexpected:
-    """One line for an exception that nobody foresaw, its traceback saved to a file.
+    """An unexpected exception as one line, with its traceback saved to a file.
 
     Args:
         error: the exception.
-        folder: where the traceback goes; the system's folder for temporary files if it cannot.
-        remedy: what to do now.
+        folder: where the traceback is saved; else, or if that fails, the system's temporary folder.
+        remedy: what the user can do.
     """
     text = "".join(traceback.format_exception(error))
     what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
@@ -59,45 +60,35 @@ _interrupts: list[int] = []
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGINT and SIGTERM end a verb as Ctrl-C does: workers ended, ledger closed.
+    """Let SIGINT and SIGTERM end a verb as Ctrl-C does: workers ended, ledger closed. A second one kills.
 
-    Python prints and loses a KeyboardInterrupt that comes up inside a callback. While garbage is collected,
-    in which jax spends some time, the signal is put off; for other callbacks it is remembered, for
-    `stop_if_interrupted`.
+    Python loses a KeyboardInterrupt that is raised inside a callback of the garbage collector or of jax, so
+    the signal is also noted for `stop_if_interrupted`, which a search calls between trainings.
     """
-    collecting = False
-
-    def watch(phase: str, info: dict[str, int]) -> None:
-        nonlocal collecting
-        collecting = phase == "start"
+    signals = signal.SIGINT, signal.SIGTERM
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        if collecting or _in_callback_of_collector(frame):  # some are called after `watch`
-            main = threading.main_thread().ident
-            threading.Timer(0.01, signal.pthread_kill, [main, number]).start()
-            return
         _interrupts.append(number)
+        for each in signals:
+            signal.signal(each, signal.SIG_DFL)
         raise KeyboardInterrupt
+
+    def report(lost: Any) -> None:
+        if not isinstance(lost.exc_value, KeyboardInterrupt):
+            report_before(lost)
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     _interrupts.clear()
-    gc.callbacks.insert(0, watch)
-    former = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    report_before, sys.unraisablehook = sys.unraisablehook, report
+    former = {number: signal.signal(number, interrupt) for number in signals}
     try:
         yield
     finally:
-        gc.callbacks.remove(watch)
+        sys.unraisablehook = report_before
         for number, handler in former.items():
             signal.signal(number, handler)
-
-
-def _in_callback_of_collector(frame: FrameType | None) -> bool:
-    callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
-    while frame and frame.f_code not in callbacks:
-        frame = frame.f_back
-    return frame is not None
 
 
 def stop_if_interrupted() -> None:

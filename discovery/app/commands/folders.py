@@ -1,4 +1,4 @@
-"""Finding runs by name, and saying where one stands. Opens ledgers for reading only."""
+"""Find runs by name, and tell how far one is. Ledgers are opened for reading only."""
 
 import fcntl
 import os
@@ -17,30 +17,28 @@ if TYPE_CHECKING:
     from discovery.store.run import Run
 
 OUTPUT = Path("runs")
-"""Where runs are, unless said otherwise."""
+"""Default folder of runs."""
 
 
 def find_run(name: str, output: Path = OUTPUT) -> Path:
-    """The folder of the run called `name`: a path, or the name of a folder below `output`.
+    """The folder of the run `name`: a path, or the name of a folder in `output`.
 
     Raises:
-        BadInput: there is none, with the nearest names.
+        BadInput: there is no such run; the message has the nearest names.
     """
     for folder in (Path(name), output / name):
         if is_run(folder):
             return folder
     if Path(name).exists():
-        raise BadInput(
-            f"{name} is not a run: it holds no {CONFIG}; `discovery list` shows the runs there are"
-        )
+        raise BadInput(f"{name} is not a run, since it has no {CONFIG}; `discovery list` lists the runs")
     base, at, _ = name.rpartition("@")
     if at and any(is_run(folder) for folder in (Path(base), output / base)):
-        raise BadInput(f"a whole run is wanted here, got {name!r}; leave out what is behind its name: {base}")
+        raise BadInput(f"expected a whole run, got {name!r}; use {base!r}")
     names = [folder.name for folder in run_folders(output)]
     if not names:
-        raise BadInput(f"there is no run {name!r}, and none in {output}; `discovery search` begins one")
+        raise BadInput(f"there is no run {name!r}, and {output} has no runs; `discovery search` starts one")
     error = unknown("run", Path(name).name, names[-20:])
-    raise BadInput(f"{error} (in {output}; `discovery list` shows all)")
+    raise BadInput(f"{error} (in {output}; `discovery list` lists all)")
 
 
 def run_folders(output: Path) -> list[Path]:
@@ -53,7 +51,7 @@ def run_folders(output: Path) -> list[Path]:
 
 
 def is_running(folder: Path) -> bool:
-    """Whether a process has the run open for writing."""
+    """Whether a process is writing to the run."""
     try:
         descriptor = os.open(folder / "lock", os.O_RDONLY)
     except OSError:
@@ -68,17 +66,17 @@ def is_running(folder: Path) -> bool:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where a run stands.
+class Status:
+    """How far a run is.
 
     Attributes:
         folder: the run's.
         state: "done", "running", "interrupted", or "unreadable".
-        closed: how many generations are closed.
-        config: its config, None if unreadable.
-        meta: what its ledger says of it.
-        chosen: the generation a search would answer with now, None before any was evaluated.
-        scores: selection scores of that one by task, each ``[S]``.
+        closed: number of closed generations.
+        config: its config; None if unreadable.
+        meta: the entries of its ledger's table `meta`.
+        chosen: the generation that the search would choose now; None before any mean is evaluated.
+        scores: selection scores of that generation by task, each ``[S]``.
         trouble: why it is unreadable.
     """
 
@@ -92,20 +90,20 @@ class Standing:
     trouble: str = ""
 
 
-def standing(folder: Path) -> Standing:
-    """Where a run stands; a run that cannot be read says so in `trouble`."""
+def status(folder: Path) -> Status:
+    """How far a run is; `trouble` says why a run cannot be read."""
     from discovery.store.run import Run
 
     running = is_running(folder)
     try:
         with Run.open(folder) as run:
-            return standing_of(run, running)
+            return status_of(run, running)
     except DiscoveryError as error:
-        return Standing(folder, "unreadable", 0, None, {}, None, {}, str(error))
+        return Status(folder, "unreadable", 0, None, {}, None, {}, str(error))
 
 
-def standing_of(run: "Run", running: bool = False) -> Standing:
-    """Where an open run stands."""
+def status_of(run: "Run", running: bool = False) -> Status:
+    """How far an open run is."""
     from discovery.search.selection import choose, contest, selection_scores
 
     scores = selection_scores(run)
@@ -114,7 +112,7 @@ def standing_of(run: "Run", running: bool = False) -> Standing:
     chosen = choose(run) if scores else None
     whole = closed >= run.config.generations and run.config.generations in scores
     done = whole and not contest(run).further
-    return Standing(
+    return Status(
         run.folder,
         "running" if running else "done" if done else "interrupted",
         closed,
@@ -126,7 +124,7 @@ def standing_of(run: "Run", running: bool = False) -> Standing:
 
 
 def in_order(config: SearchConfig, scores: Mapping[str, Any]) -> dict[str, Any]:
-    """Scores by task, the tasks in the config's order."""
+    """Scores by task, in the config's order of tasks."""
     return {task.name: np.asarray(scores[task.name]) for task in config.seen if task.name in scores}
 
 

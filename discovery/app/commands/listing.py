@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from discovery.app.commands.folders import OUTPUT, Standing, algorithm_text, run_folders, standing
+from discovery.app.commands.folders import OUTPUT, Status, algorithm_text, run_folders, status
 from discovery.app.commands.parsing import parse
 from discovery.app.commands.tables import show, table
 from discovery.core.errors import BadInput
 
 PROG = "discovery list"
 
-DESCRIPTION = """List the runs below a folder, oldest first.
+DESCRIPTION = """List the runs in a folder, oldest first.
 
-The score is that of the best mean so far on the selection seeds, averaged over them, for each task.
+The score is the best mean's so far, averaged over the selection seeds, for each task.
 """
 
 
@@ -23,27 +23,27 @@ class List:
     """Arguments of `discovery list`."""
 
     output: Path = OUTPUT
-    """Folder that holds the runs."""
+    """Folder of the runs."""
     json: bool = False
-    """Print one JSON object a run, for programs."""
+    """Print one JSON object per run, for programs."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the verb."""
     args = parse(List, argv, PROG, DESCRIPTION)
     if not args.output.is_dir() and args.output != OUTPUT:
-        raise BadInput(f"there is no folder {args.output}")
+        raise BadInput(f"folder {args.output} does not exist; see --output")
     from discovery.core.json import json_line
 
     folders = run_folders(args.output)
     if args.json:
         for folder in folders:
-            print(json_line(_facts(standing(folder))), flush=True)
+            print(json_line(facts_of(status(folder))), flush=True)
         return 0
     if not folders:
-        print(f"There are no runs in {args.output}. `discovery presets` shows what to begin with.")
+        print(f"There are no runs in {args.output}. `discovery presets` lists searches to start with.")
         return 0
-    found = [standing(folder) for folder in folders]
+    found = [status(folder) for folder in folders]
     header = ("run", "preset", "algorithm", "generation", "score", "state")
     show(table(header, [_row(one) for one in found], right=("generation", "score")))
     for one in found:
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _row(one: Standing) -> tuple[str, ...]:
+def _row(one: Status) -> tuple[str, ...]:
     from discovery.display.formats import score
 
     if one.config is None:
@@ -67,7 +67,8 @@ def _row(one: Standing) -> tuple[str, ...]:
     return one.folder.name, preset, algorithm_text(one.config), progress, scores or "-", one.state
 
 
-def _facts(one: Standing) -> dict[str, Any]:
+def facts_of(one: Status) -> dict[str, Any]:
+    """Where a run stands, for programs."""
     config = one.config
     return {
         "run": str(one.folder),

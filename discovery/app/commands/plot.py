@@ -10,12 +10,13 @@ from tyro.conf import Positional, arg
 from discovery.app.commands.folders import OUTPUT, find_run
 from discovery.app.commands.parsing import parse
 from discovery.core.errors import RunError
+from discovery.core.files import check_writable
 
 PROG = "discovery plot"
 
-DESCRIPTION = """Draw a run: how the search went, what was found beside known ones (a drift, a mirror map, an
-optimizer, learned targets: each in its own picture), and, where `discovery evaluate` has reported, learning
-curves and the comparison. A run may be drawn while its search goes on.
+DESCRIPTION = """Plot a run: the search's scores by generation; what was found (a drift, a mirror map, an
+optimizer, learned targets) beside known ones; and, after `discovery evaluate`, learning curves and the
+comparison. A run can be plotted while its search is running.
 
   discovery plot runs/NAME
 """
@@ -26,17 +27,18 @@ class Plot:
     """Arguments of `discovery plot`."""
 
     run: Annotated[Positional[str], arg(metavar="RUN")]
-    """The run's folder, or its name below --output."""
+    """A run's folder, or its name in --output."""
     out: Path | None = None
-    """Folder for the pictures. Default: plots/ in the run's folder."""
+    """Folder of the pictures. Default: plots/ in the run's folder."""
     output: Path = OUTPUT
-    """Folder in which RUN is looked for."""
+    """Folder in which RUN is searched."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the verb."""
     args = parse(Plot, argv, PROG, DESCRIPTION)
     folder = find_run(args.run, args.output)
+    check_writable(args.out or folder / "plots", "--out", folder=True)
     for path in draw(folder, args.out or folder / "plots"):
         print(path)
     return 0
@@ -52,7 +54,7 @@ def draw(run: Path, out: Path) -> list[Path]:
 
     loaded = load_run(run)
     if not loaded.n_generations and not loaded.selection:
-        raise RunError(f"{run} has nothing to draw yet: nothing was scored")
+        raise RunError(f"{run} has nothing to plot yet: no training is recorded")
     try:
         return plot_run(loaded, out)
     except OSError as error:

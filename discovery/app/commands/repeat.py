@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 PROG = "discovery repeat"
 
-DESCRIPTION = """Search once more as a finished run did, in a new run, and compare all numbers with its.
+DESCRIPTION = """Run a finished search again, in a new run, and compare all numbers.
 
-With the same config, start and versions, on a device of the same kind, they are the same, row for row and bit
-for bit; CPUs with other instructions round otherwise. An asynchronous search learns from its trainings in the
-order in which that run did, whoever is faster this time.
+With the same config, start and versions, on the same kind of device, they agree row for row and bit for bit;
+another kind of CPU can round differently. An asynchronous search learns from its trainings in the recorded
+order, whichever finishes first this time.
 
   discovery repeat runs/NAME
   discovery repeat NAME --executor ray --address auto
-  discovery repeat NAME --name AGAIN    where AGAIN repeats NAME and was interrupted: go on, and compare
+  discovery repeat NAME --name AGAIN    continue AGAIN, a repetition of NAME that was interrupted
 """
 
 SHOWN = 5
-"""So many differences are listed."""
+"""Number of differences that are listed."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Repeat:
     """Arguments of `discovery repeat`."""
 
     run: Annotated[Positional[str], arg(metavar="RUN")]
-    """The run's folder, or its name below --output."""
+    """A run's folder, or its name in --output."""
     output: Path = OUTPUT
-    """Folder in which RUN is looked for, and in which the new run gets a folder of its own."""
+    """Folder in which RUN is searched and the new run's folder is made."""
     name: str | None = None
-    """The new run's name, or that of one that repeats RUN already. Default: date, "repeat" and a short id."""
+    """Name of the new run, or of a repetition of RUN to continue. Default: date, "repeat" and a short id."""
     where: Annotated[Where, arg(name="")] = field(default_factory=Where)
     quiet: bool = False
     """Print nothing but warnings and errors."""
@@ -53,11 +53,11 @@ class Repeat:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the verb; exit code 1 where numbers differ."""
+    """Run the verb; exit code 1 if numbers differ."""
     args = parse(Repeat, argv, PROG, DESCRIPTION)
     folder = find_run(args.run, args.output)
 
-    from discovery.app.commands.folders import standing
+    from discovery.app.commands.folders import status
     from discovery.app.commands.session import conduct
     from discovery.core.versions import changes
     from discovery.display.progress import view
@@ -65,37 +65,35 @@ def main(argv: Sequence[str]) -> int:
     from discovery.search.check import check
     from discovery.store.run import config_hash
 
-    former = standing(folder)
+    former = status(folder)
     if former.config is None:
         raise RunError(former.trouble)
     if former.state == "running":
-        raise RunError(f"{folder} is still running; repeat it when it has come to its end")
+        raise RunError(f"{folder} is still running; repeat it when it is finished")
     if former.state != "done":
         raise BadInput(
-            f"{folder} has not come to its end, so there is nothing to compare with; "
+            f"{folder} is not finished, so there is nothing to compare with; run "
             f"`discovery resume {shlex.quote(str(folder))}` first"
         )
     executor = executor_of(elsewhere(former.config, args.where))
     check(former.config)
     shown = view(former.config, args.quiet, args.json)
     if changed := changes(former.meta):
-        shown.warn(f"since {folder} began, {'; '.join(changed)}: its numbers may not be found again")
+        shown.warn(f"since {folder} began, {'; '.join(changed)}: its numbers may differ")
     if former.config.meta.asynchronous and former.meta["config_hash"] != config_hash(former.config):
         shown.warn(
-            f"{folder} was extended: an asynchronous search that was is not the one that had as many "
-            "generations from the start, so numbers will differ"
+            f"{folder} was extended, and an extended asynchronous search differs from one that had as many "
+            "generations from the start: numbers will differ"
         )
     with executor:
-        run = begun_again(folder, args)
+        run = begin_again(folder, args)
         words = [str(folder), "--output", str(args.output), "--name", run.name]
         code = conduct(run, executor, shown, f"discovery repeat {shlex.join(words)}", farewell=False)
     return code or compare(folder, run.folder, shown)
 
 
-def begun_again(folder: Path, args: Repeat) -> "Run":
-    """A run with the config and the start of another, and the order in which it learned: a new one, or that
-    of the given name.
-    """
+def begin_again(folder: Path, args: Repeat) -> "Run":
+    """A run with another's config, start and order of learning: a new one, or the one that --name names."""
     from discovery.search.async_state import order_of
     from discovery.store.run import Run
     from discovery.store.start import Start, origins_of
@@ -112,24 +110,24 @@ def begun_again(folder: Path, args: Repeat) -> "Run":
         if theirs == (former.config, meta.get("start_digest"), order):
             return run
         run.close()
-        raise BadInput(f"{run.folder} exists already and does not repeat {folder}; choose another --name")
+        raise BadInput(f"{run.folder} exists and does not repeat {folder}; choose another --name")
 
 
 def compare(one: Path, other: Path, view: "View") -> int:
-    """Say how the numbers of two runs differ; returns the exit code."""
+    """Print how the numbers of two runs differ; returns the exit code."""
     from discovery.store.ledger import Ledger
     from discovery.store.rows import same_numbers
 
     with Ledger.open(one) as ours, Ledger.open(other) as theirs:
         found = [line for line in same_numbers(ours, theirs) if not line.startswith("reports ")]
     if not found:
-        view.say("same", f"\nThe numbers are those of {one}, row for row and bit for bit", run=str(one))
+        view.say("same", f"\nAll numbers agree with {one}, row for row and bit for bit", run=str(one))
         return 0
     listed = "".join(f"\n  {line}" for line in found[:SHOWN])
     more = f"\n  and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     view.say(
         "differences",
-        f"\n{len(found)} numbers are not those of {one}:{listed}{more}",
+        f"\n{len(found)} numbers differ from {one}:{listed}{more}",
         run=str(one),
         count=len(found),
         differences=found[:SHOWN],

@@ -10,12 +10,13 @@ from tyro.conf import Positional, arg
 
 from discovery.app.commands.folders import OUTPUT, find_run
 from discovery.app.commands.parsing import parse
+from discovery.core.files import check_writable
 
 PROG = "discovery report"
 
-DESCRIPTION = """Write a run's report: one page of HTML that needs no network, and all of its numbers as JSON
-beside it. What was searched, how, at what cost; what was found, how it compares with known algorithms on
-fresh seeds and held-out tasks, and what to keep in mind. A run may be reported while its search goes on.
+DESCRIPTION = """Write a run's report: one HTML page that needs no network, and its numbers as JSON beside it.
+It says what was searched, how, and at what cost; what was found; how that compares with known algorithms on
+new seeds and held-out tasks; and what limits these results. A running search can be reported, too.
 
   discovery report runs/NAME
   discovery report NAME --out found.html --open yes
@@ -27,19 +28,20 @@ class ReportOf:
     """Arguments of `discovery report`."""
 
     run: Annotated[Positional[str], arg(metavar="RUN")]
-    """The run's folder, or its name below --output."""
+    """A run's folder, or its name in --output."""
     out: Path | None = None
-    """The page to write; the numbers go beside it. Default: report.html in the run's folder."""
+    """File of the page; the numbers go beside it. Default: report.html in the run's folder."""
     open: Literal["yes", "no"] = "no"
-    """Whether to show the page in a browser."""
+    """Whether to open the page in a browser."""
     output: Path = OUTPUT
-    """Folder in which RUN is looked for."""
+    """Folder in which RUN is searched."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the verb."""
     args = parse(ReportOf, argv, PROG, DESCRIPTION)
     folder = find_run(args.run, args.output)
+    check_writable(args.out or folder / "report.html", "--out")
     from discovery.executors.cpu import ensure_single_thread
 
     ensure_single_thread()

@@ -10,8 +10,7 @@ from tyro.conf import Positional, arg
 
 from discovery.app.commands.folders import OUTPUT, find_run
 from discovery.app.commands.parsing import parse
-from discovery.app.commands.staff import CPU
-from discovery.app.commands.where import Where, elsewhere
+from discovery.app.commands.where import CPU, Where, elsewhere
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, RunError
 from discovery.core.files import write_whole
@@ -38,12 +37,12 @@ class Resume:
     """Arguments of `discovery resume`."""
 
     run: Annotated[Positional[str], arg(metavar="RUN")]
-    """The run's folder, or its name below --output."""
+    """A run's folder, or its name in --output."""
     generations: int | None = None
     """Extend the search to so many generations, and record that."""
     where: Annotated[Where, arg(name="")] = field(default_factory=Where)
     output: Path = OUTPUT
-    """Folder in which RUN is looked for."""
+    """Folder in which RUN is searched."""
     quiet: bool = False
     """Print nothing but warnings and errors."""
     json: bool = False

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from discovery.app.commands.folders import OUTPUT, Standing, algorithm_text, find_run, is_running, standing_of
+from discovery.app.commands.folders import OUTPUT, Status, algorithm_text, find_run, is_running, status_of
+from discovery.app.commands.listing import facts_of
 from discovery.app.commands.parsing import parse
 from discovery.app.commands.tables import show
 from discovery.core.config.search import SearchConfig
-from discovery.core.toml import CONFIG
+from discovery.core.toml import CONFIG, plain
 from discovery.store.start import origins_of
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 PROG = "discovery show"
 
-DESCRIPTION = """Show one run: its config, how far it got, what it found, what failed, how long it took, and
-what `discovery evaluate` has recorded.
+DESCRIPTION = """Show one run: its config, its progress, what it found, what failed, how long it took, and
+what `discovery evaluate` recorded.
 
   discovery show runs/NAME
   discovery show NAME --config         the whole config, as TOML
@@ -34,11 +35,13 @@ class Show:
     """Arguments of `discovery show`."""
 
     run: Annotated[Positional[str], arg(metavar="RUN")]
-    """The run's folder, or its name below --output."""
+    """A run's folder, or its name in --output."""
     config: bool = False
     """Print the whole config as TOML, and nothing else."""
+    json: bool = False
+    """Print one JSON object, for programs."""
     output: Path = OUTPUT
-    """Folder in which RUN is looked for."""
+    """Folder in which RUN is searched."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -53,7 +56,10 @@ def main(argv: Sequence[str]) -> int:
         return 0
     running = is_running(folder)
     with Run.open(folder) as run:
-        _print(run, standing_of(run, running))
+        if args.json:
+            _print_json(run, status_of(run, running))
+            return 0
+        _print(run, status_of(run, running))
         judged = bool(run.ledger.reports(outcomes=False))
     if judged:
         from discovery.display.tables import comparison_tables
@@ -65,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _print(run: "Run", one: Standing) -> None:
+def _print(run: "Run", one: Status) -> None:
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))
@@ -76,8 +82,22 @@ def _print(run: "Run", one: Standing) -> None:
     show(table, width=160)
 
 
-def _facts(run: "Run", one: Standing) -> Iterator[tuple[str, str]]:
-    """What is shown, as (name, text)."""
+def _print_json(run: "Run", one: Status) -> None:
+    from discovery.core.json import json_line
+
+    rows = run.ledger.evaluations(outcomes=False)
+    numbers = {
+        "config": plain(run.config),
+        "trainings": len(rows),
+        "failures": Counter(row["error"] for row in rows if row["error"]),
+        "seconds": sum(row["seconds"] for row in rows),
+        "compile_seconds": sum(row["compile_seconds"] for row in rows),
+    }
+    print(json_line({**facts_of(one), **numbers}))
+
+
+def _facts(run: "Run", one: Status) -> Iterator[tuple[str, str]]:
+    """The lines to show, as (name, text)."""
     config, rows = run.config, run.ledger.evaluations(outcomes=False)
     yield "run", str(run.folder)
     yield "state", f"{one.state}, {one.closed} of {config.generations} generations"
@@ -123,22 +143,22 @@ def task_text(task: Any) -> str:
     setup = task.setup
     numbers = "".join(f", {name} {value:g}" for name, value in sorted(task.numbers.items()))
     return (
-        f"{setup.environment}, {task.total_steps:,} steps, {setup.n_envs} x {setup.n_steps} a rollout, "
+        f"{setup.environment}, {task.trained_steps:,} steps, {setup.n_envs} x {setup.n_steps} a rollout, "
         f"{setup.n_epochs} epochs of {setup.n_minibatches}{numbers}, score: {task.score}"
     )
 
 
-def _scores(run: "Run", one: Standing) -> Iterator[tuple[str, str]]:
+def _scores(run: "Run", one: Status) -> Iterator[tuple[str, str]]:
     from discovery.search.selection import selection_scores
     from discovery.statistics import interval, interval_with_failures
 
     if one.chosen is None:
-        yield "found", "nothing yet: no mean was evaluated on the selection seeds"
+        yield "found", "nothing yet: no mean was evaluated on the selection seeds so far"
         return
     initial = selection_scores(run).get(0, {})
     yield (
         "found",
-        f"generation {one.chosen}, chosen for its score on the selection seeds (mean, 95% interval)",
+        f"generation {one.chosen}, which has the best score on the selection seeds (mean, 95% interval)",
     )
     for task, values in one.scores.items():
         found = interval_with_failures(interval(values, failures="drop"))
@@ -174,16 +194,16 @@ def _time_text(rows: Sequence[dict[str, Any]], created: str) -> str:
 
 
 def wall_text(rows: Sequence[dict[str, Any]], created: str) -> str:
-    """Wall-clock time from the run's beginning to its last record."""
+    """Wall-clock time from the run's start to its last record."""
     from datetime import datetime
 
     from discovery.display.formats import duration
 
     if not rows:
-        return "nothing recorded yet"
+        return "no training recorded yet"
     last = max(datetime.fromisoformat(row["recorded_at"]) for row in rows)
     seconds = (last - datetime.fromisoformat(created)).total_seconds()
-    return f"{duration(seconds)} from its beginning to the last record, pauses included"
+    return f"{duration(seconds)} from start to last record, pauses included"
 
 
 def _products(folder: Path) -> Iterator[tuple[str, str]]:
@@ -193,7 +213,7 @@ def _products(folder: Path) -> Iterator[tuple[str, str]]:
             yield name, "\n".join(map(str, files))
 
 
-def _next(one: Standing) -> list[str]:
+def _next(one: Status) -> list[str]:
     from discovery.app.commands.session import next_commands
 
     if one.state == "interrupted":

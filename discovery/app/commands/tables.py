@@ -1,4 +1,4 @@
-"""Printing with rich: fitted to a terminal, and in whole lines, as `grep` wants them, anywhere else."""
+"""Printing with rich: fitted to a terminal; elsewhere in whole lines, for `grep`."""
 
 import io
 import sys
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def show(renderable: Any, width: int = 240) -> None:
-    """Print text, or something else that rich can render; `width` is that of what is no terminal."""
+    """Print text or anything that rich can render; `width` is used where output is not a terminal."""
     if isinstance(renderable, str) and not sys.stdout.isatty():
         print(renderable)
         return
@@ -23,7 +23,7 @@ def show(renderable: Any, width: int = 240) -> None:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> Any:
-    """A plain table; the columns named in `right` are aligned to the right, and the first is never folded."""
+    """A plain table; columns named in `right` are right-aligned, and the first is never folded."""
     from rich.table import Table
 
     found = Table(box=None, pad_edge=False, header_style="bold")

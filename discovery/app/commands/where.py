@@ -1,32 +1,36 @@
-"""Where the trainings of a verb run, when it is not where the config says."""
+"""Flags that choose where a verb's trainings run, in place of what a config says."""
 
 from dataclasses import dataclass, replace
 
 from discovery.core.config.search import SearchConfig
 
+CPU = "cpu"
+"""What jax calls a CPU, and so do the rows of a ledger."""
+
 
 @dataclass(frozen=True)
 class Where:
-    """Flags of the verbs that train outside of a search's config: each in place of what is there."""
+    """Flags that override the execution settings of a config."""
 
     executor: str | None = None
-    """Where trainings run: "processes", "ray" or "inline" (this process). Default: as the run; else
+    """Where trainings run: "processes", "ray" or "inline" (this process). Default: the run's, else
     "processes"."""
     workers: int | None = None
-    """Workers of one core each. Default: as the run; else one per core, and none beside --gpu-workers."""
+    """Number of workers, each on one core. Default: the run's, else one per core, or none with
+    --gpu-workers."""
     address: str | None = None
-    """Of a Ray cluster, "host:port" or "auto"; "" for a Ray of our own. Default: as the run."""
+    """Address of a Ray cluster, "host:port" or "auto"; "" starts Ray on this machine. Default: the run's."""
     gpu_workers: int | None = None
-    """Ray: workers with GPUs. Default: as the run."""
+    """Ray: number of workers with GPUs. Default: the run's."""
     gpus_per_worker: float | None = None
-    """Ray: GPUs of each of these, or a share of one. Default: as the run; else 1."""
+    """Ray: GPUs per such worker, or a fraction of one. Default: the run's, else 1."""
 
 
 def elsewhere(config: SearchConfig, where: Where) -> SearchConfig:
-    """The config with what is given in place of its own.
+    """The config with the given flags in place of its own settings.
 
-    Another executor takes over neither the number of workers nor what only Ray has; nor do workers on GPUs
-    get company on cores that was not asked for.
+    A change of executor drops the number of workers and Ray's settings; --gpu-workers alone drops the
+    workers on cores.
     """
     if where.executor not in (None, config.executor):
         config = replace(
@@ -36,5 +40,5 @@ def elsewhere(config: SearchConfig, where: Where) -> SearchConfig:
     if where.gpu_workers:
         given.setdefault("workers", None)
     elif where.gpu_workers == 0:
-        given.setdefault("gpus_per_worker", 1.0)  # a share of none is refused
+        given.setdefault("gpus_per_worker", 1.0)  # a fraction without GPU workers is refused
     return replace(config, **given)

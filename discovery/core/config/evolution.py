@@ -18,6 +18,7 @@ from discovery.core.config.strategies import (
     users_of,
 )
 from discovery.core.errors import BadInput, unknown
+from environments.fields import check_fields
 
 MOST = 1_000_000
 """Proposals in a generation, or trainings in a call; more are a slip, and would not fit into memory."""
@@ -84,6 +85,7 @@ class ESConfig:
     """Options of population-based evolution. PBE only."""
 
     def __post_init__(self) -> None:
+        check_fields(self, BadInput)
         if self.strategy not in STRATEGIES:
             raise unknown("evolution strategy", self.strategy, STRATEGIES)
         _check_used(self)
@@ -188,8 +190,8 @@ def _check_ranges(config: ESConfig) -> None:
     for entry, scale in config.scales.items():
         if not (math.isfinite(scale) and scale > 0):
             raise BadInput(f"scales are positive factors, got {entry}={scale}")
-    if config.mean_every < 0:
-        raise BadInput(f"mean_every must be at least 0, got {config.mean_every}")
+    if not 0 <= config.mean_every <= MOST:
+        raise BadInput(f"mean_every must be between 0 and {MOST}, got {config.mean_every:.12g}")
     for name in ("sigma", "learning_rate"):
         start = getattr(config, name)
         if start is not None and not (math.isfinite(start) and start > 0):
@@ -230,8 +232,8 @@ def _check_asynchronous(config: ESConfig) -> None:
             raise BadInput(
                 f"{name}={value} has no effect unless asynchronous is set; set it, or leave {name} out"
             )
-        if value < 1:
-            raise BadInput(f"{name} must be at least 1, got {value}")
+        if not 1 <= value <= MOST:
+            raise BadInput(f"{name} must be between 1 and {MOST}, got {value:.12g}")
     if config.brood is not None and kind != "broods":
         raise BadInput(
             f"{config.strategy} learns from whole generations and would ignore brood={config.brood}; "

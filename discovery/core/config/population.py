@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from discovery.core.errors import BadInput
+from environments.fields import check_fields
 
 Mutation = Literal["additive", "multiplicative"]
 
@@ -44,8 +45,9 @@ class PBEConfig:
     False."""
 
     def __post_init__(self) -> None:
-        if self.order is not None and self.order < 0:
-            raise BadInput(f"pbe.order must be at least 0, got {self.order}")
+        check_fields(self, BadInput)
+        if self.order is not None and not 0 <= self.order <= 20:
+            raise BadInput(f"pbe.order must be between 0 and 20, got {self.order}")
         if self.parents is not None and self.parents < 1:
             raise BadInput(f"pbe.parents must be at least 1, got {self.parents}")
         for name in ("beta", "gene_sigmas"):

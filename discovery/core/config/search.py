@@ -4,6 +4,7 @@
 module imports no jax.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -18,6 +19,7 @@ from discovery.core.config.execution import (
 )
 from discovery.core.errors import BadInput, unknown
 from discovery.core.jobs import EXPORTED_FILE, AlgorithmSpec
+from environments.fields import check_fields
 from environments.task import Task
 
 Option = bool | int | float | str
@@ -25,24 +27,46 @@ Option = bool | int | float | str
 CPU_WIDTH = 8
 """Trainings in a call on a CPU: wider is no faster there, and more of them are padding."""
 
+COUNTS = {
+    "generations": (0, MOST),
+    "seeds": (1, MOST),
+    "selection_seeds": (1, MOST),
+    "selection_doublings": (0, 20),
+    "stretches": (1, MOST),
+    "agents_per_call": (1, MOST),
+    "workers": (1, 10_000),
+    "gpu_workers": (0, 10_000),
+}
+"""The least and the most of each count: a greater one is a slip, and would take hours or all memory."""
+
 
 @dataclass(frozen=True)
 class Stopping:
-    """When to stop training proposals that will not matter; see discovery/search/early_stopping.py."""
+    """Rules that stop the training of bad proposals early; see discovery/search/early_stopping.py."""
 
     method: Literal["none", "racing", "halving"] = "none"
-    """"racing": no further seeds for proposals that are clearly below the field. "halving": all are trained
-    for a share of their lives, and the best of them for more."""
+    """"racing": proposals that are clearly worse than the others get no further seeds. "halving": all are
+    trained for a part of their lifetime, and only the best of them for longer."""
     error: float = 0.05
-    """Racing: how often a proposal as good as the field's median may be dropped."""
+    """Racing: probability of dropping a proposal as good as the median one."""
     first_seeds: int = 3
-    """Racing: seeds before anyone is dropped; they double at each further look."""
+    """Racing: number of seeds before the first test; it doubles from test to test."""
     rungs: int = 3
-    """Halving: how often proposals are ranked, and the worst of them left, plus one."""
+    """Halving: number of training lengths; proposals are ranked after each but the last."""
     eta: int = 2
-    """Halving: how many times fewer proposals, of how many times longer lives, from rung to rung."""
+    """Halving: from one length to the next, 1/eta of the proposals are kept and trained eta times as long."""
 
     def __post_init__(self) -> None:
+        check_fields(self, BadInput)
+        used = {"racing": ("error", "first_seeds"), "halving": ("rungs", "eta")}.get(self.method, ())
+        for each in dataclasses.fields(self):
+            value = getattr(self, each.name)
+            if each.name not in ("method", *used) and value != each.default:
+                other = "halving" if each.name in ("rungs", "eta") else "racing"
+                raise BadInput(
+                    f"stopping.{each.name}={value} has no effect with stopping.method {self.method!r}; "
+                    f"leave it out, or set the method to {other!r}"
+                )
         if not 0 < self.error < 1:
             raise BadInput(f"stopping.error must lie between 0 and 1, got {self.error}")
         if self.first_seeds < 2:
@@ -53,23 +77,26 @@ class Stopping:
             raise BadInput(
                 f"stopping needs 2 rungs and eta 2 at least, got rungs {self.rungs}, eta {self.eta}"
             )
+        if self.rungs > 20:
+            raise BadInput(f"stopping.rungs must be at most 20, got {self.rungs}")
 
 
 @dataclass(frozen=True)
 class Starting:
-    """What the search starts from, in place of the initial values of the family (`results.distillation`)."""
+    """The start of a search, in place of the family's initial values (`results.distillation`)."""
 
     sources: tuple[str, ...] = ()
-    """Runs (RUN, RUN@GENERATION), known algorithms or exported files, each for the entries that it has. A run
-    of the same family and options has its numbers taken over; others are imitated."""
+    """Runs (RUN, RUN@GENERATION), known algorithms or exported files, each used for the entries that it has.
+    The numbers of a run of the same family and options are copied; other sources are imitated."""
     distill: bool = False
-    """Imitate runs of the same family and options as well, in place of taking over their numbers."""
+    """Also imitate runs of the same family and options, instead of copying their numbers."""
     steps: int = 2000
-    """Steps of the fit to what is imitated."""
+    """Gradient steps of the imitation."""
 
     def __post_init__(self) -> None:
-        if self.steps < 0:
-            raise BadInput(f"start.steps must be at least 0, got {self.steps}")
+        check_fields(self, BadInput)
+        if not 0 <= self.steps <= MOST:
+            raise BadInput(f"start.steps must be between 0 and {MOST}, got {self.steps:.12g}")
         if self.distill and not self.sources:
             raise BadInput("start.distill needs start.sources, to say what is imitated")
 
@@ -79,79 +106,85 @@ class SearchConfig:
     """A discovery search: what is searched, how, judged on what, and where it runs."""
 
     seed: int = 0
-    """Seed of the whole run; every key derives from it."""
+    """Seed of the run, from which every random key derives."""
     generations: int = 30
-    """Generations of the meta-optimizer; 0 only scores the first mean, as for one that was distilled."""
+    """Number of generations; 0 only scores the initial mean, for example a distilled one."""
     algorithm: str = "lpo"
-    """The family that is searched: a name from `discovery objectives`, or "package.module:function"."""
+    """Family to search: a name from `discovery objectives`, or "package.module:function"."""
     algorithm_options: Mapping[str, Option] = field(default_factory=dict)
     """Options of the family, for example width or anchored."""
     start: Starting = field(default_factory=Starting)
-    """What the first mean is made of."""
+    """The initial mean."""
     meta: ESConfig = field(default_factory=ESConfig)
     """The meta-optimizer."""
     suite: str = ""
-    """The suite that the tasks are from (`discovery suites`); a file that names one need not list tasks."""
+    """Suite of the tasks (`discovery suites`); a file that names a suite need not list tasks."""
     tasks: tuple[Task, ...] = (Task(),)
-    """Meta-train tasks: proposals are scored on all of them."""
+    """Meta-train tasks: each proposal is scored on all of them."""
     selection: tuple[Task, ...] = ()
-    """Tasks the choice among generations is based on; by default the meta-train tasks, with other seeds."""
+    """Tasks for choosing among generations. Default: the meta-train tasks with other seeds."""
     held_out: tuple[Task, ...] = ()
-    """Tasks the search never sees; only `evaluate --test` trains on them, and the ledger records it."""
+    """Tasks that the search never sees; only `evaluate --test` trains on them, and the ledger records it."""
     seeds: int = 2
-    """Inner trainings per proposal and task."""
+    """Trainings per proposal and task."""
     selection_seeds: int = 16
-    """Trainings per task when the mean is evaluated; the choice among generations is made on these."""
+    """Trainings per task of each evaluated mean, for choosing among generations."""
     selection_doublings: int = 1
-    """How often these are doubled, before the choice, for the means between which they do not decide."""
+    """How many times the number of selection seeds doubles for means that they do not separate."""
     stopping: Stopping = field(default_factory=Stopping)
-    """When to stop training proposals that will not matter."""
+    """Early stopping of proposals."""
     common_random_numbers: bool = True
-    """Give all proposals of a generation the same seeds."""
+    """Use the same seeds for all proposals of a generation."""
     antithetic_tasks: bool = False
     """Give each antithetic pair its own seeds, level and lifetime, instead of one for the population."""
     executor: str = "processes"
-    """Where trainings run: "processes" (one worker per core), "ray" (a cluster, or this machine by way of
-    Ray) or "inline" (this process; GPUs, notebooks)."""
+    """Where trainings run: "processes" (one worker per core), "ray" (a cluster, or Ray on this machine) or
+    "inline" (this process; for GPUs and notebooks)."""
     workers: int | None = None
-    """Workers of one core each; by default one per core."""
+    """Number of workers, each on one core. Default: one per core."""
     address: str = ""
-    """Ray: "host:port" of a cluster's head, or "auto" on one of its machines; empty for a Ray of our own."""
+    """Ray: "host:port" of a cluster's head, or "auto" on one of its machines; "" starts Ray on this
+    machine."""
     gpu_workers: int = 0
-    """Ray: workers with GPUs. With `workers` on cores beside them, numbers depend on who trained what, and
-    rows say who did."""
+    """Ray: number of workers with GPUs. With `workers` on cores as well, scores depend in their last digits
+    on which worker trained what; the ledger records it."""
     gpus_per_worker: float = 1.0
-    """Ray: GPUs of each of these, or a share of one and of its memory."""
+    """Ray: GPUs per such worker, or a fraction of one GPU and its memory."""
     agents_per_call: int | None = None
-    """Trainings batched in one compiled call: by default 8 on a CPU, on an accelerator as many as its memory
-    holds. A run records the number: its scores are bitwise reproducible at equal width only."""
+    """Trainings batched in one compiled call. Default: 8 on a CPU, as many as fit into memory on an
+    accelerator. Scores are reproducible bit for bit only at the same number, which the run records."""
     stretches: int = 1
-    """Calls that each training is divided into, any of which a free worker can take, so that nobody waits for
-    a long one at the end of a generation. Above 1, scores differ in their last digits from those of 1, and do
-    not depend on the number. Lives that halving stops on the way have its parts instead."""
+    """Number of calls that each training is split into. Any free worker takes the next one, so that none
+    waits for a long training at the end of a generation. Scores for 1 and for larger numbers differ in their
+    last digits. Does not apply to trainings that halving stops."""
     timeout: float = 1800.0
-    """Seconds one call may take, compilation included, before its worker is replaced."""
+    """Seconds that one call may take, compilation included, before its worker is replaced."""
 
     def __post_init__(self) -> None:
+        check_fields(self, BadInput)
         if EXPORTED_FILE in self.algorithm:
             raise BadInput(
                 f"algorithm: a search cannot name an exported file, which has nothing to search; got "
                 f"{self.algorithm!r}. Name the file to `discovery compare` or `discovery evaluate`"
             )
-        least = {"generations": 0, "selection_doublings": 0}
-        for name in ("generations", "seeds", "selection_seeds", "selection_doublings", "stretches"):
-            if getattr(self, name) < least.get(name, 1):
-                raise BadInput(f"{name} must be at least {least.get(name, 1)}, got {getattr(self, name)}")
+        for name, (least, most) in COUNTS.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise BadInput(f"{name} must be between {least} and {most}, got {value:.12g}")
+        searching = self.meta.population * self.seeds * len(self.tasks)
+        selecting = self.selection_seeds * 2**self.selection_doublings * len(self.selecting)
+        for what, trainings in {
+            "population * seeds * tasks": searching,
+            "selection_seeds * 2^selection_doublings * tasks": selecting,
+        }.items():
+            if trainings > MOST:
+                raise BadInput(
+                    f"{what} must be at most {MOST}, since a generation is held in memory, got {trainings}"
+                )
         if not -(2**63) <= self.seed < 2**63:
             raise BadInput(f"seed must be a whole number of 64 bits, as TOML has it, got {self.seed:.12g}")
-        if self.width < 1:
-            raise BadInput(f"agents_per_call must be at least 1, got {self.width}")
-        if self.width > MOST:
-            raise BadInput(f"agents_per_call must be at most {MOST}, got {self.width:.12g}")
         if self.executor not in EXECUTORS:
             raise unknown("executor", self.executor, EXECUTORS)
-        if self.workers is not None and self.workers < 1:
-            raise BadInput(f"workers must be at least 1, got {self.workers}")
         check_gpus(self.gpu_workers, self.gpus_per_worker)
         check_address(self.address)
         if self.executor != "ray":

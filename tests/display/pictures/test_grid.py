@@ -189,7 +189,7 @@ def test_the_command_line_draws(tmp_path: Path, capsys: pytest.CaptureFixture):
         (["chain/short", "--picture", "x.png"], "environment 'chain/short' is no grid-world"),
         (["grid/smal", "--picture", "x.png"], "did you mean grid/small"),
         (["grid/sparse", "--picture", "x.gif"], "end the name in .png, .svg, .pdf"),
-        (["--picture", "x.png"], "--picture needs a grid-world"),
+        (["--picture", "x.png"], "grid/small"),
     ],
 )
 def test_mistakes_are_one_line(arguments, message, tmp_path, monkeypatch, capsys):

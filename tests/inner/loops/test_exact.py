@@ -18,7 +18,7 @@ from environments import Setup, Task
 from objectives import build
 from objectives.mirror_map.algorithm import POTENTIALS
 from objectives.mirror_map.learned_potential import monotone
-from objectives.tabular import mirror_descent
+from tests.objectives.maps import mirror_descent
 
 ONES: dict[str, Any] = {"n_envs": 1, "n_steps": 1, "n_epochs": 1, "n_minibatches": 1}
 SETUP = Setup("grid/small", exact=True, curve_points=6, **ONES)
