@@ -117,3 +117,57 @@ def test_shapes_are_checked_in_tests() -> None:
     assert standardize(jnp.arange(3.0)).shape == (3,)
     with pytest.raises(jaxtyping.TypeCheckError):
         standardize(jnp.zeros((2, 3)))
+
+
+ROOMS = (
+    "core",
+    "statistics",
+    "inner",
+    "meta",
+    "executors",
+    "language",
+    "store",
+    "search",
+    "results",
+    "judging",
+    "export",
+    "display",
+    "app",
+)
+"""The rooms of `discovery/` from the bottom up; a room imports only itself and rooms before it."""
+
+
+def room_imports() -> Iterator[tuple[str, str, str]]:
+    """Yields (place, its room, imported room) of every import in `discovery`, lazy and type imports included."""
+    for path in sorted((ROOT / "discovery").rglob("*.py")):
+        parts = path.relative_to(ROOT / "discovery").parts
+        if len(parts) == 1:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(), str(path))):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module == "discovery":
+                names = [f"discovery.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            for name in names:
+                if name.startswith("discovery."):
+                    yield f"{path.relative_to(ROOT)}:{node.lineno}", parts[0], name.split(".")[1]
+
+
+def test_rooms_import_only_rooms_before_them() -> None:
+    found = list(room_imports())
+    assert len(found) > 300, "the imports were not found"
+    wrong = [f"{place} imports {room}" for place, own, room in found if ROOMS.index(room) > ROOMS.index(own)]
+    assert not wrong
+
+
+def test_discovery_has_no_loose_modules() -> None:
+    names = {path.name for path in (ROOT / "discovery").iterdir() if path.name != "__pycache__"}
+    assert names <= {"__init__.py", "__main__.py", *ROOMS}
+
+
+def test_tests_mirror_the_rooms() -> None:
+    present = {path.name for path in (ROOT / "discovery").iterdir() if path.is_dir()} & set(ROOMS)
+    assert not [room for room in present if not (ROOT / "tests" / room).is_dir()]
