@@ -138,7 +138,7 @@ ROOMS = (
 
 
 def room_imports() -> Iterator[tuple[str, str, str]]:
-    """Yields (place, its room, imported room) of every import in `discovery`, lazy and type imports included."""
+    """Yields (place, its room, imported room) of all imports in `discovery`, lazy and type imports too."""
     for path in sorted((ROOT / "discovery").rglob("*.py")):
         parts = path.relative_to(ROOT / "discovery").parts
         if len(parts) == 1:
