@@ -38,7 +38,7 @@ NO_OUTPUTS: Outputs = {}
 
 
 class Progress(NamedTuple):
-    """Where a training stands in its life. All fields are scalars and traced.
+    """How far a training is. All fields are scalars and traced.
 
     Attributes:
         update: n, the number of rollouts learned from before this one, ``0 <= n < N``.

@@ -33,13 +33,18 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 def drift_features(
     log_ratio: Float[Array, "..."],
     advantage: Float[Array, "..."],
-    fraction: Float[Array, ""] | float | None = None,
+    fraction: Array | float | None = None,
 ) -> Float[Array, "... F"]:
-    """The network's inputs, ``[..., 8]``, or ``[..., 16]`` when `fraction` n/N gates a second copy."""
+    """The network's inputs ``[..., F]``: (u, A u), and where `fraction` n/N is given also n/N (u, A u), with
+    u = (log r, (log r)^2, 1 - r, (1 - r)^2).
+    """
     one_minus_ratio = -jnp.expm1(log_ratio)
     u = jnp.stack([log_ratio, jnp.square(log_ratio), one_minus_ratio, jnp.square(one_minus_ratio)], axis=-1)
-    x = jnp.concatenate([u, advantage[..., None] * u], axis=-1)
-    return x if fraction is None else jnp.concatenate([x, fraction * x], axis=-1)
+    x = jnp.concatenate([u, jnp.expand_dims(advantage, -1) * u], axis=-1)
+    if fraction is None:
+        return x
+    gate = jnp.broadcast_to(jnp.asarray(fraction, x.dtype), jnp.shape(advantage))
+    return jnp.concatenate([x, jnp.expand_dims(gate, -1) * x], axis=-1)
 
 
 def lpo(
@@ -84,12 +89,14 @@ def lpo(
         return {"drift": {"w_in": w_in, "w_out": w_out}}
 
     def drift(meta_params: MetaParams, log_ratio: Array, advantage: Array, progress: Progress) -> Array:
+        """The learned drift f(r, A) >= 0, zero around r = 1."""
         weights = meta_params["drift"]
         bounded = jnp.clip(log_ratio, -log_ratio_clip, log_ratio_clip)
         features = drift_features(bounded, advantage, progress.fraction if temporal else None)
         g = act(features @ weights["w_in"]) @ weights["w_out"]
-        base = ppo_drift(meta_params, log_ratio, advantage, progress) if anchored else 0.0
-        return jax.nn.relu(base + g - xi)
+        if anchored:
+            g = ppo_drift(meta_params, log_ratio, advantage, progress) + g
+        return jax.nn.relu(g - xi)
 
     name = ("ta_" if temporal else "") + "lpo" + ("_anchored" if anchored else "")
     return actor_critic(name, drift_loss(drift), init)

@@ -44,6 +44,7 @@ def drift_loss(drift: Drift, normalize_advantage: bool = True) -> PolicyLoss:
     def per_sample(
         meta_params: MetaParams, log_prob: Array, old_log_prob: Array, advantage: Array, progress: Progress
     ) -> Array:
+        """drift - ratio * advantage."""
         log_ratio = jnp.clip(log_prob - old_log_prob, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
         return drift(meta_params, log_ratio, advantage, progress) - jnp.exp(log_ratio) * advantage
 
@@ -122,12 +123,14 @@ def dpo(optimizer: str = "adam") -> Algorithm:
 def _vsop_loss(
     meta_params: MetaParams, log_prob: Array, old_log_prob: Array, advantage: Array, progress: Progress
 ) -> Array:
+    """-log pi max(A, 0)."""
     return -log_prob * jax.nn.relu(advantage)
 
 
 def _a2c_loss(
     meta_params: MetaParams, log_prob: Array, old_log_prob: Array, advantage: Array, progress: Progress
 ) -> Array:
+    """-log pi A."""
     return -log_prob * advantage
 
 

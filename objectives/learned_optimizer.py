@@ -79,11 +79,10 @@ def open_network(
     weights: Weights, hidden: Float[Array, "G n"], x: Float[Array, "F n"]
 ) -> tuple[Float[Array, "G n"], Float[Array, "outputs n"]]:
     """(new hidden state, o): a GRU where there is one, two normalized relu layers, a linear one."""
+    own = jax.tree.map(lambda w: w.astype(x.dtype), weights)
     if "gru" in weights:
-        x = hidden = gru(weights["gru"], hidden, x)
-    return hidden, layer(
-        weights["out"], normalized_layer(weights["second"], normalized_layer(weights["first"], x))
-    )
+        x = hidden = gru(own["gru"], hidden, x)
+    return hidden, layer(own["out"], normalized_layer(own["second"], normalized_layer(own["first"], x)))
 
 
 def actor_noise(
@@ -102,7 +101,7 @@ def actor_noise(
 def scale_by_open(
     weights: Weights, scale: Array | float, features: tuple[int, ...] | None = tuple(range(19))
 ) -> optax.GradientTransformationExtraArgs:
-    """OPEN's step -(u_hat - mean(u_hat)) for gradients that are clipped already; see the module docstring.
+    """OPEN's step -(u - mean(u)), u = c o_0 exp(c o_1) + c o_2 noise: the network says o for every parameter.
 
     All parameters go through the network as one array. States have at least single precision, updates the
     parameters' types. The update needs `params`, `key`, `progress`, `activations` and `param_info`.
@@ -142,11 +141,10 @@ def scale_by_open(
         else:
             x = parameter_features(leaves, infos, gradient, momenta, progress, activations)
             x = x if len(features) == len(x) else jnp.stack([x[index] for index in features])
-        own = jax.tree.map(lambda w: w.astype(dtype), weights)
         c = jnp.asarray(scale, dtype)
-        hidden, o = open_network(own, state.hidden, x)
+        hidden, o = open_network(weights, state.hidden, x)
         u = c * o[0] * jnp.exp(c * o[1])
-        if len(o) > 2:
+        if len(weights["out"]["bias"]) > 2:
             u = u + c * o[2] * actor_noise(key, leaves, infos, dtype)
         return unflat(u.mean() - u, leaves, treedef), OpenState(momenta, hidden)
 
@@ -213,6 +211,7 @@ def open_optimizer(
         return {"optimizer": jax.tree.map(jnp.zeros_like, weights) if start == "zeros" else weights}
 
     def optimizer(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
+        """A norm clip, then the learned step, without a learning rate; added to Adam's step if anchored."""
         learned = optax.chain(
             clip_by_global_norm(meta_params["max_grad_norm"], meta_params["clip_by_torso"]),
             scale_by_open(meta_params["optimizer"], meta_params["open_scale"], seen),

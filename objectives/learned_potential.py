@@ -91,6 +91,7 @@ def _root(z: Array, n: int) -> Array:
 
 
 def _groups(z: Array) -> list[Array]:
+    """The units of each of the six kinds."""
     return [z[..., k, :] for k in range(GROUPS)]
 
 
@@ -122,10 +123,16 @@ def _unit_means(z: Array, end: Array) -> Array:
     return jnp.stack(means, axis=-2)
 
 
+def _along(y: Array, weights: Array) -> Array:
+    """Weights ``[6, U]`` as ``[..., 6, U]``, for y ``[...]``."""
+    return jnp.expand_dims(weights, tuple(range(y.ndim)))
+
+
 def _inverse(network: MonotoneNetwork, y: Array) -> Array:
-    z = y[..., None, None] * network.w_in + network.bias
+    """phi^{-1}(y) = sum_j v_j g_j(w_j y + b_j) + a y + c log y, elementwise."""
+    z = jnp.expand_dims(y, (-2, -1)) * _along(y, network.w_in) + _along(y, network.bias)
     linear, log = network.terms
-    return (network.w_out * _units(z)).sum((-2, -1)) + linear * y + log * jnp.log(y)
+    return (_along(y, network.w_out) * _units(z)).sum((-2, -1)) + linear * y + log * jnp.log(y)
 
 
 def _integral(network: MonotoneNetwork, y: Array) -> Array:
@@ -144,13 +151,14 @@ class Table(NamedTuple):
 
 
 def _tabulate(network: MonotoneNetwork) -> Table:
+    """phi at phi^{-1}(NODES)."""
     y = jnp.asarray(NODES, network.terms.dtype)
     steepness = slope(learned, network, y)
     return Table(_inverse(network, y), y, 1.0 / jnp.maximum(steepness, jnp.finfo(y.dtype).eps))
 
 
 def _interpolate(table: Table, x: Array) -> Array:
-    """phi(x) by the cubic that has its value and slope at both nodes around x.
+    """phi(x) by the table's cubic that has its value and slope at both nodes around x.
 
     Slopes of at most three times the chord's make it monotone (Fritsch & Carlson 1980).
     """

@@ -87,11 +87,11 @@ def scale_by_lodo(
     layers: int = 16,
     block: int = 4,
 ) -> optax.GradientTransformation:
-    """LODO's step -G(theta) m; see the module docstring.
+    """LODO's step -alpha M^T M m: m is the momentum, and M learns from each gradient.
 
-    The hypergradient needs no second evaluation of a loss: it is that of -alpha <M E g, M E m>, with the m
-    that made the last step. The first step is not preceded by one, and theta then stays. Blocks and orders
-    are drawn from a fixed key and kept in the state.
+    The gradients are clipped already. The hypergradient needs no second evaluation of a loss: it is that of
+    -alpha <M E g, M E m>, with the m that made the last step. The first step is not preceded by one, and theta
+    then stays. Blocks and orders are drawn from a fixed key and kept in the state.
 
     Args:
         step_size: alpha.
@@ -147,6 +147,7 @@ def lodo(layers: int = 16, block: int = 4) -> Algorithm:
         raise ValueError(f"layers and block must be at least 1, got layers={layers}, block={block}")
 
     def optimizer(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
+        """A norm clip, then LODO's step. There is no learning rate."""
         return optax.chain(
             clip_by_global_norm(meta_params["max_grad_norm"], meta_params["clip_by_torso"]),
             scale_by_lodo(

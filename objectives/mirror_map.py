@@ -32,6 +32,7 @@ from objectives.distributions import Discrete
 from objectives.learned_potential import check_units, learned, monotone, random_numbers
 from objectives.optimizers import adam
 from objectives.parts import DEFAULTS, gae, nothing_to_search, standardize, value_loss
+from objectives.per_parameter import precision
 from objectives.potentials import Potential, l2, negative_entropy, tsallis
 from objectives.simplex import project
 
@@ -55,8 +56,8 @@ CONTROL: dict[str, float] = {"learning_rate": 1e-3, "eta": 1.0, "gamma": 0.99, "
 """The authors' numbers for CartPole and Acrobot, beside `NUMBERS`. The agent: 10 environments, 128 steps, 10
 epochs of 4 minibatches, 2 x 64 tanh, 640k environment steps."""
 
-Weights = Callable[[MetaParams, Array], Any]
-"""``(meta_params, n / N) ->`` the potential's weights at that time of life."""
+Weights = Callable[[MetaParams, Array, Any], Any]
+"""``(meta_params, n / N, dtype) ->`` the potential's weights at that time of life, in that type."""
 
 
 ScoreLoss = Callable[[MetaParams, Array, Array, Array, Array, Progress], Float[Array, " B"]]
@@ -68,16 +69,24 @@ def _weights(map: str, anchored: bool, temporal: bool, normalized: bool) -> Weig
     """How a mirror map finds its weights in `meta_params`."""
     if map == "learned":
 
-        def network(meta_params: MetaParams, fraction: Array) -> Any:
-            numbers = meta_params["potential"]
+        def network(meta_params: MetaParams, fraction: Array, dtype: Any) -> Any:
+            """The potential's network at n/N."""
+            numbers = jax.tree.map(lambda x: jnp.asarray(x, dtype), meta_params["potential"])
             if temporal:
-                numbers = jax.tree.map(lambda x, d: x + fraction * d, numbers["start"], numbers["change"])
+                passed = jnp.asarray(fraction, dtype)
+                numbers = jax.tree.map(lambda x, d: x + passed * d, numbers["start"], numbers["change"])
             return monotone(numbers, anchored, normalized)
 
         return network
-    if map == "tsallis":
-        return lambda meta_params, fraction: meta_params["tsallis_q"]
-    return lambda meta_params, fraction: ()
+
+    def parameter(meta_params: MetaParams, fraction: Array, dtype: Any) -> Any:
+        """The exponent q of a Tsallis entropy."""
+        return jnp.asarray(meta_params["tsallis_q"], dtype)
+
+    def nothing(meta_params: MetaParams, fraction: Array, dtype: Any) -> Any:
+        return ()
+
+    return parameter if map == "tsallis" else nothing
 
 
 def _heads(n_actions: int, continuous: bool) -> dict[str, Head]:
@@ -104,22 +113,54 @@ class Projected(NamedTuple):
     weights: Weights
 
     def __call__(self, meta_params: MetaParams, outputs: Outputs, progress: Progress) -> Distribution:
-        z = meta_params["eta"] * outputs["scores"]
-        weights = self.weights(meta_params, fitted_at(progress).fraction)
-        return Discrete(project(self.potential, weights, z))
+        fraction = fitted_at(progress).fraction
+        return Discrete(probabilities(self.potential, self.weights, meta_params, outputs["scores"], fraction))
+
+
+def probabilities(
+    potential: Potential,
+    weights: Weights,
+    meta_params: MetaParams,
+    scores: Float[Array, "... A"],
+    fraction: Array,
+) -> Float[Array, "... A"]:
+    """relu(phi(eta f + lambda)) of scores f, by the map of the update n/N that they were fitted in."""
+    scores = jnp.asarray(scores, precision([scores]))
+    now = weights(meta_params, fraction, scores.dtype)
+    return project(potential, now, meta_params["eta"] * scores)
 
 
 def _dual(potential: Potential, weights: Any, p: Float[Array, " B"]) -> Float[Array, " B"]:
     """phi^{-1}(p) with 1 at p = 1, as the known maps have it.
 
-    A constant moves no policy. But a newborn network's scores are all near 0, and how far off they are is
-    what it learns first: maps that differ in it alone would differ in how well they learn.
+    A constant moves no policy. But the scores of a new network are all near 0, and what it learns first is how
+    far off they are: maps that differ in the constant alone would differ in how well they learn.
     """
     return potential.inverse(weights, p) + (1.0 - potential.inverse(weights, jnp.ones((), p.dtype)))
 
 
+def score_error(
+    potential: Potential,
+    weights: Weights,
+    meta_params: MetaParams,
+    scores: Float[Array, "... A"],
+    action: Array,
+    old_log_prob: Float[Array, "..."],
+    advantage: Float[Array, "..."],
+    fraction: Array,
+) -> Float[Array, "..."]:
+    """(f(s, a) - A - phi^{-1}(pi_old(a|s)) / eta)^2, by the map of this update n/N."""
+    scores = jnp.asarray(scores, precision([scores]))
+    old = jnp.maximum(jnp.exp(old_log_prob), SMALLEST)
+    now = weights(meta_params, fraction, scores.dtype)
+    target = advantage + _dual(potential, now, old) / meta_params["eta"]
+    actions = jax.lax.broadcasted_iota(jnp.int32, scores.shape, scores.ndim - 1)
+    taken = jnp.expand_dims(action, -1) == actions
+    return jnp.square(jnp.where(taken, scores, 0.0).sum(-1) - target)
+
+
 def _fit(potential: Potential, weights: Weights) -> ScoreLoss:
-    """(f(s, a) - target)^2, by the map of this update."""
+    """`score_error` of a map."""
 
     def per_sample(
         meta_params: MetaParams,
@@ -129,10 +170,8 @@ def _fit(potential: Potential, weights: Weights) -> ScoreLoss:
         advantage: Array,
         progress: Progress,
     ) -> Float[Array, " B"]:
-        now, old = weights(meta_params, progress.fraction), jnp.maximum(jnp.exp(old_log_prob), SMALLEST)
-        target = advantage + _dual(potential, now, old) / meta_params["eta"]
-        taken = action[:, None] == jnp.arange(scores.shape[-1])
-        return jnp.square(jnp.where(taken, scores, 0.0).sum(-1) - target)
+        columns = scores, action, old_log_prob, advantage
+        return score_error(potential, weights, meta_params, *columns, progress.fraction)
 
     return per_sample
 

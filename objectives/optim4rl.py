@@ -38,7 +38,9 @@ class Optim4RLState(NamedTuple):
 
 
 def scale_by_optim4rl(weights: Weights, max_gradient: Array | float) -> optax.GradientTransformation:
-    """m / sqrt(v + 1e-8); see the module docstring.
+    """The step m / sqrt(v + 1e-8) with m = sign(g) exp(o_1(g)) and v = exp(o_2(g^2)).
+
+    Gradients g are cut to +- `max_gradient`.
 
     Args:
         weights: {"first", "second"}, each {"gru", "out"} as of `objectives.per_parameter`.
@@ -66,6 +68,7 @@ def scale_by_optim4rl(weights: Weights, max_gradient: Array | float) -> optax.Gr
 
 
 def _run(weights: Weights, h: Array, x: Array) -> tuple[Array, Array]:
+    """(new state of a unit, what it says)."""
     h = gru(weights["gru"], h, x)
     return h, layer(weights["out"], h)
 
@@ -98,6 +101,7 @@ def optim4rl(width: int = 8, start: str = "zeros") -> Algorithm:
         return {"optimizer": jax.tree.map(jnp.zeros_like, weights) if start == "zeros" else weights}
 
     def optimizer(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
+        """Optim4RL's step times an annealed learning rate."""
         return optax.chain(
             scale_by_optim4rl(meta_params["optimizer"], meta_params["max_gradient"]),
             anneal_by_progress(meta_params["learning_rate"], meta_params["anneal"]),

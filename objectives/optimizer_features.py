@@ -53,7 +53,7 @@ def chosen(features: str) -> tuple[int, ...]:
 def next_momenta(momenta: Float[Array, "6 n"], gradient: Float[Array, " n"]) -> Float[Array, "6 n"]:
     """m <- b m + (1 - b) g for b in `DECAYS`, not corrected for their start at zero."""
     decay = jnp.asarray(DECAYS, momenta.dtype)[:, None]
-    return decay * momenta + (1 - decay) * gradient
+    return decay * momenta + (1 - decay) * gradient[None]
 
 
 def proportions(progress: Progress) -> tuple[Float[Array, ""], Float[Array, ""]]:

@@ -13,6 +13,7 @@ import optax
 from jaxtyping import Array
 
 from objectives.base import MetaParams, Optimizer, ParamInfo, Progress
+from objectives.per_parameter import precision
 
 CLIP_DEFAULTS: dict[str, float] = {"max_grad_norm": 0.5, "clip_by_torso": 0.0}
 RATE_DEFAULTS: dict[str, float] = {"learning_rate": 3e-4, "anneal": 1.0, **CLIP_DEFAULTS}
@@ -82,10 +83,10 @@ though it is a rate for Adam."""
 def clip_by_global_norm(
     max_norm: Array | float, by_torso: Array | float = 0.0
 ) -> optax.GradientTransformation:
-    """Scale gradients ``{torso: tree}`` so that their global norm is at most `max_norm`.
+    """Scale gradients ``{torso: tree}`` such that their norm is at most `max_norm`.
 
-    With `by_torso = 1` that is the norm of each torso's gradient, on its own: actor and critic then do not
-    take each other's share. In between, factors are weighted means of both. Both numbers are traced.
+    If `by_torso` is 1, that is the norm of each torso's gradient: actor and critic then do not take each
+    other's share. If it is 0, it is the norm of all; in between, factors are weighted means of both.
 
     Unlike optax's, its derivative is finite (zero) where all gradients are zero, which
     meta-gradients through an update need.
@@ -117,13 +118,15 @@ def anneal_by_progress(
     def update(
         updates: Any, state: Any, params: Any = None, *, progress: Progress, **_: Any
     ) -> tuple[Any, Any]:
-        step_size = -learning_rate * (1.0 - anneal * progress.fraction)
+        passed = jnp.asarray(progress.fraction, precision(jax.tree.leaves(updates)))
+        step_size = -learning_rate * (1.0 - anneal * passed)
         return jax.tree.map(lambda u: (step_size * u).astype(u.dtype), updates), state
 
     return optax.GradientTransformationExtraArgs(_stateless, update)  # type: ignore[arg-type]
 
 
 def _stateless(params: Any) -> optax.EmptyState:
+    """The state of a transformation that has none."""
     return optax.EmptyState()
 
 

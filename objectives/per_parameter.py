@@ -36,7 +36,7 @@ def normalized_layer(weights: Weights, x: Float[Array, "F n"]) -> Float[Array, "
     variance is a product with a row of ones, which is faster than a sum down the columns.
     """
     kernel, bias = weights["kernel"], weights["bias"]
-    centered = (kernel - kernel.mean(0)) @ x + (bias - bias.mean())[:, None]
+    centered = (kernel - kernel.mean(0, keepdims=True)) @ x + (bias - bias.mean())[:, None]
     variance = jnp.full((1, len(bias)), 1 / len(bias), x.dtype) @ jnp.square(centered)
     normal = centered * jax.lax.rsqrt(variance + 1e-6)
     return jax.nn.relu(normal * weights["scale"][:, None] + weights["shift"][:, None])

@@ -72,27 +72,50 @@ def log1p_ratio(u: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def _as_they_are(weights: Any) -> Any:
+    """The weights."""
     return weights
 
 
+def _entropy_inverse(weights: Any, y: Array) -> Array:
+    """phi^{-1}(y) = 1 + log y: negative entropy, softmax policies."""
+    return 1.0 + jnp.log(y)
+
+
+def _entropy_phi(weights: Any, x: Array) -> Array:
+    """exp(x - 1)."""
+    return jnp.exp(x - 1.0)
+
+
 negative_entropy = Potential(
-    inverse=lambda weights, y: 1.0 + jnp.log(y),
+    inverse=_entropy_inverse,
     integral=lambda weights, y: y_log_y(y),
     prepare=_as_they_are,
-    phi=lambda weights, x: jnp.exp(x - 1.0),
+    phi=_entropy_phi,
 )
 """Softmax policies: natural policy gradient. Its weights are ``()``."""
 
+
+def _l2_inverse(weights: Any, y: Array) -> Array:
+    """phi^{-1}(y) = y: Euclidean projection, sparse policies."""
+    return y
+
+
+def _l2_phi(weights: Any, x: Array) -> Array:
+    """max(x, 0)."""
+    return jnp.maximum(x, 0.0)
+
+
 l2 = Potential(
-    inverse=lambda weights, y: y,
+    inverse=_l2_inverse,
     integral=lambda weights, y: 0.5 * (jnp.square(y) - 1.0),
     prepare=_as_they_are,
-    phi=lambda weights, x: jnp.maximum(x, 0.0),
+    phi=_l2_phi,
 )
 """Policies by Euclidean projection. Its weights are ``()``."""
 
 
 def _tsallis_inverse(q: Array | float, y: Array) -> Array:
+    """phi^{-1}(y) = 1 + q (y^(q - 1) - 1) / (q - 1): a Tsallis entropy, 1 + log y where q = 1."""
     log_y = jnp.log(y)
     return 1.0 + q * log_y * expm1_ratio((q - 1.0) * log_y)
 
@@ -104,7 +127,7 @@ def _tsallis_integral(q: Array | float, y: Array) -> Array:
 
 
 def _tsallis_phi(q: Array | float, x: Array) -> Array:
-    """(1 + (q - 1) (x - 1) / q)_+^(1 / (q - 1))."""
+    """(1 + (q - 1) (x - 1) / q)_+^(1 / (q - 1)), exp(x - 1) where q = 1."""
     scaled = (x - 1.0) / q
     positive = (q - 1.0) * scaled > -1.0
     safe = jnp.where(positive, (q - 1.0) * scaled, 0.0)

@@ -8,7 +8,6 @@ derivatives of any order, by the scores and by the potential's weights, are thos
 search.
 """
 
-import functools
 from typing import Any
 
 import jax
@@ -41,18 +40,35 @@ def _undivided(potential: Potential, weights: Any, z: Array) -> Array:
 
 
 def _mass(potential: Potential, prepared: Any, z: Array, offset: Array) -> Array:
+    """The sum of all phi(z_a + offset), [..., 1]."""
     return potential.phi(prepared, z + offset).sum(-1, keepdims=True)
 
 
 def _mass_and_slope(potential: Potential, prepared: Any, z: Array, offset: Array) -> tuple[Array, Array]:
     """The mass, and its derivative by the offset, which is positive where any action has a probability."""
-    along = jnp.ones_like(offset)
-    mass, slope = jax.jvp(lambda x: _mass(potential, prepared, z, x), (offset,), (along,))
-    return mass, jnp.maximum(slope, jnp.finfo(z.dtype).tiny)
+    unit = jnp.ones_like(offset)
+    value, slope = jax.jvp(lambda x: _mass(potential, prepared, z, x), (offset,), (unit,))
+    return value, jnp.maximum(slope, jnp.finfo(z.dtype).tiny)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _offset(potential: Potential, prepared: Any, z: Array, bracket: Array) -> Array:
+    """lambda ``[..., 1]``. Its derivative, of any order, is that of the solution, not of the search."""
+
+    @jax.custom_jvp
+    def solution(prepared: Any, z: Array, bracket: Array) -> Array:
+        return _search(potential, prepared, z, bracket)
+
+    @solution.defjvp
+    def solution_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+        prepared, z, bracket = primals
+        found = solution(prepared, z, bracket)
+        _, moved = jax.jvp(lambda w, z: _mass(potential, w, z, found), (prepared, z), tangents[:2])
+        return found, -moved / _mass_and_slope(potential, prepared, z, found)[1]
+
+    return solution(prepared, z, bracket)
+
+
+def _search(potential: Potential, prepared: Any, z: Array, bracket: Array) -> Array:
     """lambda ``[..., 1]``, between the two numbers of `bracket`, for scores ``[..., A]`` whose largest is 0.
 
     With lambda = phi^{-1}(1 / A) no probability exceeds 1 / A; with phi^{-1}(1) the largest is 1.
@@ -66,9 +82,9 @@ def _offset(potential: Potential, prepared: Any, z: Array, bracket: Array) -> Ar
     def refine(carry: tuple[Array, ...]) -> tuple[Array, ...]:
         """Newton's step where it stays inside and is at most half the last one, else a halving."""
         step, low, high, here, moved = carry
-        mass, slope = _mass_and_slope(potential, prepared, z, here)
-        low, high = jnp.where(mass < 1.0, here, low), jnp.where(mass < 1.0, high, here)
-        newton = here - (mass - 1.0) / slope
+        value, slope = _mass_and_slope(potential, prepared, z, here)
+        low, high = jnp.where(value < 1.0, here, low), jnp.where(value < 1.0, high, here)
+        newton = here - (value - 1.0) / slope
         good = (newton >= low) & (newton <= high) & (jnp.abs(newton - here) <= 0.5 * moved)
         there = jnp.where(good, newton, 0.5 * (low + high))
         there = jnp.where(moved > tolerance, there, here)  # a row must not depend on what others still need
@@ -76,11 +92,3 @@ def _offset(potential: Potential, prepared: Any, z: Array, bracket: Array) -> Ar
 
     low, high = (jnp.broadcast_to(end, (*z.shape[:-1], 1)) for end in bracket)
     return jax.lax.while_loop(goes_on, refine, (jnp.int32(0), low, high, high, high - low))[3]
-
-
-@_offset.defjvp
-def _offset_jvp(potential: Potential, primals: Any, tangents: Any) -> tuple[Array, Array]:
-    prepared, z, bracket = primals
-    offset = _offset(potential, prepared, z, bracket)
-    _, moved = jax.jvp(lambda w, z: _mass(potential, w, z, offset), (prepared, z), tangents[:2])
-    return offset, -moved / _mass_and_slope(potential, prepared, z, offset)[1]

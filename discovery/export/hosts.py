@@ -18,17 +18,13 @@ class Adapter(NamedTuple):
         host: for the title.
         usage: how to use the file there, as code.
         differences: what that host does otherwise than the inner loop.
-        code: source after the kernel; empty for none.
-        imports: import lines, standard library first, beyond jax and numpy.
-        standard_imports: the same of the standard library.
+        code: source behind the policy loss; empty for none.
     """
 
     host: str
     usage: str
     differences: tuple[str, ...] = ()
     code: str = ""
-    imports: str = ""
-    standard_imports: str = ""
 
 
 class Needs(NamedTuple):
@@ -226,8 +222,7 @@ def rejax_adapter(needs: Needs, recipe: Mapping[str, Any]) -> Adapter:
         "by element (max_grad_norm, off by default), not by their global norm.",
         "rejax gives actor and critic a network each, with flax's default initialization.",
     )
-    standard = "import functools\nimport math\n" if needs.temporal else "import functools\n"
-    return Adapter("rejax 0.1.3", usage, differences, config + code, "import rejax\n", standard)
+    return Adapter("rejax 0.1.3", usage, differences, config + code)
 
 
 ADAPTERS: dict[str, Callable[[Needs, Mapping[str, Any]], Adapter]] = {

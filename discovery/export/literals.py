@@ -63,15 +63,16 @@ def _block(values: Mapping[str, Any], indent: str) -> str:
 
 
 def array(name: str, value: np.ndarray) -> str:
-    """``NAME = np....``: source of a float32 array, equal to `value` bit for bit."""
-    value = np.ascontiguousarray(value, np.float32)
+    """``NAME = np....``: source of an array of float32, or int32, equal to `value` bit for bit."""
+    kind = "float32" if np.issubdtype(value.dtype, np.inexact) else "int32"
+    value, code = np.ascontiguousarray(value, kind), "<f4" if kind == "float32" else "<i4"
     if value.size > READABLE:
-        text = base64.b64encode(value.astype("<f4").tobytes()).decode()
+        text = base64.b64encode(value.astype(code).tobytes()).decode()
         width = WIDTH - 8
         rows = [f'        "{text[i : i + width]}"\n' for i in range(0, len(text), width)]
         return (
-            f"# float32 {value.shape}, little-endian bytes\n"
-            f'{name} = np.frombuffer(\n    base64.b64decode(\n{"".join(rows)}    ),\n    "<f4",\n'
+            f"# {kind} {value.shape}, little-endian bytes\n"
+            f'{name} = np.frombuffer(\n    base64.b64decode(\n{"".join(rows)}    ),\n    "{code}",\n'
             f").reshape{value.shape}\n"
         )
     rows, row = [], "   "
@@ -82,4 +83,4 @@ def array(name: str, value: np.ndarray) -> str:
         row += word
     body = "\n".join([*rows, row])
     shape = ", ".join(map(str, value.shape))
-    return f"# fmt: off\n{name} = np.array([\n{body}\n], np.float32).reshape({shape})\n# fmt: on\n"
+    return f"# fmt: off\n{name} = np.array([\n{body}\n], np.{kind}).reshape({shape})\n# fmt: on\n"

@@ -1,15 +1,11 @@
 """The file with a learned optimizer: a factory of an optax transformation, for any loop that uses optax."""
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from discovery.core.jobs import AlgorithmSpec
-from discovery.export.source import Subject, Text, constants, definitions, tree
+from discovery.export.contents import Contents, Subject
+from discovery.export.known import constants
+from discovery.export.source import Source
 from objectives import FACTORIES
-
-_CLIP = ("max_grad_norm", "clip_by_torso")
-_RATE = ("learning_rate", "anneal")
-_ADAM = ("adam_b1", "adam_b2", "adam_eps")
 
 _USAGE = """
     from THIS_FILE import optimizer
@@ -82,80 +78,31 @@ _TREES = (
 )
 
 
-class Rule(NamedTuple):
-    """How one family of optimizers is written.
-
-    Attributes:
-        reads: ``options ->`` names of the plain numbers that the file holds.
-        write: ``subject -> Text``.
-    """
-
-    reads: Callable[[Mapping[str, Any]], tuple[str, ...]]
-    write: Callable[[Subject], Text]
-
-
 def _usage(extra: str) -> str:
     return _USAGE.format(arguments=_TIME, extra=extra)
 
 
-def _numbers(rule: Rule, subject: Subject) -> str:
-    """The constants of a rule; a torso of ours is a network to others."""
-    values = {name: subject.numbers[name] for name in rule.reads(subject.options)}
-    return constants(**{name.replace("torso", "network"): value for name, value in values.items()})
-
-
-def _counts(subject: Subject) -> str:
-    counts = {name: subject.recipe.get(name, 1) for name in ("n_epochs", "n_minibatches")}
-    return constants(**counts)
-
-
 def _clipping(subject: Subject) -> tuple[str, ...]:
-    by_network = subject.numbers["clip_by_torso"]
-    return (_NETWORKS,) if by_network else (_TREES,)
+    return (_NETWORKS,) if subject.meta_params["clip_by_torso"] else (_TREES,)
 
 
-def _open_reads(options: Mapping[str, Any]) -> tuple[str, ...]:
-    return ("open_scale", *_CLIP, *(_RATE + _ADAM if options["anchored"] else ()))
-
-
-def _open(subject: Subject) -> Text:
+def _open(subject: Subject) -> dict[str, Any]:
     from objectives.optimizer_features import DECAYS, RAW, chosen
 
-    options = subject.options
-    recurrent, anchored, raw = options["gru_width"] > 0, options["anchored"], options["features"] == RAW
-    seen = tuple(range(len(DECAYS) + 2)) if raw else chosen(options["features"])
-    code = [
-        definitions("steps", "Progress progress_at check_counts networks clip_by_global_norm"),
-        definitions("steps", "anneal") if anchored else "",
-        definitions("described", _DESCRIBED if raw else f"{_DESCRIBED} dormancy"),
-        definitions("cells", "precision flat unflat gru linear normalized" if recurrent else _FEED_FORWARD),
-        definitions("open", "OpenState OptimizerState scaled"),
-        definitions("open_raw" if raw else "open", "features step" if raw else _FEATURES),
-        definitions("open_recurrent" if recurrent else "open", "network"),
-        definitions("open", "scale_by_open"),
-        definitions("open_anchored") if anchored else definitions("open", "rule"),
-        definitions("open", "optimizer"),
-        tree("WEIGHTS", subject.entries["optimizer"]),
-    ]
-    what = "Adam's step, and on top of it the learned one" if anchored else "the learned step"
+    anchored, raw = subject.options["anchored"], subject.options["features"] == RAW
     formula = "c o_0 exp(c o_1)" if raw else "c o_0 exp(c o_1) + c o_2 noise"
-    told = "its value, momenta and gradient" if raw else f"{len(seen)} features of it"
+    count = len(DECAYS) + 2 if raw else len(chosen(subject.options["features"]))
+    told = "its value, momenta and gradient" if raw else f"{count} features of it"
+    what = "Adam's step, and on top of it the learned one" if anchored else "the learned step"
     source = "OPEN's form without its features, Goldie et al. 2025" if raw else "OPEN, Goldie et al. 2024"
-    return Text(
-        title="a learned optimizer for optax",
-        description=(
-            f"`optimizer` makes an optax.GradientTransformationExtraArgs: {what}, -(u - mean(u)) with u = "
-            f"{formula}, where a small network says o for every parameter from {told} ({source})."
+    return {
+        "description": (
+            f"{what}, -(u - mean(u)) with u = {formula}, where a small network says o for every parameter "
+            f"from {told} ({source})."
         ),
-        usage=_usage("progress=progress" if raw else _CONTEXT) if anchored or not raw else _USAGE_ALONE,
-        differences=(*_open_differences(raw, anchored), *_clipping(subject)),
-        constants=constants(gru_width=options["gru_width"], features=seen, decays=DECAYS)
-        + _counts(subject)
-        + _numbers(OPTIMIZERS["objectives.learned_optimizer:open_optimizer"], subject),
-        code=tuple(code),
-        imports="import optax\n",
-        standard_imports="import re\nfrom typing import Any, NamedTuple\n",
-    )
+        "usage": _usage("progress=progress" if raw else _CONTEXT) if anchored or not raw else _USAGE_ALONE,
+        "differences": (*_open_differences(raw, anchored), *_clipping(subject)),
+    }
 
 
 def _open_differences(raw: bool, anchored: bool) -> tuple[str, ...]:
@@ -166,76 +113,49 @@ def _open_differences(raw: bool, anchored: bool) -> tuple[str, ...]:
     return (_PARITY_ALONE, _INSIDE, _RAW, _TIMELESS, _MEAN)
 
 
-_DESCRIBED = "ParamInfo in_actor describe name_of natural"
-_FEATURES = "proportions features actor_noise step"
-_FEED_FORWARD = "precision flat unflat linear normalized"
-
-
-def _optim4rl_reads(options: Mapping[str, Any]) -> tuple[str, ...]:
-    return ("max_gradient", *_RATE)
-
-
-def _optim4rl(subject: Subject) -> Text:
-    return Text(
-        title="a learned optimizer for optax",
-        description=(
-            "`optimizer` makes an optax.GradientTransformationExtraArgs: sign(g) exp(o_1(g)) / "
-            "sqrt(exp(o_2(g^2)) + 1e-8) times an annealed learning rate, where two recurrent units say o_1 "
-            "and o_2 for every parameter (Optim4RL, Lan et al. 2024)."
+def _optim4rl(subject: Subject) -> dict[str, Any]:
+    return {
+        "description": (
+            "sign(g) exp(o_1(g)) / sqrt(exp(o_2(g^2)) + 1e-8) times an annealed learning rate, where two "
+            "recurrent units say o_1 and o_2 for every parameter (Optim4RL, Lan et al. 2024)."
         ),
-        usage=_usage("progress=progress"),
-        differences=(_PARITY, _INSIDE, _CLOCK),
-        constants=_counts(subject) + _numbers(OPTIMIZERS["objectives.optim4rl:optim4rl"], subject),
-        code=(
-            definitions("steps", "Progress progress_at check_counts anneal"),
-            definitions("cells", "precision flat unflat gru linear"),
-            definitions("optim4rl"),
-            tree("WEIGHTS", subject.entries["optimizer"]),
+        "usage": _usage("progress=progress"),
+        "differences": (_PARITY, _INSIDE, _CLOCK),
+    }
+
+
+def _lodo(subject: Subject) -> dict[str, Any]:
+    return {
+        "description": (
+            "-alpha M^T M m, with m the momentum and M a product of sparse matrices, orthogonal at first, "
+            "that each new gradient improves (LODO, Liao et al. 2023). It has no weights and needs gradients "
+            "alone. Its state has some 6 h LAYERS BLOCK numbers, h about twice the number of parameters."
         ),
-        imports="import optax\n",
-        standard_imports="from typing import Any, NamedTuple\n",
-    )
+        "usage": _USAGE_ALONE,
+        "differences": (_PARITY_ALONE, _INSIDE, _OPERATOR, *_clipping(subject)),
+    }
 
 
-def _lodo_reads(options: Mapping[str, Any]) -> tuple[str, ...]:
-    return ("lodo_step", "lodo_rate", "lodo_momentum", "lodo_eps", *_CLIP)
-
-
-def _lodo(subject: Subject) -> Text:
-    return Text(
-        title="an optimizer for optax that learns while it runs",
-        description=(
-            "`optimizer` makes an optax.GradientTransformationExtraArgs: -alpha M^T M m, with m the "
-            "momentum and M a product of sparse orthogonal matrices, at first, that each new gradient "
-            "improves (LODO, Liao et al. 2023). It has no weights and needs gradients alone."
-        ),
-        usage=_USAGE_ALONE,
-        differences=(_PARITY_ALONE, _INSIDE, _OPERATOR, *_clipping(subject)),
-        constants=constants(layers=subject.options["layers"], block=subject.options["block"])
-        + _numbers(OPTIMIZERS["objectives.lodo:lodo"], subject),
-        code=(
-            definitions("steps", "networks clip_by_global_norm"),
-            definitions("cells", "precision flat unflat"),
-            definitions("lodo"),
-        ),
-        imports="import optax\n",
-        standard_imports="from typing import Any, NamedTuple\n",
-    )
-
-
-OPTIMIZERS: dict[str, Rule] = {
-    "objectives.learned_optimizer:open_optimizer": Rule(_open_reads, _open),
-    "objectives.lodo:lodo": Rule(_lodo_reads, _lodo),
-    "objectives.optim4rl:optim4rl": Rule(_optim4rl_reads, _optim4rl),
+OPTIMIZERS = {
+    "objectives.learned_optimizer:open_optimizer": ("informed", _open),
+    "objectives.lodo:lodo": ("alone", _lodo),
+    "objectives.optim4rl:optim4rl": ("timed", _optim4rl),
 }
-"""Factory to how its optimizer is written."""
+"""Factory to the function of `optax_host` that is around its optimizer, and what a header says of it."""
 
 
-def reads(spec: AlgorithmSpec, options: Mapping[str, Any]) -> Collection[str]:
-    """Names of the plain numbers that the file holds."""
-    return OPTIMIZERS[FACTORIES.get(spec.name, spec.name)].reads(options)
-
-
-def write(subject: Subject, target: str) -> Text:
+def write(subject: Subject, target: str) -> Contents:
     """What the file says that holds the optimizer of `subject`."""
-    return OPTIMIZERS[FACTORIES.get(subject.spec.name, subject.spec.name)].write(subject)
+    from discovery.export import optax_host
+
+    around, about = OPTIMIZERS[FACTORIES.get(subject.spec.name, subject.spec.name)]
+    known, source, said = {"meta_params": constants(subject.meta_params)}, Source(), about(subject)
+    source.function(subject.algorithm.optimizer, known, "learned_rule")
+    host = getattr(optax_host, around)
+    source.function(host, {"rule": subject.algorithm.optimizer, **known}, "optimizer", as_value=True)
+    counts = {name.upper(): str(subject.recipe.get(name, 1)) for name in ("n_epochs", "n_minibatches")}
+    source.numbers |= {name: value for name, value in counts.items() if name in source.numbers}
+    made = "`optimizer` makes an optax.GradientTransformationExtraArgs: "
+    learned = "a learned optimizer for optax"
+    title = "an optimizer for optax that learns while it runs" if around == "alone" else learned
+    return Contents(title=title, source=source, **{**said, "description": made + said["description"]})

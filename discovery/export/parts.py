@@ -4,17 +4,11 @@ An algorithm is exported part by part: the format says which. So one that has a 
 own gives the one to `jax` and the other to `optax`.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 from discovery.core.errors import BadInput, unknown
 from discovery.core.jobs import AlgorithmSpec
-from discovery.export import mirror_maps, optimizers, policy_losses
-from discovery.export.hosts import ADAPTERS
-from discovery.export.kernels import KERNELS
-from discovery.export.mirror_maps import MIRROR_MAPS
-from discovery.export.optimizers import OPTIMIZERS
-from discovery.export.source import Subject, Text
 from objectives import FACTORIES
 
 
@@ -26,9 +20,8 @@ class Kind(NamedTuple):
         part: which part of an algorithm it is.
         entry: the function that files of this kind define, and no others.
         formats: those that take it, the usual one first.
-        members: factories of algorithms that have such a part, in source form.
-        reads: ``(spec, all options) ->`` names of the plain numbers that its file holds.
-        write: ``(subject, format) -> Text``.
+        members: factories of known algorithms that have such a part.
+        module: of `discovery.export`, with ``write(subject, format) -> Contents``.
     """
 
     name: str
@@ -36,36 +29,36 @@ class Kind(NamedTuple):
     entry: str
     formats: tuple[str, ...]
     members: Collection[str]
-    reads: Callable[[AlgorithmSpec, Mapping[str, Any]], Collection[str]]
-    write: Callable[[Subject, str], Text]
+    module: str
 
+    @property
+    def write(self) -> Callable[[Any, str], Any]:
+        """``(subject, format) -> Contents``. Jax starts here."""
+        import importlib
+
+        return importlib.import_module(f"discovery.export.{self.module}").write
+
+
+_MIRROR_LOSSES = ("a2c", "dpo", "policy_gradient", "ppo", "ppo_kl", "vsop")
 
 POLICY_LOSS = Kind(
     "policy loss",
     "loss",
     "policy_loss",
-    tuple(ADAPTERS),
-    KERNELS,
-    policy_losses.reads,
-    policy_losses.write,
+    ("jax", "purejaxrl", "rejax"),
+    ("objectives.drift:lpo", *(f"objectives.known:{name}" for name in _MIRROR_LOSSES)),
+    "policy_losses",
 )
 MIRROR_MAP = Kind(
-    "mirror map",
-    "loss",
-    "score_loss",
-    ("jax",),
-    MIRROR_MAPS,
-    mirror_maps.reads,
-    mirror_maps.write,
+    "mirror map", "loss", "score_loss", ("jax",), ("objectives.mirror_map:ampo",), "mirror_maps"
 )
 OPTIMIZER = Kind(
     "learned optimizer",
     "optimizer",
     "optimizer",
     ("optax",),
-    OPTIMIZERS,
-    optimizers.reads,
-    optimizers.write,
+    ("objectives.learned_optimizer:open_optimizer", "objectives.lodo:lodo", "objectives.optim4rl:optim4rl"),
+    "optimizers",
 )
 
 KINDS = (POLICY_LOSS, MIRROR_MAP, OPTIMIZER)
@@ -74,21 +67,28 @@ FORMATS = tuple(dict.fromkeys(name for kind in KINDS for name in kind.formats))
 """What `--to` accepts."""
 
 
-def kinds_of(name: str) -> list[Kind]:
-    """The parts that an algorithm, by name or place, has in source form."""
+def kinds_of(name: str, algorithm: Any = None) -> list[Kind]:
+    """The parts of an algorithm, by name or place, that can be exported.
+
+    Args:
+        name: of the algorithm.
+        algorithm: the same, built: one of a user's own has a policy loss if it says so.
+    """
     places = [FACTORIES.get(part, part) for part in name.split("+")]
-    return [kind for kind in KINDS if any(place in kind.members for place in places)]
+    kinds = [kind for kind in KINDS if any(place in kind.members for place in places)]
+    has_loss = getattr(algorithm, "policy_loss", None) is not None
+    return kinds if POLICY_LOSS in kinds or not has_loss else [POLICY_LOSS, *kinds]
 
 
 def holder(spec: AlgorithmSpec, kind: Kind) -> AlgorithmSpec:
     """Which of the parts of an algorithm, which has one, is of a kind: of "lpo+open", `open` has the
     optimizer.
     """
-    return next(part for part in spec.parts if kind in kinds_of(part.name))
+    return next((part for part in spec.parts if kind in kinds_of(part.name)), spec.parts[0])
 
 
 def formats_of(name: str) -> tuple[str, ...]:
-    """The formats that take a part of an algorithm, by name or place; the usual one first, maybe none."""
+    """The formats that take a part of a known algorithm, by name or place; the usual one first, maybe none."""
     return tuple(target for kind in kinds_of(name) for target in kind.formats)
 
 
@@ -98,19 +98,26 @@ def check_format(target: str) -> None:
         raise unknown("export format", target, FORMATS)
 
 
-def kind_for(name: str, target: str) -> Kind:
-    """The part of an algorithm, which has one, that a format takes.
+def kind_for(name: str, algorithm: Any, target: str) -> Kind:
+    """The part of an algorithm that a format takes.
 
     Raises:
         BadInput: it takes none; the message says which format does.
     """
-    own = kinds_of(name)
+    own = kinds_of(name, algorithm)
+    if not own:
+        raise BadInput(
+            f"algorithm {name!r} cannot be exported: its loss is not an elementwise function "
+            "policy_loss(log_prob, old_log_prob, advantage), nor is it a mirror map or a learned optimizer "
+            "of ours, which is all that the formats take. Use it through `import discovery` instead"
+        )
     for kind in own:
         if target in kind.formats:
             return kind
     takes = " or a ".join(kind.name for kind in KINDS if target in kind.formats)
     has = " and a ".join(kind.name for kind in own)
+    formats = [each for kind in own for each in kind.formats]
     raise BadInput(
         f"{target} takes a {takes}, and algorithm {name!r} has a {has}: "
-        f"use {' or '.join(f'--to {other}' for other in formats_of(name))}"
+        f"use {' or '.join(f'--to {other}' for other in formats)}"
     )

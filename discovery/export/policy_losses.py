@@ -1,44 +1,70 @@
-"""The file with an elementwise policy loss: a kernel, and the adapter of a host."""
+"""The file with an elementwise policy loss: the objective's own functions, and the adapter of a host."""
 
-from collections.abc import Collection, Mapping
+from types import SimpleNamespace
 from typing import Any
 
-from discovery.core.jobs import AlgorithmSpec
+from discovery.export.contents import Contents, Subject
 from discovery.export.hosts import ADAPTERS, Needs
-from discovery.export.kernels import kernel_of
-from discovery.export.source import Subject, Text
+from discovery.export.known import Symbol, constants
+from discovery.export.source import Source
+
+_DOCSTRING = """The loss of each sample, to be minimized: {formula}.
+
+Elementwise and pure: no mean, no normalization, no state. It computes in the dtype it is given,
+float32 at least.
+
+Args:
+    log_prob: log-probability of the actions under the policy being trained, of any shape.
+    old_log_prob: the same under the policy that acted.
+    advantage: same shape, {normalized}.
+{fraction}
+Returns:
+    the loss, of the same shape.
+"""
+
+_FRACTION = """\
+    fraction: share of the training that has passed, n / N with n = 0 .. N - 1 the rollouts learned
+        from before this one and N those of the whole training; a scalar, or the same shape.
+"""
+
+_CHECK = """
+if not jnp.shape(log_prob) == jnp.shape(old_log_prob) == jnp.shape(advantage):
+    shapes = f"{jnp.shape(log_prob)}, {jnp.shape(old_log_prob)}, {jnp.shape(advantage)}"
+    raise ValueError(f"log_prob, old_log_prob and advantage must have one shape, got {shapes}")
+"""
 
 
-def reads(spec: AlgorithmSpec, options: Mapping[str, Any]) -> Collection[str]:
-    """Names of the plain numbers that the file holds."""
-    from discovery.results.objective import numbers_read  # jax starts here
-
-    return numbers_read(spec)
-
-
-def write(subject: Subject, target: str) -> Text:
+def write(subject: Subject, target: str) -> Contents:
     """What the file says that holds the policy loss of `subject`, for the host `target`."""
-    make = kernel_of(subject.spec.name)
-    assert make, "a member has a kernel"
-    kernel = make(subject.options, subject.numbers, subject.entries)
-    needs = Needs(subject.algorithm.policy_loss.normalize_advantage, kernel.temporal)
+    loss = subject.algorithm.policy_loss
+    formula = (loss.per_sample.__doc__ or "as below").strip().removesuffix(".")
+    progress = SimpleNamespace(fraction=Symbol("fraction"))
+    known: Any = {"meta_params": constants(subject.meta_params), "progress": progress}
+    draft = Source().function(loss.per_sample, known)
+    needs = Needs(loss.normalize_advantage, bool(draft.symbols))
+    normalized = "standardized over the minibatch" if needs.normalize_advantage else "not normalized"
+    source = Source()
+    source.function(
+        loss.per_sample,
+        known,
+        "policy_loss",
+        _DOCSTRING.format(
+            formula=formula, normalized=normalized, fraction=_FRACTION if needs.temporal else ""
+        ),
+        _CHECK,
+        as_value=True,
+    )
     adapter = ADAPTERS[target](needs, subject.recipe)
     wants = [
         "standardized advantages" if needs.normalize_advantage else "advantages as they are, not normalized",
         *(["the share of the training that has passed, `fraction`"] if needs.temporal else []),
     ]
-    return Text(
+    return Contents(
         title=f"a policy loss for {adapter.host}",
-        description=(
-            f"`policy_loss` is {kernel.formula}, per sample, to be minimized. It wants {' and '.join(wants)}."
-        ),
+        description=f"`policy_loss` is {formula}, per sample, to be minimized. It wants {' and '.join(wants)}.",
         usage=adapter.usage,
         differences=adapter.differences,
-        constants=(
-            f"NORMALIZED_ADVANTAGE = {needs.normalize_advantage}\nNEEDS_PROGRESS = {needs.temporal}\n"
-            f"{kernel.constants}"
-        ),
-        code=(kernel.functions(needs.normalize_advantage), adapter.code, kernel.weights),
-        imports=adapter.imports,
-        standard_imports=adapter.standard_imports,
+        source=source,
+        declared={"NORMALIZED_ADVANTAGE": needs.normalize_advantage, "NEEDS_PROGRESS": needs.temporal},
+        adapter=adapter.code,
     )

@@ -1,107 +1,202 @@
-"""Pieces of source: definitions out of `discovery/export/templates`, and what a whole file consists of."""
+"""A standalone file that is being put together: its functions, classes, constants and arrays."""
 
 import ast
-import functools
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 
-from discovery.core.jobs import AlgorithmSpec
+from discovery.core.errors import BadInput
+from discovery.export.known import Constant, Expression, identity
+from discovery.export.layout import text
 from discovery.export.literals import array, literal
 
-_TEMPLATES = Path(__file__).with_name("templates")
 
-
-@functools.cache
-def _sources(template: str) -> dict[str, str]:
-    """Name of each function and class at a template's top level to its source, decorators included."""
-    text = (_TEMPLATES / f"{template}.py").read_text(encoding="utf-8")
-    found, lines = {}, text.splitlines(keepends=True)
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            first = min(part.lineno for part in (node, *node.decorator_list))
-            found[node.name] = "".join(lines[first - 1 : node.end_lineno])
-    return found
-
-
-def definitions(template: str, names: str = "") -> str:
-    """Source of the definitions with these `names`, in their order; of all if there are none."""
-    sources = _sources(template)
-    return "\n\n".join(sources[name] for name in names.split() or sources)
-
-
-def constants(**values: Any) -> str:
-    """``NAME = value`` lines, exact."""
-    return "".join(f"{name.upper()} = {literal(value)}\n" for name, value in values.items())
-
-
-def tree(name: str, values: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> str:
-    """``NAME = {...}`` of nested dictionaries with float32 arrays at the leaves, each array by a name of
-    its own.
-
-    The name of the array at ["gru"]["input"] is GRU_INPUT, behind a `prefix`.
-    """
-    arrays: list[str] = []
-
-    def block(values: Mapping[str, Any], path: tuple[str, ...], indent: str) -> str:
-        lines = []
-        for key, value in values.items():
-            here = (*path, key)
-            if isinstance(value, Mapping):
-                text = block(value, here, indent + "    ")
-            else:
-                text = "_".join(here).upper()
-                arrays.append(array(text, np.asarray(value)))
-            lines.append(f'{indent}    "{key}": {text},\n')
-        return "{\n" + "".join(lines) + indent + "}"
-
-    whole = block(values, prefix, "")
-    return "\n".join([*arrays, f"{name} = {whole}\n"])
-
-
-class Subject(NamedTuple):
-    """What is exported.
+class Written(NamedTuple):
+    """A function of the file.
 
     Attributes:
-        spec: which algorithm.
-        algorithm: the same, built.
-        options: all options of its factory, defaults included.
-        numbers: its plain numbers.
-        entries: its searched entries, float32 arrays.
-        recipe: the first task's, see `recipe.recipe`; empty where there is none.
+        name: there.
+        kept: which of its parameters it still has.
+        symbols: keyword arguments that it has beside them.
     """
 
-    spec: AlgorithmSpec
-    algorithm: Any
-    options: Mapping[str, Any]
-    numbers: Mapping[str, float]
-    entries: Mapping[str, Any]
-    recipe: Mapping[str, Any]
+    name: str
+    kept: tuple[str, ...]
+    symbols: frozenset[str]
 
 
-@dataclass(frozen=True)
-class Text:
-    """What a file says, beside where it comes from.
+class Source:
+    """What `function` wrote so far.
 
     Attributes:
-        title: what it is, "a policy loss for jax and numpy".
-        description: what it computes and wants, as a paragraph.
-        usage: code that uses it.
-        differences: from how it was trained, a sentence or more each.
-        constants: source of the numbers that its functions read.
-        code: source of its functions, then of what follows them.
-        imports: import lines beyond jax, jax.numpy and (where there are arrays) numpy.
-        standard_imports: the same of the standard library.
+        numbers: constants by name, as source.
+        used: the `known.Constant` that functions read, by name.
     """
 
-    title: str
-    description: str
-    usage: str
-    differences: tuple[str, ...]
-    constants: str
-    code: tuple[str, ...]
-    imports: str = ""
-    standard_imports: str = ""
+    def __init__(self) -> None:
+        self.numbers: dict[str, str] = {}
+        self.used: dict[str, Constant] = {}
+        self._definitions: list[str] = []
+        self._written: dict[Any, Written] = {}
+        self._names: dict[str, Any] = {}
+
+    @property
+    def definitions(self) -> str:
+        """Source of all functions and classes, each behind what it uses."""
+        return "\n\n\n".join(self._definitions) + "\n"
+
+    @property
+    def weights(self) -> str:
+        """Source of all arrays, and of the trees that hold them."""
+        arrays: dict[str, str] = {}
+        trees = []
+        for constant in self.used.values():
+            if isinstance(constant.value, np.ndarray):
+                arrays[constant.name] = array(constant.name, constant.value)
+            elif constant.name not in self.numbers:
+                prefix = "" if isinstance(constant.value, Mapping) else constant.name
+                trees.append(f"{constant.name} = {_tree(constant.value, prefix, arrays)}\n")
+        return "\n".join([*arrays.values(), *trees])
+
+    def function(
+        self,
+        function: Callable[..., Any],
+        known: Mapping[str, Any],
+        name: str = "",
+        docstring: str = "",
+        first: str = "",
+        as_value: bool = False,
+    ) -> Written:
+        """Write a function, unless it is there already.
+
+        Args:
+            function: of Python; one inside another is taken with what it closes over.
+            known: values of parameters: see `known`, or what only the writing needs (functions, flags, named
+                tuples and dictionaries of these).
+            name: in the file; its own without underscores by default.
+            docstring: in place of its own.
+            first: source of statements before its own.
+            as_value: it is not called but handed on, and keeps all its parameters.
+
+        Raises:
+            BadInput: it uses what no file can name.
+        """
+        from discovery.export.specialize import Scope
+
+        key = (identity(function), tuple(sorted((k, identity(v)) for k, v in known.items())), as_value)
+        if key not in self._written:
+            name = self._name(name or function.__name__.lstrip("_"), key)
+            self._written[key], tree = Scope(self, function, known).function(name, docstring, first, as_value)
+            self._definitions.append(text([tree]))
+        return self._written[key]
+
+    def klass(self, made: type) -> str:
+        """Write a class, unless it is there already; returns its name."""
+        from discovery.export.specialize import Scope
+
+        key = identity(made)
+        if key not in self._written:
+            name = self._name(made.__name__.lstrip("_"), key)
+            self._written[key] = Written(name, (), frozenset())
+            self._definitions.append(text([Scope(self, made, {}).klass(name)]))
+        return self._written[key].name
+
+    def constant(self, constant: Constant | Expression) -> str:
+        """The name of a constant, which the file will have."""
+        if isinstance(constant, Expression):
+            source = constant.source
+        elif np.isscalar(constant.value) or type(constant.value) is tuple:
+            source = literal(constant.value)
+            self.used[constant.name] = constant
+        else:
+            self.used[constant.name] = constant
+            return constant.name
+        name = self._name(constant.name, ("number", source))
+        self.numbers[name] = source
+        return name
+
+    def library(self, value: Any) -> str:
+        """Where a function of a library is found: ``jnp.tanh``.
+
+        Raises:
+            BadInput: nowhere that a file can name.
+        """
+        for alias, module in (("jnp", jnp), ("jax.nn", jax.nn), ("jax.lax", jax.lax), ("optax", optax)):
+            for name in dir(module):
+                if not name.startswith("_") and getattr(module, name, None) is value:
+                    return f"{alias}.{name}"
+        raise BadInput(
+            f"the algorithm uses {value!r}, which an exported file cannot name: it may use functions of jax, "
+            "numpy and optax, and functions, classes, numbers and texts of its own modules"
+        )
+
+    def _name(self, wanted: str, owner: Any) -> str:
+        """A name of the file: the one that is wanted, or that with a number."""
+        name, count = wanted, 1
+        while self._names.setdefault(name, owner) != owner:
+            count += 1
+            name = f"{wanted}_{count}"
+        return name
+
+
+def _tree(value: Any, name: str, arrays: dict[str, str], indent: str = "") -> str:
+    """Nested dictionaries and sequences; their arrays go to `arrays`, each by the name of its path."""
+    inner = indent + "    "
+    if isinstance(value, Mapping):
+        members = {key: f"{literal(key)}: " for key in value}
+    elif isinstance(value, tuple | list):
+        members = dict.fromkeys(range(len(value)), "")
+    else:
+        arrays[name] = array(name, np.asarray(value))
+        return name
+    opening, closing = "{}" if isinstance(value, Mapping) else "[]" if isinstance(value, list) else "()"
+    lines = [
+        f"{inner}{start}{_tree(value[key], f'{name}_{key}'.strip('_').upper(), arrays, inner)},\n"
+        for key, start in members.items()
+    ]
+    return opening + "\n" + "".join(lines) + indent + closing
+
+
+IMPORTS = {
+    "Any": "from typing import Any",
+    "NamedTuple": "from typing import NamedTuple",
+    "base64": "import base64",
+    "functools": "import functools",
+    "jax": "import jax",
+    "jnp": "import jax.numpy as jnp",
+    "math": "import math",
+    "np": "import numpy as np",
+    "optax": "import optax",
+    "re": "import re",
+    "rejax": "import rejax",
+}
+"""What names of other people's code stand for in a file."""
+
+
+def imports(source: str) -> str:
+    """The import lines that a file needs, by the names that it uses.
+
+    Raises:
+        BadInput: a name that no file can have.
+    """
+    import builtins
+
+    nodes = list(ast.walk(ast.parse(source)))
+    bound = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    bound |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    bound |= {node.arg for node in nodes if isinstance(node, ast.arg)} | set(dir(builtins))
+    used = {node.id for node in nodes if isinstance(node, ast.Name)} - bound
+    if strange := sorted(used - set(IMPORTS)):
+        raise BadInput(
+            f"the algorithm uses {', '.join(strange)}, which an exported file cannot import: it may use jax, "
+            "numpy and optax, and functions, classes, numbers and texts of its own modules"
+        )
+    typing = sorted({"Any", "NamedTuple"} & used)
+    standard = [IMPORTS[name] for name in ("base64", "functools", "math", "re") if name in used]
+    standard += [f"from typing import {', '.join(typing)}"] if typing else []
+    others = [IMPORTS[name] for name in ("jax", "jnp", "np", "optax", "rejax") if name in used]
+    return "\n\n".join("\n".join(group) for group in (standard, others) if group) + "\n"

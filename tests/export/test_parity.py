@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from discovery.core.jobs import AlgorithmSpec
-from discovery.export.kernels import KERNELS
+from discovery.export.parts import POLICY_LOSS
 from discovery.export.verify import points, probe, reference
 from discovery.export.write import resolve
 from objectives import FACTORIES, build
@@ -86,7 +86,7 @@ def test_points_cover_what_matters(at):
 @pytest.mark.parametrize("name", FACTORIES)
 def test_every_algorithm_with_a_policy_loss_has_a_kernel(name):
     if build(name).policy_loss is not None:
-        assert FACTORIES[name] in KERNELS
+        assert FACTORIES[name] in POLICY_LOSS.members
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -1,0 +1,128 @@
+"""What is known of an expression when a file is written: values, constants, arguments that are handed on."""
+
+import ast
+from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+LIBRARIES = frozenset(
+    (
+        "builtins",
+        "collections",
+        "flax",
+        "functools",
+        "itertools",
+        "jax",
+        "jaxlib",
+        "math",
+        "ml_dtypes",
+        "numpy",
+    )
+    + ("operator", "optax", "re", "typing")
+)
+"""Packages whose functions are called by a file, and not written into it."""
+
+
+class Constant(NamedTuple):
+    """A number, or a tree of arrays, that is a constant of the file by this name."""
+
+    name: str
+    value: Any
+
+
+class Expression(NamedTuple):
+    """An array that is a constant of the file, given by the source that makes it."""
+
+    name: str
+    source: str
+
+
+class Symbol(NamedTuple):
+    """A keyword argument that every function which needs it hands on."""
+
+    name: str
+
+
+class Unknown(Exception):
+    """An expression whose value is not known before the file runs."""
+
+
+def constants(meta_params: Mapping[str, Any]) -> dict[str, Constant]:
+    """`meta_params` as constants: CLIP for "clip", DRIFT_WEIGHTS for the searched entry "drift"."""
+    return {
+        name: Constant(name.upper() + ("" if np.isscalar(value) else "_WEIGHTS"), value)
+        for name, value in meta_params.items()
+    }
+
+
+def is_ours(value: Any) -> bool:
+    """Whether a value is a function to be written into the file: ours, or a user's."""
+    return isinstance(value, FunctionType) and not in_library(value.__module__)
+
+
+def in_library(name: str) -> bool:
+    """Whether a module is of a library."""
+    return name.partition(".")[0] in LIBRARIES
+
+
+def plain(value: Any) -> Any:
+    """The value of a constant; other values are returned as they are."""
+    return value.value if isinstance(value, Constant) else value
+
+
+def attribute(value: Any, name: str) -> Any:
+    """The attribute of a known object; a constant's is not known, for it may be an array's shape."""
+    if isinstance(value, Constant | Symbol | Expression) or not hasattr(value, name):
+        raise Unknown
+    return getattr(value, name)
+
+
+def item(value: Any, key: Any) -> Any:
+    """The item of a mapping or a sequence; of a constant, a constant."""
+    inside = plain(value)
+    if not isinstance(inside, Mapping | tuple | list) or isinstance(inside, Symbol | Expression):
+        raise Unknown
+    if not isinstance(value, Constant):
+        return inside[key]
+    prefix = "" if value.name.endswith("_WEIGHTS") and isinstance(inside, Mapping) else f"{value.name}_"
+    return Constant(f"{prefix}{str(key).upper()}", inside[key])
+
+
+def length(value: Any) -> int:
+    """How many members a known value has."""
+    if isinstance(value, Symbol | Expression) or not hasattr(plain(value), "__len__"):
+        raise Unknown
+    return len(plain(value))
+
+
+_COMPARE: dict[type, Callable[[Any, Any], Any]] = {
+    ast.Is: lambda a, b: a is b,
+    ast.IsNot: lambda a, b: a is not b,
+    ast.In: lambda a, b: a in b,
+    ast.NotIn: lambda a, b: a not in b,
+    ast.Eq: lambda a, b: a == b,
+    ast.NotEq: lambda a, b: a != b,
+    ast.Lt: lambda a, b: a < b,
+    ast.Gt: lambda a, b: a > b,
+}
+
+
+def compared(operator: ast.cmpop, left: Any, right: Any) -> bool:
+    """The result of a comparison."""
+    if isinstance(operator, ast.Is | ast.IsNot) and isinstance(left, Symbol | Expression) and right is None:
+        return isinstance(operator, ast.IsNot)  # it is always given
+    values = plain(left), plain(right)
+    if type(operator) not in _COMPARE or any(isinstance(v, Symbol | Expression | np.ndarray) for v in values):
+        raise Unknown
+    return bool(_COMPARE[type(operator)](*values))
+
+
+def identity(value: Any) -> Any:
+    """A key that is the same for values in whose place a file would say the same."""
+    if isinstance(value, Constant | Symbol | Expression):
+        return type(value).__name__, value.name
+    if isinstance(value, Sequence) and hasattr(value, "_fields"):
+        return tuple(map(identity, value))
+    return repr(value) if value is None or isinstance(value, bool | int | float | str | tuple) else id(value)

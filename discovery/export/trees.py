@@ -1,0 +1,123 @@
+"""Questions about the syntax trees of functions."""
+
+import ast
+import inspect
+import re
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from discovery.core.errors import BadInput
+from discovery.export.known import Constant
+
+
+class Default(NamedTuple):
+    """An argument that is not given."""
+
+    value: Any
+
+
+def definition(made: Any) -> Any:
+    """The tree of a function or a class.
+
+    Raises:
+        BadInput: its source is not known.
+    """
+    try:
+        source = textwrap.dedent(inspect.getsource(made))
+        tree = ast.parse(source).body[0]
+    except (OSError, TypeError, SyntaxError):
+        tree = None
+    if not isinstance(tree, ast.FunctionDef | ast.ClassDef):
+        raise BadInput(
+            f"{made.__module__}.{made.__qualname__} cannot be exported: a file is made of functions and classes "
+            "that a module defines by `def` and `class`, and whose source Python can find"
+        )
+    return tree
+
+
+def parameters(arguments: ast.arguments) -> list[str]:
+    """Names of all parameters."""
+    others = [each for each in (arguments.vararg, arguments.kwarg) if each]
+    return [each.arg for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *others)]
+
+
+def assigned(tree: ast.AST) -> Counter[str]:
+    """How often each variable of a function is assigned, not counting functions inside."""
+    found: Counter[str] = Counter()
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.FunctionDef):
+            found[child.name] += 1
+            continue
+        if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store):
+            found[child.id] += 1
+        found += assigned(child)
+    return found
+
+
+def without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
+    """The statements behind a docstring."""
+    first = body[0]
+    documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    return body[1:] if documented else body
+
+
+def documented(docstring: str, body: list[ast.stmt]) -> list[ast.stmt]:
+    """The statements behind this docstring, which may be empty."""
+    return [ast.Expr(ast.Constant(docstring)), *body] if docstring else body
+
+
+def bound(function: Any, call: ast.Call) -> dict[str, Any]:
+    """Parameter to its argument in a call, an expression or a `Default`."""
+    signature = inspect.signature(function)
+    given = signature.bind(*call.args, **{str(keyword.arg): keyword.value for keyword in call.keywords})
+    return {
+        name: given.arguments.get(name, Default(parameter.default))
+        for name, parameter in signature.parameters.items()
+    }
+
+
+def read(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Statements without assignments to variables that nothing reads."""
+    nodes = [node for part in body for node in ast.walk(part)]
+    names = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+
+    def needed(node: ast.stmt) -> bool:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)]):
+                return name in names
+        return True
+
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef | ast.If | ast.For):
+            node.body = [part for part in node.body if needed(part)]
+    return [part for part in body if needed(part)]
+
+
+def expression_of(module: str, name: str) -> str:
+    """The expression that a module assigns to one of its names.
+
+    Raises:
+        BadInput: it assigns none.
+    """
+    for node in ast.parse(inspect.getsource(sys.modules[module])).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            return ast.unparse(node.value)
+    raise BadInput(f"array {name} of {module} cannot be exported: that module does not assign it")
+
+
+def trimmed(docstring: str, dropped: Collection[str], known: Mapping[str, Any]) -> str:
+    """A docstring without the sentence on entries of `meta_params`, and without parameters that are gone.
+
+    Parameters that are constants of the file are called so.
+    """
+    for name, value in known.items():
+        if isinstance(value, Constant):
+            docstring = re.sub(rf"`{name}\b", f"`{value.name}", docstring)
+    docstring = re.sub(r'\s*\bReads "[^.]*\.', "", docstring)
+    for name in dropped:
+        docstring = re.sub(rf"\n( +){name}: .*(\n\1 +.*)*", "", docstring)
+    docstring = re.sub(r"\nArgs:(?=\n\n|\n*$)", "", docstring)
+    return re.sub(r"\n{3,}", "\n\n", docstring.replace("``", "`")).strip()
