@@ -173,11 +173,14 @@ def main(points_path, results_path, *files):
     jax.config.update("jax_enable_x64", True)
     points = dict(np.load(points_path))
     results = {}
-    for index, file in enumerate(files):
-        module = load(file, f"exported_{index}")
-        for dtype in ("float64", "float32"):
-            for name, array in evaluate(module, points, dtype).items():
-                results[f"{index}/{dtype}/{name}"] = np.asarray(array)
+    try:
+        for index, file in enumerate(files):
+            module = load(file, f"exported_{index}")
+            for dtype in ("float64", "float32"):
+                for name, array in evaluate(module, points, dtype).items():
+                    results[f"{index}/{dtype}/{name}"] = np.asarray(array)
+    except Exception as error:  # one line; jax would end its own with a notice
+        sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())}")
     np.savez(results_path, **results)
 
 

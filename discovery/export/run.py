@@ -5,7 +5,7 @@ from pathlib import Path
 from discovery.core.errors import BadInput
 from discovery.core.files import write_whole
 from discovery.export import Provenance, Score, StepsReport, VerifyReport, export, formats_of, verify
-from discovery.export.write import numbers_in_files
+from discovery.export.write import MARK, numbers_in_files
 from discovery.judging.comparison import INITIAL, Comparison
 from discovery.judging.evaluate import recorded
 from discovery.results.loaded import Generation, LoadedRun, load_run
@@ -21,18 +21,37 @@ def export_run(run: LoadedRun, target: str, out: Path | str, generation: Generat
     Args:
         run: which run.
         target: a name in `discovery.export.FORMATS`.
-        out: the file; its folders are made, and a file that is there is replaced as a whole.
+        out: the file; its folders are made. An exported file that is there is replaced as a whole, and no other.
         generation: whose mean; by default the chosen one.
 
     Raises:
         BadInput: unknown target, no such generation, an algorithm that has nothing which the target takes,
-            or a file that cannot be written.
+            or a file that cannot be written or is no exported one.
     """
-    number, out = run.generation_number(generation), Path(out)
-    source = export(run.spec, run.meta_params(number), _recipe(run), provenance(run, number), target)
+    return write_file(out, source_of(run, target, generation))
+
+
+def source_of(run: LoadedRun, target: str, generation: Generation = None) -> str:
+    """What `export_run` writes."""
+    number = run.generation_number(generation)
+    return export(run.spec, run.meta_params(number), _recipe(run), provenance(run, number), target)
+
+
+def write_file(out: Path | str, source: str) -> Path:
+    """Write an exported file, in place of none or of another exported file.
+
+    Raises:
+        BadInput: it cannot be written, or something else is there.
+    """
+    out = Path(out)
     if out.is_dir():
         raise BadInput(f"{out} is a folder; name the file to write, for example {out / 'discovered.py'}")
     try:
+        if out.exists() and MARK.encode() not in out.read_bytes()[:4096]:
+            raise BadInput(
+                f"{out} is there and was not written by `discovery export`, which replaces only files of its own; "
+                "choose another file with --out, or move this one away"
+            )
         return write_whole(out, source)
     except OSError as error:
         raise BadInput(
@@ -49,8 +68,14 @@ def verify_run(
     Raises:
         RunError: it does not; the message names the worst point.
     """
-    run = run if isinstance(run, LoadedRun) else load_run(run)
-    return verify(Path(path), run.spec, run.meta_params(generation), _recipe(run))
+    return verify_source(Path(path), run if isinstance(run, LoadedRun) else load_run(run), generation)
+
+
+def verify_source(
+    source: Path | str, run: LoadedRun, generation: Generation = None
+) -> VerifyReport | StepsReport:
+    """The same, also of a text that is in no file yet."""
+    return verify(source, run.spec, run.meta_params(generation), _recipe(run))
 
 
 def provenance(run: LoadedRun, generation: int) -> Provenance:

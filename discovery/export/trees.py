@@ -27,7 +27,7 @@ def definition(made: Any) -> Any:
     """
     try:
         source = textwrap.dedent(inspect.getsource(made))
-        tree = ast.parse(source).body[0]
+        tree = None if hasattr(made, "__wrapped__") else ast.parse(source).body[0]
     except (OSError, TypeError, SyntaxError):
         tree = None
     if not isinstance(tree, ast.FunctionDef | ast.ClassDef):

@@ -14,7 +14,7 @@ import numpy as np
 
 from discovery.core.errors import BadInput, RunError
 from discovery.core.jobs import AlgorithmSpec
-from discovery.export.parts import Kind, holder, kinds_of
+from discovery.export.parts import KINDS, holder
 from discovery.export.trials import POLICY_LOSS, TRIALS, Trial, points, reference
 from discovery.export.write import own_of, resolve
 
@@ -105,7 +105,8 @@ def verify(
     """
     if n_points < 1:
         raise BadInput(f"n_points must be at least 1, got {n_points}")
-    kind = _kind(spec, source)
+    text = source.read_text(encoding="utf-8") if isinstance(source, Path) and source.is_file() else str(source)
+    kind = next((kind for kind in KINDS if f"\ndef {kind.entry}(" in text), KINDS[0])
     if (part := holder(spec, kind)) != spec:
         return verify(source, part, *own_of(part, meta_params, numbers), n_points, seed)
     algorithm, entries, resolved = resolve(spec, meta_params, numbers)
@@ -115,15 +116,6 @@ def verify(
     ours = reference(algorithm, entries, resolved, at, trial)
     compare(spec, theirs, ours, at, trial)
     return _report(theirs, ours)
-
-
-def _kind(spec: AlgorithmSpec, source: str | Path) -> Kind:
-    """Which part of the algorithm the file holds, by the function that it defines."""
-    kinds = kinds_of(spec.name)
-    if isinstance(source, Path) and source.is_file():
-        source = source.read_text(encoding="utf-8")
-    defined = [kind for kind in kinds if f"\ndef {kind.entry}(" in str(source)]
-    return (defined or kinds)[0]
 
 
 def _report(theirs: Mapping[str, np.ndarray], ours: Mapping[str, np.ndarray]) -> "VerifyReport | StepsReport":

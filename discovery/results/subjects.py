@@ -5,7 +5,7 @@ runs/NAME@g12/p3    runs/NAME@best                one of its proposals; the one 
 ppo          a2c[optimizer=sgd]                   a known algorithm; with options of its factory
 ppo[clip=0.1,learning_rate=1e-3]                  with numbers in place of the tasks' own
 package.module:function                           your own, likewise
-exports/found.py                                  a file that `discovery export` wrote, likewise
+exports/found.py                                  a file that `discovery export` wrote, likewise; it is run
 """
 
 import inspect
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from discovery.core.errors import BadInput, unknown
+from discovery.core.jobs import EXPORTED_FILE as FILE
 from discovery.core.jobs import AlgorithmSpec
 from discovery.core.toml import CONFIG, is_run
 from discovery.core.values import entries, option
@@ -22,8 +23,6 @@ from discovery.results.loaded import LoadedRun, load_run
 from environments.task import Task
 from objectives import FACTORIES, factory, is_known
 
-FILE = "discovery.export.subject:from_file"
-"""The algorithm that an exported file is."""
 
 _OF_FILE = ("path", "digest")
 """Options of `FILE` that its name stands for."""
@@ -158,7 +157,7 @@ def _known(name: str, given: Mapping[str, Value]) -> Subject:
 
 def _of_file(name: str, given: Mapping[str, Value], files: Sequence[Path]) -> Subject:
     """An exported file, called by its name, with as many folders as tell it from the others."""
-    from discovery.export.subject import file_digest
+    from discovery.results.exported_file import file_digest
 
     path = Path(name).resolve()
     if not path.is_file():

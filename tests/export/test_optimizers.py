@@ -181,14 +181,19 @@ def test_the_counter_tells_the_time(file):
 
 
 def test_dormancy_is_one_unless_it_is_told(file):
-    dormancy, Info = file("open")["dormancy"], file("open")["ParamInfo"]
-    info = Info("actor", 0, 1, ("actor", "layer_0"), 1)
+    module = file("open")
+    info = module["ParamInfo"]("actor", 0, 1, ("actor", "layer_0"), 1)
+
+    def dormancy(activations, info, shape):
+        infos, active = module["with_activations"]({"w": jnp.ones(shape)}, {"w": info}, activations)
+        return module["dormancy"](active, infos["w"], shape)
+
     for nothing in (None, {}, {"actor": {}}, {"actor": {"layer_1": jnp.ones((4, 3))}}):
         np.testing.assert_array_equal(dormancy(nothing, info, (2, 3)), 1.0)
-    active = {"actor": {"layer_0": jnp.array([[1.0, -3.0, 0.0], [3.0, 1.0, 0.0]])}}  # means 2, 2, 0
+    active = {"actor": {"layer_0": jnp.array([[[1.0, -3.0, 0.0]], [[3.0, 1.0, 0.0]]])}}  # means 2, 2, 0
     np.testing.assert_allclose(dormancy(active, info, (2, 3)), [[1.5, 1.5, 0.0]] * 2, atol=1e-6)
     np.testing.assert_array_equal(dormancy(active, info._replace(path=None), (2, 3)), 1.0)
-    with pytest.raises(ValueError, match=r"must have 4 neurons along their last axis, got shape \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"must have 4 neurons along their last axis, got shape \(2, 1, 3\)"):
         dormancy(active, info, (2, 4))
 
 
@@ -344,6 +349,15 @@ def test_types_of_updates_and_state_are_stable(name, dtype, file):
         assert jax.tree.structure(following) == jax.tree.structure(state)
 
 
+@pytest.mark.parametrize("name", SMALL)
+def test_it_works_where_jax_refuses_to_promote_ranks(name, file):
+    params, optimizer = agent(), file(name)["optimizer"]()
+    with jax.numpy_rank_promotion("raise"):
+        state = jax.eval_shape(optimizer.init, params)
+        updates, _ = jax.eval_shape(lambda state: optimizer.update(params, state, params), state)
+    assert jax.tree.structure(updates) == jax.tree.structure(params)
+
+
 @pytest.mark.parametrize("name", ["open", "open anchored"])
 def test_what_sees_the_parameters_says_so_when_they_are_missing(name, file):
     params = agent()
@@ -381,10 +395,10 @@ def test_numbers_recipe_and_differences_are_in_the_file(name, load):
     assert module["RECIPE"]["max_grad_norm"] == 0.7 and "n_epochs 3" in text and "only with" in text
     for _, number, default in numbers_in_files(spec):
         wanted = {**numbers, "max_grad_norm": 0.7}.get(number, default)
-        assert module[number.replace("torso", "network").upper()] == wanted
+        assert module[number.upper()] == wanted
     if name != "lodo":
         assert (module["N_EPOCHS"], module["N_MINIBATCHES"]) == (3, 2)
-        jax.tree.map(np.testing.assert_array_equal, module["WEIGHTS"], searched(spec)["optimizer"])
+        jax.tree.map(np.testing.assert_array_equal, module["OPTIMIZER_WEIGHTS"], searched(spec)["optimizer"])
     words = " ".join(text.split())
     assert ("dormancy is 1" in words) is (name in OPEN)
     assert all(word in words for word in SAYS.get(name, OPEN_SAYS if name in OPEN else ()))

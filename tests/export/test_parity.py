@@ -84,7 +84,7 @@ def test_points_cover_what_matters(at):
 
 
 @pytest.mark.parametrize("name", FACTORIES)
-def test_every_algorithm_with_a_policy_loss_has_a_kernel(name):
+def test_every_algorithm_with_a_policy_loss_is_a_member(name):
     if build(name).policy_loss is not None:
         assert FACTORIES[name] in POLICY_LOSS.members
 
@@ -104,6 +104,16 @@ def test_weights_and_metadata_are_exact(name, exported, load, searched):
         if key.upper() in file:
             assert file[key.upper()] == float(str(value))
     assert ("base64" in source) is (name == "lpo as bytes")
+
+
+@pytest.mark.parametrize("name", ["ppo", "lpo temporal"])
+def test_it_works_where_jax_refuses_to_promote_ranks(name, exported, load):
+    spec, numbers = CASES[name]
+    file = load(exported(spec, numbers))
+    needed = {"fraction": 0.5} if file["NEEDS_PROGRESS"] else {}
+    with jax.numpy_rank_promotion("raise"):
+        assert file["policy_loss"](*jnp.ones((3, 2, 5)), **needed).shape == (2, 5)
+        assert file["policy_loss"](-1.0, -1.0, 2.0, **needed).shape == ()
 
 
 def test_any_shape_and_dtype(exported, load):

@@ -47,13 +47,13 @@ def test_one_corrupted_weight_fails_loudly(exported, searched):
 WRONG = {
     "another number": ("CLIP = 0.2\n", "CLIP = 0.20000002\n", "value of 'ppo'.*points differ"),
     "a coupled batch": (
-        "    return drift(log_ratio, advantage) - jnp.exp(log_ratio) * advantage\n",
-        "    loss = drift(log_ratio, advantage) - jnp.exp(log_ratio) * advantage\n"
+        "    return ppo_drift(log_ratio, advantage) - jnp.exp(log_ratio) * advantage\n",
+        "    loss = ppo_drift(log_ratio, advantage) - jnp.exp(log_ratio) * advantage\n"
         "    return loss + (log_ratio.mean() - jax.lax.stop_gradient(log_ratio.mean()))\n",
         "gradient of 'ppo'.*points differ",
     ),
     "float32 inside": (
-        "    log_ratio = jnp.clip(log_prob - old_log_prob, -60.0, 60.0)",
+        "    log_ratio = jnp.clip(log_prob - old_log_prob, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)",
         '    log_ratio = (1.0001 * (log_prob - old_log_prob)).astype("float32")',
         "points differ",
     ),
@@ -102,6 +102,14 @@ def test_a_file_that_cannot_be_imported_alone_is_refused(module, message, export
     source = exported(PPO).replace("import jax\n", f"import {module}\nimport jax\n", 1)
     with pytest.raises(RunError, match=message):
         verify(source, PPO, {}, {}, n_points=500)
+
+
+def test_a_failure_inside_jax_is_told_in_its_own_words(exported):
+    line = "    log_ratio = jnp.clip("
+    source = exported(PPO).replace(line, f"    float(log_prob.sum())\n{line}", 1)
+    with pytest.raises(RunError, match=r"\(exit 1\): ConcretizationTypeError: Abstract tracer value") as error:
+        verify(source, PPO, {}, {}, n_points=50)
+    assert "internal frames" not in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_missing_file_is_bad_input(tmp_path):

@@ -15,7 +15,7 @@ from discovery.core.jobs import AlgorithmSpec, Job
 from discovery.executors.inline import Inline
 from discovery.export import Provenance, export
 from discovery.export.run import export_run
-from discovery.export.subject import file_digest, from_file
+from discovery.results.exported_file import file_digest, from_file
 from discovery.inner.compile import build_algorithm, run_chunk
 from discovery.judging.evaluate import compare
 from discovery.results.subjects import FILE, Subject, split_name, subjects

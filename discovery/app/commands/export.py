@@ -42,7 +42,7 @@ class Export:
     generation: str | None = None
     """Whose mean: a number, "initial" or "last". Default: the one that the search chose."""
     verify: bool = False
-    """Prove that the file computes what was trained, at 10,000 points or in steps; fail if it does not."""
+    """Prove that the file computes what was trained, at 10,000 points or in steps; write none that does not."""
     output: Path = OUTPUT
     """Folder in which RUN is looked for."""
 
@@ -68,19 +68,20 @@ def main(argv: Sequence[str]) -> int:
 def take(
     folder: Path, target: str, out: Path | None = None, generation: str | None = None, prove: bool = True
 ) -> tuple[Path, str]:
-    """Write the file, and verify it if asked; returns its path and what the proof found."""
+    """Write the file, if asked only once it is proved; returns its path and what the proof found."""
     from discovery.executors.cpu import ensure_single_thread
 
     ensure_single_thread()
-    from discovery.export.run import export_run, verify_run
+    from discovery.export.run import source_of, verify_source, write_file
     from discovery.results.loaded import load_run
 
     run = load_run(folder)
     which = _generation(generation)
     mean = "" if which is None else f"_generation_{run.generation_number(which)}"
     path = out or folder / "exports" / f"{run.spec.name.rpartition(':')[2]}{mean}_{target}.py"
-    path = export_run(run, target, path, which)
-    return path, str(verify_run(path, run, which)) if prove else ""
+    source = source_of(run, target, which)
+    report = str(verify_source(source, run, which)) if prove else ""
+    return write_file(path, source), report
 
 
 def _generation(text: str | None) -> "Generation":

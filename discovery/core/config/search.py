@@ -17,6 +17,7 @@ from discovery.core.config.execution import (
     check_without_ray,
 )
 from discovery.core.errors import BadInput, unknown
+from discovery.core.jobs import EXPORTED_FILE
 from environments.task import Task
 
 Option = bool | int | float | str
@@ -132,6 +133,11 @@ class SearchConfig:
     """Seconds one call may take, compilation included, before its worker is replaced."""
 
     def __post_init__(self) -> None:
+        if EXPORTED_FILE in self.algorithm:
+            raise BadInput(
+                f"algorithm: a search cannot name an exported file, which has nothing to search; got "
+                f"{self.algorithm!r}. Name the file to `discovery compare` or `discovery evaluate`"
+            )
         least = {"generations": 0, "selection_doublings": 0}
         for name in ("generations", "seeds", "selection_seeds", "selection_doublings", "stretches"):
             if getattr(self, name) < least.get(name, 1):

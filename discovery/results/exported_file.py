@@ -1,4 +1,8 @@
-"""An exported file as an algorithm: to judge what was taken away as it is, beside everything else.
+"""An exported file as an algorithm: to judge it as it is, beside everything else.
+
+The file is Python, and it is run: a user who names it as a subject names a module (ADR 6). Its digest is part of
+that name, so that a worker runs what the user named and nothing else. No config, ledger or run can name a file in
+the user's place (`core.config.search` refuses it), so that none is run to list, show or resume a run.
 
 How a loss wants its advantages, and whether it needs to know how far the training is, the file declares
 itself. All other numbers come from the task, as for a known algorithm, PPO's where it has none. Constants of
@@ -15,7 +19,6 @@ import optax
 from jaxtyping import Array
 
 from discovery.core.errors import BadInput
-from discovery.export.parts import KINDS, MIRROR_MAP, OPTIMIZER, POLICY_LOSS
 from objectives.base import Algorithm, MetaParams, Outputs, PolicyLoss, Progress
 from objectives.distributions import Discrete
 from objectives.learned_optimizer import ppo_with
@@ -23,8 +26,12 @@ from objectives.mirror_map import fitted_at, fitted_scores
 from objectives.parts import actor_critic, nothing_to_search
 
 _LOSS = ("NORMALIZED_ADVANTAGE", "NEEDS_PROGRESS")
-DECLARED = {POLICY_LOSS.name: _LOSS, MIRROR_MAP.name: ("policy", *_LOSS), OPTIMIZER.name: ()}
-"""What an exported file of a kind defines beside the entry of that kind."""
+ENTRIES = {
+    "policy_loss": ("policy loss", _LOSS),
+    "score_loss": ("mirror map", ("policy", *_LOSS)),
+    "optimizer": ("learned optimizer", ()),
+}
+"""The function that files of a kind define, and no others, to the kind's name and what else they define."""
 
 
 def file_digest(path: str | Path) -> str:
@@ -40,7 +47,7 @@ def from_file(path: str, digest: str, optimizer: str = "adam") -> Algorithm:
     """What a file holds that `discovery export` wrote, as an algorithm: around a policy loss, the usual
     actor-critic; a mirror map's policy and loss of its scores; PPO with a learned optimizer.
 
-    The file is run: judge none that you would not import.
+    The file is run in this process: judge none that you would not import.
 
     Args:
         path: the file.
@@ -52,25 +59,25 @@ def from_file(path: str, digest: str, optimizer: str = "adam") -> Algorithm:
             loss and yet another optimizer is asked for.
     """
     module = _module(Path(path), digest)
-    kind = next((kind for kind in KINDS if hasattr(module, kind.entry)), None)
-    if kind is None:
+    entry = next((entry for entry in ENTRIES if hasattr(module, entry)), None)
+    if entry is None:
         raise BadInput(
-            f"{path} is no exported file: it defines none of {', '.join(kind.entry for kind in KINDS)}; "
+            f"{path} is no exported file: it defines none of {', '.join(ENTRIES)}; "
             "`discovery export RUN --out FILE` writes one"
         )
-    missing = [name for name in DECLARED[kind.name] if not hasattr(module, name)]
-    if missing:
-        raise BadInput(f"{path} is no exported {kind.name}: it does not define {', '.join(missing)}")
-    if kind is not POLICY_LOSS and optimizer != "adam":
-        raise BadInput(f"{path} is an exported {kind.name}, for which there is no option optimizer")
+    kind, declared = ENTRIES[entry]
+    if missing := [name for name in declared if not hasattr(module, name)]:
+        raise BadInput(f"{path} is no exported {kind}: it does not define {', '.join(missing)}")
+    if entry != "policy_loss" and optimizer != "adam":
+        raise BadInput(f"{path} is an exported {kind}, for which there is no option optimizer")
     try:
-        if kind is POLICY_LOSS:
+        if entry == "policy_loss":
             return _with_policy_loss(module, Path(path).stem, optimizer)
-        if kind is MIRROR_MAP:
+        if entry == "score_loss":
             return _with_mirror_map(module, Path(path).stem)
         return _with_optimizer(module, Path(path).stem)
     except Exception as error:
-        raise BadInput(f"{kind.entry} of {path} cannot be called: {_told(error)}") from error
+        raise BadInput(f"{entry} of {path} cannot be called: {_told(error)}") from error
 
 
 def _with_policy_loss(module: ModuleType, name: str, optimizer: str) -> Algorithm:

@@ -1,0 +1,180 @@
+"""How functions are written into a file: what is known is in its place, and what it means stays the same."""
+
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from discovery.core.errors import BadInput
+from discovery.core.jobs import AlgorithmSpec
+from discovery.export import Provenance, VerifyReport, export, verify
+from discovery.export.known import Symbol, constants
+from discovery.export.source import Source, imports
+from objectives.base import PolicyLoss
+from objectives.parts import actor_critic
+
+OFFSET = 0.5
+TABLE = np.linspace(0.0, 1.0, 3) ** 2
+
+
+class Pair(NamedTuple):
+    """Two numbers."""
+
+    first: Any
+    second: Any
+
+
+def scaled(x, factor, shift=OFFSET):
+    """x times a factor, and shifted."""
+    return Pair(x * factor, shift)
+
+
+def layers(weights, x):
+    """Layers in a list."""
+    for w, b in weights:
+        x = jnp.tanh(x @ w + b)
+    return x
+
+
+def run(source: Source) -> dict[str, Any]:
+    """The names of a file with what was written."""
+    numbers = "".join(f"{name} = {text}\n" for name, text in source.numbers.items())
+    body = f"{numbers}\n{source.definitions}\n{source.weights}"
+    space: dict[str, Any] = {"__name__": "written"}
+    exec(compile(f"{imports(body)}\n{body}", "written.py", "exec"), space)
+    return space
+
+
+def written(function: Any, **known: Any) -> tuple[str, Any]:
+    """Source of a function, and the function that it makes."""
+    source = Source()
+    name = source.function(function, known, as_value=True).name
+    return source.definitions, run(source)[name]
+
+
+def test_known_values_take_their_place():
+    def chosen(meta_params: Any, x: Any, flag: bool, mode: str | None = None) -> Any:
+        rate = meta_params["rate"]
+        if flag and mode is None:
+            pair = scaled(x, rate)
+        else:
+            pair = scaled(x, -rate)
+        return pair.first + (pair.second if not flag else 0.0)
+
+    known = constants({"rate": 2.0})
+    text, function = written(chosen, meta_params=known, flag=True, mode=None)
+    assert float(function(3.0)) == chosen({"rate": 2.0}, 3.0, True) == 6.0
+    assert "if " not in text and "RATE" in text and "-rate" not in text and "mode" not in text
+    text, function = written(chosen, meta_params=known, flag=False, mode="x")
+    assert float(function(3.0)) == chosen({"rate": 2.0}, 3.0, False, "x") == -5.5
+
+
+def test_variables_do_not_hide_functions_of_the_file():
+    def _total(x):
+        return x.sum()
+
+    def of_rows(x):
+        total = _total(x)
+        return x / total
+
+    _, function = written(of_rows)
+    np.testing.assert_allclose(function(np.array([1.0, 3.0])), [0.25, 0.75])
+
+
+def test_one_function_for_different_constants_is_written_twice():
+    def both(meta_params, x):
+        return scaled(x, meta_params["a"]).first + scaled(x, meta_params["b"]).first
+
+    text, function = written(both, meta_params=constants({"a": 2.0, "b": 3.0}))
+    assert text.count("def scaled") == 2 and function(1.0) == 5.0
+
+
+def test_inner_functions_hide_what_is_known():
+    def outer(x, n):
+        def inner(n):
+            return n + 1
+
+        return [inner(n) for n in range(2)] + [inner(x), n]
+
+    _, function = written(outer, n=constants({"n": 7})["n"])
+    assert function(4) == [1, 2, 5, 7]
+
+
+def test_a_symbol_is_handed_on_to_whoever_needs_it():
+    def later(x, progress):
+        return x * progress.fraction
+
+    def first(x, progress):
+        return later(x, progress) + 1
+
+    text, function = written(first, progress=SimpleNamespace(fraction=Symbol("fraction")))
+    assert function(2.0, fraction=0.25) == 1.5
+    assert "later(x, fraction=fraction)" in text
+
+
+def test_arrays_of_a_module_are_made_by_its_own_expression():
+    def looked_up(k):
+        return TABLE[k]
+
+    source = Source()
+    source.function(looked_up, {}, as_value=True)
+    assert source.numbers == {"TABLE": "np.linspace(0.0, 1.0, 3) ** 2"}
+    assert run(source)["looked_up"](1) == 0.25
+
+
+def test_weights_in_lists_tuples_and_integers():
+    tree = {"net": [(np.ones((2, 3), np.float32), np.arange(3, dtype=np.int32))] * 2, "k": (np.float32([4]),)}
+    source = Source()
+    name = source.constant(constants({"mine": tree})["mine"])
+    back = run(source)[name]
+    jax.tree.map(np.testing.assert_array_equal, back, tree)
+    assert jax.tree.map(lambda x: x.dtype, back) == jax.tree.map(lambda x: x.dtype, tree)
+
+
+def own(normalize_advantage: bool = False) -> Any:
+    """An algorithm of a user's own, whose weights are pairs in a list."""
+
+    def init(key):
+        keys = jax.random.split(key, 2)
+        return {"net": [(jax.random.normal(keys[0], (2, 4)), jnp.zeros(4)), (jax.random.normal(keys[1], (4, 1)), jnp.ones(1))]}
+
+    def per_sample(meta_params, log_prob, old_log_prob, advantage, progress):
+        """net(log r, A) - log pi A."""
+        x = jnp.stack([log_prob - old_log_prob, advantage * progress.fraction], -1)
+        return layers(meta_params["net"], x)[..., 0] - log_prob * advantage
+
+    return actor_critic("own", PolicyLoss(per_sample, normalize_advantage), init)
+
+
+def wrapped() -> Any:
+    """One whose loss is not made by `def`."""
+    return actor_critic("wrapped", PolicyLoss(lambda meta_params, new, old, advantage, progress: -new * advantage))
+
+
+def foreign() -> Any:
+    """One whose loss uses what no file can import."""
+
+    def per_sample(meta_params, log_prob, old_log_prob, advantage, progress):
+        return SimpleNamespace(x=-log_prob * advantage).x
+
+    return actor_critic("foreign", PolicyLoss(per_sample))
+
+
+def test_an_algorithm_of_ones_own_is_exported_and_proved():
+    spec = AlgorithmSpec(f"{__name__}:own")
+    entries = jax.tree.map(np.asarray, own().init(jax.random.key(0)))
+    source = export(spec, entries, {}, Provenance(), "jax")
+    assert "NEEDS_PROGRESS = True" in source and "def layers(x):" in source
+    assert isinstance(verify(source, spec, entries, {}, n_points=200), VerifyReport)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("wrapped", "<lambda> cannot be exported: .* defines by `def`"), ("foreign", "SimpleNamespace cannot be exp")],
+)
+def test_what_no_file_can_hold_is_refused(name, message):
+    with pytest.raises(BadInput, match=message):
+        export(AlgorithmSpec(f"{__name__}:{name}"), {}, {}, Provenance(), "jax")
