@@ -132,20 +132,20 @@ def scale_by_open(
         if params is None:
             raise ValueError("OPEN sees the parameters: pass params to update, got None")
         leaves, treedef = jax.tree.flatten(params)
-        infos = treedef.flatten_up_to(param_info)
         dtype = state.momenta.dtype
         gradient = flat(treedef.flatten_up_to(updates), dtype)
         momenta = next_momenta(state.momenta, gradient)
         if features is None:
             x = raw_features(leaves, gradient, momenta)
         else:
+            infos = treedef.flatten_up_to(param_info)
             x = parameter_features(leaves, infos, gradient, momenta, progress, activations)
             x = x if len(features) == len(x) else jnp.stack([x[index] for index in features])
         c = jnp.asarray(scale, dtype)
         hidden, o = open_network(weights, state.hidden, x)
         u = c * o[0] * jnp.exp(c * o[1])
         if len(weights["out"]["bias"]) > 2:
-            u = u + c * o[2] * actor_noise(key, leaves, infos, dtype)
+            u = u + c * o[2] * actor_noise(key, leaves, treedef.flatten_up_to(param_info), dtype)
         return unflat(u.mean() - u, leaves, treedef), OpenState(momenta, hidden)
 
     return optax.GradientTransformationExtraArgs(init, update)  # type: ignore[arg-type]

@@ -86,10 +86,8 @@ def dormancy(
     try:
         active = jnp.abs(activations[torso][name]).mean(0) + 1e-11
     except KeyError:
-        raise ValueError(
-            f"activations of layer {name!r} of torso {torso!r} are missing; a learned optimizer needs "
-            "those of every layer that param_info names"
-        ) from None
+        where = f"layer {name!r} of torso {torso!r}"
+        raise ValueError(f"param_info names {where}, whose activations are missing") from None
     along = [1] * len(shape)
     along[info.neuron_axis] = -1
     return jnp.broadcast_to((active / active.mean()).reshape(along), shape)

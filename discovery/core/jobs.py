@@ -8,7 +8,6 @@ import numpy as np
 from environments.task import Task
 from objectives import parts_of
 
-
 EXPORTED_FILE = "discovery.results.exported_file:from_file"
 """The algorithm that an exported file is; only `results.subjects` names it, for a user who names the file."""
 

@@ -35,7 +35,7 @@ def text(statements: Sequence[ast.stmt], indent: str = "", documented: bool = Fa
 
 def quoted(docstring: str, indent: str) -> str:
     """A docstring between its quotes."""
-    lines = [_filled(line, WIDTH - len(indent)) for line in docstring.strip("\n").splitlines()]
+    lines = [_filled(line, 110 - len(indent)) for line in docstring.strip("\n").splitlines()]
     paragraphs = textwrap.indent("\n".join(lines), indent).strip()
     end = f"\n{indent}" if "\n" in paragraphs else ""
     return f'{indent}"""{paragraphs}{end}"""'
@@ -167,8 +167,6 @@ def _inside(body: str, indent: str) -> str:
     """What is between brackets: on one line, or split at commas, else before the loosest operators."""
     if len(indent) + len(body) <= WIDTH:
         return indent + body
-    if re.fullmatch(rf"[fr]*(?:{_STRING.pattern})", body):
-        return "\n".join(indent + piece for piece in _string_pieces(body, WIDTH - len(indent)))
     parts = _split(body, ", ")
     if len(parts) > 1 or body.startswith("*"):
         return "\n".join(f"{_wrapped(part, indent)}," for part in parts)
@@ -178,18 +176,6 @@ def _inside(body: str, indent: str) -> str:
             rest = [f"{operator.strip()} {part}" for part in parts[1:]]
             return "\n".join(_wrapped(part, indent) for part in [parts[0], *rest])
     return _wrapped(body, indent)
-
-
-def _string_pieces(literal: str, width: int) -> list[str]:
-    """One string as several that stand below one another, split at spaces outside braces."""
-    prefix, content = literal.partition('"')[0], literal.partition('"')[2][:-1]
-    pieces, piece = [], ""
-    for word in re.findall(r"(?:\{[^}]*\}|[^ {])*(?: |$)", content):
-        if len(prefix) + len(piece) + len(word) + 2 > width:
-            pieces, piece = [*pieces, piece], ""
-        piece += word
-    texts = [*pieces, piece]
-    return [(prefix if "f" not in prefix or "{" in each else "") + f'"{each}"' for each in texts if each]
 
 
 def _depths(line: str) -> list[int]:

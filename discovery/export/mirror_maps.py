@@ -1,7 +1,7 @@
 """The file with a mirror map: a policy of scores, and the loss that fits the scores."""
 
-from discovery.export.contents import Contents, Subject
 from discovery.export.known import Symbol, constants
+from discovery.export.parts import Contents, Subject
 from discovery.export.source import Source
 
 _POLICY = """\

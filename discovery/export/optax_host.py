@@ -1,8 +1,8 @@
 """How a learned optimizer stands in any loop that uses optax: what is around it in an exported file.
 
-Our inner loop tells an optimizer, at every update, how far the training is, what each parameter is and what the
-neurons say. Other loops tell it nothing. Each function here makes a transformation around `rule`, which is the
-objective's own, and finds out what it can. `source.Source` writes them into files; they run nowhere else.
+Our inner loop tells an optimizer, at every update, how far the training is, what each parameter is and what
+the neurons say. Other loops tell it nothing. `optimizer` makes a transformation around `rule`, which is the
+objective's own, and finds out what it can. `source.Source` writes it into files; it runs nowhere else.
 """
 
 import re
@@ -33,66 +33,11 @@ def in_actor(path: str) -> bool:
     return "actor" in path
 
 
-def alone(rule: Rule, meta_params: Mapping[str, Any]) -> Any:
-    """The optimizer behind a norm clip, as an optax.GradientTransformationExtraArgs.
-
-    It needs gradients alone, each at the new point and of a fresh minibatch, and ignores extra arguments.
-    """
-    parts = rule(meta_params)
-
-    def init(params):
-        return parts.init(by_network(params, params))
-
-    def update(updates, state, params=None, **_):
-        moved, state = parts.update(by_network(updates, updates), state)
-        return jax.tree.unflatten(jax.tree.structure(updates), jax.tree.leaves(moved)), state
-
-    return optax.GradientTransformationExtraArgs(init, update)
-
-
-def timed(
+def optimizer(
     rule: Rule,
     meta_params: Mapping[str, Any],
-    total_steps: int | None = None,
-    n_epochs: int = N_EPOCHS,
-    n_minibatches: int = N_MINIBATCHES,
-) -> Any:
-    """The learned optimizer, learning rate included, as an optax.GradientTransformationExtraArgs.
-
-    The rate falls by the share ANNEAL over the training. Its update takes one extra argument, `progress`,
-    which is (n, N, e, E), see `Progress`; without it, the number of updates made tells the time.
-
-    Args:
-        rule: the objective's own.
-        meta_params: everything numeric that it reads.
-        total_steps: number of updates of the whole training: rollouts * n_epochs * n_minibatches. None: every
-            update counts as one of a first rollout, and the rate stays.
-        n_epochs: passes over each rollout; 1 where there are no rollouts.
-        n_minibatches: updates in one pass; 1 where there are no rollouts.
-
-    Raises:
-        ValueError: numbers that no training has.
-    """
-    check_counts(total_steps, n_epochs, n_minibatches)
-    parts = rule(meta_params)
-
-    def init(params):
-        return OptimizerState(jnp.zeros((), jnp.int32), parts.init(by_network(params, params)))
-
-    def update(updates, state, params=None, *, progress=None, **_):
-        if progress is None:
-            progress = progress_at(state.count, total_steps, n_epochs, n_minibatches)
-        grouped, now = by_network(updates, updates), Progress(*progress)
-        moved, following = parts.update(grouped, state.rule, progress=now)
-        moved = jax.tree.unflatten(jax.tree.structure(updates), jax.tree.leaves(moved))
-        return moved, OptimizerState(state.count + 1, following)
-
-    return optax.GradientTransformationExtraArgs(init, update)
-
-
-def informed(
-    rule: Rule,
-    meta_params: Mapping[str, Any],
+    timed: bool,
+    told: bool,
     total_steps: int | None = None,
     n_epochs: int = N_EPOCHS,
     n_minibatches: int = N_MINIBATCHES,
@@ -101,21 +46,13 @@ def informed(
     param_info: Any = None,
     seed: Any = 0,
 ) -> Any:
-    """The learned optimizer, clipping included, as an optax.GradientTransformationExtraArgs.
-
-    Its update needs `params`. Features that need more take it from these extra arguments, or else from the
-    defaults:
-
-        key            for this step's noise; else made of `seed` and the number of updates made
-        progress       (n, N, e, E), see `Progress`; else from that number and the arguments below
-        activations    a tree like the parameters', with one array [..., H] in place of each layer: what its
-                       neurons say in this minibatch, after the nonlinearity; else, and for layers that it
-                       leaves out, every neuron counts as equally active (dormancy 1)
-        param_info     a tree like the parameters', of `ParamInfo`; else the argument below
+    """The optimizer, clipping and step size included, as an optax.GradientTransformationExtraArgs.
 
     Args:
         rule: the objective's own.
         meta_params: everything numeric that it reads.
+        timed: whether it needs to know how far the training is.
+        told: whether it needs the parameters, what each is, activations and a key.
         total_steps: number of updates of the whole training: rollouts * n_epochs * n_minibatches. None: every
             update counts as one of a first rollout.
         n_epochs: passes over each rollout; 1 where there are no rollouts.
@@ -123,12 +60,12 @@ def informed(
         actor: which parameters get noise, by their path in the tree as text; see `in_actor`.
         param_info: of the parameters; None: what `describe` says, with `actor`.
         seed: of the noise; an int, or a traced one where agents are trained side by side.
-
-    Raises:
-        ValueError: numbers that no training has; from update: params missing, or activations that do not fit.
     """
-    check_counts(total_steps, n_epochs, n_minibatches)
-    parts, described = rule(meta_params), param_info
+    if timed:
+        check_counts(total_steps, n_epochs, n_minibatches)
+    parts = rule(meta_params)
+    if told:
+        described = param_info
 
     def init(params):
         return OptimizerState(jnp.zeros((), jnp.int32), parts.init(by_network(params, params)))
@@ -136,25 +73,22 @@ def informed(
     def update(
         updates, state, params=None, *, key=None, progress=None, activations=None, param_info=None, **_
     ):
-        if params is None:
+        if told and params is None:
             raise ValueError("the learned optimizer sees the parameters: pass params to update, got None")
-        if key is None:
-            key = jax.random.fold_in(jax.random.key(seed), state.count)
-        if progress is None:
-            progress = progress_at(state.count, total_steps, n_epochs, n_minibatches)
-        if param_info is None:
-            param_info = describe(params, actor) if described is None else described
-        infos, active = with_activations(params, param_info, activations)
-        moved, following = parts.update(
-            by_network(updates, params),
-            state.rule,
-            by_network(params, params),
-            key=key,
-            progress=Progress(*progress),
-            activations=active,
-            param_info=by_network(infos, params),
-        )
-        moved = jax.tree.unflatten(jax.tree.structure(params), jax.tree.leaves(moved))
+        extra = {}
+        if timed:
+            if progress is None:
+                progress = progress_at(state.count, total_steps, n_epochs, n_minibatches)
+            extra["progress"] = Progress(*progress)
+        if told:
+            extra["key"] = jax.random.fold_in(jax.random.key(seed), state.count) if key is None else key
+            if param_info is None:
+                param_info = describe(params, actor) if described is None else described
+            infos, extra["activations"] = with_activations(params, param_info, activations)
+            extra["param_info"] = by_network(infos, params)
+            params = by_network(params, params)
+        moved, following = parts.update(by_network(updates, updates), state.rule, params, **extra)
+        moved = jax.tree.unflatten(jax.tree.structure(updates), jax.tree.leaves(moved))
         return moved, OptimizerState(state.count + 1, following)
 
     return optax.GradientTransformationExtraArgs(init, update)
@@ -189,10 +123,8 @@ def networks(tree: Any) -> list[int]:
 def check_counts(total_steps: Any, n_epochs: int, n_minibatches: int) -> None:
     """Raise a ValueError for numbers that no training has."""
     if n_epochs < 1 or n_minibatches < 1:
-        raise ValueError(
-            "n_epochs and n_minibatches must be at least 1, "
-            f"got n_epochs={n_epochs}, n_minibatches={n_minibatches}"
-        )
+        counts = f"n_epochs={n_epochs}, n_minibatches={n_minibatches}"
+        raise ValueError(f"n_epochs and n_minibatches must be at least 1, got {counts}")
     if isinstance(total_steps, int) and total_steps < 1:
         raise ValueError(f"total_steps, the number of all updates, must be at least 1, got {total_steps}")
 
@@ -260,10 +192,7 @@ def with_activations(params: Any, param_info: Any, activations: Any) -> tuple[An
             continue
         width = leaf.shape[info.neuron_axis]
         if jnp.shape(found)[-1:] != (width,):
-            raise ValueError(
-                f"activations of layer {info.path} must have {width} neurons along their last axis, "
-                f"got shape {jnp.shape(found)}"
-            )
+            raise ValueError(f"layer {info.path} has {width} neurons, got activations {jnp.shape(found)}")
         active[str(index)] = jnp.reshape(found, (-1, width))
         infos.append(info._replace(path=("layers", str(index))))
     return jax.tree.unflatten(treedef, infos), {"layers": active}

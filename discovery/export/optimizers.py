@@ -1,9 +1,10 @@
 """The file with a learned optimizer: a factory of an optax transformation, for any loop that uses optax."""
 
+import inspect
 from typing import Any
 
-from discovery.export.contents import Contents, Subject
 from discovery.export.known import constants
+from discovery.export.parts import Contents, Subject
 from discovery.export.source import Source
 from objectives import FACTORIES
 
@@ -78,6 +79,27 @@ _TREES = (
 )
 
 
+_ALONE = """\
+It needs gradients alone, each at the new point and of a fresh minibatch, and ignores extra arguments.
+"""
+_TIMED = """\
+Its update takes one extra argument, `progress`, which is (n, N, e, E), see `Progress`; without it, the
+number of updates made tells the time. Numbers that no training has are a ValueError.
+"""
+_TOLD = """\
+Its update needs `params`. What else it needs, it takes from these extra arguments, or else from defaults:
+
+    key            for this step's noise; else made of `seed` and the number of updates made
+    progress       (n, N, e, E), see `Progress`; else from that number and the arguments below
+    activations    a tree like the parameters', with one array [..., H] in place of each layer: what its
+                   neurons say in this minibatch, after the nonlinearity; else, and for layers that it
+                   leaves out, every neuron counts as equally active (dormancy 1)
+    param_info     a tree like the parameters', of `ParamInfo`; else the argument below
+
+Numbers that no training has, missing parameters, and activations that do not fit are a ValueError.
+"""
+
+
 def _usage(extra: str) -> str:
     return _USAGE.format(arguments=_TIME, extra=extra)
 
@@ -137,25 +159,26 @@ def _lodo(subject: Subject) -> dict[str, Any]:
 
 
 OPTIMIZERS = {
-    "objectives.learned_optimizer:open_optimizer": ("informed", _open),
-    "objectives.lodo:lodo": ("alone", _lodo),
-    "objectives.optim4rl:optim4rl": ("timed", _optim4rl),
+    "objectives.learned_optimizer:open_optimizer": (True, True, _open),
+    "objectives.lodo:lodo": (False, False, _lodo),
+    "objectives.optim4rl:optim4rl": (True, False, _optim4rl),
 }
-"""Factory to the function of `optax_host` that is around its optimizer, and what a header says of it."""
+"""Factory to what its optimizer needs, see `optax_host.optimizer`: time, all else; and what a header says."""
 
 
 def write(subject: Subject, target: str) -> Contents:
     """What the file says that holds the optimizer of `subject`."""
     from discovery.export import optax_host
 
-    around, about = OPTIMIZERS[FACTORIES.get(subject.spec.name, subject.spec.name)]
+    timed, told, about = OPTIMIZERS[FACTORIES.get(subject.spec.name, subject.spec.name)]
     known, source, said = {"meta_params": constants(subject.meta_params)}, Source(), about(subject)
     source.function(subject.algorithm.optimizer, known, "learned_rule")
-    host = getattr(optax_host, around)
-    source.function(host, {"rule": subject.algorithm.optimizer, **known}, "optimizer", as_value=True)
+    known |= {"rule": subject.algorithm.optimizer, "timed": timed, "told": told}
+    extra = _TOLD if told else _TIMED if timed else _ALONE
+    docstring = inspect.getdoc(optax_host.optimizer).replace("\n\n", f"\n\n{extra}\n", 1)
+    source.function(optax_host.optimizer, known, docstring=docstring)
     counts = {name.upper(): str(subject.recipe.get(name, 1)) for name in ("n_epochs", "n_minibatches")}
     source.numbers |= {name: value for name, value in counts.items() if name in source.numbers}
     made = "`optimizer` makes an optax.GradientTransformationExtraArgs: "
-    learned = "a learned optimizer for optax"
-    title = "an optimizer for optax that learns while it runs" if around == "alone" else learned
+    title = "a learned optimizer for optax" if timed else "an optimizer for optax that learns while it runs"
     return Contents(title=title, source=source, **{**said, "description": made + said["description"]})

@@ -4,12 +4,54 @@ An algorithm is exported part by part: the format says which. So one that has a 
 own gives the one to `jax` and the other to `optax`.
 """
 
-from collections.abc import Callable, Collection
+import importlib
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from discovery.core.errors import BadInput, unknown
 from discovery.core.jobs import AlgorithmSpec
 from objectives import FACTORIES
+
+
+class Subject(NamedTuple):
+    """What is exported.
+
+    Attributes:
+        spec: which algorithm.
+        algorithm: the same, built.
+        options: all options of its factory, defaults included.
+        meta_params: everything numeric it reads: plain numbers, and searched entries as numpy arrays.
+        recipe: the first task's, see `recipe.recipe`; empty where there is none.
+    """
+
+    spec: AlgorithmSpec
+    algorithm: Any
+    options: Mapping[str, Any]
+    meta_params: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+
+
+class Contents(NamedTuple):
+    """What a file says, beside where it comes from.
+
+    Attributes:
+        title: what it is, "a policy loss for jax and numpy".
+        description: what it computes and wants, as a paragraph.
+        usage: code that uses it.
+        differences: from how it was trained, a sentence or more each.
+        source: a `source.Source`: its functions with the constants and weights that they read.
+        declared: constants that tell a host what it needs.
+        adapter: source for a host, behind the functions.
+    """
+
+    title: str
+    description: str
+    usage: str
+    differences: tuple[str, ...]
+    source: Any
+    declared: Mapping[str, Any] = MappingProxyType({})
+    adapter: str = ""
 
 
 class Kind(NamedTuple):
@@ -32,10 +74,8 @@ class Kind(NamedTuple):
     module: str
 
     @property
-    def write(self) -> Callable[[Any, str], Any]:
-        """``(subject, format) -> Contents``. Jax starts here."""
-        import importlib
-
+    def write(self) -> Callable[[Subject, str], Contents]:
+        """Jax starts here."""
         return importlib.import_module(f"discovery.export.{self.module}").write
 
 

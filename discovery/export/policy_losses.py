@@ -3,9 +3,9 @@
 from types import SimpleNamespace
 from typing import Any
 
-from discovery.export.contents import Contents, Subject
 from discovery.export.hosts import ADAPTERS, Needs
 from discovery.export.known import Symbol, constants
+from discovery.export.parts import Contents, Subject
 from discovery.export.source import Source
 
 _DOCSTRING = """The loss of each sample, to be minimized: {formula}.

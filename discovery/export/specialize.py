@@ -64,11 +64,11 @@ class Scope(ast.NodeTransformer):
         """What callers must know of the function, and its tree; see `Source.function`."""
         tree, names = self.tree, trees.parameters(self.tree.args)
         own = ast.get_docstring(tree) or ""
-        body = trees.read(self.block(trees.without_docstring(tree.body)))
+        body = self.block(trees.without_docstring(tree.body))
         used = {node.id for part in body for node in ast.walk(part) if isinstance(node, ast.Name)}
         dropped = {each for each in names if each in self.known or not (as_value or each in used)}
         self._rename(body)
-        docstring = docstring or trees.trimmed(own, dropped, self.known)
+        docstring = trees.trimmed(docstring or own, dropped, self.known)
         tree.name, tree.returns, tree.decorator_list = name, None, []
         tree.body = trees.documented(docstring, ast.parse(textwrap.dedent(first)).body + body)
         tree.args = self._arguments(tree.args, dropped)

@@ -79,23 +79,6 @@ def bound(function: Any, call: ast.Call) -> dict[str, Any]:
     }
 
 
-def read(body: list[ast.stmt]) -> list[ast.stmt]:
-    """Statements without assignments to variables that nothing reads."""
-    nodes = [node for part in body for node in ast.walk(part)]
-    names = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-
-    def needed(node: ast.stmt) -> bool:
-        match node:
-            case ast.Assign(targets=[ast.Name(id=name)]):
-                return name in names
-        return True
-
-    for node in nodes:
-        if isinstance(node, ast.FunctionDef | ast.If | ast.For):
-            node.body = [part for part in node.body if needed(part)]
-    return [part for part in body if needed(part)]
-
-
 def expression_of(module: str, name: str) -> str:
     """The expression that a module assigns to one of its names.
 

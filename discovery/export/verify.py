@@ -105,7 +105,9 @@ def verify(
     """
     if n_points < 1:
         raise BadInput(f"n_points must be at least 1, got {n_points}")
-    text = source.read_text(encoding="utf-8") if isinstance(source, Path) and source.is_file() else str(source)
+    text = (
+        source.read_text(encoding="utf-8") if isinstance(source, Path) and source.is_file() else str(source)
+    )
     kind = next((kind for kind in KINDS if f"\ndef {kind.entry}(" in text), KINDS[0])
     if (part := holder(spec, kind)) != spec:
         return verify(source, part, *own_of(part, meta_params, numbers), n_points, seed)

@@ -8,7 +8,7 @@ import numpy as np
 from discovery.core.errors import BadInput, unknown
 from discovery.core.jobs import AlgorithmSpec
 from discovery.export.literals import dictionary, literal, plain
-from discovery.export.parts import check_format, holder, kind_for, kinds_of
+from discovery.export.parts import Contents, Subject, check_format, holder, kind_for, kinds_of
 from discovery.export.provenance import Provenance, header
 from discovery.export.recipe import common, recipe
 from objectives import all_options
@@ -49,9 +49,7 @@ def export(
     return _assembled(spec, contents, provenance, *common(recipes))
 
 
-def _subject(spec: AlgorithmSpec, algorithm: Any, meta_params: Any, recipe: Mapping[str, Any]) -> Any:
-    from discovery.export.contents import Subject
-
+def _subject(spec: AlgorithmSpec, algorithm: Any, meta_params: Any, recipe: Mapping[str, Any]) -> Subject:
     return Subject(spec, algorithm, all_options(spec.name, dict(spec.options)), meta_params, recipe)
 
 
@@ -134,7 +132,7 @@ def _checked(spec: AlgorithmSpec, wanted: Any, entries: Mapping[str, Any]) -> di
 
 def _assembled(
     spec: AlgorithmSpec,
-    contents: Any,
+    contents: Contents,
     provenance: Provenance,
     shared: Mapping[str, object],
     own: Mapping[str, Mapping[str, object]],

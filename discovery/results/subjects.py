@@ -23,7 +23,6 @@ from discovery.results.loaded import LoadedRun, load_run
 from environments.task import Task
 from objectives import FACTORIES, factory, is_known
 
-
 _OF_FILE = ("path", "digest")
 """Options of `FILE` that its name stands for."""
 

@@ -15,8 +15,8 @@ import objectives
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
 from discovery.export import Provenance, Score, export, formats_of
-from discovery.export.parts import KINDS, POLICY_LOSS
 from discovery.export.literals import array, literal, plain
+from discovery.export.parts import KINDS, POLICY_LOSS
 from discovery.export.probe import OURS
 from discovery.results.exported_file import ENTRIES
 from environments import Setup, Task

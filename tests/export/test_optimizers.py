@@ -193,7 +193,7 @@ def test_dormancy_is_one_unless_it_is_told(file):
     active = {"actor": {"layer_0": jnp.array([[[1.0, -3.0, 0.0]], [[3.0, 1.0, 0.0]]])}}  # means 2, 2, 0
     np.testing.assert_allclose(dormancy(active, info, (2, 3)), [[1.5, 1.5, 0.0]] * 2, atol=1e-6)
     np.testing.assert_array_equal(dormancy(active, info._replace(path=None), (2, 3)), 1.0)
-    with pytest.raises(ValueError, match=r"must have 4 neurons along their last axis, got shape \(2, 1, 3\)"):
+    with pytest.raises(ValueError, match=r"has 4 neurons, got activations \(2, 1, 3\)"):
         dormancy(active, info, (2, 4))
 
 

@@ -274,7 +274,7 @@ def test_dormancy_is_one_on_average_and_for_what_feeds_no_layer():
             d = np.asarray(dormancy(activations, each, leaf.shape))
             assert d.shape == leaf.shape and d.mean() == pytest.approx(1, abs=1e-5) and (d >= 0).all()
             assert leaf.shape[-1] > 1 or d == pytest.approx(1)
-    with pytest.raises(ValueError, match="activations of layer 'hidden_0' of torso 'actor' are missing"):
+    with pytest.raises(ValueError, match="names layer 'hidden_0' of torso 'actor', whose activations are missing"):
         dormancy({"actor": {}}, info, (2, 3))
 
 

@@ -15,9 +15,9 @@ from discovery.core.jobs import AlgorithmSpec, Job
 from discovery.executors.inline import Inline
 from discovery.export import Provenance, export
 from discovery.export.run import export_run
-from discovery.results.exported_file import file_digest, from_file
 from discovery.inner.compile import build_algorithm, run_chunk
 from discovery.judging.evaluate import compare
+from discovery.results.exported_file import file_digest, from_file
 from discovery.results.subjects import FILE, Subject, split_name, subjects
 from environments.task import Setup, Task
 from tests.judging.test_evaluate import Pretender
