@@ -90,8 +90,8 @@ def scale_by_lodo(
     """LODO's step -alpha M^T M m: m is the momentum, and M learns from each gradient.
 
     The gradients are clipped already. The hypergradient needs no second evaluation of a loss: it is that of
-    -alpha <M E g, M E m>, with the m that made the last step. The first step is not preceded by one, and theta
-    then stays. Blocks and orders are drawn from a fixed key and kept in the state.
+    -alpha <M E g, M E m>, with the m that made the last step. The first step is not preceded by one, and
+    theta then stays. Blocks and orders are drawn from a fixed key and kept in the state.
 
     Args:
         step_size: alpha.

@@ -133,8 +133,8 @@ def probabilities(
 def _dual(potential: Potential, weights: Any, p: Float[Array, " B"]) -> Float[Array, " B"]:
     """phi^{-1}(p) with 1 at p = 1, as the known maps have it.
 
-    A constant moves no policy. But the scores of a new network are all near 0, and what it learns first is how
-    far off they are: maps that differ in the constant alone would differ in how well they learn.
+    A constant moves no policy. But the scores of a new network are all near 0, and what it learns first is
+    how far off they are: maps that differ in the constant alone would differ in how well they learn.
     """
     return potential.inverse(weights, p) + (1.0 - potential.inverse(weights, jnp.ones((), p.dtype)))
 

@@ -8,19 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 LIBRARIES = frozenset(
-    (
-        "builtins",
-        "collections",
-        "flax",
-        "functools",
-        "itertools",
-        "jax",
-        "jaxlib",
-        "math",
-        "ml_dtypes",
-        "numpy",
-    )
-    + ("operator", "optax", "re", "typing")
+    {
+        *("builtins", "collections", "functools", "itertools", "math", "operator", "re", "typing"),
+        *("flax", "jax", "jaxlib", "ml_dtypes", "numpy", "optax"),
+    }
 )
 """Packages whose functions are called by a file, and not written into it."""
 

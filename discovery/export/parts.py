@@ -128,7 +128,7 @@ def holder(spec: AlgorithmSpec, kind: Kind) -> AlgorithmSpec:
 
 
 def formats_of(name: str) -> tuple[str, ...]:
-    """The formats that take a part of a known algorithm, by name or place; the usual one first, maybe none."""
+    """The formats that take a part of a known algorithm, the usual one first."""
     return tuple(target for kind in kinds_of(name) for target in kind.formats)
 
 

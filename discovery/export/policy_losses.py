@@ -61,7 +61,9 @@ def write(subject: Subject, target: str) -> Contents:
     ]
     return Contents(
         title=f"a policy loss for {adapter.host}",
-        description=f"`policy_loss` is {formula}, per sample, to be minimized. It wants {' and '.join(wants)}.",
+        description=(
+            f"`policy_loss` is {formula}, per sample, to be minimized. It wants {' and '.join(wants)}."
+        ),
         usage=adapter.usage,
         differences=adapter.differences,
         source=source,

@@ -21,7 +21,7 @@ def export_run(run: LoadedRun, target: str, out: Path | str, generation: Generat
     Args:
         run: which run.
         target: a name in `discovery.export.FORMATS`.
-        out: the file; its folders are made. An exported file that is there is replaced as a whole, and no other.
+        out: the file; its folders are made. It replaces an exported file as a whole, and no other one.
         generation: whose mean; by default the chosen one.
 
     Raises:
@@ -49,8 +49,8 @@ def write_file(out: Path | str, source: str) -> Path:
     try:
         if out.exists() and MARK.encode() not in out.read_bytes()[:4096]:
             raise BadInput(
-                f"{out} is there and was not written by `discovery export`, which replaces only files of its own; "
-                "choose another file with --out, or move this one away"
+                f"{out} exists and was not written by `discovery export`, which replaces no other file; "
+                "choose another one with --out, or move this one away"
             )
         return write_whole(out, source)
     except OSError as error:

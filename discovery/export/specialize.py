@@ -321,7 +321,7 @@ class Scope(ast.NodeTransformer):
         return self._visited(node) if written is None else written
 
     def _reference(self, value: Any, hint: str) -> ast.expr | None:
-        """The expression for a known value; None for what is named in the file as it is: ``jnp.exp``, ``len``.
+        """The expression for a known value; None for what has its name in the file too: ``jnp.exp``, ``len``.
 
         Args:
             value: which.

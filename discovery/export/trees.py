@@ -32,8 +32,8 @@ def definition(made: Any) -> Any:
         tree = None
     if not isinstance(tree, ast.FunctionDef | ast.ClassDef):
         raise BadInput(
-            f"{made.__module__}.{made.__qualname__} cannot be exported: a file is made of functions and classes "
-            "that a module defines by `def` and `class`, and whose source Python can find"
+            f"{made.__module__}.{made.__qualname__} cannot be exported: a file is made of functions and "
+            "classes that a module defines by `def` and `class`, and whose source Python can find"
         )
     return tree
 

@@ -1,8 +1,8 @@
 """An exported file as an algorithm: to judge it as it is, beside everything else.
 
-The file is Python, and it is run: a user who names it as a subject names a module (ADR 6). Its digest is part of
-that name, so that a worker runs what the user named and nothing else. No config, ledger or run can name a file in
-the user's place (`core.config.search` refuses it), so that none is run to list, show or resume a run.
+The file is Python, and it is run: a user who names it as a subject names a module (ADR 6). Its digest is part
+of that name, so that a worker runs what the user named and nothing else. A run's config cannot name one as
+its algorithm (`core.config.search` refuses it), so that none is run to list, show or resume a run.
 
 How a loss wants its advantages, and whether it needs to know how far the training is, the file declares
 itself. All other numbers come from the task, as for a known algorithm, PPO's where it has none. Constants of

@@ -26,6 +26,8 @@ from objectives.known import ppo
 LOSS_FORMATS = formats_of("lpo")
 LPO = AlgorithmSpec("lpo", (("anchored", True), ("temporal", True)))
 
+LOSSES = [name for name, place in objectives.FACTORIES.items() if place in POLICY_LOSS.members]
+
 PARTS = (
     (AlgorithmSpec("open", (("anchored", True),)), "optax"),
     (AlgorithmSpec("open", (("features", "momentum,gradient"), ("gru_width", 0))), "optax"),
@@ -86,7 +88,7 @@ def test_header_tells_where_it_comes_from(target, exported, load):
 
 
 @pytest.mark.parametrize("target", LOSS_FORMATS)
-@pytest.mark.parametrize("name", [*(n for n, place in objectives.FACTORIES.items() if place in POLICY_LOSS.members), LPO])
+@pytest.mark.parametrize("name", [*LOSSES, LPO])
 def test_source_is_clean(name, target, exported):
     spec = name if isinstance(name, AlgorithmSpec) else AlgorithmSpec(name)
     source = exported(spec, target=target, provenance=PROVENANCE)

@@ -107,7 +107,9 @@ def test_a_file_that_cannot_be_imported_alone_is_refused(module, message, export
 def test_a_failure_inside_jax_is_told_in_its_own_words(exported):
     line = "    log_ratio = jnp.clip("
     source = exported(PPO).replace(line, f"    float(log_prob.sum())\n{line}", 1)
-    with pytest.raises(RunError, match=r"\(exit 1\): ConcretizationTypeError: Abstract tracer value") as error:
+    with pytest.raises(
+        RunError, match=r"\(exit 1\): ConcretizationTypeError: Abstract tracer value"
+    ) as error:
         verify(source, PPO, {}, {}, n_points=50)
     assert "internal frames" not in str(error.value) and "\n" not in str(error.value)
 

@@ -42,7 +42,7 @@ class Export:
     generation: str | None = None
     """Whose mean: a number, "initial" or "last". Default: the one that the search chose."""
     verify: bool = False
-    """Prove that the file computes what was trained, at 10,000 points or in steps; write none that does not."""
+    """Prove that the file computes what was trained, at 10,000 points or in steps; else write none."""
     output: Path = OUTPUT
     """Folder in which RUN is looked for."""
 
