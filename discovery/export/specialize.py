@@ -47,6 +47,7 @@ class Scope(ast.NodeTransformer):
 
     def __init__(self, source: Source, made: Any, known: Mapping[str, Any]) -> None:
         self.source, self.tree = source, trees.definition(made)
+        made = inspect.unwrap(made)  # of type checks, which an import hook may have added
         self.known: dict[str, Any] = dict(known)
         self.symbols: set[str] = set()
         self.outer: dict[str, Any] = dict(vars(inspect.getmodule(made)))

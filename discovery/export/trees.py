@@ -26,14 +26,14 @@ def definition(made: Any) -> Any:
         BadInput: its source is not known.
     """
     try:
-        source = textwrap.dedent(inspect.getsource(made))
-        tree = None if hasattr(made, "__wrapped__") else ast.parse(source).body[0]
+        tree = ast.parse(textwrap.dedent(inspect.getsource(made))).body[0]
     except (OSError, TypeError, SyntaxError):
         tree = None
-    if not isinstance(tree, ast.FunctionDef | ast.ClassDef):
+    decorated = hasattr(made, "__wrapped__") and getattr(tree, "decorator_list", ())
+    if decorated or not isinstance(tree, ast.FunctionDef | ast.ClassDef):
         raise BadInput(
             f"{made.__module__}.{made.__qualname__} cannot be exported: a file is made of functions and "
-            "classes that a module defines by `def` and `class`, and whose source Python can find"
+            "classes that a module defines by `def` and `class`, not decorated, whose source Python can find"
         )
     return tree
 

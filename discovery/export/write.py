@@ -39,8 +39,8 @@ def export(
             algorithm without a part that the target takes; or one that uses what no file can import.
     """
     check_format(target)
+    kind = kind_for(spec.name, _built(spec)[0], target)
     algorithm, entries, resolved = resolve(spec, meta_params, numbers)
-    kind = kind_for(spec.name, algorithm, target)
     if (part := holder(spec, kind)) != spec:
         return export(part, *own_of(part, entries, resolved), provenance, target)
     recipes = {task.name: recipe(task, dict(algorithm.defaults)) for task in provenance.tasks}
