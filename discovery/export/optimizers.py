@@ -175,7 +175,7 @@ def write(subject: Subject, target: str) -> Contents:
     source.function(subject.algorithm.optimizer, known, "learned_rule")
     known |= {"rule": subject.algorithm.optimizer, "timed": timed, "told": told}
     extra = _TOLD if told else _TIMED if timed else _ALONE
-    docstring = inspect.getdoc(optax_host.optimizer).replace("\n\n", f"\n\n{extra}\n", 1)
+    docstring = (inspect.getdoc(optax_host.optimizer) or "").replace("\n\n", f"\n\n{extra}\n", 1)
     source.function(optax_host.optimizer, known, docstring=docstring)
     counts = {name.upper(): str(subject.recipe.get(name, 1)) for name in ("n_epochs", "n_minibatches")}
     source.numbers |= {name: value for name, value in counts.items() if name in source.numbers}

@@ -101,16 +101,18 @@ class Scope(ast.NodeTransformer):
         positional = [each.arg for each in (*arguments.posonlyargs, *arguments.args)]
         only = [each.arg for each in arguments.kwonlyargs]
         last = positional[len(positional) - len(arguments.defaults) :]
-        defaults = dict(zip((*last, *only), (*arguments.defaults, *arguments.kw_defaults), strict=True))
+        defaults: dict[str, Any] = dict(
+            zip((*last, *only), (*arguments.defaults, *arguments.kw_defaults), strict=True)
+        )
         defaults = {name: default and self.visit(default) for name, default in defaults.items()}
         kept, kept_only = ([name for name in names if name not in dropped] for names in (positional, only))
         return ast.arguments(
             posonlyargs=[],
             args=[ast.arg(name) for name in kept],
-            vararg=arguments.vararg and ast.arg(arguments.vararg.arg),
+            vararg=ast.arg(arguments.vararg.arg) if arguments.vararg else None,
             kwonlyargs=[ast.arg(name) for name in kept_only],
             kw_defaults=[defaults[name] for name in kept_only],
-            kwarg=arguments.kwarg and ast.arg(arguments.kwarg.arg),
+            kwarg=ast.arg(arguments.kwarg.arg) if arguments.kwarg else None,
             defaults=[defaults[name] for name in kept if name in defaults],
         )
 
@@ -202,8 +204,9 @@ class Scope(ast.NodeTransformer):
 
     def _remember(self, target: ast.expr, value: ast.expr) -> bool:
         """Whether a variable stands for a known value from here on, so that it need not be assigned."""
-        is_name = isinstance(target, ast.Name) and self.assigned[target.id] == 1
-        if not is_name or isinstance(value, ast.Constant):
+        if not isinstance(target, ast.Name) or isinstance(value, ast.Constant):
+            return False
+        if self.assigned[target.id] > 1:
             return False
         try:
             self.known[target.id] = self.value(value)
