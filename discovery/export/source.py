@@ -12,7 +12,7 @@ import optax
 
 from discovery.core.errors import BadInput
 from discovery.export.known import Constant, Expression, identity, prefix
-from discovery.export.layout import text
+from discovery.export.layout import definition
 from discovery.export.literals import array, literal
 
 
@@ -95,7 +95,7 @@ class Source:
             self._open.append(key)
             name = self._name(name or function.__name__.lstrip("_"), key)
             self._written[key], tree = Scope(self, function, known).function(name, docstring, first, as_value)
-            self._definitions.append(text([tree]))
+            self._definitions.append(definition(tree))
             self._open.remove(key)
         return self._written[key]
 
@@ -107,7 +107,7 @@ class Source:
         if key not in self._written:
             name = self._name(made.__name__.lstrip("_"), key)
             self._written[key] = Written(name, (), frozenset())
-            self._definitions.append(text([Scope(self, made, {}).klass(name)]))
+            self._definitions.append(definition(Scope(self, made, {}).klass(name)))
         return self._written[key].name
 
     def constant(self, constant: Constant | Expression) -> str:

@@ -117,6 +117,7 @@ class Scope(Expressions):
             case ast.For():
                 statement.iter = self.visit(statement.iter)
                 statement.body = self.block(statement.body)
+                statement.orelse = self.block(statement.orelse)
                 return [statement]
         return [self.visit(statement)]
 
