@@ -41,11 +41,22 @@ class Unknown(Exception):
 
 
 def constants(meta_params: Mapping[str, Any]) -> dict[str, Constant]:
-    """`meta_params` as constants: CLIP for "clip", DRIFT_WEIGHTS for the searched entry "drift"."""
+    """`meta_params` as constants: "clip" is CLIP, a searched entry WEIGHTS, or of several DRIFT_WEIGHTS."""
+    several = sum(not np.isscalar(value) for value in meta_params.values()) > 1
+    names = {name: f"{name.upper()}_WEIGHTS" if several else "WEIGHTS" for name in meta_params}
     return {
-        name: Constant(name.upper() + ("" if np.isscalar(value) else "_WEIGHTS"), value)
+        name: Constant(name.upper() if np.isscalar(value) else names[name], value)
         for name, value in meta_params.items()
     }
+
+
+def prefix(name: str, value: Any) -> str:
+    """What the names of members of a constant begin with: W_IN of WEIGHTS, DRIFT_W_IN of DRIFT_WEIGHTS."""
+    return (
+        name.removesuffix("WEIGHTS")
+        if isinstance(value, Mapping) and name.endswith("WEIGHTS")
+        else f"{name}_"
+    )
 
 
 def is_ours(value: Any) -> bool:
@@ -63,6 +74,13 @@ def plain(value: Any) -> Any:
     return value.value if isinstance(value, Constant) else value
 
 
+def truth(value: Any) -> bool:
+    """Whether a condition holds."""
+    if isinstance(value, Symbol | Expression) or isinstance(plain(value), np.ndarray):
+        raise Unknown
+    return bool(plain(value))
+
+
 def attribute(value: Any, name: str) -> Any:
     """The attribute of a known object; a constant's is not known, for it may be an array's shape."""
     if isinstance(value, Constant | Symbol | Expression) or not hasattr(value, name):
@@ -77,8 +95,7 @@ def item(value: Any, key: Any) -> Any:
         raise Unknown
     if not isinstance(value, Constant):
         return inside[key]
-    prefix = "" if value.name.endswith("_WEIGHTS") and isinstance(inside, Mapping) else f"{value.name}_"
-    return Constant(f"{prefix}{str(key).upper()}", inside[key])
+    return Constant(f"{prefix(value.name, inside)}{key}".upper(), inside[key])
 
 
 def length(value: Any) -> int:

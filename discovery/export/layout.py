@@ -14,6 +14,24 @@ _OPENING, _CLOSING = "([{", ")]}"
 _OPERATORS = (" or ", " and ", " | ", " & ", " + ", " - ", " * ", " / ", " @ ")
 
 
+def definition(tree: ast.FunctionDef | ast.ClassDef) -> str:
+    """Source of a definition: as Python itself writes it, if the layout below would change its meaning."""
+    laid_out, plain = text([tree]), ast.unparse(ast.fix_missing_locations(tree))
+    try:
+        return laid_out if _meaning(laid_out) == _meaning(plain) else plain
+    except SyntaxError:
+        return plain
+
+
+def _meaning(source: str) -> str:
+    """The tree of a source, without docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and _docstring(node.body[0]) is not None:
+            node.body[0] = ast.Pass()
+    return ast.dump(tree)
+
+
 def text(statements: Sequence[ast.stmt], indent: str = "", documented: bool = False) -> str:
     """Source of statements, each line indented.
 

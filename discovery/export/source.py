@@ -1,6 +1,7 @@
 """A standalone file that is being put together: its functions, classes, constants and arrays."""
 
 import ast
+import builtins
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -10,8 +11,8 @@ import numpy as np
 import optax
 
 from discovery.core.errors import BadInput
-from discovery.export.known import Constant, Expression, identity
-from discovery.export.layout import text
+from discovery.export.known import Constant, Expression, identity, prefix
+from discovery.export.layout import definition
 from discovery.export.literals import array, literal
 
 
@@ -42,7 +43,8 @@ class Source:
         self.used: dict[str, Constant] = {}
         self._definitions: list[str] = []
         self._written: dict[Any, Written] = {}
-        self._names: dict[str, Any] = {}
+        self._names: dict[str, Any] = dict.fromkeys((*dir(builtins), *IMPORTS), "Python's")
+        self._open: list[Any] = []
 
     @property
     def definitions(self) -> str:
@@ -58,8 +60,7 @@ class Source:
             if isinstance(constant.value, np.ndarray):
                 arrays[constant.name] = array(constant.name, constant.value)
             elif constant.name not in self.numbers:
-                prefix = "" if isinstance(constant.value, Mapping) else constant.name
-                trees.append(f"{constant.name} = {_tree(constant.value, prefix, arrays)}\n")
+                trees.append(f"{constant.name} = {_tree(constant.value, constant.name, arrays)}\n")
         return "\n".join([*arrays.values(), *trees])
 
     def function(
@@ -88,10 +89,14 @@ class Source:
         from discovery.export.specialize import Scope
 
         key = (identity(function), tuple(sorted((k, identity(v)) for k, v in known.items())), as_value)
+        if key in self._open:
+            raise BadInput(f"{function.__qualname__} calls itself, and cannot be exported for that reason")
         if key not in self._written:
+            self._open.append(key)
             name = self._name(name or function.__name__.lstrip("_"), key)
             self._written[key], tree = Scope(self, function, known).function(name, docstring, first, as_value)
-            self._definitions.append(text([tree]))
+            self._definitions.append(definition(tree))
+            self._open.remove(key)
         return self._written[key]
 
     def klass(self, made: type) -> str:
@@ -102,7 +107,7 @@ class Source:
         if key not in self._written:
             name = self._name(made.__name__.lstrip("_"), key)
             self._written[key] = Written(name, (), frozenset())
-            self._definitions.append(text([Scope(self, made, {}).klass(name)]))
+            self._definitions.append(definition(Scope(self, made, {}).klass(name)))
         return self._written[key].name
 
     def constant(self, constant: Constant | Expression) -> str:
@@ -155,7 +160,7 @@ def _tree(value: Any, name: str, arrays: dict[str, str], indent: str = "") -> st
         return name
     opening, closing = "{}" if isinstance(value, Mapping) else "[]" if isinstance(value, list) else "()"
     lines = [
-        f"{inner}{start}{_tree(value[key], f'{name}_{key}'.strip('_').upper(), arrays, inner)},\n"
+        f"{inner}{start}{_tree(value[key], f'{prefix(name, value)}{key}'.upper(), arrays, inner)},\n"
         for key, start in members.items()
     ]
     return opening + "\n" + "".join(lines) + indent + closing
@@ -183,8 +188,6 @@ def imports(source: str) -> str:
     Raises:
         BadInput: a name that no file can have.
     """
-    import builtins
-
     nodes = list(ast.walk(ast.parse(source)))
     bound = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
     bound |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}

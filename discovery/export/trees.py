@@ -45,9 +45,11 @@ def parameters(arguments: ast.arguments) -> list[str]:
 
 
 def assigned(tree: ast.AST) -> Counter[str]:
-    """How often each variable of a function is assigned, not counting functions inside."""
+    """How often each variable of a function is assigned, not counting functions and comprehensions inside."""
     found: Counter[str] = Counter()
     for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.ListComp | ast.GeneratorExp | ast.DictComp | ast.SetComp):
+            continue
         if isinstance(child, ast.FunctionDef):
             found[child.name] += 1
             continue

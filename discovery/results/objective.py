@@ -17,7 +17,6 @@ from jax.typing import ArrayLike
 
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
-from discovery.inner.compile import build_algorithm
 from discovery.results.learned import Learned, learned_of
 from objectives.base import PolicyLoss, Progress
 
@@ -124,23 +123,3 @@ def is_temporal(objective: Objective) -> bool:
     log_ratio, advantage = jnp.linspace(-1.5, 1.5, 13), jnp.linspace(-2.0, 2.0, 5)[:, None]
     early, late = (objective.drift(log_ratio, advantage, fraction) for fraction in (0.0, 0.75))
     return not jnp.array_equal(early, late, equal_nan=True)
-
-
-def numbers_read(spec: AlgorithmSpec) -> dict[str, float]:
-    """Names and defaults of the plain numbers that an algorithm's policy loss reads; found by running it."""
-    algorithm = build_algorithm(spec)
-    policy_loss, defaults, read = algorithm.policy_loss, dict(algorithm.defaults), set[str]()
-    if policy_loss is None:
-        return {}
-
-    class Recorder(dict[str, Any]):
-        def __getitem__(self, name: str) -> Any:
-            read.add(name)
-            return super().__getitem__(name)
-
-    def loss(entries: dict[str, Any], x: jax.Array) -> jax.Array:
-        return policy_loss.per_sample(Recorder(defaults | entries), x, x, x, Progress(0, 1))
-
-    entries = jax.eval_shape(algorithm.init, jax.random.key(0))
-    jax.eval_shape(loss, entries, jax.ShapeDtypeStruct((2,), jnp.float32))
-    return {name: defaults[name] for name in sorted(read) if name in defaults}

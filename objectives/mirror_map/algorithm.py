@@ -56,8 +56,8 @@ CONTROL: dict[str, float] = {"learning_rate": 1e-3, "eta": 1.0, "gamma": 0.99, "
 """The authors' numbers for CartPole and Acrobot, beside `NUMBERS`. The agent: 10 environments, 128 steps, 10
 epochs of 4 minibatches, 2 x 64 tanh, 640k environment steps."""
 
-Weights = Callable[[MetaParams, Array, Any], Any]
-"""``(meta_params, n / N, dtype) ->`` the potential's weights at that time of life, in that type."""
+Weights = Callable[..., Any]
+"""``(meta_params, n / N, dtype=float32) ->`` the potential's weights at that time of a training."""
 
 
 ScoreLoss = Callable[[MetaParams, Array, Array, Array, Array, Progress], Float[Array, " B"]]
@@ -69,7 +69,7 @@ def _weights(map: str, anchored: bool, temporal: bool, normalized: bool) -> Weig
     """How a mirror map finds its weights in `meta_params`."""
     if map == "learned":
 
-        def network(meta_params: MetaParams, fraction: Array, dtype: Any) -> Any:
+        def network(meta_params: MetaParams, fraction: Array, dtype: Any = jnp.float32) -> Any:
             """The potential's network at n/N."""
             numbers = jax.tree.map(lambda x: jnp.asarray(x, dtype), meta_params["potential"])
             if temporal:
@@ -79,11 +79,11 @@ def _weights(map: str, anchored: bool, temporal: bool, normalized: bool) -> Weig
 
         return network
 
-    def parameter(meta_params: MetaParams, fraction: Array, dtype: Any) -> Any:
+    def parameter(meta_params: MetaParams, fraction: Array, dtype: Any = jnp.float32) -> Any:
         """The exponent q of a Tsallis entropy."""
         return jnp.asarray(meta_params["tsallis_q"], dtype)
 
-    def nothing(meta_params: MetaParams, fraction: Array, dtype: Any) -> Any:
+    def nothing(meta_params: MetaParams, fraction: Array, dtype: Any = jnp.float32) -> Any:
         return ()
 
     return parameter if map == "tsallis" else nothing

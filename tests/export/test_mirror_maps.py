@@ -166,6 +166,6 @@ def test_numbers_recipe_and_needs_are_in_the_file(name, exported, load, searched
     held = {number: numbers.get(number, default) for _, number, default in numbers_in_files(spec)}
     assert {number: file[number.upper()] for number in held} == held and "eta" in held
     if "learned" in name or name == "temporal":
-        jax.tree.map(np.testing.assert_array_equal, file["POTENTIAL_WEIGHTS"], searched(spec)["potential"])
+        jax.tree.map(np.testing.assert_array_equal, file["WEIGHTS"], searched(spec)["potential"])
     imported = {a.name for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Import) for a in n.names}
     assert imported <= {"jax", "jax.numpy", "numpy"}

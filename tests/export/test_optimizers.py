@@ -398,7 +398,7 @@ def test_numbers_recipe_and_differences_are_in_the_file(name, load):
         assert module[number.upper()] == wanted
     if name != "lodo":
         assert (module["N_EPOCHS"], module["N_MINIBATCHES"]) == (3, 2)
-        jax.tree.map(np.testing.assert_array_equal, module["OPTIMIZER_WEIGHTS"], searched(spec)["optimizer"])
+        jax.tree.map(np.testing.assert_array_equal, module["WEIGHTS"], searched(spec)["optimizer"])
     words = " ".join(text.split())
     assert ("dormancy is 1" in words) is (name in OPEN)
     assert all(word in words for word in SAYS.get(name, OPEN_SAYS if name in OPEN else ()))

@@ -38,3 +38,11 @@ def test_formats_and_numbers_are_those_of_both():
     with pytest.raises(BadInput, match=r"rejax takes a policy loss, and algorithm 'ampo\+open' has"):
         spec = AlgorithmSpec("ampo+open", (("ampo_map", "l2"), ("open_gru_width", 0), ("open_width", 4)))
         export(spec, searched(OPEN), {}, Provenance(), "rejax")
+
+
+@pytest.mark.parametrize(
+    ("name", "held"),
+    [("ppo", {"clip"}), ("lpo", set()), ("dpo", {"dpo_alpha", "dpo_beta"}), ("ampo", {"eta"})],
+)
+def test_numbers_in_files_are_those_that_a_part_reads(name, held):
+    assert {number for _, number, _ in numbers_in_files(AlgorithmSpec(name))} == held

@@ -81,8 +81,71 @@ def test_variables_do_not_hide_functions_of_the_file():
         total = _total(x)
         return x / total
 
-    _, function = written(of_rows)
-    np.testing.assert_allclose(function(np.array([1.0, 3.0])), [0.25, 0.75])
+    def _of_rows(total):
+        return of_rows(total) + _total(total)
+
+    _, function = written(_of_rows)
+    np.testing.assert_allclose(function(np.array([1.0, 3.0])), [4.25, 4.75])
+
+
+def test_layout_changes_no_meaning():
+    def odd(x):
+        text = "1e-05, x ** 2, any((x for x in y)), y[a:b + c]" if x else 'it\'s "so"'
+        for k in x:
+            if k > 5:
+                break
+        else:
+            text += "!"
+        try:
+            return text, x[len(x) - 2 : len(x) - 1], {k: v for k, v in zip(x, x, strict=True)}, (-x[0]) ** 2
+        finally:
+            x.append(1)
+
+    assert written(odd)[1]([1, 2, 3]) == odd([1, 2, 3])
+    assert written(odd)[1]([7, 8]) == odd([7, 8])
+
+
+def test_the_names_of_python_stay_free():
+    def _sum(x):
+        return 10 * x
+
+    def outer(x):
+        return _sum(x) + sum([1, 2])
+
+    assert written(outer)[1](1) == 13
+
+
+def test_a_variable_that_is_assigned_later_is_no_name_of_the_module():
+    def shifted(xs):
+        out, i = [], 0
+        while i < len(xs):
+            if i > 0:
+                out.append(xs[i] - OFFSET)  # noqa: F823
+            OFFSET = xs[i]  # noqa: F841
+            i += 1
+        return out + [OFFSET for OFFSET in xs]
+
+    assert written(shifted)[1]([1, 3, 7]) == shifted([1, 3, 7]) == [2, 4, 1, 3, 7]
+
+
+def test_several_entries_with_leaves_of_one_name():
+    known = constants({"one": {"w": np.float32([1])}, "two": {"w": np.float32([2])}})
+
+    def both(meta_params):
+        return meta_params["one"]["w"] + 10 * meta_params["two"]["w"], meta_params["two"]
+
+    source = Source()
+    source.function(both, {"meta_params": known})
+    value, two = run(source)["both"]()
+    assert value == 21 and two["w"] == 2
+
+
+def test_whether_a_symbol_is_zero_is_not_known():
+    def gated(x, progress):
+        return x if progress.fraction else 0.0
+
+    _, function = written(gated, progress=SimpleNamespace(fraction=Symbol("fraction")))
+    assert (function(3.0, fraction=0.0), function(3.0, fraction=0.5)) == (0.0, 3.0)
 
 
 def test_one_function_for_different_constants_is_written_twice():

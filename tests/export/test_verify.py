@@ -29,7 +29,7 @@ def test_an_optimizer_is_compared_in_steps(exported, searched):
     spec = AlgorithmSpec("optim4rl", (("width", 2),))
     report = verify(exported(spec, target="optax"), spec, searched(spec), {})
     assert isinstance(report, StepsReport) and report.n_steps == 8
-    assert report.float64 < 1e-12 < report.float32 < 1e-6 < report.largest
+    assert report.float64 < 1e-12 and report.float32 < 1e-6 < report.largest
     assert re.match(
         r"verified in 8 steps of 105 parameters in float64, all extra arguments given", str(report)
     )

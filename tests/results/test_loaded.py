@@ -20,7 +20,7 @@ from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, LedgerError, RunError
 from discovery.core.jobs import AlgorithmSpec, JobResult
 from discovery.meta.base import Proposal
-from discovery.results.objective import is_temporal, numbers_read, objective_of
+from discovery.results.objective import is_temporal, objective_of
 from discovery.search.selection import choose
 from discovery.store.arrays import digest_of, numbers_of, unpack
 from discovery.store.ledger import Evaluation
@@ -250,12 +250,6 @@ def test_objective_says_what_is_wrong() -> None:
         objective_of(AlgorithmSpec("lpo"))
     with pytest.raises(BadInput, match="no algorithm named 'poo'"):
         objective_of(AlgorithmSpec("poo"))
-
-
-def test_numbers_read() -> None:
-    assert numbers_read(AlgorithmSpec("ppo")) == {"clip": 0.2}
-    assert numbers_read(AlgorithmSpec("lpo")) == {}
-    assert set(numbers_read(AlgorithmSpec("dpo"))) == {"dpo_alpha", "dpo_beta"}
 
 
 # As a whole

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from discovery.app.loaded import load_run
+from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec, Job
 from discovery.executors.inline import Inline
@@ -156,6 +157,11 @@ def test_an_exported_file_scores_what_its_run_scores(finished_run: SimpleNamespa
     np.testing.assert_array_equal(ours.scores, theirs.scores)
     np.testing.assert_array_equal(ours.curves, theirs.curves)
     assert not np.allclose(others.curves, theirs.curves, rtol=1e-3, equal_nan=True)
+
+
+def test_no_config_can_have_a_file_run() -> None:
+    with pytest.raises(BadInput, match="a search cannot name an exported file"):
+        SearchConfig(algorithm=FILE, algorithm_options={"path": "found.py", "digest": ""})
 
 
 @pytest.mark.parametrize(
