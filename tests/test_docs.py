@@ -55,6 +55,8 @@ SMALL = {
     "--tasks.0.total-steps": "4096",
 }
 """Flags that make a search small."""
+HELD_OUT = {"lpo-catch": 2, "quickstart": 1}
+"""How many tasks the presets of the docs hold out, which are made small too."""
 
 
 class Block(NamedTuple):
@@ -178,13 +180,15 @@ def search_dry(rest: list[str]) -> str:
 
 
 def search_small(rest: list[str]) -> str:
-    """A small search in place of a large one; none where there is no cluster or GPU, or where it is dry."""
-    if {"--dry-run", "--address", "--gpu-workers"} & set(rest):
+    """A small search in place of a large one; none where it is dry, or needs a cluster, GPUs or a suite."""
+    if {"--dry-run", "--address", "--gpu-workers", "--suite"} & set(rest):
         return ""
     if "--name" in rest:
         shutil.rmtree(Path("runs") / rest[rest.index("--name") + 1], ignore_errors=True)
     small = [] if "0" in rest else ["--generations", "1"]
     small += [word for flag, value in SMALL.items() if flag not in rest for word in (flag, value)]
+    for task in range(HELD_OUT.get(rest[0], 0)):
+        small += [f"--held-out.{task}.total-steps", "4096"]
     return discovery("search", *rest, *small, *([] if "--executor" in rest else ["--executor", "inline"]))
 
 
