@@ -280,6 +280,7 @@ def test_every_command_is_accepted(page: Path, folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=of_page)
 def test_every_command_runs(page: Path, folder: Path) -> None:
     check_page(page, slow=True)
