@@ -46,7 +46,8 @@ def test_evaluate_after_the_machine_failed(error: str, copy: Path, monkeypatch: 
     with Ledger.open(copy) as ledger:
         assert {row["error"] for row in ledger.retries()} == {error} and len(ledger.retries()) == 2
         assert {row["error"] for row in ledger.reports()} == {None}
-    again = evaluate(copy, "ppo", seeds=1, executor=Inline(4, function="tests.judging.machine:nothing"))
+    monkeypatch.setenv("FAULT", "failed")
+    again = evaluate(copy, "ppo", seeds=1, executor=Inline(4, function=RUN_CHUNK))
     assert again.rows == found.rows  # nothing is left to train
 
 
