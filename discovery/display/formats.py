@@ -75,14 +75,14 @@ def row_facts(row: Row) -> dict[str, Any]:
 
 
 def heading(config: SearchConfig) -> str:
-    """The names of the columns of `rows`."""
+    """The column names of `rows`."""
     task = f"{'task':<{_task_width(config)}} " if len(config.seen) > 1 else ""
     columns = f"{'population':>15} {'best':>6}  {'mean on selection seeds':<23} {'steps/s':>7} {'left':>7}"
     return f"{'generation':>10}  {task}{columns}"
 
 
 def rows(row: Row, config: SearchConfig) -> list[str]:
-    """A generation's row: one line for each task."""
+    """The row of a generation: one line for each task."""
     where, final = f"{row.generation}/{config.generations}", row.generation == config.generations
     speed = "" if final else f"{short(row.steps_per_second):>7} {duration(row.seconds_left):>7}"
     texts = []
@@ -109,7 +109,7 @@ def _task_width(config: SearchConfig) -> int:
 
 
 def place(tally: Tally) -> str:
-    """Which generation is open, to put before what is said of it."""
+    """The open generation, as the beginning of a line."""
     if not tally.config:
         return ""
     last = tally.config.generations
@@ -117,7 +117,7 @@ def place(tally: Tally) -> str:
 
 
 def status(tally: Tally) -> str:
-    """What is going on, in one line."""
+    """The state of the search in one line."""
     parts = [f"{place(tally)}{tally.done} of {tally.trainings} trainings"]
     if tally.failures:
         parts.append(failures_text(tally.failures))

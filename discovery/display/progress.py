@@ -1,11 +1,11 @@
-"""How a search goes, told to a terminal, a log, a program, or nobody.
+"""The progress of a search, shown on a terminal, in a log, to a program, or not at all.
 
 `view` picks one. Each is a `discovery.search.listener.Listener` and a context manager. Imports no jax.
 
-Generation g's row shows the proposals that were sampled around mean g, and mean g itself on the
-selection seeds where it was due; after the last generation comes a row with the final mean.
-Asynchronously, it shows the proposals that were told since the last row, and all means that were finished
-since then, with their numbers where these are others; the last row has those that no row had.
+The row of generation g shows the proposals that were sampled around mean g, and the score of mean g on the
+selection seeds where it was due. After the last generation comes a row with the final mean. An asynchronous
+search shows the proposals that it learned from since the last row, and all means that finished since then,
+with their generations; the last row shows the remaining means.
 """
 
 import logging
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from discovery.meta.base import Results
 
 EXECUTORS = "discovery.executors"
-"""The logger whose warnings (a worker was replaced, and why) belong to the story."""
+"""The logger of the executors. Its warnings (a worker was replaced, and why) are shown too."""
 
 HEARTBEAT = 30.0
-"""Seconds between the lines of a log while a generation takes its time."""
+"""Seconds between the lines of a log within a generation."""
 
 
 class View(Protocol):
-    """A listener of a search that shows something, from `__enter__` to `__exit__`."""
+    """A listener that shows progress between `__enter__` and `__exit__`."""
 
     tally: Tally
 
@@ -43,13 +43,13 @@ class View(Protocol):
     def closed(self, generation: int, results: "Results", metrics: Mapping[str, float]) -> None: ...
 
     def watch(self, crew: "Callable[[], Crew]") -> None:
-        """Who works is worth showing too."""
+        """Show the workers too."""
 
     def warn(self, text: str) -> None:
-        """Something that the user should know, and that does not end the search."""
+        """Show a warning."""
 
     def say(self, event: str, text: str, **facts: Any) -> None:
-        """Something that people read as `text` and programs as `event` with `facts`."""
+        """Show an event: `text` for people, `event` with `facts` for programs."""
 
     def __enter__(self) -> Self: ...
 
@@ -59,10 +59,10 @@ class View(Protocol):
 def view(
     config: SearchConfig | None, quiet: bool = False, as_json: bool = False, out: TextIO | None = None
 ) -> View:
-    """The view for this output: JSON, silence, a live display on a terminal, or else plain lines.
+    """The view for an output: JSON, warnings only, a live display on a terminal, or plain lines.
 
     Args:
-        config: of the search; None for trainings that belong to none (`discovery evaluate`).
+        config: of the search; None for trainings outside a search (`discovery evaluate`).
         quiet: only warnings.
         as_json: one object a line.
         out: instead of standard output.
@@ -81,7 +81,7 @@ def view(
 
 
 class Silent:
-    """Says nothing of the search; warnings go to standard error. The base of the others."""
+    """Shows warnings only, on standard error. The base class of the others."""
 
     def __init__(self, tally: Tally, out: TextIO) -> None:
         self.tally, self.out = tally, out
@@ -116,7 +116,7 @@ class Silent:
 
 
 class Lines(Silent):
-    """A line for each generation, and one now and then in between: for logs."""
+    """A line for each generation and each heartbeat: for logs."""
 
     def __init__(self, tally: Tally, out: TextIO) -> None:
         super().__init__(tally, out)
@@ -150,7 +150,7 @@ class Lines(Silent):
 
 
 class Live(Lines):
-    """The same lines, with the open generation's progress below them, redrawn in place."""
+    """The same lines, with a progress bar of the open generation below them."""
 
     def __init__(self, tally: Tally, console: Any) -> None:
         super().__init__(tally, console.file)
@@ -194,15 +194,15 @@ class Live(Lines):
 
 
 class Json(Silent):
-    """One JSON object a line, with null for NaN; its "event" says what the others mean.
+    """One JSON object a line, with null for NaN; "event" names its kind.
 
-    started      generation, trainings, finished_before; again for its further stages, or broods
+    started      generation, trainings, finished_before; again for further stages or batches
     generation   generation, tasks (name: mean, spread, best, selection), trainings, failures, steps,
                  seconds, steps_per_second, seconds_left, workers, utilization, metrics; `selection` lists the
                  means that were evaluated since the last row, each with its generation
-    final        the same facts for the mean after the last generation, and for others that no row had
+    final        the same facts for the mean after the last generation, and for remaining ones
     warning      text
-    and what else `say` is given: run, result, interrupted ...
+    Others are those of `say`: run, result, interrupted ...
     """
 
     def started(self, generation: int, jobs: "Sequence[Job]", done: int) -> None:
@@ -223,7 +223,7 @@ class Json(Silent):
 
 
 class _Warnings(logging.Handler):
-    """Hands warnings of the executors to a view."""
+    """Passes warnings of the executors on to a view."""
 
     def __init__(self, view: Silent) -> None:
         super().__init__(logging.WARNING)

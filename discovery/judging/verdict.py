@@ -137,8 +137,8 @@ def rule(tests: int) -> str:
     """The rule in words."""
     return (
         f"Better and worse: on at least {LEAST_SEEDS} common seeds, the 95% interval of the paired "
-        f"difference excludes 0, and the sign-flip test has p <= {LEVEL:g} after Holm's correction for "
-        f"{tests} test{'s' * (tests != 1)}."
+        f"difference excludes 0, and the sign-flip test has a p-value of at most {LEVEL:g} after Holm's "
+        f"correction for {tests} test{'s' * (tests != 1)}."
     )
 
 

@@ -157,7 +157,7 @@ def test_means_that_no_row_had_come_with_the_last() -> None:
     assert tally.unseen == {2, 12}
     one = interval(np.array([1.0, 3.0]))
     (line, late) = rows(final_row(CONFIG, {3: {"Catch": one}, 2: {"Catch": one}}), CONFIG)
-    assert line.split()[:2] == ["3/3", "2.00"] and late.split()[:3] == ["generation", "2", "2.00"]
+    assert line.split()[:2] == ["3/3", "2"] and late.split()[:3] == ["generation", "2", "2"]
 
 
 def play(shown: Silent) -> None:
@@ -178,7 +178,7 @@ def test_lines_for_logs() -> None:
     assert said[0] == "runs/x: a search"
     assert said[1] == heading(CONFIG)
     assert said[2] == "generation 0/3: 3 of 12 trainings were finished before"
-    assert "0/3" in said[-3] and "1.50 ± 0.816" in said[-3] and "2.00 [" in said[-3]
+    assert "0/3" in said[-3] and "1.50 ± 0.816" in said[-3] and "2.0 [" in said[-3]
     assert said[-2].strip() == "1 diverged of 4 trainings"
     assert said[-1] == "Found: generation 0"
 

@@ -481,7 +481,7 @@ def test_the_verb_records_a_look_before_it(says: Says, copy: Path, monkeypatch: 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("discovery.judging.evaluate.compare", interrupted)
+        patch.setattr("discovery.judging.evaluate.train_subjects", interrupted)
         assert says(copy, "ppo", "--tasks", "fast cart", "--test")[0] == 130
     assert looks(copy) == [(["fast cart"], 2)]
     assert says(copy, "ppo", "--test")[0] == 0

@@ -39,7 +39,7 @@ def test_which_tasks() -> None:
         chosen("three")
     with pytest.raises(BadInput, match="no task of suite hand named 'on'; did you mean one"):
         chosen("on")
-    with pytest.raises(BadInput, match="has held-out tasks only"):
+    with pytest.raises(BadInput, match="has only held-out tasks"):
         chosen_tasks(Suite("last", "", (), (), ENTRIES))
 
 

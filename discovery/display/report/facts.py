@@ -25,8 +25,8 @@ from discovery.search.selection import contest
 from discovery.store.run import Run
 
 NO_NUMBERS = (
-    "What was searched here is the entry {entries} of meta_params. The numbers that this section has for a "
-    "drift say nothing about it; the picture has to do."
+    "What was searched here is the entry {entries} of meta_params. This section has numbers for drifts only; "
+    "see the picture."
 )
 
 
@@ -43,7 +43,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Report:
+class RunFacts:
     """Everything that a report says.
 
     Attributes:
@@ -92,7 +92,7 @@ class Report:
 
 def collect(
     run: LoadedRun, reports: Comparison | None = None, swept: Sequence[Robustness] | None = None
-) -> Report:
+) -> RunFacts:
     """The facts of a run as it was loaded.
 
     Args:
@@ -111,7 +111,7 @@ def collect(
     found, reason = _found(run)
     shown, how = tables(run, reports, tests), method(run, race)
     looks = tuple(_look(run, row) for row in tests)
-    return Report(
+    return RunFacts(
         name=run.name,
         line=_line(run, chosen),
         chosen=chosen,
@@ -173,31 +173,28 @@ def _limits(run: LoadedRun, how: Method, shown: tuple[TaskTable, ...], looks: tu
     """What weakens the numbers, in sentences."""
     found = []
     if not how.complete:
-        found.append(
-            f"The search has not come to its end: {how.closed} of {how.planned} generations are closed."
-        )
+        found.append(f"The search is not complete: {how.closed} of {how.planned} generations are closed.")
     rows = [row for one in shown for row in one.rows]
     few = sorted({f"{row.subject} on {row.task} ({row.n})" for row in rows if row.n < FEW_SEEDS})
     if few:
-        found.append(f"Below {FEW_SEEDS} seeds no interval is to be trusted much: {', '.join(few)}.")
+        found.append(f"Intervals from fewer than {FEW_SEEDS} seeds are unreliable: {', '.join(few)}.")
     if len(how.means) > 1:
         found.append(
-            f"The mean was chosen among {len(how.means)} by its scores on selection seeds, which flatter it."
+            f"The mean was chosen among {len(how.means)} by its scores on selection seeds, which are "
+            "too high for that reason."
         )
     found += _task_limits(run, shown)
     if len(looks) > 1:
         found.append(
-            f"Held-out tasks were looked at {len(looks)} times: with each look, the next is worth less."
+            f"Held-out tasks were looked at {len(looks)} times: each look makes the next one weaker evidence."
         )
     found.append(
-        "All subjects train with a task's recipe as it stands. Known algorithms are helped where it was "
-        "tuned for PPO, and what was found is helped where the search fitted it to this recipe."
+        "All subjects train with the task's recipe unchanged. That helps known algorithms where it was tuned "
+        "for PPO, and what was found where the search adapted it to this recipe."
     )
-    found.append(
-        f"This is one search, with seed {run.config.seed}. What another seed would have found, it cannot say."
-    )
+    found.append(f"This is one search, with seed {run.config.seed}. Another seed may find something else.")
     if run.meta.get("commit", "").endswith("+"):
-        found.append("The source had changes that its commit does not hold; the source hash tells it apart.")
+        found.append("The source had uncommitted changes; its hash identifies it.")
     return found
 
 
@@ -215,7 +212,7 @@ def _task_limits(run: LoadedRun, shown: tuple[TaskTable, ...]) -> list[str]:
         found.append(f"Held out by a suite, not by the run when it began: {', '.join(unknown)}.")
     if outside:
         found.append(
-            f"Not part of the search, and not held out by anyone, so without a say: {', '.join(outside)}."
+            f"Neither seen by the search nor held out, so not part of the verdict: {', '.join(outside)}."
         )
     if not run.config.held_out:
         found.append("No task was held out when the search began.")

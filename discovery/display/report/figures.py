@@ -20,7 +20,7 @@ PIXELS_PER_INCH = 96
 
 
 @dataclass(frozen=True)
-class Picture:
+class Image:
     """An image.
 
     Attributes:
@@ -37,21 +37,21 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     """The pictures of a run, by section; what there is no data for is empty."""
 
-    meta_learning: tuple[Picture, ...] = ()
-    objective: tuple[Picture, ...] = ()
-    seen: tuple[Picture, ...] = ()
-    held_out: tuple[Picture, ...] = ()
-    others: tuple[Picture, ...] = ()
-    curves: tuple[Picture, ...] = ()
-    sweeps: tuple[Picture, ...] = ()
+    meta_learning: tuple[Image, ...] = ()
+    objective: tuple[Image, ...] = ()
+    seen: tuple[Image, ...] = ()
+    held_out: tuple[Image, ...] = ()
+    others: tuple[Image, ...] = ()
+    curves: tuple[Image, ...] = ()
+    sweeps: tuple[Image, ...] = ()
 
 
 def draw(
     run: LoadedRun, reports: Comparison, tables: Sequence[TaskTable] = (), swept: Sequence[Robustness] = ()
-) -> Pictures:
+) -> Images:
     """Every picture that the run has data for.
 
     Args:
@@ -66,7 +66,7 @@ def draw(
         warnings.catch_warnings(),
     ):
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        return Pictures(
+        return Images(
             meta_learning=tuple(
                 _meta_learning(run, reports, task.name) for task in run.config.seen if run.n_generations
             ),
@@ -79,19 +79,19 @@ def draw(
         )
 
 
-def picture(figure: Figure, alt: str, caption: str) -> Picture:
+def image_of(figure: Figure, alt: str, caption: str) -> Image:
     """A figure as a vector image; equal figures give equal bytes."""
     data = io.BytesIO()
     figure.savefig(data, format="svg", dpi=150, metadata={"Date": None})
     uri = f"data:image/svg+xml;base64,{base64.b64encode(data.getvalue()).decode()}"
-    return Picture(uri, alt, caption, round(figure.get_figwidth() * PIXELS_PER_INCH))
+    return Image(uri, alt, caption, round(figure.get_figwidth() * PIXELS_PER_INCH))
 
 
-def _meta_learning(run: LoadedRun, reports: Comparison, task: str) -> Picture:
+def _meta_learning(run: LoadedRun, reports: Comparison, task: str) -> Image:
     parts = ["the population on the search's seeds"] if task in {t.name for t in run.config.tasks} else []
     parts += ["the search mean on selection seeds"] if task in {t.name for t in run.config.selecting} else []
     shown = ", ".join(parts)
-    return picture(
+    return image_of(
         runs.meta_learning(run, task, reports),
         f"Scores on {task} over the generations of the search: {shown}; known algorithms as horizontal lines "
         "where they were reported. The numbers are in the tables of this section and of How.",
@@ -99,16 +99,16 @@ def _meta_learning(run: LoadedRun, reports: Comparison, task: str) -> Picture:
     )
 
 
-def _objective(run: LoadedRun) -> tuple[Picture, ...]:
+def _objective(run: LoadedRun) -> tuple[Image, ...]:
     if not run.selection:
         return ()
     found = runs.found_pictures(run, lambda name, error: None)  # the page says why, where it has none
-    return tuple(picture(figure, each.alt, each.caption) for each, figure in found)
+    return tuple(image_of(figure, each.alt, each.caption) for each, figure in found)
 
 
 def _comparison(
     run: LoadedRun, reports: Comparison, tables: Sequence[TaskTable], standing: Standing
-) -> tuple[Picture, ...]:
+) -> tuple[Image, ...]:
     shown = {one.task for one in tables if one.standing == standing}
     cells = tuple(cell for cell in reports.cells if cell.task in shown)
     if not cells:
@@ -116,7 +116,7 @@ def _comparison(
     figure = runs.comparison_picture(run, replace(reports, cells=cells))
     tasks = ", ".join(dict.fromkeys(cell.task for cell in cells))
     return (
-        picture(
+        image_of(
             figure,
             f"Mean scores with 95% intervals of every subject on {tasks}. The tables below have the numbers.",
             "Mean scores on fresh seeds with their 95% intervals.",
@@ -124,17 +124,17 @@ def _comparison(
     )
 
 
-def _curves(run: LoadedRun, reports: Comparison, task: str) -> Picture:
+def _curves(run: LoadedRun, reports: Comparison, task: str) -> Image:
     subjects = ", ".join(reports.curves()[task])
-    return picture(
+    return image_of(
         runs.learning_curves(run, task, reports),
         f"Learning curves on {task}: mean return over environment steps of {subjects}.",
         f"{task}: mean return over training, on fresh seeds.",
     )
 
 
-def _sweep(one: Robustness, styles: Mapping[str, plots.Style]) -> Picture:
-    return picture(
+def _sweep(one: Robustness, styles: Mapping[str, plots.Style]) -> Image:
+    return image_of(
         suites.robustness(one, styles),
         f"Mean scores on {one.tasks[0]} against factors of {one.parameter}, with 95% intervals. The numbers "
         "are in the table of this section.",

@@ -1,7 +1,7 @@
 """What a run's trainings on fresh seeds say: comparisons, the verdict, the winner's curse.
 
-*Fresh seeds* are those of `discovery evaluate`; no search and no choice has seen them. *Held out* is a
-task that the run held out when it began, or a suite did by whose `--test` it was looked at.
+*Fresh seeds* are those of `discovery evaluate`: no search and no choice has used them. A task is *held out*
+if the run held it out when it began, or if a suite holds it out and a look at it was recorded before.
 """
 
 import math
@@ -29,7 +29,7 @@ class TaskTable:
 
     Attributes:
         task: its name.
-        standing: towards the search; see `standings`.
+        standing: whether the search has seen the task; see `standings`.
         measure: what a score is, in words.
         baseline: what differences are taken from.
         rows: the subjects, in numbers.
@@ -66,17 +66,15 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Decline:
-    """How a score fell from where it was chosen to where it was not: the winner's curse, on one task.
+    """The winner's curse on one task: how scores fall from the seeds they were chosen by to fresh ones.
 
     Attributes:
         task: its name.
         generation: the chosen one.
-        proposal: the single proposal with the best search score, "" before any; no search answers with it.
-        proposal_search, proposal_report: its mean score on the search's seeds, where it was trained on the
-            task, and with its interval on fresh ones.
-        selection, report: interval of the chosen mean's score on the selection seeds, where the task is
-            selected on, and on fresh ones.
-        decline: selection minus report, estimate.
+        proposal: the single proposal with the best search score; "" where there is none.
+        proposal_search, proposal_report: its mean score on the search's seeds and on fresh seeds.
+        selection, report: the chosen mean's score on the selection seeds and on fresh seeds.
+        decline: selection minus report.
         ranked: how many means have both scores.
         correlation: Spearman's, between both scores over these; None for fewer than 3.
     """
@@ -96,11 +94,11 @@ class Decline:
 def standings(
     run: LoadedRun, tasks: Iterable[str], tests: Iterable[Mapping[str, Any]]
 ) -> dict[str, Standing]:
-    """How tasks stand towards the search.
+    """Whether the search has seen each of some tasks.
 
     "seen": it trained or selected on them. "held out": the run held them out when it began, or a look at
-    them was on record before anything was trained there. All others are "not part of the search": nobody
-    counts how many of them were tried, so no verdict may rest on them.
+    them was recorded before anything was trained there. All others are "not part of the search": it is not
+    known how many such tasks were tried, so they are not part of the verdict.
 
     Args:
         run: the search.

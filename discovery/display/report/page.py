@@ -1,100 +1,80 @@
-"""A report as one page of HTML that needs no network, no script and no other file."""
+"""A report as one page of HTML that needs no network, no script and no other file.
 
-from collections.abc import Callable, Iterator
+The page is in `templates/`: a file for each section, and macros for tables, figures and commands.
+"""
+
+from functools import cache
 from importlib import resources
 
-from discovery.display.report import result_sections as results
-from discovery.display.report import search_sections as search
-from discovery.display.report.facts import Report
-from discovery.display.report.figures import Pictures
-from discovery.display.report.markup import Html, commands, estimate, join, number, tag
-from discovery.judging.verdict import Judgment
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
-Section = Callable[[Report, Pictures], Iterator[Html]]
+from discovery.display.report import markup
+from discovery.display.report.facts import RunFacts
+from discovery.display.report.figures import Images
+from discovery.judging.verdict import rule
+from environments.task import SCORES
 
-SECTIONS: dict[str, tuple[str, Section]] = {
-    "searched": ("What was searched", search.what),
-    "how": ("How", search.how),
-    "cost": ("Cost", search.cost),
-    "learning": ("Meta-learning curve", search.learning),
-    "objective": ("The found objective", results.objective),
-    "comparison": ("Comparison", results.comparison),
-    "curse": ("Winner’s curse", results.curse),
-    "curves": ("Learning curves", results.curves),
-    "robustness": ("Robustness", results.robustness),
-    "failures": ("Failures", search.failures),
-    "looks": ("Looks at held-out tasks", results.looks),
-    "limits": ("Limits", search.limits),
-    "provenance": ("Provenance", search.provenance),
+SECTIONS = {
+    "searched": "What was searched",
+    "how": "How",
+    "cost": "Cost",
+    "learning": "Meta-learning curve",
+    "objective": "The found objective",
+    "comparison": "Comparison",
+    "curse": "Winner’s curse",
+    "curves": "Learning curves",
+    "robustness": "Robustness",
+    "failures": "Failures",
+    "looks": "Looks at held-out tasks",
+    "limits": "Limits",
+    "provenance": "Provenance",
 }
-"""Anchor -> title and content, in the order of the page."""
+"""Anchor (and template) -> title, in the order of the page."""
+
+ORIGIN = (
+    "run",
+    "preset",
+    "created",
+    "commit",
+    "source",
+    "config_hash",
+    "platform",
+    "cpu",
+    "python",
+    "rl-discovery",
+)
+"""What is shown of the provenance before the libraries' versions, in this order."""
+
+FUNCTIONS = (
+    markup.number,
+    markup.percent,
+    markup.duration,
+    markup.signed,
+    markup.setting,
+    markup.array_text,
+    rule,
+)
 
 
-def page(report: Report, pictures: Pictures) -> str:
+def page(report: RunFacts, images: Images) -> str:
     """The whole page; every number on it is one of `report`."""
-    links = [tag("li", tag("a", title, href=f"#{anchor}")) for anchor, (title, _) in SECTIONS.items()]
-    contents = tag("nav", tag("ol", *links), aria_label="Contents")
-    sections = [
-        tag("section", tag("h2", title), *write(report, pictures), id=anchor)
-        for anchor, (title, write) in SECTIONS.items()
-    ]
-    main = tag("main", _card(report), *sections)
-    return f"<!DOCTYPE html>\n{_html(report, join([contents, main]))}\n"
-
-
-def _html(report: Report, body: Html) -> Html:
     style = resources.files("discovery.display.report").joinpath("style.css").read_text(encoding="utf-8")
-    head = tag(
-        "head",
-        Html('<meta charset="utf-8">'),
-        Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-        Html('<meta name="color-scheme" content="light dark">'),
-        Html('<link rel="icon" href="data:,">'),
-        tag("title", f"{report.name}: discovery report"),
-        Html(f"<style>\n{style}</style>"),
+    template = _environment().get_template("page.html")
+    return template.render(report=report, images=images, style=Markup(style))
+
+
+@cache
+def _environment() -> Environment:
+    found = Environment(
+        loader=PackageLoader("discovery.display.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=markup.shown,
+        extensions=["jinja2.ext.do"],
     )
-    return tag("html", head, tag("body", body), lang="en")
-
-
-def _card(report: Report) -> Html:
-    verdict = report.verdict
-    words = verdict.status.replace(" ", "-")
-    badge = tag("p", tag("span", verdict.status, class_=f"badge {words}"), " ", _count(report))
-    title = tag("p", "Discovery report", class_="label"), tag("h1", report.name)
-    parts = [*title, tag("p", report.line), badge]
-    if verdict.judgments:
-        parts.append(tag("div", *map(_headline, verdict.judgments), class_="headline"))
-    else:
-        parts.append(_seen(report))
-        parts.append(commands(report.commands.test, name="To judge it"))
-    return tag("header", *parts, results.rule(report), id="card")
-
-
-def _count(report: Report) -> Html:
-    verdict = report.verdict
-    if not verdict.judgments:
-        return Html("Nothing was compared with known algorithms on held-out tasks.")
-    total = number(len(verdict.judgments))
-    return join(["better than the best known algorithm on ", number(verdict.better), " of ", total,
-                 " held-out tasks, worse on ", number(verdict.worse)])  # fmt: skip
-
-
-def _headline(one: Judgment) -> Html:
-    what = join(["found minus ", tag("b", one.baseline), " on ", tag("b", one.task), ", ",
-                 number(one.difference.n), " paired seeds"])  # fmt: skip
-    return tag("div", tag("p", estimate(one.difference, signed=True), class_="big"), tag("p", what))
-
-
-def _seen(report: Report) -> Html:
-    """Where no held-out task was reported: what fresh seeds say on the tasks that the search has seen."""
-    rows = [
-        (table, row) for table in report.tables if table.standing == "seen" for row in table.rows
-        if row.subject == report.label and row.difference
-    ]  # fmt: skip
-    lines = [
-        tag("div", tag("p", estimate(row.difference, signed=True), class_="big"),
-            tag("p", "found minus ", tag("b", table.baseline), " on ", tag("b", table.task),
-                ", which the search has seen; fresh seeds"))
-        for table, row in rows
-    ]  # fmt: skip
-    return tag("div", *lines, class_="headline") if lines else Html("")
+    found.globals |= {function.__name__: function for function in FUNCTIONS}
+    found.globals |= {"SCORES": SCORES, "ORIGIN": ORIGIN, "sections": SECTIONS}
+    return found

@@ -38,9 +38,9 @@ CONFIG = SearchConfig(
 
 
 def result(name: JobKey, score: float | None, **other: Any) -> JobResult:
-    """What a training returned; None for one that crashed."""
+    """What a training returned; None for one whose algorithm raised."""
     if score is None:
-        return JobResult(name, None, "crashed", "it broke <b>here</b>", seconds=2.0, compile_seconds=0.5)
+        return JobResult(name, None, "failed", "it broke <b>here</b>", seconds=2.0, compile_seconds=0.5)
     zeros = np.zeros(4, np.float32)
     curve = np.full(4, score, np.float32)
     outcome = Outcome(score, score, score, curve, zeros, zeros, -1, {"entropy": zeros})
@@ -97,7 +97,7 @@ def request(name: str) -> ScoreRequest:
 
 
 def search(run: Run) -> None:
-    """The whole search: proposals scored 2, 4 and (crashed), 6; means 1, 3 and 5, 7."""
+    """The whole search: proposals scored 2, 4 and (failed), 6; means 1, 3 and 5, 7."""
     ledger = run.ledger
     ledger.propose([request("g0/p0"), request("g0/p1"), request("g0/answer")])
     for task in (task.name for task in run.config.tasks):
@@ -113,7 +113,7 @@ def search(run: Run) -> None:
 
 def judge(run: Run) -> None:
     """Reports: on "far" what was found is 1 above PPO on each of 16 seeds, DPO far below; on "near" it is 2
-    below PPO, and one of its trainings crashed. Two factors of the learning rate on "near".
+    below PPO, and one of its trainings failed. Two factors of the learning rate on "near".
     """
     seeds = np.arange(16.0)
     own = f"{run.name}@1"

@@ -7,7 +7,7 @@ import pytest
 
 from discovery.app.command_line import main
 from discovery.app.loaded import LoadedRun
-from discovery.display.report.figures import Pictures
+from discovery.display.report.figures import Images
 
 
 def test_it_writes_and_says_where(
@@ -16,7 +16,7 @@ def test_it_writes_and_says_where(
     opened: list[str] = []
     monkeypatch.setattr(webbrowser, "open", opened.append)
     monkeypatch.setattr(
-        "discovery.display.report.write.draw", lambda *_: Pictures()
+        "discovery.display.report.write.draw", lambda *_: Images()
     )  # they are drawn in other tests
     out = tmp_path / "sub" / "found.html"
     assert main(["report", str(made.folder), "--out", str(out)]) == 0

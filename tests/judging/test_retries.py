@@ -1,0 +1,101 @@
+"""Failures of the machine, end to end: real workers that hang, die and run out of memory, then work again."""
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from discovery.app.api import Silence, evaluate, resume
+from discovery.app.begin import begin
+from discovery.app.loaded import load_run
+from discovery.core.config.evolution import ESConfig
+from discovery.core.config.search import SearchConfig
+from discovery.core.jobs import Job, JobResult
+from discovery.executors.inline import Inline
+from discovery.executors.processes import Processes
+from discovery.search.loop import search
+from discovery.store.ledger import Ledger
+from discovery.store.rows import same_numbers
+from environments.task import Setup, Task
+from tests.judging.machine import RUN_CHUNK
+
+
+@pytest.fixture
+def copy(finished_run: SimpleNamespace, tmp_path: Path) -> Path:
+    return shutil.copytree(finished_run.folder, tmp_path / "copy")
+
+
+def workers(timeout: float = 60.0) -> Processes:
+    return Processes(1, 1, timeout, function=RUN_CHUNK)
+
+
+@pytest.mark.parametrize("error", ["timeout", "crashed", "out_of_memory", "environment"])
+def test_evaluate_after_the_machine_failed(error: str, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fault is no score; the next command trains again, and gives what a sound machine gives."""
+    monkeypatch.setenv("FAULT", error)
+    with workers(timeout=1.0 if error == "timeout" else 60.0) as executor:
+        lost = evaluate(copy, "ppo", seeds=1, executor=executor)
+    assert [(row.n, row.failed, row.missing) for row in lost.rows] == [(0, 0, 1), (0, 0, 1)]
+    assert lost.judgments == () and {r["error"] for r in load_run(copy).reports()} == {error}
+    monkeypatch.delenv("FAULT")
+    with workers() as executor:
+        found = evaluate(copy, "ppo", seeds=1, executor=executor)
+    assert [(row.n, row.failed, row.missing) for row in found.rows] == [(1, 0, 0), (1, 0, 0)]
+    with Ledger.open(copy) as ledger:
+        assert {row["error"] for row in ledger.retries()} == {error} and len(ledger.retries()) == 2
+        assert {row["error"] for row in ledger.reports()} == {None}
+    monkeypatch.setenv("FAULT", "failed")
+    again = evaluate(copy, "ppo", seeds=1, executor=Inline(4, function=RUN_CHUNK))
+    assert again.rows == found.rows  # nothing is left to train
+
+
+def test_an_algorithm_s_own_failure_counts_until_it_is_retried(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAULT", "failed")
+    executor = Inline(4, function=RUN_CHUNK)
+    for fault in ("failed", ""):
+        monkeypatch.setenv("FAULT", fault)
+        found = evaluate(copy, "ppo", seeds=2, executor=executor)
+        assert [(row.n, row.failed, row.missing) for row in found.rows] == [(2, 2, 0), (2, 2, 0)]
+    found = evaluate(copy, "ppo", seeds=2, executor=executor, retry_failed=True)
+    assert [(row.n, row.failed, row.missing) for row in found.rows] == [(2, 0, 0), (2, 0, 0)]
+
+
+class Stops(Silence):
+    """Interrupts a search after some trainings."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def finished(self, job: Job, result: JobResult) -> None:
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+def test_a_resumed_search_trains_again_what_the_machine_made_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends as a search on a sound machine does, with the failures on record."""
+    setup = Setup(n_envs=2, n_steps=8, n_epochs=1, n_minibatches=2, hidden=(4,), curve_points=2)
+    config = SearchConfig(
+        generations=2, tasks=(Task("cart", setup, 160),), meta=ESConfig(population=4), selection_seeds=2
+    )
+    executor = Inline(1, function=RUN_CHUNK)
+    folders = []
+    for name, fault in (("sound", ""), ("broken", "environment")):
+        run, _ = begin(config, tmp_path, "search", name, executor)
+        folders.append(run.folder)
+        monkeypatch.setenv("FAULT", fault)
+        with run, pytest.raises(KeyboardInterrupt):
+            search(run, executor, Stops(3))
+        monkeypatch.setenv("FAULT", "")
+        resume(run.folder, executor)
+    with Ledger.open(folders[0]) as sound, Ledger.open(folders[1]) as broken:
+        assert same_numbers(sound, broken) == []
+        assert [row["error"] for row in broken.retries()] == ["environment"] * 3
+        assert not sound.retries()
+        assert np.isfinite([row["score"] for row in broken.evaluations()]).all()
