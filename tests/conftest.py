@@ -21,10 +21,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # What a test runs, it runs for less time than an optimizing compiler takes; this holds for the trainings of
 # searches too (discovery/inner/compile.py). `make test-slow` sets it empty.
-FLAGS = ["--xla_backend_optimization_level=0", "--xla_cpu_parallel_codegen_split_count=1"]
-if version("jaxlib").startswith("0.10."):  # jaxlib 0.11 has no such flag, and aborts on unknown ones
-    FLAGS.append("--xla_cpu_use_fusion_emitters=false")
-os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
+    # jaxlib 0.11 has no such flag, and aborts on unknown ones.
+    + (" --xla_cpu_use_fusion_emitters=false" if version("jaxlib").startswith("0.10.") else ""),
+)
 
 # Nor does it compile what another process of these tests has: workers, commands, pytest's own side by side.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
