@@ -83,11 +83,15 @@ def build_database(folder: Path, meta: Mapping[str, str]) -> None:
 def open_writer(folder: Path) -> sqlite3.Connection:
     """A connection whose commits survive a power cut."""
     db = _connect(folder / FILE, "mode=rw")
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute("PRAGMA foreign_keys = ON")
-    db.execute("BEGIN IMMEDIATE")  # Says at once whether it can be written.
-    db.execute("ROLLBACK")
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("BEGIN IMMEDIATE")  # Says at once whether it can be written.
+        db.execute("ROLLBACK")
+    except BaseException:
+        db.close()
+        raise
     return db
 
 
@@ -97,7 +101,7 @@ def open_reader(folder: Path) -> tuple[sqlite3.Connection, str | None]:
     db = _connect(folder / FILE, "mode=ro")
     try:
         db.execute("SELECT count(*) FROM sqlite_master")
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
         db.close()
         if not error.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_IOERR_SHM")):
             raise
