@@ -1,24 +1,30 @@
-# Every target sets itself up: a machine with Python 3.11 (or 3.12), make and git is enough.
+# Every target sets itself up: a machine with Python 3.11, 3.12 or 3.13, make and git is enough.
 # The stamps in .venv make the installation run once, and again when pyproject or the pins change.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help quickstart install test test-slow test-worlds test-extras test-faults bench lint format check notebooks clean
 
-# A pyenv shim may be on the path without a Python behind it, so the name is tried, not looked up.
-PYTHON ?= $(shell python3.11 -c "" 2>/dev/null && echo python3.11 || echo python3)
 VENV := .venv
 BIN = $(VENV)/bin
-CORE := $(VENV)/.core-installed
-DEV := $(VENV)/.dev-installed
-EXTRAS := .venv-extras/.installed
-PINS := pyproject.toml constraints.txt
-PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Without PYTHON=..., the Python of .venv is kept, or the first of two names that works is taken. A pyenv shim may
+# be on the path without a Python behind it, so a name is tried, not looked up.
+ifndef PYTHON
+PYTHON := $(shell for name in $(BIN)/python python3.11 python3; do \
+	$$name -c "import os, sys; print(os.path.realpath(sys.executable))" 2>/dev/null && break; done)
+endif
+VERSION := $(shell $(PYTHON) -c "import sys; print('%d.%d' % sys.version_info[:2])" 2>/dev/null)
+PINS := pyproject.toml $(wildcard constraints/common.txt constraints/$(VERSION).txt)
+CORE := $(VENV)/.core-installed-$(VERSION)
+DEV := $(VENV)/.dev-installed-$(VERSION)
+EXTRAS := .venv-extras/.installed-$(VERSION)
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/$(VERSION).txt
 
+# An environment of another version of Python is replaced.
 define CREATE_VENV
-@$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))" || \
-	{ echo "Python 3.11 or 3.12 is needed, '$(PYTHON)' is not; try: make PYTHON=/path/to/python3.11"; exit 1; }
-@$(BIN)/python -m pip --version >/dev/null 2>&1 || \
+@test -f constraints/$(VERSION).txt || \
+	{ echo "Python 3.11, 3.12 or 3.13 is needed, '$(PYTHON)' is not; try: make PYTHON=/path/to/python3.11"; exit 1; }
+@$(BIN)/python -m pip --version 2>/dev/null | grep -q '(python $(VERSION))' || \
 	{ echo "Creating $(VENV) with $(PYTHON)"; $(PYTHON) -m venv --clear $(VENV); }
 endef
 

@@ -12,6 +12,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("discovery", "objectives", "environments", "llm_prompts")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYTHON = "Programming Language :: Python :: "
+SUPPORTED = [name.removeprefix(PYTHON) for name in PROJECT["classifiers"] if name.startswith(PYTHON)]
 
 HOST = re.compile(r"pypi\.org|python[h]osted|anaconda\.org|npmjs\.(?:org|com)|debian\.org")
 """Registries. Mirrors and offline machines must work, so no file may name one."""
@@ -59,8 +62,7 @@ def test_wheel_holds_every_file_of_the_packages(wheel: zipfile.ZipFile) -> None:
 
 
 def test_wheel_metadata(wheel: zipfile.ZipFile) -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    folder = f"rl_discovery-{project['version']}.dist-info"
+    folder = f"rl_discovery-{PROJECT['version']}.dist-info"
     metadata = Parser().parsestr(wheel.read(f"{folder}/METADATA").decode())
     assert metadata["Name"] == "rl-discovery"
     assert metadata["License-Expression"] == "Apache-2.0"
@@ -68,14 +70,25 @@ def test_wheel_metadata(wheel: zipfile.ZipFile) -> None:
     assert "discovery = discovery.app.command_line:main" in wheel.read(f"{folder}/entry_points.txt").decode()
 
 
-def test_constraints_pin_every_dependency() -> None:
-    """One `name==version` a line, and none of the project's requirements left out, torch apart."""
-    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
-    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    groups = [project["dependencies"], *project["optional-dependencies"].values()]
-    required = [requirement for group in groups for requirement in group]
-    assert {distribution(name) for name in required} - {distribution(line) for line in lines} == {"torch"}
+@pytest.mark.parametrize("python", SUPPORTED)
+def test_constraints_pin_every_dependency(python: str) -> None:
+    """One `name==version` a line, no name twice, and none of the requirements left out, torch apart."""
+    own = (ROOT / f"constraints/{python}.txt").read_text()
+    assert "-c common.txt" in own.splitlines()
+    text = own + (ROOT / "constraints/common.txt").read_text()
+    pins = [line for line in text.splitlines() if not line.startswith(("#", "-c "))]
+    assert [line for line in pins if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
+    pinned = [distribution(line) for line in pins]
+    assert len(pinned) == len(set(pinned))
+    groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    required = {distribution(requirement) for group in groups for requirement in group}
+    assert required - set(pinned) == {"torch"}
+
+
+def test_every_supported_python_has_a_constraints_file() -> None:
+    files = {path.stem for path in (ROOT / "constraints").glob("3.*.txt")}
+    lowest, highest = re.findall(r"\d+(?=,|$)", PROJECT["requires-python"])
+    assert set(SUPPORTED) == files == {f"3.{minor}" for minor in range(int(lowest), int(highest))}
 
 
 def distribution(requirement: str) -> str:

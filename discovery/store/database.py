@@ -115,15 +115,19 @@ def open_writer(folder: Path) -> sqlite3.Connection:
     Before that, a copy of the older one is kept beside it.
     """
     db = _connect(folder / FILE, "mode=rw")
-    if (version := version_of(db)) != SCHEMA_VERSION:
-        with closing(sqlite3.connect(folder / f"ledger.schema{version}.sqlite")) as copy:
-            db.backup(copy)
-        migrate(db)
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute("PRAGMA foreign_keys = ON")
-    db.execute("BEGIN IMMEDIATE")  # Says at once whether it can be written.
-    db.execute("ROLLBACK")
+    try:
+        if (version := version_of(db)) != SCHEMA_VERSION:
+            with closing(sqlite3.connect(folder / f"ledger.schema{version}.sqlite")) as copy:
+                db.backup(copy)
+            migrate(db)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("BEGIN IMMEDIATE")  # Says at once whether it can be written.
+        db.execute("ROLLBACK")
+    except BaseException:
+        db.close()
+        raise
     return db
 
 
@@ -148,7 +152,7 @@ def _open_as_it_is(folder: Path) -> tuple[sqlite3.Connection, str | None]:
     db = _connect(folder / FILE, "mode=ro")
     try:
         db.execute("SELECT count(*) FROM sqlite_master")
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
         db.close()
         if not error.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_IOERR_SHM")):
             raise

@@ -4,6 +4,7 @@ import ast
 import json
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -62,7 +63,7 @@ def test_a_run_is_found_after_the_working_directory_changed(young_run, tmp_path,
 
 def query(folder: Path, text: str) -> list[dict]:
     """Rows straight from the file, past all of our code."""
-    with sqlite3.connect(folder / "ledger.sqlite") as db:
+    with closing(sqlite3.connect(folder / "ledger.sqlite")) as db, db:
         db.row_factory = sqlite3.Row
         return [dict(row) for row in db.execute(text)]
 
@@ -186,7 +187,7 @@ def test_no_such_proposal(run: LoadedRun) -> None:
 def test_a_proposal_that_differs_is_refused(run: LoadedRun, tmp_path: Path) -> None:
     folder = tmp_path / "changed"
     shutil.copytree(run.folder, folder)
-    with sqlite3.connect(folder / "ledger.sqlite") as db:
+    with closing(sqlite3.connect(folder / "ledger.sqlite")) as db, db:
         db.execute("UPDATE proposals SET params_digest = ? WHERE id = 'g1/p0'", [digest_of({})])
     changed = load_run(folder)
     changed.proposal(1, 1)
