@@ -31,9 +31,14 @@ class Verb(NamedTuple):
     files: str = ""
 
 
-def first_words(said: Said, folder: Path) -> list[str]:
-    """The names that a table begins its rows with."""
-    return re.findall(r"^([\w/+.-]+)  +\S", said.stdout, re.MULTILINE)
+def first_words(said: Said, folder: Path) -> dict[str, bool]:
+    """The names that a table begins its rows with, below its header."""
+    return dict.fromkeys(re.findall(r"^([\w/+.-]+)  +\S", said.stdout, re.MULTILINE)[1:], True)
+
+
+def assigned(said: Said, folder: Path) -> dict[str, str]:
+    """Numbers with their names, as "clip = 0.2"."""
+    return dict(re.findall(r"^ *(\w+) = (\S+)$", said.stdout, re.MULTILINE))
 
 
 def numbers(said: Said, folder: Path) -> list[str]:
@@ -95,7 +100,7 @@ VERBS: dict[str, Verb] = {
     "envs-one": Verb("envs CartPole-v1", numbers),
     "envs-picture": Verb("envs grid/small --picture level.png", files="."),
     "objectives": Verb("objectives", first_words),
-    "objectives-one": Verb("objectives lpo", numbers),
+    "objectives-one": Verb("objectives lpo", assigned),
     "suites": Verb("suites", first_words),
     "suites-one": Verb("suites classic", numbers),
     "doctor": Verb("doctor --json", keys),
