@@ -1,4 +1,4 @@
-"""What is exported: first means, which need no training; of OPEN, whose first mean does nothing, the second."""
+"""What is exported: first means, which need no training; of OPEN, whose first mean does nothing, a proposal."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ selection_seeds = 1
 selection_doublings = 0
 agents_per_call = 2
 executor = "inline"
-meta = { strategy = "SNES", population = 2, sigma = 0.3, mean_every = 0 }
+meta = { strategy = "RandomSearch", population = 2, sigma = 0.3, mean_every = 0 }
 
 [[tasks]]
 name = "catch"
