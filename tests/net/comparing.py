@@ -37,7 +37,7 @@ def check(name: str, facts: Any) -> None:
     """Fail unless the facts are those on record; the message lists the first that differ."""
     was, before = recorded(name)
     exact = was == conditions()
-    differences = list(_differences("", before, facts, exact))
+    differences = list(_differences("", before, json.loads(json.dumps(facts)), exact))
     listed = "\n  ".join(differences[:15])
     assert not differences, (
         f"{name}: {len(differences)} facts differ from those on record "
@@ -73,6 +73,9 @@ def _shown(value: Any) -> str:
 
 
 def _number(value: Any) -> float | None:
-    """The float that a hexadecimal text stands for."""
-    written = isinstance(value, str) and re.fullmatch(r"-?(0x[0-9a-f.]+p[+-]\d+|inf)|nan", value)
-    return float.fromhex(value) if written else None
+    """The float that a text stands for, hexadecimal or decimal."""
+    if not isinstance(value, str):
+        return None
+    if re.fullmatch(r"-?0x[0-9a-f.]+p[+-]\d+", value):
+        return float.fromhex(value)
+    return float(value) if re.fullmatch(r"-?(\d[\d.]*(e-?\d+)?|inf)|nan", value) else None

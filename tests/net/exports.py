@@ -1,4 +1,7 @@
-"""What is exported: first means, which need no training; of OPEN, whose first mean does nothing, a proposal."""
+"""What is exported: first means, which need no training.
+
+OPEN's first mean does nothing, so random search replaces it by a proposal.
+"""
 
 import json
 from pathlib import Path
@@ -19,7 +22,7 @@ meta = { strategy = "RandomSearch", population = 2, sigma = 0.3, mean_every = 0 
 name = "catch"
 total_steps = 128
 numbers = { learning_rate = 0.03, max_grad_norm = 0.7 }
-setup = { environment = "Catch-bsuite", n_envs = 4, n_steps = 16, n_epochs = 1, n_minibatches = 2, hidden = [4] }
+setup = { environment = "Catch-bsuite", n_envs = 4, n_steps = 16, n_epochs = 1, n_minibatches = 2 }
 """
 
 FAMILIES = {

@@ -47,9 +47,10 @@ def numbers(said: Said, folder: Path) -> list[str]:
     return sorted({number.rstrip(",") for number in found}, key=lambda text: float(text.replace(",", "")))
 
 
-def intervals(said: Said, folder: Path) -> list[str]:
-    """Estimates with their intervals, "-0.3 [-0.4, -0.2]", as a table shows them."""
-    return re.findall(r"-?\d[\d.]* \[-?\d[\d.]*, -?\d[\d.]*\]", said.stdout)
+def intervals(said: Said, folder: Path) -> list[tuple[str, str, str]]:
+    """Estimates with the ends of their intervals, as a table shows them: "-0.3 [-0.4, -0.2]"."""
+    number = r"(-?\d[\d.]*)"
+    return re.findall(rf"{number} \[{number}, {number}\]", said.stdout)
 
 
 def preset(said: Said, folder: Path) -> Any:
@@ -65,7 +66,8 @@ def trainings(said: Said, folder: Path) -> list[str]:
 
 def rows(said: Said, folder: Path) -> Any:
     """JSON of `list`: what is known of each run, times and folders apart."""
-    return [_timeless(json.loads(line)) for line in said.stdout.splitlines()]
+    found = [_timeless(json.loads(line)) for line in said.stdout.splitlines()]
+    return sorted(found, key=lambda row: row["run"])
 
 
 def last_row(said: Said, folder: Path) -> Any:
@@ -84,13 +86,15 @@ def run(name: str) -> Callable[[Said, Path], Any]:
 
 
 def table(name: str) -> Callable[[Said, Path], Any]:
-    """A CSV file's rows, a text each."""
-    return lambda said, folder: [", ".join(row) for row in csv.reader((folder / name).open())]
+    """A CSV file's rows."""
+    return lambda said, folder: list(csv.reader((folder / name).read_text().splitlines()))
 
 
 def page(said: Said, folder: Path) -> Any:
-    """The numbers of a report, times apart."""
-    return _timeless(json.loads((folder / "runs" / "judged" / "report.json").read_text()))
+    """The numbers of a report: its tables, what was found, the verdict."""
+    facts = json.loads((folder / "runs" / "judged" / "report.json").read_text())
+    kept = {name: facts[name] for name in ("chosen", "cost", "declines", "tables", "verdict")}
+    return _timeless(kept | {"shapes": facts["found"]["shapes"]})
 
 
 VERBS: dict[str, Verb] = {
@@ -115,7 +119,7 @@ VERBS: dict[str, Verb] = {
     "report": Verb("report judged", page, "runs/judged"),
     "plot": Verb("plot judged", files="runs/judged/plots"),
     "export": Verb("export judged --to jax --verify", files="runs/judged/exports"),
-    "suites-measure": Verb("suites net.toml --measure --seeds 2 --executor inline --quiet", files="."),
+    "suites-measure": Verb("suites net.toml --measure --seeds 4 --executor inline --quiet", files="."),
     "compare": Verb(
         "compare ppo a2c judged --suite net.toml --seeds 2 --executor inline --json",
         last_row,
@@ -164,7 +168,9 @@ def _files(folder: Path) -> list[str]:
     """What a folder holds: not SQLite's own files, nor how many arrays, nor other runs."""
     paths = (path for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
     names = {path.relative_to(folder).as_posix() for path in paths}
-    return sorted(name for name in names if not re.search(r"-(wal|shm)$|^(lock$|arrays/|runs/)", name))
+    return sorted(
+        name for name in names if not re.search(r"-(wal|shm)$|__pycache__|^(lock$|arrays/|runs/)", name)
+    )
 
 
 TIMES = re.compile(
