@@ -22,7 +22,14 @@ meta = { strategy = "RandomSearch", population = 2, sigma = 0.3, mean_every = 0 
 name = "catch"
 total_steps = 128
 numbers = { learning_rate = 0.03, max_grad_norm = 0.7 }
-setup = { environment = "Catch-bsuite", n_envs = 4, n_steps = 16, n_epochs = 1, n_minibatches = 2 }
+
+[tasks.setup]
+environment = "Catch-bsuite"
+n_envs = 4
+n_steps = 16
+n_epochs = 1
+n_minibatches = 2
+hidden = [4]
 """
 
 FAMILIES = {
