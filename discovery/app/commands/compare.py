@@ -116,15 +116,16 @@ def main(argv: Sequence[str]) -> int:
     except (KeyboardInterrupt, BrokenPipeError):
         return stopped(recorded=True)
     folder = store_folder(args.output, args.name or f"compare-{result.suite}")
+    files = sorted(path.name for path in folder.iterdir() if path.suffix in (".json", ".csv", ".png"))
     if args.json:
-        print(json_line({"event": "comparison", **result.to_dict(), "folder": str(folder)}))
+        print(json_line({"event": "comparison", **result.to_dict(), "folder": str(folder), "files": files}))
     else:
         show(result.table(), width=160)
         print()
         for sentence in result.verdicts():
             show(sentence)
         if not args.quiet:
-            show(f"\nResults   {folder}")
+            show(f"\n{folder}: {', '.join(files)}")
     return FAILED if any(cell.all_failed for cell in result.comparison.cells) else 0
 
 
