@@ -65,7 +65,7 @@ test-extras: $(EXTRAS) ## the tests of the extra environments, which it installs
 test-faults: $(DEV) ## searches on a cluster of two nodes that is broken in eight ways (15 minutes)
 	XLA_FLAGS= $(BIN)/python -m pytest -m faults tests/executors
 
-bench: $(DEV) ## the speed ratios that the README quotes
+bench: $(DEV) ## the speed ratios of docs/performance.md
 	$(BIN)/python -m benchmarks
 
 lint: $(DEV) ## ruff and pyright

@@ -30,8 +30,9 @@ from benchmarks.tasks import BREAKOUT, CARTPOLE, PPO, inputs, shortened
 from benchmarks.timing import rounds, timed
 from discovery.core.config.search import CPU_WIDTH
 from discovery.inner import compile as compiled
-from discovery.inner.batch_size import bytes_of, find_room
-from discovery.inner.loops.on_policy import complete, train
+from discovery.inner.batch_size import bytes_of, measure_lanes
+from discovery.inner.loops import train
+from discovery.inner.loops.on_policy import complete
 from discovery.search.width import even_share
 from environments.task import Setup, Task
 
@@ -112,8 +113,8 @@ def width_of(task: Task, agents: int) -> int:
     if jax.default_backend() == "cpu":
         return min(agents, CPU_WIDTH)
     keys, lifetimes = inputs(task, 1)
-    outcome, _, _ = find_room(PPO, task, {}, keys, lifetimes)
-    return even_share(agents, int(outcome.score[0]), math.gcd(agents, jax.local_device_count()))
+    measured, _, _ = measure_lanes(PPO, task, {}, keys, lifetimes)
+    return even_share(agents, measured["lanes"], math.gcd(agents, jax.local_device_count()))
 
 
 def our_side(task: Task, agents: int, width: int) -> tuple[Side, Callable[[], Any]]:

@@ -36,7 +36,7 @@ from discovery.display import plots
 from discovery.executors.base import Executor
 from discovery.executors.processes import Processes
 from discovery.executors.ray.cluster import Ray
-from discovery.meta.base import Result
+from discovery.meta.base import Results
 from discovery.search.loop import search
 from discovery.store.run import CONFIG, Run
 
@@ -84,14 +84,14 @@ def nothing(
     keys: Any,
     lifetimes: Any,
     until: Any = None,
-    begun: Any = None,
+    checkpoint: Any = None,
 ) -> tuple[Outcome, None, float]:
     """A call that trains nobody."""
     width, points = len(keys), task.setup.curve_points
     each = np.zeros(width, np.float32)
     curve = np.zeros((width, points), np.float32)
-    values = {name: curve for name in Outcome._fields} | dict.fromkeys(("score", "final", "auc"), each)
-    return Outcome(**values | {"nonfinite_step": np.full(width, -1, np.int32)}), None, 0.0
+    nonfinite_step = np.full(width, -1, np.int32)
+    return Outcome(each, each, each, curve, curve, curve, nonfinite_step, {"kl": curve}), None, 0.0
 
 
 class Clock:
@@ -108,7 +108,7 @@ class Clock:
     def finished(self, job: Job, result: JobResult) -> None:
         """Nothing to do."""
 
-    def closed(self, generation: int, results: Mapping[str, Result], metrics: Mapping[str, float]) -> None:
+    def closed(self, generation: int, results: Results, metrics: Mapping[str, float]) -> None:
         """Note the time."""
         self.closings.append(time.perf_counter())
 

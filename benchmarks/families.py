@@ -25,11 +25,11 @@ from rich.table import Table
 
 from benchmarks.searches import searched
 from discovery.app.api import evaluate
+from discovery.app.loaded import LoadedRun
 from discovery.core import presets
 from discovery.display import plots
 from discovery.display.report.spent import cost
 from discovery.judging.comparison import Comparison
-from discovery.results.loaded import LoadedRun
 from discovery.statistics import Interval, interval, paired_difference
 from objectives.known import TABULAR_A2C
 

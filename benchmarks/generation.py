@@ -11,7 +11,7 @@ from discovery.core.config.search import SearchConfig
 from discovery.core.jobs import Job, JobResult
 from discovery.executors import make_executor
 from discovery.executors.base import Executor
-from discovery.meta.base import Result
+from discovery.meta.base import Results
 from discovery.search.loop import search
 from discovery.store.run import Run
 from environments.task import Setup, Task
@@ -50,7 +50,7 @@ class Stopwatch:
     def finished(self, job: Job, result: JobResult) -> None:
         """Nothing to do."""
 
-    def closed(self, generation: int, results: Mapping[str, Result], metrics: Mapping[str, float]) -> None:
+    def closed(self, generation: int, results: Results, metrics: Mapping[str, float]) -> None:
         """The generation ends here; its trainings alone follow."""
         self.whole.append(time.perf_counter() - self._began)
         began = time.perf_counter()

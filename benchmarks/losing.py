@@ -23,10 +23,9 @@ from benchmarks.races import halving_loss_bound, race
 from discovery import statistics as st
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.search import SearchConfig, Stopping
-from discovery.core.jobs import Begun, JobResult, Outcome
-from discovery.meta.base import Request, Result
+from discovery.core.jobs import Checkpoint, JobKey, JobResult, Outcome
+from discovery.meta.base import Proposal, RequestId, ScoreRequest, ScoreResult
 from discovery.search.early_stopping import Stage, stages
-from discovery.search.requests import seed_of
 from environments.task import Task
 
 PROPOSALS = 16
@@ -98,30 +97,30 @@ def halved(drawn: Float[np.ndarray, "N rungs P S"], eta: int = ETA) -> Lost:
         meta=ESConfig(population=proposals),
         stopping=Stopping("halving", rungs=rungs, eta=eta),
     )
-    requests = [Request(f"g0/p{i}", {}, 0, i) for i in range(proposals)]
+    requests = [ScoreRequest(RequestId(0, i), Proposal({})) for i in range(proposals)]
     rung = {share: r for r, (share, _) in enumerate(st.halving_schedule(proposals, rungs, eta))}
     missing, spent = 0, 0
     for table in drawn:
         seen, _ = played(requests, config, lambda i, _, s, share, x=table: x[rung[share], i, s])
-        missing += all(request.index for _, request in seen[-1])
+        missing += all(request.id.index for _, request in seen[-1])
         spent += sum(job.updates for stage in seen for job, _ in stage)
     return Lost(missing / len(drawn), spent / (len(drawn) * proposals * seeds * TASK.n_updates))
 
 
 def played(
-    requests: Sequence[Request], config: SearchConfig, score: Score
-) -> tuple[list[Stage], dict[str, Result]]:
+    requests: Sequence[ScoreRequest], config: SearchConfig, score: Score
+) -> tuple[list[Stage], dict[RequestId, ScoreResult]]:
     """All stages of `discovery.search.early_stopping.stages` with made-up scores, and what comes of them."""
-    plan, results, seen = stages(requests, config), dict[str, JobResult](), list[Stage]()
+    plan, results, seen = stages(requests, config), dict[JobKey, JobResult](), list[Stage]()
     stage = next(plan)
     while True:
         seen.append(stage)
         for job, request in stage:
             until = job.lifetime if job.until is None else job.until
-            value = score(request.index, job.task.name, seed_of(job.id), until / job.lifetime)
-            outcome = None if value is None else Outcome(np.float32(value), *repeat(None, 10))
-            begun = None if job.until is None else Begun(until, (np.array([until]),))
-            results[job.id] = JobResult(job.id, outcome, begun=begun)
+            value = score(request.id.index, job.task.name, job.id.seed, until / job.lifetime)
+            outcome = None if value is None else Outcome(np.float32(value), *repeat(None, 6), metrics={})
+            checkpoint = None if job.until is None else Checkpoint(until, (np.array([until]),))
+            results[job.id] = JobResult(job.id, outcome, checkpoint=checkpoint)
         try:
             stage = plan.send(results)
         except StopIteration as end:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from discovery.app.api import discover, resume
+from discovery.app.loaded import LoadedRun, load_run
 from discovery.core.config.search import SearchConfig
-from discovery.results.loaded import LoadedRun, load_run
 
 
 def searched(out: Path, name: str, config: SearchConfig) -> LoadedRun:

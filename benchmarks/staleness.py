@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from discovery.core.config.evolution import ESConfig
-from discovery.meta.base import Result
+from discovery.meta.base import ScoreResult
 from discovery.meta.make import make_meta
 from discovery.statistics import interval
 
@@ -61,10 +61,10 @@ def searched(meta: Any, config: ESConfig, noise: float, seed: int) -> float:
             number += 1
         in_turn = config.facts.asynchronous == "generations"
         requests = waiting.pop(0 if in_turn else order.randrange(len(waiting)))
-        values = {r.id: score(r.meta_params["x"]) + noise * generator.normal() for r in requests}
-        results = {name: Result(name, {"bowl": np.array([value])}) for name, value in values.items()}
+        values = {r.id: score(r.proposal.meta_params["x"]) + noise * generator.normal() for r in requests}
+        results = {name: ScoreResult(name, {"bowl": np.array([value])}) for name, value in values.items()}
         state = meta.tell(state, results)
-    return score(np.asarray(meta.mean(state)["x"]))
+    return score(np.asarray(meta.answer(state).meta_params["x"]))
 
 
 def main() -> None:

@@ -22,9 +22,9 @@ from rich.table import Table
 
 from benchmarks.searches import searched
 from discovery.app.api import evaluate
+from discovery.app.loaded import LoadedRun
 from discovery.core import presets
 from discovery.core.config.search import SearchConfig, Stopping
-from discovery.results.loaded import LoadedRun
 from discovery.statistics import Interval, interval, paired_difference
 
 REPORT_SEEDS = 64

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from discovery.display.pictures.runs import plot_run
     from discovery.executors import make_executor
     from discovery.export.run import export_run, verify_run
-    from discovery.inner.loops.on_policy import train
+    from discovery.inner.loops import train
     from discovery.inner.play import play
     from discovery.judging.comparison import Comparison
     from discovery.judging.suite_comparison import SuiteComparison
@@ -84,7 +84,7 @@ _HOMES = {
     "discovery.executors": ("make_executor",),
     "discovery.display.pictures.grid": ("draw_environment", "draw_level"),
     "discovery.inner.play": ("play",),
-    "discovery.inner.loops.on_policy": ("train",),
+    "discovery.inner.loops": ("train",),
     "discovery.core.config.evolution": ("ESConfig",),
     "discovery.core.config.population": ("PBEConfig",),
     "discovery.results.objective": ("Objective", "objective_of"),

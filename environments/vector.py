@@ -117,15 +117,15 @@ def bounded(environment: Environment, setup: Setup, action: Array) -> Array:
     return jnp.clip(low + (high - low) * (jnp.tanh(action) + 1.0) / 2.0, low, high)
 
 
-def reset(environment: Environment, setup: Setup, key: PRNGKeyArray) -> VectorState:
-    """Samples one level and starts ``E = setup.n_envs`` instances on it.
+def reset(environment: Environment, setup: Setup, key: PRNGKeyArray, level: Any = None) -> VectorState:
+    """Starts ``E = setup.n_envs`` instances on one level: `level`, or None for one that the key draws.
 
     Raises:
         ValueError: as for `check`.
     """
     check(environment, setup)
     level_key, reset_key = jax.random.split(key)
-    level = environment.sample_level(level_key)
+    level = environment.sample_level(level_key) if level is None else level
     env_state, observation = jax.vmap(environment.reset, in_axes=(0, None))(
         jax.random.split(reset_key, setup.n_envs), level
     )

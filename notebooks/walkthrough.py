@@ -87,7 +87,7 @@ def _(mo):
     ## How it went
 
     Generation *g* shows the proposals drawn around mean *g*, and mean *g* on the selection seeds. The
-    generation that did best there is the one the run answers with.
+    run's answer is the generation that did best there.
     """)
     return
 
@@ -137,9 +137,9 @@ def _(mo):
     mo.md("""
     ## How good it is
 
-    Trained beside PPO and beside the mean that the search began with: same tasks, same recipe, same
-    held-out seeds. Every such training is recorded in the run, and not repeated when it is asked for
-    again. Intervals are 95%; below 30 seeds, trust none of them much.
+    It is trained beside PPO and beside the mean that the search began with: same tasks, same recipe, same
+    report seeds. Every training is recorded in the run, and is not repeated when it is asked for again.
+    Intervals are 95% confidence intervals; with fewer than 30 seeds they are unreliable.
     """)
     return
 
@@ -147,7 +147,7 @@ def _(mo):
 @app.cell
 def _(d, searched):
     comparison = d.evaluate(searched, against=("initial", "ppo"), seeds=32)
-    run = searched.reload()  # what was loaded is how the run stood then: now it holds the comparison, too
+    run = searched.reload()  # load the run again: it now holds the comparison, too
     comparison.frame()
     return comparison, run
 
@@ -176,8 +176,8 @@ def _(mo):
     mo.md("""
     ## Take it away
 
-    One file with the weights inside, which needs numpy and jax and nothing of this project. Its header
-    says where it comes from, what it scored, and the recipe it was tuned to. `verify_run` recomputes
+    The export is one file with the weights inside. It needs numpy and jax, and nothing of this project. Its
+    header says where it comes from, what it scored, and the recipe it was tuned to. `verify_run` recomputes
     values and gradients at 10,000 points in a process that cannot import our packages.
     """)
     return

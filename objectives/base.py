@@ -196,7 +196,8 @@ class Memory(NamedTuple):
     Attributes:
         init: ``(meta_params, params, key) -> memory``.
         update: ``(meta_params, memory, trajectory, params, metrics, progress) -> memory``, once per
-            rollout, after the parameters changed; `metrics` are that update's `Metrics`.
+            rollout, after the parameters changed; `metrics` are that update's `Metrics`, in which
+            ``metrics.named`` holds what the loop reports ("kl", "loss", ...).
         target_params: ``memory -> params`` of a target network; None where there is none. The loop runs
             the agent's network with them over each rollout, for `Trajectory.target_outputs`.
     """
@@ -235,6 +236,7 @@ class Algorithm(NamedTuple):
         init: ``key -> dict`` of the searched entries of `meta_params`; empty when nothing is searched.
         defaults: names and values of the plain numbers its parts read.
         policy_loss: the elementwise loss inside `loss`, where it has one: for pictures and exports.
+        loop: what trains it: a name in `discovery.inner.loops.LOOPS`.
     """
 
     name: str
@@ -246,3 +248,4 @@ class Algorithm(NamedTuple):
     init: Callable[[PRNGKeyArray], dict[str, Any]]
     defaults: tuple[tuple[str, float], ...]
     policy_loss: PolicyLoss | None = None
+    loop: str = "on_policy"

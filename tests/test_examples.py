@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from discovery.app.command_line import main
-from discovery.inner.loops.on_policy import complete, train
+from discovery.inner.loops import train
+from discovery.inner.loops.on_policy import complete
 from environments.make import make
 from environments.task import Setup
 from objectives import build

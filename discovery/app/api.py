@@ -28,7 +28,7 @@ from discovery.judging.evaluate import subjects as subjects_of
 from discovery.judging.suite import chosen_tasks, write
 from discovery.judging.suite import compare_suite as run_suite
 from discovery.judging.suite_comparison import SuiteComparison
-from discovery.meta.base import Result
+from discovery.meta.base import Results
 from discovery.search.listener import Listener
 from discovery.search.loop import search
 from discovery.store.held_out import looks_at, record_looks, run_folders_of, unseen
@@ -43,9 +43,7 @@ class Silence:
 
     def finished(self, job: Job, result: JobResult) -> None: ...
 
-    def closed(
-        self, generation: int, results: Mapping[str, Result], metrics: Mapping[str, float]
-    ) -> None: ...
+    def closed(self, generation: int, results: Results, metrics: Mapping[str, float]) -> None: ...
 
 
 def discover(

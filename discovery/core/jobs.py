@@ -1,6 +1,7 @@
-"""The unit of work that meta-optimizers, executors and the ledger exchange: one inner training."""
+"""The unit of work that searches, executors and the ledger exchange: one inner training."""
 
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,11 +20,8 @@ class Outcome(NamedTuple):
         curve: ``[K]`` mean return of the episodes completed in each window (NaN: none).
         episodes: ``[K]`` how many episodes were completed in each window.
         length: ``[K]`` their mean length in steps.
-        kl: ``[K]`` mean approximate KL(old || new), nats per sample.
-        clip_fraction: ``[K]`` share of samples whose ratio left the clip band.
-        entropy: ``[K]`` mean policy entropy, nats.
-        grad_norm: ``[K]`` mean global gradient norm before clipping.
         nonfinite_step: environment step at which anything first became non-finite, or -1.
+        metrics: ``{name: [K]}``, what else the training's loop reports, under names of its own.
     """
 
     score: Any
@@ -32,11 +30,8 @@ class Outcome(NamedTuple):
     curve: Any
     episodes: Any
     length: Any
-    kl: Any
-    clip_fraction: Any
-    entropy: Any
-    grad_norm: Any
     nonfinite_step: Any
+    metrics: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -56,13 +51,41 @@ class AlgorithmSpec:
         return tuple(AlgorithmSpec(name, tuple(sorted(options.items()))) for name, options in parts)
 
 
+@dataclass(frozen=True)
+class JobKey:
+    """Names one training within a run. Its text is for the database and for logs; nothing reads it back.
+
+    Attributes:
+        owner: whose training it is: the id of a request of a search, or the name of a subject.
+        split: which seeds: "search", "selection" or "report".
+        task: the task's name.
+        seed: index of the seed.
+        until: the rollout at which the training stops early; None where it lives to its end.
+    """
+
+    owner: Hashable
+    split: str
+    task: str
+    seed: int
+    until: int | None = None
+
+    def __str__(self) -> str:
+        end = "" if self.until is None else f"@{self.until}"
+        return f"{self.owner}/{self.split}/{self.task}/s{self.seed}{end}"
+
+    @property
+    def whole(self) -> "JobKey":
+        """The key of the same training without an early end."""
+        return replace(self, until=None)
+
+
 @dataclass(frozen=True, eq=False)
-class Begun:
-    """A training that was stopped at some update: its whole state, as plain arrays.
+class Checkpoint:
+    """The whole state of a training that was stopped at some update, as plain arrays.
 
     Attributes:
         update: n, rollouts learned from.
-        leaves: of the `TrainingState`, keys as raw data.
+        leaves: leaves of the loop's state, with keys as raw data.
     """
 
     update: int
@@ -74,32 +97,32 @@ class Job:
     """One inner training to run.
 
     Attributes:
-        id: unique within a run, for example "g12/p3/CartPole-v1/s0".
+        id: unique within a run.
         algorithm: which algorithm.
         task: environment, recipe and budget.
         meta_params: the searched entries, a pytree of numpy arrays; empty dict for known algorithms.
         key: raw key data, uint32 ``[2]``.
         lifetime: N, number of rollouts.
-        until: stop after so many of them, and hand out the state; None: live to the end.
-        begun: where to go on: a state that was handed out; None: at birth.
+        until: stop after this many rollouts and return a checkpoint; None: train to the end.
+        checkpoint: where to continue; None: start afresh.
         stretches: calls that a whole life is trained in, by whoever is free.
     """
 
-    id: str
+    id: JobKey
     algorithm: AlgorithmSpec
     task: Task
     meta_params: Any
     key: np.ndarray
     lifetime: int
     until: int | None = None
-    begun: "Begun | None" = None
+    checkpoint: Checkpoint | None = None
     stretches: int = 1
 
     @property
     def updates(self) -> int:
         """Rollouts to run."""
         end = self.lifetime if self.until is None else self.until
-        return end - (0 if self.begun is None else self.begun.update)
+        return end - (0 if self.checkpoint is None else self.checkpoint.update)
 
 
 @dataclass(frozen=True)
@@ -107,7 +130,8 @@ class JobResult:
     """What became of a job. Either `outcome` is set, or `error` is one of
     "crashed", "timeout", "out_of_memory", "failed" with the reason in `detail`.
 
-    `begun` is the state of a job that was to stop before the end of its life.
+    `checkpoint` is the state of a job that was asked to stop, see `Job.until`.
+    A job that asks for a measurement instead of a training has no outcome: `extra` has the answer.
 
     `outcome` with a non-finite score is the typed error "diverged", kept with its outcome.
     Observational (not reproducible, and not compared between runs): seconds, compile_seconds, worker,
@@ -116,7 +140,7 @@ class JobResult:
     `more` results came at the same time, and follow at once: they can be recorded together.
     """
 
-    id: str
+    id: JobKey
     outcome: Outcome | None
     error: str | None = None
     detail: str = ""
@@ -124,6 +148,6 @@ class JobResult:
     compile_seconds: float = 0.0
     worker: str = ""
     attempts: int = 1
-    begun: Begun | None = None
+    checkpoint: Checkpoint | None = None
     more: bool = False
     extra: dict[str, Any] = field(default_factory=dict)

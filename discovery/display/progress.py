@@ -21,7 +21,7 @@ from discovery.search.progress import Tally
 if TYPE_CHECKING:
     from discovery.core.jobs import Job, JobResult
     from discovery.executors.base import Crew
-    from discovery.meta.base import Result
+    from discovery.meta.base import Results
 
 EXECUTORS = "discovery.executors"
 """The logger whose warnings (a worker was replaced, and why) belong to the story."""
@@ -39,9 +39,7 @@ class View(Protocol):
 
     def finished(self, job: "Job", result: "JobResult") -> None: ...
 
-    def closed(
-        self, generation: int, results: "Mapping[str, Result]", metrics: Mapping[str, float]
-    ) -> None: ...
+    def closed(self, generation: int, results: "Results", metrics: Mapping[str, float]) -> None: ...
 
     def watch(self, crew: "Callable[[], Crew]") -> None:
         """Who works is worth showing too."""
@@ -94,9 +92,7 @@ class Silent:
     def finished(self, job: "Job", result: "JobResult") -> None:
         self.tally.finished(job, result)
 
-    def closed(
-        self, generation: int, results: "Mapping[str, Result]", metrics: Mapping[str, float]
-    ) -> None: ...
+    def closed(self, generation: int, results: "Results", metrics: Mapping[str, float]) -> None: ...
 
     def watch(self, crew: "Callable[[], Crew]") -> None:
         self.tally.crew = crew
@@ -139,7 +135,7 @@ class Lines(Silent):
         if time.monotonic() - self._spoke >= HEARTBEAT:
             self._print(status(self.tally))
 
-    def closed(self, generation: int, results: "Mapping[str, Result]", metrics: Mapping[str, float]) -> None:
+    def closed(self, generation: int, results: "Results", metrics: Mapping[str, float]) -> None:
         assert self.tally.config is not None  # else nothing is closed
         for line in rows(self.tally.row(results), self.tally.config):
             self._print(line)
@@ -212,7 +208,7 @@ class Json(Silent):
         super().started(generation, jobs, done)
         self._write("started", generation=generation, trainings=len(jobs), finished_before=done)
 
-    def closed(self, generation: int, results: "Mapping[str, Result]", metrics: Mapping[str, float]) -> None:
+    def closed(self, generation: int, results: "Results", metrics: Mapping[str, float]) -> None:
         self._write("generation", **row_facts(self.tally.row(results)), metrics=dict(metrics))
 
     def warn(self, text: str) -> None:

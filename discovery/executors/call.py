@@ -21,7 +21,7 @@ RUN_CHUNK = "discovery.inner.compile:run_chunk"
 
 
 class Request(NamedTuple):
-    """Arguments of ``run_chunk(algorithm, task, meta_params, keys, lifetimes, until, begun)``.
+    """Arguments of ``run_chunk(algorithm, task, meta_params, keys, lifetimes, until, checkpoint)``.
 
     Attributes:
         algorithm: AlgorithmSpec of all lanes.
@@ -29,8 +29,8 @@ class Request(NamedTuple):
         meta_params: pytree of ``[W, ...]``.
         keys: raw keys ``[W, 2]``.
         lifetimes: number of rollouts ``[W]``.
-        until: rollouts after which to stop and hand out the states ``[W]``; None: live to the end.
-        begun: leaves ``[W, ...]`` of the states to go on from; None: at birth.
+        until: rollouts after which to stop and return checkpoints ``[W]``; None: train to the end.
+        checkpoint: leaves ``[W, ...]`` of the states to continue from; None: start afresh.
     """
 
     algorithm: Any
@@ -39,15 +39,15 @@ class Request(NamedTuple):
     keys: UInt32[np.ndarray, "W 2"]
     lifetimes: Int32[np.ndarray, " W"]
     until: Int32[np.ndarray, " W"] | None = None
-    begun: tuple[np.ndarray, ...] | None = None
+    checkpoint: tuple[np.ndarray, ...] | None = None
 
 
 class Reply(NamedTuple):
     """What came of a call: an outcome, or an error with one line of detail.
 
     Attributes:
-        outcome: Outcome of arrays ``[W, ...]``, or None.
-        begun: leaves ``[W, ...]`` of the states where the trainings were stopped, if they were.
+        outcome: Outcome of arrays ``[W, ...]``; a dict of what was measured instead of training; or None.
+        checkpoint: leaves ``[W, ...]`` of the states where the trainings were stopped, if they were.
         seconds: wall-clock time of the call, compilation included.
         compile_seconds: the part of it spent on compilation.
         device: what it was computed on, as jax calls it: "cpu", or the kind of the accelerator.
@@ -62,7 +62,7 @@ class Reply(NamedTuple):
     error: str | None = None
     detail: str = ""
     trace: str = ""
-    begun: tuple[np.ndarray, ...] | None = None
+    checkpoint: tuple[np.ndarray, ...] | None = None
     device: str = ""
 
 
@@ -78,13 +78,13 @@ def call(function: Callable[..., Any], request: Request) -> Reply:
     """Run one chunk; whatever it raises, except Ctrl-C, comes back as a `Reply`."""
     begin = time.perf_counter()
     try:
-        outcome, begun, compile_seconds = function(*request)
+        outcome, checkpoint, compile_seconds = function(*request)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit too: code under trial must not end a search
         return failure(error, time.perf_counter() - begin)
     seconds = time.perf_counter() - begin
-    return Reply(outcome, seconds, compile_seconds, begun=begun, device=this_device())
+    return Reply(outcome, seconds, compile_seconds, checkpoint=checkpoint, device=this_device())
 
 
 def this_device() -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import jax.tree_util as tree
 import numpy as np
 
-from discovery.core.jobs import Begun, Job, JobResult
+from discovery.core.jobs import Checkpoint, Job, JobResult
 from discovery.executors.call import Reply, Request
 
 
@@ -48,8 +48,8 @@ class Chunk:
     @property
     def cost(self) -> int:
         """Environment steps of the call: all lanes go on until the longest has come to its end."""
-        begun = [0 if job.begun is None else job.begun.update for job in self.jobs]
-        longest = max(self.until(job) - start for job, start in zip(self.jobs, begun, strict=True))
+        starts = [0 if job.checkpoint is None else job.checkpoint.update for job in self.jobs]
+        longest = max(self.until(job) - start for job, start in zip(self.jobs, starts, strict=True))
         return max(longest, 1) * self.width * self.jobs[0].task.setup.steps_per_update
 
     @property
@@ -89,7 +89,7 @@ class Chunk:
             keys=np.stack([np.asarray(job.key, np.uint32) for job in lanes]),
             lifetimes=np.asarray([job.lifetime for job in lanes], np.int32),
             until=np.asarray([self.until(job) for job in lanes], np.int32) if self.hands_out else None,
-            begun=_stacked([job.begun for job in lanes]),
+            checkpoint=_stacked([job.checkpoint for job in lanes]),
         )
 
 
@@ -134,9 +134,9 @@ def onward(chunk: Chunk, reply: Reply) -> Chunk | None:
     """The next stretch of the same lives; None after the last one."""
     if chunk.stretch + 1 >= chunk.jobs[0].stretches:
         return None
-    assert reply.begun is not None
+    assert reply.checkpoint is not None
     jobs = [
-        replace(job, begun=Begun(chunk.until(job), tuple(leaf[lane] for leaf in reply.begun)))
+        replace(job, checkpoint=Checkpoint(chunk.until(job), tuple(leaf[lane] for leaf in reply.checkpoint)))
         for lane, job in enumerate(chunk.jobs)
     ]
     spent = chunk.spent[0] + reply.seconds, chunk.spent[1] + reply.compile_seconds
@@ -148,13 +148,15 @@ def onward(chunk: Chunk, reply: Reply) -> Chunk | None:
 
 def finished(chunk: Chunk, reply: Reply, worker: str) -> list[JobResult]:
     """One result a job, from the lanes of the reply's outcome; times are shared equally."""
+    if isinstance(reply.outcome, dict):  # measured, not trained
+        return [_measured(job, reply, worker, chunk.attempts) for job in chunk.jobs]
     results = []
     for lane, job in enumerate(chunk.jobs):
         outcome = tree.tree_map(lambda leaf, lane=lane: np.asarray(leaf)[lane], reply.outcome)
         diverged = not np.isfinite(outcome.score)
-        begun = None
-        if reply.begun is not None and job.until is not None:
-            begun = Begun(job.until, tuple(x[lane] for x in reply.begun))
+        checkpoint = None
+        if reply.checkpoint is not None and job.until is not None:
+            checkpoint = Checkpoint(job.until, tuple(x[lane] for x in reply.checkpoint))
         results.append(
             JobResult(
                 id=job.id,
@@ -165,11 +167,16 @@ def finished(chunk: Chunk, reply: Reply, worker: str) -> list[JobResult]:
                 compile_seconds=(chunk.spent[1] + reply.compile_seconds) / len(chunk.jobs),
                 worker=worker,
                 attempts=chunk.attempts,
-                begun=begun,
+                checkpoint=checkpoint,
                 extra={"device": reply.device},
             )
         )
     return results
+
+
+def _measured(job: Job, reply: Reply, worker: str, attempts: int) -> JobResult:
+    extra = {"device": reply.device, **reply.outcome}
+    return JobResult(job.id, None, seconds=reply.seconds, worker=worker, attempts=attempts, extra=extra)
 
 
 def failed(chunk: Chunk, error: str, detail: str, seconds: float, worker: str) -> list[JobResult]:
@@ -192,12 +199,12 @@ def _program(job: Job) -> tuple:
     leaves, structure = tree.tree_flatten(job.meta_params)
     shapes = tuple((np.shape(leaf), np.asarray(leaf).dtype.str) for leaf in leaves)
     task = tuple(_hashable(getattr(job.task, field.name)) for field in fields(job.task))
-    return job.algorithm, task, structure, shapes, job.until is None, job.begun is None, job.stretches
+    return job.algorithm, task, structure, shapes, job.until is None, job.checkpoint is None, job.stretches
 
 
-def _stacked(begun: Sequence[Begun | None]) -> tuple[np.ndarray, ...] | None:
+def _stacked(checkpoints: Sequence[Checkpoint | None]) -> tuple[np.ndarray, ...] | None:
     """States lane by lane as leaves ``[W, ...]``; a chunk's jobs all have one, or none has."""
-    states = [state.leaves for state in begun if state is not None]
+    states = [state.leaves for state in checkpoints if state is not None]
     return tuple(np.stack(leaves) for leaves in zip(*states, strict=True)) if states else None
 
 

@@ -315,7 +315,7 @@ class Pool(ABC):
         parts = again(worker.chunk, halving)
         pending.extend(reversed(parts))
         next_step = ("given up", "trying again", "trying its halves")[len(parts)]
-        ids = ", ".join(job.id for job in worker.chunk.jobs)
+        ids = ", ".join(str(job.id) for job in worker.chunk.jobs)
         log.warning("%s: %s: %s; its chunk (%s): %s", worker.name, error, detail, ids, next_step)
         return [] if parts else failed(worker.chunk, error, detail, elapsed, worker.name)
 

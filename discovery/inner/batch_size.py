@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from discovery.core.files import write_whole
-from discovery.core.jobs import AlgorithmSpec, Outcome
+from discovery.core.jobs import AlgorithmSpec
 from discovery.core.versions import versions
-from discovery.inner.compile import arguments_of, executable
+from discovery.inner.compile import Arguments, arguments_of, executable
 from environments.task import Task
 
 SHARE = 0.8
@@ -87,14 +86,14 @@ def memory_of_device() -> int:
     return told
 
 
-def program_bytes(spec: AlgorithmSpec, task: Task, one: tuple[Any, ...], lanes: int) -> float:
+def program_bytes(spec: AlgorithmSpec, task: Task, one: Arguments, lanes: int) -> float:
     """What the program of so many lanes takes on each device; `one` are the arguments of a single lane."""
 
     def wider(leaf: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((lanes, *leaf.shape[1:]), leaf.dtype)
 
     try:
-        program, _ = executable(spec, task.setup, (one[0], *jax.tree.map(wider, one[1:])))
+        program, _ = executable(spec, task.setup, Arguments(one.numbers, *jax.tree.map(wider, one[1:])))
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
@@ -102,13 +101,13 @@ def program_bytes(spec: AlgorithmSpec, task: Task, one: tuple[Any, ...], lanes: 
     return float(bytes_of(program))
 
 
-def find_room(algorithm: AlgorithmSpec, task: Task, *lane: Any) -> tuple[Outcome, None, float]:
+def measure_lanes(algorithm: AlgorithmSpec, task: Task, *lane: Any) -> tuple[dict[str, int], None, float]:
     """How many such trainings fit side by side here, in place of training one.
 
     Takes what `run_chunk` does, with one `lane`, so that any executor can run it.
 
     Returns:
-        an `Outcome` whose `score` is that number ``[1]``; None; and the seconds it took.
+        ``{"lanes": that number}``, which becomes the job's `JobResult.extra`; None; and the seconds it took.
 
     Raises:
         MemoryError: not one fits.
@@ -129,9 +128,7 @@ def find_room(algorithm: AlgorithmSpec, task: Task, *lane: Any) -> tuple[Outcome
         "memory": memory,
         "versions": {**versions(), "commit": ""},  # the source has a hash of its own
     }
-    lanes = np.full(1, remembered(depends, find), np.float32)
-    outcome = Outcome(*[lanes] * len(Outcome._fields))._replace(nonfinite_step=np.full(1, -1))
-    return outcome, None, time.perf_counter() - started
+    return {"lanes": remembered(depends, find)}, None, time.perf_counter() - started
 
 
 def remembered(depends: Any, find: Callable[[], int]) -> int:

@@ -9,7 +9,6 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -19,15 +18,14 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from discovery.core.jobs import AlgorithmSpec, Outcome
-from discovery.inner.loops import exact
-from discovery.inner.loops import on_policy as train
+from discovery.inner.loops import loop_of, trained_on
 from discovery.inner.loops.on_policy import check_numbers, complete
-from discovery.inner.record import summarize
 from environments.task import Setup, Task
 from objectives import build
 from objectives.base import Algorithm
 
-_lock = threading.Lock()
+MAX_PROGRAMS = 128
+"""Compiled programs that a process keeps; beyond it, the one unused for longest is dropped."""
 
 
 @functools.lru_cache(maxsize=256)
@@ -36,39 +34,31 @@ def build_algorithm(spec: AlgorithmSpec) -> Algorithm:
     return build(spec.name, dict(spec.options))
 
 
-class Life(NamedTuple):
-    """How a setup is trained: states with an `update` and a `record` that begin, and advance.
+class Arguments(NamedTuple):
+    """What a program of W lanes is called with; see `run_chunk`.
+
+    Without `until` every lane is trained to its end, and there is no checkpoint.
 
     Attributes:
-        check: ``(algorithm, setup)``: raises a ValueError unless they go together.
-        init: ``(algorithm, setup, meta_params, key, lifetime) -> state``.
-        advance: ``(algorithm, setup, meta_params, state, n_updates) -> state``.
+        numbers: plain numbers by name, the same for all lanes.
+        meta_params: searched entries ``[W, ...]``.
+        keys: raw key data, uint32 ``[W, 2]``.
+        lifetimes: int32 ``[W]``.
+        until: int32 ``[W]``, updates after which to stop and return a checkpoint.
+        fresh: bool ``[W]``, whether a lane starts afresh, whatever its `checkpoint`.
+        checkpoint: leaves ``[W, ...]`` of the states to continue from.
     """
 
-    check: Callable[[Algorithm, Setup], Any]
-    init: Callable[..., Any]
-    advance: Callable[..., Any]
-
-
-_AGENTS = Life(train.parts, train.init, lambda *arguments: train.advance(*arguments)[0])
-_TABLES = Life(exact.parts, exact.init, exact.advance)
-
-
-def life_of(setup: Setup) -> Life:
-    """Agents that learn from rollouts, or tables that are improved with exact values."""
-    return _TABLES if setup.exact else _AGENTS
+    numbers: Any
+    meta_params: Any
+    keys: Any
+    lifetimes: Any
+    until: Any = None
+    fresh: Any = None
+    checkpoint: Any = None
 
 
 def _train_lane(
-    algorithm: Algorithm, setup: Setup, numbers: Any, meta_params: Any, key_data: Any, lifetime: Any
-) -> Outcome:
-    full, life = complete(algorithm, numbers, meta_params), life_of(setup)
-    state = life.init(algorithm, setup, full, jax.random.wrap_key_data(key_data), lifetime)
-    state = life.advance(algorithm, setup, full, state, lifetime)
-    return summarize(state.record, setup.steps_per_update)
-
-
-def _stretch_lane(
     algorithm: Algorithm,
     setup: Setup,
     numbers: Any,
@@ -76,19 +66,22 @@ def _stretch_lane(
     key_data: Any,
     lifetime: Any,
     until: Any,
-    unborn: Any,
-    begun: Any,
+    fresh: Any,
+    checkpoint: Any,
 ) -> tuple[Outcome, Any]:
-    """A life up to rollout `until`: from birth where `unborn`, else from a state's leaves.
+    """One lane of `Arguments`: its outcome, and a checkpoint where `until` is given.
 
-    One program for both, so that it makes no difference to the bits where a life was split.
+    Fresh and continued trainings share a program, so that splitting a training changes no bit.
     """
-    full, life = complete(algorithm, numbers, meta_params), life_of(setup)
-    born = life.init(algorithm, setup, full, jax.random.wrap_key_data(key_data), lifetime)
-    leaves = [jnp.where(unborn, new, old) for new, old in zip(_plain(born), begun, strict=True)]
-    state = _with_keys(born, leaves)
-    state = life.advance(algorithm, setup, full, state, until - state.update)
-    return summarize(state.record, setup.steps_per_update), tuple(_plain(state))
+    full, loop = complete(algorithm, numbers, meta_params), loop_of(algorithm)
+    state = loop.init(algorithm, setup, full, jax.random.wrap_key_data(key_data), lifetime)
+    if until is None:
+        state, _ = loop.advance(algorithm, setup, full, state, lifetime)
+        return loop.report(setup, state), None
+    leaves = [jnp.where(fresh, new, old) for new, old in zip(_plain(state), checkpoint, strict=True)]
+    state = _with_keys(state, leaves)
+    state, _ = loop.advance(algorithm, setup, full, state, until - state.update)
+    return loop.report(setup, state), tuple(_plain(state))
 
 
 def _plain(state: Any) -> list[Any]:
@@ -100,7 +93,7 @@ def _plain(state: Any) -> list[Any]:
 
 
 def _with_keys(like: Any, leaves: list[Any]) -> Any:
-    """The way back; `like` is a state of the same structure."""
+    """Inverse of `_plain`; `like` is a state of the same structure."""
     kinds, structure = jax.tree.flatten(like)
     typed = [
         jax.random.wrap_key_data(leaf) if jnp.issubdtype(kind.dtype, jax.dtypes.prng_key) else leaf
@@ -109,15 +102,14 @@ def _with_keys(like: Any, leaves: list[Any]) -> Any:
     return jax.tree.unflatten(structure, typed)
 
 
-def _blank(algorithm: Algorithm, setup: Setup, arguments: tuple[Any, ...]) -> tuple[np.ndarray, ...]:
-    """Leaves ``[W, ...]`` of no states, where a program expects some."""
+def _no_checkpoint(algorithm: Algorithm, setup: Setup, arguments: Arguments) -> tuple[np.ndarray, ...]:
+    """Zeros ``[W, ...]`` in the shape of checkpoints, for lanes that start afresh."""
 
-    def birth(numbers: Any, meta_params: Any, key_data: Any, lifetime: Any) -> list[Any]:
-        full = complete(algorithm, numbers, meta_params)
-        key = jax.random.wrap_key_data(key_data)
-        return _plain(life_of(setup).init(algorithm, setup, full, key, lifetime))
+    def initial(numbers: Any, meta_params: Any, key_data: Any, lifetime: Any) -> list[Any]:
+        full, key = complete(algorithm, numbers, meta_params), jax.random.wrap_key_data(key_data)
+        return _plain(loop_of(algorithm).init(algorithm, setup, full, key, lifetime))
 
-    shapes = jax.eval_shape(jax.vmap(birth, in_axes=(None, 0, 0, 0)), *arguments)
+    shapes = jax.eval_shape(jax.vmap(initial, in_axes=(None, 0, 0, 0)), *arguments[:4])
     return tuple(np.zeros(leaf.shape, leaf.dtype) for leaf in shapes)
 
 
@@ -128,11 +120,11 @@ def _devices(width: int) -> tuple[Any, ...]:
 
 
 @functools.lru_cache(maxsize=256)
-def _program(algorithm: Algorithm, setup: Setup, whole: bool, devices: tuple[Any, ...]) -> Any:
-    """Numbers, then lanes, spread over `devices`; states to go on from, the last argument, are used up."""
-    lane = functools.partial(_train_lane if whole else _stretch_lane, algorithm, setup)
-    others = 3 if whole else 6
-    lanes, donated = jax.vmap(lane, in_axes=(None, *[0] * others)), () if whole else (6,)
+def _program(algorithm: Algorithm, setup: Setup, devices: tuple[Any, ...]) -> Any:
+    """A function of `Arguments`, its lanes spread over `devices`; the memory of checkpoints is used again."""
+    lane = functools.partial(_train_lane, algorithm, setup)
+    others = len(Arguments._fields) - 1
+    lanes, donated = jax.vmap(lane, in_axes=(None, *[0] * others)), (Arguments._fields.index("checkpoint"),)
     if len(devices) == 1:
         return jax.jit(lanes, donate_argnums=donated)
     mesh = Mesh(np.asarray(devices), ("lanes",), axis_types=(AxisType.Auto,))
@@ -144,6 +136,10 @@ def _program(algorithm: Algorithm, setup: Setup, whole: bool, devices: tuple[Any
 
 
 _executables: dict[Any, Any] = {}
+"""Compiled programs, the one used last at the end."""
+
+_lock = threading.Lock()
+"""Of `_executables`; not held while compiling."""
 
 
 ON_CPU = {"xla_backend_optimization_level": 1}
@@ -156,26 +152,45 @@ def _compiler_options() -> dict[str, Any]:
     return {k: v for k, v in ON_CPU.items() if k not in said} if jax.default_backend() == "cpu" else {}
 
 
-def executable(spec: AlgorithmSpec, setup: Setup, arguments: tuple[Any, ...]) -> tuple[Any, float]:
+def executable(spec: AlgorithmSpec, setup: Setup, arguments: Arguments) -> tuple[Any, float]:
     """The compiled program for these argument shapes, and the seconds spent compiling it now.
 
     Two specs that build the same structure share nothing, but numbers never matter: only shapes do.
     """
-    shapes = jax.tree.map(lambda x: (x.shape, x.dtype.str), arguments)
-    leaves, treedef = jax.tree.flatten(shapes, is_leaf=lambda x: isinstance(x, tuple) and len(x) == 2)
-    cache_key = (spec, setup, tuple(leaves), treedef)
+    leaves, structure = jax.tree.flatten(arguments)
+    key = spec, setup, structure, tuple((leaf.shape, leaf.dtype.str) for leaf in leaves)
     with _lock:
-        if cache_key in _executables:
-            return _executables[cache_key], 0.0
-        started = time.perf_counter()
-        devices = _devices(len(arguments[3]))
-        # float32 is what it says on every device; layers may have less, if the setup says so
-        with jax.default_matmul_precision("float32"):
-            program = _program(build_algorithm(spec), setup, len(arguments) == 4, devices)
-            lowered = program.lower(*arguments)
-        compiled = lowered.compile(compiler_options=_compiler_options())
-        _executables[cache_key] = compiled
-        return compiled, time.perf_counter() - started
+        if key in _executables:
+            _executables[key] = _executables.pop(key)
+            return _executables[key], 0.0
+    started = time.perf_counter()
+    # float32 is what it says on every device; layers may have less, if the setup says so
+    with jax.default_matmul_precision("float32"):
+        algorithm = trained_on(build_algorithm(spec), setup)
+        lowered = _program(algorithm, setup, _devices(len(arguments.keys))).lower(*arguments)
+    compiled = lowered.compile(compiler_options=_compiler_options())
+    with _lock:
+        _executables[key] = compiled
+        if len(_executables) > MAX_PROGRAMS:
+            del _executables[next(iter(_executables))]
+    return compiled, time.perf_counter() - started
+
+
+def as_trained(leaf: Any) -> np.ndarray:
+    """A leaf of `meta_params` as a training reads it: floats as float32, integers of at most 32 bits.
+
+    Raises:
+        ValueError: an integer needs more.
+    """
+    array = np.asarray(leaf)
+    if array.dtype.kind not in "biu":
+        return np.asarray(array, np.float32)
+    if array.dtype.itemsize <= 4:
+        return array
+    narrow = array.astype(f"{array.dtype.kind}4")
+    if not np.array_equal(narrow, array):
+        raise ValueError(f"an integer of meta_params needs more than 32 bits: {array.min()} to {array.max()}")
+    return narrow
 
 
 def arguments_of(
@@ -185,22 +200,25 @@ def arguments_of(
     keys: np.ndarray,
     lifetimes: np.ndarray,
     until: np.ndarray | None = None,
-    begun: tuple[np.ndarray, ...] | None = None,
-) -> tuple[Any, ...]:
-    """What a program of W lanes is called with: numbers, then arrays ``[W, ...]``; see `run_chunk`."""
+    checkpoint: tuple[np.ndarray, ...] | None = None,
+) -> Arguments:
+    """What the program of `run_chunk` is called with."""
     built = build_algorithm(algorithm)
-    numbers = {name: np.float32(value) for name, value in {**dict(built.defaults), **task.numbers}.items()}
     check_numbers(built, task.numbers)
-    arguments = (
-        numbers,
-        jax.tree.map(lambda x: np.asarray(x, np.float32), meta_params),
-        np.asarray(keys, np.uint32),
-        np.asarray(lifetimes, np.int32),
+    numbers = {**dict(built.defaults), **task.numbers}
+    arguments = Arguments(
+        numbers={name: np.float32(value) for name, value in numbers.items()},
+        meta_params=jax.tree.map(as_trained, meta_params),
+        keys=np.asarray(keys, np.uint32),
+        lifetimes=np.asarray(lifetimes, np.int32),
     )
-    if until is not None:
-        begun, unborn = begun or _blank(built, task.setup, arguments), np.full(len(keys), begun is None)
-        arguments += (np.asarray(until, np.int32), unborn, begun)
-    return arguments
+    if until is None:
+        return arguments
+    return arguments._replace(
+        until=np.asarray(until, np.int32),
+        fresh=np.full(len(keys), checkpoint is None),
+        checkpoint=checkpoint or _no_checkpoint(trained_on(built, task.setup), task.setup, arguments),
+    )
 
 
 def run_chunk(
@@ -210,27 +228,26 @@ def run_chunk(
     keys: np.ndarray,
     lifetimes: np.ndarray,
     until: np.ndarray | None = None,
-    begun: tuple[np.ndarray, ...] | None = None,
+    checkpoint: tuple[np.ndarray, ...] | None = None,
 ) -> tuple[Outcome, tuple[np.ndarray, ...] | None, float]:
     """Train W agents and wait for them.
 
     Args:
         algorithm: which algorithm.
         task: environment, recipe, numbers.
-        meta_params: searched entries, stacked ``[W, ...]``.
+        meta_params: searched entries, stacked ``[W, ...]``; floats become float32, integers stay integers.
         keys: raw key data, uint32 ``[W, 2]``.
         lifetimes: int32 ``[W]``.
-        until: int32 ``[W]``, rollouts after which to stop; None: live to the end.
-        begun: leaves ``[W, ...]`` of the states to go on from; None: at birth.
+        until: int32 ``[W]``, updates after which to stop; None: train to the end.
+        checkpoint: leaves ``[W, ...]`` of the states to continue from; None: start afresh.
 
     Returns:
-        an `Outcome` of numpy arrays ``[W, ...]``, of the life so far; the leaves of the states reached, where
-        `until` was given; and the seconds spent compiling. An unlived rest of the learning curve is empty,
+        an `Outcome` of numpy arrays ``[W, ...]``, of the training so far; the leaves of the states reached,
+        where `until` was given; and the seconds spent compiling. What remains of the learning curve is empty,
         so that `final` and `auc` are what they would be if nothing changed any more.
     """
-    arguments = arguments_of(algorithm, task, meta_params, keys, lifetimes, until, begun)
+    arguments = arguments_of(algorithm, task, meta_params, keys, lifetimes, until, checkpoint)
     program, compile_seconds = executable(algorithm, task.setup, arguments)
-    returned = jax.tree.map(np.asarray, jax.block_until_ready(program(*arguments)))
-    outcome, leaves = (returned, None) if until is None else returned
+    outcome, leaves = jax.tree.map(np.asarray, jax.block_until_ready(program(*arguments)))
     score = outcome.final if task.score == "final" else outcome.auc
     return outcome._replace(score=score), leaves, compile_seconds

@@ -1,5 +1,6 @@
 """What a training writes down about itself, in memory that does not grow with its length."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -12,33 +13,29 @@ from discovery.core.jobs import Outcome
 class Metrics(NamedTuple):
     """Sums over some stretch of training, so that stretches add up; see `means`.
 
-    `updates` rollouts were learned from; `episodes` were completed, with total undiscounted
-    return `episode_return` and total length `episode_length`; the rest are per-update means, summed.
+    `updates` updates were made; `episodes` were completed, with total undiscounted return `episode_return`
+    and total length `episode_length`. `named` is what else the loop reports: per-update means, summed.
     """
 
     updates: Float[Array, "*K"]
     episodes: Float[Array, "*K"]
     episode_return: Float[Array, "*K"]
     episode_length: Float[Array, "*K"]
-    kl: Float[Array, "*K"]
-    clip_fraction: Float[Array, "*K"]
-    entropy: Float[Array, "*K"]
-    grad_norm: Float[Array, "*K"]
-    loss: Float[Array, "*K"]
+    named: Mapping[str, Float[Array, "*K"]]
 
     def means(self) -> dict[str, Array]:
-        """Mean return and length per episode, the rest per update; NaN where there was none."""
-        per_episode = {"episode_return", "episode_length"}
-        names = [name for name in self._fields if name not in ("updates", "episodes")]
+        """Mean return and length per episode, what is `named` per update; NaN where there was none."""
         return {
-            name: getattr(self, name) / (self.episodes if name in per_episode else self.updates)
-            for name in names
+            "episode_return": self.episode_return / self.episodes,
+            "episode_length": self.episode_length / self.episodes,
+            **{name: total / self.updates for name, total in self.named.items()},
         }
 
 
-def zero_metrics(shape: tuple[int, ...] = ()) -> Metrics:
-    """Sums over nothing."""
-    return Metrics(*(jnp.zeros(shape) for _ in Metrics._fields))
+def zero_metrics(names: Iterable[str], shape: tuple[int, ...] = ()) -> Metrics:
+    """Sums over nothing, of a loop that reports `names`."""
+    zero = jnp.zeros(shape)
+    return Metrics(zero, zero, zero, zero, {name: zero for name in names})
 
 
 class Record(NamedTuple):
@@ -51,9 +48,9 @@ class Record(NamedTuple):
     nonfinite_update: Int[Array, ""]
 
 
-def empty_record(points: int) -> Record:
-    """A record with `points` windows and nothing in them."""
-    return Record(zero_metrics((points,)), jnp.int32(-1))
+def empty_record(names: Iterable[str], points: int) -> Record:
+    """A record with `points` windows and nothing in them, of a loop that reports `names`."""
+    return Record(zero_metrics(names, (points,)), jnp.int32(-1))
 
 
 def add_to_record(record: Record, update: Array, lifetime: Array, metrics: Metrics, finite: Array) -> Record:
@@ -101,11 +98,8 @@ def summarize(record: Record, steps_per_update: int) -> Outcome:
         curve=means["episode_return"],
         episodes=windows.episodes,
         length=means["episode_length"],
-        kl=means["kl"],
-        clip_fraction=means["clip_fraction"],
-        entropy=means["entropy"],
-        grad_norm=means["grad_norm"],
         nonfinite_step=step,
+        metrics={name: means[name] for name in windows.named},
     )
 
 

@@ -17,13 +17,13 @@ import numpy as np
 
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, unknown
-from discovery.core.jobs import Job, JobResult
+from discovery.core.jobs import Job, JobKey, JobResult
 from discovery.core.toml import recipe
 from discovery.executors.base import Executor, together
 from discovery.judging.comparison import INITIAL, Cell, Comparison, Row
 from discovery.results.loaded import LoadedRun
 from discovery.results.subjects import Subject, subjects
-from discovery.search.requests import report_jobs, seed_of
+from discovery.search.requests import report_jobs
 from discovery.store.arrays import digest_of
 from discovery.store.ledger import Ledger, Report
 from environments.task import Task
@@ -117,7 +117,7 @@ def compare(
             if listener:
                 listener.finished(jobs[result.id][1], result)
     cells = [
-        _cell(subject.label, task.name, [(job.id, job.lifetime, results[job.id]) for job in listed],
+        _cell(subject.label, task.name, [(job.id.seed, job.lifetime, results[job.id]) for job in listed],
               task.setup.steps_per_update)
         for subject, task, listed in plan
     ]  # fmt: skip
@@ -170,8 +170,9 @@ def recorded(run: LoadedRun) -> Comparison:
         sources[label] = row["source"]
         recipes = groups.setdefault((label, row["task"]), {})
         recipe = row["id"].partition("/")[0]
-        result = JobResult(row["id"], outcomes[row["id"]], row["error"], row["detail"])
-        recipes[recipe] = [*recipes.pop(recipe, []), (row["id"], row["lifetime"], result)]
+        key = JobKey(recipe, row["split"], row["task"], row["seed"])
+        result = JobResult(key, outcomes[row["id"]], row["error"], row["detail"])
+        recipes[recipe] = [*recipes.pop(recipe, []), (row["seed"], row["lifetime"], result)]
     cells = [
         _cell(label, task, recipes[list(recipes)[-1]], run.steps_per_update(task))
         for (label, task), recipes in groups.items()
@@ -206,24 +207,25 @@ def _jobs(subject: Subject, task: Task, seeds: int, first_seed: int) -> list[Job
 
 def _fingerprint(subject: Subject, task: Task) -> str:
     """Twelve hex digits of all that a training's numbers depend on, seed and device apart."""
-    from discovery.inner.compile import build_algorithm
+    from discovery.inner.compile import as_trained, build_algorithm
 
     algorithm = build_algorithm(subject.spec)
     data = recipe(task) | {"numbers": {**dict(algorithm.defaults), **task.numbers}}
     data.pop("reference", None)
-    weights = {name: np.asarray(value, np.float32) for name, value in _leaves(subject.meta_params)}
+    weights = {name: as_trained(value) for name, value in _leaves(subject.meta_params)}
     text = json.dumps([subject.spec.name, subject.options, data, digest_of(weights)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _check_training(subject: Subject, task: Task) -> None:
-    from discovery.inner.compile import build_algorithm, life_of
+    from discovery.inner.compile import build_algorithm
+    from discovery.inner.loops import loop_of, trained_on
     from discovery.inner.loops.on_policy import check_numbers
 
-    algorithm = build_algorithm(subject.spec)
+    algorithm = trained_on(build_algorithm(subject.spec), task.setup)
     try:
         check_numbers(algorithm, task.numbers)
-        life_of(task.setup).check(algorithm, task.setup)
+        loop_of(algorithm).check(algorithm, task.setup)
     except ValueError as error:
         raise BadInput(f"{subject.label} cannot be trained on {task.name}: {error}") from error
 
@@ -237,11 +239,11 @@ def _leaves(tree: Any) -> Iterator[tuple[str, Any]]:
 
 def _report(subject: Subject, job: Job, command: str, variant: str) -> Report:
     return Report(
-        id=job.id,
+        id=str(job.id),
         subject=subject.label,
         source=subject.source,
         task=job.task.name,
-        seed=seed_of(job.id),
+        seed=job.id.seed,
         lifetime=job.lifetime,
         key=job.key,
         command=command,
@@ -250,10 +252,10 @@ def _report(subject: Subject, job: Job, command: str, variant: str) -> Report:
 
 
 def _cell(
-    label: str, task: str, trained: Sequence[tuple[str, int, JobResult]], steps_per_update: int
+    label: str, task: str, trained: Sequence[tuple[int, int, JobResult]], steps_per_update: int
 ) -> Cell:
-    """A cell from (id, lifetime, result) of its trainings."""
-    seeds = np.array([seed_of(name) for name, _, _ in trained])
+    """A cell from (seed, lifetime, result) of its trainings."""
+    seeds = np.array([seed for seed, _, _ in trained])
     outcomes = [result.outcome for _, _, result in trained]
     points = max((len(outcome.curve) for outcome in outcomes if outcome is not None), default=1)
     missing = np.full(points, np.nan)

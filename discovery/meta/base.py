@@ -1,55 +1,189 @@
-"""The contract of a meta-optimizer: init, ask, tell, as values.
+"""The contract of a meta-optimizer: what it proposes, what it asks, what it is told.
 
     state = meta.init(key)
     requests, state = meta.ask(key, state)
-    ... the requests are evaluated: `discovery/search/requests.py` ...
+    ... the requests are answered: `discovery/search/loop.py` ...
     state = meta.tell(state, results)
+    proposal = meta.answer(state)
 
 States are pytrees of numpy or jax arrays and plain numbers, so that a run can store and restore
 them bit for bit. Keys are arguments; nothing is hidden in objects.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
+from discovery.core.jobs import AlgorithmSpec
 
-@dataclass(frozen=True)
-class Request:
-    """Something a meta-optimizer wants to know.
+Kind = Literal["score", "gradient", "reply"]
+Split = Literal["search", "selection"]
+
+ANSWER = -1
+"""Index of the request that scores what a meta-optimizer would answer."""
+
+
+@dataclass(frozen=True, order=True)
+class RequestId:
+    """Names a request within a run. Its text is for the database and for people; nothing reads it back.
 
     Attributes:
-        id: unique within a run: "g12/p3" for proposal 3 of generation 12, "g12/mean" for the mean.
-        kind: "score": train and score `meta_params`.
-        meta_params: the proposal, a pytree of numpy arrays.
-        split: "search" for proposals; "selection" for what a choice is based on. The two never share seeds.
-        generation: generation it belongs to.
-        index: number of the proposal within its generation; -1 for the mean.
-        pair: antithetic pair it belongs to, or -1. Members of a pair share lifetimes, levels and keys.
+        generation: the generation it belongs to.
+        index: its number within the generation and kind; `ANSWER` for the answer.
+        kind: what is asked.
     """
 
-    id: str
-    meta_params: Any
     generation: int
     index: int
+    kind: Kind = "score"
+
+    def __str__(self) -> str:
+        if self.kind != "score":
+            return f"g{self.generation}/{self.kind}{self.index}"
+        return f"g{self.generation}/answer" if self.is_answer else f"g{self.generation}/p{self.index}"
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether it is about the answer of a generation, and not about a proposal."""
+        return self.kind == "score" and self.index == ANSWER
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """What a meta-optimizer puts forward.
+
+    Attributes:
+        meta_params: the searched entries, a pytree of numpy arrays of any dtype.
+        algorithm: which algorithm reads them; None for the one that the search's config names.
+        parents: ids of the proposals that it was made from, as text.
+        operator: how it was made of them, for example "mutation".
+        source: its text, where it is a program.
+    """
+
+    meta_params: Any
+    algorithm: AlgorithmSpec | None = None
+    parents: tuple[str, ...] = ()
+    operator: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreRequest:
+    """Asks for the scores of a proposal: one training for each task and seed.
+
+    Attributes:
+        id: of the request.
+        proposal: what is trained.
+        split: "search" for proposals, "selection" for what the choice is based on. They share no seeds.
+        pair: antithetic pair it belongs to, or -1. Members of a pair share lifetimes, levels and keys.
+        tasks: names of the tasks; None for all tasks of the split.
+        seeds: indices of the seeds; None for all seeds of the split.
+    """
+
+    kind: ClassVar[Kind] = "score"
+    id: RequestId
+    proposal: Proposal
+    split: Split = "search"
     pair: int = -1
-    kind: Literal["score"] = "score"
-    split: Literal["search", "selection"] = "search"
+    tasks: tuple[str, ...] | None = None
+    seeds: tuple[int, ...] | None = None
 
 
-@dataclass(frozen=True)
-class Result:
-    """Scores of one request.
+@dataclass(frozen=True, eq=False)
+class GradientRequest:
+    """Asks for a meta-gradient: advance carried trainings by a window, and differentiate an outer loss.
+
+    Attributes:
+        id: of the request.
+        proposal: the meta-parameters at which the gradient is taken.
+        carry: the trainings' states as the last result returned them; None to begin.
+        window: K, updates of each training.
+    """
+
+    kind: ClassVar[Kind] = "gradient"
+    id: RequestId
+    proposal: Proposal
+    carry: Any
+    window: int
+
+
+@dataclass(frozen=True, eq=False)
+class ReplyRequest:
+    """Asks a language model.
+
+    Attributes:
+        id: of the request.
+        prompt: the text.
+        model: name of the model; empty for the client's own choice.
+        options: further settings of the call, such as the temperature.
+    """
+
+    kind: ClassVar[Kind] = "reply"
+    id: RequestId
+    prompt: str
+    model: str = ""
+    options: Mapping[str, float] = field(default_factory=dict)
+
+
+Request = ScoreRequest | GradientRequest | ReplyRequest
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreResult:
+    """The scores of a proposal.
 
     Attributes:
         id: the request's.
         scores: task name -> float64 ``[S]``, one per seed; NaN where a training failed or diverged.
     """
 
-    id: str
+    kind: ClassVar[Kind] = "score"
+    id: RequestId
     scores: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class GradientResult:
+    """A meta-gradient.
+
+    Attributes:
+        id: the request's.
+        gradient: d(outer loss) / d(meta_params), a pytree like them; None where there is none.
+        carry: the trainings' states after the window.
+        metrics: numbers of the window, by name.
+        error: why there is no gradient; None where there is one.
+    """
+
+    kind: ClassVar[Kind] = "gradient"
+    id: RequestId
+    gradient: Any
+    carry: Any
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    error: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ReplyResult:
+    """The reply of a language model.
+
+    Attributes:
+        id: the request's.
+        text: what it said; empty where it failed.
+        metrics: tokens, price, latency, by name.
+        error: a typed reason why there is no text; None where there is one.
+    """
+
+    kind: ClassVar[Kind] = "reply"
+    id: RequestId
+    text: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    error: str | None = None
+
+
+Result = ScoreResult | GradientResult | ReplyResult
+Results = Mapping[RequestId, Result]
 
 
 class MetaOptimizer(NamedTuple):
@@ -57,19 +191,19 @@ class MetaOptimizer(NamedTuple):
 
     Attributes:
         init: ``key -> state``.
-        ask: ``(key, state) -> (requests, state)``: a brood of proposals; a whole generation, unless it is
-            asynchronous. None while as many broods are in flight as may be.
-        tell: ``(state, results) -> state``; `results` maps request ids to `Result`, of one whole brood or
+        ask: ``(key, state) -> (requests, state)``: a batch of requests; a whole generation, unless it is
+            asynchronous. None while as many batches are in flight as may be.
+        tell: ``(state, results) -> state``; `results` maps request ids to results, of one whole batch or
             several.
-        mean: ``state -> meta_params``: what it would answer now.
+        answer: ``state -> Proposal``: what it would answer now.
         metrics: ``state -> {name: float}`` for records and progress (sigma, norms ...).
-        in_flight: ``state -> [requests of each brood]``: those that were asked for and not told, in the order
-            of asking, as an interrupted search needs them again.
+        in_flight: ``state -> [requests of each batch]``: those that were asked for and not told, in the
+            order of asking, as an interrupted search needs them again.
     """
 
     init: Callable[[Any], Any]
-    ask: Callable[[Any, Any], tuple[list[Request], Any]]
-    tell: Callable[[Any, Mapping[str, Result]], Any]
-    mean: Callable[[Any], Any]
+    ask: Callable[[Any, Any], tuple[Sequence[Request], Any]]
+    tell: Callable[[Any, Results], Any]
+    answer: Callable[[Any], Proposal]
     metrics: Callable[[Any], dict[str, float]]
-    in_flight: Callable[[Any], list[list[Request]]]
+    in_flight: Callable[[Any], Sequence[Sequence[Request]]]

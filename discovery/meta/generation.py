@@ -1,7 +1,7 @@
 """What search methods that propose populations share: requests, their scores, and what is refused."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -11,7 +11,7 @@ import numpy as np
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.strategies import LARGEST_MATRIX
 from discovery.core.errors import BadInput, RunError
-from discovery.meta.base import Request, Result
+from discovery.meta.base import ANSWER, Proposal, RequestId, Results, ScoreRequest, ScoreResult
 from discovery.meta.evolution.shaping import Scores
 from discovery.meta.in_flight import Flight
 
@@ -25,9 +25,9 @@ class State(Protocol):
     def flight(self) -> Flight: ...
 
 
-def request_of_mean(generation: int, mean: Any) -> Request:
-    """The request for a mean on the selection seeds, `generation` being how often it was updated."""
-    return Request(f"g{generation}/mean", mean, generation, index=-1, split="selection")
+def request_of_answer(generation: int, answer: Proposal) -> ScoreRequest:
+    """Asks for the selection scores of an answer, `generation` being how often it was updated."""
+    return ScoreRequest(RequestId(generation, ANSWER), answer, split="selection")
 
 
 def asked_for(state: State) -> int:
@@ -41,47 +41,46 @@ def places_of(config: ESConfig, brood: int) -> list[tuple[int, int]]:
     return [divmod(n, config.population) for n in range(brood * size, (brood + 1) * size)]
 
 
-def requests_of(config: ESConfig, brood: int, proposals: Any) -> list[Request]:
+def requests_of(config: ESConfig, brood: int, proposals: Any) -> list[ScoreRequest]:
     """One request per proposal of a brood, whose leaves are ``[B, ...]``."""
     half = config.population // 2
     return [
-        Request(
-            id=f"g{generation}/p{index}",
-            meta_params=jax.tree.map(lambda leaf, lane=lane: np.array(leaf[lane]), proposals),
-            generation=generation,
-            index=index,
+        ScoreRequest(
+            RequestId(generation, index),
+            Proposal(jax.tree.map(lambda leaf, lane=lane: np.array(leaf[lane]), proposals)),
             pair=index % half if config.pairs else -1,
         )
         for lane, (generation, index) in enumerate(places_of(config, brood))
     ]
 
 
-def broods_of(config: ESConfig, state: State, results: Mapping[str, Result]) -> list[tuple[int, Scores]]:
+def broods_of(config: ESConfig, state: State, results: Results) -> list[tuple[int, Scores]]:
     """The broods in flight that `results` are of, in the order of asking, each with its scores as
     ``{task: [B, S]}``, float64.
     """
     waiting = state.flight.broods()
     if not waiting:
         raise RunError(f"brood {int(state.told)} was told before it was asked; call ask first")
-    names = {brood: [f"g{g}/p{index}" for g, index in places_of(config, brood)] for brood in waiting}
-    some = [brood for brood in waiting if any(name in results for name in names[brood])]
-    return [(brood, _scores_of(config, names[brood], results)) for brood in some or waiting[:1]]
+    ids = {brood: [RequestId(*place) for place in places_of(config, brood)] for brood in waiting}
+    some = [brood for brood in waiting if any(id in results for id in ids[brood])]
+    return [(brood, _scores_of(config, ids[brood], results)) for brood in some or waiting[:1]]
 
 
-def _scores_of(config: ESConfig, ids: list[str], results: Mapping[str, Result]) -> Scores:
-    missing = [name for name in ids if name not in results]
+def _scores_of(config: ESConfig, ids: Sequence[RequestId], results: Results) -> Scores:
+    missing = [id for id in ids if id not in results]
     if missing:
         raise RunError(
             f"{len(missing)} of {len(ids)} results are missing (first: {missing[0]}); "
             f"{config.strategy} needs all that were asked for together, failed proposals with NaN scores"
         )
-    shapes = {task: np.shape(score) for task, score in results[ids[0]].scores.items()}
-    for name in ids:
-        if {task: np.shape(score) for task, score in results[name].scores.items()} != shapes:
-            raise RunError(f"{name} was not evaluated on the same tasks and number of seeds as {ids[0]}")
+    found = [result for id in ids if isinstance(result := results[id], ScoreResult)]
+    shapes = {task: np.shape(score) for task, score in found[0].scores.items()}
+    for result in found:
+        if {task: np.shape(score) for task, score in result.scores.items()} != shapes:
+            raise RunError(f"{result.id} was not evaluated on the same tasks and number of seeds as {ids[0]}")
     if not shapes or any(len(shape) != 1 or shape[0] < 1 for shape in shapes.values()):
         raise RunError(f"scores must be one array [S] per task with S at least 1, got shapes {shapes}")
-    return {task: np.stack([np.asarray(results[n].scores[task], np.float64) for n in ids]) for task in shapes}
+    return {task: np.stack([np.asarray(one.scores[task], np.float64) for one in found]) for task in shapes}
 
 
 def check_references(config: ESConfig, references: Mapping[str, float | None]) -> None:

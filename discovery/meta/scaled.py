@@ -5,7 +5,7 @@ other far off. With ``scales = {"optimizer": 0.1}`` sigma and the learning rate 
 entry "optimizer", whatever the method.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from discovery.core.errors import unknown
-from discovery.meta.base import MetaOptimizer, Request
+from discovery.meta.base import MetaOptimizer, Proposal, ReplyRequest, Request
 
 Init = Callable[[PRNGKeyArray], Any]
 
@@ -39,8 +39,13 @@ def scaled(make: Callable[[Init], MetaOptimizer], init: Init, scales: Mapping[st
 
     inner = make(lambda key: {name: _times(t, 1.0 / scales.get(name, 1.0)) for name, t in init(key).items()})
 
-    def in_plain_units(requests: list[Request]) -> list[Request]:
-        return [replace(request, meta_params=plain(request.meta_params)) for request in requests]
+    def rescaled(proposal: Proposal) -> Proposal:
+        return replace(proposal, meta_params=plain(proposal.meta_params))
+
+    def in_plain_units(requests: Sequence[Request]) -> list[Request]:
+        return [
+            r if isinstance(r, ReplyRequest) else replace(r, proposal=rescaled(r.proposal)) for r in requests
+        ]
 
     def ask(key: PRNGKeyArray, state: Any) -> tuple[list[Request], Any]:
         requests, state = inner.ask(key, state)
@@ -48,7 +53,7 @@ def scaled(make: Callable[[Init], MetaOptimizer], init: Init, scales: Mapping[st
 
     return inner._replace(
         ask=ask,
-        mean=lambda state: plain(inner.mean(state)),
+        answer=lambda state: rescaled(inner.answer(state)),
         in_flight=lambda state: [in_plain_units(requests) for requests in inner.in_flight(state)],
     )
 

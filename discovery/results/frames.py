@@ -7,6 +7,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from discovery.core.errors import unknown
+from discovery.core.jobs import Outcome
+
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -26,15 +29,29 @@ class Curves(NamedTuple):
 
 
 def curves(rows: Rows, field: str, steps_per_update: Callable[[str], int]) -> Curves:
-    """`field` of the outcomes of `rows`, all of one task."""
-    found = [row["outcome"] for row in rows]
-    arrays = [None if outcome is None else np.asarray(getattr(outcome, field), float) for outcome in found]
+    """`field` of the outcomes of `rows`, all of one task; NaN where a training has no such metric.
+
+    Raises:
+        BadInput: no outcome has it.
+    """
+    found = [_curves_of(row["outcome"]) for row in rows]
+    names = dict.fromkeys(name for each in found for name in each)
+    if names and field not in names:
+        raise unknown("curve", field, tuple(names))
+    arrays = [np.asarray(each[field], float) if field in each else None for each in found]
     points = max((array.size for array in arrays if array is not None), default=0)
     missing = np.full(points, np.nan)
     values = np.array([missing if array is None else array for array in arrays]).reshape(len(rows), points)
     frame = trainings([{k: v for k, v in row.items() if k != "outcome"} for row in rows], steps_per_update)
     total = frame["steps"].to_numpy(float) if len(frame) else np.zeros(0)
     return Curves(total[:, None] * (1 + np.arange(points)) / max(points, 1), values, frame)
+
+
+def _curves_of(outcome: Outcome | None) -> dict[str, Any]:
+    """What an outcome has ``[K]``, by name."""
+    if outcome is None:
+        return {}
+    return {"curve": outcome.curve, "episodes": outcome.episodes, "length": outcome.length, **outcome.metrics}
 
 
 def trainings(rows: Rows, steps_per_update: Callable[[str], int]) -> pd.DataFrame:

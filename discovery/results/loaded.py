@@ -24,7 +24,6 @@ from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, LedgerError, RunError, unknown
 from discovery.core.jobs import AlgorithmSpec, Outcome
 from discovery.results import summary
-from discovery.search.requests import spec_of
 from discovery.search.selection import Choice, choose, selection_scores
 from discovery.store.arrays import digest_of
 from discovery.store.run import Run
@@ -41,9 +40,6 @@ if TYPE_CHECKING:
 Generation = int | Literal["initial", "last"] | None
 Split = Literal["search", "selection", "report"]
 Rows = list[dict[str, Any]]
-
-CURVES = ("curve", "episodes", "length", "kl", "clip_fraction", "entropy", "grad_norm")
-"""Fields of an `Outcome` that run over the training, ``[K]``."""
 
 
 def load_run(path: str | Path) -> "LoadedRun":
@@ -102,7 +98,7 @@ class LoadedRun:
     @property
     def spec(self) -> AlgorithmSpec:
         """The searched algorithm."""
-        return spec_of(self.config)
+        return self.config.spec
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -215,12 +211,13 @@ class LoadedRun:
             task: its name; by default the first task of the config.
             subject: of the reports, only this one's.
             generation: of the search, only this one's.
-            field: one of `CURVES`.
+            field: "curve", "episodes", "length", or a metric of the trainings, such as "entropy".
+
+        Raises:
+            BadInput: none of the trainings has such a field.
         """
         from discovery.results import frames
 
-        if field not in CURVES:
-            raise unknown("curve", field, CURVES)
         wanted = {"task": task or self.config.tasks[0].name, "subject": subject, "generation": generation}
         wanted = {name: value for name, value in wanted.items() if value is not None}
         rows = self._read(split, generation)
@@ -259,7 +256,7 @@ class LoadedRun:
         """The searched entries of a generation's mean; by default of the chosen one."""
         number = self.generation_number(generation)
         with Run.open(self.folder) as run:
-            return run.ledger.load_mean(number - 1)
+            return run.answer(number - 1).meta_params
 
     def proposal(self, generation: int, index: int) -> dict[str, Any]:
         """The searched entries of a proposal; index -1 is the mean it was drawn around.

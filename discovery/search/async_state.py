@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from discovery.core.config.search import SearchConfig
-from discovery.core.jobs import Job, JobResult
-from discovery.meta.base import MetaOptimizer, Request, Result
+from discovery.core.errors import RunError
+from discovery.core.jobs import Job, JobKey, JobResult
+from discovery.meta.base import MetaOptimizer, Request, RequestId, ScoreRequest, ScoreResult
 from discovery.search.proposing import key_of
 from discovery.search.requests import jobs_of, result_of
 from discovery.store.run import Run
@@ -53,16 +54,16 @@ class Brood:
     """
 
     number: int
-    requests: list[Request]
-    jobs: dict[str, tuple[Job, Request]]
-    taken: dict[str, JobResult] = field(default_factory=dict)
+    requests: list[ScoreRequest]
+    jobs: dict[JobKey, tuple[Job, ScoreRequest]]
+    taken: dict[JobKey, JobResult] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
         """Whether all of its trainings have ended."""
         return len(self.taken) == len(self.jobs)
 
-    def results(self, config: SearchConfig) -> dict[str, Result]:
+    def results(self, config: SearchConfig) -> dict[RequestId, ScoreResult]:
         """Scores by request id, once it is finished."""
         return {request.id: result_of(request, config, self.taken) for request in self.requests}
 
@@ -99,7 +100,7 @@ class Course:
             order = range(self._total)
         self._order = order
         self._finished: list[int] = []
-        self._owners: dict[str, int] = {}
+        self._owners: dict[JobKey, int] = {}
         self.state, self.told = state, closed * self._per_generation
         self.broods: dict[int, Brood] = {}
         for requests in meta.in_flight(state):
@@ -132,7 +133,7 @@ class Course:
         if brood.finished:
             self._finished.append(brood.number)
 
-    def tell(self) -> tuple[Brood, dict[str, Result]] | None:
+    def tell(self) -> tuple[Brood, dict[RequestId, ScoreResult]] | None:
         """Learn from the next brood, if it is finished; returns it with its scores."""
         number = self._finished[0] if self._finished else None
         if self._order is not None and self.told < len(self._order):
@@ -148,10 +149,13 @@ class Course:
         self.told += 1
         return brood, results
 
-    def _add(self, requests: list[Request]) -> Brood:
-        number = _number(self._config, requests[0].generation, requests[0].index)
-        jobs = {job.id: (job, request) for request in requests for job in jobs_of(request, self._config)}
-        brood = self.broods[number] = Brood(number, requests, jobs)
+    def _add(self, requests: Sequence[Request]) -> Brood:
+        scored = [request for request in requests if isinstance(request, ScoreRequest)]
+        if len(scored) < len(requests):
+            raise RunError("an asynchronous search can ask for scores only")
+        number = _number(self._config, scored[0].id.generation, scored[0].id.index)
+        jobs = {job.id: (job, request) for request in scored for job in jobs_of(request, self._config)}
+        brood = self.broods[number] = Brood(number, scored, jobs)
         self._owners |= dict.fromkeys(jobs, number)
         return brood
 

@@ -11,13 +11,13 @@ mean is evaluated beside the proposals when a generation is closed, and nobody w
 from collections.abc import Mapping
 from typing import Any
 
-from discovery.core.jobs import Job, JobResult
+from discovery.core.jobs import Job, JobKey, JobResult
 from discovery.executors.base import Executor, together
-from discovery.meta.base import MetaOptimizer, Request, Result
-from discovery.meta.generation import request_of_mean
+from discovery.meta.base import MetaOptimizer, RequestId, ScoreRequest, ScoreResult
+from discovery.meta.generation import request_of_answer
 from discovery.search.async_state import Course
 from discovery.search.listener import Listener
-from discovery.search.progress import mean_is_due
+from discovery.search.progress import answer_is_due
 from discovery.search.requests import fitness_of, jobs_of, result_of
 from discovery.store.ledger import Evaluation
 from discovery.store.run import Run
@@ -49,19 +49,19 @@ class _Flow:
         last = run.ledger.last_generation()
         assert last is not None, "the initial state is closed before anything else"
         self.course = Course(run.config, meta, state, last + 1, run.ledger.load_order())
-        self.trainings: dict[str, tuple[Job, Request]] = {}
+        self.trainings: dict[JobKey, tuple[Job, ScoreRequest]] = {}
         self._waiting: list[Job] = []
-        self._recorded: dict[str, JobResult] = {}  # of trainings that were finished before an interruption
-        self._told: dict[str, Result] = {}  # since the last generation was closed
-        self._judged: dict[str, Result] = {}  # means, since then
-        self._means: dict[str, dict[str, JobResult]] = {}  # results by job, of each mean that is in training
+        self._recorded: dict[str, JobResult] = {}  # by text of the id: what ended before an interruption
+        self._told: dict[RequestId, ScoreResult] = {}  # since the last generation was closed
+        self._judged: dict[RequestId, ScoreResult] = {}  # answers, since then
+        self._answers: dict[RequestId, dict[JobKey, JobResult]] = {}  # results of those in training, by job
         self._early: list[Job] | None = []  # what there is to train, before it is announced at one go
 
     def begin(self) -> None:
         """Take up what was in flight when the last generation was closed, and ask for what fits beside it;
         then go through what was recorded after that, in the order in which it came.
         """
-        for generation in sorted({*self._run.ledger.unscored_means(), self.course.generation}):
+        for generation in sorted({*self._run.ledger.unscored_answers(), self.course.generation}):
             self._judge(generation)
         for brood in self.course.broods.values():
             self._run.ledger.check_proposed(brood.requests)
@@ -84,8 +84,8 @@ class _Flow:
     def receive(self, result: JobResult) -> None:
         """A training has ended, and is recorded."""
         _, request = self.trainings.pop(result.id)
-        if request.id in self._means:
-            self._take_mean(request, result)
+        if request.id in self._answers:
+            self._take_answer(request, result)
             return
         self.course.take(result)
         while told := self.course.tell():
@@ -99,10 +99,10 @@ class _Flow:
             self._run.ledger.propose(brood.requests)
             self._train(brood.jobs)
 
-    def _train(self, jobs: Mapping[str, tuple[Job, Request]]) -> None:
+    def _train(self, jobs: Mapping[JobKey, tuple[Job, ScoreRequest]]) -> None:
         """Have trainings run, all but those that are recorded."""
         recorded = self._run.ledger.finished(jobs)
-        self._recorded |= recorded
+        self._recorded |= {str(id): result for id, result in recorded.items()}
         self.trainings |= jobs
         self._waiting += [job for name, (job, _) in jobs.items() if name not in recorded]
         every = [job for job, _ in jobs.values()]
@@ -120,35 +120,35 @@ class _Flow:
             self._early = None
 
     def _judge(self, generation: int) -> None:
-        """Have the mean of a generation evaluated, where it is due and was not."""
+        """Have the answer of a generation evaluated, where it is due and was not."""
         config, ledger = self._run.config, self._run.ledger
-        if generation == config.generations or not mean_is_due(config, generation):
+        if generation == config.generations or not answer_is_due(config, generation):
             return  # the last one comes when nothing else is left to do
-        request = request_of_mean(generation, ledger.load_mean(generation - 1))
+        request = request_of_answer(generation, self._run.answer(generation - 1))
         jobs = {job.id: (job, request) for job in jobs_of(request, config)}
         if len(recorded := ledger.finished(jobs)) == len(jobs):  # all but, perhaps, its fitness is there
             self._judged[request.id] = result_of(request, config, recorded)
             return
         if generation == self.course.generation:  # others were proposed when theirs was opened
             ledger.propose([request])
-        self._means[request.id] = {}
+        self._answers[request.id] = {}
         self._train(jobs)
 
-    def _take_mean(self, request: Request, result: JobResult) -> None:
-        """One training of a mean has ended."""
-        config, results = self._run.config, self._means[request.id]
+    def _take_answer(self, request: ScoreRequest, result: JobResult) -> None:
+        """One training of an answer has ended."""
+        config, results = self._run.config, self._answers[request.id]
         results[result.id] = result
         if len(results) == config.selection_seeds * len(config.selecting):
-            del self._means[request.id]
+            del self._answers[request.id]
             self._judged[request.id] = result_of(request, config, results)
 
     def _close(self) -> None:
         """Close a generation: as many proposals as are in one were told."""
         self._announce(closing=True)
         state, generation = self.course.state, self.course.generation - 1
-        metrics, mean = self._meta.metrics(state), self._meta.mean(state)
+        metrics, answer = self._meta.metrics(state), self._meta.answer(state)
         results = self._told | self._judged
-        self._run.ledger.close_generation(generation, state, metrics, fitness_of(results), mean)
+        self._run.ledger.close_generation(generation, state, metrics, fitness_of(results), answer)
         self._listener.closed(generation, results, metrics)
         self._told, self._judged = {}, {}
         self._listener.started(self.course.generation, [job for job, _ in self.trainings.values()], 0)

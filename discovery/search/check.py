@@ -25,24 +25,25 @@ def check(config: SearchConfig) -> None:
     if config.executor != "inline":
         keep_to_cpu()
     ensure_single_thread()
-    from discovery.inner.compile import build_algorithm, life_of
+    from discovery.inner.compile import build_algorithm
+    from discovery.inner.loops import loop_of, trained_on
     from discovery.inner.loops.on_policy import check_numbers
     from discovery.search.loop import meta_optimizer
-    from discovery.search.requests import spec_of
 
     own = ":" in config.algorithm
     with _explained("", f"algorithm {config.algorithm!r} with {dict(config.algorithm_options)}", own):
-        algorithm = build_algorithm(spec_of(config))
+        algorithm = build_algorithm(config.spec)
     for task in config.every_task:
         name = task.setup.environment
         with _explained(f"task {task.name!r}: ", f"environment {name!r}", ":" in name):
             task.environment()
         with _explained(f"task {task.name!r}: ", f"algorithm {config.algorithm!r}", own):
             check_numbers(algorithm, task.numbers)
-            life_of(task.setup).check(algorithm, task.setup)
+            trained = trained_on(algorithm, task.setup)
+            loop_of(trained).check(trained, task.setup)
         if own or ":" in name:
             with _explained(f"task {task.name!r}: ", f"a training with {config.algorithm!r}", True):
-                _trace(algorithm, task)
+                _trace(trained, task)
     with _explained("", f"the initial mean of {config.algorithm!r}", own):
         meta_optimizer(config)
 
@@ -70,12 +71,12 @@ def _trace(algorithm: "Algorithm", task: "Task") -> None:
     import jax
     import jax.numpy as jnp
 
-    from discovery.inner.compile import life_of
+    from discovery.inner.loops import loop_of
     from discovery.inner.loops.on_policy import complete
 
     def training(key: jax.Array) -> object:
-        meta_params, life = complete(algorithm, task.numbers, algorithm.init(key)), life_of(task.setup)
-        state = life.init(algorithm, task.setup, meta_params, key, jnp.int32(1))
-        return life.advance(algorithm, task.setup, meta_params, state, jnp.int32(1))
+        meta_params, loop = complete(algorithm, task.numbers, algorithm.init(key)), loop_of(algorithm)
+        state = loop.init(algorithm, task.setup, meta_params, key, jnp.int32(1))
+        return loop.advance(algorithm, task.setup, meta_params, state, jnp.int32(1))
 
     jax.eval_shape(training, jax.random.key(0))

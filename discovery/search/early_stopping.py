@@ -24,36 +24,40 @@ import numpy as np
 from jaxtyping import Float
 
 from discovery.core.config.search import SearchConfig
-from discovery.core.jobs import Begun, Job, JobResult
-from discovery.meta.base import Request, Result
-from discovery.search.requests import jobs_of, result_of, seed_of
+from discovery.core.jobs import Checkpoint, Job, JobKey, JobResult
+from discovery.meta.base import RequestId, ScoreRequest, ScoreResult
+from discovery.search.requests import jobs_of, result_of
 from discovery.statistics import clearly_worse, filled, halving_schedule, race_looks, survivors
 
-Stage = list[tuple[Job, Request]]
+Stage = list[tuple[Job, ScoreRequest]]
 """Trainings, with the request that each belongs to."""
 
 Complete = Callable[[Float[np.ndarray, "P columns"]], Float[np.ndarray, "P S"]]
 """From scores with NaN where a proposal was not trained, to scores on all seeds."""
 
-Stages = Generator[Stage, Mapping[str, JobResult], dict[str, Result]]
-"""Yields a stage; is sent the results of it and of all before, by job id; returns scores by request id."""
+JobResults = Mapping[JobKey, JobResult]
+Scores = dict[RequestId, ScoreResult]
+
+Stages = Generator[Stage, JobResults, Scores]
+"""Yields a stage; is sent the results of it and of all before, by job; returns scores by request."""
+
+Evaluated = Generator[Stage, JobResults, tuple[Scores, JobResults]]
+"""The same for the proposals alone: also returns all results, those of the answers among them."""
 
 
-Evaluated = Generator[Stage, Mapping[str, JobResult], tuple[dict[str, Result], Mapping[str, JobResult]]]
-"""The same for the proposals alone: also returns all results, those of the means among them."""
-
-
-def stages(requests: Sequence[Request], config: SearchConfig) -> Stages:
+def stages(requests: Sequence[ScoreRequest], config: SearchConfig) -> Stages:
     """The stages in which `requests` are evaluated."""
     proposals = [request for request in requests if request.split == "search"]
-    means = [(job, r) for r in requests if r.split == "selection" for job in jobs_of(r, config)]
+    answers = [(job, r) for r in requests if r.split == "selection" for job in jobs_of(r, config)]
     if config.stopping.method == "none" or not proposals:
-        results = yield means + [(job, request) for request in proposals for job in jobs_of(request, config)]
+        results = yield answers + [
+            (job, request) for request in proposals for job in jobs_of(request, config)
+        ]
         scores = {request.id: result_of(request, config, results) for request in proposals}
     else:
         field = _Field(proposals, config)
         method = _racing if config.stopping.method == "racing" else _halving
-        scores, results = yield from method(field, config, means)
+        scores, results = yield from method(field, config, answers)
     return scores | {r.id: result_of(r, config, results) for r in requests if r.split == "selection"}
 
 
@@ -66,22 +70,22 @@ class _Field:
         alive: indices of those that are still in question.
     """
 
-    def __init__(self, proposals: Sequence[Request], config: SearchConfig) -> None:
+    def __init__(self, proposals: Sequence[ScoreRequest], config: SearchConfig) -> None:
         self.proposals = proposals
         self.tables = {task.name: np.empty((len(proposals), 0)) for task in config.tasks}
         self.alive = list(range(len(proposals)))
         self._failed = np.zeros(len(proposals), bool)
         self._index = {request.id: i for i, request in enumerate(proposals)}
 
-    def add(self, stage: Stage, results: Mapping[str, JobResult]) -> None:
+    def add(self, stage: Stage, results: JobResults) -> None:
         """A stage's scores, as further columns; those with a failure are out of question."""
-        seeds = sorted({seed_of(job.id) for job, _ in stage})
+        seeds = sorted({job.id.seed for job, _ in stage})
         for name, table in self.tables.items():
             self.tables[name] = np.hstack([table, np.full((len(self.proposals), len(seeds)), np.nan)])
         for job, request in stage:
             i, outcome = self._index[request.id], results[job.id].outcome
             score = math.nan if outcome is None else float(outcome.score)
-            self.tables[job.task.name][i, seeds.index(seed_of(job.id)) - len(seeds)] = score
+            self.tables[job.task.name][i, seeds.index(job.id.seed) - len(seeds)] = score
             self._failed[i] |= not math.isfinite(score)
         self.keep([i for i in self.alive if not self._failed[i]])
 
@@ -94,22 +98,22 @@ class _Field:
         tables = [table[self.alive, columns] for table in self.tables.values()]
         return np.mean([table / (table.std() or 1.0) for table in tables], axis=0)
 
-    def results(self, complete: Complete) -> dict[str, Result]:
+    def results(self, complete: Complete) -> Scores:
         """Comparable scores of all that have no failure, NaN for the others."""
         failed = self._failed[:, None]
         tables = {name: complete(np.where(failed, np.nan, table)) for name, table in self.tables.items()}
         return {
-            request.id: Result(request.id, {name: table[i] for name, table in tables.items()})
+            request.id: ScoreResult(request.id, {name: table[i] for name, table in tables.items()})
             for i, request in enumerate(self.proposals)
         }
 
 
-def _racing(field: _Field, config: SearchConfig, means: Stage) -> Evaluated:
+def _racing(field: _Field, config: SearchConfig, answers: Stage) -> Evaluated:
     """A few seeds more at each look, for all that are not clearly below the field's median."""
     looks, seen, results = race_looks(config.stopping.first_seeds, config.seeds), 0, {}
     for look, seeds in enumerate(looks):
         stage = [(j, field.proposals[i]) for i in field.alive for j in _seeds(field, i, config, seen, seeds)]
-        results = yield (stage if look else means + stage)
+        results = yield (stage if look else answers + stage)
         field.add(stage, results)
         seen = seeds
         if seen < config.seeds and len(field.alive) > 1:
@@ -128,11 +132,11 @@ def _raced(table: Float[np.ndarray, "P S"]) -> Float[np.ndarray, "P S"]:
     return table
 
 
-def _halving(field: _Field, config: SearchConfig, means: Stage) -> Evaluated:
+def _halving(field: _Field, config: SearchConfig, answers: Stage) -> Evaluated:
     """All for a share of their lives, the best of them for a larger one, the best of those to the end."""
     schedule = halving_schedule(len(field.proposals), config.stopping.rungs, config.stopping.eta)
-    results: Mapping[str, JobResult] = {}
-    states: dict[str, Begun | None] = {}
+    results: JobResults = {}
+    states: dict[JobKey, Checkpoint | None] = {}
     for rung, (share, kept) in enumerate(schedule):
         if rung and len(field.alive) > kept:
             best = survivors(field.merit(slice(-config.seeds, None)).mean(axis=1), kept)
@@ -142,9 +146,9 @@ def _halving(field: _Field, config: SearchConfig, means: Stage) -> Evaluated:
             for i in field.alive
             for job in jobs_of(field.proposals[i], config)
         ]
-        results = yield (stage if rung else means + stage)
+        results = yield (stage if rung else answers + stage)
         field.add(stage, results)
-        states = {job.id.partition("@")[0]: results[job.id].begun for job, _ in stage}
+        states = {job.id.whole: results[job.id].checkpoint for job, _ in stage}
     return field.results(lambda table: anchored(np.hsplit(table, len(schedule)))), results
 
 
@@ -174,14 +178,14 @@ def _means(table: Float[np.ndarray, "P S"]) -> Float[np.ndarray, " P"]:
 def _seeds(field: _Field, i: int, config: SearchConfig, first: int, end: int) -> list[Job]:
     """A proposal's trainings of some seeds."""
     jobs = jobs_of(field.proposals[i], config)
-    return [job for job in jobs if first <= seed_of(job.id) < end]
+    return [job for job in jobs if first <= job.id.seed < end]
 
 
-def _until(job: Job, share: float, begun: Begun | None) -> Job:
-    """The part of a training that ends at a share of its life; it goes on from a state where there is one.
+def _until(job: Job, share: float, checkpoint: Checkpoint | None) -> Job:
+    """The part of a training that ends at a share of its life; it continues from a state where there is one.
 
-    There is none after an interruption: then it begins at birth, and comes to the same bits.
+    Without one it starts anew, and comes to the same bits.
     """
     until = math.ceil(share * job.lifetime)
-    id = job.id if until == job.lifetime else f"{job.id}@{until}"
-    return replace(job, id=id, until=until, begun=begun, stretches=1)
+    id = job.id if until == job.lifetime else replace(job.id, until=until)
+    return replace(job, id=id, until=until, checkpoint=checkpoint, stretches=1)

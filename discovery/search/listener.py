@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from discovery.core.jobs import Job, JobResult
-from discovery.meta.base import Result
+from discovery.meta.base import Results
 
 
 class Listener(Protocol):
@@ -18,5 +18,5 @@ class Listener(Protocol):
     def finished(self, job: Job, result: JobResult) -> None:
         """One training ended and is recorded."""
 
-    def closed(self, generation: int, results: Mapping[str, Result], metrics: Mapping[str, float]) -> None:
+    def closed(self, generation: int, results: Results, metrics: Mapping[str, float]) -> None:
         """A generation is closed, safe on disk."""

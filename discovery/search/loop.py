@@ -5,62 +5,114 @@ from what is there: the same generation is asked again (a pure function of state
 finished is taken from the ledger, and the rest runs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from discovery.core.jobs import JobResult
+from discovery.core.errors import RunError
+from discovery.core.jobs import JobKey, JobResult
 from discovery.executors.base import Executor, together
-from discovery.meta.base import MetaOptimizer, Request, Result
-from discovery.meta.generation import request_of_mean
+from discovery.meta.base import Kind, MetaOptimizer, Request, RequestId, Result, ScoreRequest
+from discovery.meta.generation import request_of_answer
 from discovery.search.asynchronous import flow
 from discovery.search.early_stopping import Stage, stages
 from discovery.search.listener import Listener
-from discovery.search.progress import mean_is_due
+from discovery.search.progress import answer_is_due
 from discovery.search.proposing import key_of, meta_optimizer
 from discovery.search.requests import fitness_of, jobs_of
 from discovery.search.selection import Choice, choose, contest
 from discovery.store.ledger import Evaluation
 from discovery.store.run import Run
 
+Responder = Callable[[Sequence[Any]], Iterable[Result]]
+"""Answers requests of one kind, each as soon as it can."""
 
-def search(run: Run, executor: Executor, listener: Listener) -> Choice:
-    """Run a search from wherever it stands to its end; returns the chosen generation."""
+Responders = Mapping[Kind, Responder]
+"""Who answers the requests that are not trainings of an executor: kind -> responder."""
+
+
+def search(
+    run: Run,
+    executor: Executor,
+    listener: Listener,
+    responders: Responders | None = None,
+    meta: MetaOptimizer | None = None,
+) -> Choice:
+    """Run a search from wherever it stands to its end; returns the chosen generation.
+
+    Args:
+        run: open for writing.
+        executor: runs the trainings.
+        listener: told how it goes.
+        responders: who answers gradient and reply requests, if the meta-optimizer makes any.
+        meta: the meta-optimizer; by default the one that the config names.
+    """
     config, ledger = run.config, run.ledger
-    meta = meta_optimizer(config, ledger.load_start())
+    meta = meta or meta_optimizer(config, run.start())
     state = meta.init(key_of(config, "init"))
     if (last := ledger.last_generation()) is None:
         last = -1
-        ledger.close_generation(last, state, meta.metrics(state), mean=meta.mean(state))
+        ledger.close_generation(last, state, meta.metrics(state), answer=meta.answer(state))
     state = ledger.load_state(last, state)
     if config.meta.asynchronous:
         state = flow(run, executor, listener, meta, state)
     else:
-        state = generations(run, executor, listener, meta, state, last + 1)
-    evaluate(run, executor, [request_of_mean(config.generations, meta.mean(state))], listener)
+        state = generations(run, executor, listener, meta, state, last + 1, responders or {})
+    evaluate(run, executor, [request_of_answer(config.generations, meta.answer(state))], listener)
     return settle(run, executor, listener)
 
 
 def generations(
-    run: Run, executor: Executor, listener: Listener, meta: MetaOptimizer, state: Any, first: int
+    run: Run,
+    executor: Executor,
+    listener: Listener,
+    meta: MetaOptimizer,
+    state: Any,
+    first: int,
+    responders: Responders,
 ) -> Any:
     """Ask for whole generations, one after the other, from number `first` to the last; returns the state."""
     config, ledger = run.config, run.ledger
     for generation in range(first, config.generations):
         requests, asked = meta.ask(key_of(config, "ask", generation), state)
-        if mean_is_due(config, generation):
-            requests.append(request_of_mean(generation, meta.mean(state)))
-        results = evaluate(run, executor, requests, listener)
+        if answer_is_due(config, generation):
+            requests = [*requests, request_of_answer(generation, meta.answer(state))]
+        scores = evaluate(run, executor, [r for r in requests if isinstance(r, ScoreRequest)], listener)
+        results = scores | respond(run, requests, responders)
         state = meta.tell(asked, results)
         metrics = meta.metrics(state)
-        ledger.close_generation(generation, state, metrics, fitness_of(results), meta.mean(state))
+        ledger.close_generation(generation, state, metrics, fitness_of(results), meta.answer(state))
         listener.closed(generation, results, metrics)
     return state
 
 
+def respond(run: Run, requests: Sequence[Request], responders: Responders) -> dict[RequestId, Result]:
+    """Have the gradient and reply requests among `requests` answered; returns their results by id.
+
+    Each result is recorded before it is used, and what the ledger holds is not asked again.
+
+    Raises:
+        RunError: nobody answers requests of such a kind, or one was left without a result.
+    """
+    others = [request for request in requests if not isinstance(request, ScoreRequest)]
+    run.ledger.propose(others)
+    results: dict[RequestId, Result] = dict(run.ledger.responses(request.id for request in others))
+    kinds: list[Kind] = ["gradient", "reply"]
+    for kind in kinds:
+        missing = [r for r in others if r.kind == kind and r.id not in results]
+        if missing and kind not in responders:
+            raise RunError(f"the search asks for a {kind} ({missing[0].id}), and nothing here answers those")
+        for result in responders[kind](missing) if missing else ():
+            run.ledger.record_response(result)
+            results[result.id] = result
+    if lost := [str(request.id) for request in others if request.id not in results]:
+        raise RunError(f"requests without a result: {', '.join(lost)}")
+    return results
+
+
 def evaluate(
-    run: Run, executor: Executor, requests: Sequence[Request], listener: Listener
-) -> dict[str, Result]:
-    """Run what `requests` need and the ledger does not hold yet; returns their results by id."""
+    run: Run, executor: Executor, requests: Sequence[ScoreRequest], listener: Listener
+) -> dict[RequestId, Result]:
+    """Run the trainings that `requests` need and the ledger does not hold; returns their scores by id."""
     run.ledger.propose(requests)
     plan, results = stages(requests, run.config), {}
     stage = next(plan)
@@ -74,7 +126,7 @@ def evaluate(
 
 def train(
     run: Run, executor: Executor, stage: Stage, listener: Listener, generation: int | None = None
-) -> dict[str, JobResult]:
+) -> dict[JobKey, JobResult]:
     """Run what the ledger does not hold yet of a stage, and record it; returns all results by id.
 
     The listener hears `generation`, where it is not that of the stage.
@@ -83,7 +135,7 @@ def train(
     results = run.ledger.finished(jobs)
     if stage:
         if generation is None:
-            generation = stage[0][1].generation
+            generation = stage[0][1].id.generation
         listener.started(generation, [job for job, _ in stage], len(results))
     for group in together(executor.run([job for name, (job, _) in jobs.items() if name not in results])):
         run.ledger.record_all([(Evaluation.of(*jobs[result.id]), result) for result in group])
@@ -94,9 +146,9 @@ def train(
 
 
 def settle(run: Run, executor: Executor, listener: Listener) -> Choice:
-    """Train the means that are still in question on further selection seeds, until one can be chosen."""
+    """Train the answers that are still in question on further selection seeds, until one can be chosen."""
     while (race := contest(run)).further:
-        requests = [request_of_mean(g, run.ledger.load_mean(g - 1)) for g in race.contenders]
+        requests = [request_of_answer(g, run.answer(g - 1)) for g in race.contenders]
         stage = [(job, r) for r in requests for job in jobs_of(r, run.config, race.further)]
         train(run, executor, stage, listener, run.config.generations)
     return choose(run)

@@ -4,7 +4,6 @@ Plain numbers for whoever shows them (`progress.py`) or plans with them (`--dry-
 """
 
 import math
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -14,13 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from discovery.core.config.search import SearchConfig
+from discovery.meta.base import RequestId, Results, ScoreResult
 from discovery.statistics import Interval, halving_schedule, interval
 from environments.task import Task
 
 if TYPE_CHECKING:
     from discovery.core.jobs import Job, JobResult
     from discovery.executors.base import Crew
-    from discovery.meta.base import Result
 
 
 SETTLED = 10.0
@@ -37,7 +36,7 @@ def expected_steps(task: Task, searching: bool = False) -> float:
     return share * task.trained_steps
 
 
-def mean_is_due(config: SearchConfig, generation: int) -> bool:
+def answer_is_due(config: SearchConfig, generation: int) -> bool:
     """Whether the mean of a generation is evaluated; the one after the last always is."""
     every = config.meta.mean_every
     return generation == config.generations or (bool(every) and generation % every == 0)
@@ -46,7 +45,7 @@ def mean_is_due(config: SearchConfig, generation: int) -> bool:
 def trainings_of(config: SearchConfig, generation: int) -> tuple[int, int]:
     """Trainings per task in a generation: of proposals, and of the mean on selection seeds."""
     searching = config.meta.population * config.seeds if generation < config.generations else 0
-    return searching, config.selection_seeds if mean_is_due(config, generation) else 0
+    return searching, config.selection_seeds if answer_is_due(config, generation) else 0
 
 
 def planned(config: SearchConfig, first: int = 0) -> tuple[int, float]:
@@ -183,8 +182,8 @@ class Tally:
         self._all_steps += steps
         self._core_seconds += result.seconds - result.compile_seconds
         self._workers.add(result.worker)
-        if mean := re.match(r"g\d+/mean(?=/)", job.id):
-            self.unseen |= {generation_of_mean(mean[0])} - self.shown
+        if isinstance(owner := job.id.owner, RequestId) and owner.is_answer:
+            self.unseen |= {owner.generation} - self.shown
         if result.compile_seconds or self._since is None:
             self._since, self._timed = self.clock(), 0  # compilation ends about here
         else:
@@ -210,9 +209,9 @@ class Tally:
         rate = self.steps_per_second
         return max(self._left, 0.0) / rate if rate > 0 else None
 
-    def row(self, results: "Mapping[str, Result]") -> Row:
+    def row(self, results: Results) -> Row:
         """The generation that was just closed, from its results by proposal."""
-        self.shown |= {generation_of_mean(name) for name in results if name.endswith("/mean")}
+        self.shown |= {id.generation for id in results if id.is_answer}
         self.unseen -= self.shown
         return Row(
             self.generation,
@@ -243,21 +242,16 @@ def final_row(config: SearchConfig, means: Mapping[int, Mapping[str, Interval]])
     return Row(config.generations, tasks, config.selection_seeds * len(config.selecting), {}, 0, 0.0, 0.0)
 
 
-def task_row(task: str, results: "Mapping[str, Result]") -> TaskRow:
+def task_row(task: str, results: Results) -> TaskRow:
     """A generation's scores on one task."""
-    here = {name: result.scores[task] for name, result in results.items() if task in result.scores}
-    means = {
-        generation_of_mean(name): interval(values, failures="drop")
-        for name, values in here.items()
-        if name.endswith("/mean")
+    here = {
+        id: result.scores[task]
+        for id, result in results.items()
+        if isinstance(result, ScoreResult) and task in result.scores
     }
-    scores = np.array([values.mean() for name, values in here.items() if not name.endswith("/mean")])
+    means = {id.generation: interval(v, failures="drop") for id, v in here.items() if id.is_answer}
+    scores = np.array([values.mean() for id, values in here.items() if not id.is_answer])
     scores = scores[np.isfinite(scores)]
     if not scores.size:
         return TaskRow(math.nan, math.nan, math.nan, means)
     return TaskRow(float(scores.mean()), float(scores.std()), float(scores.max()), means)
-
-
-def generation_of_mean(request: str) -> int:
-    """The generation of a mean, by its request's id: "g12/mean"."""
-    return int(request.removeprefix("g").removesuffix("/mean"))

@@ -9,7 +9,7 @@ from discovery.core.config.search import SearchConfig
 from discovery.inner.compile import build_algorithm
 from discovery.meta.base import MetaOptimizer
 from discovery.meta.make import make_meta
-from discovery.search.requests import seed_words, spec_of
+from discovery.search.requests import seed_words
 
 
 def meta_optimizer(config: SearchConfig, start: Any = None) -> MetaOptimizer:
@@ -17,7 +17,7 @@ def meta_optimizer(config: SearchConfig, start: Any = None) -> MetaOptimizer:
 
     `start` is the first mean, where it is not the family's own beginning.
     """
-    algorithm = build_algorithm(spec_of(config))
+    algorithm = build_algorithm(config.spec)
     init = algorithm.init if start is None else lambda key: start
     return make_meta(config.proposing, init, {task.name: task.reference for task in config.tasks})
 

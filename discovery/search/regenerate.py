@@ -1,11 +1,11 @@
 """Proposals, from what is stored of them: the state they were asked from, and the run's seed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from discovery.core.jobs import JobResult
-from discovery.meta.base import Request
-from discovery.meta.generation import request_of_mean
+from discovery.meta.base import Request, ScoreRequest
+from discovery.meta.generation import request_of_answer
 from discovery.search.async_state import Brood, Course
 from discovery.search.proposing import key_of, meta_optimizer
 from discovery.store.run import Run
@@ -25,15 +25,18 @@ class Regenerator:
         self._last: tuple[int, dict[str, Any]] | None = None
 
     def requests(self, run: Run, generation: int) -> dict[str, Any]:
-        """Searched entries of a generation's proposals, and of its mean where there is one, by request id."""
+        """Searched entries of a generation's proposals and of its answer, by the text of the request's id."""
         if self._last is None or self._last[0] != generation:
             requests = list(self._asked(run, generation))
             if generation - 1 <= (run.ledger.last_generation() or 0):  # asynchronously, they may come before
-                requests.append(request_of_mean(generation, run.ledger.load_mean(generation - 1)))
-            self._last = generation, {request.id: request.meta_params for request in requests}
+                requests.append(request_of_answer(generation, run.answer(generation - 1)))
+            self._last = (
+                generation,
+                {str(r.id): r.proposal.meta_params for r in requests if isinstance(r, ScoreRequest)},
+            )
         return self._last[1]
 
-    def _asked(self, run: Run, generation: int) -> list[Request]:
+    def _asked(self, run: Run, generation: int) -> Sequence[Request]:
         """The proposals that were recorded of a generation."""
         config, meta = self._config, self._meta
         if not config.meta.asynchronous:
@@ -53,8 +56,8 @@ class Regenerator:
 
         def note(broods: Iterable[Brood]) -> None:
             for brood in broods:
-                found.extend(request for request in brood.requests if request.id in wanted)
-                recorded.update(ledger.finished(brood.jobs))
+                found.extend(request for request in brood.requests if str(request.id) in wanted)
+                recorded.update({str(id): result for id, result in ledger.finished(brood.jobs).items()})
 
         note([*course.broods.values(), *course.ask()])
         for job in ledger.order(recorded):

@@ -13,8 +13,8 @@ import numpy as np
 
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput
-from discovery.core.jobs import AlgorithmSpec, Job, JobResult
-from discovery.meta.base import Request, Result
+from discovery.core.jobs import AlgorithmSpec, Job, JobKey, JobResult
+from discovery.meta.base import RequestId, Results, ScoreRequest, ScoreResult
 from environments.task import INT32_MAX, Task
 
 SPLITS = ("search", "selection", "report")
@@ -29,21 +29,6 @@ def seed_words(*parts: object) -> np.ndarray:
     return np.frombuffer(digest[:8], dtype="<u4").astype(np.uint32)
 
 
-def spec_of(config: SearchConfig) -> AlgorithmSpec:
-    """The searched algorithm of a config."""
-    return AlgorithmSpec(config.algorithm, tuple(sorted(config.algorithm_options.items())))
-
-
-def seed_of(job: str) -> int:
-    """The seed index in a job's id; "@" and the last rollout follow where it is stopped early."""
-    return int(job.rpartition("/s")[2].partition("@")[0])
-
-
-def job_id(proposal: str, split: str, task: str, seed: int) -> str:
-    """The id of one training, unique within a run."""
-    return f"{proposal}/{split}/{task}/s{seed}"
-
-
 def _sampled_lifetime(task: Task, words: np.ndarray) -> int:
     """N: log-uniform between the shortest share of the whole budget and all of it."""
     if task.shortest_life >= 1:
@@ -53,25 +38,28 @@ def _sampled_lifetime(task: Task, words: np.ndarray) -> int:
     return int(np.clip(np.rint(np.exp(low + u * (high - low))), 1, task.n_updates))
 
 
-def jobs_of(request: Request, config: SearchConfig, seeds: Iterable[int] | None = None) -> list[Job]:
-    """The trainings a request needs: its split's tasks times `seeds`, by default all of its split."""
+def jobs_of(request: ScoreRequest, config: SearchConfig, seeds: Iterable[int] | None = None) -> list[Job]:
+    """The trainings that a request needs: its tasks times `seeds`, by default the request's."""
     searching = request.split == "search"
-    identity: tuple[object, ...] = (config.seed, request.split, request.generation if searching else 0)
+    identity: tuple[object, ...] = (config.seed, request.split, request.id.generation if searching else 0)
     if searching and config.antithetic_tasks:
         identity += ("pair", request.pair)
     if searching and not config.common_random_numbers:
-        identity += ("proposal", request.index)
+        identity += ("proposal", request.id.index)
+    every = range(config.seeds if searching else config.selection_seeds)
     jobs = []
     for task in config.tasks if searching else config.selecting:
-        for seed in range(config.seeds if searching else config.selection_seeds) if seeds is None else seeds:
+        if request.tasks is not None and task.name not in request.tasks:
+            continue
+        for seed in next(given for given in (seeds, request.seeds, every) if given is not None):
             identity_of_seed = (*identity, task.name, seed)
             words = seed_words(*identity_of_seed, "lifetime")
             jobs.append(
                 Job(
-                    id=job_id(request.id, request.split, task.name, seed),
-                    algorithm=spec_of(config),
+                    id=JobKey(request.id, request.split, task.name, seed),
+                    algorithm=request.proposal.algorithm or config.spec,
                     task=task,
-                    meta_params=request.meta_params,
+                    meta_params=request.proposal.meta_params,
                     key=seed_words(*identity_of_seed),
                     lifetime=_sampled_lifetime(task, words) if searching else task.n_updates,
                     stretches=min(config.stretches, task.n_updates),  # at least a rollout each
@@ -100,7 +88,7 @@ def report_jobs(
         )
     return [
         Job(
-            id=job_id(subject, "report", task.name, seed),
+            id=JobKey(subject, "report", task.name, seed),
             algorithm=spec,
             task=task,
             meta_params=meta_params,
@@ -112,18 +100,21 @@ def report_jobs(
     ]
 
 
-def result_of(request: Request, config: SearchConfig, results: Mapping[str, JobResult]) -> Result:
+def result_of(
+    request: ScoreRequest, config: SearchConfig, results: Mapping[JobKey, JobResult]
+) -> ScoreResult:
     """A request's scores from the results of its trainings by job id; NaN where one failed."""
     scores: dict[str, list[float]] = {}
     for job in jobs_of(request, config):
         outcome = results[job.id].outcome
         scores.setdefault(job.task.name, []).append(float("nan") if outcome is None else float(outcome.score))
-    return Result(request.id, {name: np.asarray(values, np.float64) for name, values in scores.items()})
+    return ScoreResult(request.id, {name: np.asarray(values, np.float64) for name, values in scores.items()})
 
 
-def fitness_of(results: Mapping[str, Result]) -> dict[str, float]:
-    """Mean over tasks and seeds, for the record; NaN where any training failed."""
+def fitness_of(results: Results) -> dict[RequestId, float]:
+    """Mean score over tasks and seeds, for the record; NaN where any training failed."""
     return {
-        name: float(np.mean([values.mean() for values in result.scores.values()]))
-        for name, result in results.items()
+        id: float(np.mean([values.mean() for values in result.scores.values()]))
+        for id, result in results.items()
+        if isinstance(result, ScoreResult)
     }

@@ -14,7 +14,7 @@ from discovery.search.progress import trainings_of
 if TYPE_CHECKING:
     from discovery.core.jobs import Job, JobResult
 
-FIND_ROOM = "discovery.inner.batch_size:find_room"
+MEASURE_LANES = "discovery.inner.batch_size:measure_lanes"
 
 
 def with_width(config: SearchConfig) -> SearchConfig:
@@ -78,9 +78,9 @@ def _found(config: SearchConfig, devices: int) -> int:
     check(config)
     results = _asked(config, _questions(config))
     for result in results:
-        if result.outcome is None:
+        if result.error:
             raise ExecutorError(f"no width of calls can be found: {result.error}: {result.detail}")
-    room = min(int(result.outcome.score) for result in results if result.outcome)
+    room = min(int(result.extra["lanes"]) for result in results)
     trainings, calls = trainings_at_once(config)
     return even_share(trainings, room, devices, calls)
 
@@ -90,16 +90,23 @@ def _questions(config: SearchConfig) -> "list[Job]":
     import jax
     import numpy as np
 
-    from discovery.core.jobs import Job
+    from discovery.core.jobs import Job, JobKey
     from discovery.inner.compile import build_algorithm
-    from discovery.search.requests import spec_of
 
-    spec = spec_of(config)
+    spec = config.spec
     meta_params = jax.tree.map(np.asarray, build_algorithm(spec).init(jax.random.key(0)))
     key = np.zeros(2, np.uint32)
     stops = config.stopping.method == "halving" or config.stretches > 1
     return [
-        Job(task.name, spec, task, meta_params, key, task.n_updates, task.n_updates if stops else None)
+        Job(
+            JobKey(spec.name, "width", task.name, 0),
+            spec,
+            task,
+            meta_params,
+            key,
+            task.n_updates,
+            task.n_updates if stops else None,
+        )
         for task in {task.setup: task for task in config.seen}.values()
     ]
 
@@ -109,7 +116,7 @@ def _asked(config: SearchConfig, questions: "list[Job]") -> "list[JobResult]":
     if config.executor == "inline":
         from discovery.executors.inline import Inline
 
-        return list(Inline(1, function=FIND_ROOM).run(questions))
+        return list(Inline(1, function=MEASURE_LANES).run(questions))
     from discovery.executors.ray.cluster import Ray
 
     with Ray(
@@ -119,6 +126,6 @@ def _asked(config: SearchConfig, questions: "list[Job]") -> "list[JobResult]":
         address=config.address,
         gpu_workers=1,
         gpus_per_worker=config.gpus_per_worker,
-        function=FIND_ROOM,
+        function=MEASURE_LANES,
     ) as executor:
         return list(executor.run(questions))

@@ -58,13 +58,15 @@ def read_tree(folder: Path, digest: str, template: Any = None) -> Any:
     Args:
         folder: where it was stored.
         digest: what `write_tree` returned.
-        template: a tree of the same structure, shapes and dtypes, whose leaves are not read.
-            Without one, a tree of nested dicts can be read.
+        template: a tree of the same structure, shapes and dtypes, whose leaves are not read; or a function
+            that makes one, called only where the tree is more than nested dicts. Without one, a tree of
+            nested dicts can be read.
     """
     spec, arrays = _load(folder / f"{digest}.npz", digest)
     leaves = [_decode(entry, arrays.get(index)) for index, entry in enumerate(spec)]
-    if template is None:
+    if template is None or (callable(template) and _is_nested(spec)):
         return _nested(spec, leaves)
+    template = template() if callable(template) else template
     expected, treedef = jax.tree_util.tree_flatten_with_path(template, is_leaf=_is_none)
     _check_structure(spec, expected)
     return jax.tree_util.tree_unflatten(treedef, leaves)
@@ -88,9 +90,10 @@ def sync_folder(folder: Path) -> None:
 def pack(outcome: Outcome) -> bytes:
     """An outcome as bytes: header length (uint32), JSON header [[name, dtype, shape], ...], raw arrays.
 
-    Everything is little-endian, and the arrays follow one another in the header's order.
+    Everything is little-endian, and the arrays follow one another in the header's order. Metrics stand in it
+    by their own names, beside the fields.
     """
-    fields = {name: np.asarray(value) for name, value in outcome._asdict().items()}
+    fields = {name: np.asarray(value) for name, value in numbers_of(outcome).items()}
     if strange := [name for name, array in fields.items() if array.dtype.kind not in "biuf"]:
         raise LedgerError(f"an outcome's {', '.join(strange)} must be numbers")
     fields = {name: array.astype(array.dtype.newbyteorder("<")) for name, array in fields.items()}
@@ -106,7 +109,20 @@ def unpack(data: bytes) -> Outcome:
         count = int(np.prod(shape))
         fields[name] = np.frombuffer(data, dtype, count, offset).reshape(shape).copy()
         offset += count * np.dtype(dtype).itemsize
-    return Outcome(**fields)
+    metrics = {name: fields.pop(name) for name in list(fields) if name not in Outcome._fields}
+    return Outcome(**fields, metrics=metrics)
+
+
+def numbers_of(outcome: Outcome) -> dict[str, Any]:
+    """Fields and metrics of an outcome, by name.
+
+    Raises:
+        LedgerError: a metric has the name of a field.
+    """
+    if taken := sorted(outcome.metrics.keys() & set(Outcome._fields)):
+        raise LedgerError(f"a metric may not be called {', '.join(taken)}: outcomes have a field so named")
+    fields = outcome._asdict()
+    return fields | dict(fields.pop("metrics"))
 
 
 def _is_none(leaf: Any) -> bool:
@@ -220,9 +236,14 @@ def _path_text(entry: dict[str, Any]) -> str:
     return "/".join(str(name) for _, name in entry["path"])
 
 
+def _is_nested(spec: list[dict[str, Any]]) -> bool:
+    """Whether a tree consists of nested dicts, which can be told from their paths alone."""
+    return all(kind == "key" for entry in spec for kind, _ in entry["path"])
+
+
 def _nested(spec: list[dict[str, Any]], leaves: list[Any]) -> Any:
     """A tree of nested dicts, without a template."""
-    if any(kind != "key" or not isinstance(name, str) for entry in spec for kind, name in entry["path"]):
+    if not _is_nested(spec):
         raise LedgerError("this tree is more than nested dicts: reading it needs a template")
     if len(spec) == 1 and not spec[0]["path"]:
         return leaves[0]

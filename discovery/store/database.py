@@ -16,8 +16,9 @@ from discovery.core.errors import LedgerError
 from discovery.store.arrays import sync_folder
 
 FILE, COPY, LOCK, ARRAYS = "ledger.sqlite", "ledger.copy.sqlite", "lock", "arrays"
+CHECKPOINTS = f"{ARRAYS}/checkpoints"
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _MEASURED = """
     split TEXT NOT NULL, task TEXT NOT NULL, seed INTEGER NOT NULL, lifetime INTEGER NOT NULL,
@@ -28,15 +29,19 @@ _MEASURED = """
 SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE generations (
-    generation INTEGER PRIMARY KEY, state_digest TEXT NOT NULL, mean_digest TEXT, metrics TEXT NOT NULL,
-    closed_at TEXT NOT NULL);
+    generation INTEGER PRIMARY KEY, state_digest TEXT NOT NULL, answer_digest TEXT, metrics TEXT NOT NULL,
+    closed_at TEXT NOT NULL, answer TEXT NOT NULL DEFAULT '{{}}');
 CREATE TABLE proposals (
     id TEXT PRIMARY KEY, generation INTEGER NOT NULL, idx INTEGER NOT NULL, split TEXT NOT NULL,
     pair INTEGER NOT NULL, kind TEXT NOT NULL, asked_digest TEXT NOT NULL, params_digest TEXT NOT NULL,
-    fitness REAL);
+    fitness REAL, algorithm TEXT, parents TEXT NOT NULL DEFAULT '[]', operator TEXT NOT NULL DEFAULT '',
+    source_text TEXT NOT NULL DEFAULT '');
+CREATE TABLE responses (
+    id TEXT PRIMARY KEY REFERENCES proposals, kind TEXT NOT NULL, tree_digest TEXT, text TEXT NOT NULL,
+    metrics TEXT NOT NULL, error TEXT, recorded_at TEXT NOT NULL);
 CREATE TABLE evaluations (
     id TEXT PRIMARY KEY, proposal TEXT NOT NULL REFERENCES proposals, generation INTEGER NOT NULL,
-    until INTEGER NOT NULL, begun INTEGER NOT NULL,{_MEASURED},
+    until INTEGER NOT NULL, begun INTEGER NOT NULL,{_MEASURED}, checkpoint TEXT,
     UNIQUE (proposal, task, seed, lifetime, until));
 CREATE TABLE reports (
     id TEXT PRIMARY KEY, subject TEXT NOT NULL, source TEXT NOT NULL, command TEXT NOT NULL,
@@ -48,6 +53,27 @@ CREATE INDEX evaluations_of_generation ON evaluations (generation);
 CREATE INDEX proposals_of_generation ON proposals (generation);
 PRAGMA user_version = {SCHEMA_VERSION};
 """
+
+
+MIGRATIONS = {
+    2: """
+    ALTER TABLE generations RENAME COLUMN mean_digest TO answer_digest;
+    ALTER TABLE generations ADD COLUMN answer TEXT NOT NULL DEFAULT '{}';
+    ALTER TABLE proposals ADD COLUMN algorithm TEXT;
+    ALTER TABLE proposals ADD COLUMN parents TEXT NOT NULL DEFAULT '[]';
+    ALTER TABLE proposals ADD COLUMN operator TEXT NOT NULL DEFAULT '';
+    ALTER TABLE proposals ADD COLUMN source_text TEXT NOT NULL DEFAULT '';
+    ALTER TABLE evaluations ADD COLUMN checkpoint TEXT;
+    CREATE TABLE responses (
+        id TEXT PRIMARY KEY REFERENCES proposals, kind TEXT NOT NULL, tree_digest TEXT, text TEXT NOT NULL,
+        metrics TEXT NOT NULL, error TEXT, recorded_at TEXT NOT NULL);
+    UPDATE evaluations SET
+        id = substr(id, 1, instr(id, '/')) || 'answer' || substr(id, instr(id, '/') + 5),
+        proposal = 'g' || generation || '/answer' WHERE proposal = 'g' || generation || '/mean';
+    UPDATE proposals SET id = 'g' || generation || '/answer' WHERE id = 'g' || generation || '/mean';
+    """
+}
+"""What makes a ledger of an older schema one of the next."""
 
 
 def acquire_lock(folder: Path) -> int:
@@ -81,8 +107,15 @@ def build_database(folder: Path, meta: Mapping[str, str]) -> None:
 
 
 def open_writer(folder: Path) -> sqlite3.Connection:
-    """A connection whose commits survive a power cut."""
+    """A connection whose commits survive a power cut; a ledger of an older schema is migrated.
+
+    Before that, a copy of the older one is kept beside it.
+    """
     db = _connect(folder / FILE, "mode=rw")
+    if (version := version_of(db)) != SCHEMA_VERSION:
+        with closing(sqlite3.connect(folder / f"ledger.schema{version}.sqlite")) as copy:
+            db.backup(copy)
+        migrate(db)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA foreign_keys = ON")
@@ -92,7 +125,22 @@ def open_writer(folder: Path) -> sqlite3.Connection:
 
 
 def open_reader(folder: Path) -> tuple[sqlite3.Connection, str | None]:
-    """A connection that cannot write, and the folder to remove after it, if any."""
+    """A connection that cannot write, and the folder to remove after it, if any.
+
+    A ledger of an older schema is left as it is: what is read is a copy that was migrated.
+    """
+    db, scratch = _open_as_it_is(folder)
+    if version_of(db) not in MIGRATIONS:
+        return db, scratch
+    scratch = scratch or tempfile.mkdtemp(prefix="discovery-")
+    path = Path(scratch) / f"migrated-{FILE}"
+    with closing(db), closing(sqlite3.connect(path, isolation_level=None)) as copy:
+        db.backup(copy)
+        migrate(copy)
+    return _connect(path, "mode=ro"), scratch
+
+
+def _open_as_it_is(folder: Path) -> tuple[sqlite3.Connection, str | None]:
     scratch = None
     db = _connect(folder / FILE, "mode=ro")
     try:
@@ -121,13 +169,30 @@ def _connect(path: Path, how: str) -> sqlite3.Connection:
     return db
 
 
+def version_of(db: sqlite3.Connection) -> int:
+    """The version of a ledger's schema."""
+    return db.execute("PRAGMA user_version").fetchone()[0]
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Bring a ledger of an older schema to this program's, in one transaction."""
+    db.execute("PRAGMA foreign_keys = OFF")
+    steps = [f"{MIGRATIONS[v]} PRAGMA user_version = {v + 1};" for v in range(version_of(db), SCHEMA_VERSION)]
+    try:
+        db.executescript(f"BEGIN IMMEDIATE; {''.join(steps)} COMMIT;")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise
+
+
 def check_database(folder: Path, db: sqlite3.Connection) -> None:
-    """Raise unless the file is whole and of this program's schema."""
+    """Raise unless the file is whole, and of this program's schema or of one that can be migrated."""
     problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-    version = db.execute("PRAGMA user_version").fetchone()[0]
+    version = version_of(db)
     if problem != "ok" or version == 0:
         raise LedgerError(_damaged(folder, problem if problem != "ok" else "it holds no tables of ours"))
-    if version != SCHEMA_VERSION:
+    if version != SCHEMA_VERSION and version not in MIGRATIONS:
         age, remedy = (
             ("newer", "update rl-discovery")
             if version > SCHEMA_VERSION

@@ -25,10 +25,11 @@ import numpy as np
 from discovery.core.errors import LedgerError
 from discovery.core.jobs import JobResult
 from discovery.core.versions import versions
-from discovery.meta.base import Request
+from discovery.meta.base import GradientResult, Proposal, ReplyResult, Request, RequestId, Result
 from discovery.store.arrays import discard_unfinished, write_tree
 from discovery.store.database import (
     ARRAYS,
+    CHECKPOINTS,
     FILE,
     acquire_lock,
     build_database,
@@ -42,9 +43,11 @@ from discovery.store.reader import Readings
 from discovery.store.rows import (
     Evaluation,
     Report,
+    checkpoint_tree,
     measured_columns,
     now,
     null_if_nan,
+    origin_columns,
     proposal_row,
 )
 from discovery.store.start import Start, dumps
@@ -152,9 +155,9 @@ class Ledger(Readings):
     def check_proposed(self, requests: Iterable[Request]) -> None:
         """Refuse requests that are not those that were recorded."""
         for request in requests:
-            known = self._one("SELECT * FROM proposals WHERE id = ?", request.id)
+            known = self._one("SELECT * FROM proposals WHERE id = ?", str(request.id))
             if known != proposal_row(request, known["asked_digest"]) | {"fitness": known["fitness"]}:
-                raise _changed(request.id)
+                raise _changed(str(request.id))
 
     def record(self, what: Evaluation | Report, result: JobResult) -> None:
         """Commit one finished evaluation."""
@@ -162,13 +165,39 @@ class Ledger(Readings):
 
     def record_all(self, finished: Iterable[tuple[Evaluation | Report, JobResult]]) -> None:
         """Commit finished evaluations together: all of them or, on an error, none."""
+        kept = [(what, result, self._put_checkpoint(result)) for what, result in finished]
         with self._transaction("record an evaluation"):
-            for what, result in finished:
-                if what.id != result.id:
-                    raise LedgerError(f"the result of {result.id!r} cannot be recorded as {what.id!r}")
+            for what, result, checkpoint in kept:
+                if what.id != str(result.id):
+                    raise LedgerError(f"the result of {str(result.id)!r} cannot be recorded as {what.id!r}")
                 row = vars(what) | {"key": "".join(f"{word:08x}" for word in what.key.tolist())}
-                table = "evaluations" if isinstance(what, Evaluation) else "reports"
-                self._insert(table, row | measured_columns(result))
+                row |= measured_columns(result)
+                if isinstance(what, Evaluation):
+                    self._insert("evaluations", row | {"checkpoint": checkpoint})
+                else:
+                    self._insert("reports", row)
+
+    def record_response(self, result: Result) -> None:
+        """Commit the result of a gradient or reply request, before anyone uses it."""
+        row = {"id": str(result.id), "kind": result.kind, "text": "", "tree_digest": None}
+        if isinstance(result, GradientResult):
+            row["tree_digest"] = self.put_state({"gradient": result.gradient, "carry": result.carry})
+        elif isinstance(result, ReplyResult):
+            row["text"] = result.text
+        else:
+            raise LedgerError(f"{result.id} is a score, which consists of evaluations")
+        row |= {"metrics": json.dumps(dict(result.metrics)), "error": result.error, "recorded_at": now()}
+        with self._transaction("record a response"):
+            self._insert("responses", row)
+
+    def _put_checkpoint(self, result: JobResult) -> str | None:
+        """Store the state in which a training was stopped early; returns its digest, None without one."""
+        if result.checkpoint is None:
+            return None
+        self._need_writable()
+        with explained(self.folder, "store a checkpoint", self._closed):
+            (self.folder / CHECKPOINTS).mkdir(exist_ok=True)
+            return write_tree(self.folder / CHECKPOINTS, checkpoint_tree(result.checkpoint))
 
     def record_test(
         self, command: str, subjects: Iterable[str], tasks: Iterable[str], seeds: int, first_seed: int
@@ -190,8 +219,8 @@ class Ledger(Readings):
         generation: int,
         state: Any,
         metrics: Mapping[str, float],
-        fitness: Mapping[str, float] | None = None,
-        mean: Any = None,
+        fitness: Mapping[RequestId, float] | None = None,
+        answer: Proposal | None = None,
     ) -> None:
         """Close a generation together with the state that the next one starts from, in one transaction.
 
@@ -199,23 +228,28 @@ class Ledger(Readings):
             generation: -1 for the initial state, then 0, 1, 2 ...
             state: the meta-optimizer's, after `tell`.
             metrics: its metrics.
-            fitness: proposal id -> aggregated score; NaN for one without. Asynchronously, also of proposals
+            fitness: request id -> aggregated score; NaN for one without. Asynchronously, also of proposals
                 that another generation counts.
-            mean: what the meta-optimizer would answer now: nested dicts of arrays.
+            answer: what the meta-optimizer would answer now.
+
+        The checkpoints of trainings that were stopped early are of no use any more, and are removed.
         """
         if generation != (expected := -1 if self._closed is None else self._closed + 1):
             raise LedgerError(f"generation {generation} cannot be closed: {expected} comes next")
         row: dict[str, Any] = {"generation": generation, "state_digest": self.put_state(state)}
-        row["mean_digest"] = None if mean is None else self.put_state(mean)
+        row["answer_digest"] = None if answer is None else self.put_state(answer.meta_params)
+        row["answer"] = json.dumps({} if answer is None else origin_columns(answer))
         row["metrics"] = json.dumps({name: float(value) for name, value in metrics.items()})
         with self._transaction(f"close generation {generation}"):
             self._set_fitness(fitness or {})
             self._insert("generations", row | {"closed_at": now()})
+            self._db.execute("UPDATE evaluations SET checkpoint = NULL WHERE checkpoint IS NOT NULL")
         self._closed = generation
+        shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
         self._secure()
 
-    def keep_fitness(self, fitness: Mapping[str, float]) -> None:
-        """Record aggregated scores by proposal id; NaN for one without."""
+    def keep_fitness(self, fitness: Mapping[RequestId, float]) -> None:
+        """Record aggregated scores by request id; NaN for one without."""
         with self._transaction("record the fitness"):
             self._set_fitness(fitness)
 
@@ -224,11 +258,11 @@ class Ledger(Readings):
         with self._transaction("keep the order"):
             self._insert("meta", {"key": "order", "value": json.dumps(list(order))})
 
-    def _set_fitness(self, fitness: Mapping[str, float]) -> None:
-        for name, value in fitness.items():
+    def _set_fitness(self, fitness: Mapping[RequestId, float]) -> None:
+        for id, value in fitness.items():
             update = "UPDATE proposals SET fitness = ? WHERE id = ?"
-            if self._db.execute(update, [null_if_nan(value), name]).rowcount != 1:
-                raise LedgerError(f"{name!r} was not proposed")
+            if self._db.execute(update, [null_if_nan(value), str(id)]).rowcount != 1:
+                raise LedgerError(f"{str(id)!r} was not proposed")
 
     def _insert(self, table: str, row: Mapping[str, Any]) -> None:
         columns, marks = ", ".join(row), ", ".join("?" * len(row))

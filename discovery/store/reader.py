@@ -2,15 +2,18 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from discovery.core.errors import LedgerError
-from discovery.core.jobs import JobResult
+from discovery.core.jobs import Checkpoint, JobKey, JobResult
+from discovery.meta.base import GradientResult, Proposal, ReplyResult, RequestId
 from discovery.store.arrays import read_tree
-from discovery.store.database import ARRAYS, explained, safe_generations
-from discovery.store.rows import nan_if_null, readable_row, result_of_row
+from discovery.store.database import ARRAYS, CHECKPOINTS, explained, safe_generations
+from discovery.store.rows import nan_if_null, proposal_of, readable_row, result_of_row
 
 
 class Readings:
@@ -25,13 +28,16 @@ class Readings:
     _closed: int | None = None
     """The last closed generation, for messages."""
 
-    def load_start(self) -> Any:
-        """The mean that the search starts from, as nested dicts; None if it is its family's own beginning."""
+    def load_start(self, template: Any = None) -> Any:
+        """The meta-parameters that the search starts from; None if they are the family's own initial values.
+
+        `template` as for `load_answer`.
+        """
         digest = self.meta.get("start_digest")
         if digest is None:
             return None
         with explained(self.folder, "read the start", self._closed):
-            return read_tree(self.folder / ARRAYS, digest)
+            return read_tree(self.folder / ARRAYS, digest, template)
 
     def load_order(self) -> list[int] | None:
         """The order in which a search that is repeated learns from broods; None for any other."""
@@ -46,9 +52,15 @@ class Readings:
         """The state after a generation, bit for bit; `template` is a state of the same structure."""
         return self._load(generation, "state_digest", template)
 
-    def load_mean(self, generation: int | None = None, template: Any = None) -> Any:
-        """The mean after a generation (default: the last), as nested dicts unless a template is given."""
-        return self._load(self._need_closed() if generation is None else generation, "mean_digest", template)
+    def load_answer(self, generation: int | None = None, template: Any = None) -> Proposal:
+        """What the meta-optimizer would answer after a generation (default: the last).
+
+        `template` is a tree like its meta-parameters, or a function that makes one; see `read_tree`.
+        """
+        generation = self._need_closed() if generation is None else generation
+        meta_params = self._load(generation, "answer_digest", template)
+        row = self._one("SELECT answer FROM generations WHERE generation = ?", generation)
+        return proposal_of(meta_params, json.loads(row["answer"]))
 
     @property
     def meta(self) -> dict[str, str]:
@@ -66,8 +78,8 @@ class Readings:
         rows = self._rows(f"SELECT * FROM proposals {where} ORDER BY generation, rowid")
         return [row | {"fitness": nan_if_null(row["fitness"])} for row in rows]
 
-    def unscored_means(self) -> list[int]:
-        """Generations of the means that were proposed and have no fitness, in order."""
+    def unscored_answers(self) -> list[int]:
+        """Generations of the answers that were proposed and have no fitness, in order."""
         where = "WHERE split = 'selection' AND fitness IS NULL ORDER BY generation"
         return [row["generation"] for row in self._rows(f"SELECT generation FROM proposals {where}")]
 
@@ -84,8 +96,8 @@ class Readings:
         return {row["device"] for row in self._rows("SELECT DISTINCT device FROM evaluations")} - {""}
 
     def order(self, since: Iterable[str]) -> Iterator[str]:
-        """Ids of finished evaluations in the order in which they came, from the first of `since` on; none
-        where none of these is finished.
+        """Ids of finished evaluations, as text, in the order in which they came, from the first of `since`
+        on; none where none of these is finished.
         """
         first = "SELECT min(rowid) FROM evaluations WHERE id IN (SELECT value FROM json_each(?))"
         query = f"SELECT id FROM evaluations WHERE rowid >= ({first}) ORDER BY rowid"
@@ -107,12 +119,43 @@ class Readings:
         return [row | {name: json.loads(row[name]) for name in ("subjects", "tasks")} for row in rows]
 
     def finished(
-        self, ids: Iterable[str], table: Literal["evaluations", "reports"] = "evaluations"
-    ) -> dict[str, JobResult]:
-        """Results of those of `ids` that are recorded, by id; outcomes have the bits they came with."""
-        wanted = json.dumps(list(ids))
-        rows = self._rows(f"SELECT * FROM {table} WHERE id IN (SELECT value FROM json_each(?))", wanted)
-        return {row["id"]: result_of_row(row) for row in rows}
+        self, ids: Iterable[JobKey], table: Literal["evaluations", "reports"] = "evaluations"
+    ) -> dict[JobKey, JobResult]:
+        """Results of those of `ids` that are recorded, by id; outcomes have the bits they came with.
+
+        Those that were stopped early have their checkpoints as long as their generation is open.
+        """
+        keys = {str(id): id for id in ids}
+        query = f"SELECT * FROM {table} WHERE id IN (SELECT value FROM json_each(?))"
+        rows = self._rows(query, json.dumps(list(keys)))
+        found = {(id := keys[row["id"]]): (row, result_of_row(row, id)) for row in rows}
+        return {id: replace(result, checkpoint=self._checkpoint(row)) for id, (row, result) in found.items()}
+
+    def _checkpoint(self, row: Mapping[str, Any]) -> Checkpoint | None:
+        """The state in which an evaluation was stopped; None where none is kept, or its file is gone."""
+        if row.get("checkpoint") is None or not (self.folder / CHECKPOINTS).is_dir():
+            return None
+        with suppress(LedgerError):
+            leaves = read_tree(self.folder / CHECKPOINTS, row["checkpoint"])
+            return Checkpoint(row["until"], tuple(leaves[name] for name in sorted(leaves)))
+        return None
+
+    def responses(self, ids: Iterable[RequestId]) -> dict[RequestId, GradientResult | ReplyResult]:
+        """Recorded results of gradient and reply requests among `ids`, by id."""
+        keys = {str(id): id for id in ids}
+        query = "SELECT * FROM responses WHERE id IN (SELECT value FROM json_each(?))"
+        return {
+            keys[row["id"]]: self._response(row, keys[row["id"]])
+            for row in self._rows(query, json.dumps(list(keys)))
+        }
+
+    def _response(self, row: Mapping[str, Any], id: RequestId) -> GradientResult | ReplyResult:
+        metrics, error = json.loads(row["metrics"]), row["error"]
+        if row["kind"] == "reply":
+            return ReplyResult(id, row["text"], metrics, error)
+        with explained(self.folder, "read a gradient", self._closed):
+            tree = read_tree(self.folder / ARRAYS, row["tree_digest"])
+        return GradientResult(id, tree.get("gradient"), tree.get("carry"), metrics, error)
 
     def _load(self, generation: int, column: str, template: Any) -> Any:
         rows = self._rows(f"SELECT {column} AS digest FROM generations WHERE generation = ?", generation)

@@ -1,5 +1,6 @@
 """The ledger's rows: from what was asked and measured to columns, and back; and how two ledgers compare."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,20 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import UInt32
 
-from discovery.core.jobs import Job, JobResult
-from discovery.meta.base import Request
-from discovery.search.requests import seed_of
-from discovery.store.arrays import digest_of, pack, unpack
+from discovery.core.jobs import AlgorithmSpec, Checkpoint, Job, JobKey, JobResult
+from discovery.meta.base import Proposal, ReplyRequest, Request, ScoreRequest
+from discovery.store.arrays import digest_of, numbers_of, pack, unpack
 
 if TYPE_CHECKING:
     from discovery.store.ledger import Ledger
 
-NUMBERS = ("generations", "proposals", "evaluations", "reports")
+NUMBERS = ("generations", "proposals", "responses", "evaluations", "reports")
 """The tables that two runs of the same search share; `meta` describes one run only."""
 
 OBSERVATIONAL = frozenset(
     {"closed_at", "recorded_at", "seconds", "compile_seconds", "worker", "attempts", "device"}
-    | {"detail", "command", "source", "begun"}
+    | {"detail", "command", "source", "begun", "checkpoint"}
 )
 """Columns that may differ between two runs with the same numbers: times, places, prose."""
 
@@ -55,18 +55,18 @@ class Evaluation:
     key: UInt32[np.ndarray, " words"]
 
     @classmethod
-    def of(cls, job: Job, request: Request) -> "Evaluation":
+    def of(cls, job: Job, request: ScoreRequest) -> "Evaluation":
         """A training of a request."""
         return cls(
-            id=job.id,
-            proposal=request.id,
-            generation=request.generation,
+            id=str(job.id),
+            proposal=str(request.id),
+            generation=request.id.generation,
             split=request.split,
             task=job.task.name,
-            seed=seed_of(job.id),
+            seed=job.id.seed,
             lifetime=job.lifetime,
             until=job.lifetime if job.until is None else job.until,
-            begun=0 if job.begun is None else job.begun.update,
+            begun=0 if job.checkpoint is None else job.checkpoint.update,
             key=job.key,
         )
 
@@ -102,16 +102,47 @@ class Report:
 
 def proposal_row(request: Request, asked: str) -> dict[str, Any]:
     """The row of a request that was asked from the state with digest `asked`."""
-    return {
-        "id": request.id,
-        "generation": int(request.generation),
-        "idx": int(request.index),
-        "split": request.split,
-        "pair": int(request.pair),
+    row = {
+        "id": str(request.id),
+        "generation": int(request.id.generation),
+        "idx": int(request.id.index),
+        "split": "",
+        "pair": -1,
         "kind": request.kind,
         "asked_digest": asked,
-        "params_digest": digest_of(request.meta_params),
     }
+    if isinstance(request, ReplyRequest):
+        proposal = Proposal({}, source=request.prompt)
+        content = {"prompt": request.prompt, "model": request.model, "options": dict(request.options)}
+    else:
+        proposal = request.proposal
+        content = proposal.meta_params
+    if isinstance(request, ScoreRequest):
+        row |= {"split": request.split, "pair": int(request.pair)}
+    return row | origin_columns(proposal) | {"params_digest": digest_of(content)}
+
+
+def origin_columns(proposal: Proposal) -> dict[str, Any]:
+    """The columns that say what a proposal is beside its numbers, and where it comes from."""
+    spec = proposal.algorithm
+    return {
+        "algorithm": None if spec is None else json.dumps([spec.name, dict(spec.options)]),
+        "parents": json.dumps(list(proposal.parents)),
+        "operator": proposal.operator,
+        "source_text": proposal.source,
+    }
+
+
+def proposal_of(meta_params: Any, columns: Mapping[str, Any]) -> Proposal:
+    """The proposal that `origin_columns` took apart; columns that are missing are empty."""
+    algorithm = columns.get("algorithm")
+    if algorithm is not None:
+        name, options = json.loads(algorithm)
+        algorithm = AlgorithmSpec(name, tuple(sorted(options.items())))
+    parents = tuple(json.loads(columns.get("parents", "[]")))
+    return Proposal(
+        meta_params, algorithm, parents, columns.get("operator", ""), columns.get("source_text", "")
+    )
 
 
 def measured_columns(result: JobResult) -> dict[str, Any]:
@@ -134,12 +165,12 @@ def measured_columns(result: JobResult) -> dict[str, Any]:
     }
 
 
-def result_of_row(row: Mapping[str, Any]) -> JobResult:
-    """The result that `measured_columns` took apart."""
-    same = ("id", "error", "detail", "seconds", "compile_seconds", "worker", "attempts")
+def result_of_row(row: Mapping[str, Any], id: JobKey) -> JobResult:
+    """The result of the training `id` that `measured_columns` took apart."""
+    same = ("error", "detail", "seconds", "compile_seconds", "worker", "attempts")
     outcome = None if row["outcome"] is None else unpack(row["outcome"])
     extra = {"device": row["device"]} if row["device"] else {}
-    return JobResult(outcome=outcome, extra=extra, **{name: row[name] for name in same})
+    return JobResult(id, outcome=outcome, extra=extra, **{name: row[name] for name in same})
 
 
 def readable_row(row: dict[str, Any], outcomes: bool) -> dict[str, Any]:
@@ -149,6 +180,11 @@ def readable_row(row: dict[str, Any], outcomes: bool) -> dict[str, Any]:
     return row | {"outcome": None if data is None else unpack(data)} if outcomes else row
 
 
+def checkpoint_tree(checkpoint: Checkpoint) -> dict[str, Any]:
+    """A checkpoint as the arrays hold it: its leaves by number."""
+    return {f"{number:06d}": leaf for number, leaf in enumerate(checkpoint.leaves)}
+
+
 def null_if_nan(value: Any) -> float | None:
     """SQL has no NaN: it is NULL there."""
     value = float(value)
@@ -156,7 +192,7 @@ def null_if_nan(value: Any) -> float | None:
 
 
 def nan_if_null(value: float | None) -> float:
-    """The way back."""
+    """Inverse of `null_if_nan`."""
     return float("nan") if value is None else value
 
 
@@ -191,8 +227,9 @@ def _compared(ledger: "Ledger", table: str) -> dict[Any, dict[str, Any]]:
 def _difference(column: str, left: Any, right: Any) -> str:
     if not (isinstance(left, bytes) and isinstance(right, bytes)):
         return f"{column} {left!r} is {right!r}"
-    ours, theirs = unpack(left), unpack(right)
-    parts = [name for name in ours._fields if _bits(getattr(ours, name)) != _bits(getattr(theirs, name))]
+    ours, theirs = numbers_of(unpack(left)), numbers_of(unpack(right))
+    names = [*ours, *(name for name in theirs if name not in ours)]
+    parts = [n for n in names if n not in ours or n not in theirs or _bits(ours[n]) != _bits(theirs[n])]
     return f"{column} differs in {', '.join(parts)}"
 
 

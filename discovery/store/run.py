@@ -19,6 +19,7 @@ from typing import Any, Self
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, DiscoveryError, LedgerError, RunError
 from discovery.core.toml import CONFIG, dumps, is_run, load
+from discovery.meta.base import Proposal
 from discovery.store.ledger import Ledger
 from discovery.store.start import Start
 
@@ -95,11 +96,21 @@ class Run:
     ) -> None:
         self.close()
 
-    def means(self) -> dict[int, Any]:
-        """The searched meta-parameters after each closed generation, by generation (-1: the initial ones)."""
-        return {
-            row["generation"]: self.ledger.load_mean(row["generation"]) for row in self.ledger.generations()
-        }
+    def answer(self, generation: int | None = None) -> Proposal:
+        """What the search would answer after a closed generation: -1 is the initial state, None the last."""
+        return self.ledger.load_answer(generation, self._template)
+
+    def start(self) -> Any:
+        """The meta-parameters that the search starts from; None for the family's own initial values."""
+        return self.ledger.load_start(self._template)
+
+    def _template(self) -> Any:
+        """Shapes of the searched entries, for trees that are more than nested dicts."""
+        import jax
+
+        from discovery.inner.compile import build_algorithm
+
+        return jax.eval_shape(build_algorithm(self.config.spec).init, jax.random.key(0))
 
 
 def new_folder(config: SearchConfig, output: Path, preset: str, name: str | None) -> Path:

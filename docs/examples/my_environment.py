@@ -1,4 +1,4 @@
-r"""An environment of your own: a corridor of six cells, left to right, with too little time to dawdle.
+r"""An environment of your own: a corridor of six cells, to be crossed within twelve steps.
 
 Run these at the root of the repository; without --dry-run, the last one searches:
 
@@ -19,14 +19,14 @@ LENGTH, HORIZON = 6, 12
 
 
 class State(NamedTuple):
-    """Where the agent is, and since how many steps; types must stay the same from step to step."""
+    """Cell of the agent and steps so far; types must stay the same from step to step."""
 
     position: Array
     time: Array
 
 
 def corridor() -> Environment:
-    """Action 1 goes right, 0 left; the last cell pays 1 and ends the episode, and so does time."""
+    """Action 1 moves right, 0 left. The last cell gives 1 and ends the episode; so does the horizon."""
     return Environment(
         id="my_environment:corridor",
         observation_size=LENGTH,
@@ -36,7 +36,7 @@ def corridor() -> Environment:
         action_low=None,
         action_high=None,
         horizon=HORIZON,
-        sample_level=lambda key: (),  # all trainings see the same corridor
+        sample_level=lambda key: (),  # all trainings have the same corridor
         reset=reset,
         step=step,
     )
@@ -49,7 +49,7 @@ def reset(key: PRNGKeyArray, level: Any) -> tuple[State, Array]:
 
 
 def step(key: PRNGKeyArray, state: State, action: Array, level: Any) -> tuple[State, Step]:
-    """One move; where it ends the episode, the state returned is already the next one's."""
+    """One move; if it ends the episode, the returned state belongs to the next one."""
     position = jnp.clip(state.position + 2 * action - 1, 0, LENGTH - 1)
     reached = State(position, state.time + 1)
     terminated, truncated = position == LENGTH - 1, reached.time == HORIZON

@@ -1,4 +1,4 @@
-r"""An objective of your own: PPO's clip made smooth, its width above and below ratio 1 searched.
+r"""An objective of your own: a smooth version of PPO's clip, with searched widths above and below ratio 1.
 
 Run these at the root of the repository; without --dry-run, the last one searches:
 
@@ -22,7 +22,7 @@ def soft_clip(width: float = 0.2) -> Algorithm:
     """PPO whose ratio saturates smoothly: 1 + w tanh((r - 1) / w), with a searched w above 1 and one below.
 
     Args:
-        width: where both searches of w begin.
+        width: initial value of both widths.
     """
     if width <= 0:
         raise ValueError(f"width must be positive, got {width}")

@@ -27,10 +27,11 @@ from discovery.display.formats import (
 )
 from discovery.display.progress import Json, Lines, Live, Silent, view
 from discovery.executors.base import Crew
-from discovery.meta.base import Result
+from discovery.meta.base import RequestId, Result, ScoreResult
 from discovery.search.progress import Tally, expected_steps, final_row, planned, trainings_of
 from discovery.statistics import Interval, interval
 from environments.task import Setup, Task
+from tests.ids import job_key, request_id, score_request
 
 TASK = Task("Catch", Setup("Catch-bsuite", n_envs=2, n_steps=8, n_minibatches=1, hidden=(8,)), 160)
 CONFIG = SearchConfig(
@@ -47,20 +48,30 @@ class Clock:
 
 
 def job(name: str = "g0/p0/search/Catch/s0", lifetime: int = 10) -> Job:
-    return Job(name, AlgorithmSpec("lpo"), TASK, {}, np.zeros(2, np.uint32), lifetime)
+    return Job(job_key(name), AlgorithmSpec("lpo"), TASK, {}, np.zeros(2, np.uint32), lifetime)
 
 
 def result(error: str | None = None, seconds: float = 1.0, compiling: float = 0.0) -> JobResult:
-    return JobResult("x", None, error, seconds=seconds, compile_seconds=compiling, worker="inline")
+    return JobResult(
+        job_key("g0/p0/search/Catch/s0"),
+        None,
+        error,
+        seconds=seconds,
+        compile_seconds=compiling,
+        worker="inline",
+    )
 
 
-def results(generation: int = 0, mean: bool = True) -> dict[str, Result]:
-    found = {f"g{generation}/p{i}": Result(f"p{i}", {"Catch": np.array([i, i + 1.0])}) for i in range(3)} | {
-        f"g{generation}/p3": Result("p3", {"Catch": np.array([np.nan, 1.0])})
-    }
+def results(generation: int = 0, mean: bool = True) -> dict[RequestId, Result]:
+    values = {f"p{i}": [i, i + 1.0] for i in range(3)} | {"p3": [np.nan, 1.0]}
     if mean:
-        found[f"g{generation}/mean"] = Result("mean", {"Catch": np.array([1.0, 2.0, 3.0, np.nan])})
-    return found
+        values["answer"] = [1.0, 2.0, 3.0, np.nan]
+    return scores_of({f"g{generation}/{name}": {"Catch": np.array(v)} for name, v in values.items()})
+
+
+def scores_of(scores: dict[str, dict[str, np.ndarray]]) -> dict[RequestId, Result]:
+    ids = {name: request_id(name) for name in scores}
+    return {ids[name]: ScoreResult(ids[name], each) for name, each in scores.items()}
 
 
 def test_plan_counts_trainings_and_steps() -> None:
@@ -71,12 +82,11 @@ def test_plan_counts_trainings_and_steps() -> None:
 
 
 def test_plan_agrees_with_the_jobs_that_are_run() -> None:
-    from discovery.meta.base import Request
     from discovery.search.requests import jobs_of
 
     task = dataclasses.replace(TASK, shortest_life=0.1)
     config = dataclasses.replace(CONFIG, tasks=(task,), seeds=200)
-    jobs = jobs_of(Request("g0/p0", {}, 0, 0), config)
+    jobs = jobs_of(score_request(0, 0), config)
     steps = np.mean([j.lifetime * TASK.setup.steps_per_update for j in jobs])
     assert steps == pytest.approx(expected_steps(task, True), rel=0.1)
     assert expected_steps(task) == expected_steps(TASK, True) == 160
@@ -134,7 +144,7 @@ def test_rows_leave_failed_proposals_out() -> None:
     row = tally.row(results()).tasks["Catch"]
     assert (row.mean, row.best) == (1.5, 2.5) and row.spread == pytest.approx(np.std([0.5, 1.5, 2.5]))
     assert [(g, m.estimate, m.failed) for g, m in row.means.items()] == [(0, 2.0, 1)]
-    nothing = {"g0/p0": Result("p0", {"Catch": np.array([np.nan])})}
+    nothing = scores_of({"g0/p0": {"Catch": np.array([np.nan])}})
     row = tally.row(nothing).tasks["Catch"]
     assert math.isnan(row.mean) and not row.means
 
@@ -142,10 +152,10 @@ def test_rows_leave_failed_proposals_out() -> None:
 def test_means_that_no_row_had_come_with_the_last() -> None:
     tally = Tally(CONFIG)
     tally.started(1, [], 0)
-    for name in ("g0/mean/selection", "g1/p0/search", "g2/mean/selection", "g0/mean/selection"):
+    for name in ("g0/answer/selection", "g1/p0/search", "g2/answer/selection", "g0/answer/selection"):
         tally.finished(job(f"{name}/Catch/s0"), result())
-    tally.row({"g0/mean": Result("g0/mean", {"Catch": np.ones(2)})})
-    tally.finished(job("g12/mean/selection/Catch/s0"), result())
+    tally.row(scores_of({"g0/answer": {"Catch": np.ones(2)}}))
+    tally.finished(job("g12/answer/selection/Catch/s0"), result())
     assert tally.unseen == {2, 12}
     one = interval(np.array([1.0, 3.0]))
     (line, late) = rows(final_row(CONFIG, {3: {"Catch": one}, 2: {"Catch": one}}), CONFIG)
@@ -238,8 +248,9 @@ def test_several_tasks_get_a_line_each() -> None:
     config = dataclasses.replace(CONFIG, tasks=(TASK, dataclasses.replace(TASK, name="A longer name")))
     out = io.StringIO()
     found = {
-        name: Result(name, {**r.scores, "A longer name": r.scores["Catch"] * 100})
-        for name, r in results().items()
+        id: ScoreResult(id, {**r.scores, "A longer name": r.scores["Catch"] * 100})
+        for id, r in results().items()
+        if isinstance(r, ScoreResult)
     }
     with Lines(Tally(config), out) as shown:
         shown.started(0, [], 0)

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from discovery.app.commands.catalog import actions_text, known, shape_text
-from discovery.inner.loops.on_policy import complete, train
+from discovery.inner.loops import train
+from discovery.inner.loops.on_policy import complete
 from environments import vector
 from environments.base import Step
 from environments.make import FAMILIES, make

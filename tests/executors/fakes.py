@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from discovery.core.jobs import AlgorithmSpec, Job, Outcome
+from discovery.core.jobs import AlgorithmSpec, Job, JobKey, Outcome
 from environments.task import Setup, Task
 
 RUN_CHUNK = "tests.executors.fakes:run_chunk"
@@ -36,13 +36,18 @@ FAULTS = (
 )
 
 
+def key(index: int) -> JobKey:
+    """The id of job `index`."""
+    return JobKey("fake", "search", "task", index)
+
+
 def job(
     index: int, fault: str = "none", task: Task = TASK, lifetime: int | None = None, **options: Any
 ) -> Job:
-    """Job `index`, "j0" and so on; `options` reach the fake through the algorithm's."""
+    """Job `index`; `options` reach the fake through the algorithm's."""
     rng = np.random.default_rng(index)
     return Job(
-        id=f"j{index}",
+        id=key(index),
         algorithm=AlgorithmSpec("fake", tuple(sorted(options.items()))),
         task=task,
         meta_params={
@@ -54,7 +59,7 @@ def job(
     )
 
 
-def run_chunk(algorithm, task, meta_params, keys, lifetimes, until=None, begun=None):
+def run_chunk(algorithm, task, meta_params, keys, lifetimes, until=None, checkpoint=None):
     """What `discovery.inner.compile.run_chunk` does, in form: outcomes depend on their own lane alone."""
     width = len(keys)
     assert keys.shape == (width, 2) and keys.dtype == np.uint32
@@ -75,23 +80,23 @@ def run_chunk(algorithm, task, meta_params, keys, lifetimes, until=None, begun=N
     bad = np.where(np.isfinite(score), -1, 17)
     zeros = np.zeros_like(curve)
     return (
-        Outcome(score, score, score, curve, zeros, zeros, zeros, zeros, zeros, zeros, bad),
-        _states(keys, until, begun),
+        Outcome(score, score, score, curve, zeros, zeros, bad, {"kl": zeros}),
+        _states(keys, until, checkpoint),
         0.25,
     )
 
 
-def _states(keys, until, begun):
+def _states(keys, until, checkpoint):
     """The state of a lane: its key, and where it was stopped so far."""
     if until is None:
-        assert begun is None
+        assert checkpoint is None
         return None
-    assert until.dtype == np.int32 and (begun is None or np.array_equal(begun[0], keys))
-    stops = np.zeros((len(keys), 0), np.int32) if begun is None else begun[1]
+    assert until.dtype == np.int32 and (checkpoint is None or np.array_equal(checkpoint[0], keys))
+    stops = np.zeros((len(keys), 0), np.int32) if checkpoint is None else checkpoint[1]
     return keys, np.concatenate([stops, until[:, None]], axis=1)
 
 
-def environment_chunk(algorithm, task, meta_params, keys, lifetimes, until, begun):
+def environment_chunk(algorithm, task, meta_params, keys, lifetimes, until, checkpoint):
     """Writes this worker's environment to the file of option "log"."""
     text = "\n".join(f"{name}={value}" for name, value in os.environ.items())
     options = dict(algorithm.options)
@@ -99,7 +104,7 @@ def environment_chunk(algorithm, task, meta_params, keys, lifetimes, until, begu
     return run_chunk(AlgorithmSpec("fake", tuple(options.items())), task, meta_params, keys, lifetimes)
 
 
-def unpicklable_chunk(algorithm, task, meta_params, keys, lifetimes, until, begun):
+def unpicklable_chunk(algorithm, task, meta_params, keys, lifetimes, until, checkpoint):
     return (lambda: None), None, 0.0
 
 

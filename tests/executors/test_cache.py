@@ -1,5 +1,6 @@
 """jax's cache of compiled programs on disk, which workers are told of by the environment."""
 
+import jax.tree_util as tree
 import numpy as np
 import pytest
 
@@ -7,10 +8,11 @@ from discovery.core.jobs import AlgorithmSpec, Job
 from discovery.executors import make_executor
 from discovery.executors.environment import worker_environment
 from environments.task import Setup, Task
+from tests.executors.fakes import key
 
 SETUP = Setup("Catch-bsuite", n_envs=4, n_steps=8, n_epochs=1, n_minibatches=2, hidden=(8,), curve_points=2)
 JOBS = [
-    Job(f"j{seed}", AlgorithmSpec("ppo"), Task("catch", SETUP, 640), {}, np.array([0, seed], np.uint32), 20)
+    Job(key(seed), AlgorithmSpec("ppo"), Task("catch", SETUP, 640), {}, np.array([0, seed], np.uint32), 20)
     for seed in range(2)
 ]
 
@@ -38,5 +40,5 @@ def test_programs_are_kept_on_disk_between_processes(executor, monkeypatch, tmp_
     assert sorted(tmp_path.glob("jit__train_lane*-cache")) == kept
     assert 0 < second[0].compile_seconds < first[0].compile_seconds
     for one, other in zip(first, second, strict=True):
-        for a, b in zip(one.outcome, other.outcome, strict=True):  # type: ignore[arg-type]
+        for a, b in zip(*map(tree.tree_leaves, (one.outcome, other.outcome)), strict=True):
             np.testing.assert_array_equal(a, b)

@@ -5,15 +5,17 @@ import sys
 import time
 from dataclasses import replace
 
+import jax.tree_util as tree
 import numpy as np
 import pytest
 
 from discovery.core.errors import BadInput, ExecutorError
+from discovery.core.jobs import JobKey
 from discovery.executors import make_executor
 from discovery.executors.base import together
 from discovery.executors.inline import Inline
 from discovery.executors.processes import Processes
-from tests.executors.fakes import RUN_CHUNK, job
+from tests.executors.fakes import RUN_CHUNK, job, key
 
 WAYS = {
     "inline": lambda **options: Inline(**options),
@@ -26,7 +28,7 @@ WAYS = {
 def outcomes(executor, jobs):
     with executor:
         results = list(executor.run(jobs))
-    assert sorted(result.id for result in results) == sorted(one.id for one in jobs)
+    assert sorted(result.id.seed for result in results) == sorted(one.id.seed for one in jobs)
     return {result.id: result for result in results}
 
 
@@ -46,7 +48,7 @@ def test_the_numbers_are_the_same_everywhere_and_the_calls_too(way, tmp_path):
         assert (got.error, got.detail, got.attempts) == (expected.error, expected.detail, 1)
         assert got.extra["device"] == "cpu"
         assert got.worker.startswith(way.split("-")[0]) and got.compile_seconds > 0
-        for one, other in zip(got.outcome, expected.outcome, strict=True):
+        for one, other in zip(*map(tree.tree_leaves, (got.outcome, expected.outcome)), strict=True):
             assert np.asarray(one).dtype == np.asarray(other).dtype
             np.testing.assert_array_equal(one, other)
 
@@ -56,11 +58,11 @@ def test_a_job_that_raises_fails_alone_with_one_line(way):
     faults = {1: "raise", 4: "quit"}
     executor = WAYS[way](agents_per_call=4, function=RUN_CHUNK)
     results = outcomes(executor, [job(index, faults.get(index, "none")) for index in range(6)])
-    assert {id for id, result in results.items() if result.error} == {"j1", "j4"}
-    assert results["j1"].error == "failed" and results["j1"].outcome is None
-    assert results["j1"].detail == "ValueError: this proposal is wrong"
-    assert results["j4"].detail == "SystemExit: 3"
-    assert results["j1"].attempts == 3  # four, two, one: an exception would only come again
+    assert {id for id, result in results.items() if result.error} == {key(1), key(4)}
+    assert results[key(1)].error == "failed" and results[key(1)].outcome is None
+    assert results[key(1)].detail == "ValueError: this proposal is wrong"
+    assert results[key(4)].detail == "SystemExit: 3"
+    assert results[key(1)].attempts == 3  # four, two, one: an exception would only come again
 
 
 @pytest.mark.parametrize("way", ["inline", "processes-1"])
@@ -79,7 +81,7 @@ def test_results_of_a_call_come_in_one_go(way):
 @pytest.mark.parametrize("way", WAYS)
 def test_further_jobs_come_while_others_run(way, tmp_path):
     """Each result brings two more, until there are enough; those that came first go first."""
-    log, known = tmp_path / "log", list[str]()
+    log, known = tmp_path / "log", list[JobKey]()
     waiting = [job(index, log=str(log)) for index in range(9)]
     later = iter([waiting[3:5], waiting[5:9]])
 
@@ -89,7 +91,7 @@ def test_further_jobs_come_while_others_run(way, tmp_path):
     with WAYS[way](agents_per_call=1, function=RUN_CHUNK) as executor:
         for group in together(executor.run(waiting[:3], more)):
             known.extend(result.id for result in group)
-    assert sorted(known) == [f"j{index}" for index in range(9)]
+    assert set(known) == {key(index) for index in range(9)} and len(known) == 9
     if way in ("inline", "processes-1"):
         calls = [int(line.split()[1]) for line in log.read_text().splitlines()]
         turns = [[one.key[0] for one in waiting[a:b]] for a, b in ((0, 3), (3, 5), (5, 9))]
@@ -109,10 +111,10 @@ def test_lives_in_stretches_are_calls_that_hand_on_their_states(way, tmp_path):
     results = outcomes(WAYS[way](agents_per_call=2, function=RUN_CHUNK), jobs)
     assert len(log.read_text().splitlines()) == 3 * 3 + (way != "inline")
     for id, result in results.items():
-        assert result.begun is None and result.error is None
-        assert result.attempts == 1 + (id == "j4" and way != "inline")
+        assert result.checkpoint is None and result.error is None
+        assert result.attempts == 1 + (id == key(4) and way != "inline")
         assert result.compile_seconds == pytest.approx(3 * whole[id].compile_seconds)
-        for one, other in zip(result.outcome, whole[id].outcome, strict=True):  # type: ignore[arg-type]
+        for one, other in zip(*map(tree.tree_leaves, (result.outcome, whole[id].outcome)), strict=True):
             np.testing.assert_array_equal(one, other)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from discovery.core.errors import ExecutorError
 from discovery.executors.processes import Processes
-from tests.executors.fakes import RUN_CHUNK, job
+from tests.executors.fakes import RUN_CHUNK, job, key
 
 MIB = 2**20
 
@@ -22,44 +22,44 @@ def test_a_worker_that_dies_once_costs_one_more_attempt(tmp_path):
     marker = str(tmp_path / "died")
     results = run([job(0, "die_once", marker=marker), job(1, marker=marker), job(2)])
     assert {result.error for result in results.values()} == {None}
-    assert [results[f"j{index}"].attempts for index in range(3)] == [2, 2, 1]
+    assert [results[key(index)].attempts for index in range(3)] == [2, 2, 1]
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_what_always_kills_fails_alone(workers):
     bad = {2, 5}
     results = run([job(index, "die" if index in bad else "none") for index in range(8)], workers, width=8)
-    assert {id for id, result in results.items() if result.error} == {f"j{index}" for index in bad}
-    assert results["j2"].error == "crashed" and "SIGKILL" in results["j2"].detail
-    assert results["j2"].attempts == 5  # eight twice, four, two, one
-    assert results["j0"].outcome is not None
+    assert {id for id, result in results.items() if result.error} == {key(index) for index in bad}
+    assert results[key(2)].error == "crashed" and "SIGKILL" in results[key(2)].detail
+    assert results[key(2)].attempts == 5  # eight twice, four, two, one
+    assert results[key(0)].outcome is not None
 
 
 def test_what_hangs_is_stopped_and_fails_alone():
     started = time.monotonic()
     results = run([job(0, "hang"), job(1)], width=2, timeout=1.0)
-    assert (results["j0"].error, results["j0"].attempts) == ("timeout", 3)
-    assert "within 1 s" in results["j0"].detail and results["j0"].seconds >= 1.0
-    assert results["j1"].error is None
+    assert (results[key(0)].error, results[key(0)].attempts) == ("timeout", 3)
+    assert "within 1 s" in results[key(0)].detail and results[key(0)].seconds >= 1.0
+    assert results[key(1)].error is None
     assert time.monotonic() - started < 30
 
 
 def test_a_caller_who_takes_his_time_makes_nobody_late():
     with Processes(1, 1, timeout=1.0, function=RUN_CHUNK) as executor:
         for result in executor.run([job(0), job(1)]):
-            time.sleep(1.2 if result.id == "j0" else 0.0)
+            time.sleep(1.2 if result.id == key(0) else 0.0)
             assert (result.error, result.attempts) == (None, 1)
 
 
 def test_what_swells_is_stopped_and_fails_alone():
     results = run([job(0), job(1, "swell")], width=2, workers=1, memory_limit=300 * MIB)
-    assert results["j0"].error is None
-    assert results["j1"].error == "out_of_memory" and "more than its 300 MiB" in results["j1"].detail
+    assert results[key(0)].error is None
+    assert results[key(1)].error == "out_of_memory" and "more than its 300 MiB" in results[key(1)].detail
 
 
 @pytest.mark.parametrize("fault", ["memory_error", "exhausted"])
 def test_an_exception_for_want_of_memory_gets_a_fresh_worker(fault):
-    result = run([job(0, fault)], width=2)["j0"]
+    result = run([job(0, fault)], width=2)[key(0)]
     assert (result.error, result.attempts) == ("out_of_memory", 2)
     assert "\n" not in result.detail and result.detail
 
@@ -96,14 +96,14 @@ def test_workers_are_kept_between_runs_and_no_more_than_needed():
 
 
 def test_a_reply_that_cannot_travel_is_a_failed_job():
-    result = run([job(0)], function="tests.executors.fakes:unpicklable_chunk")["j0"]
+    result = run([job(0)], function="tests.executors.fakes:unpicklable_chunk")[key(0)]
     assert result.error == "failed" and "pickle" in result.detail
 
 
 def test_a_request_that_cannot_travel_is_a_failed_job():
     results = run([job(0, log=Unpicklable()), job(1)])
-    assert results["j0"].error == "failed" and "pickle" in results["j0"].detail
-    assert results["j1"].error is None
+    assert results[key(0)].error == "failed" and "pickle" in results[key(0)].detail
+    assert results[key(1)].error is None
 
 
 def test_workers_that_cannot_start_end_the_run_with_their_last_words():

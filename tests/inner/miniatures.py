@@ -268,7 +268,8 @@ def adaptive_init(meta_params, params, key):
 def adaptive_update(meta_params, memory, trajectory, params, metrics, progress):
     """Schulman et al. 2017, eq. 8: half beta where KL < target / 1.5, twice where KL > 1.5 target."""
     target = meta_params["kl_target"]
-    factor = jnp.where(metrics.kl > 1.5 * target, 2.0, jnp.where(metrics.kl < target / 1.5, 0.5, 1.0))
+    kl = metrics.named["kl"]
+    factor = jnp.where(kl > 1.5 * target, 2.0, jnp.where(kl < target / 1.5, 0.5, 1.0))
     average = jax.tree.map(lambda a, p: 0.9 * a + 0.1 * p, memory.average, params)
     return AdaptiveMemory(memory.beta * factor, average)
 

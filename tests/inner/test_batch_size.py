@@ -66,4 +66,4 @@ def test_a_device_that_does_not_tell_its_memory_is_not_guessed_at():
     """A CPU does not."""
     assert jax.devices()[0].memory_stats() is None
     with pytest.raises(ValueError, match="cpu does not tell its memory; give agents_per_call"):
-        room.find_room(AlgorithmSpec("ppo"), Task("catch", TINY, 80), {}, np.zeros((1, 2)), np.ones(1))
+        room.measure_lanes(AlgorithmSpec("ppo"), Task("catch", TINY, 80), {}, np.zeros((1, 2)), np.ones(1))

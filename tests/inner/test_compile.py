@@ -73,7 +73,44 @@ def test_meta_params_reach_the_training():
     one = build("lpo", {"width": 8}).init(jax.random.key(0))
     stacked = jax.tree.map(lambda x: np.stack([x, 3.0 * x]), one)
     outcome, _, _ = chunk(spec, task, stacked, [4, 4], [20, 20])
-    assert not np.array_equal(outcome.kl[0], outcome.kl[1])
+    assert not np.array_equal(*outcome.metrics["kl"])
+
+
+def counted(steps: int = 3):
+    """PPO whose learning rate grows with an integer leaf of meta_params; for the test below."""
+    made = build("ppo")
+
+    def optimizer(meta_params):
+        assert meta_params["opcode"].dtype == np.int32 and meta_params["on"].dtype == bool
+        rate = 1e-3 * (1 + meta_params["opcode"].sum() % 2**24) * meta_params["scale"]
+        return made.optimizer({**meta_params, "learning_rate": rate})
+
+    return made._replace(name="counted", optimizer=optimizer)
+
+
+def test_integers_and_booleans_of_meta_params_stay_what_they_are():
+    spec = AlgorithmSpec("tests.inner.test_compile:counted")
+    searched = {
+        "opcode": np.array([[2**24, 0], [2**24, 1]]),  # float32 cannot tell 2^24 from 2^24 + 1
+        "on": np.array([True, False]),
+        "scale": np.ones(2),
+    }
+    outcome, _, _ = chunk(spec, Task("catch", CATCH, 320), searched, [4, 4], [10, 10])
+    assert not np.array_equal(*outcome.metrics["kl"])
+    assert compiled.as_trained(np.float64(0.5)).dtype == np.float32
+    with pytest.raises(ValueError, match="more than 32 bits"):
+        compiled.as_trained(np.array([0, 2**40]))
+
+
+def test_only_so_many_programs_are_kept(monkeypatch):
+    """The one that was not used for longest goes."""
+    monkeypatch.setattr(compiled, "_executables", {})
+    monkeypatch.setattr(compiled, "MAX_PROGRAMS", 2)
+    setup = replace(CATCH, n_envs=1, n_steps=4, n_epochs=1, n_minibatches=1, hidden=(2,))
+    task, spec = Task("catch", setup, 16), AlgorithmSpec("ppo")
+    seconds = [chunk(spec, task, {}, range(width), [1] * width)[2] for width in (1, 2, 1, 3, 1, 2)]
+    assert [second > 0 for second in seconds] == [True, True, False, True, False, True]
+    assert len(compiled._executables) == 2
 
 
 def test_numbers_that_nothing_reads_are_refused():
@@ -100,18 +137,18 @@ def test_a_stopped_training_goes_on_to_the_same_bits():
     keys = np.stack([np.asarray(jax.random.key_data(jax.random.key(seed))) for seed in (5, 6)])
     lifetimes = np.array([10, 8])
 
-    def stretch(until, begun=None):
-        return compiled.run_chunk(spec, task, {}, keys, lifetimes, np.asarray(until), begun)
+    def stretch(until, checkpoint=None):
+        return compiled.run_chunk(spec, task, {}, keys, lifetimes, np.asarray(until), checkpoint)
 
     once, end, _ = stretch([10, 8])
     assert end is not None
-    first, begun, _ = stretch([3, 2])
+    first, checkpoint, _ = stretch([3, 2])
     assert np.isfinite(first.score).all() and np.isnan(first.curve[:, -2:]).all()  # the rest is not lived
     before = dict(compiled._executables)
-    middle, begun, seconds = stretch([7, 8], begun)
+    middle, checkpoint, seconds = stretch([7, 8], checkpoint)
     assert seconds == 0.0 and compiled._executables == before
     np.testing.assert_array_equal(middle.curve[0, :3], once.curve[0, :3])
-    twice, same, _ = stretch([10, 8], begun)
+    twice, same, _ = stretch([10, 8], checkpoint)
     assert_same_bits(tuple(once), tuple(twice))
     assert_same_bits(end, same)
     whole, nothing, _ = compiled.run_chunk(spec, task, {}, keys, lifetimes)

@@ -34,9 +34,9 @@ whole, _ = chunk([0, 1, 2, 3])
 turned, _ = chunk([2, 3, 0, 1])
 odd, _ = chunk([0, 1, 2])
 (program, alone) = compiled._executables.values()
-_, begun = chunk([0, 1, 2, 3], until=[5, 5, 5, 5])
-kept = [leaf.copy() for leaf in begun]
-stopped, _ = chunk([0, 1, 2, 3], until=LIFETIMES, begun=begun)
+_, checkpoint = chunk([0, 1, 2, 3], until=[5, 5, 5, 5])
+kept = [leaf.copy() for leaf in checkpoint]
+stopped, _ = chunk([0, 1, 2, 3], until=LIFETIMES, checkpoint=checkpoint)
 stretch = list(compiled._executables.values())[-1]
 print(json.dumps({
     "devices": [len(each.input_shardings[0][2].device_set) for each in (program, alone, stretch)],
@@ -45,20 +45,20 @@ print(json.dumps({
     "turned": turned.curve[[2, 3, 0, 1]].tolist(),
     "odd": odd.curve.tolist(),
     "stopped": stopped.curve.tolist(),
-    "intact": all(np.array_equal(old, new) for old, new in zip(kept, begun)),
+    "intact": all(np.array_equal(old, new) for old, new in zip(kept, checkpoint)),
     "argument bytes": program.memory_analysis().argument_size_in_bytes,
     "alias bytes": stretch.memory_analysis().alias_size_in_bytes,
-    "state bytes": sum(leaf.nbytes for leaf in begun),
+    "state bytes": sum(leaf.nbytes for leaf in checkpoint),
 }))
 """
 
 
-def chunk(seeds, until=None, begun=None):
+def chunk(seeds, until=None, checkpoint=None):
     """Outcome and states of trainings with these seeds."""
     keys = np.stack([np.asarray(jax.random.key_data(jax.random.key(seed))) for seed in seeds])
     lifetimes = np.asarray([LIFETIMES[seed] for seed in seeds], np.int32)
     until = None if until is None else np.asarray(until, np.int32)
-    outcome, states, _ = compiled.run_chunk(SPEC, TASK, {}, keys, lifetimes, until, begun)
+    outcome, states, _ = compiled.run_chunk(SPEC, TASK, {}, keys, lifetimes, until, checkpoint)
     return outcome, states
 
 

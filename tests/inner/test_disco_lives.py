@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from discovery.inner.loops.on_policy import advance, complete, init, parts, train
+from discovery.inner.loops import train
+from discovery.inner.loops.on_policy import advance, complete, init, parts
 from discovery.inner.rollout import rollout
 from environments.task import Setup
 from objectives import build

@@ -32,7 +32,7 @@ def life(setup, algorithm="ppo"):
     stacked = jax.tree.map(lambda x: np.stack([np.asarray(x)] * 2), searched)
     lanes = np.zeros((2, 2), np.uint32), np.full(2, 10)
     arguments = compiled.arguments_of(spec, task, stacked, *lanes)
-    program = compiled._program(compiled.build_algorithm(spec), setup, True, compiled._devices(1))
+    program = compiled._program(compiled.build_algorithm(spec), setup, compiled._devices(1))
     return jax.make_jaxpr(program)(*arguments).jaxpr
 
 

@@ -14,23 +14,25 @@ from discovery.inner.record import (
     zero_metrics,
 )
 
+NAMES = ("kl", "loss")
 ADD = jax.jit(add_to_record)
 
 
 def one_update(episodes=1.0, total=0.0, length=0.0, **others):
     """Metrics of a single update."""
-    numbers = {name: 0.0 for name in Metrics._fields} | {
+    numbers = {
         "updates": 1.0,
         "episodes": episodes,
         "episode_return": total,
         "episode_length": length,
     }
-    return Metrics(**{name: jnp.float32(value) for name, value in (numbers | others).items()})
+    scalars = {name: jnp.float32(value) for name, value in numbers.items()}
+    return Metrics(**scalars, named={name: jnp.float32(others.get(name, 0.0)) for name in NAMES})
 
 
 def record_of(updates, lifetime, points):
     """A record of a life; `updates` are (metrics, finite), or metrics."""
-    record = empty_record(points)
+    record = empty_record(NAMES, points)
     for n, entry in enumerate(updates):
         metrics, is_finite = entry if type(entry) is tuple else (entry, True)
         record = ADD(record, jnp.int32(n), jnp.int32(lifetime), metrics, jnp.bool_(is_finite))
@@ -65,7 +67,7 @@ def test_curve_final_and_area_by_hand():
     np.testing.assert_allclose(outcome.curve, [1.0, np.nan, 4.5, 7.0, 2.0])
     np.testing.assert_allclose(outcome.episodes, [2, 0, 4, 1, 4])
     assert float(outcome.length[0]) == 15.0 and np.isnan(outcome.length[1])
-    assert float(outcome.kl[0]) == pytest.approx(0.2)
+    assert float(outcome.metrics["kl"][0]) == pytest.approx(0.2)
     # The last fifth of the windows is the last one; the gap in the curve counts as the value before it.
     assert float(outcome.final) == float(outcome.score) == 2.0
     assert float(outcome.auc) == pytest.approx((1.0 + 1.0 + 4.5 + 7.0 + 2.0) / 5)
@@ -106,7 +108,7 @@ def test_first_nonfinite_update_is_remembered_and_spoils_the_scores():
 
 def test_a_record_does_not_grow():
     shapes = lambda record: [leaf.shape for leaf in jax.tree.leaves(record)]  # noqa: E731
-    assert shapes(record_of([one_update()] * 30, 30, points=5)) == shapes(empty_record(5))
+    assert shapes(record_of([one_update()] * 30, 30, points=5)) == shapes(empty_record(NAMES, 5))
 
 
 def test_metrics_add_up_and_average():
@@ -114,8 +116,8 @@ def test_metrics_add_up_and_average():
     means = total.means()
     assert float(means["episode_return"]) == 2.0 and float(means["episode_length"]) == 10.0
     assert float(means["kl"]) == pytest.approx(0.2)
-    assert set(means) == set(Metrics._fields) - {"updates", "episodes"}
-    assert np.isnan(zero_metrics().means()["episode_return"])
+    assert set(means) == {"episode_return", "episode_length", *NAMES}
+    assert np.isnan(zero_metrics(()).means()["episode_return"])
 
 
 def test_finite():

@@ -22,6 +22,7 @@ from discovery.core.jobs import AlgorithmSpec, Job, JobResult, Outcome
 from discovery.executors.base import Crew, More, no_more
 from discovery.judging.comparison import Cell, Comparison
 from discovery.judging.evaluate import Subject, compare, pick_tasks, recorded, subjects
+from discovery.meta.base import Proposal
 from discovery.statistics import interval, paired_difference
 from discovery.store.run import Run
 from environments.task import Setup, Task
@@ -49,7 +50,7 @@ class Pretender:
             score = pretended(job)
             curve = np.linspace(0, score, 4, dtype=np.float32)
             numbers = dict.fromkeys(Outcome._fields, curve) | {"score": score, "final": score, "auc": score}
-            yield JobResult(job.id, Outcome(**numbers | {"nonfinite_step": np.int32(-1)}))
+            yield JobResult(job.id, Outcome(**numbers | {"nonfinite_step": np.int32(-1), "metrics": {}}))
 
     def crew(self) -> Crew:
         return Crew(1, 1.0)
@@ -178,7 +179,7 @@ def test_algorithms_are_named() -> None:
 def test_all_share_their_seeds() -> None:
     executor = Pretender()
     compare(known("ppo", "dpo"), TASKS, 3, executor)
-    keys = {(j.algorithm.name, j.task.name, j.id[-2:]): tuple(j.key) for j in executor.jobs}
+    keys = {(j.algorithm.name, j.task.name, j.id.seed): tuple(j.key) for j in executor.jobs}
     assert len(keys) == len(executor.jobs) == 12
     assert len(set(keys.values())) == 6  # a task's seed is the same for all
     assert all(keys["ppo", task, seed] == keys["dpo", task, seed] for _, task, seed in keys)
@@ -224,7 +225,7 @@ def test_recorded_trainings_are_not_run_again(copy: Path) -> None:
         again = compare(known("dpo", "ppo"), tasks, 3, two := Pretender(), run.ledger)
         rows = run.ledger.reports()
     assert (len(one.jobs), len(two.jobs)) == (4, 2)
-    assert {job.id[-2:] for job in two.jobs} == {"s2"}
+    assert {job.id.seed for job in two.jobs} == {2}
     assert [(r["subject"], r["seed"], r["command"]) for r in rows[:2]] == [
         ("ppo", 0, "discovery x"),
         ("ppo", 1, "discovery x"),
@@ -507,7 +508,9 @@ def opposite(finished_run: SimpleNamespace, tmp_path: Path) -> Path:
     source = load_run(finished_run.folder)
     config = replace(source.config, tasks=source.config.held_out, held_out=source.config.tasks)
     with Run.create(config, tmp_path, name="opposite") as run:
-        run.ledger.close_generation(-1, {"x": np.zeros(1)}, {}, mean=source.meta_params("initial"))
+        run.ledger.close_generation(
+            -1, {"x": np.zeros(1)}, {}, answer=Proposal(source.meta_params("initial"))
+        )
         return run.folder
 
 

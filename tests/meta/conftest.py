@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from discovery.core.config.evolution import ESConfig
-from discovery.meta.base import MetaOptimizer, Result
+from discovery.meta.base import MetaOptimizer, RequestId, ScoreResult
 from discovery.meta.make import make_meta
 
 TARGET = np.linspace(-1.0, 1.0, 7)
@@ -39,13 +39,13 @@ def key_of(generation: int):
     return jax.random.fold_in(jax.random.key(7), generation)
 
 
-def results_of(requests, score_fn=score) -> dict[str, Result]:
+def results_of(requests, score_fn=score) -> dict[RequestId, ScoreResult]:
     """Results on one task with one seed; `score_fn` may return a dict of arrays per task instead."""
     results = {}
     for request in requests:
-        value = score_fn(request.meta_params)
+        value = score_fn(request.proposal.meta_params)
         scores = value if isinstance(value, dict) else {"task": np.array([value])}
-        results[request.id] = Result(request.id, scores)
+        results[request.id] = ScoreResult(request.id, scores)
     return results
 
 

@@ -1,3 +1,4 @@
+# pyright: reportAttributeAccessIssue=false
 """Learned targets are found: an evolution strategy that begins at a network of zeros."""
 
 import pytest
@@ -17,7 +18,7 @@ class Means(Silence):
 
     def closed(self, generation, results, metrics):
         for name, result in results.items():
-            if name.endswith("/mean"):
+            if name.is_answer:
                 self.scores[generation] = float(result.scores["grid"].mean())
 
 

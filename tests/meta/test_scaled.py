@@ -1,3 +1,4 @@
+# pyright: reportAttributeAccessIssue=false
 """Entries of unlike size in one search: the same search as in the entries' own units."""
 
 import jax
@@ -7,7 +8,7 @@ import pytest
 
 from discovery.core.config.evolution import ESConfig
 from discovery.core.errors import BadInput
-from discovery.meta.base import Result
+from discovery.meta.base import ScoreResult
 from discovery.meta.make import make_meta
 
 STRATEGIES = ("Open_ES", "PBE")
@@ -31,12 +32,12 @@ def score(meta_params, unit) -> float:
 def means(meta, unit):
     """Means over a few generations, the optimizer's numbers in plain units, and the last requests."""
     state = meta.init(jax.random.key(0))
-    found = [meta.mean(state)]
+    found = [meta.answer(state).meta_params]
     for generation in range(3):
         requests, state = meta.ask(jax.random.key(generation), state)
-        scores = {r.id: {"task": np.array([score(r.meta_params, unit)])} for r in requests}
-        state = meta.tell(state, {name: Result(name, each) for name, each in scores.items()})
-        found.append(meta.mean(state))
+        scores = {r.id: {"task": np.array([score(r.proposal.meta_params, unit)])} for r in requests}
+        state = meta.tell(state, {name: ScoreResult(name, each) for name, each in scores.items()})
+        found.append(meta.answer(state).meta_params)
     flat = [np.concatenate([np.ravel(m["drift"]), np.ravel(m["optimizer"]["w"]) * unit]) for m in found]
     return np.stack(flat), requests
 
@@ -53,7 +54,8 @@ def test_a_scaled_entry_is_searched_in_its_own_units(strategy):
     assert np.ptp(found, axis=0).min() > 0
     for one, other in zip(requests, in_eighths, strict=True):
         np.testing.assert_array_equal(
-            one.meta_params["optimizer"]["w"], 0.125 * np.asarray(other.meta_params["optimizer"]["w"])
+            one.proposal.meta_params["optimizer"]["w"],
+            0.125 * np.asarray(other.proposal.meta_params["optimizer"]["w"]),
         )
 
 

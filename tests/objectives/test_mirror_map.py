@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from discovery.inner.loops.on_policy import complete, train
+from discovery.inner.loops import train
+from discovery.inner.loops.on_policy import complete
 from environments.task import Setup
 from objectives import build
 from objectives.base import Batch, Progress

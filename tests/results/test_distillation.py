@@ -20,6 +20,7 @@ from discovery.display.report.formula import drift_options, formula_of
 from discovery.display.report.searched import searched
 from discovery.executors.inline import Inline
 from discovery.inner.loops.on_policy import complete
+from discovery.meta.base import Proposal
 from discovery.results.distillation.imitation import imitate
 from discovery.results.distillation.lessons import (
     LESSONS,
@@ -260,7 +261,7 @@ def begun_from(source, config, folder, name):
     """A run that starts there, without a generation: its own tasks are seen all the same."""
     config = replace(config, start=Starting((source,)))
     with Run.create(config, folder, name=name, start=start_of(config)) as run:
-        run.ledger.close_generation(-1, {"x": np.zeros(1)}, {}, mean=run.ledger.load_start())
+        run.ledger.close_generation(-1, {"x": np.zeros(1)}, {}, answer=Proposal(run.start()))
         return f"{run.folder}@initial"
 
 

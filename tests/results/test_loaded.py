@@ -19,13 +19,14 @@ from discovery.core.config.evolution import ESConfig
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, LedgerError, RunError
 from discovery.core.jobs import AlgorithmSpec, JobResult
-from discovery.meta.base import Request
+from discovery.meta.base import Proposal
 from discovery.results.objective import is_temporal, numbers_read, objective_of
 from discovery.search.selection import choose
-from discovery.store.arrays import digest_of, unpack
+from discovery.store.arrays import digest_of, numbers_of, unpack
 from discovery.store.ledger import Evaluation
 from discovery.store.run import Run
 from objectives import build
+from tests.ids import job_key, score_request
 
 KEY = np.array([1, 2], np.uint32)
 
@@ -41,12 +42,12 @@ def young_run(tmp_path: Path) -> LoadedRun:
     config = SearchConfig(meta=ESConfig(population=2), seeds=2)
     with Run.create(config, tmp_path, name="young") as open_run:
         ledger = open_run.ledger
-        ledger.close_generation(-1, {"x": np.zeros(1)}, {}, mean={"x": np.zeros(1)})
-        ledger.propose([Request(f"g0/p{i}", {"x": np.full(1, i)}, 0, i) for i in range(2)])
+        ledger.close_generation(-1, {"x": np.zeros(1)}, {}, answer=Proposal({"x": np.zeros(1)}))
+        ledger.propose([score_request(0, i, {"x": np.full(1, i)}) for i in range(2)])
         for seed in range(2):
             name = f"g0/p1/search/CartPole-v1/s{seed}"
             what = Evaluation(name, "g0/p1", 0, "search", "CartPole-v1", seed, 97, 97, 0, KEY)
-            ledger.record(what, JobResult(name, None, "crashed"))
+            ledger.record(what, JobResult(job_key(name), None, "crashed"))
     return load_run(tmp_path / "young")
 
 
@@ -91,7 +92,7 @@ def test_proposals_frame_has_means_and_failures(run: LoadedRun) -> None:
     for row in rows:
         assert frame.loc[row["proposal"], "score cart"] == pytest.approx(row["mean"], rel=1e-12)
     assert set(frame["failed"]) == {0}
-    assert set(frame.loc[["g0/mean", "g2/mean", "g3/mean"], "index"]) == {-1}
+    assert set(frame.loc[["g0/answer", "g2/answer", "g3/answer"], "index"]) == {-1}
 
 
 def test_generations_frame_and_scores(run: LoadedRun) -> None:
@@ -119,7 +120,7 @@ def test_task_scores(run: LoadedRun) -> None:
 def test_curves(run: LoadedRun, field: str) -> None:
     curves = run.curves("selection", generation=2, field=field)
     rows = query(run.folder, "SELECT outcome FROM evaluations WHERE split = 'selection' AND generation = 2")
-    expected = np.array([getattr(unpack(row["outcome"]), field) for row in rows], np.float64)
+    expected = np.array([numbers_of(unpack(row["outcome"]))[field] for row in rows], np.float64)
     np.testing.assert_array_equal(curves.values, expected)
     np.testing.assert_array_equal(curves.steps, np.tile([96.0, 192, 288, 384, 480], (4, 1)))
     assert list(curves.rows["seed"]) == [0, 1, 2, 3]
@@ -147,7 +148,7 @@ def test_a_failed_training_is_nan_and_counted(young_run: LoadedRun) -> None:
 
 def test_proposals_come_out_bit_for_bit(run: LoadedRun, finished_run: SimpleNamespace) -> None:
     """Against what the executor was given, for every proposal and mean of the search."""
-    trained = {job.id.partition("/search")[0].partition("/selection")[0]: job for job in finished_run.jobs}
+    trained = {str(job.id.owner): job for job in finished_run.jobs}
     assert len(trained) == 3 * 4 + 3
     for row in run.proposals():
         again = run.proposal(row["generation"], row["idx"])
@@ -155,7 +156,9 @@ def test_proposals_come_out_bit_for_bit(run: LoadedRun, finished_run: SimpleName
 
 
 def test_generations_count_updates_of_the_mean(run: LoadedRun, finished_run: SimpleNamespace) -> None:
-    means = {job.id.partition("/")[0]: job.meta_params for job in finished_run.jobs if "/mean/" in job.id}
+    means = {
+        f"g{job.id.owner.generation}": job.meta_params for job in finished_run.jobs if job.id.owner.is_answer
+    }
     assert set(means) == {"g0", "g2", "g3"}
     assert same_tree(run.meta_params(0), means["g0"])
     assert same_tree(run.meta_params(2), means["g2"])

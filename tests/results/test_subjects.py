@@ -194,7 +194,7 @@ def test_every_kind_of_file_trains_as_what_was_exported(kind: str, tmp_path: Pat
     ours, _, _ = run_chunk(spec, replace(TASK, numbers={**TASK.numbers, **numbers}), stacked, keys, lives)
     theirs, _, _ = run_chunk(subject.spec, TASK, {}, keys, lives)
     nothing, _, _ = run_chunk(AlgorithmSpec("random"), replace(TASK, numbers={}), {}, keys, lives)
-    np.testing.assert_allclose(theirs.entropy, ours.entropy, rtol=1e-3)
+    np.testing.assert_allclose(theirs.metrics["entropy"], ours.metrics["entropy"], rtol=1e-3)
     np.testing.assert_allclose(theirs.score, ours.score, rtol=1e-3)
     assert not np.allclose(nothing.score, ours.score, rtol=1e-3)
     with pytest.raises(BadInput, match="for which there is no option optimizer"):

@@ -21,8 +21,8 @@ from discovery.display.formats import row_facts, rows
 from discovery.executors.base import no_more
 from discovery.executors.inline import Inline
 from discovery.executors.processes import Processes
-from discovery.meta.base import Result
-from discovery.meta.generation import request_of_mean
+from discovery.meta.base import Proposal, ScoreResult
+from discovery.meta.generation import request_of_answer
 from discovery.search import async_state as course
 from discovery.search.loop import search
 from discovery.search.progress import Row, Tally, task_row
@@ -32,6 +32,7 @@ from discovery.store.ledger import Ledger
 from discovery.store.rows import same_numbers
 from discovery.store.run import Run
 from environments.task import Setup, Task
+from tests.ids import job_key, request_id
 from tests.search.test_early_stopping import Interrupted, Interrupting
 
 SETUP = Setup(n_envs=4, n_steps=8, n_epochs=1, n_minibatches=1, hidden=(4,))
@@ -89,7 +90,7 @@ def _played(job) -> JobResult:
     points = np.zeros(job.task.setup.curve_points)
     if np.abs(x).max() > 2.5:
         score = float("nan")
-    outcome = Outcome(*[score] * 3, *[points] * 7, nonfinite_step=-1)
+    outcome = Outcome(*[score] * 3, *[points] * 3, nonfinite_step=-1, metrics={})
     return JobResult(job.id, outcome, None if np.isfinite(score) else "diverged")
 
 
@@ -109,7 +110,8 @@ def differences(one, other):
 
 def means(folder):
     with Run.open(folder) as run:
-        return {g: np.asarray(ravel_pytree(mean)[0]) for g, mean in run.means().items()}
+        closed = [row["generation"] for row in run.ledger.generations()]
+        return {g: np.asarray(ravel_pytree(run.answer(g).meta_params)[0]) for g in closed}
 
 
 def order_of(folder):
@@ -162,15 +164,15 @@ def test_a_mean_gets_its_fitness_after_a_crash_in_between(tmp_path):
 
     class Killing(Silence):
         def finished(self, job, result):
-            if job.id == "g2/mean/selection/long/s1":
+            if job.id == job_key("g2/answer/selection/long/s1"):
                 raise Interrupted
 
     with Run.create(PBE, tmp_path, name="parts") as run:
         with pytest.raises(Interrupted):
             search(run, InTurn(), Killing())
-        assert run.ledger.unscored_means() == [2]
+        assert run.ledger.unscored_answers() == [2]
         search(run, InTurn(), Silence())
-        assert run.ledger.unscored_means() == [4]  # the last one's score is in its evaluations alone
+        assert run.ledger.unscored_answers() == [4]  # the last one's score is in its evaluations alone
     assert differences(tmp_path / "parts", played(PBE, tmp_path, "again", 3, order=list(range(16)))) == []
 
 
@@ -187,7 +189,7 @@ class Held(InTurn):
             waiting += more()
             if not waiting:
                 return
-            held = [job.id.startswith("g0/mean/") for job in waiting]
+            held = [(job.id.owner == request_id("g0/answer")) for job in waiting]
             now = (self.others <= 0 and any(held)) or all(held)
             self.others -= 1
             yield _played(waiting.pop(held.index(now)))
@@ -204,7 +206,7 @@ class Rows(Tally):
         super().finished(job, result)
         if self.ends and self.means == 4:
             raise Interrupted
-        self.means += job.id.startswith("g0/mean/")
+        self.means += job.id.owner == request_id("g0/answer")
 
     def closed(self, generation, results, metrics):
         self.rows.append((generation, sorted(self.row(results).tasks["short"].means)))
@@ -225,7 +227,7 @@ def test_a_mean_that_is_finished_last_of_all_is_kept(tmp_path):
     shown = Rows()
     with Run.create(PBE, tmp_path, name="run") as run:
         search(run, Held(1000), shown)
-        assert run.ledger.unscored_means() == [4]
+        assert run.ledger.unscored_answers() == [4]
     assert shown.rows == [(0, []), (1, []), (2, [2]), (3, [])] and shown.unseen == {0, 4}
 
 
@@ -251,7 +253,7 @@ def test_nobody_waits_for_the_slowest(tmp_path):
             while True:
                 waiting.extend(more())
                 for job in list(waiting):
-                    if job.id.startswith("g0/p0/") and job.task.name == "long":
+                    if job.id.owner == request_id("g0/p0") and job.task.name == "long":
                         waiting.remove(job)
                         slow.append(job)
                 self.most = max(self.most, len(waiting) + len(slow))
@@ -307,12 +309,13 @@ def test_a_strategy_does_not_depend_on_the_order_of_completion(tmp_path):
 
 
 def test_a_row_says_whose_mean_it_shows():
-    found = {"g3/p0": Result("g3/p0", {"short": np.ones(2)})}
-    late = {
-        name: Result(name, {"short": np.array([value, value])})
-        for name, value in (("g0/mean", 1.0), ("g2/mean", 5.0))
+    scores = {"g3/p0": 1.0, "g0/answer": 1.0, "g2/answer": 5.0}
+    ids = [request_id(name) for name in scores]
+    found = {
+        id: ScoreResult(id, {"short": np.full(2, value)})
+        for id, value in zip(ids, scores.values(), strict=True)
     }
-    row = task_row("short", found | late)
+    row = task_row("short", found)
     assert {generation: mean.estimate for generation, mean in row.means.items()} == {0: 1.0, 2: 5.0}
     two, three = (Row(generation, {"short": row}, 4, {}, 8, 1.0, None) for generation in (2, 3))
     first, second = ([" ".join(line.split()) for line in rows(row, PBE)] for row in (two, three))
@@ -358,7 +361,7 @@ def test_no_more_can_be_in_flight_than_there_is():
 
 
 def test_stretches_are_a_rollout_at_least():
-    request = request_of_mean(0, {"w": np.zeros(2)})
+    request = request_of_answer(0, Proposal({"w": np.zeros(2)}))
     jobs = jobs_of(request, replace(PBE, stretches=1000))
     assert {job.stretches for job in jobs} == {task.n_updates for task in PBE.tasks}
 

@@ -16,15 +16,16 @@ from discovery.core.config.search import SearchConfig, Stopping
 from discovery.core.errors import BadInput
 from discovery.executors.inline import Inline
 from discovery.executors.processes import Processes
-from discovery.meta.base import Request
+from discovery.meta.base import ANSWER
 from discovery.search.early_stopping import anchored
 from discovery.search.loop import search
 from discovery.search.progress import Tally, planned
-from discovery.search.requests import jobs_of, seed_of
+from discovery.search.requests import jobs_of
 from discovery.store.ledger import Ledger
 from discovery.store.rows import same_numbers
 from discovery.store.run import Run
 from environments.task import Setup, Task
+from tests.ids import request_id, score_request
 
 TASKS = tuple(Task(name, total_steps=51_200) for name in ("a", "b"))
 N = TASKS[0].n_updates
@@ -41,8 +42,7 @@ def config_of(method, population=8, tasks=TASKS[:1], seeds=4, **stopping) -> Sea
 
 
 def requests_of(population):
-    proposals = [Request(f"g0/p{i}", {}, 0, i) for i in range(population)]
-    return [*proposals, Request("g0/mean", {}, 0, -1, split="selection")]
+    return [score_request(0, i) for i in [*range(population), ANSWER]]
 
 
 def played(config, score):
@@ -51,7 +51,7 @@ def played(config, score):
 
 
 def proposals_of(stage):
-    return sorted({request.index for _, request in stage if request.index >= 0})
+    return sorted({request.id.index for _, request in stage if request.id.index >= 0})
 
 
 def test_without_stopping_everything_is_one_stage():
@@ -61,7 +61,7 @@ def test_without_stopping_everything_is_one_stage():
     expected = {job.id for request in requests_of(8) for job in jobs_of(request, config)}
     assert {job.id for job, _ in stage} == expected and len(stage) == len(expected) == 8 * 2 * 4 + 2 * 2
     assert all(job.until is None for job, _ in stage)
-    np.testing.assert_array_equal(results["g0/p3"].scores["b"], [30, 31, 32, 33])
+    np.testing.assert_array_equal(results[request_id("g0/p3")].scores["b"], [30, 31, 32, 33])
 
 
 def test_a_race_stops_what_is_clearly_below_the_field():
@@ -77,15 +77,15 @@ def test_a_race_stops_what_is_clearly_below_the_field():
         seen[1]
     )
     first, second = seen
-    assert {seed_of(job.id) for job, r in first if r.index >= 0} == {0, 1, 2, 3}
-    assert {seed_of(job.id) for job, _ in second} == {4, 5, 6, 7}
-    assert sum(r.index == -1 for _, r in first) == 2 and all(r.index >= 0 for _, r in second)
+    assert {job.id.seed for job, r in first if r.id.index >= 0} == {0, 1, 2, 3}
+    assert {job.id.seed for job, _ in second} == {4, 5, 6, 7}
+    assert sum(r.id.index == -1 for _, r in first) == 2 and all(r.id.index >= 0 for _, r in second)
     assert {2, 5}.isdisjoint(proposals_of(second)) and 7 in proposals_of(second)
     for i in proposals_of(second):  # measured in full: as it is
         np.testing.assert_array_equal(
-            results[f"g0/p{i}"].scores["a"], [np.float32(score(i, "a", s, 1)) for s in range(8)]
+            results[request_id(f"g0/p{i}")].scores["a"], [np.float32(score(i, "a", s, 1)) for s in range(8)]
         )
-    means = np.array([results[f"g0/p{i}"].scores["a"].mean() for i in range(8)])
+    means = np.array([results[request_id(f"g0/p{i}")].scores["a"].mean() for i in range(8)])
     whole = np.array([np.mean([score(i, "a", s, 1) for s in range(8)]) for i in range(8)])
     np.testing.assert_allclose(means, whole, atol=0.2)  # and what was stopped, as if it had gone on
 
@@ -107,8 +107,8 @@ def test_a_race_drops_failures_at_once_and_gives_them_no_score():
     seen, results = played(config_of("racing", seeds=8, first_seeds=4), score)
     assert 1 not in proposals_of(seen[1]) and 7 in proposals_of(seen[1])
     for i in (1, 7):
-        assert np.isnan(results[f"g0/p{i}"].scores["a"]).all()
-    assert np.isfinite(results["g0/p0"].scores["a"]).all()
+        assert np.isnan(results[request_id(f"g0/p{i}")].scores["a"]).all()
+    assert np.isfinite(results[request_id("g0/p0")].scores["a"]).all()
 
 
 def test_scores_are_comparable_also_where_all_that_went_on_have_failed():
@@ -117,8 +117,8 @@ def test_scores_are_comparable_also_where_all_that_went_on_have_failed():
 
     config = config_of("racing", seeds=8, first_seeds=4)
     _, results = played(config, lambda i, t, s, share: score(i, t, s, share) + 0.01 * ((i * 7 + s) % 3))
-    assert np.isnan(results["g0/p7"].scores["a"]).all()
-    assert all(np.isfinite(results[f"g0/p{i}"].scores["a"]).all() for i in range(7))
+    assert np.isnan(results[request_id("g0/p7")].scores["a"]).all()
+    assert all(np.isfinite(results[request_id(f"g0/p{i}")].scores["a"]).all() for i in range(7))
 
 
 def test_tasks_count_the_same_whatever_their_scale():
@@ -138,17 +138,17 @@ def test_halving_trains_the_best_for_longer_from_where_they_stopped():
     ends = [math.ceil(N / 4), N / 2, N]
     for stage, end, before in zip(seen, ends, [None, *ends], strict=False):
         for job, request in stage:
-            if request.index == -1:
+            if request.id.index == -1:
                 assert job.until is None and stage is seen[0]
                 continue
             assert job.until == end and job.lifetime == N
-            assert (None if job.begun is None else job.begun.update) == before
-            assert job.id.endswith(f"@{int(end)}") == (end < N)
-    assert sum(job.updates for stage in seen for job, r in stage if r.index >= 0) == 4 * (
+            assert (None if job.checkpoint is None else job.checkpoint.update) == before
+            assert job.id.until == (end if end < N else None)
+    assert sum(job.updates for stage in seen for job, r in stage if r.id.index >= 0) == 4 * (
         8 * ends[0] + 4 * (ends[1] - ends[0]) + 2 * (N - ends[1])
     )
-    np.testing.assert_array_equal(results["g0/p7"].scores["a"], [7, 8, 9, 10])
-    means = [results[f"g0/p{i}"].scores["a"].mean() for i in range(8)]
+    np.testing.assert_array_equal(results[request_id("g0/p7")].scores["a"], [7, 8, 9, 10])
+    means = [results[request_id(f"g0/p{i}")].scores["a"].mean() for i in range(8)]
     assert np.argsort(means).tolist() == [*range(8)]
 
 
@@ -230,7 +230,7 @@ class Interrupting(Silence):
 
 @pytest.mark.slow
 def test_a_halved_search_that_is_interrupted_ends_with_the_same_numbers(tmp_path):
-    """In the first rung, and in the last one, whose states are lost and made again."""
+    """In the first rung, and in the last one, which continues from the recorded checkpoints."""
     with Inline(4) as executor:
         with Run.create(REAL, tmp_path, name="whole") as run:
             chosen = search(run, executor, Silence())
@@ -244,8 +244,10 @@ def test_a_halved_search_that_is_interrupted_ends_with_the_same_numbers(tmp_path
                 search(run, executor, Interrupting(after))
             with Run.open(tmp_path / name, write=True) as run:
                 assert search(run, executor, Silence()).generation == chosen.generation
-                began = {row["begun"] for row in run.ledger.evaluations(outcomes=False)}
-            assert began == {0, 4}
+                rows = run.ledger.evaluations(outcomes=False)
+            wholes = [row for row in rows if row["split"] == "search" and row["until"] == row["lifetime"]]
+            assert {row["begun"] for row in wholes} == {4}, "no training starts anew"
+            assert not (tmp_path / name / "arrays" / "checkpoints").exists()
             with Ledger.open(tmp_path / "whole") as ours, Ledger.open(tmp_path / name) as theirs:
                 assert same_numbers(ours, theirs) == []
 

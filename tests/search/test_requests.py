@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,11 +14,11 @@ from discovery.core.config.evolution import ESConfig
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, RunError
 from discovery.inner.loops.on_policy import complete, init
-from discovery.meta.base import Request
-from discovery.search.requests import jobs_of, report_jobs, result_of, seed_words, spec_of
+from discovery.search.requests import jobs_of, report_jobs, result_of, seed_words
 from discovery.search.selection import Contest, choose, contest, selection_scores
 from environments.task import Setup, Task
 from objectives import build
+from tests.ids import job_key, request_id, score_request
 
 SETUP = Setup("Catch-bsuite", n_envs=2, n_steps=5, n_minibatches=1)
 TASKS = (Task("a", SETUP, 1000), Task("b", SETUP, 2000, score="auc"))
@@ -25,8 +26,7 @@ CONFIG = SearchConfig(seed=7, tasks=TASKS, seeds=3, selection_seeds=2, meta=ESCo
 
 
 def proposal(index, generation=5, pair=-1, split: Any = "search"):
-    name = f"g{generation}/mean" if index < 0 else f"g{generation}/p{index}"
-    return Request(name, {}, generation, index, pair, split=split)
+    return replace(score_request(generation, index, pair=pair), split=split)
 
 
 def keys(request, config=CONFIG):
@@ -35,7 +35,7 @@ def keys(request, config=CONFIG):
 
 def test_a_key_is_the_hash_of_what_the_training_is():
     digest = hashlib.sha256(b"7/search/5/b/2").digest()
-    job = next(job for job in jobs_of(proposal(0), CONFIG) if job.id == "g5/p0/search/b/s2")
+    job = next(job for job in jobs_of(proposal(0), CONFIG) if job.id == job_key("g5/p0/search/b/s2"))
     assert (
         job.key.tolist()
         == np.frombuffer(digest[:8], "<u4").tolist()
@@ -49,7 +49,7 @@ def test_a_request_is_tasks_times_seeds():
     assert [(job.task.name, job.lifetime) for job in jobs] == [("a", 100)] * 3 + [("b", 200)] * 3
     assert len({job.id for job in jobs}) == 6 and len(set(keys(proposal(1)))) == 6
     assert len(jobs_of(proposal(-1, split="selection"), CONFIG)) == 4
-    assert all(job.algorithm == spec_of(CONFIG) for job in jobs)
+    assert all(job.algorithm == CONFIG.spec for job in jobs)
 
 
 def test_common_random_numbers():
@@ -87,7 +87,7 @@ def test_pairs_that_would_share_nothing_are_refused():
 def test_splits_share_no_seed():
     searched = {key for g in range(50) for i in range(4) for key in keys(proposal(i, g))}
     selected = set(keys(proposal(-1, split="selection")))
-    reported = {tuple(job.key.tolist()) for job in report_jobs("ppo", spec_of(CONFIG), {}, TASKS, 200)}
+    reported = {tuple(job.key.tolist()) for job in report_jobs("ppo", CONFIG.spec, {}, TASKS, 200)}
     assert len(searched) == 50 * 6 and len(reported) == 400
     assert not searched & selected and not searched & reported and not selected & reported
 
@@ -108,20 +108,20 @@ def test_lifetimes_are_log_uniform_between_their_share_and_all():
     assert shares == pytest.approx([0.25, 0.5, 0.75], abs=0.05)
     means = jobs_of(proposal(-1, split="selection"), config)
     assert {job.lifetime for job in means} == {100, 200}  # a choice is made between whole lives
-    assert {job.lifetime for job in report_jobs("x", spec_of(config), {}, TASKS, 5)} == {100, 200}
+    assert {job.lifetime for job in report_jobs("x", config.spec, {}, TASKS, 5)} == {100, 200}
 
 
 def test_a_result_has_its_scores_by_task_and_nan_for_what_failed():
     request = proposal(0)
-    outcomes: dict[str, Any] = {
+    outcomes: dict[Any, Any] = {
         job.id: SimpleNamespace(outcome=SimpleNamespace(score=np.float32(n)))
         for n, job in enumerate(jobs_of(request, CONFIG))
     }
-    outcomes["g5/p0/search/b/s1"] = SimpleNamespace(outcome=None)
+    outcomes[job_key("g5/p0/search/b/s1")] = SimpleNamespace(outcome=None)
     result = result_of(request, CONFIG, outcomes)
     np.testing.assert_array_equal(result.scores["a"], [0.0, 1.0, 2.0])
     np.testing.assert_array_equal(result.scores["b"], [3.0, np.nan, 5.0])
-    assert (result.id, result.scores["a"].dtype) == ("g5/p0", np.float64)
+    assert (result.id, result.scores["a"].dtype) == (request_id("g5/p0"), np.float64)
 
 
 def run_of(scores, tasks=TASKS, seeds=2, doublings=0) -> Any:

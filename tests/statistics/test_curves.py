@@ -67,7 +67,7 @@ def test_area_is_the_record_s():
     curves[0] = NAN
     expected = []
     for curve in curves:
-        record = empty_record(7)
+        record = empty_record((), 7)
         episodes = jnp.asarray(np.isfinite(curve), jnp.float32)
         windows = record.windows._replace(
             episodes=episodes, episode_return=jnp.nan_to_num(jnp.asarray(curve))

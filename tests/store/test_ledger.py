@@ -1,3 +1,5 @@
+# pyright: reportArgumentType=false, reportIndexIssue=false
+# An id may be anything that has a text; here it is the text itself.
 """The ledger: bit for bit, all or nothing, one writer, and one clear message when the disk says no.
 
 Run as a script, it is the process that the tests kill, lock out or take rights from.
@@ -15,6 +17,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -24,11 +27,12 @@ import pytest
 
 from discovery.core.errors import LedgerError
 from discovery.core.jobs import JobResult, Outcome
-from discovery.meta.base import Request
+from discovery.meta.base import Proposal, ScoreRequest
 from discovery.store import arrays, database
-from discovery.store.arrays import digest_of, pack, read_tree, unpack, write_tree
+from discovery.store.arrays import digest_of, numbers_of, pack, read_tree, unpack, write_tree
 from discovery.store.ledger import Evaluation, Ledger, Report
 from discovery.store.rows import OBSERVATIONAL, same_numbers
+from tests.ids import score_request
 
 ROOT = Path(__file__).parents[2]
 KEY = np.array([1, 2**32 - 1], np.uint32)
@@ -39,7 +43,8 @@ def outcome(score: float) -> Outcome:
     """An outcome whose curves hold NaN payloads, infinities and a negative zero."""
     curve = np.append(ODD, np.float32(score))
     names = ("episodes", "length", "kl", "clip_fraction", "entropy", "grad_norm")
-    curves = {name: np.roll(curve, shift) for shift, name in enumerate(names)}
+    rolled = {name: np.roll(curve, shift) for shift, name in enumerate(names)}
+    curves = {"episodes": rolled.pop("episodes"), "length": rolled.pop("length"), "metrics": rolled}
     numbers = {"score": np.float32(score), "final": np.float32(score / 3), "auc": np.float64(score / 7)}
     return Outcome(**numbers, **curves, curve=curve, nonfinite_step=np.int32(-1))
 
@@ -52,9 +57,9 @@ def evaluation(name: str, proposal: str = "g0/p0", generation: int = 0, seed: in
     return Evaluation(name, proposal, generation, "search", "CartPole-v1", seed, 10, 10, 0, KEY)
 
 
-def request(generation: int, index: int, value: float = 0.0) -> Request:
-    name = f"g{generation}/p{index}" if index >= 0 else f"g{generation}/mean"
-    return Request(name, {"drift": {"w": np.full(3, value + index, np.float32)}}, generation, index)
+def request(generation: int, index: int, value: float = 0.0) -> ScoreRequest:
+    drift = {"drift": {"w": np.full(3, value + index, np.float32)}}
+    return replace(score_request(generation, index, drift), split="search")
 
 
 def its_outcome(run: Ledger, name: str) -> Outcome:
@@ -84,14 +89,14 @@ def search(folder: Path, generations: int = 2, offset: float = 0.0) -> None:
             done = run.finished(names)
             for name, (asked, seed) in names.items():
                 if name not in done:
-                    score = float(asked.meta_params["drift"]["w"].sum()) + seed + offset
-                    run.record(evaluation(name, asked.id, generation, seed), result(name, score))
+                    score = float(asked.proposal.meta_params["drift"]["w"].sum()) + seed + offset
+                    run.record(evaluation(name, str(asked.id), generation, seed), result(name, score))
             scores = {name: its_outcome(run, name).score for name in names}
             fitness = {r.id: float(np.mean([scores[f"{r.id}/s{seed}"] for seed in (0, 1)])) for r in requests}
             mean = state["mean"] + np.float32(sum(fitness.values()) / 3)
             state = {"mean": mean, "generation": state["generation"] + 1}
             run.close_generation(
-                generation, state, {"sigma": 0.1 * generation}, fitness, {"drift": {"w": mean}}
+                generation, state, {"sigma": 0.1 * generation}, fitness, Proposal({"drift": {"w": mean}})
             )
 
 
@@ -243,11 +248,33 @@ def test_damaged_arrays_are_noticed(tmp_path: Path, damage: str) -> None:
 
 def test_outcomes_round_trip_bit_for_bit() -> None:
     before, after = outcome(0.1), unpack(pack(outcome(0.1)))
-    for ours, theirs in zip(before, after, strict=True):
-        ours = np.asarray(ours)
-        assert (ours.dtype, ours.shape, ours.tobytes()) == (theirs.dtype, theirs.shape, theirs.tobytes())
+    ours, theirs = numbers_of(before), numbers_of(after)
+    assert ours.keys() == theirs.keys() and before.metrics.keys() == after.metrics.keys()
+    for name, value in ours.items():
+        assert_same_bits(np.asarray(value), theirs[name])
     with pytest.raises(LedgerError, match="curve must be numbers"):
         pack(before._replace(curve=None))
+    with pytest.raises(LedgerError, match="a metric may not be called final"):
+        pack(before._replace(metrics={"final": np.zeros(2)}))
+
+
+def test_outcomes_of_schema_2_are_read() -> None:
+    """They had four fields that are metrics now, between the others."""
+    names = ("score", "final", "auc", "curve", "episodes", "length", "kl", "clip_fraction", "entropy")
+    names += ("grad_norm", "nonfinite_step")
+    curves = [("<f4", [3])] * 7
+    kinds = [("<f4", []), ("<f4", []), ("<f8", []), *curves, ("<i4", [])]
+    values = [np.full(shape, index, kind) for index, (kind, shape) in enumerate(kinds)]
+    header = json.dumps([[n, kind, shape] for n, (kind, shape) in zip(names, kinds, strict=True)]).encode()
+    parts = [len(header).to_bytes(4, "little"), header, *(value.tobytes() for value in values)]
+    found = unpack(b"".join(parts))
+    assert list(found.metrics) == ["kl", "clip_fraction", "entropy", "grad_norm"]
+    for name, value in zip(names, values, strict=True):
+        assert_same_bits(value, numbers_of(found)[name])
+
+
+def assert_same_bits(ours: np.ndarray, theirs: np.ndarray) -> None:
+    assert (ours.dtype, ours.shape, ours.tobytes()) == (theirs.dtype, theirs.shape, theirs.tobytes())
 
 
 # Rows
@@ -309,7 +336,7 @@ def test_reports_are_rows_of_their_own(run: Ledger) -> None:
 
 def test_proposals_may_be_repeated_but_not_changed(run: Ledger) -> None:
     run.propose([request(0, 0), request(0, 1), request(0, -1)])
-    assert [row["id"] for row in run.proposals()] == ["g0/p0", "g0/p1", "g0/mean"]
+    assert [row["id"] for row in run.proposals()] == ["g0/p0", "g0/p1", "g0/answer"]
     assert run.proposals()[0]["asked_digest"] == run.generations()[-1]["state_digest"]
     with pytest.raises(LedgerError, match="'g0/p1' is not the one recorded before the interruption"):
         run.propose([request(0, 2), request(0, 1, value=1e-7)])
@@ -328,17 +355,21 @@ def test_generations_close_in_order_and_whole(run: Ledger) -> None:
     assert run.last_generation() == -1 and np.isnan(run.proposals()[0]["fitness"])
     mean = {"drift": {"w": ODD}}
     run.close_generation(
-        0, {"mean": np.ones(2)}, {"s": float(np.float32(0.1))}, {"g0/p0": 1.5, "g0/p1": np.nan}, mean
+        0,
+        {"mean": np.ones(2)},
+        {"s": float(np.float32(0.1))},
+        {"g0/p0": 1.5, "g0/p1": np.nan},
+        Proposal(mean),
     )
     assert [row["fitness"] for row in run.proposals(0)] == [1.5, pytest.approx(np.nan, nan_ok=True)]
     assert run.generations()[1]["metrics"] == {"s": float(np.float32(0.1))}
-    assert digest_of(run.load_mean()) == digest_of(mean)
+    assert digest_of(run.load_answer().meta_params) == digest_of(mean)
     assert run.load_state(0, {"mean": np.zeros(2)})["mean"].tolist() == [1, 1]
     assert run.load_state(-1, {"mean": np.zeros(2)})["mean"].tolist() == [0, 0]
     with pytest.raises(LedgerError, match="no state of generation 5; generation 0 is safe"):
         run.load_state(5, {})
-    with pytest.raises(LedgerError, match="no mean of generation -1"):
-        run.load_mean(-1)
+    with pytest.raises(LedgerError, match="no answer of generation -1"):
+        run.load_answer(-1)
 
 
 def test_meta_describes_the_run_and_not_the_machine(run: Ledger) -> None:
@@ -383,7 +414,7 @@ def test_same_numbers_finds_one_flipped_bit(finished: Path) -> None:
     with Ledger.open(finished) as run:
         (row,) = run._rows("SELECT outcome FROM evaluations WHERE id = 'g1/p0/s1'")
         changed = its_outcome(run, "g1/p0/s1")
-    changed.kl.view(np.uint32)[0] ^= 1  # the last bit of a NaN's payload
+    changed.metrics["kl"].view(np.uint32)[0] ^= 1  # the last bit of a NaN's payload
     assert pack(changed) != row["outcome"]
     found = tampered(finished, "UPDATE evaluations SET outcome = ? WHERE id = 'g1/p0/s1'", pack(changed))
     assert found == ["evaluations g1/p0/s1: outcome differs in kl"]
@@ -396,7 +427,7 @@ def test_same_numbers_finds_one_flipped_bit(finished: Path) -> None:
             "UPDATE proposals SET fitness = fitness + 1e-14 WHERE id = 'g0/p0'",
             "proposals g0/p0: fitness 0.5 is 0.50000000000001",
         ),
-        ("DELETE FROM evaluations WHERE id = 'g0/mean/s0'", "evaluations g0/mean/s0: only in"),
+        ("DELETE FROM evaluations WHERE id = 'g0/answer/s0'", "evaluations g0/answer/s0: only in"),
         ("UPDATE generations SET state_digest = 'x' WHERE generation = 1", "generations 1: state_digest"),
         ("UPDATE evaluations SET error = 'timeout' WHERE id = 'g0/p0/s0'", "error None is 'timeout'"),
     ],

@@ -13,7 +13,6 @@ from discovery.core.toml import CONFIG, load
 from discovery.display.formats import duration, short
 from discovery.executors.cpu import cores
 from discovery.search.progress import planned
-from discovery.search.requests import spec_of
 from discovery.search.width import accelerators
 from discovery.store.ledger import Ledger
 
@@ -99,7 +98,7 @@ def _alike(config: SearchConfig, past: SearchConfig) -> bool:
     """Whether workers of both searches train the same programs, as many agents at once."""
     setups = [{task.setup for task in each.seen} for each in (config, past)]
     width = config.agents_per_call in (None, past.agents_per_call)
-    same = spec_of(config) == spec_of(past) and config.gpus_per_worker == past.gpus_per_worker
+    same = config.spec == past.spec and config.gpus_per_worker == past.gpus_per_worker
     return width and same and setups[0] == setups[1]
 
 

@@ -99,7 +99,7 @@ def begin_again(folder: Path, args: Repeat) -> "Run":
     from discovery.store.start import Start, origins_of
 
     with Run.open(folder) as former:
-        mean, meta, order = former.ledger.load_start(), former.ledger.meta, order_of(former)
+        mean, meta, order = former.start(), former.ledger.meta, order_of(former)
         if args.name is None or not is_run(args.output / args.name):
             start = None if mean is None else Start(mean, origins_of(meta))
             return Run.create(former.config, args.output, "repeat", args.name, start, order)

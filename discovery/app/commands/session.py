@@ -22,7 +22,7 @@ from discovery.store.start import origins_of
 if TYPE_CHECKING:
     from discovery.core.jobs import Job, JobResult
     from discovery.executors.base import Executor
-    from discovery.meta.base import Result
+    from discovery.meta.base import Results
     from discovery.search.selection import Choice
     from discovery.store.run import Run
 
@@ -102,7 +102,7 @@ class _Guard:
             if len(broken) == len(self._failed) >= HOPELESS:
                 raise self._hopeless(f"all of the first {HOPELESS} trainings failed")
 
-    def closed(self, generation: int, results: "Mapping[str, Result]", metrics: Mapping[str, float]) -> None:
+    def closed(self, generation: int, results: "Results", metrics: Mapping[str, float]) -> None:
         self._view.closed(generation, results, metrics)
         if self._failed and not self._fine:
             raise self._hopeless(f"all {len(self._failed)} trainings of generation {generation} failed")

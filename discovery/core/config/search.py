@@ -18,6 +18,7 @@ from discovery.core.config.execution import (
     check_without_ray,
 )
 from discovery.core.errors import BadInput, unknown
+from discovery.core.jobs import AlgorithmSpec
 from environments.fields import check_fields
 from environments.task import Task
 
@@ -256,6 +257,11 @@ class SearchConfig:
         whole = [size for size in sizes if size * self.seeds % self.width == 0]
         full = [size for size in sizes if size * self.seeds >= self.width]
         return replace(meta, brood=(whole or full or sizes[-1:])[0])
+
+    @property
+    def spec(self) -> AlgorithmSpec:
+        """The searched algorithm."""
+        return AlgorithmSpec(self.algorithm, tuple(sorted(self.algorithm_options.items())))
 
     @property
     def width(self) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from discovery.meta.base import Request
+from discovery.meta.base import Proposal, RequestId, ScoreRequest
 from discovery.results.loaded import LoadedRun, Rows
 from discovery.search.requests import jobs_of
 
@@ -121,7 +121,7 @@ def _saved(run: LoadedRun, rows: Rows) -> float | None:
     whole = 0
     for generation in range(run.n_generations):
         # Early stopping goes with common seeds only, so all proposals have the first one's lifetimes.
-        jobs = jobs_of(Request(f"g{generation}/p0", {}, generation, 0), run.config)
+        jobs = jobs_of(ScoreRequest(RequestId(generation, 0), Proposal({})), run.config)
         whole += run.config.meta.population * sum(job.lifetime * lengths[job.task.name] for job in jobs)
     closed = [row for row in rows if row["generation"] < run.n_generations]
     return 1 - sum(_updates(row) * lengths[row["task"]] for row in closed) / whole

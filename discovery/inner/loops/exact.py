@@ -1,11 +1,7 @@
 """A training without rollouts: exact policy mirror descent on a level, for mirror maps.
 
-    state = init(algorithm, setup, meta_params, key, lifetime)
-    state = advance(algorithm, setup, meta_params, state, n_updates)
-
-What `on_policy.py` is for agents, for tables: a setup with ``exact = True`` is trained here. One update is
-one step of `objectives.tabular`, with exact values, in every state of the level that the key draws.
-The score is the value of the policy where episodes begin, discounted by "gamma", without a time limit.
+One update is one step of `objectives.tabular`, with exact values, in every state of the level. The score is
+the value of the policy where episodes begin, discounted by "gamma", without a time limit.
 """
 
 import functools
@@ -15,7 +11,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from discovery.inner.record import Metrics, Record, add_to_record, empty_record, finite
+from discovery.core.jobs import Outcome
+from discovery.inner.record import (
+    Metrics,
+    Record,
+    add_to_record,
+    empty_record,
+    finite,
+    summarize,
+    zero_metrics,
+)
 from environments.base import Environment
 from environments.explicit import Explicit
 from environments.make import make
@@ -23,6 +28,9 @@ from environments.task import Setup
 from objectives.base import Algorithm, MetaParams, Progress
 from objectives.mirror_map import Projected
 from objectives.tabular import evaluate, mirror_descent_step
+
+METRICS = ("entropy", "kl")
+"""What this loop reports: means over states, of the new policy and of KL(old || new), nats."""
 
 
 class ExactState(NamedTuple):
@@ -63,12 +71,24 @@ def parts(algorithm: Algorithm, setup: Setup) -> tuple[Environment, Projected]:
     return environment, algorithm.policy.distribution
 
 
+def check(algorithm: Algorithm, setup: Setup) -> None:
+    """Raises a ValueError unless the setup asks for exact values and `parts` finds what they need."""
+    if not setup.exact:
+        raise ValueError(f"{algorithm.name!r} is trained with exact values: set exact = true in the setup")
+    parts(algorithm, setup)
+
+
 def init(
-    algorithm: Algorithm, setup: Setup, meta_params: MetaParams, key: PRNGKeyArray, lifetime: Array | int
+    algorithm: Algorithm,
+    setup: Setup,
+    meta_params: MetaParams,
+    key: PRNGKeyArray,
+    lifetime: Array | int,
+    level: Any = None,
 ) -> ExactState:
-    """The uniform policy on a level drawn by the key."""
+    """The uniform policy on `level`; None: one that the key draws."""
     environment, _ = parts(algorithm, setup)
-    level = environment.sample_level(key)
+    level = environment.sample_level(key) if level is None else level
     process = _process(environment, level)
     policy = jnp.full_like(process.reward, 1.0 / process.reward.shape[-1])
     _, action_value = evaluate(process.transition, process.reward, meta_params["gamma"], policy)
@@ -78,21 +98,23 @@ def init(
         level,
         jnp.int32(0),
         jnp.asarray(lifetime, jnp.int32),
-        empty_record(setup.curve_points),
+        empty_record(METRICS, setup.curve_points),
     )
 
 
 def advance(
     algorithm: Algorithm, setup: Setup, meta_params: MetaParams, state: ExactState, n_updates: Array | int
-) -> ExactState:
-    """`n_updates` steps of policy mirror descent, by the map as it is at that time of life.
+) -> tuple[ExactState, Metrics]:
+    """`n_updates` steps of policy mirror descent, by the map as it is at that time of life; returns the state
+    and the metrics summed over them.
 
     Reads "eta" (step size) and "gamma".
     """
     environment, mirror = parts(algorithm, setup)
     process = _process(environment, state.level)
 
-    def step(_: Array, state: ExactState) -> ExactState:
+    def step(_: Array, carry: tuple[ExactState, Metrics]) -> tuple[ExactState, Metrics]:
+        state, total = carry
         weights = mirror.weights(meta_params, Progress(state.update, state.lifetime).fraction)
         policy = mirror_descent_step(
             mirror.potential, weights, state.policy, state.action_value, meta_params["eta"]
@@ -101,9 +123,15 @@ def advance(
         metrics = _metrics(state.policy, policy, value[process.start])
         healthy = finite(policy, value)
         record = add_to_record(state.record, state.update, state.lifetime, metrics, healthy)
-        return ExactState(policy, action_value, state.level, state.update + 1, state.lifetime, record)
+        state = ExactState(policy, action_value, state.level, state.update + 1, state.lifetime, record)
+        return state, jax.tree.map(jnp.add, total, metrics)
 
-    return jax.lax.fori_loop(0, n_updates, step, state)
+    return jax.lax.fori_loop(0, n_updates, step, (state, zero_metrics(METRICS)))
+
+
+def report(setup: Setup, state: ExactState) -> Outcome:
+    """What the training has come to so far."""
+    return summarize(state.record, setup.steps_per_update)
 
 
 def _process(environment: Environment, level: Any) -> Explicit:
@@ -112,18 +140,14 @@ def _process(environment: Environment, level: Any) -> Explicit:
 
 
 def _metrics(old: Float[Array, "S A"], new: Float[Array, "S A"], value: Float[Array, ""]) -> Metrics:
-    """One update, as if one episode had returned the value; the others are means over states."""
+    """One update: the value counts as the return of one episode, which has no length."""
     entropy = -jnp.where(new > 0, new * jnp.log(jnp.where(new > 0, new, 1.0)), 0.0).sum(-1)
     kl = (old * (jnp.log(jnp.maximum(old, 1e-8)) - jnp.log(jnp.maximum(new, 1e-8)))).sum(-1)
-    one, zero = jnp.float32(1), jnp.float32(0)
+    one = jnp.float32(1)
     return Metrics(
         updates=one,
         episodes=one,
         episode_return=value,
-        episode_length=zero,
-        kl=kl.mean(),
-        clip_fraction=zero,
-        entropy=entropy.mean(),
-        grad_norm=zero,
-        loss=zero,
+        episode_length=jnp.float32(0),
+        named={"entropy": entropy.mean(), "kl": kl.mean()},
     )

@@ -1,10 +1,10 @@
-"""One inner training, as a state that advances.
+"""Training on rollouts: act with the present policy, learn from what came of it, act again.
 
     state = init(algorithm, setup, meta_params, key, lifetime)
     state, metrics = advance(algorithm, setup, meta_params, state, n_updates)
-    outcome = train(algorithm, setup, meta_params, key, lifetime)
+    outcome = report(setup, state)
 
-All three are pure; jit them with `algorithm` and `setup` static (`discovery/inner/compile.py` does),
+All are pure; jit them with `algorithm` and `setup` static (`discovery/inner/compile.py` does),
 vmap or scan them at will. `meta_params` here is complete: searched entries and plain numbers, see
 `complete`. The state is one pytree of arrays: splitting a training at any update changes no bit.
 """
@@ -37,6 +37,9 @@ from environments.make import make
 from environments.task import Setup
 from objectives.base import Algorithm, MetaParams, Progress
 from objectives.parts import LIMITS
+
+METRICS = ("clip_fraction", "entropy", "grad_norm", "kl", "loss")
+"""What this loop reports: means over an update's minibatch steps, see `Diagnostics`."""
 
 
 class TrainingState(NamedTuple):
@@ -116,10 +119,23 @@ def parts(algorithm: Algorithm, setup: Setup) -> tuple[Environment, Network]:
     return environment, make_network(heads, environment.observation_shape, body, setup.shared_torso)
 
 
+def check(algorithm: Algorithm, setup: Setup) -> None:
+    """Raises a ValueError unless `parts` can be made."""
+    parts(algorithm, setup)
+
+
 def init(
-    algorithm: Algorithm, setup: Setup, meta_params: MetaParams, key: PRNGKeyArray, lifetime: Array | int
+    algorithm: Algorithm,
+    setup: Setup,
+    meta_params: MetaParams,
+    key: PRNGKeyArray,
+    lifetime: Array | int,
+    level: Any = None,
 ) -> TrainingState:
-    """A newborn agent in freshly reset environments, with a life of `lifetime` updates."""
+    """A new agent in freshly reset environments, which is to be trained for `lifetime` updates.
+
+    The environments are all on `level`; None: one that the key draws from the environment's distribution.
+    """
     environment, network = parts(algorithm, setup)
     key_network, key_environment, key_memory, key = jax.random.split(key, 4)
     params = network.init(key_network)
@@ -127,12 +143,12 @@ def init(
         params=params,
         opt_state=algorithm.optimizer(meta_params).init(params),
         memory=algorithm.memory.init(meta_params, params, key_memory),
-        environments=vector.reset(environment, setup, key_environment),
+        environments=vector.reset(environment, setup, key_environment, level),
         carry=network.initial_carry(setup.n_envs),
         key=key,
         update=jnp.int32(0),
         lifetime=jnp.asarray(lifetime, jnp.int32),
-        record=empty_record(setup.curve_points),
+        record=empty_record(METRICS, setup.curve_points),
     )
 
 
@@ -172,11 +188,7 @@ def advance_once(
         episodes=n_episodes,
         episode_return=total_return,
         episode_length=total_length,
-        kl=seen.kl,
-        clip_fraction=seen.clip_fraction,
-        entropy=seen.entropy,
-        grad_norm=seen.grad_norm,
-        loss=seen.loss,
+        named={name: getattr(seen, name) for name in METRICS},
     )
     memory = algorithm.memory.update(meta_params, state.memory, trajectory, params, metrics, progress)
     healthy = seen.finite & finite(params)  # the last step of an update may be the one that breaks it
@@ -201,13 +213,9 @@ def advance(
         state, metrics = advance_once(algorithm, setup, meta_params, state)
         return state, jax.tree.map(jnp.add, total, metrics)
 
-    return jax.lax.fori_loop(0, n_updates, body, (state, zero_metrics()))
+    return jax.lax.fori_loop(0, n_updates, body, (state, zero_metrics(METRICS)))
 
 
-def train(
-    algorithm: Algorithm, setup: Setup, meta_params: MetaParams, key: PRNGKeyArray, lifetime: Array | int
-) -> Outcome:
-    """A whole life: `init`, `advance` by `lifetime` updates, and what came of it."""
-    state = init(algorithm, setup, meta_params, key, lifetime)
-    state, _ = advance(algorithm, setup, meta_params, state, lifetime)
+def report(setup: Setup, state: TrainingState) -> Outcome:
+    """What the training has come to so far."""
     return summarize(state.record, setup.steps_per_update)

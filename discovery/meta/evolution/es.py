@@ -22,7 +22,7 @@ from jaxtyping import Float, PRNGKeyArray
 
 from discovery.core.config.evolution import ESConfig
 from discovery.core.errors import RunError
-from discovery.meta.base import MetaOptimizer
+from discovery.meta.base import MetaOptimizer, Proposal
 from discovery.meta.evolution.evosax_adapter import EvosaxStrategy, adapt
 from discovery.meta.evolution.shaping import Scores, failed, utilities
 from discovery.meta.generation import (
@@ -118,9 +118,10 @@ def make_es(
     def in_flight(state):
         return [requests_of(config, n, _again(config, strategy, state, n)) for n in state.flight.broods()]
 
-    return MetaOptimizer(
-        start, ask, tell, lambda state: state.mean, lambda state: _metrics(strategy, state), in_flight
-    )
+    def answer(state):
+        return Proposal(state.mean, operator="mean")
+
+    return MetaOptimizer(start, ask, tell, answer, lambda state: _metrics(strategy, state), in_flight)
 
 
 def _cloud(strategy: EvosaxStrategy, state: Any) -> Cloud:

@@ -28,7 +28,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.population import Mutation, PBEConfig
-from discovery.meta.base import MetaOptimizer
+from discovery.meta.base import MetaOptimizer, Proposal
 from discovery.meta.evolution.shaping import Scores, centered_ranks, failed, task_average
 from discovery.meta.generation import (
     asked_for,
@@ -152,9 +152,11 @@ def make_pbe(
         return [requests_of(config, n, proposals(flight.of(n))) for n in flight.broods()]
 
     share = rule.brood / config.population
-    return MetaOptimizer(
-        start, ask, tell, lambda state: state.mean, lambda state: _metrics(state, share), in_flight
-    )
+
+    def answer(state):
+        return Proposal(state.mean, operator="mean of parents")
+
+    return MetaOptimizer(start, ask, tell, answer, lambda state: _metrics(state, share), in_flight)
 
 
 class Rule(NamedTuple):

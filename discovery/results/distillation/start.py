@@ -25,7 +25,7 @@ from discovery.inner.loops.on_policy import complete
 from discovery.results.distillation.imitation import imitate
 from discovery.results.distillation.lessons import LESSONS
 from discovery.results.subjects import Subject, subjects
-from discovery.search.requests import seed_words, spec_of
+from discovery.search.requests import seed_words
 from discovery.store.held_out import run_folders_of
 from discovery.store.run import Run
 from discovery.store.start import Origin, Seen, Start, origins_of
@@ -47,7 +47,7 @@ def start_of(config: SearchConfig) -> Start | None:
     """
     if not config.start.sources:
         return None
-    mean = build_algorithm(spec_of(config)).init(_key(config, "start"))
+    mean = build_algorithm(config.spec).init(_key(config, "start"))
     origins: dict[str, Origin] = {}
     for source, seen in sources_of(config):
         found = {entry: _entry(config, mean, entry, source) for entry in mean}
@@ -124,7 +124,7 @@ def _entry(
     config: SearchConfig, mean: Mapping[str, Any], entry: str, source: Subject
 ) -> tuple[Any, Origin] | None:
     """The entry's numbers by one source, or None if it has none to give."""
-    own, spec = source.meta_params.get(entry), spec_of(config)
+    own, spec = source.meta_params.get(entry), config.spec
     if own is not None and not config.start.distill and _part(spec, entry) == _part(source.spec, entry):
         return own, Origin(entry, source.label, source.source)
     teacher = build_algorithm(source.spec)

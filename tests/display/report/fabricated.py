@@ -10,13 +10,14 @@ import numpy as np
 from discovery.app.loaded import LoadedRun, load_run
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.search import SearchConfig
-from discovery.core.jobs import AlgorithmSpec, JobResult, Outcome
+from discovery.core.jobs import AlgorithmSpec, JobKey, JobResult, Outcome
 from discovery.inner.compile import build_algorithm
 from discovery.judging.comparison import Cell, Comparison
-from discovery.meta.base import Request
+from discovery.meta.base import Proposal, ScoreRequest
 from discovery.store.ledger import Evaluation, Ledger, Report
 from discovery.store.run import Run
 from environments.task import Setup, Task
+from tests.ids import request_id, score_request
 
 KEY = np.array([1, 2], np.uint32)
 SETUP = Setup(curve_points=4)
@@ -36,19 +37,20 @@ CONFIG = SearchConfig(
 """One generation of two proposals. A rollout has 8 x 64 steps, so a training of 1,024 steps has two."""
 
 
-def result(name: str, score: float | None, **other: Any) -> JobResult:
+def result(name: JobKey, score: float | None, **other: Any) -> JobResult:
     """What a training returned; None for one that crashed."""
     if score is None:
         return JobResult(name, None, "crashed", "it broke <b>here</b>", seconds=2.0, compile_seconds=0.5)
     zeros = np.zeros(4, np.float32)
-    outcome = Outcome(score, score, score, np.full(4, score, np.float32), *(zeros,) * 6, -1)  # pyright: ignore
+    curve = np.full(4, score, np.float32)
+    outcome = Outcome(score, score, score, curve, zeros, zeros, -1, {"entropy": zeros})
     return JobResult(name, outcome, seconds=2.0, compile_seconds=0.5, worker="w0", **other)
 
 
 def begin(config: SearchConfig, folder: Path, name: str = "made", **meta: str) -> Run:
     """A run whose initial state is closed."""
     run = Run.create(config, folder, name=name)
-    run.ledger.close_generation(-1, {"x": np.zeros(1)}, {}, mean=mean_of(config))
+    run.ledger.close_generation(-1, {"x": np.zeros(1)}, {}, answer=Proposal(mean_of(config)))
     return run
 
 
@@ -64,12 +66,12 @@ def mean_of(config: SearchConfig, scale: float = 1.0) -> dict[str, Any]:
 
 
 def evaluate(ledger: Ledger, proposal: str, task: str, scores: Sequence[float | None]) -> None:
-    """Record trainings of a proposal ("g0/p1"), or of a mean ("g0/mean") on selection seeds."""
-    split = "selection" if proposal.endswith("/mean") else "search"
+    """Record trainings of a proposal ("g0/p1"), or of a mean ("g0/answer") on selection seeds."""
+    split = "selection" if proposal.endswith("/answer") else "search"
     generation = int(proposal[1:].partition("/")[0])
     for seed, score in enumerate(scores):
-        name = f"{proposal}/{split}/{task}/s{seed}"
-        what = Evaluation(name, proposal, generation, split, task, seed, 2, 2, 0, KEY)
+        name = JobKey(request_id(proposal), split, task, seed)
+        what = Evaluation(str(name), proposal, generation, split, task, seed, 2, 2, 0, KEY)
         ledger.record(what, result(name, score))
 
 
@@ -83,29 +85,30 @@ def report(
 ) -> None:
     """Record trainings on fresh seeds."""
     for seed, score in enumerate(scores):
-        name = f"{subject}-{variant}-abc/report/{task}/s{seed}"
-        what = Report(name, subject, source, task, seed, 2, KEY, "discovery evaluate made ppo", variant)
+        name = JobKey(f"{subject}-{variant}-abc", "report", task, seed)
+        what = Report(str(name), subject, source, task, seed, 2, KEY, "discovery evaluate made ppo", variant)
         ledger.record(what, result(name, score))
 
 
-def request(name: str, generation: int, index: int) -> Request:
-    """A proposal, or a mean for index -1."""
-    return Request(name, {"x": np.zeros(1)}, generation, index, split="selection" if index < 0 else "search")
+def request(name: str) -> ScoreRequest:
+    """A proposal ("g0/p1"), or an answer ("g0/answer")."""
+    id = request_id(name)
+    return score_request(id.generation, id.index, {"x": np.zeros(1)})
 
 
 def search(run: Run) -> None:
     """The whole search: proposals scored 2, 4 and (crashed), 6; means 1, 3 and 5, 7."""
     ledger = run.ledger
-    ledger.propose([request("g0/p0", 0, 0), request("g0/p1", 0, 1), request("g0/mean", 0, -1)])
+    ledger.propose([request("g0/p0"), request("g0/p1"), request("g0/answer")])
     for task in (task.name for task in run.config.tasks):
         evaluate(ledger, "g0/p0", task, [2.0, 4.0])
         evaluate(ledger, "g0/p1", task, [None, 6.0])
-        evaluate(ledger, "g0/mean", task, [1.0, 3.0])
-    scores = {"g0/p0": 3.0, "g0/p1": float("nan")}
-    ledger.close_generation(0, {"x": np.zeros(1)}, {}, scores, mean_of(run.config, 2.0))
-    ledger.propose([request("g1/mean", 1, -1)])
+        evaluate(ledger, "g0/answer", task, [1.0, 3.0])
+    scores = {request_id("g0/p0"): 3.0, request_id("g0/p1"): float("nan")}
+    ledger.close_generation(0, {"x": np.zeros(1)}, {}, scores, Proposal(mean_of(run.config, 2.0)))
+    ledger.propose([request("g1/answer")])
     for task in (task.name for task in run.config.tasks):
-        evaluate(ledger, "g1/mean", task, [5.0, 7.0])
+        evaluate(ledger, "g1/answer", task, [5.0, 7.0])
 
 
 def judge(run: Run) -> None:

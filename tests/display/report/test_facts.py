@@ -9,9 +9,11 @@ import pytest
 
 from discovery.app.loaded import LoadedRun, load_run
 from discovery.core.config.search import Stopping
+from discovery.core.jobs import JobKey
 from discovery.display.report import Report, collect
 from discovery.display.report.commands import portable
 from discovery.display.report.judged import best_known, verdict
+from discovery.meta.base import Proposal
 from discovery.statistics import paired_difference
 from discovery.store.ledger import Evaluation
 from tests.display.report.fabricated import (
@@ -25,6 +27,7 @@ from tests.display.report.fabricated import (
     result,
     search,
 )
+from tests.ids import request_id
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +69,15 @@ def test_steps_saved_by_stopping(tmp_path: Path) -> None:
         **{**vars(CONFIG), "stopping": Stopping("halving", rungs=2), "selection_seeds": 1}
     )
     with begin(config, tmp_path) as run:
-        run.ledger.propose([request("g0/p0", 0, 0), request("g0/p1", 0, 1)])
+        run.ledger.propose([request("g0/p0"), request("g0/p1")])
         evaluate(run.ledger, "g0/p0", "near", [2.0, 4.0])
         for seed in range(2):
-            name = f"g0/p1/search/near/s{seed}@1"
-            what = Evaluation(name, "g0/p1", 0, "search", "near", seed, 2, 1, 0, KEY)
+            name = JobKey(request_id("g0/p1"), "search", "near", seed, until=1)
+            what = Evaluation(str(name), "g0/p1", 0, "search", "near", seed, 2, 1, 0, KEY)
             run.ledger.record(what, result(name, 1.0))
-        run.ledger.close_generation(0, {"x": np.zeros(1)}, {}, {"g0/p0": 3.0, "g0/p1": 1.0})
+        run.ledger.close_generation(
+            0, {"x": np.zeros(1)}, {}, {request_id("g0/p0"): 3.0, request_id("g0/p1"): 1.0}
+        )
     assert collect(load_run(run.folder)).cost.saved == pytest.approx(0.25)
 
 
@@ -250,11 +255,11 @@ def test_rank_correlation(tmp_path: Path) -> None:
     config = CONFIG.__class__(**{**vars(CONFIG), "generations": 2, "selection_seeds": 1})
     with begin(config, tmp_path) as run:
         for generation, score in enumerate((1.0, 2.0, 3.0)):
-            asked = [request(f"g{generation}/mean", generation, -1)]
+            asked = [request(f"g{generation}/answer")]
             run.ledger.propose(asked)
-            evaluate(run.ledger, f"g{generation}/mean", "near", [score])
+            evaluate(run.ledger, f"g{generation}/answer", "near", [score])
             if generation < 2:
-                run.ledger.close_generation(generation, {"x": np.zeros(1)}, {}, {}, mean_of(config))
+                run.ledger.close_generation(generation, {"x": np.zeros(1)}, {}, {}, Proposal(mean_of(config)))
         for generation, fresh in enumerate((2.0, 3.0, 1.0)):
             report(run.ledger, f"mean {generation}", "near", [fresh, fresh], f"made@{generation}")
     (one,) = collect(load_run(run.folder)).declines

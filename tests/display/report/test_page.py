@@ -20,6 +20,7 @@ from discovery.statistics import Interval
 from discovery.store.run import Run
 from tests.display.report.fabricated import CONFIG, FAR, NEAR, begin, evaluate, report, request, search
 from tests.display.report.pages import NUMBER, Page, numbers, rounds, strings
+from tests.ids import request_id
 
 EXAMPLE = Path(__file__).parents[3] / "docs/reports/drift-classic.html"
 
@@ -192,7 +193,7 @@ def test_a_run_that_has_not_begun(tmp_path: Path) -> None:
 
 def test_a_run_that_was_interrupted_in_its_first_generation(tmp_path: Path) -> None:
     with begin(CONFIG, tmp_path) as run:
-        run.ledger.propose([request("g0/p0", 0, 0), request("g0/p1", 0, 1)])
+        run.ledger.propose([request("g0/p0"), request("g0/p1")])
         evaluate(run.ledger, "g0/p0", "near", [2.0, None])
     found = checked(load_run(run.folder), tmp_path)
     assert "discovery resume made" in found.text
@@ -201,10 +202,10 @@ def test_a_run_that_was_interrupted_in_its_first_generation(tmp_path: Path) -> N
 
 def test_a_run_whose_trainings_all_failed(tmp_path: Path) -> None:
     with begin(CONFIG, tmp_path) as run:
-        run.ledger.propose([request("g0/p0", 0, 0), request("g0/p1", 0, 1), request("g0/mean", 0, -1)])
-        for name in ("g0/p0", "g0/p1", "g0/mean"):
+        run.ledger.propose([request("g0/p0"), request("g0/p1"), request("g0/answer")])
+        for name in ("g0/p0", "g0/p1", "g0/answer"):
             evaluate(run.ledger, name, "near", [None, None])
-        scores = {"g0/p0": float("nan"), "g0/p1": float("nan")}
+        scores = {request_id("g0/p0"): float("nan"), request_id("g0/p1"): float("nan")}
         run.ledger.close_generation(0, {"x": np.zeros(1)}, {}, scores)
         for subject, source in (("initial mean", "made@0"), ("ppo", "")):
             report(run.ledger, subject, "far", [None] * 16, source)
@@ -217,11 +218,11 @@ def test_several_tasks_and_selection_tasks(tmp_path: Path) -> None:
     other, chosen = replace(NEAR, name="other"), replace(NEAR, name="chosen on")
     with begin(replace(CONFIG, tasks=(NEAR, other), selection=(chosen,)), tmp_path) as run:
         ledger = run.ledger
-        ledger.propose([request("g0/p0", 0, 0), request("g0/p1", 0, 1), request("g0/mean", 0, -1)])
+        ledger.propose([request("g0/p0"), request("g0/p1"), request("g0/answer")])
         for name in ("g0/p0", "g0/p1"):
             for task in ("near", "other"):
                 evaluate(ledger, name, task, [2.0, 4.0])
-        evaluate(ledger, "g0/mean", "chosen on", [1.0, 3.0])
+        evaluate(ledger, "g0/answer", "chosen on", [1.0, 3.0])
     found = checked(load_run(run.folder), tmp_path)
     rows = [row for rows in found.tables for row in rows]
     assert ["chosen on: CartPole-v1", "selection"] in [row[:2] for row in rows]

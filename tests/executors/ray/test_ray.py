@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import jax.tree_util as tree
 import numpy as np
 import pytest
 
@@ -22,7 +23,7 @@ from discovery.executors.inline import Inline
 from discovery.executors.ray.cluster import Ray
 from discovery.executors.ray.messages import LOOPBACK, QUIET, Cluster
 from tests.executors.conftest import ROOT
-from tests.executors.fakes import RUN_CHUNK, job
+from tests.executors.fakes import RUN_CHUNK, job, key
 from tests.executors.test_cache import JOBS
 
 TWO_NODES = """
@@ -97,7 +98,7 @@ def test_the_numbers_and_the_calls_are_those_of_any_executor(executor, tmp_path)
         got = results[id]
         assert (got.error, got.detail, got.attempts) == (expected.error, expected.detail, 1)
         assert got.worker.startswith("ray/") and got.worker.endswith(" cpu 127.0.0.1")
-        for one, other in zip(got.outcome, expected.outcome, strict=True):
+        for one, other in zip(*map(tree.tree_leaves, (got.outcome, expected.outcome)), strict=True):
             assert np.asarray(one).dtype == np.asarray(other).dtype
             np.testing.assert_array_equal(one, other)
 
@@ -113,24 +114,24 @@ def test_a_job_that_raises_fails_alone_with_one_line(executor):
     results = by_id(
         executor.run([job(index, {1: "raise", 4: "quit"}.get(index, "none")) for index in range(5)])
     )
-    assert {id for id, result in results.items() if result.error} == {"j1", "j4"}
-    assert results["j1"].detail == "ValueError: this proposal is wrong"
-    assert results["j4"].detail == "SystemExit: 3"
+    assert {id for id, result in results.items() if result.error} == {key(1), key(4)}
+    assert results[key(1)].detail == "ValueError: this proposal is wrong"
+    assert results[key(4)].detail == "SystemExit: 3"
 
 
 def test_a_worker_that_is_killed_costs_one_more_attempt(executor, tmp_path):
     marker = str(tmp_path / "died")
     results = by_id(executor.run([job(0, "die_once", marker=marker), job(1, marker=marker), job(2)]))
     assert {result.error for result in results.values()} == {None}
-    assert [results[f"j{index}"].attempts for index in range(3)] == [2, 2, 1]
+    assert [results[key(index)].attempts for index in range(3)] == [2, 2, 1]
 
 
 @pytest.mark.slow
 def test_what_always_kills_its_worker_fails_alone(executor):
     results = by_id(executor.run([job(0), job(1, "die"), job(2)]))
-    assert {id for id, result in results.items() if result.error} == {"j1"}
-    assert results["j1"].error == "crashed" and "died" in results["j1"].detail
-    assert "\n" not in results["j1"].detail
+    assert {id for id, result in results.items() if result.error} == {key(1)}
+    assert results[key(1)].error == "crashed" and "died" in results[key(1)].detail
+    assert "\n" not in results[key(1)].detail
 
 
 def test_a_worker_killed_between_runs_is_replaced(executor):
@@ -170,8 +171,8 @@ def test_leaving_early_ends_the_work(executor):
 def test_what_hangs_is_stopped_and_fails_alone(address):
     with Ray(1, 2, 1.5, address=address, function=RUN_CHUNK) as executor:
         results = by_id(executor.run([job(0, "hold_lock"), job(1)]))
-    assert (results["j0"].error, results["j0"].attempts) == ("timeout", 3)
-    assert results["j1"].error is None
+    assert (results[key(0)].error, results[key(0)].attempts) == ("timeout", 3)
+    assert results[key(1)].error is None
 
 
 def environments(address, log, jobs, *arguments, **options):
@@ -182,7 +183,7 @@ def environments(address, log, jobs, *arguments, **options):
     assert {result.error for result in results} == {None}
     found = {}
     for result in results:
-        lines = log.with_name(f"{log.name}{result.id[1:]}").read_text().splitlines()
+        lines = log.with_name(f"{log.name}{result.id.seed}").read_text().splitlines()
         found[result.worker.split()[0]] = dict(line.partition("=")[::2] for line in lines)
     return found
 
@@ -217,7 +218,7 @@ def test_the_numbers_of_real_trainings_are_those_of_any_executor(address):
     assert expected.keys() == found.keys() == {job.id for job in JOBS}
     for id, result in found.items():
         assert (result.error, result.extra["device"]) == (None, "cpu")
-        for one, other in zip(result.outcome, expected[id].outcome, strict=True):  # type: ignore[arg-type]
+        for one, other in zip(*map(tree.tree_leaves, (result.outcome, expected[id].outcome)), strict=True):
             assert one.dtype == other.dtype and one.tobytes() == other.tobytes()
 
 

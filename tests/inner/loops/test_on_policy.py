@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from discovery.inner.loops import train as train_one
 from discovery.inner.loops.on_policy import advance, complete, init
-from discovery.inner.loops.on_policy import train as train_one
 from environments.task import Setup
 from tests.inner.states import (
     CATCH,
@@ -140,7 +140,7 @@ def test_parameters_broken_by_the_very_last_step_are_noticed():
     """A life of one update of one step, whose loss and gradient were still fine."""
     broken = numbers() | {"learning_rate": jnp.float32(jnp.nan)}
     outcome = quick_train(PPO, small("CartPole-v1"), broken, jax.random.key(0), 1)
-    assert int(outcome.nonfinite_step) == 0 and np.isfinite(outcome.grad_norm[-1])
+    assert int(outcome.nonfinite_step) == 0 and np.isfinite(outcome.metrics["grad_norm"][-1])
 
 
 @pytest.mark.parametrize("environment", ["CartPole-v1", "Pendulum-v1"])
@@ -148,5 +148,5 @@ def test_other_shapes_of_agent_train(environment):
     """Continuous actions on a shared torso; a life too short for any Pendulum episode has no score."""
     outcome = quick_train(PPO, small(environment), numbers(), jax.random.key(0), 12)
     assert int(outcome.nonfinite_step) == -1
-    assert np.isfinite(outcome.entropy).all() and np.isfinite(outcome.grad_norm).all()
+    assert np.isfinite(outcome.metrics["entropy"]).all() and np.isfinite(outcome.metrics["grad_norm"]).all()
     assert bool(np.isnan(outcome.final)) == (environment == "Pendulum-v1")

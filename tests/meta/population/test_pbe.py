@@ -1,3 +1,4 @@
+# pyright: reportAttributeAccessIssue=false
 """Population-based evolution as a meta-optimizer: who becomes a parent, what is answered and recorded."""
 
 import random
@@ -14,7 +15,7 @@ from discovery.app.loaded import load_run
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.population import PBEConfig
 from discovery.executors.inline import Inline
-from discovery.meta.base import Result
+from discovery.meta.base import ScoreResult
 from discovery.meta.population.pbe import make_pbe
 from discovery.search.loop import search
 from discovery.store.ledger import Ledger
@@ -27,7 +28,7 @@ NAN = float("nan")
 
 def rows(requests) -> np.ndarray:
     """``[P, 7]``: proposals, in the order in which genes are raveled."""
-    return np.stack([np.asarray(ravel_pytree(request.meta_params)[0]) for request in requests])
+    return np.stack([np.asarray(ravel_pytree(request.proposal.meta_params)[0]) for request in requests])
 
 
 def told(meta, requests, asked, **tasks):
@@ -36,7 +37,7 @@ def told(meta, requests, asked, **tasks):
         name: np.asarray(values, np.float64).reshape(len(requests), -1) for name, values in tasks.items()
     }
     results = {
-        request.id: Result(request.id, {name: table[i] for name, table in scores.items()})
+        request.id: ScoreResult(request.id, {name: table[i] for name, table in scores.items()})
         for i, request in enumerate(requests)
     }
     return meta.tell(asked, results)
@@ -58,7 +59,7 @@ def test_two_generations_by_hand(pbe, problem):
     center = np.asarray(ravel_pytree(start.mean)[0], np.float64)
     np.testing.assert_allclose(x, center + 0.3 * noise[0], rtol=1e-5, atol=1e-6)
 
-    scores = np.array([problem.score(request.meta_params) for request in requests])
+    scores = np.array([problem.score(request.proposal.meta_params) for request in requests])
     best = sorted(range(16), key=lambda i: -scores[i])[:3]
     state = told(meta, requests, asked, task=scores)
     np.testing.assert_array_equal(state.parents[0], x[best])
@@ -129,7 +130,7 @@ def test_parents_that_are_kept_are_scored_again(pbe, problem):
     requests, asked = meta.ask(problem.key_of(0), meta.init(jax.random.key(0)))
     lucky = told(meta, requests, asked, task=np.arange(16.0))
     requests, asked = meta.ask(problem.key_of(1), lucky)
-    assert [request.id for request in requests] == [f"g1/p{i}" for i in range(16)]
+    assert [str(request.id) for request in requests] == [f"g1/p{i}" for i in range(16)]
     np.testing.assert_array_equal(rows(requests)[:4], lucky.parents[0])
     assert (np.abs(rows(requests)[4:, None] - lucky.parents[0]).max(axis=2) > 1e-3).all()
     after = told(meta, requests, asked, task=[-9.0, 9.0, *np.zeros(14)])
@@ -215,7 +216,9 @@ def test_parents_are_the_best_of_the_last_that_were_told(problem):
         ]
         requests = waiting.pop(scrambled.choice(sorted(waiting)))
         state = meta.tell(state, problem.results_of(requests))
-        told += [(problem.score(r.meta_params), ravel_pytree(r.meta_params)[0]) for r in requests]
+        told += [
+            (problem.score(r.proposal.meta_params), ravel_pytree(r.proposal.meta_params)[0]) for r in requests
+        ]
         best = sorted(told[-6:], key=lambda pair: -pair[0])[:2]
         if len(told) < 6:
             assert state.n_parents == 0
@@ -224,14 +227,16 @@ def test_parents_are_the_best_of_the_last_that_were_told(problem):
             np.testing.assert_allclose(
                 ravel_pytree(state.mean)[0], np.mean([x for _, x in best], 0), rtol=1e-6
             )
-    assert problem.score(meta.mean(state)) > problem.score(meta.mean(meta.init(jax.random.key(0))))
+    assert problem.score(meta.answer(state).meta_params) > problem.score(
+        meta.answer(meta.init(jax.random.key(0))).meta_params
+    )
 
 
 def test_half_precision_is_kept():
     meta = make_pbe(ESConfig(strategy="PBE", population=8), lambda key: {"w": jnp.ones(3, jnp.bfloat16)})
     requests, asked = meta.ask(jax.random.key(1), meta.init(jax.random.key(0)))
     state = told(meta, requests[:8], asked, task=np.arange(8.0))
-    assert requests[0].meta_params["w"].dtype == state.mean["w"].dtype == jnp.bfloat16
+    assert requests[0].proposal.meta_params["w"].dtype == state.mean["w"].dtype == jnp.bfloat16
 
 
 # A real search ------------------------------------------------------------------------------------

@@ -1,3 +1,4 @@
+# pyright: reportAttributeAccessIssue=false
 """One suite over every strategy on offer."""
 
 import functools
@@ -9,7 +10,7 @@ import pytest
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.strategies import STRATEGIES
 from discovery.core.errors import BadInput
-from discovery.meta.base import Result
+from discovery.meta.base import ScoreResult
 from discovery.meta.generation import check_size
 from discovery.meta.make import make_meta
 from objectives import build as build_algorithm
@@ -37,8 +38,10 @@ def equal(a, b) -> bool:
 def test_it_climbs_a_quadratic_from_a_mean_that_is_not_zero(strategy, build, problem):
     meta = build(strategy=strategy, **SGD.get(strategy, {}))
     start = meta.init(jax.random.key(0))
-    np.testing.assert_allclose(problem.flat(meta.mean(start)), 1.5, atol=0.5)
-    gain = problem.score(meta.mean(problem.search(meta, 40))) / problem.score(meta.mean(start))
+    np.testing.assert_allclose(problem.flat(meta.answer(start).meta_params), 1.5, atol=0.5)
+    gain = problem.score(meta.answer(problem.search(meta, 40)).meta_params) / problem.score(
+        meta.answer(start).meta_params
+    )
     assert gain < (0.8 if strategy == "RandomSearch" else 0.1)
 
 
@@ -46,21 +49,21 @@ def test_it_climbs_a_quadratic_from_a_mean_that_is_not_zero(strategy, build, pro
 @pytest.mark.parametrize("sign", [1, -1])
 def test_it_maximizes(strategy, sign, build, problem):
     meta = build(strategy=strategy, **SGD.get(strategy, {}))
-    before = problem.flat(meta.mean(meta.init(jax.random.key(0)))).sum()
+    before = problem.flat(meta.answer(meta.init(jax.random.key(0))).meta_params).sum()
     state = problem.search(meta, 5, score_fn=lambda x: sign * problem.flat(x).sum())
-    assert sign * (problem.flat(meta.mean(state)).sum() - before) > 0.1
+    assert sign * (problem.flat(meta.answer(state).meta_params).sum() - before) > 0.1
 
 
 def first_generation(meta, problem, key=0):
     """Requests of generation 0, the state, their scores ``[P]`` and proposals ``[P, d]``."""
     requests, state = meta.ask(problem.key_of(key), meta.init(jax.random.key(0)))
-    proposals = np.stack([problem.flat(request.meta_params) for request in requests])
-    return requests, state, np.array([problem.score(r.meta_params) for r in requests]), proposals
+    proposals = np.stack([problem.flat(request.proposal.meta_params) for request in requests])
+    return requests, state, np.array([problem.score(r.proposal.meta_params) for r in requests]), proposals
 
 
 def told(meta, requests, state, scores):
     by_id = dict(zip([request.id for request in requests], scores, strict=True))
-    results = {name: Result(name, {"task": np.array([score])}) for name, score in by_id.items()}
+    results = {name: ScoreResult(name, {"task": np.array([score])}) for name, score in by_id.items()}
     return meta.tell(state, results)
 
 
@@ -92,7 +95,7 @@ def test_many_failures_leave_everything_finite(strategy, n_failed, build, proble
     scores[:n_failed] = NAN
     state = problem.search(meta, 3, state=told(meta, requests, state, scores))
     assert state.skipped == 0
-    assert np.isfinite(problem.flat(meta.mean(state))).all()
+    assert np.isfinite(problem.flat(meta.answer(state).meta_params)).all()
     assert all(np.isfinite(value) for value in meta.metrics(state).values())
 
 
@@ -111,7 +114,7 @@ def test_a_generation_that_failed_altogether_changes_nothing(strategy, build, pr
 def test_scores_too_large_for_float32_do_no_harm(strategy, build, problem):
     meta = build(strategy=strategy, **SGD.get(strategy, {}))
     state = problem.search(meta, 2, score_fn=lambda x: 1e60 * problem.score(x))
-    assert np.isfinite(problem.flat(meta.mean(state))).all()
+    assert np.isfinite(problem.flat(meta.answer(state).meta_params)).all()
 
 
 @names
@@ -127,7 +130,7 @@ def test_a_restored_state_goes_on_bit_for_bit(strategy, build, problem):
     for generation in (2, 3):
         requests, state = meta.ask(problem.key_of(generation), state)
         again, stored = meta.ask(problem.key_of(generation), restored(stored))
-        assert equal([r.meta_params for r in requests], [r.meta_params for r in again])
+        assert equal([r.proposal.meta_params for r in requests], [r.proposal.meta_params for r in again])
         assert [r.id for r in requests] == [r.id for r in again]
         state = meta.tell(state, problem.results_of(requests))
         stored = meta.tell(restored(stored), problem.results_of(again))
@@ -155,10 +158,10 @@ def test_proposals_depend_on_state_and_key_only(strategy, build, problem):
     state = problem.search(meta, 1)
     first, asked = meta.ask(problem.key_of(1), state)
     for again in (meta.ask(problem.key_of(1), state)[0], *meta.in_flight(asked)):
-        assert equal([r.meta_params for r in first], [r.meta_params for r in again])
+        assert equal([r.proposal.meta_params for r in first], [r.proposal.meta_params for r in again])
     assert meta.ask(problem.key_of(1), asked) == ([], asked)  # one generation at a time
     other, _ = meta.ask(problem.key_of(2), state)
-    assert not equal([r.meta_params for r in first], [r.meta_params for r in other])
+    assert not equal([r.proposal.meta_params for r in first], [r.proposal.meta_params for r in other])
 
 
 @names
@@ -183,7 +186,9 @@ def test_sigma_is_the_standard_deviation_of_the_first_generation(strategy, build
     offsets = []
     for key in range(30):
         requests, asked = meta.ask(problem.key_of(key), state)
-        offsets += [problem.flat(request.meta_params) - problem.flat(asked.mean) for request in requests]
+        offsets += [
+            problem.flat(request.proposal.meta_params) - problem.flat(asked.mean) for request in requests
+        ]
     metrics = meta.metrics(state)
     assert np.std(offsets) == pytest.approx(metrics["spread_0" if strategy == "PBE" else "sigma"], rel=0.06)
     assert np.std(offsets) == pytest.approx(0.05, rel=0.2)  # CR_FM_NES begins with one longer direction
@@ -238,13 +243,17 @@ def test_a_generation_of_every_family(family, strategy):
     meta = make_meta(ESConfig(strategy=strategy, population=4, mean_every=0), lambda key: mean)
     start = meta.init(jax.random.key(0))
     requests, state = meta.ask(jax.random.key(1), start)
-    results = {r.id: Result(r.id, {"task": np.array([float(i)])}) for i, r in enumerate(requests)}
+    results = {r.id: ScoreResult(r.id, {"task": np.array([float(i)])}) for i, r in enumerate(requests)}
     state = meta.tell(state, results)
     like = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), mean)
-    for tree in (meta.mean(start), meta.mean(state), *(request.meta_params for request in requests)):
+    for tree in (
+        meta.answer(start).meta_params,
+        meta.answer(state).meta_params,
+        *(request.proposal.meta_params for request in requests),
+    ):
         assert jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), tree) == like
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree))
-    before, after = (jax.tree.leaves(meta.mean(each)) for each in (start, state))
+    before, after = (jax.tree.leaves(meta.answer(each).meta_params) for each in (start, state))
     assert all(np.any(a != b) for a, b in zip(before, after, strict=True)), "every tensor moves"
     assert all(np.isfinite(value) for value in meta.metrics(state).values())
 

@@ -1,0 +1,82 @@
+"""What every loop has in common: four functions, levels as arguments, gradients through a fixed length."""
+
+import functools
+import inspect
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from discovery.inner.loops import LOOPS, loop_of, trained_on
+from discovery.inner.loops.on_policy import complete
+from environments.make import make
+from environments.task import Setup
+from objectives import build
+from tests.inner.states import assert_same_bits
+
+ONES = {"n_envs": 1, "n_steps": 1, "n_epochs": 1, "n_minibatches": 1}
+EXACT = Setup("grid/small", exact=True, curve_points=3, **ONES)
+GRID = Setup("grid/small", 2, 4, 1, 2, (4,), curve_points=3)
+AMPO, NUMBERS = build("ampo", {"map": "l2"}), {"eta": 0.5, "gamma": 0.9}
+
+
+def test_a_loop_is_four_functions():
+    for loop in LOOPS.values():
+        names = [
+            list(inspect.signature(getattr(loop, f)).parameters)
+            for f in ("check", "init", "advance", "report")
+        ]
+        assert names == [
+            ["algorithm", "setup"],
+            ["algorithm", "setup", "meta_params", "key", "lifetime", "level"],
+            ["algorithm", "setup", "meta_params", "state", "n_updates"],
+            ["setup", "state"],
+        ]
+
+
+def test_the_algorithm_names_its_loop():
+    assert loop_of(AMPO) is LOOPS["on_policy"]
+    assert loop_of(trained_on(AMPO, EXACT)) is LOOPS["exact"] and trained_on(AMPO, GRID) is AMPO
+    with pytest.raises(ValueError, match="'ampo_l2' needs the loop 'replay'; there are: exact, on_policy"):
+        loop_of(AMPO._replace(loop="replay"))
+    with pytest.raises(ValueError, match="set exact = true in the setup"):
+        loop_of(AMPO._replace(loop="exact")).check(AMPO, GRID)
+
+
+@pytest.mark.parametrize("setup", [EXACT, GRID], ids=["exact", "on_policy"])
+def test_a_level_that_is_given_is_the_one_that_is_trained_on(setup):
+    """The level that the key draws, given: the same bits. Another: another training."""
+    algorithm, meta_params = trained_on(AMPO, setup), complete(AMPO, NUMBERS, {})
+    begin = jax.jit(functools.partial(loop_of(algorithm).init, algorithm, setup, meta_params, lifetime=3))
+    key, environment = jax.random.key(3), make(setup.environment)
+    drawn = begin(key)
+    level = drawn.level if setup.exact else drawn.environments.level
+    assert_same_bits(begin(key, level=level), drawn)
+    other = environment.sample_level(jax.random.key(4))
+    given = begin(key, level=other)
+    assert_same_bits(given.level if setup.exact else given.environments.level, other)
+
+
+def test_what_comes_of_a_training_can_be_differentiated():
+    """d(the agent's weights after two updates) / d(a drift's), against finite differences."""
+    setup = replace(GRID, environment="CartPole-v1")
+    algorithm = build("lpo", {"width": 2})
+    loop, searched = loop_of(algorithm), algorithm.init(jax.random.key(0))
+    state = loop.init(algorithm, setup, complete(algorithm, {}, searched), jax.random.key(1), 4)
+    direction = jax.tree.map(lambda x: jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape), searched)
+
+    @jax.jit
+    @jax.value_and_grad
+    def outer(shift):
+        moved = jax.tree.map(lambda x, d: x + shift * d, searched, direction)
+        meta_params = complete(algorithm, {"learning_rate": 0.01}, moved)
+        reached, _ = loop.advance(algorithm, setup, meta_params, state, 2)
+        return sum(jnp.sin(x).sum() for x in jax.tree.leaves(reached.params["actor"]))
+
+    step = 1e-3
+    slope = (outer(step)[0] - outer(-step)[0]) / (2 * step)
+    gradient = outer(0.0)[1]
+    assert abs(gradient) > 1e-3
+    np.testing.assert_allclose(gradient, slope, rtol=0.01)
