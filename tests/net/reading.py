@@ -72,6 +72,8 @@ def _last_points(run: d.LoadedRun) -> dict[str, Facts]:
     for split in ("search", "selection"):
         for task in run.config.seen:
             for field in CURVES:
+                if field == "grad_norm" and task.setup.exact:
+                    continue  # exact training has no gradients
                 curves = run.curves(split, task.name, field=field)
                 for id, values in zip(curves.rows.get("id", ()), curves.values, strict=True):
                     found.setdefault(id, {})[field] = hexed(values[-1])
