@@ -49,7 +49,7 @@ setup = { environment = "Catch-bsuite", n_envs = 8, n_steps = 32 }
 """
 CAUSES = {"memory": "out_of_memory", "node": "trying again"}
 FLAGS = {
-    "flow": ("--meta.strategy", "PBE", "--meta.pbe.parents", "2", "--meta.asynchronous", "--meta.brood", "1")
+    "flow": ("--meta.strategy", "PBE", "--meta.pbe.parents", "2", "--meta.asynchronous", "--meta.batch", "1")
 }
 """What the search of a fault has besides."""
 STEPS = 40_000

@@ -1,7 +1,7 @@
 """What it costs to learn late: `python -m benchmarks.staleness [--searches N]`.
 
 Searches on a bowl in 72 dimensions, whose scores have noise or none, by generations and asynchronously, with
-as many proposals; broods are finished in a random order. Nothing is trained. Prints the score of what is
+as many proposals; batches are finished in a random order. Nothing is trained. Prints the score of what is
 answered after 60 generations of 32, with 95% intervals over searches.
 """
 
@@ -27,8 +27,8 @@ ES: dict[str, Any] = {"strategy": "Open_ES", "sigma": 0.1, "learning_rate": 0.02
 WAYS: dict[str, ESConfig] = {
     "PBE, by generations": ESConfig(population=POPULATION, **PBE),
     **{
-        f"PBE, broods of 4, {flight} in flight": ESConfig(
-            population=POPULATION, asynchronous=True, brood=4, in_flight=flight, **PBE
+        f"PBE, batches of 4, {flight} in flight": ESConfig(
+            population=POPULATION, asynchronous=True, batch=4, in_flight=flight, **PBE
         )
         for flight in (8, 16, 32, 64)
     },
@@ -51,7 +51,7 @@ def searched(meta: Any, config: ESConfig, noise: float, seed: int) -> float:
     """The score of what a search answers with."""
     order, generator = random.Random(seed), np.random.default_rng(seed)
     state, waiting, number = meta.init(jax.random.key(seed)), [], 0
-    total = GENERATIONS * POPULATION // config.brood_size
+    total = GENERATIONS * POPULATION // config.batch_size
     for _ in range(total):
         while number < total:
             requests, state = meta.ask(jax.random.fold_in(jax.random.key(seed), number), state)

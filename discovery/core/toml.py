@@ -79,6 +79,8 @@ def loads(text: str, source: str) -> SearchConfig:
         data = tomllib.loads(text)
         if not data:
             raise BadInput("it is empty; name at least an algorithm and a task")
+        if isinstance(meta := data.get("meta"), dict) and "brood" in meta:
+            meta["batch"] = meta.pop("brood")  # its name in configs of older runs
         config = build(SearchConfig, data)
         return from_suite(config, config.suite) if config.suite and "tasks" not in data else config
     except tomllib.TOMLDecodeError as error:

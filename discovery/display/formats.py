@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from discovery.core.config.search import SearchConfig
-from discovery.search.progress import Row, Tally, TaskRow
+from discovery.search.progress import Row, SearchProgress, TaskRow
 from discovery.statistics import Interval, interval_with_failures
 
 
@@ -69,8 +69,8 @@ def row_facts(row: Row) -> dict[str, Any]:
         "seconds": row.seconds,
         "steps_per_second": row.steps_per_second,
         "seconds_left": row.seconds_left,
-        "workers": None if row.crew is None else row.crew.workers,
-        "utilization": None if row.crew is None else row.crew.utilization,
+        "workers": None if row.worker_use is None else row.worker_use.workers,
+        "utilization": None if row.worker_use is None else row.worker_use.utilization,
     }
 
 
@@ -108,25 +108,25 @@ def _task_width(config: SearchConfig) -> int:
     return max(len(task.name) for task in config.seen)
 
 
-def place(tally: Tally) -> str:
+def place(progress: SearchProgress) -> str:
     """The open generation, as the beginning of a line."""
-    if not tally.config:
+    if not progress.config:
         return ""
-    last = tally.config.generations
-    return "selection: " if tally.generation == last else f"generation {tally.generation}/{last}: "
+    last = progress.config.generations
+    return "selection: " if progress.generation == last else f"generation {progress.generation}/{last}: "
 
 
-def status(tally: Tally) -> str:
+def status(progress: SearchProgress) -> str:
     """The state of the search in one line."""
-    parts = [f"{place(tally)}{tally.done} of {tally.trainings} trainings"]
-    if tally.failures:
-        parts.append(failures_text(tally.failures))
-    if math.isfinite(tally.steps_per_second):
-        parts.append(f"{short(tally.steps_per_second)} steps/s")
-    if tally.crew:
-        crew = tally.crew()
-        busy = f" {crew.utilization:.0%} busy" if math.isfinite(crew.utilization) else ""
-        parts.append(f"{crew.workers} worker{'s' * (crew.workers != 1)}{busy}")
-    if tally.seconds_left is not None:
-        parts.append(f"{duration(tally.seconds_left)} left")
+    parts = [f"{place(progress)}{progress.done} of {progress.trainings} trainings"]
+    if progress.failures:
+        parts.append(failures_text(progress.failures))
+    if math.isfinite(progress.steps_per_second):
+        parts.append(f"{short(progress.steps_per_second)} steps/s")
+    if progress.worker_use:
+        worker_use = progress.worker_use()
+        busy = f" {worker_use.utilization:.0%} busy" if math.isfinite(worker_use.utilization) else ""
+        parts.append(f"{worker_use.workers} worker{'s' * (worker_use.workers != 1)}{busy}")
+    if progress.seconds_left is not None:
+        parts.append(f"{duration(progress.seconds_left)} left")
     return ", ".join(parts)

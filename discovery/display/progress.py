@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 from discovery.core.config.search import SearchConfig
 from discovery.core.json import json_line
 from discovery.display.formats import heading, place, row_facts, rows, status
-from discovery.search.progress import Tally
+from discovery.search.progress import SearchProgress
 
 if TYPE_CHECKING:
     from discovery.core.jobs import Job, JobResult
-    from discovery.executors.base import Crew
+    from discovery.executors.base import WorkerUse
     from discovery.meta.base import Results
 
 EXECUTORS = "discovery.executors"
@@ -34,7 +34,7 @@ HEARTBEAT = 30.0
 class View(Protocol):
     """A listener that shows progress between `__enter__` and `__exit__`."""
 
-    tally: Tally
+    progress: SearchProgress
 
     def started(self, generation: int, jobs: "Sequence[Job]", done: int) -> None: ...
 
@@ -42,7 +42,7 @@ class View(Protocol):
 
     def closed(self, generation: int, results: "Results", metrics: Mapping[str, float]) -> None: ...
 
-    def watch(self, crew: "Callable[[], Crew]") -> None:
+    def watch(self, worker_use: "Callable[[], WorkerUse]") -> None:
         """Show the workers too."""
 
     def warn(self, text: str) -> None:
@@ -67,36 +67,36 @@ def view(
         as_json: one object a line.
         out: instead of standard output.
     """
-    tally, stream = Tally(config), out or sys.stdout
+    progress, stream = SearchProgress(config), out or sys.stdout
     if as_json:
-        return Json(tally, stream)
+        return Json(progress, stream)
     if quiet:
-        return Silent(tally, stream)
+        return Silent(progress, stream)
     from rich.console import Console
 
     console = Console(file=stream, highlight=False)
     if console.is_terminal and not console.is_dumb_terminal:
-        return Live(tally, console)
-    return Lines(tally, stream)
+        return Live(progress, console)
+    return Lines(progress, stream)
 
 
 class Silent:
     """Shows warnings only, on standard error. The base class of the others."""
 
-    def __init__(self, tally: Tally, out: TextIO) -> None:
-        self.tally, self.out = tally, out
+    def __init__(self, progress: SearchProgress, out: TextIO) -> None:
+        self.progress, self.out = progress, out
         self._handler = _Warnings(self)
 
     def started(self, generation: int, jobs: "Sequence[Job]", done: int) -> None:
-        self.tally.started(generation, jobs, done)
+        self.progress.started(generation, jobs, done)
 
     def finished(self, job: "Job", result: "JobResult") -> None:
-        self.tally.finished(job, result)
+        self.progress.finished(job, result)
 
     def closed(self, generation: int, results: "Results", metrics: Mapping[str, float]) -> None: ...
 
-    def watch(self, crew: "Callable[[], Crew]") -> None:
-        self.tally.crew = crew
+    def watch(self, worker_use: "Callable[[], WorkerUse]") -> None:
+        self.progress.worker_use = worker_use
 
     def warn(self, text: str) -> None:
         print(f"warning: {text}", file=sys.stderr, flush=True)
@@ -118,27 +118,27 @@ class Silent:
 class Lines(Silent):
     """A line for each generation and each heartbeat: for logs."""
 
-    def __init__(self, tally: Tally, out: TextIO) -> None:
-        super().__init__(tally, out)
+    def __init__(self, progress: SearchProgress, out: TextIO) -> None:
+        super().__init__(progress, out)
         self._head = False
         self._spoke = 0.0
 
     def started(self, generation: int, jobs: "Sequence[Job]", done: int) -> None:
         super().started(generation, jobs, done)
-        if self.tally.config and not self._head:
+        if self.progress.config and not self._head:
             self._head = True
-            self._print(heading(self.tally.config))
+            self._print(heading(self.progress.config))
         if done:
-            self._print(f"{place(self.tally)}{done} of {len(jobs)} trainings were finished before")
+            self._print(f"{place(self.progress)}{done} of {len(jobs)} trainings were finished before")
 
     def finished(self, job: "Job", result: "JobResult") -> None:
         super().finished(job, result)
         if time.monotonic() - self._spoke >= HEARTBEAT:
-            self._print(status(self.tally))
+            self._print(status(self.progress))
 
     def closed(self, generation: int, results: "Results", metrics: Mapping[str, float]) -> None:
-        assert self.tally.config is not None  # else nothing is closed
-        for line in rows(self.tally.row(results), self.tally.config):
+        assert self.progress.config is not None  # else nothing is closed
+        for line in rows(self.progress.row(results), self.progress.config):
             self._print(line)
 
     def say(self, event: str, text: str, **facts: Any) -> None:
@@ -152,8 +152,8 @@ class Lines(Silent):
 class Live(Lines):
     """The same lines, with a progress bar of the open generation below them."""
 
-    def __init__(self, tally: Tally, console: Any) -> None:
-        super().__init__(tally, console.file)
+    def __init__(self, progress: SearchProgress, console: Any) -> None:
+        super().__init__(progress, console.file)
         from rich.live import Live as Display
 
         self._display = Display(
@@ -175,12 +175,12 @@ class Live(Lines):
         from rich.table import Table
         from rich.text import Text
 
-        tally = self.tally
-        if not tally.trainings:
+        progress = self.progress
+        if not progress.trainings:
             return Text("starting", style="dim")
         grid = Table.grid(padding=(0, 1))
-        bar = ProgressBar(total=tally.trainings, completed=tally.done, width=24)
-        grid.add_row(bar, Text(status(tally), style="dim", overflow="ellipsis", no_wrap=True))
+        bar = ProgressBar(total=progress.trainings, completed=progress.done, width=24)
+        grid.add_row(bar, Text(status(progress), style="dim", overflow="ellipsis", no_wrap=True))
         return grid
 
     def __enter__(self) -> Self:
@@ -210,7 +210,7 @@ class Json(Silent):
         self._write("started", generation=generation, trainings=len(jobs), finished_before=done)
 
     def closed(self, generation: int, results: "Results", metrics: Mapping[str, float]) -> None:
-        self._write("generation", **row_facts(self.tally.row(results)), metrics=dict(metrics))
+        self._write("generation", **row_facts(self.progress.row(results)), metrics=dict(metrics))
 
     def warn(self, text: str) -> None:
         self._write("warning", text=text)

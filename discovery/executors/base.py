@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol, Self
 from discovery.core.jobs import Job, JobResult
 
 
-def in_one_go(results: Sequence[JobResult]) -> Iterator[JobResult]:
+def as_group(results: Sequence[JobResult]) -> Iterator[JobResult]:
     """Results that are known together, all but the last marked so."""
     for index, result in enumerate(results):
         yield replace(result, more=index < len(results) - 1)
@@ -25,7 +25,7 @@ def together(results: Iterable[JobResult]) -> Iterator[list[JobResult]]:
         yield group
 
 
-class Crew(NamedTuple):
+class WorkerUse(NamedTuple):
     """Who works.
 
     Attributes:
@@ -58,7 +58,7 @@ class Executor(Protocol):
         """
         ...
 
-    def crew(self) -> Crew:
+    def worker_use(self) -> WorkerUse:
         """Who works now, and how much of the time until now."""
         ...
 

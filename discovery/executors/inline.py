@@ -9,7 +9,7 @@ from typing import Self
 
 from discovery.core.errors import BadInput
 from discovery.core.jobs import Job, JobResult
-from discovery.executors.base import Crew, More, in_one_go, no_more
+from discovery.executors.base import More, WorkerUse, as_group, no_more
 from discovery.executors.call import RUN_CHUNK, call, failure, resolve
 from discovery.executors.chunks import Chunk, cut, failed, finished, halves, onward
 from discovery.executors.cpu import ensure_single_thread
@@ -41,11 +41,11 @@ class Inline:
         """Run all jobs, and those that `more` gives; yield each result as soon as it is known."""
         return self._run(cut(jobs, self.agents_per_call), more)
 
-    def crew(self) -> Crew:
+    def worker_use(self) -> WorkerUse:
         """This process, and how much of the time since its first training it trains."""
         if self._began is None:
-            return Crew(1, math.nan)
-        return Crew(1, self._worked / max(time.monotonic() - self._began, 1e-9))
+            return WorkerUse(1, math.nan)
+        return WorkerUse(1, self._worked / max(time.monotonic() - self._began, 1e-9))
 
     def close(self) -> None:
         """Nothing to free."""
@@ -75,7 +75,7 @@ class Inline:
             if reply.error is None and (further := onward(chunk, reply)):
                 pending.appendleft(further)
             elif reply.error is None:
-                yield from in_one_go(finished(chunk, reply, "inline"))
+                yield from as_group(finished(chunk, reply, "inline"))
             elif reply.error != "out_of_memory" and (parts := halves(chunk)):  # which are as wide
                 pending.extendleft(reversed(parts))
             else:

@@ -17,13 +17,13 @@ from typing import Protocol, Self
 
 from discovery.core.errors import BadInput, DiscoveryError, ExecutorError
 from discovery.core.jobs import Job, JobResult
-from discovery.executors.base import Crew, More, in_one_go, no_more
+from discovery.executors.base import More, WorkerUse, as_group, no_more
 from discovery.executors.call import Reply, failure
 from discovery.executors.chunks import Chunk, again, cut, failed, finished, halves, onward
 from discovery.executors.throughput import Pace
 
 START_SECONDS = 120.0
-STILLBORN = 3
+MAX_FAILED_STARTS = 3
 """So many workers in a row that die before they are ready are no accident."""
 REST_SECONDS = 5.0
 """After one that died so for want of memory, nobody is hired for so long, times how many it were."""
@@ -76,7 +76,7 @@ class Worker(Protocol):
         """Resident memory in bytes; 0 if the process is gone."""
         ...
 
-    def last_words(self) -> list[str]:
+    def last_lines(self) -> list[str]:
         """The end of what it printed."""
         ...
 
@@ -109,7 +109,7 @@ class Pool(ABC):
             raise BadInput("memory_limit needs /proc, which this system lacks; leave it at None")
         self.workers, self.agents_per_call = workers, agents_per_call
         self.timeout, self.memory_limit = timeout, memory_limit
-        self._stillborn = 0
+        self._failed_starts = 0
         self._resting = 0.0  # until then nobody is hired, on the monotonic clock
         self.pace = Pace()
         self._ordered: int | None = None  # version of the pace by which `pending` is in order
@@ -144,12 +144,12 @@ class Pool(ABC):
         self._current = weakref.ref(results)
         return results
 
-    def crew(self) -> Crew:
+    def worker_use(self) -> WorkerUse:
         """Who is ready, and the share of their time in which they had a chunk."""
         now = time.monotonic()
         present = self._present + sum(now - joined for joined in self._joined.values())
         worked = self._worked + sum(_elapsed(worker) for worker in self._busy().values())
-        return Crew(len(self._joined), worked / present if present > 0 else math.nan)
+        return WorkerUse(len(self._joined), worked / present if present > 0 else math.nan)
 
     def close(self) -> None:
         """End all workers; safe to call twice."""
@@ -170,7 +170,7 @@ class Pool(ABC):
         try:
             while True:
                 results += self._assign(pending)  # before we yield: the caller may take its time
-                yield from in_one_go(results)
+                yield from as_group(results)
                 results = []
                 if further := more():
                     self._ordered, turn = None, turn + 1
@@ -260,7 +260,7 @@ class Pool(ABC):
         except Exception as error:  # half a message can be any nonsense
             return self._lose(place, "crashed", f"the worker's reply could not be read: {error}", pending)
         if reply is None:
-            worker.ready, self._stillborn = True, 0
+            worker.ready, self._failed_starts = True, 0
             self._joined[place] = time.monotonic()
             return []
         assert worker.chunk is not None
@@ -306,7 +306,7 @@ class Pool(ABC):
     ) -> list[JobResult]:
         """A worker is lost, and perhaps the chunk it was working on."""
         worker = self._staff[place]
-        words, elapsed = worker.last_words(), _elapsed(worker)
+        words, elapsed = worker.last_lines(), _elapsed(worker)
         self._dismiss(place)
         if worker.chunk is None:
             if not worker.ready:
@@ -323,11 +323,11 @@ class Pool(ABC):
         if error == "timeout":
             if any(worker.ready for worker in self._staff.values()):
                 return  # where others could start, there may be room for it later
-            self._stillborn = STILLBORN  # it had its time
-        self._stillborn += 1
+            self._failed_starts = MAX_FAILED_STARTS  # it had its time
+        self._failed_starts += 1
         if error == "out_of_memory":  # the machine's, which others use too: it may pass
-            self._resting = time.monotonic() + REST_SECONDS * self._stillborn
-        if self._stillborn >= STILLBORN:
+            self._resting = time.monotonic() + REST_SECONDS * self._failed_starts
+        if self._failed_starts >= MAX_FAILED_STARTS:
             said = "".join(f"\n  {line}" for line in words) or " nothing"
             raise ExecutorError(f"workers die before they can work ({detail}); the last one said:{said}")
 

@@ -46,19 +46,19 @@ class Child:
         """Whether it has not ended."""
         return self.process.poll() is None
 
-    def last_words(self, lines: int = 8) -> list[str]:
+    def last_lines(self, lines: int = 8) -> list[str]:
         """The end of what it printed."""
         fd = self._output.fileno()  # pread: the worker writes at the offset that this file shares with it
         tail = os.pread(fd, 8192, max(os.fstat(fd).st_size - 8192, 0)).decode(errors="replace")
         return [line.rstrip() for line in tail.splitlines() if line.strip()][-lines:]
 
-    def obituary(self) -> str:
+    def exit_report(self) -> str:
         """One line on how a worker that closed its connection ended."""
         try:
             code = self.process.wait(timeout=1.0)
         except subprocess.TimeoutExpired:
             return "the worker closed its connection"
-        said = "".join(f"; it last said: {line[:200]}" for line in self.last_words(1))
+        said = "".join(f"; it last said: {line[:200]}" for line in self.last_lines(1))
         if code >= 0:
             return f"the worker exited with status {code}{said}"
         hint = ", perhaps for want of memory" if -code == signal.SIGKILL else ""
@@ -98,7 +98,7 @@ class WorkerProcess(Child):
         try:
             message = self.connection.recv()
         except (EOFError, OSError) as error:
-            raise Gone(self.obituary()) from error
+            raise Gone(self.exit_report()) from error
         return None if message == READY else message
 
     def memory(self) -> int:

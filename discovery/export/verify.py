@@ -172,9 +172,9 @@ def probe(sources: Sequence[str | Path], at: Mapping[str, np.ndarray]) -> list[d
     ]
 
 
-def _missing(last_words: str) -> str:
+def _missing(last_lines: str) -> str:
     """What pip would call the module that was not found; "" if that was not it."""
-    found = re.search(r"ModuleNotFoundError: No module named '(\w+)", last_words)
+    found = re.search(r"ModuleNotFoundError: No module named '(\w+)", last_lines)
     return {"rejax": "rejax==0.1.3"}.get(found[1], found[1]) if found else ""
 
 

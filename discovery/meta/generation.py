@@ -13,7 +13,7 @@ from discovery.core.config.strategies import LARGEST_MATRIX
 from discovery.core.errors import BadInput, RunError
 from discovery.meta.base import ANSWER, Proposal, RequestId, Results, ScoreRequest, ScoreResult
 from discovery.meta.evolution.shaping import Scores
-from discovery.meta.in_flight import Flight
+from discovery.meta.in_flight import InFlight
 
 
 class State(Protocol):
@@ -22,7 +22,7 @@ class State(Protocol):
     @property
     def told(self) -> int: ...
     @property
-    def flight(self) -> Flight: ...
+    def flight(self) -> InFlight: ...
 
 
 def request_of_answer(generation: int, answer: Proposal) -> ScoreRequest:
@@ -31,18 +31,18 @@ def request_of_answer(generation: int, answer: Proposal) -> ScoreRequest:
 
 
 def asked_for(state: State) -> int:
-    """Broods that were asked for so far, which is the number of the next one."""
-    return int(state.told) + len(state.flight.broods())
+    """Batches that were asked for so far, which is the number of the next one."""
+    return int(state.told) + len(state.flight.batches())
 
 
-def places_of(config: ESConfig, brood: int) -> list[tuple[int, int]]:
-    """Generation and index of the proposals of a brood: they are counted in the order of asking."""
-    size = config.brood_size
-    return [divmod(n, config.population) for n in range(brood * size, (brood + 1) * size)]
+def places_of(config: ESConfig, batch: int) -> list[tuple[int, int]]:
+    """Generation and index of the proposals of a batch: they are counted in the order of asking."""
+    size = config.batch_size
+    return [divmod(n, config.population) for n in range(batch * size, (batch + 1) * size)]
 
 
-def requests_of(config: ESConfig, brood: int, proposals: Any) -> list[ScoreRequest]:
-    """One request per proposal of a brood, whose leaves are ``[B, ...]``."""
+def requests_of(config: ESConfig, batch: int, proposals: Any) -> list[ScoreRequest]:
+    """One request per proposal of a batch, whose leaves are ``[B, ...]``."""
     half = config.population // 2
     return [
         ScoreRequest(
@@ -50,20 +50,20 @@ def requests_of(config: ESConfig, brood: int, proposals: Any) -> list[ScoreReque
             Proposal(jax.tree.map(lambda leaf, lane=lane: np.array(leaf[lane]), proposals)),
             pair=index % half if config.pairs else -1,
         )
-        for lane, (generation, index) in enumerate(places_of(config, brood))
+        for lane, (generation, index) in enumerate(places_of(config, batch))
     ]
 
 
-def broods_of(config: ESConfig, state: State, results: Results) -> list[tuple[int, Scores]]:
-    """The broods in flight that `results` are of, in the order of asking, each with its scores as
+def batches_of(config: ESConfig, state: State, results: Results) -> list[tuple[int, Scores]]:
+    """The batches in flight that `results` are of, in the order of asking, each with its scores as
     ``{task: [B, S]}``, float64.
     """
-    waiting = state.flight.broods()
+    waiting = state.flight.batches()
     if not waiting:
-        raise RunError(f"brood {int(state.told)} was told before it was asked; call ask first")
-    ids = {brood: [RequestId(*place) for place in places_of(config, brood)] for brood in waiting}
-    some = [brood for brood in waiting if any(id in results for id in ids[brood])]
-    return [(brood, _scores_of(config, ids[brood], results)) for brood in some or waiting[:1]]
+        raise RunError(f"batch {int(state.told)} was told before it was asked; call ask first")
+    ids = {batch: [RequestId(*place) for place in places_of(config, batch)] for batch in waiting}
+    some = [batch for batch in waiting if any(id in results for id in ids[batch])]
+    return [(batch, _scores_of(config, ids[batch], results)) for batch in some or waiting[:1]]
 
 
 def _scores_of(config: ESConfig, ids: Sequence[RequestId], results: Results) -> Scores:

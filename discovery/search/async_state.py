@@ -1,11 +1,11 @@
-"""The course of an asynchronous search: what is trained next, given who was finished first. Pure.
+"""The state of an asynchronous search: what is trained next, given what finished first. Pure.
 
-    course = Course(config, meta, state, closed)
-    course.ask()                     # broods to train now
-    course.take(result)              # of one of their trainings
-    course.tell()                    # the next brood to be learned from, if one is finished
+    async_state = AsyncState(config, meta, state, closed)
+    async_state.ask()         # batches to train now
+    async_state.take(result)  # of one of their trainings
+    async_state.tell()        # the next batch to learn from, if one is finished
 
-What is asked for follows from the state and from the order in which broods were told, and from nothing else.
+What is asked for follows from the state and from the order in which batches were told, and from nothing else.
 So a search that was interrupted comes to the same state by the same order, and so does one that is repeated.
 """
 
@@ -24,26 +24,26 @@ from discovery.store.run import Run
 
 
 def order_of(run: Run) -> list[int] | None:
-    """The order in which a search learned from its broods so far; None where no other was possible."""
+    """The order in which a search learned from its batches so far; None where no other was possible."""
     config = run.config
-    if config.meta.facts.asynchronous != "broods" or not config.meta.asynchronous:
+    if config.meta.facts.asynchronous != "batches" or not config.meta.asynchronous:
         return None
     if (order := run.ledger.load_order()) is not None:
         return order
-    brood = {row["id"]: _number(config, row["generation"], row["idx"]) for row in run.ledger.proposals()}
+    batch = {row["id"]: _number(config, row["generation"], row["idx"]) for row in run.ledger.proposals()}
     left = Counter(
-        dict.fromkeys(brood.values(), config.proposing.brood_size * config.seeds * len(config.tasks))
+        dict.fromkeys(batch.values(), config.proposing.batch_size * config.seeds * len(config.tasks))
     )
     order = []
     for row in run.ledger.evaluations(outcomes=False):
         if row["split"] == "search":
-            left[number := brood[row["proposal"]]] -= 1
+            left[number := batch[row["proposal"]]] -= 1
             order += [number] if left[number] == 0 else []
     return order
 
 
 @dataclass
-class Brood:
+class ProposalBatch:
     """Proposals that were asked for together.
 
     Attributes:
@@ -68,7 +68,7 @@ class Brood:
         return {request.id: result_of(request, config, self.taken) for request in self.requests}
 
 
-class Course:
+class AsyncState:
     """Where an asynchronous search stands.
 
     Args:
@@ -76,13 +76,13 @@ class Course:
         meta: its meta-optimizer.
         state: after the last closed generation.
         closed: generations that are closed.
-        order: numbers of broods as they are to be told; by default as they are finished, or as they were
+        order: numbers of batches as they are to be told; by default as they are finished, or as they were
             asked for where the method learns from generations in turn.
 
     Attributes:
         state: the meta-optimizer's.
-        told: broods that were told.
-        broods: asked for and not told, by number.
+        told: batches that were told.
+        batches: asked for and not told, by number.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Course:
         order: Sequence[int] | None = None,
     ) -> None:
         self._config, self._meta = config, meta
-        self._per_generation = config.meta.population // config.proposing.brood_size
+        self._per_generation = config.meta.population // config.proposing.batch_size
         self._total = config.generations * self._per_generation
         if order is None and config.meta.facts.asynchronous == "generations":
             order = range(self._total)
@@ -102,24 +102,24 @@ class Course:
         self._finished: list[int] = []
         self._owners: dict[JobKey, int] = {}
         self.state, self.told = state, closed * self._per_generation
-        self.broods: dict[int, Brood] = {}
+        self.batches: dict[int, ProposalBatch] = {}
         for requests in meta.in_flight(state):
             self._add(requests)
 
     @property
     def generation(self) -> int:
-        """The open generation: the one that the next brood told counts for."""
+        """The open generation: the one that the next batch told counts for."""
         return self.told // self._per_generation
 
     @property
     def closes(self) -> bool:
-        """Whether the last brood that was told completed a generation."""
+        """Whether the last batch that was told completed a generation."""
         return self.told % self._per_generation == 0
 
-    def ask(self) -> list[Brood]:
-        """As many broods as may be in flight beside those that are."""
+    def ask(self) -> list[ProposalBatch]:
+        """As many batches as may be in flight beside those that are."""
         asked = []
-        while (number := self.told + len(self.broods)) < self._total:
+        while (number := self.told + len(self.batches)) < self._total:
             requests, self.state = self._meta.ask(key_of(self._config, "ask", number), self.state)
             if not requests:
                 break
@@ -127,39 +127,39 @@ class Course:
         return asked
 
     def take(self, result: JobResult) -> None:
-        """One training of a brood in flight has ended."""
-        brood = self.broods[self._owners[result.id]]
-        brood.taken[result.id] = result
-        if brood.finished:
-            self._finished.append(brood.number)
+        """One training of a batch in flight has ended."""
+        batch = self.batches[self._owners[result.id]]
+        batch.taken[result.id] = result
+        if batch.finished:
+            self._finished.append(batch.number)
 
-    def tell(self) -> tuple[Brood, dict[RequestId, ScoreResult]] | None:
-        """Learn from the next brood, if it is finished; returns it with its scores."""
+    def tell(self) -> tuple[ProposalBatch, dict[RequestId, ScoreResult]] | None:
+        """Learn from the next batch, if it is finished; returns it with its scores."""
         number = self._finished[0] if self._finished else None
         if self._order is not None and self.told < len(self._order):
             number = self._order[self.told]
         if number not in self._finished:
             return None
         self._finished.remove(number)
-        brood = self.broods.pop(number)
-        for job in brood.jobs:
+        batch = self.batches.pop(number)
+        for job in batch.jobs:
             del self._owners[job]
-        results = brood.results(self._config)
+        results = batch.results(self._config)
         self.state = self._meta.tell(self.state, results)
         self.told += 1
-        return brood, results
+        return batch, results
 
-    def _add(self, requests: Sequence[Request]) -> Brood:
+    def _add(self, requests: Sequence[Request]) -> ProposalBatch:
         scored = [request for request in requests if isinstance(request, ScoreRequest)]
         if len(scored) < len(requests):
             raise RunError("an asynchronous search can ask for scores only")
         number = _number(self._config, scored[0].id.generation, scored[0].id.index)
         jobs = {job.id: (job, request) for request in scored for job in jobs_of(request, self._config)}
-        brood = self.broods[number] = Brood(number, scored, jobs)
+        batch = self.batches[number] = ProposalBatch(number, scored, jobs)
         self._owners |= dict.fromkeys(jobs, number)
-        return brood
+        return batch
 
 
 def _number(config: SearchConfig, generation: int, index: int) -> int:
-    """Of the brood that a proposal belongs to."""
-    return (generation * config.meta.population + index) // config.proposing.brood_size
+    """Of the batch that a proposal belongs to."""
+    return (generation * config.meta.population + index) // config.proposing.batch_size

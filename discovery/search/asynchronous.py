@@ -1,7 +1,7 @@
 """A search without a barrier: proposals are learned from as they come, and nobody waits for the slowest.
 
-A brood (see `discovery.meta.in_flight`) is asked for whenever another was told, so workers always have work.
-What counts is the order in which broods are told, and that is the order in which the ledger has their last
+A batch (see `discovery.meta.in_flight`) is asked for whenever another was told, so workers always have work.
+What counts is the order in which batches are told, and that is the order in which the ledger has their last
 results: what was interrupted goes through the recorded results again, in that order, and is where it was.
 
 Generations are for the record: one is closed with every P proposals that were told, whichever these are. The
@@ -15,7 +15,7 @@ from discovery.core.jobs import Job, JobKey, JobResult
 from discovery.executors.base import Executor, together
 from discovery.meta.base import MetaOptimizer, RequestId, ScoreRequest, ScoreResult
 from discovery.meta.generation import request_of_answer
-from discovery.search.async_state import Course
+from discovery.search.async_state import AsyncState
 from discovery.search.listener import Listener
 from discovery.search.progress import answer_is_due
 from discovery.search.requests import fitness_of, jobs_of, result_of
@@ -33,14 +33,14 @@ def flow(run: Run, executor: Executor, listener: Listener, meta: MetaOptimizer, 
             listener.finished(live.trainings[result.id][0], result)
             live.receive(result)
     live.end()
-    return live.course.state
+    return live.async_state.state
 
 
 class _Flow:
     """What is in training, and what becomes of results.
 
     Attributes:
-        course: of the search.
+        async_state: of the search.
         trainings: that were asked for and are not learned from, by id, with the request each belongs to.
     """
 
@@ -48,7 +48,7 @@ class _Flow:
         self._run, self._listener, self._meta = run, listener, meta
         last = run.ledger.last_generation()
         assert last is not None, "the initial state is closed before anything else"
-        self.course = Course(run.config, meta, state, last + 1, run.ledger.load_order())
+        self.async_state = AsyncState(run.config, meta, state, last + 1, run.ledger.load_order())
         self.trainings: dict[JobKey, tuple[Job, ScoreRequest]] = {}
         self._waiting: list[Job] = []
         self._recorded: dict[str, JobResult] = {}  # by text of the id: what ended before an interruption
@@ -61,11 +61,11 @@ class _Flow:
         """Take up what was in flight when the last generation was closed, and ask for what fits beside it;
         then go through what was recorded after that, in the order in which it came.
         """
-        for generation in sorted({*self._run.ledger.unscored_answers(), self.course.generation}):
+        for generation in sorted({*self._run.ledger.unscored_answers(), self.async_state.generation}):
             self._judge(generation)
-        for brood in self.course.broods.values():
-            self._run.ledger.check_proposed(brood.requests)
-            self._train(brood.jobs)
+        for batch in self.async_state.batches.values():
+            self._run.ledger.check_proposed(batch.requests)
+            self._train(batch.jobs)
         self._ask()
         for job in list(self._run.ledger.order(self._recorded)):
             if job in self._recorded:
@@ -87,17 +87,17 @@ class _Flow:
         if request.id in self._answers:
             self._take_answer(request, result)
             return
-        self.course.take(result)
-        while told := self.course.tell():
+        self.async_state.take(result)
+        while told := self.async_state.tell():
             self._told |= told[1]
-            if self.course.closes:
+            if self.async_state.closes:
                 self._close()
             self._ask()
 
     def _ask(self) -> None:
-        for brood in self.course.ask():
-            self._run.ledger.propose(brood.requests)
-            self._train(brood.jobs)
+        for batch in self.async_state.ask():
+            self._run.ledger.propose(batch.requests)
+            self._train(batch.jobs)
 
     def _train(self, jobs: Mapping[JobKey, tuple[Job, ScoreRequest]]) -> None:
         """Have trainings run, all but those that are recorded."""
@@ -107,14 +107,14 @@ class _Flow:
         self._waiting += [job for name, (job, _) in jobs.items() if name not in recorded]
         every = [job for job, _ in jobs.values()]
         if self._early is None:
-            self._listener.started(self.course.generation, every, len(recorded))
+            self._listener.started(self.async_state.generation, every, len(recorded))
         else:
             self._early += every
 
     def _announce(self, closing: bool = False) -> None:
         """Say what there was to train since the last generation was closed, when that was not said yet."""
         if self._early is not None:
-            open_generation = self.course.generation - closing
+            open_generation = self.async_state.generation - closing
             done = sum(job.id not in self.trainings for job in self._early)
             self._listener.started(open_generation, self._early, done)
             self._early = None
@@ -129,7 +129,7 @@ class _Flow:
         if len(recorded := ledger.finished(jobs)) == len(jobs):  # all but, perhaps, its fitness is there
             self._judged[request.id] = result_of(request, config, recorded)
             return
-        if generation == self.course.generation:  # others were proposed when theirs was opened
+        if generation == self.async_state.generation:  # others were proposed when theirs was opened
             ledger.propose([request])
         self._answers[request.id] = {}
         self._train(jobs)
@@ -145,11 +145,11 @@ class _Flow:
     def _close(self) -> None:
         """Close a generation: as many proposals as are in one were told."""
         self._announce(closing=True)
-        state, generation = self.course.state, self.course.generation - 1
+        state, generation = self.async_state.state, self.async_state.generation - 1
         metrics, answer = self._meta.metrics(state), self._meta.answer(state)
         results = self._told | self._judged
         self._run.ledger.close_generation(generation, state, metrics, fitness_of(results), answer)
         self._listener.closed(generation, results, metrics)
         self._told, self._judged = {}, {}
-        self._listener.started(self.course.generation, [job for job, _ in self.trainings.values()], 0)
-        self._judge(self.course.generation)
+        self._listener.started(self.async_state.generation, [job for job, _ in self.trainings.values()], 0)
+        self._judge(self.async_state.generation)

@@ -19,7 +19,7 @@ from environments.task import Task
 
 if TYPE_CHECKING:
     from discovery.core.jobs import Job, JobResult
-    from discovery.executors.base import Crew
+    from discovery.executors.base import WorkerUse
 
 
 SETTLED = 10.0
@@ -108,7 +108,7 @@ class Row:
     steps: int
     seconds: float
     seconds_left: float | None
-    crew: "Crew | None" = None
+    worker_use: "WorkerUse | None" = None
     pace: float | None = None
 
     @property
@@ -122,7 +122,7 @@ class Row:
 
 
 @dataclass
-class Tally:
+class SearchProgress:
     """What happens in this session, as a `discovery.search.listener.Listener` hears it.
 
     Attributes:
@@ -131,14 +131,14 @@ class Tally:
         generation, trainings, done: the open generation, its number of trainings, and how many ended.
         steps: environment steps of it in this session.
         failures: how many of its trainings failed, by kind.
-        crew: tells who works on it; None where nobody knows.
+        worker_use: tells who works on it; None where nobody knows.
         shown: generations whose means this session's rows had.
         unseen: of the other means, those that had a training in this session.
     """
 
     config: SearchConfig | None
     clock: Callable[[], float] = time.monotonic
-    crew: "Callable[[], Crew] | None" = None
+    worker_use: "Callable[[], WorkerUse] | None" = None
     generation: int = 0
     trainings: int = 0
     done: int = 0
@@ -159,7 +159,7 @@ class Tally:
         total, done_share = sum(map(steps_of, jobs)), done / max(len(jobs), 1)
         left = (1 - done_share) * total
         flowing = self.config and self.config.meta.asynchronous and generation < self.config.generations
-        if generation == self.generation and self.trainings:  # a further stage of it, or a further brood
+        if generation == self.generation and self.trainings:  # a further stage of it, or a further batch
             self.trainings += len(jobs)
             self.done += done
             self._left += 0.0 if flowing else left
@@ -221,7 +221,7 @@ class Tally:
             self.steps,
             self.clock() - self._began,
             self.seconds_left,
-            self.crew() if self.crew else None,
+            self.worker_use() if self.worker_use else None,
             self.steps_per_second if self.config and self.config.meta.asynchronous else None,
         )
 

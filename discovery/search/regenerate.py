@@ -6,7 +6,7 @@ from typing import Any
 from discovery.core.jobs import JobResult
 from discovery.meta.base import Request, ScoreRequest
 from discovery.meta.generation import request_of_answer
-from discovery.search.async_state import Brood, Course
+from discovery.search.async_state import AsyncState, ProposalBatch
 from discovery.search.proposing import key_of, meta_optimizer
 from discovery.store.run import Run
 
@@ -50,21 +50,21 @@ class Regenerator:
         ledger, digests = run.ledger, {row["asked_digest"] for row in wanted.values()}
         closed = min(row["generation"] for row in ledger.generations() if row["state_digest"] in digests)
         state = ledger.load_state(closed, self._template)
-        course = Course(self._config, self._meta, state, closed + 1, ledger.load_order())
+        async_state = AsyncState(self._config, self._meta, state, closed + 1, ledger.load_order())
         found: list[Request] = []
         recorded: dict[str, JobResult] = {}
 
-        def note(broods: Iterable[Brood]) -> None:
-            for brood in broods:
-                found.extend(request for request in brood.requests if str(request.id) in wanted)
-                recorded.update({str(id): result for id, result in ledger.finished(brood.jobs).items()})
+        def note(batches: Iterable[ProposalBatch]) -> None:
+            for batch in batches:
+                found.extend(request for request in batch.requests if str(request.id) in wanted)
+                recorded.update({str(id): result for id, result in ledger.finished(batch.jobs).items()})
 
-        note([*course.broods.values(), *course.ask()])
+        note([*async_state.batches.values(), *async_state.ask()])
         for job in ledger.order(recorded):
             if len(found) == len(wanted):
                 break
             if job in recorded:
-                course.take(recorded.pop(job))
-                while course.tell():
-                    note(course.ask())
+                async_state.take(recorded.pop(job))
+                while async_state.tell():
+                    note(async_state.ask())
         return found

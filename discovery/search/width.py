@@ -43,16 +43,16 @@ def even_share(trainings: int, room: int, devices: int = 1, calls: int = 1) -> i
 def trainings_at_once(config: SearchConfig) -> tuple[int, int]:
     """Trainings on a task that can share calls, and the fewest calls that give every worker one.
 
-    A worker that waits for a generation has one of its calls. Without a barrier calls are of broods: there is
-    work for everybody while there are twice as many as workers.
+    In a synchronous search a worker has one call of a generation. In an asynchronous one all workers are busy
+    as long as there are twice as many calls of batches as workers.
     """
     workers = (config.gpu_workers or 1) if config.executor == "ray" else 1
     meta = config.meta
-    if not meta.asynchronous or meta.facts.asynchronous != "broods":
+    if not meta.asynchronous or meta.facts.asynchronous != "batches":
         most = max(sum(trainings_of(config, generation)) for generation in range(config.generations + 1))
         return most, math.ceil(workers / len(config.tasks))
-    if meta.brood:
-        return meta.brood * config.seeds, 1
+    if meta.batch:
+        return meta.batch * config.seeds, 1
     return (meta.in_flight or meta.population) * config.seeds, math.ceil(2 * workers / len(config.tasks))
 
 

@@ -268,7 +268,7 @@ class Ledger(Readings):
             self._set_fitness(fitness)
 
     def keep_order(self, order: Sequence[int]) -> None:
-        """Keep the order in which a search that is repeated learned from broods, before it starts."""
+        """Keep the order in which a search that is repeated learned from batches, before it starts."""
         with self._transaction("keep the order"):
             self._insert("meta", {"key": "order", "value": json.dumps(list(order))})
 

@@ -40,7 +40,7 @@ class Readings:
             return read_tree(self.folder / ARRAYS, digest, template)
 
     def load_order(self) -> list[int] | None:
-        """The order in which a search that is repeated learns from broods; None for any other."""
+        """The order in which a search that is repeated learns from batches; None for any other."""
         order = self.meta.get("order")
         return None if order is None else json.loads(order)
 

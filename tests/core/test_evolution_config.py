@@ -140,16 +140,16 @@ def test_it_imports_no_jax():
     ("options", "words"),
     [
         ({"strategy": "SNES", "asynchronous": True}, ["SNES", "Open_ES or PBE"]),
-        ({"strategy": "PBE", "brood": 2}, ["brood=2", "asynchronous"]),
-        ({"strategy": "PBE", "asynchronous": True, "brood": 3}, ["divide", "8", "3"]),
-        ({"asynchronous": True, "brood": 4}, ["Open_ES", "brood=4"]),
+        ({"strategy": "PBE", "batch": 2}, ["batch=2", "asynchronous"]),
+        ({"strategy": "PBE", "asynchronous": True, "batch": 3}, ["divide", "8", "3"]),
+        ({"asynchronous": True, "batch": 4}, ["Open_ES", "batch=4"]),
         ({"asynchronous": True, "in_flight": 12}, ["in_flight", "population, 8", "12"]),
-        ({"strategy": "PBE", "asynchronous": True, "brood": 4, "in_flight": 6}, ["brood, 4", "6"]),
+        ({"strategy": "PBE", "asynchronous": True, "batch": 4, "in_flight": 6}, ["batch, 4", "6"]),
         ({"asynchronous": True, "in_flight": 0}, ["in_flight", "0"]),
     ],
     ids=str,
 )
-def test_broods_that_have_no_effect_or_do_not_fit_are_refused(options, words):
+def test_batches_that_have_no_effect_or_do_not_fit_are_refused(options, words):
     with pytest.raises(BadInput) as refused:
         ESConfig(population=8, **options)
     assert all(word in str(refused.value) for word in words)

@@ -24,9 +24,9 @@ from discovery.display.formats import (
     status,
 )
 from discovery.display.progress import Json, Lines, Live, Silent, view
-from discovery.executors.base import Crew
+from discovery.executors.base import WorkerUse
 from discovery.meta.base import RequestId, Result, ScoreResult
-from discovery.search.progress import Tally, expected_steps, final_row, planned, trainings_of
+from discovery.search.progress import SearchProgress, expected_steps, final_row, planned, trainings_of
 from discovery.statistics import interval
 from environments.task import Setup, Task
 from tests.ids import job_key, request_id, score_request
@@ -92,69 +92,69 @@ def test_plan_agrees_with_the_jobs_that_are_run() -> None:
 
 def test_tally_tells_speed_and_time_left() -> None:
     clock = Clock()
-    tally = Tally(CONFIG, clock)
-    tally.started(0, [job()] * 12, 0)
-    assert tally.seconds_left is None and math.isnan(tally.steps_per_second)
+    progress = SearchProgress(CONFIG, clock)
+    progress.started(0, [job()] * 12, 0)
+    assert progress.seconds_left is None and math.isnan(progress.steps_per_second)
     clock.now = 10.0
-    tally.finished(job(), result(seconds=10.0, compiling=8.0))  # 160 steps in 2 s of a worker
-    assert tally.steps_per_second == pytest.approx(80)
-    assert tally.seconds_left == pytest.approx(35 * 160 / 80)
+    progress.finished(job(), result(seconds=10.0, compiling=8.0))  # 160 steps in 2 s of a worker
+    assert progress.steps_per_second == pytest.approx(80)
+    assert progress.seconds_left == pytest.approx(35 * 160 / 80)
     for _ in range(11):
         clock.now += 4.0  # slower on the wall than by the worker's own clock
-        tally.finished(job(), result("diverged", seconds=2.0))
-    assert tally.steps_per_second == pytest.approx(40)
-    assert tally.seconds_left == pytest.approx(24 * 160 / 40)
-    row = tally.row(results())
+        progress.finished(job(), result("diverged", seconds=2.0))
+    assert progress.steps_per_second == pytest.approx(40)
+    assert progress.seconds_left == pytest.approx(24 * 160 / 40)
+    row = progress.row(results())
     assert row.steps == 12 * 160 and row.seconds == 54.0 and row.failures == {"diverged": 11}
     assert row.steps_per_second == pytest.approx(12 * 160 / 54)
     # without a barrier a row may take no time: its speed is that of the session
-    tally.config = replace(CONFIG, meta=replace(CONFIG.meta, asynchronous=True))
-    assert tally.row(results()).steps_per_second == pytest.approx(40)
+    progress.config = replace(CONFIG, meta=replace(CONFIG.meta, asynchronous=True))
+    assert progress.row(results()).steps_per_second == pytest.approx(40)
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_further_selection_seeds_are_counted_with_the_last_mean(asynchronous: bool) -> None:
     clock = Clock()
     meta = dataclasses.replace(CONFIG.meta, asynchronous=asynchronous)
-    tally = Tally(dataclasses.replace(CONFIG, meta=meta), clock)
-    tally.started(3, [job()] * 4, 0)
+    progress = SearchProgress(dataclasses.replace(CONFIG, meta=meta), clock)
+    progress.started(3, [job()] * 4, 0)
     for _ in range(4):
         clock.now += 4.0
-        tally.finished(job(), result(seconds=4.0))
-    assert tally.seconds_left == 0.0
-    tally.started(3, [job()] * 12, 4)
-    assert status(tally) == "selection: 8 of 16 trainings, 40 steps/s, 0:32 left"
+        progress.finished(job(), result(seconds=4.0))
+    assert progress.seconds_left == 0.0
+    progress.started(3, [job()] * 12, 4)
+    assert status(progress) == "selection: 8 of 16 trainings, 40 steps/s, 0:32 left"
 
 
 def test_it_is_said_who_works_and_how_busy_they_are() -> None:
-    tally = Tally(CONFIG, Clock(), crew=lambda: Crew(0, math.nan))
-    tally.started(0, [job()] * 12, 0)
-    assert status(tally) == "generation 0/3: 0 of 12 trainings, 0 workers"  # a cluster that is full
-    tally.crew = lambda: Crew(3, 0.5)
-    assert "3 workers 50% busy" in status(tally)
-    facts = row_facts(tally.row(results()))
+    progress = SearchProgress(CONFIG, Clock(), worker_use=lambda: WorkerUse(0, math.nan))
+    progress.started(0, [job()] * 12, 0)
+    assert status(progress) == "generation 0/3: 0 of 12 trainings, 0 workers"  # a cluster that is full
+    progress.worker_use = lambda: WorkerUse(3, 0.5)
+    assert "3 workers 50% busy" in status(progress)
+    facts = row_facts(progress.row(results()))
     assert (facts["workers"], facts["utilization"]) == (3, 0.5) and "steps_per_second" in facts
 
 
 def test_rows_leave_failed_proposals_out() -> None:
-    tally = Tally(CONFIG)
-    tally.started(0, [], 0)
-    row = tally.row(results()).tasks["Catch"]
+    progress = SearchProgress(CONFIG)
+    progress.started(0, [], 0)
+    row = progress.row(results()).tasks["Catch"]
     assert (row.mean, row.best) == (1.5, 2.5) and row.spread == pytest.approx(np.std([0.5, 1.5, 2.5]))
     assert [(g, m.estimate, m.failed) for g, m in row.means.items()] == [(0, 2.0, 1)]
     nothing = scores_of({"g0/p0": {"Catch": np.array([np.nan])}})
-    row = tally.row(nothing).tasks["Catch"]
+    row = progress.row(nothing).tasks["Catch"]
     assert math.isnan(row.mean) and not row.means
 
 
 def test_means_that_no_row_had_come_with_the_last() -> None:
-    tally = Tally(CONFIG)
-    tally.started(1, [], 0)
+    progress = SearchProgress(CONFIG)
+    progress.started(1, [], 0)
     for name in ("g0/answer/selection", "g1/p0/search", "g2/answer/selection", "g0/answer/selection"):
-        tally.finished(job(f"{name}/Catch/s0"), result())
-    tally.row(scores_of({"g0/answer": {"Catch": np.ones(2)}}))
-    tally.finished(job("g12/answer/selection/Catch/s0"), result())
-    assert tally.unseen == {2, 12}
+        progress.finished(job(f"{name}/Catch/s0"), result())
+    progress.row(scores_of({"g0/answer": {"Catch": np.ones(2)}}))
+    progress.finished(job("g12/answer/selection/Catch/s0"), result())
+    assert progress.unseen == {2, 12}
     one = interval(np.array([1.0, 3.0]))
     (line, late) = rows(final_row(CONFIG, {3: {"Catch": one}, 2: {"Catch": one}}), CONFIG)
     assert line.split()[:2] == ["3/3", "2"] and late.split()[:3] == ["generation", "2", "2"]
@@ -173,7 +173,7 @@ def play(shown: Silent) -> None:
 
 def test_lines_for_logs() -> None:
     out = io.StringIO()
-    play(Lines(Tally(CONFIG), out))
+    play(Lines(SearchProgress(CONFIG), out))
     said = out.getvalue().splitlines()
     assert said[0] == "runs/x: a search"
     assert said[1] == heading(CONFIG)
@@ -185,7 +185,7 @@ def test_lines_for_logs() -> None:
 
 def test_json_is_one_object_a_line() -> None:
     out = io.StringIO()
-    play(Json(Tally(CONFIG), out))
+    play(Json(SearchProgress(CONFIG), out))
     events = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [e["event"] for e in events] == ["run", "started", "warning", "generation", "result"]
     assert events[1] == {"event": "started", "generation": 0, "trainings": 12, "finished_before": 3}
@@ -197,7 +197,7 @@ def test_json_is_one_object_a_line() -> None:
 
 def test_quiet_says_only_warnings(capsys: pytest.CaptureFixture[str]) -> None:
     out = io.StringIO()
-    play(Silent(Tally(CONFIG), out))
+    play(Silent(SearchProgress(CONFIG), out))
     assert out.getvalue() == ""
     assert capsys.readouterr().err == "warning: processes/0 was replaced\n"
 
@@ -206,7 +206,7 @@ def test_live_display_keeps_the_rows() -> None:
     from rich.console import Console
 
     out = io.StringIO()
-    play(Live(Tally(CONFIG), Console(file=out, force_terminal=True, width=100, highlight=False)))
+    play(Live(SearchProgress(CONFIG), Console(file=out, force_terminal=True, width=100, highlight=False)))
     text = out.getvalue()
     assert "1.50 ± 0.816" in text and "warning: processes/0 was replaced" in text and "Found" in text
     assert text.rstrip().endswith("Found: generation 0") or "\x1b[?25h" in text  # the cursor is back
@@ -250,7 +250,7 @@ def test_several_tasks_get_a_line_each() -> None:
         for id, r in results().items()
         if isinstance(r, ScoreResult)
     }
-    with Lines(Tally(config), out) as shown:
+    with Lines(SearchProgress(config), out) as shown:
         shown.started(0, [], 0)
         shown.closed(0, found, {})
     head, first, second = out.getvalue().splitlines()

@@ -121,13 +121,13 @@ def test_lives_in_stretches_are_calls_that_hand_on_their_states(way, tmp_path):
 @pytest.mark.parametrize("way", ["inline", "processes-2"])
 def test_utilization_is_the_share_of_their_time_in_which_workers_have_a_chunk(way):
     with WAYS[way](agents_per_call=1, function=RUN_CHUNK) as executor:
-        assert np.isnan(executor.crew().utilization)
+        assert np.isnan(executor.worker_use().utilization)
         list(executor.run([job(index, seconds=0.4) for index in range(4)]))
-        workers, busy = executor.crew()
+        workers, busy = executor.worker_use()
         assert workers == int(way[-1]) if way[-1].isdigit() else workers == 1
         assert 0.8 < busy <= 1
         time.sleep(4 * 0.4 / workers)
-        assert 0.4 * busy < executor.crew().utilization < 0.6 * busy
+        assert 0.4 * busy < executor.worker_use().utilization < 0.6 * busy
 
 
 def test_names():

@@ -39,7 +39,7 @@ class Frail:
     def memory(self) -> int:
         return 0
 
-    def last_words(self) -> list[str]:
+    def last_lines(self) -> list[str]:
         return ["last words"]
 
     def kill(self) -> None: ...
@@ -120,7 +120,7 @@ def test_a_cpu_of_another_kind_is_told_once(monkeypatch, caplog):
     caplog.set_level("WARNING", "discovery.executors")
     monkeypatch.setattr(Quick, "cpu", "AMD family 26 model 2, avx512f")
     with ray.Ray(2, 2) as executor:
-        assert len(executor.muster(5.0)) == 2
+        assert len(executor.start_workers(5.0)) == 2
         (record,) = caplog.records
         (hint, ready) = _workers(executor)
     text = "a worker on 10.0.0.7 has another kind of CPU (AMD family 26 model 2, avx512f) than this machine ("
@@ -143,10 +143,10 @@ def test_a_worker_of_another_version_is_refused_in_plain_words(monkeypatch):
         ),
         ray.Ray(1, 2) as executor,
     ):
-        executor.muster(5.0)
+        executor.start_workers(5.0)
     monkeypatch.setattr(Quick, "jax", versions()["jax"])
     with ray.Ray(1, 2) as executor:
-        assert len(executor.muster(5.0)) == 1
+        assert len(executor.start_workers(5.0)) == 1
 
 
 def test_several_rays_on_a_machine_are_named(monkeypatch):
@@ -176,5 +176,5 @@ def test_the_cpu_beside_a_gpu_does_not_matter(monkeypatch, caplog):
     caplog.set_level("WARNING", "discovery.executors")
     monkeypatch.setattr(Quick, "cpu", "AMD family 26 model 2, avx512f")
     with ray.Ray(0, 2, gpu_workers=1) as executor:
-        assert len(executor.muster(5.0)) == 1
+        assert len(executor.start_workers(5.0)) == 1
     assert not caplog.records

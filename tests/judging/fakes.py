@@ -7,7 +7,7 @@ import numpy as np
 
 from discovery.core.jobs import Job, JobResult, Outcome
 from discovery.core.suites import Reference, SuiteTask
-from discovery.executors.base import Crew, More, no_more
+from discovery.executors.base import More, WorkerUse, no_more
 from discovery.judging.comparison import Cell, Comparison
 from discovery.judging.robustness import Robustness
 from discovery.judging.suite_comparison import SuiteComparison
@@ -39,8 +39,8 @@ class Pretender:
             outcome = Outcome(score, score, score, curve, curve, curve, np.int32(-1), {"kl": curve})
             yield JobResult(job.id, outcome)
 
-    def crew(self) -> Crew:
-        return Crew(1, 1.0)
+    def worker_use(self) -> WorkerUse:
+        return WorkerUse(1, 1.0)
 
     def close(self) -> None: ...
 

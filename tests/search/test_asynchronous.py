@@ -1,4 +1,4 @@
-"""Searches without a barrier: what they come to follows from the order in which broods were finished."""
+"""Searches without a barrier: what they come to follows from the order in which batches were finished."""
 
 import random
 import sqlite3
@@ -23,9 +23,9 @@ from discovery.executors.inline import Inline
 from discovery.executors.processes import Processes
 from discovery.meta.base import Proposal, ScoreResult
 from discovery.meta.generation import request_of_answer
-from discovery.search import async_state as course
+from discovery.search import async_state
 from discovery.search.loop import search
-from discovery.search.progress import Row, Tally, task_row
+from discovery.search.progress import Row, SearchProgress, task_row
 from discovery.search.regenerate import Regenerator
 from discovery.search.requests import jobs_of
 from discovery.store.ledger import Ledger
@@ -116,7 +116,7 @@ def means(folder):
 
 def order_of(folder):
     with Run.open(folder) as run:
-        return course.order_of(run)
+        return async_state.order_of(run)
 
 
 # Population-based evolution -----------------------------------------------------------------------
@@ -129,7 +129,7 @@ def whole(tmp_path_factory):
 
 
 def test_the_numbers_follow_from_the_order_of_completion(whole, tmp_path):
-    assert PBE.proposing.brood_size == 2  # four seeds fill a call
+    assert PBE.proposing.batch_size == 2  # four seeds fill a call
     order = order_of(whole)
     assert order is not None and sorted(order) == list(range(16)) and order != sorted(order)
     other = played(PBE, tmp_path, "other", 1)
@@ -141,7 +141,7 @@ def test_the_numbers_follow_from_the_order_of_completion(whole, tmp_path):
 
 @pytest.mark.parametrize("stops", [(1,), (9, 1, 1, 20), (40, 3), (75,), (118, 7), (139,)], ids=str)
 def test_a_search_that_is_interrupted_goes_on_from_what_is_recorded(stops, whole, tmp_path):
-    """It ends with the numbers of one that was not, and in which broods were finished in the same order."""
+    """It ends with the numbers of one that was not, and in which batches were finished in the same order."""
     with Run.create(PBE, tmp_path, name="parts") as run:
         for seed, after in enumerate(stops):
             with pytest.raises(Interrupted):
@@ -195,7 +195,7 @@ class Held(InTurn):
             yield _played(waiting.pop(held.index(now)))
 
 
-class Rows(Tally):
+class Rows(SearchProgress):
     """What a session shows, which ends with the first training after the first mean, where that is wished."""
 
     def __init__(self, ends=False):
@@ -232,20 +232,20 @@ def test_a_mean_that_is_finished_last_of_all_is_kept(tmp_path):
 
 
 def test_a_generation_is_made_again_from_where_it_was_asked_for(whole, monkeypatch):
-    told, tell = [], course.Course.tell
+    told, tell = [], async_state.AsyncState.tell
 
     def counted(self):
         told.append(found := tell(self))
         return found
 
-    monkeypatch.setattr(course.Course, "tell", counted)
+    monkeypatch.setattr(async_state.AsyncState, "tell", counted)
     with Run.open(whole) as run:
         assert len(Regenerator(run).requests(run, 1)) == 9
     assert 0 < sum(found is not None for found in told) <= 4  # of 16: those told until it was asked for
 
 
 def test_nobody_waits_for_the_slowest(tmp_path):
-    """The first brood is the last to be finished, whatever else there is to do."""
+    """The first batch is the last to be finished, whatever else there is to do."""
 
     class Slow(Shuffled):
         def run(self, jobs, more=no_more):
@@ -264,18 +264,18 @@ def test_nobody_waits_for_the_slowest(tmp_path):
     executor = Slow(0)
     with Run.create(PBE, tmp_path, name="run") as run:
         search(run, executor, Silence())
-        assert course.order_of(run) == [*range(1, 16), 0]
+        assert async_state.order_of(run) == [*range(1, 16), 0]
         assert np.isfinite(
             [row["fitness"] for row in run.ledger.proposals() if row["split"] == "search"]
         ).all()
-    # four broods of two proposals, with two seeds on two tasks; and the means of two seeds on two tasks
+    # four batches of two proposals, with two seeds on two tasks; and the means of two seeds on two tasks
     assert executor.most == 4 * 2 * 4 + 4
 
 
-def test_one_brood_at_a_time_is_a_search_that_waits(tmp_path):
+def test_one_batch_at_a_time_is_a_search_that_waits(tmp_path):
     """The same proposals, scores and means; only the states are kept otherwise."""
     waits = replace(PBE, meta=replace(PBE.meta, asynchronous=False))
-    alone = replace(PBE, meta=replace(PBE.meta, brood=8, in_flight=8))
+    alone = replace(PBE, meta=replace(PBE.meta, batch=8, in_flight=8))
     one, other = played(waits, tmp_path, "waits", 0), played(alone, tmp_path, "alone", 1)
     assert {line.split(": ")[1].split(" ")[0] for line in differences(one, other)} <= {"asked_digest"}
     for left, right in zip(means(one).values(), means(other).values(), strict=True):
@@ -301,7 +301,7 @@ def test_a_strategy_does_not_depend_on_the_order_of_completion(tmp_path):
             with pytest.raises(Interrupted):
                 search(run, Shuffled(seed), Interrupting(after))
         search(run, Shuffled(4), Silence())
-        assert course.order_of(run) is None
+        assert async_state.order_of(run) is None
     assert differences(one, tmp_path / "parts") == []
     run = load_run(one)
     for generation in range(4):
@@ -350,8 +350,8 @@ def test_what_is_in_flight_has_to_be_what_was_recorded(tmp_path):
         search(run, Shuffled(1), Silence())
 
 
-def test_what_is_in_flight_is_whole_broods_also_where_their_size_follows():
-    with pytest.raises(BadInput, match="multiple of the brood, 2, got 3"):
+def test_what_is_in_flight_is_whole_batches_also_where_their_size_follows():
+    with pytest.raises(BadInput, match="multiple of the batch, 2, got 3"):
         replace(PBE, meta=replace(PBE.meta, in_flight=3))
 
 
@@ -367,13 +367,13 @@ def test_stretches_are_a_rollout_at_least():
 
 
 @pytest.mark.parametrize(
-    ("population", "seeds", "width", "brood"),
+    ("population", "seeds", "width", "batch"),
     [(8, 2, 4, 2), (8, 2, 8, 4), (32, 1, 8, 8), (12, 3, 8, 3), (12, 3, 9, 3), (6, 1, 8, 6), (8, 16, 8, 1)],
 )
-def test_a_brood_fills_whole_calls(population, seeds, width, brood):
+def test_a_batch_fills_whole_calls(population, seeds, width, batch):
     meta = ESConfig(strategy="PBE", population=population, asynchronous=True, pbe=PBEConfig(parents=2))
     config = replace(PBE, meta=meta, seeds=seeds, agents_per_call=width)
-    assert config.proposing.brood_size == brood
+    assert config.proposing.batch_size == batch
 
 
 @pytest.mark.slow  # test_cli.py has the like of it, by the command line
@@ -382,7 +382,7 @@ def test_a_real_search_without_a_barrier(tmp_path):
     config = replace(PBE, generations=2)
     with Inline(4) as executor, Run.create(config, tmp_path, name="inline") as run:
         search(run, executor, Silence())
-        order = course.order_of(run)
+        order = async_state.order_of(run)
     with Processes(2, 4) as executor, Run.create(config, tmp_path, name="processes") as run:
         assert order is not None
         run.ledger.keep_order(order)

@@ -19,7 +19,7 @@ from discovery.executors.processes import Processes
 from discovery.meta.base import ANSWER
 from discovery.search.early_stopping import anchored
 from discovery.search.loop import search
-from discovery.search.progress import Tally, planned
+from discovery.search.progress import SearchProgress, planned
 from discovery.search.requests import jobs_of
 from discovery.store.ledger import Ledger
 from discovery.store.rows import same_numbers
@@ -170,7 +170,7 @@ def test_what_halving_costs_is_planned():
     mean = 2 * 2 * TASKS[0].total_steps  # before and after
     share = (planned(config)[1] - mean) / (planned(plain)[1] - mean)
     assert share == pytest.approx((8 * 0.25 + 4 * 0.25 + 2 * 0.5) / 8)
-    clock = Tally(config, lambda: 0.0)
+    clock = SearchProgress(config, lambda: 0.0)
     for stage in played(config, lambda i, task, seed, share: i)[0]:
         clock.started(0, [job for job, _ in stage], 0)
         for job, _ in stage:

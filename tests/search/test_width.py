@@ -75,8 +75,8 @@ def test_every_worker_has_a_call():
     two = replace(four, gpu_workers=2, meta=flowing)
     assert width.trainings_at_once(two) == (18, 4) and width.even_share(*_with_room(two, 64)) == 5
     settled = replace(two, agents_per_call=5)
-    assert settled.proposing.brood_size == 2 and settled.proposing.broods_in_flight == 3
-    assert width.trainings_at_once(replace(two, meta=replace(flowing, brood=2))) == (6, 1)
+    assert settled.proposing.batch_size == 2 and settled.proposing.batches_in_flight == 3
+    assert width.trainings_at_once(replace(two, meta=replace(flowing, batch=2))) == (6, 1)
 
 
 def _with_room(config, room):

@@ -260,8 +260,8 @@ def worker() -> Finding:
         heard = wait([process.connection], READY_SECONDS)
         if heard and process.connection.recv() == READY:
             return Finding("worker", f"ready after {time.monotonic() - began:.1f} s")
-        return Finding("worker", f"not ready after {READY_SECONDS:g} s: {process.last_words(1)}", "wrong")
+        return Finding("worker", f"not ready after {READY_SECONDS:g} s: {process.last_lines(1)}", "wrong")
     except (EOFError, OSError):
-        return Finding("worker", f"{process.obituary()}: {' '.join(process.last_words(3))}", "wrong")
+        return Finding("worker", f"{process.exit_report()}: {' '.join(process.last_lines(3))}", "wrong")
     finally:
         process.kill()

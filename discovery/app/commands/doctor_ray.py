@@ -70,7 +70,7 @@ def _there(found: "Cluster", address: str, seconds: float) -> Finding:
 
 def _workers(executor: "Ray") -> Iterator[Finding]:
     began = time.monotonic()
-    facts = executor.muster(READY_SECONDS)
+    facts = executor.start_workers(READY_SECONDS)
     by_node = Counter((fact.node, fact.device, fact.versions["cpu"]) for fact in facts)
     for (node, device, kind), workers in sorted(by_node.items()):
         text = f"{workers} on {node} ({device}), with the same versions as here"

@@ -54,7 +54,7 @@ def conduct(
                     f"since this run began, {'; '.join(changed)}: its numbers may differ from those of a run "
                     "that was never interrupted"
                 )
-            view.watch(executor.crew)
+            view.watch(executor.worker_use)
             choice = search(run, executor, _Guard(view))
             stop_if_interrupted()
             _report(run, choice, view, time.monotonic() - began, farewell)
@@ -153,7 +153,7 @@ def _report(run: "Run", choice: "Choice", view: View, seconds: float, farewell: 
     means = {
         generation: _intervals(run.config, scores)
         for generation, scores in evaluated.items()
-        if generation == end or generation in view.tally.unseen
+        if generation == end or generation in view.progress.unseen
     }
     last = final_row(run.config, means)
     view.say("final", "\n".join(rows(last, run.config)), **row_facts(last))

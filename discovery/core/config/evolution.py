@@ -73,12 +73,12 @@ class ESConfig:
     """k: evaluate the mean on the selection seeds every k generations; 0: only after the last."""
     asynchronous: bool = False
     """Go on before a generation is whole, so that no worker waits for the slowest training. PBE learns from
-    broods, in the order in which they are finished, which the ledger keeps; Open_ES from generations that
+    batches, in the order in which they are finished, which the ledger keeps; Open_ES from generations that
     were sampled a few updates ago."""
     in_flight: int | None = None
     """Asynchronous only: proposals that may have been asked for and not be finished. Default: the population
     (PBE), or two of them (Open_ES)."""
-    brood: int | None = None
+    batch: int | None = None
     """Asynchronous PBE only: so many proposals are asked for together, and learned from together. Default:
     the fewest that fill `agents_per_call` with their seeds."""
     pbe: PBEConfig = field(default_factory=PBEConfig)
@@ -114,17 +114,17 @@ class ESConfig:
         return dataclasses.replace(self, **defaults)
 
     @property
-    def brood_size(self) -> int:
+    def batch_size(self) -> int:
         """B: proposals that are asked for together."""
-        return self.brood or self.population
+        return self.batch or self.population
 
     @property
-    def broods_in_flight(self) -> int:
-        """Broods that may be asked for and not be finished."""
+    def batches_in_flight(self) -> int:
+        """Batches that may be asked for and not be finished."""
         if not self.asynchronous:
             return 1
-        usual = self.population * (1 if self.facts.asynchronous == "broods" else 2)
-        return max((self.in_flight or usual) // self.brood_size, 1)
+        usual = self.population * (1 if self.facts.asynchronous == "batches" else 2)
+        return max((self.in_flight or usual) // self.batch_size, 1)
 
 
 def _is_set(config: ESConfig, option: str) -> bool:
@@ -217,14 +217,14 @@ def _check_pbe(config: ESConfig) -> None:
 
 
 def _check_asynchronous(config: ESConfig) -> None:
-    """Refuse broods that do not fit, and what has no effect."""
+    """Refuse batches that do not fit, and what has no effect."""
     kind = config.facts.asynchronous
     if config.asynchronous and kind == "no":
         able = [name for name, facts in STRATEGIES.items() if facts.asynchronous != "no"]
         raise BadInput(
             f"{config.strategy} waits for whole generations; asynchronous goes with {' or '.join(able)}"
         )
-    for name in ("in_flight", "brood"):
+    for name in ("in_flight", "batch"):
         value = getattr(config, name)
         if value is None:
             continue
@@ -234,14 +234,14 @@ def _check_asynchronous(config: ESConfig) -> None:
             )
         if not 1 <= value <= MOST:
             raise BadInput(f"{name} must be between 1 and {MOST}, got {value:.12g}")
-    if config.brood is not None and kind != "broods":
+    if config.batch is not None and kind != "batches":
         raise BadInput(
-            f"{config.strategy} learns from whole generations and would ignore brood={config.brood}; "
+            f"{config.strategy} learns from whole generations and would ignore batch={config.batch}; "
             "leave it out"
         )
-    if config.population % config.brood_size:
-        raise BadInput(f"brood must divide the population, {config.population}, got {config.brood}")
-    unit = config.brood_size if config.brood or kind != "broods" else 1
+    if config.population % config.batch_size:
+        raise BadInput(f"batch must divide the population, {config.population}, got {config.batch}")
+    unit = config.batch_size if config.batch or kind != "batches" else 1
     if config.in_flight is not None and config.in_flight % unit:
-        whole = "brood" if config.brood else "population"
+        whole = "batch" if config.batch else "population"
         raise BadInput(f"in_flight must be a multiple of the {whole}, {unit}, got {config.in_flight}")

@@ -248,20 +248,20 @@ class SearchConfig:
                 f"meta.in_flight is {self.meta.in_flight}, and the whole search has {proposals} proposals; "
                 "lower it, or leave it out"
             )
-        _ = self.proposing  # refuses what is no multiple of the broods
+        _ = self.proposing  # refuses what is no multiple of the batches
 
     @property
     def proposing(self) -> ESConfig:
-        """The meta-optimizer, with the size of its broods: unless it is set, the fewest proposals that divide
-        the population and whose seeds fill whole calls, else one call.
+        """The meta-optimizer, with the size of its batches. Default: the fewest proposals that divide the
+        population and whose seeds fill whole calls, else one call.
         """
         meta = self.meta
-        if not meta.asynchronous or meta.brood or meta.facts.asynchronous != "broods":
+        if not meta.asynchronous or meta.batch or meta.facts.asynchronous != "batches":
             return meta
         sizes = [size for size in range(1, meta.population + 1) if meta.population % size == 0]
         whole = [size for size in sizes if size * self.seeds % self.width == 0]
         full = [size for size in sizes if size * self.seeds >= self.width]
-        return replace(meta, brood=(whole or full or sizes[-1:])[0])
+        return replace(meta, batch=(whole or full or sizes[-1:])[0])
 
     @property
     def spec(self) -> AlgorithmSpec:

@@ -97,7 +97,7 @@ class Strategy:
         shapings: values of `shaping` that make sense for it.
         task_normalizations: values of `task_normalization` that make sense for it.
         matrices: of d x d entries that it needs for d meta-parameters: none, one, or one per proposal.
-        asynchronous: what it does without waiting for whole generations: it learns from broods, in the order
+        asynchronous: what it does without waiting for whole generations: it learns from batches, in the order
             in which they are finished; from generations that were sampled some updates ago; or it cannot.
     """
 
@@ -108,7 +108,7 @@ class Strategy:
     shapings: tuple[Shaping, ...] = ()
     task_normalizations: tuple[TaskNormalization, ...] = ("z_score", "rank", "reference", "none")
     matrices: Literal["none", "one", "one per proposal"] = "none"
-    asynchronous: Literal["broods", "generations", "no"] = "no"
+    asynchronous: Literal["batches", "generations", "no"] = "no"
 
 
 _SCHEDULES = {
@@ -170,7 +170,7 @@ STRATEGIES: Mapping[str, Strategy] = {
     ),
     # Its own options are those of `PBEConfig`.
     "PBE": Strategy(
-        reads="order", pairs=False, defaults={"task_normalization": "z_score"}, asynchronous="broods"
+        reads="order", pairs=False, defaults={"task_normalization": "z_score"}, asynchronous="batches"
     ),
 }
 

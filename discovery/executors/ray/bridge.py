@@ -64,7 +64,7 @@ class Bridge:
         self._ray_worker = _ray().remote(
             max_restarts=0,
             max_task_retries=0,
-            concurrency_groups={"facts": 1, "work": 1, "vigil": 1},
+            concurrency_groups={"facts": 1, "work": 1, "watchdog": 1},
             scheduling_strategy="SPREAD",
         )(_actor_class())
         self._say("up", 0, self._cluster)
@@ -155,7 +155,7 @@ class Bridge:
         actor = self._ray_worker.options(**options).remote(self._settings.function)
         self._actors[worker] = actor
         self._report(worker, actor.facts.remote(), "ready")
-        self._report(worker, actor.vigil.remote(), "lost")
+        self._report(worker, actor.watchdog.remote(), "lost")
 
     def _work(self, worker: int, message: bytes) -> None:
         if actor := self._actors.get(worker):
@@ -191,7 +191,7 @@ def _ray() -> Any:
 def _actor_class() -> type:
     from discovery.executors.ray.worker import RayWorker
 
-    for name in ("facts", "work", "vigil"):
+    for name in ("facts", "work", "watchdog"):
         setattr(RayWorker, name, _ray().method(concurrency_group=name)(getattr(RayWorker, name)))
     return RayWorker
 

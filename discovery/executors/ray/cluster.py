@@ -119,7 +119,7 @@ class Ray(Pool):
                 "asked for; lower gpu_workers, or leave them out"
             )
 
-    def muster(self, seconds: float) -> list[Facts]:
+    def start_workers(self, seconds: float) -> list[Facts]:
         """Start all workers; what those say of themselves that are ready by then.
 
         Raises:
@@ -262,7 +262,7 @@ class _Bridge(Child):
 
     def said(self) -> str:
         """The last that it printed, for messages."""
-        return "".join(f"\n  {line}" for line in self.last_words())
+        return "".join(f"\n  {line}" for line in self.last_lines())
 
 
 def _end(bridge: _Bridge, owner: int) -> None:
@@ -318,7 +318,7 @@ class _Actor:
     def memory(self) -> int:
         return 0  # Ray watches the memory of its nodes
 
-    def last_words(self) -> list[str]:
+    def last_lines(self) -> list[str]:
         return ["`ray status` tells what the cluster has; the logs of its nodes, what happened"]
 
     def kill(self) -> None:

@@ -38,6 +38,6 @@ class RayWorker:
         """A pickled reply to a pickled request."""
         return answer(self._function, message)
 
-    def vigil(self) -> None:
+    def watchdog(self) -> None:
         """Never returns: whoever waits for it learns that the worker has ended."""
         threading.Event().wait()

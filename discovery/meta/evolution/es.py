@@ -27,14 +27,14 @@ from discovery.meta.evolution.evosax_adapter import EvosaxStrategy, adapt
 from discovery.meta.evolution.shaping import Scores, failed, utilities
 from discovery.meta.generation import (
     asked_for,
-    broods_of,
+    batches_of,
     check_mean,
     check_references,
     check_size,
     check_template,
     requests_of,
 )
-from discovery.meta.in_flight import Flight, no_flight
+from discovery.meta.in_flight import InFlight, none_in_flight
 
 __all__ = ["ESConfig", "ESState", "make_es"]
 
@@ -56,7 +56,7 @@ class ESState(NamedTuple):
     told: int
     mean: Any
     strategy: Any
-    flight: Flight
+    flight: InFlight
     failed: int
     skipped: int
 
@@ -91,32 +91,32 @@ def make_es(
     template = init(jax.random.key(0))
     check_template(template)
     check_size(config, template)
-    strategy, most = adapt(config, template), config.broods_in_flight
+    strategy, most = adapt(config, template), config.batches_in_flight
 
     def start(key):
         key_mean, key_strategy = jax.random.split(key)
         state = strategy.init(key_strategy, init(key_mean))
         check_mean(state.mean)
-        flight = no_flight(most - 1, _cloud(strategy, state))
+        flight = none_in_flight(most - 1, _cloud(strategy, state))
         return ESState(0, strategy.mean(state), state, flight, failed=0, skipped=0)
 
     def ask(key, state):
-        if len(state.flight.broods()) >= most:
+        if len(state.flight.batches()) >= most:
             return [], state
         number, cloud = asked_for(state), _cloud(strategy, state.strategy)
         population, _ = strategy.ask(key, state.strategy)
-        flight = state.flight.with_brood(number, key, cloud)
+        flight = state.flight.with_batch(number, key, cloud)
         return requests_of(config, number, population), state._replace(flight=flight)
 
     def tell(state, results):
-        for number, scores in broods_of(config, state, results):
+        for number, scores in batches_of(config, state, results):
             if number != state.told:
                 raise RunError(f"generation {number} was told before generation {int(state.told)}")
             state = _told(config, strategy, state, scores, references)
         return state
 
     def in_flight(state):
-        return [requests_of(config, n, _again(config, strategy, state, n)) for n in state.flight.broods()]
+        return [requests_of(config, n, _again(config, strategy, state, n)) for n in state.flight.batches()]
 
     def answer(state):
         return Proposal(state.mean, operator="mean")
@@ -155,7 +155,7 @@ def _told(
         number + 1,
         strategy.mean(inner),
         inner,
-        state.flight.without(number, config.broods_in_flight - 1),
+        state.flight.without(number, config.batches_in_flight - 1),
         failed=int(every.any(axis=0).sum()),
         skipped=int(state.skipped) + int(updated is None),
     )

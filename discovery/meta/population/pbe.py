@@ -2,8 +2,8 @@
 
     meta = make_pbe(ESConfig(strategy="PBE", population=32, pbe=PBEConfig(order=1)), init)
 
-What is inherited and how is in `genes`. `ask` makes a brood of children, `tell` lets the best of the last P
-that were told be parents. A brood is a whole generation, unless the search is asynchronous: then several are
+What is inherited and how is in `genes`. `ask` makes a batch of children, `tell` lets the best of the last P
+that were told be parents. A batch is a whole generation, unless the search is asynchronous: then several are
 in flight, and they are told in the order in which they are finished.
 
 Scores are not carried on: a parent that is kept (elitism) is trained again, on the seeds of its new
@@ -32,14 +32,14 @@ from discovery.meta.base import MetaOptimizer, Proposal
 from discovery.meta.evolution.shaping import Scores, centered_ranks, failed, task_average
 from discovery.meta.generation import (
     asked_for,
-    broods_of,
+    batches_of,
     check_mean,
     check_references,
     check_template,
     places_of,
     requests_of,
 )
-from discovery.meta.in_flight import Flight, no_flight
+from discovery.meta.in_flight import InFlight, none_in_flight
 from discovery.meta.population.genes import children, founders, spread, survivors, with_elite
 
 __all__ = ["PBEConfig", "PBEState", "make_pbe"]
@@ -49,15 +49,15 @@ class PBEState(NamedTuple):
     """Where a search stands: a pytree of numpy arrays and plain integers.
 
     Attributes:
-        told: broods that were told.
+        told: batches that were told.
         mean: mean of the parents' x_0, as meta-parameters; before there are parents, the initial mean.
         parents: float32 ``[orders, E, D]``, the genes of the best of the last P that were told, best first.
         n_parents: how many of them count: fewer than E where most proposals failed, 0 until P were told.
         spread: float32 ``[orders]``, of each gene over the last P; before there are so many, of founders.
-        flight: broods that were asked for and not told; of each the genes, ``[orders, B, D]``.
-        window: the last P - B that were told: with a further brood, those among which parents are chosen.
+        flight: batches that were asked for and not told; of each the genes, ``[orders, B, D]``.
+        window: the last P - B that were told: with a further batch, those among which parents are chosen.
         failed: proposals of the last P that failed on at least one task.
-        skipped: broods so far that changed nothing, because none of the last P succeeded on any task.
+        skipped: batches so far that changed nothing, because none of the last P succeeded on any task.
     """
 
     told: int
@@ -65,7 +65,7 @@ class PBEState(NamedTuple):
     parents: Float[np.ndarray, "orders E D"]
     n_parents: int
     spread: Float[np.ndarray, " orders"]
-    flight: Flight
+    flight: InFlight
     window: "Window"
     failed: int
     skipped: int
@@ -99,7 +99,7 @@ def make_pbe(
     check_template(template)
     flat, unravel = ravel_pytree(template)
     rule, sigmas, deviations = _rule(config), _sigmas(config), _deviations(config)
-    most, memory = config.broods_in_flight, config.population - rule.brood
+    most, memory = config.batches_in_flight, config.population - rule.batch
 
     def start(key):
         mean = _at_rest(init(jax.random.split(key)[0]))
@@ -110,7 +110,7 @@ def make_pbe(
             parents=np.zeros((len(sigmas), rule.parents, flat.size), np.float32),
             n_parents=0,
             spread=sigmas,
-            flight=no_flight(most - 1, np.zeros((len(sigmas), rule.brood, flat.size), np.float32)),
+            flight=none_in_flight(most - 1, np.zeros((len(sigmas), rule.batch, flat.size), np.float32)),
             window=Window(
                 np.zeros((len(sigmas), memory, flat.size), np.float32),
                 {task: np.zeros(memory) for task in references if memory},
@@ -120,22 +120,22 @@ def make_pbe(
         )
 
     def ask(key, state):
-        if len(state.flight.broods()) >= most:
+        if len(state.flight.batches()) >= most:
             return [], state
         number, key_make = asked_for(state), _keys(key)[0]
         if state.n_parents:
             first = places_of(config, number)[0][1]
             genes = _children(key_make, state.parents, int(state.n_parents), deviations, first, rule)
         else:
-            genes = _founders(key_make, ravel_pytree(state.mean)[0].astype(np.float32), sigmas, rule.brood)
-        state = state._replace(flight=state.flight.with_brood(number, key, np.asarray(genes)))
+            genes = _founders(key_make, ravel_pytree(state.mean)[0].astype(np.float32), sigmas, rule.batch)
+        state = state._replace(flight=state.flight.with_batch(number, key, np.asarray(genes)))
         return requests_of(config, number, proposals(genes)), state
 
     def proposals(genes):
         return _at_rest(jax.vmap(unravel)(jnp.asarray(genes[0], flat.dtype)))
 
     def tell(state, results):
-        for number, scores in broods_of(config, state, results):
+        for number, scores in batches_of(config, state, results):
             key_ties = _keys(state.flight.key(number))[1]
             known, after = _received(config, state, number, scores)
             merit, n_parents = _merit(config, known.scores, references)
@@ -149,9 +149,9 @@ def make_pbe(
 
     def in_flight(state):
         flight = state.flight
-        return [requests_of(config, n, proposals(flight.of(n))) for n in flight.broods()]
+        return [requests_of(config, n, proposals(flight.of(n))) for n in flight.batches()]
 
-    share = rule.brood / config.population
+    share = rule.batch / config.population
 
     def answer(state):
         return Proposal(state.mean, operator="mean of parents")
@@ -163,13 +163,13 @@ class Rule(NamedTuple):
     """The structure of a search, which is compiled in; its numbers are arguments.
 
     Attributes:
-        brood: B, proposals that are made together.
+        batch: B, proposals that are made together.
         parents: E.
         mutation, self_referential: see `children`.
         elitism: whether parents are kept.
     """
 
-    brood: int
+    batch: int
     parents: int
     mutation: Mutation
     self_referential: bool
@@ -180,7 +180,7 @@ def _rule(config: ESConfig) -> Rule:
     """The structure of `config` (resolved)."""
     pbe = config.pbe
     assert pbe.parents is not None and pbe.mutation is not None, "the config must be resolved"
-    return Rule(config.brood_size, pbe.parents, pbe.mutation, bool(pbe.self_referential), bool(pbe.elitism))
+    return Rule(config.batch_size, pbe.parents, pbe.mutation, bool(pbe.self_referential), bool(pbe.elitism))
 
 
 def _sigmas(config: ESConfig) -> Float[np.ndarray, " orders"]:
@@ -196,10 +196,10 @@ def _deviations(config: ESConfig) -> Float[np.ndarray, " orders"]:
 
 
 def _received(config: ESConfig, state: PBEState, number: int, scores: Scores) -> tuple[Window, PBEState]:
-    """The last P proposals that were told, a brood in flight the latest of them; and the state after it,
+    """The last P proposals that were told, a batch in flight the latest of them; and the state after it,
     which has learned nothing from them yet.
     """
-    window, size = state.window, config.brood_size
+    window, size = state.window, config.batch_size
     genes = np.concatenate([window.genes, state.flight.of(number)], axis=1)
     means = {}
     for task, table in scores.items():
@@ -211,7 +211,7 @@ def _received(config: ESConfig, state: PBEState, number: int, scores: Scores) ->
     bad = np.array([np.isnan(values) for values in known.scores.values()])
     after = state._replace(
         told=told,
-        flight=state.flight.without(number, config.broods_in_flight - 1),
+        flight=state.flight.without(number, config.batches_in_flight - 1),
         window=Window(genes[:, size:], {task: means[task][size:] for task in window.scores}),
         failed=int(bad.any(axis=0).sum()),
         skipped=int(state.skipped) + int(bad.all()),
@@ -241,7 +241,7 @@ def _merit(
 
 
 def _keys(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:
-    """Keys of a brood: to make it, and to break ties when it was told."""
+    """Keys of a batch: to make it, and to break ties when it was told."""
     key_make, key_ties = jax.random.split(key)
     return key_make, key_ties
 
@@ -255,8 +255,8 @@ def _children(
     first: int,
     rule: Rule,
 ) -> Float[Array, "orders B D"]:
-    """A brood that begins at index `first` of its generation, with its parents where they are kept."""
-    genes = children(key, parents, n_parents, deviations, rule.brood, rule.mutation, rule.self_referential)
+    """A batch that begins at index `first` of its generation, with its parents where they are kept."""
+    genes = children(key, parents, n_parents, deviations, rule.batch, rule.mutation, rule.self_referential)
     return with_elite(genes, parents, n_parents, first) if rule.elitism else genes
 
 
@@ -271,7 +271,7 @@ def _at_rest(tree: Any) -> Any:
 
 
 def _metrics(state: PBEState, share: float) -> dict[str, float]:
-    """What `state` is worth recording; `spread_1` is that of x_1, and so on. A brood is such a share of a
+    """What `state` is worth recording; `spread_1` is that of x_1, and so on. A batch is such a share of a
     generation.
     """
     mean = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(state.mean)])

@@ -146,9 +146,9 @@ def test_a_worker_killed_between_runs_is_replaced(executor):
 
 
 def test_who_works_is_known(executor):
-    assert len(executor.muster(60.0)) == 2
+    assert len(executor.start_workers(60.0)) == 2
     list(executor.run([job(index, seconds=0.5) for index in range(6)]))
-    workers, utilization = executor.crew()
+    workers, utilization = executor.worker_use()
     assert workers == 2 and 0.05 < utilization < 1
 
 

@@ -198,7 +198,7 @@ def test_every_rule_climbs_and_goes_on_bit_for_bit(options, pbe, problem):
 def test_parents_are_the_best_of_the_last_that_were_told(problem):
     """By an account of our own: a list of what was told, in a scrambled order."""
     config = ESConfig(
-        strategy="PBE", population=6, asynchronous=True, brood=2, in_flight=8, pbe=PBEConfig(parents=2)
+        strategy="PBE", population=6, asynchronous=True, batch=2, in_flight=8, pbe=PBEConfig(parents=2)
     )
     meta = make_pbe(config, problem.initial_mean, {"task": None})
     state, scrambled = meta.init(jax.random.key(0)), random.Random(3)
@@ -211,7 +211,7 @@ def test_parents_are_the_best_of_the_last_that_were_told(problem):
                 break
             waiting[number] = requests
         assert len(waiting) == 4
-        assert [[r.id for r in brood] for brood in meta.in_flight(state)] == [
+        assert [[r.id for r in batch] for batch in meta.in_flight(state)] == [
             [r.id for r in waiting[number]] for number in sorted(waiting)
         ]
         requests = waiting.pop(scrambled.choice(sorted(waiting)))
