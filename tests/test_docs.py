@@ -192,8 +192,10 @@ def search_small(rest: list[str]) -> str:
 
 
 def train_little(verb: str, rest: list[str]) -> str:
-    """Few seeds in place of many; references, which belong to the project, are not measured."""
-    if verb == "quickstart" or {"--measure", "--address", "--gpu-workers"} & set(rest):
+    """Few seeds in place of many. References, which belong to the project, are not measured, and a run that
+    is to be repeated is not extended.
+    """
+    if verb == "quickstart" or {"--measure", "--address", "--gpu-workers", "--generations"} & set(rest):
         return ""
     few = ["--seeds", "2"] if verb in ("evaluate", "compare") else []
     few += ["--tasks", "Catch-bsuite"] if verb == "compare" else []
