@@ -88,11 +88,15 @@ def check(environment: Environment, setup: Setup) -> None:
     Raises:
         ValueError: actions are to be squashed, but they are discrete or a bound is not finite.
     """
+    low, high = environment.action_low, environment.action_high
+    if low is not None and high is not None and not (np.asarray(low) <= np.asarray(high)).all():
+        raise ValueError(f"environment {environment.id!r} has action_low {low} above action_high {high}")
     if setup.actions != "squash":
         return
-    low, high = environment.action_low, environment.action_high
-    if not environment.continuous or low is None or high is None:
+    if not environment.continuous:
         found = "are discrete"
+    elif low is None or high is None:
+        found = "have no bounds"
     elif not (np.isfinite(low).all() and np.isfinite(high).all()):
         found = f"lie between {low.tolist()} and {high.tolist()}"
     else:

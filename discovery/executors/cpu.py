@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from discovery.core.errors import BadInput, ExecutorError
+from discovery.executors.environment import NUMERICS
 
 
 def cores() -> int:
@@ -41,6 +42,26 @@ def cpu_pool_threads() -> int | None:
     return sum(_comm(task).startswith("tf_XLAEigen") for task in tasks.iterdir())
 
 
+def fix_numerics() -> None:
+    """Set what numbers depend on (`NUMERICS`) in this process, whatever the environment says.
+
+    Raises:
+        BadInput: 64-bit numbers are on, which other code in this process may need.
+    """
+    jax = sys.modules.get("jax")
+    wide = (
+        jax.config.jax_enable_x64 if jax else os.environ.get("JAX_ENABLE_X64", "0").lower() in ("1", "true")
+    )
+    if wide:
+        raise BadInput(
+            "trainings use 32 bits, but JAX_ENABLE_X64 (or jax_enable_x64 in this process) is set; unset it"
+        )
+    for name, value in NUMERICS.items():
+        os.environ[name] = value
+        if jax:
+            jax.config.update(name.lower(), {"true": True, "false": False}.get(value, value))
+
+
 def prefer_single_thread() -> None:
     """Have jax's CPU pool start with one thread, unless it runs already or the user asked for others."""
     if not backend_started() and _platform_asked() in ("", "cpu"):
@@ -52,8 +73,9 @@ def ensure_single_thread() -> None:
 
     Raises:
         ExecutorError: jax runs with more threads already.
-        BadInput: JAX_PLATFORMS names what jax cannot start here.
+        BadInput: JAX_PLATFORMS names what jax cannot start here, or 64-bit numbers are on.
     """
+    fix_numerics()
     if not backend_started():
         if (asked := _platform_asked()) in ("", "cpu"):
             os.environ["PJRT_NPROC"] = "1"  # read when the backend starts

@@ -13,15 +13,24 @@ SINGLE_THREAD = {
     "MKL_NUM_THREADS": "1",
 }
 
+NUMERICS = {
+    "JAX_DEFAULT_PRNG_IMPL": "threefry2x32",
+    "JAX_THREEFRY_PARTITIONABLE": "true",
+    "JAX_ENABLE_X64": "false",
+    "JAX_DEBUG_NANS": "false",
+    "JAX_DEBUG_INFS": "false",
+}
+"""jax's settings that numbers depend on, or that would stop a search where a proposal diverges."""
+
 _SECRET = re.compile("KEY|TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|AUTH", re.IGNORECASE)
 _SETTING = re.compile("JAX_|XLA_")  # JAX_DEBUG_KEY_REUSE is no secret
 
 
 def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Environment of a worker: one thread, our import path, and nothing that looks like a secret."""
+    """Environment of a worker: one thread, the numerics, our import path, and nothing that looks secret."""
     kept = {name: value for name, value in environ.items() if not looks_secret(name)}
     path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
-    return kept | SINGLE_THREAD | {"PYTHONPATH": path}
+    return kept | SINGLE_THREAD | NUMERICS | {"PYTHONPATH": path}
 
 
 def looks_secret(name: str) -> bool:

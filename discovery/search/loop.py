@@ -46,6 +46,7 @@ def search(
         responders: who answers gradient and reply requests, if the meta-optimizer makes any.
         meta: the meta-optimizer; by default the one that the config names.
     """
+    run.refuse_changed_config()
     config, ledger = run.config, run.ledger
     meta = meta or meta_optimizer(config, run.start())
     state = meta.init(key_of(config, "init"))

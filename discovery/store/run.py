@@ -9,7 +9,8 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -18,10 +19,15 @@ from typing import Any, Self
 
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, DiscoveryError, LedgerError, RunError
-from discovery.core.toml import CONFIG, dumps, is_run, load
+from discovery.core.toml import CONFIG, dumps, is_run, load, plain
 from discovery.meta.base import Proposal
 from discovery.store.ledger import Ledger
 from discovery.store.start import Start
+
+MAY_CHANGE = frozenset(
+    {"generations", "executor", "workers", "address", "gpu_workers", "gpus_per_worker", "timeout"}
+)
+"""Settings of a config that may differ when a run goes on: numbers do not depend on them."""
 
 __all__ = ["CONFIG", "Run", "config_hash", "new_folder"]
 
@@ -58,11 +64,12 @@ class Run:
         config = replace(config, agents_per_call=config.width)
         folder = new_folder(config, output, preset, name)
         part = output / f".{folder.name}-{os.getpid()}"
-        meta = {"run": folder.name, "config_hash": config_hash(config), "preset": preset}
+        text = dumps(config)
+        meta = {"run": folder.name, "config_hash": config_hash(config), "preset": preset, "config": text}
         try:
             output.mkdir(parents=True, exist_ok=True)
             part.mkdir()
-            (part / CONFIG).write_text(dumps(config), encoding="utf-8")
+            (part / CONFIG).write_text(text, encoding="utf-8")
             with Ledger.create(part, meta) as ledger:
                 if start is not None:
                     ledger.keep_start(start)
@@ -95,6 +102,25 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def refuse_changed_config(self) -> None:
+        """Refuse to go on with a config that was edited since the run began, where numbers depend on it.
+
+        Raises:
+            BadInput: a setting has another value, apart from those in `MAY_CHANGE`.
+        """
+        if (recorded := self.ledger.meta.get("config")) is None:
+            return  # a run of an earlier version
+        before, now = _settings(tomllib.loads(recorded)), _settings(plain(self.config))
+        names = [name for name in before | now if before.get(name) != now.get(name)]
+        if names := [name for name in names if name not in MAY_CHANGE]:
+            texts = [f"{name} was {before.get(name)!r}, is {now.get(name)!r}" for name in names[:5]]
+            more = f", and {len(names) - 5} more" if len(names) > 5 else ""
+            path = self.folder / CONFIG
+            raise BadInput(
+                f"{path} was changed since the run began: {'; '.join(texts)}{more}. Old and new scores would "
+                f"compete: restore the file, or begin a new run with `discovery search {path}`"
+            )
 
     def answer(self, generation: int | None = None) -> Proposal:
         """What the search would answer after a closed generation: -1 is the initial state, None the last."""
@@ -139,6 +165,19 @@ def _not_made(error: OSError | LedgerError, folder: Path) -> DiscoveryError:
     return kind(
         f"a run cannot be made in {folder.parent}: {error.strerror}; choose another folder with --output"
     )
+
+
+def _settings(data: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """Nested tables as one, by dotted names: "tasks.0.setup.n_envs"."""
+    found: dict[str, Any] = {}
+    for name, value in data.items():
+        if isinstance(value, list) and value and isinstance(value[0], Mapping):
+            value = {str(number): entry for number, entry in enumerate(value)}
+        if isinstance(value, Mapping):
+            found |= _settings(value, f"{where}{name}.")
+        else:
+            found[f"{where}{name}"] = value
+    return found
 
 
 def config_hash(config: SearchConfig) -> str:

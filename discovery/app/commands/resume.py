@@ -63,6 +63,7 @@ def main(argv: Sequence[str]) -> int:
 
     run = Run.open(folder, write=True)
     try:
+        run.refuse_changed_config()
         config = elsewhere(run.config, args.where)
         executor = executor_of(config)
         longer = extended(run.config, args.generations)

@@ -6,6 +6,7 @@
 import re
 import sys
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -153,5 +154,6 @@ def _held_out(run: LoadedRun, task: str) -> str:
 
 
 def _slug(name: str) -> str:
-    """A task's name as part of a file's."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")
+    """A task's name as part of a file's; a hash tells names apart of which other letters were left out."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")
+    return plain if plain == name.replace(" ", "-") else f"{plain}-{sha256(name.encode()).hexdigest()[:6]}"

@@ -121,8 +121,20 @@ def parts(algorithm: Algorithm, setup: Setup) -> tuple[Environment, Network]:
 
 
 def check(algorithm: Algorithm, setup: Setup) -> None:
-    """Raises a ValueError unless `parts` can be made."""
+    """Refuse what cannot be trained.
+
+    Raises:
+        ValueError: there is no such environment, it has not what the setup asks of it, or minibatches have
+            one sample, whose standardized advantage is always zero.
+    """
     parts(algorithm, setup)
+    size = setup.n_envs * setup.n_steps // setup.n_minibatches
+    if size == 1 and algorithm.loss.couples_batch:
+        raise ValueError(
+            f"{algorithm.name} standardizes advantages over each minibatch, and minibatches of one sample "
+            f"teach it nothing: n_envs * n_steps / n_minibatches = {setup.n_envs} * {setup.n_steps} / "
+            f"{setup.n_minibatches}; lower n_minibatches"
+        )
 
 
 def init(

@@ -80,3 +80,10 @@ def test_what_comes_of_a_training_can_be_differentiated():
     gradient = outer(0.0)[1]
     assert abs(gradient) > 1e-3
     np.testing.assert_allclose(gradient, slope, rtol=0.01)
+
+
+def test_minibatches_of_one_sample_are_refused_where_advantages_are_standardized():
+    one_sample = replace(GRID, n_minibatches=GRID.n_envs * GRID.n_steps)
+    with pytest.raises(ValueError, match="minibatches of one sample"):
+        loop_of(build("ppo", {})).check(build("ppo", {}), one_sample)
+    loop_of(build("ppo", {})).check(build("ppo", {}), replace(one_sample, n_minibatches=4))
