@@ -159,9 +159,9 @@ def test_all_environments_are_what_the_list_says() -> None:
 
 
 def test_objectives(says: Says) -> None:
-    from objectives import FACTORIES
+    from objectives import FAMILIES
 
     code, out, _ = says("objectives")
-    assert code == 0 and all(re.search(rf"^{name} ", out, re.MULTILINE) for name in FACTORIES)
+    assert code == 0 and all(re.search(rf"^{name} ", out, re.MULTILINE) for name in FAMILIES)
     _, out, _ = says("objectives", "lpo")
     assert "width: int = 128" in out and "gamma = 0.99" in out and "drift.w_in [8, 128]" in out
