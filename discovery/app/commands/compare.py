@@ -57,17 +57,17 @@ class Compare:
     seeds: int = 30
     """Trainings of each subject on each task. Intervals from fewer than 30 are unreliable."""
     first_seed: int = 0
-    """Index of the first seed: another one gives seeds that nobody has looked at yet."""
+    """Index of the first seed: another one gives new seeds."""
     sweep: UseAppendAction[tuple[str, ...]] = ()
-    """NAME=F1,F2,...: also train with factors of a number, of hidden widths or of n_envs, whoever has it. May
-    be repeated."""
+    """NAME=F1,F2,...: also train with these factors on a number, on hidden widths or on n_envs, for the
+    subjects that have it. Can be repeated."""
     where: Annotated[Where, arg(name="")] = field(default_factory=Where)
     agents_per_call: int = 8
     """Trainings batched in one compiled call; bitwise equal at equal width only."""
     timeout: float = 7200.0
     """Seconds one call may take, compilation included; "inline" has no limit."""
     output: Path = OUTPUT
-    """Folder in which runs are looked for, and the results go."""
+    """Folder of the runs and of the results."""
     name: str | None = None
     """Folder of the results below --output. Default: compare-SUITE."""
     retry_failed: bool = False

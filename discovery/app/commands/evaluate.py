@@ -23,7 +23,7 @@ from discovery.app.commands.where import Where, elsewhere
 from discovery.core import presets
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, RunError, unknown
-from discovery.core.files import write_whole
+from discovery.core.files import check_writable, write_whole
 from discovery.core.json import json_line
 from discovery.core.toml import CONFIG, load
 from discovery.store.held_out import Looks, looks_at, run_folders_of
@@ -71,15 +71,15 @@ class Evaluate:
     seeds: int = 32
     """Trainings of each subject on each task. Intervals from fewer than 30 are unreliable."""
     first_seed: int = 0
-    """Index of the first held-out seed: another one gives seeds that nobody has looked at yet."""
+    """Index of the first held-out seed: another one gives new seeds."""
     sweep: UseAppendAction[tuple[str, ...]] = ()
-    """NAME=F1,F2,...: also train with factors of a number, of hidden widths or of n_envs, whoever has it. May
-    be repeated."""
+    """NAME=F1,F2,...: also train with these factors on a number, on hidden widths or on n_envs, for the
+    subjects that have it. Can be repeated."""
     where: Annotated[Where, arg(name="")] = field(default_factory=Where)
     agents_per_call: int | None = None
     """Trainings batched in one compiled call; bitwise equal at equal width only. Default: as the run."""
     output: Path = OUTPUT
-    """Folder in which runs are looked for."""
+    """Folder in which runs are searched."""
     name: str | None = None
     """Without a run: record in the folder of this name below --output."""
     retry_failed: bool = False
@@ -97,6 +97,8 @@ def main(argv: Sequence[str]) -> int:
     """Run the verb."""
     args = parse(Evaluate, argv, PROG, DESCRIPTION)
     names = resolved(args.subjects, args.output, PROG)
+    if args.csv:
+        check_writable(args.csv, "--csv")
     check_seeds(args.seeds, args.first_seed)
     folders = run_folders_of(names)
     if args.name and folders:

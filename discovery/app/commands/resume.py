@@ -39,7 +39,7 @@ class Resume:
     run: Annotated[Positional[str], arg(metavar="RUN")]
     """A run's folder, or its name in --output."""
     generations: int | None = None
-    """Extend the search to so many generations, and record that."""
+    """Extend the search to this number of generations, and record it."""
     where: Annotated[Where, arg(name="")] = field(default_factory=Where)
     output: Path = OUTPUT
     """Folder in which RUN is searched."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from discovery.store.run import Run
 
 HOPELESS = 16
-"""So many trainings that raised or took their process down, and none that did not: it is the program.
+"""A search ends when the first this many trainings all raise or kill their process: the program is at fault.
 Trainings that diverged are counted when their generation is over: others of it may not."""
 
 
@@ -59,12 +59,12 @@ def conduct(
             stop_if_interrupted()
             _report(run, choice, view, time.monotonic() - began, farewell)
     except KeyboardInterrupt:
-        text = f"\nStopped; nothing that was finished is lost. To go on:\n  {resume}"
+        text = f"\nStopped; finished trainings are kept. To continue:\n  {resume}"
         with contextlib.suppress(BrokenPipeError):
             view.say("interrupted", text, resume=resume)
         return INTERRUPTED
     except BrokenPipeError:
-        print(f"Stopped, since nobody reads the output any more. To go on:\n  {resume}", file=sys.stderr)
+        print(f"Stopped, since the reader of the output is gone. To continue:\n  {resume}", file=sys.stderr)
         return INTERRUPTED
     except DiscoveryError as error:
         if "discovery resume" in str(error) or isinstance(error, Hopeless):

@@ -36,7 +36,7 @@ DESCRIPTION = """Sets of tasks for meta-training, selection and test, with refer
 
 PPO is trained with each task's numbers, on seeds from 10,000 up, which no comparison uses. Random actions
 are uniform: over discrete ones, or within the bounds of continuous ones. Trainings are recorded below
-runs/suites, so that the same command goes on from where it was stopped.
+runs/suites, so the same command continues after an interruption.
 """
 
 
@@ -172,7 +172,7 @@ def _measure(suite: "Suite", name: str, args: Suites) -> int:
                 failed |= not _measured(suite, task, args, name, executor, ledger, shown)
     except (KeyboardInterrupt, BrokenPipeError):
         print(
-            "\nStopped; what was finished is recorded, and the same command goes on from there",
+            "\nStopped; finished trainings are recorded, and the same command continues from there",
             file=sys.stderr,
         )
         return INTERRUPTED

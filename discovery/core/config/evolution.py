@@ -79,7 +79,7 @@ class ESConfig:
     """Asynchronous only: proposals that may have been asked for and not be finished. Default: the population
     (PBE), or two of them (Open_ES)."""
     batch: int | None = None
-    """Asynchronous PBE only: so many proposals are asked for together, and learned from together. Default:
+    """Asynchronous PBE only: number of proposals that are asked for, and learned from, together. Default:
     the fewest that fill `agents_per_call` with their seeds."""
     pbe: PBEConfig = field(default_factory=PBEConfig)
     """Options of population-based evolution. PBE only."""
