@@ -55,7 +55,10 @@ def conditions() -> dict[str, str]:
 
 
 def _cpu() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    said = dict(map(str.strip, line.split(":", 1)) for line in reversed(lines) if ":" in line)
+    """The kind of the first core, as Linux tells it."""
+    file, said = Path("/proc/cpuinfo"), {}
+    for line in reversed(file.read_text().splitlines() if file.exists() else []):
+        name, _, value = line.partition(":")
+        said[name.strip()] = value.strip()
     names = ("vendor_id", "cpu family", "model")
     return " ".join([os.uname().machine, *(said.get(name, "?") for name in names)])

@@ -75,7 +75,8 @@ def _last_points(run: d.LoadedRun) -> dict[str, Facts]:
                 if field == "grad_norm" and task.setup.exact:
                     continue  # exact training has no gradients
                 curves = run.curves(split, task.name, field=field)
-                for id, values in zip(curves.rows.get("id", ()), curves.values, strict=True):
+                ids = curves.rows["id"] if len(curves.rows) else ()
+                for id, values in zip(ids, curves.values, strict=True):
                     found.setdefault(id, {})[field] = hexed(values[-1])
     return found
 
