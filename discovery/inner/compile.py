@@ -18,6 +18,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from discovery.core.jobs import AlgorithmSpec, Outcome
+from discovery.inner.compilation_cache import compiling
 from discovery.inner.loops import loop_of, trained_on
 from discovery.inner.loops.on_policy import check_numbers, complete
 from environments.task import Setup, Task
@@ -168,7 +169,8 @@ def executable(spec: AlgorithmSpec, setup: Setup, arguments: Arguments) -> tuple
     with jax.default_matmul_precision("float32"):
         algorithm = trained_on(build_algorithm(spec), setup)
         lowered = _program(algorithm, setup, _devices(len(arguments.keys))).lower(*arguments)
-    compiled = lowered.compile(compiler_options=_compiler_options())
+    with compiling(repr(key)):
+        compiled = lowered.compile(compiler_options=_compiler_options())
     with _lock:
         _executables[key] = compiled
         if len(_executables) > MAX_PROGRAMS:
