@@ -161,7 +161,7 @@ def method(run: LoadedRun, contest: Contest) -> Method:
 def initial_mean(run: LoadedRun) -> Mapping[str, Any]:
     """The mean that the search began with; nothing before it has begun."""
     rows = run.generations()
-    return run.meta_params("initial") if rows and rows[0]["mean_digest"] else {}
+    return run.meta_params("initial") if rows and rows[0]["answer_digest"] else {}
 
 
 def leaves(tree: Any, path: str = "") -> list[tuple[str, np.ndarray]]:
