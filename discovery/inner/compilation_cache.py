@@ -1,7 +1,7 @@
 """jax's cache of compiled programs on disk: shared by workers, later commands and later runs.
 
-It is bounded, and lies in the user's cache folder: one folder for each kind of CPU, since code for one kind may
-not run on another. jax's own keys hold its version, the program and the compiler's options.
+It is bounded, and lies in the user's cache folder: one folder for each kind of CPU, as code for one
+kind may not run on another. jax's own keys hold its version, the program and the compiler's options.
 ``JAX_ENABLE_COMPILATION_CACHE=0`` turns it off; ``JAX_COMPILATION_CACHE_DIR`` names another folder.
 """
 
