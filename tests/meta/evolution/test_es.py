@@ -301,7 +301,7 @@ def test_what_tell_refuses(build, problem):
     with pytest.raises(RunError, match="call ask first"):
         meta.tell(state, results)
     with pytest.raises(RunError, match=r"1 of 16 results are missing.*g0/p4"):
-        meta.tell(asked, {name: result for name, result in results.items() if name != "g0/p4"})
+        meta.tell(asked, {id: result for id, result in results.items() if str(id) != "g0/p4"})
     for scores in ({"other": np.ones(1)}, {"task": np.ones(2)}):
         with pytest.raises(RunError, match="g0/p3"):
             meta.tell(asked, {**results, RequestId(0, 3): ScoreResult(RequestId(0, 3), scores)})
