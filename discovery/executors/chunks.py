@@ -97,7 +97,8 @@ def cut(jobs: Sequence[Job], width: int, turn: int = 0) -> list[Chunk]:
     """Chunks of `width` lanes; equal programs together, similar lifetimes together, longest chunk first."""
     ids = [job.id for job in jobs]
     if len(set(ids)) < len(ids):
-        raise ValueError(f"job ids must be unique, {next(id for id in ids if ids.count(id) > 1)!r} is not")
+        repeated = str(next(id for id in ids if ids.count(id) > 1))
+        raise ValueError(f"job ids must be unique, {repeated!r} is not")
     groups: dict[Any, list[Job]] = {}
     for job in jobs:
         groups.setdefault(_program(job), []).append(job)

@@ -383,7 +383,7 @@ def test_measuring_goes_on_where_it_was_stopped(says, tiny, tmp_path, monkeypatc
 def test_a_task_on_which_all_trainings_fail_is_told(says, tiny, tmp_path, monkeypatch):
     class Failing(Inline):
         def run(self, jobs, more=no_more):
-            yield from (JobResult(job.id, None, "crashed", "no reason") for job in jobs)
+            yield from (JobResult(job.id, None, "failed", "no reason") for job in jobs)
 
     monkeypatch.setattr("discovery.executors.make_executor", lambda *_, **__: Failing(1))
     code, out, err = says(

@@ -126,7 +126,7 @@ def test_states_of_stopped_trainings_stay_in_their_lane():
 
 
 def test_equal_ids_are_refused():
-    with pytest.raises(ValueError, match="'j1' is not"):
+    with pytest.raises(ValueError, match="'fake/search/task/s1' is not"):
         cut([job(0), job(1), job(1)], 2)
 
 
