@@ -113,8 +113,12 @@ def holder(spec: AlgorithmSpec, kind: Kind) -> AlgorithmSpec:
 
 
 def formats_of(name: str) -> tuple[str, ...]:
-    """The formats that take a part of a known algorithm, the usual one first."""
-    return tuple(target for kind in kinds_of(name) for target in kind.formats)
+    """The formats that take a part of an algorithm, the usual one first; none if its code cannot be imported."""
+    try:
+        kinds = kinds_of(name)
+    except ValueError:
+        return ()
+    return tuple(target for kind in kinds for target in kind.formats)
 
 
 def check_format(target: str) -> None:

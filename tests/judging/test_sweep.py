@@ -96,7 +96,7 @@ def test_a_sweep_trains_variants_on_the_same_seeds(tmp_path: Path) -> None:
     rates = {row["id"]: row["variant"] for row in rows}
     for job in (*one.jobs, *two.jobs):
         factor = job.task.numbers["learning_rate"] / 0.01
-        assert rates[job.id] == ("" if factor == 1 else f"learning_rate x {factor:g}")
+        assert rates[str(job.id)] == ("" if factor == 1 else f"learning_rate x {factor:g}")
     assert again.factors == (0.1, 1.0, 3.0)
     assert first.scores("ppo", "one") == again.scores("ppo", "one")[1:]
 

@@ -321,7 +321,7 @@ def test_a_row_says_whose_mean_it_shows():
     first, second = ([" ".join(line.split()) for line in rows(row, PBE)] for row in (two, three))
     assert "5 [5, 5]" in first[0] and first[1:] == ["generation 0 1 [1, 1]"]
     assert "[" not in second[0]
-    assert second[1:] == ["generation 0 1.00 [1.00, 1.00]", "generation 2 5.00 [5.00, 5.00]"]
+    assert second[1:] == ["generation 0 1 [1, 1]", "generation 2 5 [5, 5]"]
     assert [mean["generation"] for mean in row_facts(three)["tasks"]["short"]["selection"]] == [0, 2]
 
 
