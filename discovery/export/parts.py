@@ -113,7 +113,7 @@ def holder(spec: AlgorithmSpec, kind: Kind) -> AlgorithmSpec:
 
 
 def formats_of(name: str) -> tuple[str, ...]:
-    """The formats that take a part of an algorithm, the usual one first; none if its code cannot be imported."""
+    """The formats that take a part of an algorithm, the usual one first; none if its code is not there."""
     try:
         kinds = kinds_of(name)
     except ValueError:
