@@ -125,9 +125,7 @@ def test_a_cpu_of_another_kind_is_told_once(monkeypatch, caplog):
         (hint, ready) = _workers(executor)
     text = "a worker on 10.0.0.7 has another kind of CPU (AMD family 26 model 2, avx512f) than this machine ("
     assert text in record.getMessage()
-    assert hint.verdict == "hint" and hint.found.startswith(
-        "2 on 10.0.0.7 (cpu), with the versions that are here, "
-    )
+    assert hint.verdict == "hint" and hint.found.startswith("2 on 10.0.0.7 (cpu), ")
     assert (
         "another kind of CPU (AMD family 26 model 2, avx512f; here " in hint.found and ready.verdict == "ok"
     )
