@@ -10,7 +10,7 @@ from discovery.core.jobs import Outcome
 RUN_CHUNK = "tests.judging.machine:run_chunk"
 
 
-def run_chunk(algorithm, task, meta_params, keys, lifetimes, until=None, begun=None):
+def run_chunk(algorithm, task, meta_params, keys, lifetimes, until=None, checkpoint=None):
     """A score from each key and the searched numbers, as `discovery.inner.compile.run_chunk` returns it."""
     fault = os.environ.get("FAULT", "")
     if fault == "timeout":
@@ -30,7 +30,7 @@ def run_chunk(algorithm, task, meta_params, keys, lifetimes, until=None, begun=N
     curve = np.tile(score[:, None], (1, task.setup.curve_points))
     zeros = np.zeros_like(curve)
     whole = np.full(len(keys), -1)
-    return Outcome(score, score, score, curve, zeros, zeros, zeros, zeros, zeros, zeros, whole), None, 0.0
+    return Outcome(score, score, score, curve, zeros, zeros, whole, {"entropy": zeros}), None, 0.0
 
 
 def _total(tree, width):
