@@ -120,7 +120,11 @@ def standardize(x: Float[Array, " B"]) -> Float[Array, " B"]:
 
 
 def actor_critic_loss(policy: Policy, policy_loss: PolicyLoss) -> Loss:
-    """The usual total: policy loss + value_coef * clipped value loss - entropy_coef * entropy."""
+    """The usual total: policy loss + value_coef * clipped value loss - entropy_coef * entropy.
+
+    Its `per_sample` raises a ValueError while tracing if the policy loss is not one real number per sample;
+    anything else would broadcast without a word.
+    """
 
     def per_sample(
         meta_params: MetaParams, batch: Batch, outputs: Outputs, progress: Progress, key: PRNGKeyArray
@@ -132,6 +136,11 @@ def actor_critic_loss(policy: Policy, policy_loss: PolicyLoss) -> Loss:
         actor = policy_loss.per_sample(
             meta_params, distribution.log_prob(batch.action), batch.log_prob, advantage, progress
         )
+        if jnp.shape(actor) != advantage.shape or not jnp.issubdtype(jnp.result_type(actor), jnp.floating):
+            raise ValueError(
+                f"the policy loss must be {advantage.shape[0]} real numbers, one per sample, got "
+                f"{jnp.result_type(actor)} of shape {jnp.shape(actor)}"
+            )
         critic = value_loss(
             outputs["value"], batch.outputs["value"], batch.targets.value, meta_params["value_clip"]
         )

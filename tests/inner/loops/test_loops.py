@@ -14,6 +14,8 @@ from discovery.inner.loops.on_policy import complete
 from environments.make import make
 from environments.task import Setup
 from objectives import build
+from objectives.base import PolicyLoss
+from objectives.parts import actor_critic
 from tests.inner.states import assert_same_bits
 
 ONES = {"n_envs": 1, "n_steps": 1, "n_epochs": 1, "n_minibatches": 1}
@@ -87,3 +89,16 @@ def test_minibatches_of_one_sample_are_refused_where_advantages_are_standardized
     with pytest.raises(ValueError, match="minibatches of one sample"):
         loop_of(build("ppo", {})).check(build("ppo", {}), one_sample)
     loop_of(build("ppo", {})).check(build("ppo", {}), replace(one_sample, n_minibatches=4))
+
+
+@pytest.mark.parametrize("loss", [lambda log_prob: jnp.float32(0), lambda log_prob: log_prob > 0])
+def test_a_policy_loss_that_would_broadcast_is_refused(loss):
+    algorithm = actor_critic("broadcasts", PolicyLoss(lambda _, log_prob, *others: loss(log_prob)))
+    loop, meta_params = loop_of(algorithm), complete(algorithm, {}, {})
+
+    def training(key):
+        state = loop.init(algorithm, GRID, meta_params, key, 1)
+        return loop.advance(algorithm, GRID, meta_params, state, 1)
+
+    with pytest.raises(ValueError, match="one per sample"):
+        jax.eval_shape(training, jax.random.key(0))
