@@ -149,14 +149,14 @@ class Ledger(Readings):
                 known = self._db.execute("SELECT * FROM proposals WHERE id = ?", [row["id"]]).fetchone()
                 if known is None:
                     self._insert("proposals", row)
-                elif dict(known) != row | {"fitness": None}:
+                elif not _is_same(dict(known), row) or known["fitness"] is not None:
                     raise _changed(row["id"])
 
     def check_proposed(self, requests: Iterable[Request]) -> None:
         """Refuse requests that are not those that were recorded."""
         for request in requests:
             known = self._one("SELECT * FROM proposals WHERE id = ?", str(request.id))
-            if known != proposal_row(request, known["asked_digest"]) | {"fitness": known["fitness"]}:
+            if not _is_same(known, proposal_row(request, known["asked_digest"])):
                 raise _changed(str(request.id))
 
     def record(self, what: Evaluation | Report, result: JobResult) -> None:
@@ -324,6 +324,13 @@ class Ledger(Readings):
                 write_copy(self._db, self.folder)
                 self._copied = True
                 self._next_copy = start + 100 * (time.monotonic() - start)
+
+
+def _is_same(known: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+    """Whether a recorded proposal is the one of `row`; how it was made is no part of that, since runs of
+    schema 2 do not say.
+    """
+    return all(known[name] == value for name, value in row.items() if name != "operator")
 
 
 def _changed(proposal: str) -> LedgerError:
