@@ -144,13 +144,12 @@ def room_imports() -> Iterator[tuple[str, str, str]]:
         if len(parts) == 1:
             continue
         for node in ast.walk(ast.parse(path.read_text(), str(path))):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module == "discovery":
-                names = [f"discovery.{alias.name}" for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                names = [node.module or ""]
+            if not isinstance(node, ast.Import | ast.ImportFrom):
+                continue
+            names = [alias.name for alias in node.names]
+            if isinstance(node, ast.ImportFrom):
+                inside = node.module == "discovery"
+                names = [f"discovery.{name}" for name in names] if inside else [node.module or ""]
             for name in names:
                 if name.startswith("discovery."):
                     yield f"{path.relative_to(ROOT)}:{node.lineno}", parts[0], name.split(".")[1]

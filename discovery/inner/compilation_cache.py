@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import jax
 from filelock import FileLock, Timeout
@@ -41,10 +42,11 @@ def enable() -> Path | None:
     Returns:
         its folder; None if it is off, or its folder cannot be written.
     """
-    if not jax.config.jax_enable_compilation_cache:
+    config: Any = jax.config
+    if not config.jax_enable_compilation_cache:
         return None
-    if jax.config.jax_compilation_cache_dir:
-        return Path(jax.config.jax_compilation_cache_dir)
+    if config.jax_compilation_cache_dir:
+        return Path(config.jax_compilation_cache_dir)
     folder = default_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)

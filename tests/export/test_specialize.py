@@ -129,7 +129,7 @@ def test_a_variable_that_is_assigned_later_is_no_name_of_the_module():
 
 
 def test_several_entries_with_leaves_of_one_name():
-    known = constants({"one": {"w": np.float32([1])}, "two": {"w": np.float32([2])}})
+    known = constants({"one": {"w": np.array([1], np.float32)}, "two": {"w": np.array([2], np.float32)}})
 
     def both(meta_params):
         return meta_params["one"]["w"] + 10 * meta_params["two"]["w"], meta_params["two"]
@@ -190,7 +190,10 @@ def test_arrays_of_a_module_are_made_by_its_own_expression():
 
 
 def test_weights_in_lists_tuples_and_integers():
-    tree = {"net": [(np.ones((2, 3), np.float32), np.arange(3, dtype=np.int32))] * 2, "k": (np.float32([4]),)}
+    tree = {
+        "net": [(np.ones((2, 3), np.float32), np.arange(3, dtype=np.int32))] * 2,
+        "k": (np.array([4], np.float32),),
+    }
     source = Source()
     name = source.constant(constants({"mine": tree})["mine"])
     back = run(source)[name]

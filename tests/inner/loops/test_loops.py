@@ -3,6 +3,7 @@
 import functools
 import inspect
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from objectives.base import PolicyLoss
 from objectives.parts import actor_critic
 from tests.inner.states import assert_same_bits
 
-ONES = {"n_envs": 1, "n_steps": 1, "n_epochs": 1, "n_minibatches": 1}
+ONES: dict[str, Any] = {"n_envs": 1, "n_steps": 1, "n_epochs": 1, "n_minibatches": 1}
 EXACT = Setup("grid/small", exact=True, curve_points=3, **ONES)
 GRID = Setup("grid/small", 2, 4, 1, 2, (4,), curve_points=3)
 AMPO, NUMBERS = build("ampo", {"map": "l2"}), {"eta": 0.5, "gamma": 0.9}
