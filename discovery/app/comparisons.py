@@ -1,6 +1,7 @@
 """What `evaluate` and `compare_suite` return: comparisons that print, draw and write themselves."""
 
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from html import escape
@@ -18,12 +19,12 @@ WIDTH = 160
 """Columns of a printed table."""
 
 
-class Shown:
+class Shown(ABC):
     """Printing: tables and sentences in a terminal, a data frame and the sentences in a notebook."""
 
+    @abstractmethod
     def table(self) -> "RenderableType":
         """The tables for rich to print."""
-        raise NotImplementedError
 
     def __str__(self) -> str:
         from rich.console import Console

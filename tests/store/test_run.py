@@ -44,3 +44,4 @@ def test_edits_that_numbers_depend_on_are_refused_with_both_values(tmp_path: Pat
 def test_edits_that_numbers_do_not_depend_on_are_accepted(tmp_path: Path, changes) -> None:
     with edited(tmp_path, **changes) as run:
         run.refuse_changed_config()
+        assert all(getattr(run.config, name) == value for name, value in changes.items())
