@@ -10,6 +10,7 @@ import importlib
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -26,12 +27,19 @@ def main() -> int:
         "parts", nargs="*", choices=[*PARTS, []], default=[], help="which ones; all unless named"
     )
     parser.add_argument("--rounds", type=int, default=5, help="rounds to take medians of")
+    parser.add_argument(
+        "--purejaxrl", type=Path, help="a checkout of PureJaxRL, for hosts to compare with too"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON lines instead of a table")
     options = parser.parse_args()
     missed = False
     for part in options.parts or PARTS:
         print(f"measuring {part} ...", file=sys.stderr, flush=True)
         figures = importlib.import_module(f"benchmarks.{part}").measure(options.rounds)
+        if part == "hosts" and options.purejaxrl:
+            from benchmarks import purejaxrl
+
+            figures += purejaxrl.measure(options.rounds, options.purejaxrl)
         missed |= any(figure.met is False for figure in figures)
         if options.json:
             print("\n".join(json.dumps(asdict(figure)) for figure in figures), flush=True)

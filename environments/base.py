@@ -45,6 +45,8 @@ class Environment(NamedTuple):
         step: ``(key, state, action, level) -> (state, Step)``; resets by itself when an episode ends.
         refresh: ``(key, state, level) -> state``, called once before each rollout, for environments whose
             resets are so costly that they are prepared; None for others.
+        shortest_truncation: no episode is truncated before this many steps, on any level. What is known of it
+            saves work: states beyond a truncation are valued one by one, see `discovery.inner.rollout`.
         process: ``level -> `environments.explicit.Explicit` ``, the same as a Markov decision process in
             arrays, for methods that need exact values; None for those that have none.
         continuous: whether actions are float vectors ``[A]`` (else an int32 scalar).
@@ -64,6 +66,7 @@ class Environment(NamedTuple):
     continuous: bool = False
     action_low: np.ndarray | None = None
     action_high: np.ndarray | None = None
+    shortest_truncation: int = 1
 
 
 def autoreset(

@@ -126,6 +126,7 @@ def with_episodes(
         action_low=game.bounds[0] if game.bounds else None,
         action_high=game.bounds[1] if game.bounds else None,
         horizon=episode_length,
+        shortest_truncation=episode_length,
         sample_level=sample_level,
         reset=reset,
         step=step,

@@ -99,6 +99,7 @@ def from_gymnax(
         action_low=actions.low,
         action_high=actions.high,
         horizon=int(params.max_steps_in_episode),
+        shortest_truncation=int(params.max_steps_in_episode),
         sample_level=uniform_levels(vary),
         reset=reset,
         step=step,

@@ -113,8 +113,9 @@ class Trajectory(NamedTuple):
     """One rollout, time first.
 
     `outputs` are the network's at the state acted in; `outputs_next` at the state reached, which
-    is the episode's final observation (not the reset one) where an episode ended. `terminated`
-    and `truncated` may both be true; only `terminated` stops the bootstrap.
+    is the episode's final observation (not the reset one) where an episode was truncated. `terminated`
+    and `truncated` may both be true; only `terminated` stops the bootstrap. Where it is, `outputs_next` may
+    hold anything finite, unless the algorithm `reads_terminal_outputs`.
 
     `target_outputs` and `target_outputs_next` are those of the target network at the same states, where
     the algorithm's memory keeps one (`Memory.target_params`); else there are none.
@@ -237,6 +238,8 @@ class Algorithm(NamedTuple):
         defaults: names and values of the plain numbers its parts read.
         policy_loss: the elementwise loss inside `loss`, where it has one: for pictures and exports.
         loop: what trains it: a name in `discovery.inner.loops.LOOPS`.
+        reads_terminal_outputs: whether `targets` or `loss` reads `Trajectory.outputs_next` where an episode
+            terminated. Valuing those states costs a second pass of the network over each rollout.
         limits: names of numbers of its own, each with its smallest and largest sensible value;
             `objectives.build` sets them from the family's record.
     """
@@ -251,4 +254,5 @@ class Algorithm(NamedTuple):
     defaults: tuple[tuple[str, float], ...]
     policy_loss: PolicyLoss | None = None
     loop: str = "on_policy"
+    reads_terminal_outputs: bool = False
     limits: tuple[tuple[str, tuple[float, float]], ...] = ()

@@ -1,5 +1,7 @@
 """Acting: T steps in E environments with the present policy."""
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +12,7 @@ from discovery.inner.networks.network import Network
 from environments import vector
 from environments.base import Environment
 from environments.task import Setup
-from objectives.base import Algorithm, MetaParams, Progress, Trajectory
+from objectives.base import Algorithm, MetaParams, Outputs, Progress, Trajectory
 from objectives.parts import DEFAULTS
 
 
@@ -56,51 +58,102 @@ def rollout(
 ) -> tuple[tuple[vector.VectorState, Any], Experience]:
     """Collect one rollout; `state` is the environments' and the agent's carry.
 
-    Actions are drawn from `algorithm.policy`. `outputs_next` is the network at the state each step
-    reached, an episode's final observation included, computed in one batch after acting; and so are the
-    outputs of a target network, if the algorithm's `memory` keeps one. Its carries are the agent's own.
+    Actions are drawn from `algorithm.policy`. A target network, if the algorithm's `memory` keeps one, sees
+    the same states, with the agent's own carries.
+
+    A step that does not end its episode reaches the state in which the next step acts, whose outputs are
+    known. What remains are the states after the last step and those in which an episode was truncated. Where
+    an environment can truncate only one episode in a rollout, they are valued in a batch of 2 E states; else
+    the T E states that the steps reached are valued.
     """
     gamma = meta_params.get("gamma", DEFAULTS["gamma"])  # an algorithm need not discount
 
-    def act(state: tuple[vector.VectorState, Any], key_t: PRNGKeyArray) -> tuple[Any, tuple[Any, ...]]:
-        worlds, carry = state
+    # Whether an environment can cut at most one episode in a rollout.
+    once = setup.n_steps <= environment.shortest_truncation and not algorithm.reads_terminal_outputs
+
+    def act(state: tuple[Any, Any, Any], key_t: PRNGKeyArray) -> tuple[tuple[Any, Any, Any], tuple[Any, ...]]:
+        worlds, carry, where_cut = state
         key_action, key_step = jax.random.split(key_t)
         start = worlds.episode_length == 0
         carry_tp1, outputs, _ = network.unroll(params, carry, worlds.observation[None], start[None])
         outputs = jax.tree.map(lambda x: x[0], outputs)
-        distribution = algorithm.policy.distribution(meta_params, outputs, progress)
-        action = distribution.sample(key_action)
-        log_prob = distribution.log_prob(action)
-        worlds_tp1, step = vector.step(environment, setup, gamma, key_step, worlds, action)
-        seen = (worlds.observation, action, log_prob, outputs, step, start, carry_tp1)
-        return (worlds_tp1, carry_tp1), seen
 
-    worlds, carry_0 = state
+        def decide(outputs: Any) -> tuple[Array, Array]:
+            distribution = algorithm.policy.distribution(meta_params, outputs, progress)
+            action = distribution.sample(key_action)
+            return action, distribution.log_prob(action)
+
+        action, log_prob = decide(outputs)
+        worlds_tp1, step = vector.step(environment, setup, gamma, key_step, worlds, action)
+        if not jax.tree.leaves(carry):
+            outputs = of_torsos(network, read_by(decide, outputs), outputs)
+        terminated = step.terminated | step.truncated if setup.legacy_truncation else step.terminated
+        cut, reached = step.truncated & ~terminated, (step.final_observation, carry_tp1)
+        if once:
+            where_cut, reached = jax.tree.map(functools.partial(_where, cut), reached, where_cut), None
+        seen = (worlds.observation, action, log_prob, outputs, step.reward, terminated, step.truncated)
+        episodes = Episodes(step.finished, step.episode_return, step.episode_length)
+        return (worlds_tp1, carry_tp1, where_cut), (seen, cut, reached, start, carry, episodes)
+
+    worlds, carry = state
     # fold_in leaves the other keys what they are without it
     worlds = vector.refresh(environment, setup, jax.random.fold_in(key, setup.n_steps), worlds)
     keys = jax.random.split(key, setup.n_steps)
-    state, seen = jax.lax.scan(act, (worlds, carry_0), keys)
-    observation, action, log_prob, outputs, step, start, carry_tp1 = seen
-    carry = jax.tree.map(lambda first, then: jnp.concatenate([first[None], then[:-1]]), carry_0, carry_tp1)
-    terminated = step.terminated | step.truncated if setup.legacy_truncation else step.terminated
+    (worlds, carry, where_cut), (seen, cut, reached, start, carries, episodes) = jax.lax.scan(
+        act, (worlds, carry, (worlds.observation, carry)), keys
+    )
+    observation, action, log_prob, outputs, reward, terminated, truncated = seen
+    # Networks and minibatches read it as [T E, D]; without the barrier XLA transposes it for each of them.
+    observation = jax.lax.optimization_barrier(observation)
+    if len(outputs) < len(network.torso_of):  # the others in one batch, which is cheaper
+        outputs = {**_outputs_at(network, params, carries, observation, start), **outputs}
+
+    def outputs_next(params: Any, outputs: Any) -> Any:
+        """The network at the states reached ``[T, E, ...]``, given that at the states acted in."""
+        if not once:
+            return _outputs_at(network, params, reached[1], reached[0])
+        ends, memories = jax.tree.map(lambda *x: jnp.stack(x), (worlds.observation, carry), where_cut)
+        begins = jnp.stack([worlds.episode_length == 0, jnp.zeros_like(start[0])])
+        beyond = _outputs_at(network, params, memories, ends, begins)
+        return jax.tree.map(
+            lambda x, end: _where(cut, end[1], jnp.concatenate([x[1:], end[:1]])), outputs, beyond
+        )
+
     trajectory = Trajectory(
         observation=observation,
         action=action,
         log_prob=log_prob,
-        reward=step.reward,
+        reward=reward,
         terminated=terminated,
-        truncated=step.truncated,
+        truncated=truncated,
         outputs=outputs,
-        outputs_next=_outputs_at(network, params, carry_tp1, step.final_observation),
+        outputs_next=outputs_next(params, outputs),
     )
     if algorithm.memory.target_params is not None:
         target = algorithm.memory.target_params(memory)
+        target_outputs = _outputs_at(network, target, carries, observation, start)
         trajectory = trajectory._replace(
-            target_outputs=_outputs_at(network, target, carry, observation, start),
-            target_outputs_next=_outputs_at(network, target, carry_tp1, step.final_observation),
+            target_outputs=target_outputs, target_outputs_next=outputs_next(target, target_outputs)
         )
-    episodes = Episodes(step.finished, step.episode_return, step.episode_length)
-    return state, Experience(trajectory, Recall(start, carry), episodes)
+    return (worlds, carry), Experience(trajectory, Recall(start, carries), episodes)
+
+
+def read_by(function: Callable[[Any], Any], outputs: Outputs) -> list[str]:
+    """Names of the outputs that a function makes use of."""
+    jaxpr = jax.make_jaxpr(function)(outputs).jaxpr
+    used = {id(x) for equation in jaxpr.eqns for x in equation.invars} | {id(x) for x in jaxpr.outvars}
+    return [name for name, x in zip(sorted(outputs), jaxpr.invars, strict=True) if id(x) in used]
+
+
+def of_torsos(network: Network, heads: list[str], outputs: Outputs) -> dict[str, Array]:
+    """The outputs of the torsos that these heads sit on."""
+    torsos = {network.torso_of[head] for head in heads}
+    return {name: x for name, x in outputs.items() if network.torso_of[name] in torsos}
+
+
+def _where(condition: Bool[Array, "*batch"], this: Array, that: Array) -> Array:
+    """Rows of `this` where the condition holds, else of `that`; both ``[*batch, ...]``."""
+    return jnp.where(condition.reshape(*condition.shape, *[1] * (that.ndim - condition.ndim)), this, that)
 
 
 def _outputs_at(

@@ -56,6 +56,8 @@ def sequences(trajectory: Trajectory, recall: Recall, targets: Any, length: int)
     )
 
     def cut(x: Array) -> Array:
+        if length == 1:  # the general case would copy
+            return x.reshape(1, -1, *x.shape[2:])
         pieces = x.reshape(-1, length, *x.shape[1:])
         return jnp.moveaxis(pieces, 1, 0).reshape(length, -1, *x.shape[2:])
 

@@ -142,6 +142,7 @@ def disco(
         loss=Loss(disco_loss),
         optimizer=steps,
         memory=Memory(newborn, remember, lambda memory: memory.target),
+        reads_terminal_outputs=True,
         init=init,
         defaults=tuple(sorted({**numbers, **DISCO_DEFAULTS}.items())),
     )

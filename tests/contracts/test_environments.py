@@ -317,6 +317,7 @@ def test_numbers_are_finite_and_rewards_in_their_units(id):
 def test_truncates_exactly_at_the_time_limit(id):
     result, _ = rollout(id)
     step, timed = result.step, isinstance(result.time, np.ndarray)
+    assert made(id).shortest_truncation <= result.limit.min()
     finished = step.terminated | step.truncated
     age = np.zeros(len(SEEDS), int)
     for i, late in LATE.items():

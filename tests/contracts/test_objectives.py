@@ -211,6 +211,20 @@ class Recording(dict):
         raise AssertionError(f"{name!r} must be read with [], so that a missing default is an error")
 
 
+@every_algorithm
+def test_says_whether_it_reads_what_lies_beyond_a_termination(name):
+    algorithm = make(name)
+    meta_params, params = numbers_of(algorithm), linear_params(algorithm, False, 1)
+    trajectory = make_trajectory(algorithm, meta_params, False)
+    other = {
+        head: jnp.where(trajectory.terminated.reshape(T, E, *[1] * (x.ndim - 2)), x + 3.0, x)
+        for head, x in trajectory.outputs_next.items()
+    }
+    loss = jax.jit(lambda t: losses(algorithm, meta_params, params, t))
+    unmoved = np.array_equal(loss(trajectory), loss(trajectory._replace(outputs_next=other)))
+    assert unmoved != algorithm.reads_terminal_outputs
+
+
 @every_algorithm_and_action
 def test_loss_is_one_float_per_sample_under_jit_and_vmap(name, continuous):
     """[B], never [B, B]; float32; finite away from ratio 1 and at it; vmap over meta_params is a loop."""

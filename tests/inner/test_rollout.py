@@ -1,5 +1,7 @@
 """Acting: what a rollout records, at the ends of episodes above all."""
 
+import functools
+from dataclasses import replace
 from itertools import pairwise
 
 import jax
@@ -9,12 +11,12 @@ import pytest
 
 from discovery.inner.loops.on_policy import complete, init, parts
 from discovery.inner.networks.network import Body, make_network
-from discovery.inner.rollout import rollout
+from discovery.inner.rollout import of_torsos, read_by, rollout
 from environments import vector
 from environments.episodes import Game, with_episodes
 from environments.task import Setup
 from objectives.base import Progress
-from tests.inner.states import PPO, applied, numbers, recorded
+from tests.inner.states import ENDINGS, PPO, applied, numbers, recorded
 from tests.inner.worlds import FINAL
 
 
@@ -29,6 +31,50 @@ def test_outputs_next_are_at_the_final_observation_where_an_episode_ended():
     np.testing.assert_allclose(value_next[~ended], following[~ended], atol=1e-5)
     np.testing.assert_allclose(value_next[ended], np.full(ended.sum(), at_end["value"][0]), atol=1e-5)
     assert (np.abs(value_next - following)[ended] > 1e-3).all()
+
+
+@pytest.mark.parametrize("recurrence", ["none", "gru"])
+def test_few_states_are_valued_as_in_a_pass_over_every_step(recurrence):
+    """Episodes of 3 to 5 steps, none truncated before the 4th: 4 steps truncate once at most."""
+    setup = replace(ENDINGS, recurrence=recurrence, n_steps=4)
+    environment, network = parts(PPO, setup)
+    now = Progress(0, 10)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def play(environment, state, key):
+        state, (trajectory, _, episodes) = rollout(
+            PPO, environment, setup, network, numbers(), params, state, now, key
+        )
+        return state, (trajectory, episodes, PPO.targets(numbers(), (), trajectory, now))
+
+    start = init(PPO, setup, numbers(), jax.random.key(0), 10)
+    params, state, n_cut, n_ended = start.params, (start.environments, start.carry), np.zeros(4), np.zeros(4)
+    for seed in range(12):
+        key = jax.random.key(seed)
+        _, (every, _, targets) = play(environment._replace(shortest_truncation=1), state, key)
+        state, (few, episodes, their_targets) = play(environment._replace(shortest_truncation=4), state, key)
+        cut = np.asarray(every.truncated & ~every.terminated)
+        n_cut, n_ended = n_cut + cut.sum(0), n_ended + (np.asarray(episodes.finished) & ~cut).sum(0)
+        matters = ~np.asarray(every.terminated)
+        for name, value in every.outputs_next.items():
+            assert np.isfinite(few.outputs_next[name]).all()
+            np.testing.assert_allclose(few.outputs_next[name][matters], value[matters], atol=1e-6)
+        np.testing.assert_allclose(their_targets.advantage, targets.advantage, atol=1e-5)
+    assert n_cut.all() and n_ended.all()
+
+
+def test_heads_that_no_action_depends_on_are_valued_apart():
+    """The critic of separate torsos; neither of two heads that share one."""
+    outputs = {"logits": jnp.zeros((4, 2)), "value": jnp.zeros(4)}
+
+    def decide(outputs):
+        return PPO.policy.distribution(numbers(), outputs, Progress(0, 10)).sample(jax.random.key(0))
+
+    assert read_by(decide, outputs) == ["logits"]
+    assert read_by(lambda outputs: decide(outputs) * outputs["value"].astype(int), outputs) == list(outputs)
+    for shared, names in ((False, ["logits"]), (True, ["logits", "value"])):
+        network = parts(PPO, replace(ENDINGS, shared_torso=shared))[1]
+        assert list(of_torsos(network, ["logits"], outputs)) == names
 
 
 def test_episodes_of_every_ending_are_counted():

@@ -182,6 +182,7 @@ class Network(NamedTuple):
             [T, E, ...], activations {torso: {layer: [T, E, H]}})``; `start` marks the first step of an
             episode, at which the carry is forgotten.
         param_info: a tree like the parameters', of `ParamInfo`.
+        torso_of: the torso of each head.
     """
 
     init: Callable[[PRNGKeyArray], Any]
@@ -191,6 +192,7 @@ class Network(NamedTuple):
         tuple[Any, dict[str, Array], dict[str, dict[str, Array]]],
     ]
     param_info: Any
+    torso_of: Mapping[str, str]
 
 
 def make_network(
@@ -245,7 +247,8 @@ def make_network(
 
     shapes = jax.eval_shape(init, jax.random.key(0))
     info = {torso: _describe(torso, shapes[torso], body, dict(by_torso[torso])) for torso in torsos}
-    return Network(init, initial_carry, unroll, info)
+    torso_of = {name: torso for torso, members in by_torso.items() for name, _ in members}
+    return Network(init, initial_carry, unroll, info, torso_of)
 
 
 def _check(body: Body, observation_shape: tuple[int, ...]) -> None:
