@@ -27,10 +27,10 @@ agents_per_call = 8
 algorithm_options = { width = 8 }
 
 [meta]
-strategy = "PBE"
+method = "pbe"
 population = 12
 mean_every = 4
-pbe = { parents = 3 }
+parents = 3
 """
 TASK = """
 [[tasks]]

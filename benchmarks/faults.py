@@ -48,9 +48,7 @@ total_steps = %d
 setup = { environment = "Catch-bsuite", n_envs = 8, n_steps = 32 }
 """
 CAUSES = {"memory": "out_of_memory", "node": "trying again"}
-FLAGS = {
-    "flow": ("--meta.strategy", "PBE", "--meta.pbe.parents", "2", "--meta.asynchronous", "--meta.batch", "1")
-}
+FLAGS = {"flow": ("--meta.method", "pbe", "--meta.parents", "2", "--meta.asynchronous", "--meta.batch", "1")}
 """What the search of a fault has besides."""
 STEPS = 40_000
 """Of a training."""

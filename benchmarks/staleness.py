@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from discovery.core.config.evolution import ESConfig
+from discovery.core.config.methods import ESConfig, MetaConfig, PBEConfig
 from discovery.meta.base import ScoreResult
 from discovery.meta.make import make_meta
 from discovery.statistics import interval
@@ -22,13 +22,12 @@ from discovery.statistics import interval
 DIMENSIONS, POPULATION, GENERATIONS = 72, 32, 60
 NOISE = 2.0
 """Standard deviation; proposals of the first generation differ by 1.7 or so."""
-PBE: dict[str, Any] = {"strategy": "PBE", "sigma": 0.2}
 ES: dict[str, Any] = {"strategy": "Open_ES", "sigma": 0.1, "learning_rate": 0.02}
-WAYS: dict[str, ESConfig] = {
-    "PBE, by generations": ESConfig(population=POPULATION, **PBE),
+WAYS: dict[str, MetaConfig] = {
+    "PBE, by generations": PBEConfig(population=POPULATION, sigma=0.2),
     **{
-        f"PBE, batches of 4, {flight} in flight": ESConfig(
-            population=POPULATION, asynchronous=True, batch=4, in_flight=flight, **PBE
+        f"PBE, batches of 4, {flight} in flight": PBEConfig(
+            population=POPULATION, asynchronous=True, batch=4, in_flight=flight, sigma=0.2
         )
         for flight in (8, 16, 32, 64)
     },
@@ -47,7 +46,7 @@ def score(x: np.ndarray) -> float:
     return -float(np.square(x - 0.5).sum())
 
 
-def searched(meta: Any, config: ESConfig, noise: float, seed: int) -> float:
+def searched(meta: Any, config: MetaConfig, noise: float, seed: int) -> float:
     """The score of what a search answers with."""
     order, generator = random.Random(seed), np.random.default_rng(seed)
     state, waiting, number = meta.init(jax.random.key(seed)), [], 0
@@ -59,7 +58,7 @@ def searched(meta: Any, config: ESConfig, noise: float, seed: int) -> float:
                 break
             waiting.append(requests)
             number += 1
-        in_turn = config.facts.asynchronous == "generations"
+        in_turn = config.asynchronous and not config.in_batches
         requests = waiting.pop(0 if in_turn else order.randrange(len(waiting)))
         values = {r.id: score(r.proposal.meta_params["x"]) + noise * generator.normal() for r in requests}
         results = {name: ScoreResult(name, {"bowl": np.array([value])}) for name, value in values.items()}

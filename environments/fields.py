@@ -81,10 +81,24 @@ def _convert_union(choices: tuple[Any, ...], value: Any, where: str) -> Any:
     choices = tuple(choice for choice in choices if choice is not type(None))
     if len(choices) == 1:
         return convert(choices[0], value, where)
+    if isinstance(value, Mapping) and all(map(dataclasses.is_dataclass, choices)):
+        return _build(_tagged(choices, value, where), value, where)
     for choice in choices:
         with contextlib.suppress(ValueError):
             return convert(choice, value, where)
     raise ValueError(f"{where} must be {' or '.join(map(_name, choices))}, got {value!r}")
+
+
+def _tagged(choices: tuple[Any, ...], value: Mapping[str, Any], where: str) -> Any:
+    """The dataclass that a mapping's tag names: the first field of each choice has its own value; else the
+    first choice.
+    """
+    tag = dataclasses.fields(choices[0])[0]
+    named = {getattr(choice, tag.name): choice for choice in choices}
+    name = value.get(tag.name, tag.default)
+    if name not in named:
+        raise ValueError(f"{where}.{tag.name} must be {' or '.join(map(repr, named))}, got {name!r}")
+    return named[name]
 
 
 @functools.cache

@@ -79,14 +79,22 @@ def loads(text: str, source: str) -> SearchConfig:
         data = tomllib.loads(text)
         if not data:
             raise BadInput("it is empty; name at least an algorithm and a task")
-        if isinstance(meta := data.get("meta"), dict) and "brood" in meta:
-            meta["batch"] = meta.pop("brood")  # its name in configs of older runs
-        config = build(SearchConfig, data)
+        config = build(SearchConfig, {**data, "meta": _renamed(data["meta"])} if "meta" in data else data)
         return from_suite(config, config.suite) if config.suite and "tasks" not in data else config
     except tomllib.TOMLDecodeError as error:
         raise BadInput(f"{source} is no valid TOML: {error}") from error
     except ValueError as error:
         raise BadInput(f"{source}: {error}") from error
+
+
+def _renamed(meta: Any) -> Any:
+    """The options of a method, where they are written as in configs of older runs."""
+    if not isinstance(meta, Mapping):
+        return meta
+    meta = {"batch" if name == "brood" else name: value for name, value in meta.items()}
+    if meta.get("strategy") != "PBE" or not isinstance(own := meta.get("pbe", {}), Mapping):
+        return meta
+    return {**{k: v for k, v in meta.items() if k not in ("strategy", "pbe")}, **own, "method": "pbe"}
 
 
 def from_suite(config: SearchConfig, name: str) -> SearchConfig:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from discovery.core.config.evolution import ESConfig
+from discovery.core.config.generations import GenerationsConfig
 from discovery.core.config.strategies import LARGEST_MATRIX
 from discovery.core.errors import BadInput, RunError
 from discovery.meta.base import ANSWER, Proposal, RequestId, Results, ScoreRequest, ScoreResult
@@ -35,13 +36,13 @@ def asked_for(state: State) -> int:
     return int(state.told) + len(state.flight.batches())
 
 
-def places_of(config: ESConfig, batch: int) -> list[tuple[int, int]]:
+def places_of(config: GenerationsConfig, batch: int) -> list[tuple[int, int]]:
     """Generation and index of the proposals of a batch: they are counted in the order of asking."""
     size = config.batch_size
     return [divmod(n, config.population) for n in range(batch * size, (batch + 1) * size)]
 
 
-def requests_of(config: ESConfig, batch: int, proposals: Any) -> list[ScoreRequest]:
+def requests_of(config: GenerationsConfig, batch: int, proposals: Any) -> list[ScoreRequest]:
     """One request per proposal of a batch, whose leaves are ``[B, ...]``."""
     half = config.population // 2
     return [
@@ -54,7 +55,7 @@ def requests_of(config: ESConfig, batch: int, proposals: Any) -> list[ScoreReque
     ]
 
 
-def batches_of(config: ESConfig, state: State, results: Results) -> list[tuple[int, Scores]]:
+def batches_of(config: GenerationsConfig, state: State, results: Results) -> list[tuple[int, Scores]]:
     """The batches in flight that `results` are of, in the order of asking, each with its scores as
     ``{task: [B, S]}``, float64.
     """
@@ -66,12 +67,12 @@ def batches_of(config: ESConfig, state: State, results: Results) -> list[tuple[i
     return [(batch, _scores_of(config, ids[batch], results)) for batch in some or waiting[:1]]
 
 
-def _scores_of(config: ESConfig, ids: Sequence[RequestId], results: Results) -> Scores:
+def _scores_of(config: GenerationsConfig, ids: Sequence[RequestId], results: Results) -> Scores:
     missing = [id for id in ids if id not in results]
     if missing:
         raise RunError(
             f"{len(missing)} of {len(ids)} results are missing (first: {missing[0]}); "
-            f"{config.strategy} needs all that were asked for together, failed proposals with NaN scores"
+            f"{config.title} needs all that were asked for together, failed proposals with NaN scores"
         )
     found = [result for id in ids if isinstance(result := results[id], ScoreResult)]
     shapes = {task: np.shape(score) for task, score in found[0].scores.items()}
@@ -83,7 +84,7 @@ def _scores_of(config: ESConfig, ids: Sequence[RequestId], results: Results) -> 
     return {task: np.stack([np.asarray(one.scores[task], np.float64) for one in found]) for task in shapes}
 
 
-def check_references(config: ESConfig, references: Mapping[str, float | None]) -> None:
+def check_references(config: GenerationsConfig, references: Mapping[str, float | None]) -> None:
     """Refuse references that cannot divide, where they shall."""
     if config.task_normalization != "reference":
         return

@@ -22,7 +22,7 @@ def facts(run: "LoadedRun") -> dict[str, str]:
         "run": run.name,
         "searched": run.spec.name + (f" ({options})" if options else ""),
         **({"start": origins} if origins else {}),
-        "by": f"{config.meta.strategy}, population {config.meta.population}",
+        "by": f"{config.meta.title}, population {config.meta.population}",
         "tasks": ", ".join(task.name for task in config.tasks),
         "selection": ", ".join(task.name for task in config.selection) or "the same, other seeds",
         "held out": ", ".join(task.name for task in config.held_out) or "none",

@@ -26,7 +26,7 @@ from discovery.store.run import Run
 def order_of(run: Run) -> list[int] | None:
     """The order in which a search learned from its batches so far; None where no other was possible."""
     config = run.config
-    if config.meta.facts.asynchronous != "batches" or not config.meta.asynchronous:
+    if not config.meta.in_batches:
         return None
     if (order := run.ledger.load_order()) is not None:
         return order
@@ -96,7 +96,7 @@ class AsyncState:
         self._config, self._meta = config, meta
         self._per_generation = config.meta.population // config.proposing.batch_size
         self._total = config.generations * self._per_generation
-        if order is None and config.meta.facts.asynchronous == "generations":
+        if order is None and not config.meta.in_batches:
             order = range(self._total)
         self._order = order
         self._finished: list[int] = []

@@ -9,7 +9,6 @@ import hashlib
 import os
 import re
 import shutil
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -19,7 +18,7 @@ from typing import Any, Self
 
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, DiscoveryError, LedgerError, RunError
-from discovery.core.toml import CONFIG, dumps, is_run, load, plain
+from discovery.core.toml import CONFIG, dumps, is_run, load, loads, plain
 from discovery.meta.base import Proposal
 from discovery.store.ledger import Ledger
 from discovery.store.start import Start
@@ -111,7 +110,7 @@ class Run:
         """
         if (recorded := self.ledger.meta.get("config")) is None:
             return  # a run of an earlier version
-        before, now = _settings(tomllib.loads(recorded)), _settings(plain(self.config))
+        before, now = _settings(plain(loads(recorded, "the run's record"))), _settings(plain(self.config))
         names = [name for name in before | now if before.get(name) != now.get(name)]
         if names := [name for name in names if name not in MAY_CHANGE]:
             texts = [f"{name} was {before.get(name)!r}, is {now.get(name)!r}" for name in names[:5]]

@@ -41,7 +41,7 @@ hidden = [8]
 curve_points = 2
 """
 
-FLOWING = ["--meta.strategy", "PBE", "--meta.asynchronous", "--agents-per-call", "1"]
+FLOWING = ["--meta.method", "pbe", "--meta.asynchronous", "--agents-per-call", "1"]
 
 Says = Callable[..., tuple[int, str, str]]
 """Runs a verb: exit code, standard output, standard error."""

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from discovery.core.config.evolution import ESConfig
+from discovery.core.config.methods import ESConfig, MetaConfig, PBEConfig
 from discovery.meta.base import MetaOptimizer, RequestId, ScoreResult
 from discovery.meta.make import make_meta
 
@@ -21,6 +21,11 @@ def flat(meta_params) -> np.ndarray:
     return np.concatenate([np.ravel(meta_params["layer"]["w"]), np.ravel(meta_params["b"])]).astype(
         np.float64
     )
+
+
+def config_of(strategy: Any = "Open_ES", **options) -> MetaConfig:
+    """A config by the title of its method."""
+    return PBEConfig(**options) if strategy == "PBE" else ESConfig(strategy=strategy, **options)
 
 
 def initial_mean(key) -> dict:
@@ -76,7 +81,7 @@ def _build(items: tuple, references: tuple) -> MetaOptimizer:
     options: dict[str, Any] = {
         name: dict(value) if name == "optimizer_options" else value for name, value in items
     }
-    return make_meta(ESConfig(**options), initial_mean, dict(references))
+    return make_meta(config_of(**options), initial_mean, dict(references))
 
 
 @pytest.fixture(scope="session")

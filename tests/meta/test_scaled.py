@@ -10,6 +10,7 @@ from discovery.core.config.evolution import ESConfig
 from discovery.core.errors import BadInput
 from discovery.meta.base import ScoreResult
 from discovery.meta.make import make_meta
+from tests.meta.conftest import config_of
 
 STRATEGIES = ("Open_ES", "PBE")
 CENTER = {"drift": 3.0, "optimizer": 0.25}
@@ -45,9 +46,8 @@ def means(meta, unit):
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_scaled_entry_is_searched_in_its_own_units(strategy):
     """With a factor that is a power of 2, bit for bit."""
-    config = ESConfig(strategy=strategy, population=8)
-    scaled = make_meta(ESConfig(strategy=strategy, population=8, scales={"optimizer": 0.125}), init)
-    plain = make_meta(config, in_units)
+    scaled = make_meta(config_of(strategy, population=8, scales={"optimizer": 0.125}), init)
+    plain = make_meta(config_of(strategy, population=8), in_units)
     found, requests = means(scaled, 1.0)
     expected, in_eighths = means(plain, 0.125)
     np.testing.assert_array_equal(found, expected)

@@ -39,9 +39,7 @@ SETUP = Setup(n_envs=4, n_steps=8, n_epochs=1, n_minibatches=1, hidden=(4,))
 PBE = SearchConfig(
     generations=4,
     algorithm_options={"width": 4},
-    meta=ESConfig(
-        strategy="PBE", population=8, mean_every=2, asynchronous=True, pbe=PBEConfig(parents=3, elitism=True)
-    ),
+    meta=PBEConfig(population=8, mean_every=2, asynchronous=True, parents=3, elitism=True),
     tasks=(Task("short", SETUP, 256), Task("long", SETUP, 1024)),
     seeds=2,
     selection_seeds=2,
@@ -371,7 +369,7 @@ def test_stretches_are_a_rollout_at_least():
     [(8, 2, 4, 2), (8, 2, 8, 4), (32, 1, 8, 8), (12, 3, 8, 3), (12, 3, 9, 3), (6, 1, 8, 6), (8, 16, 8, 1)],
 )
 def test_a_batch_fills_whole_calls(population, seeds, width, batch):
-    meta = ESConfig(strategy="PBE", population=population, asynchronous=True, pbe=PBEConfig(parents=2))
+    meta = PBEConfig(population=population, asynchronous=True, parents=2)
     config = replace(PBE, meta=meta, seeds=seeds, agents_per_call=width)
     assert config.proposing.batch_size == batch
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from discovery.core.config.evolution import ESConfig
+from discovery.core.config.methods import ESConfig, PBEConfig
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, ExecutorError
 from discovery.executors.chunks import cut
@@ -71,7 +71,7 @@ def test_every_worker_has_a_call():
     assert width.trainings_at_once(four) == (22, 4) and width.even_share(*_with_room(four, 64)) == 6
     both = replace(four, tasks=(*CONFIG.tasks, replace(CONFIG.tasks[0], name="again")))
     assert width.trainings_at_once(both) == (22, 2)
-    flowing = ESConfig(strategy="PBE", asynchronous=True, population=6)
+    flowing = PBEConfig(asynchronous=True, population=6)
     two = replace(four, gpu_workers=2, meta=flowing)
     assert width.trainings_at_once(two) == (18, 4) and width.even_share(*_with_room(two, 64)) == 5
     settled = replace(two, agents_per_call=5)

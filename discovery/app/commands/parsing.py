@@ -29,7 +29,7 @@ def parse(cls: type[T], argv: Sequence[str], prog: str, description: str, defaul
         args=list(argv),
         description="",
         registry=registry(),
-        config=(tyro.conf.HelptextFromCommentsOff,),
+        config=(tyro.conf.HelptextFromCommentsOff, tyro.conf.AvoidSubcommands),
         **given,
     )
     return parsed if default is None else merged(default, parsed)

@@ -12,8 +12,10 @@ from tyro.conf import Positional, arg
 from discovery.app.commands.folders import OUTPUT
 from discovery.app.commands.parsing import parse, positional
 from discovery.core import presets
+from discovery.core.config.generations import GenerationsConfig
+from discovery.core.config.methods import METHODS, MetaConfig
 from discovery.core.config.search import SearchConfig, Starting
-from discovery.core.errors import BadInput
+from discovery.core.errors import BadInput, unknown
 from discovery.core.toml import from_suite
 
 PROG = "discovery search"
@@ -21,15 +23,16 @@ PROG = "discovery search"
 DESCRIPTION = """Search for a learning algorithm, and keep all that happens in a new run below --output.
 
 Every setting of the preset or file can be overridden, of tasks too, which are numbered from 0.
-`discovery search PRESET --help` shows the preset's own values and tasks; `discovery presets PRESET`
-prints its file, to copy and change. Entries of options and numbers are added to those of the preset.
+`discovery search PRESET --help` shows the preset's own values, the options of its method and its tasks;
+`discovery presets PRESET` prints its file, to copy and change. Entries of options and numbers are added to
+those of the preset.
 
   discovery search lpo-catch --dry-run                        what it would do, and how long it takes
   discovery search lpo-catch --seed 1 --generations 10
   discovery search lpo-catch --meta.population 64 --tasks.0.total-steps 4e4
   discovery search lpo-catch --algorithm-options width=32 xi=1e-5 --tasks.0.numbers gamma=0.95
   discovery search lpo-catch --meta.sigma-decay None --meta.strategy SNES
-  discovery search mine.toml --meta.strategy PBE --meta.pbe.order 1 --meta.pbe.parents 8
+  discovery search mine.toml --meta.method pbe --meta.order 1 --meta.parents 8
   discovery search lpo-catch --suite classic                  on a suite's tasks instead
   discovery search lpo-catch --start.sources ppo              from PPO, which the family is fitted to first
   discovery search mine.toml --workers 1 --json > log.jsonl
@@ -69,8 +72,45 @@ def main(argv: Sequence[str]) -> int:
         config = dataclasses.replace(config, algorithm_options={})
     if suite := _value(rest, "--suite"):
         config = from_suite(config, suite)
+    if (method := _value(rest, "--meta.method")) is not None:
+        config = dataclasses.replace(config, meta=_meta_of(method, config))
+    _refuse_options_of_other_methods(rest, config.meta)
     args = parse(Search, [preset, *rest], PROG, DESCRIPTION, Search(preset, config=config))
     return dry_run(args, short) if args.dry_run else run_search(args, short)
+
+
+def _meta_of(method: str, config: SearchConfig) -> MetaConfig:
+    """The config of a method, with the values of the options that `config`'s own method has as well.
+
+    Raises:
+        BadInput: there is no such method.
+    """
+    if method not in METHODS:
+        raise unknown("search method", method, METHODS)
+    if method == config.meta.method:
+        return config.meta
+    common = (each.name for each in dataclasses.fields(GenerationsConfig) if each.name != "method")
+    return METHODS[method](**{name: getattr(config.meta, name) for name in common})
+
+
+def _refuse_options_of_other_methods(arguments: Sequence[str], meta: MetaConfig) -> None:
+    """Say which method an option belongs to, where it is not this one's.
+
+    Raises:
+        BadInput: an option of another method is given.
+    """
+    if _value(arguments, "--meta.strategy") == "PBE":
+        raise BadInput("PBE is no evolution strategy but a method of its own; use --meta.method pbe")
+    own = {each.name for each in dataclasses.fields(meta)}
+    for argument in arguments:
+        flag = argument.partition("=")[0]
+        name = flag.removeprefix("--meta.").replace("-", "_")
+        users = [method for method, cls in METHODS.items() if name in cls.__dataclass_fields__]
+        if flag.startswith("--meta.") and name not in own and users:
+            raise BadInput(
+                f"{flag} is an option of method {users[0]!r}, and this search's is {meta.method!r}; add "
+                f"--meta.method {users[0]}, or leave it out"
+            )
 
 
 def _value(arguments: Sequence[str], flag: str) -> str | None:
@@ -123,10 +163,8 @@ def _found(args: Search) -> SearchConfig:
 
 def switches() -> frozenset[str]:
     """Names of the flags of this verb that take no value."""
-    from discovery.core.config.evolution import ESConfig
-    from discovery.core.config.population import PBEConfig
     from environments.task import Setup, Task
 
-    kinds = (Search, SearchConfig, Starting, ESConfig, PBEConfig, Task, Setup)
+    kinds = (Search, SearchConfig, Starting, *METHODS.values(), Task, Setup)
     fields = (field for kind in kinds for field in dataclasses.fields(kind))
     return frozenset({"help", "h"} | {f.name.replace("_", "-") for f in fields if f.type in (bool, "bool")})

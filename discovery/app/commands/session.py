@@ -119,7 +119,7 @@ class _Guard:
 def _opening(run: "Run") -> str:
     config = run.config
     tasks = ", ".join(task.name for task in config.tasks)
-    meta = f"{config.meta.strategy}, population {config.meta.population}"
+    meta = f"{config.meta.title}, population {config.meta.population}"
     meta += ", asynchronous" * config.meta.asynchronous
     lines = [f"{run.folder}: {algorithm_text(config)} on {tasks}, {meta}, seed {config.seed}"]
     lines += [f"  start: {origin.text}" for origin in origins_of(run.ledger.meta)]

@@ -13,6 +13,7 @@ from discovery.app.commands.folders import OUTPUT, Status, algorithm_text, find_
 from discovery.app.commands.listing import facts_of
 from discovery.app.commands.parsing import parse
 from discovery.app.commands.tables import show
+from discovery.core.config.population import PBEConfig
 from discovery.core.config.search import SearchConfig
 from discovery.core.toml import CONFIG, plain
 from discovery.store.start import origins_of
@@ -127,13 +128,13 @@ def _origin(meta: dict[str, str]) -> str:
 
 def _search_text(config: SearchConfig) -> str:
     meta = config.meta.resolved()
-    parts = [f"{meta.strategy}, population {meta.population}, sigma {meta.sigma:g}", f"seed {config.seed}"]
-    if meta.learning_rate is not None:
+    parts = [f"{meta.title}, population {meta.population}, sigma {meta.sigma:g}", f"seed {config.seed}"]
+    if isinstance(meta, PBEConfig):
+        parts.insert(1, f"order {meta.order}, {meta.parents} parents")
+    elif meta.learning_rate is not None:
         parts.insert(1, f"{meta.optimizer} {meta.learning_rate:g}")
     if meta.asynchronous:
         parts.append("asynchronous")
-    if meta.strategy == "PBE":
-        parts.insert(1, f"order {meta.pbe.order}, {meta.pbe.parents} parents")
     parts.append(f"{config.seeds} seeds a proposal, {config.selection_seeds} selection seeds")
     return ", ".join(parts)
 

@@ -3,10 +3,10 @@
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
+from discovery.core.config.generations import GenerationsConfig
 from discovery.core.errors import BadInput
-from environments.fields import check_fields
 
 Mutation = Literal["additive", "multiplicative"]
 
@@ -17,12 +17,14 @@ equal size overshoot: on a bowl in 72 dimensions the population then leaves it w
 
 
 @dataclass(frozen=True)
-class PBEConfig:
-    """What population-based evolution takes beside the population, sigma and the rest of `ESConfig`.
+class PBEConfig(GenerationsConfig):
+    """Population-based evolution and its numbers.
 
     Options are None when not set, and then mean the default that each states.
     """
 
+    method: Literal["pbe"] = "pbe"
+    """Population-based evolution. Another method has other options: `--meta.method es`."""
     order: int | None = None
     """n: proposals have genes x_0, which is trained, to x_n: x_1 is an inherited step of x_0, x_2 one of x_1.
     Default 0; more pays where the objective moves or has no bound, and overshoots elsewhere."""
@@ -43,25 +45,54 @@ class PBEConfig:
     elitism: bool | None = None
     """Keep the parents unchanged among the next proposals, where they are trained and scored anew. Default
     False."""
+    batch: int | None = None
+    """Asynchronous only: number of proposals that are asked for, and learned from, together, in the order in
+    which batches finish. Default: the fewest that fill `agents_per_call` with their seeds."""
 
     def __post_init__(self) -> None:
-        check_fields(self, BadInput)
+        super().__post_init__()
         if self.order is not None and not 0 <= self.order <= 20:
-            raise BadInput(f"pbe.order must be between 0 and 20, got {self.order}")
+            raise BadInput(f"order must be between 0 and 20, got {self.order}")
         if self.parents is not None and self.parents < 1:
-            raise BadInput(f"pbe.parents must be at least 1, got {self.parents}")
+            raise BadInput(f"parents must be at least 1, got {self.parents}")
         for name in ("beta", "gene_sigmas"):
             for value in getattr(self, name) or ():
                 if not (math.isfinite(value) and value > 0):
-                    raise BadInput(f"pbe.{name} must have positive numbers, got {value}")
+                    raise BadInput(f"{name} must have positive numbers, got {value}")
+        self.refuse_in_flight("batch", self.batch)
+        if self.population % self.batch_size:
+            raise BadInput(f"batch must divide the population, {self.population}, got {self.batch}")
+        if self.in_flight is not None and self.batch and self.in_flight % self.batch:
+            raise BadInput(f"in_flight must be a multiple of the batch, {self.batch}, got {self.in_flight}")
+        self.resolved()  # refuses what does not go together
 
     @property
-    def given(self) -> dict[str, object]:
-        """The options that are set."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {name: value for name, value in values.items() if value is not None}
+    def title(self) -> str:
+        """What texts call the method."""
+        return "PBE"
 
-    def resolved(self, population: int, sigma: float) -> "PBEConfig":
+    @property
+    def in_batches(self) -> bool:
+        """Whether it is asynchronous."""
+        return self.asynchronous
+
+    @property
+    def batch_size(self) -> int:
+        """B: proposals that are asked for together."""
+        return self.batch or self.population
+
+    def filling(self, seeds: int, width: int) -> Self:
+        """The same, with the size of its batches: the fewest proposals that divide the population and whose
+        seeds fill whole calls of `width` trainings, else one call.
+        """
+        if not self.asynchronous or self.batch:
+            return self
+        sizes = [size for size in range(1, self.population + 1) if self.population % size == 0]
+        whole = [size for size in sizes if size * seeds % width == 0]
+        full = [size for size in sizes if size * seeds >= width]
+        return dataclasses.replace(self, batch=(whole or full or sizes[-1:])[0])
+
+    def resolved(self) -> Self:
         """The same with all that is used set, and one beta for each order that has noise.
 
         Raises:
@@ -69,9 +100,10 @@ class PBEConfig:
         """
         order, mutation = self.order or 0, self.mutation or "additive"
         own, multiplicative = bool(self.self_referential), mutation == "multiplicative"
-        parents = min(max(4, population // 8), population - 1) if self.parents is None else self.parents
-        _check(self, order, parents, population)
-        steps = [sigma / 4 / RATIO**i for i in range(order + 1)]
+        usual = min(max(4, self.population // 8), self.population - 1)
+        parents = usual if self.parents is None else self.parents
+        _check(self, order, parents)
+        steps = [self.sigma / 4 / RATIO**i for i in range(order + 1)]
         if multiplicative:
             beta = None if own else self.beta or (steps[-1] ** 2,)
             gene_sigmas = self.gene_sigmas or tuple(steps[:-1])
@@ -79,27 +111,39 @@ class PBEConfig:
             beta = self.beta or tuple(step**2 for step in steps)
             beta = beta * (order + 1) if len(beta) == 1 else beta
             gene_sigmas = self.gene_sigmas or tuple(steps[1:])
-        return PBEConfig(order, parents, mutation, own, beta, gene_sigmas, bool(self.elitism))
+        found = {
+            "order": order,
+            "parents": parents,
+            "mutation": mutation,
+            "self_referential": own,
+            "beta": beta,
+            "gene_sigmas": gene_sigmas,
+            "elitism": bool(self.elitism),
+            "task_normalization": self.task_normalization or "z_score",
+        }
+        if all(getattr(self, name) == value for name, value in found.items()):
+            return self
+        return dataclasses.replace(self, **found)
 
 
-def _check(config: PBEConfig, order: int, parents: int, population: int) -> None:
+def _check(config: PBEConfig, order: int, parents: int) -> None:
     """Refuse what does not go together; `order` and `parents` are what they come to."""
-    if parents >= population:
+    if parents >= config.population:
         raise BadInput(
-            f"pbe.parents must be fewer than the population of {population}, or nothing is selected, "
+            f"parents must be fewer than the population of {config.population}, or nothing is selected, "
             f"got {parents}"
         )
     if parents == 1 and order:
         raise BadInput(
-            f"pbe.order {order} needs pbe.parents of at least 2, got 1: children of one parent all inherit "
-            "the same steps, so that nothing selects among steps; raise pbe.parents, or set pbe.order to 0"
+            f"order {order} needs parents of at least 2, got 1: children of one parent all inherit "
+            "the same steps, so that nothing selects among steps; raise parents, or set order to 0"
         )
     if order == 0 and config.self_referential:
-        raise BadInput("pbe.self_referential needs pbe.order of at least 1: at 0 no step is inherited")
+        raise BadInput("self_referential needs order of at least 1: at 0 no step is inherited")
     if order == 0 and config.mutation == "multiplicative":
         raise BadInput(
-            "pbe.mutation 'multiplicative' needs pbe.order of at least 1: x_1 is the step size of x_0; "
-            "raise pbe.order, or leave pbe.mutation unset"
+            "mutation 'multiplicative' needs order of at least 1: x_1 is the step size of x_0; "
+            "raise order, or leave mutation unset"
         )
     _check_lengths(config, order)
 
@@ -108,13 +152,13 @@ def _check_lengths(config: PBEConfig, order: int) -> None:
     """Refuse numbers that belong to no gene."""
     multiplicative, beta = config.mutation == "multiplicative", config.beta
     if multiplicative and config.self_referential and beta is not None:
-        raise BadInput("self-referential multiplicative mutation has no free noise; leave pbe.beta unset")
+        raise BadInput("self-referential multiplicative mutation has no free noise; leave beta unset")
     sizes = (1,) if multiplicative else (1, order + 1)
     if beta is not None and len(beta) not in sizes:
         wanted = "1 number" + ("" if multiplicative else f", or {order + 1} for x_0 to x_{order}")
-        raise BadInput(f"pbe.beta must have {wanted}, got {len(beta)}")
+        raise BadInput(f"beta must have {wanted}, got {len(beta)}")
     if config.gene_sigmas is not None and len(config.gene_sigmas) != order:
         raise BadInput(
-            f"pbe.gene_sigmas has one number for each of x_1 to x_n: {order} at pbe.order {order}, "
+            f"gene_sigmas has one number for each of x_1 to x_n: {order} at order {order}, "
             f"got {len(config.gene_sigmas)}; that of x_0 is sigma"
         )

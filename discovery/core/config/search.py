@@ -6,10 +6,9 @@ module imports no jax.
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
-from discovery.core.config.evolution import MOST, ESConfig
 from discovery.core.config.execution import (
     EXECUTORS,
     check_address,
@@ -17,6 +16,8 @@ from discovery.core.config.execution import (
     check_inline,
     check_without_ray,
 )
+from discovery.core.config.generations import MOST
+from discovery.core.config.methods import ESConfig, MetaConfig
 from discovery.core.errors import BadInput, unknown
 from discovery.core.jobs import EXPORTED_FILE, AlgorithmSpec
 from environments.fields import check_fields
@@ -115,8 +116,8 @@ class SearchConfig:
     """Options of the family, for example width or anchored."""
     start: Starting = field(default_factory=Starting)
     """The initial mean."""
-    meta: ESConfig = field(default_factory=ESConfig)
-    """The meta-optimizer."""
+    meta: MetaConfig = field(default_factory=ESConfig)
+    """The meta-optimizer; its options are those of its method."""
     suite: str = ""
     """Suite of the tasks (`discovery suites`); a file that names a suite need not list tasks."""
     tasks: tuple[Task, ...] = (Task(),)
@@ -200,7 +201,7 @@ class SearchConfig:
         self._check_in_flight()
         if self.antithetic_tasks and not self.meta.pairs:
             raise BadInput(
-                f"antithetic_tasks needs antithetic pairs, which {self.meta.strategy} as configured does not "
+                f"antithetic_tasks needs antithetic pairs, which {self.meta.title} as configured does not "
                 "sample; turn antithetic_tasks off, or use Open_ES"
             )
         if self.antithetic_tasks and not self.common_random_numbers:
@@ -224,7 +225,7 @@ class SearchConfig:
                 f"stopping.method {method!r} compares a whole generation, which meta.asynchronous does not "
                 "wait for; leave out one of the two"
             )
-        if not self.common_random_numbers or self.antithetic_tasks or self.meta.shaping == "pairwise_sign":
+        if not self.common_random_numbers or self.antithetic_tasks or self.meta.compares_pairs:
             raise BadInput(
                 f"stopping.method {method!r} compares all proposals on the same seeds: it needs "
                 "common_random_numbers, and goes neither with antithetic_tasks nor with pairwise_sign"
@@ -251,17 +252,9 @@ class SearchConfig:
         _ = self.proposing  # refuses what is no multiple of the batches
 
     @property
-    def proposing(self) -> ESConfig:
-        """The meta-optimizer, with the size of its batches. Default: the fewest proposals that divide the
-        population and whose seeds fill whole calls, else one call.
-        """
-        meta = self.meta
-        if not meta.asynchronous or meta.batch or meta.facts.asynchronous != "batches":
-            return meta
-        sizes = [size for size in range(1, meta.population + 1) if meta.population % size == 0]
-        whole = [size for size in sizes if size * self.seeds % self.width == 0]
-        full = [size for size in sizes if size * self.seeds >= self.width]
-        return replace(meta, batch=(whole or full or sizes[-1:])[0])
+    def proposing(self) -> MetaConfig:
+        """The meta-optimizer, with the size of its batches."""
+        return self.meta.filling(self.seeds, self.width)
 
     @property
     def spec(self) -> AlgorithmSpec:

@@ -12,13 +12,10 @@
 | Sep_CMA_ES   | no    | their order                           | adapts per entry               | own rule |
 | CR_FM_NES    | yes   | their order                           | adapts, diagonal plus rank one | own rule |
 | RandomSearch | no    | the best proposal of all so far       | sigma, around the initial mean | jumps    |
-| PBE          | no    | their order; the best E               | its genes, or none             | heredity |
 
 Open_ES can do without pairs (`antithetic=False`). CMA_ES holds and decomposes a matrix of d x d
 entries, xNES builds P of them: for thousands of meta-parameters take the others. More than
 `LARGEST_MATRIX` entries are refused (`generation.check_size`).
-
-PBE is population-based evolution (`pbe.py`), no strategy of evosax: it has parents in place of a cloud.
 
 Strategies that evosax offers and this table does not need state that the caller must hold, or
 special inputs.
@@ -27,6 +24,8 @@ special inputs.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from discovery.core.config.generations import TaskNormalization
 
 StrategyName = Literal[
     "Open_ES",
@@ -39,10 +38,8 @@ StrategyName = Literal[
     "CR_FM_NES",
     "SimpleES",
     "RandomSearch",
-    "PBE",
 ]
 Shaping = Literal["centered_rank", "z_score", "pairwise_sign", "none"]
-TaskNormalization = Literal["z_score", "rank", "reference", "none"]
 
 GRADIENT_OPTIONS = frozenset(
     {"optimizer", "learning_rate", "learning_rate_decay", "learning_rate_floor", "optimizer_options"}
@@ -97,8 +94,7 @@ class Strategy:
         shapings: values of `shaping` that make sense for it.
         task_normalizations: values of `task_normalization` that make sense for it.
         matrices: of d x d entries that it needs for d meta-parameters: none, one, or one per proposal.
-        asynchronous: what it does without waiting for whole generations: it learns from batches, in the order
-            in which they are finished; from generations that were sampled some updates ago; or it cannot.
+        asynchronous: whether it can learn from generations that were sampled some updates ago.
     """
 
     reads: Literal["utility", "order", "best"]
@@ -108,7 +104,7 @@ class Strategy:
     shapings: tuple[Shaping, ...] = ()
     task_normalizations: tuple[TaskNormalization, ...] = ("z_score", "rank", "reference", "none")
     matrices: Literal["none", "one", "one per proposal"] = "none"
-    asynchronous: Literal["batches", "generations", "no"] = "no"
+    asynchronous: bool = False
 
 
 _SCHEDULES = {
@@ -129,7 +125,7 @@ STRATEGIES: Mapping[str, Strategy] = {
         options=GRADIENT_OPTIONS | SIGMA_OPTIONS | {"shaping", "antithetic"},
         defaults={**_ADAM, "antithetic": True},
         shapings=_ALL_SHAPINGS,
-        asynchronous="generations",
+        asynchronous=True,
     ),
     # With pairwise_sign both members of every pair sum to 1, so that its step size stays put.
     "PGPE": Strategy(
@@ -167,10 +163,6 @@ STRATEGIES: Mapping[str, Strategy] = {
         pairs=False,
         defaults={**_SCHEDULES, "task_normalization": "none"},
         task_normalizations=("reference", "none"),
-    ),
-    # Its own options are those of `PBEConfig`.
-    "PBE": Strategy(
-        reads="order", pairs=False, defaults={"task_normalization": "z_score"}, asynchronous="batches"
     ),
 }
 

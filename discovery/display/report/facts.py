@@ -162,7 +162,7 @@ def _line(run: LoadedRun, chosen: int | None) -> str:
     config, options = run.config, ", ".join(f"{name} {value}" for name, value in run.spec.options)
     family = run.spec.name + (f" ({options})" if options else "")
     tasks = ", ".join(task.name for task in config.tasks)
-    how = f"{config.meta.strategy}, {run.n_generations} of {config.generations} generations"
+    how = f"{config.meta.title}, {run.n_generations} of {config.generations} generations"
     text = f"{family}, searched on {tasks} by {how} of {config.meta.population} proposals"
     if chosen is None:
         return f"{text}; nothing was chosen yet."

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from discovery.core.config.evolution import ESConfig
-from discovery.core.config.strategies import TaskNormalization
+from discovery.core.config.generations import TaskNormalization
 from discovery.core.errors import BadInput
 
 Scores = Mapping[str, Float[np.ndarray, "P _"]]

@@ -1,6 +1,6 @@
 """Search by population-based evolution: children of the best inherit, beside what is trained, how it changes.
 
-    meta = make_pbe(ESConfig(strategy="PBE", population=32, pbe=PBEConfig(order=1)), init)
+    meta = make_pbe(PBEConfig(population=32, order=1), init)
 
 What is inherited and how is in `genes`. `ask` makes a batch of children, `tell` lets the best of the last P
 that were told be parents. A batch is a whole generation, unless the search is asynchronous: then several are
@@ -26,7 +26,6 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from discovery.core.config.evolution import ESConfig
 from discovery.core.config.population import Mutation, PBEConfig
 from discovery.meta.base import MetaOptimizer, Proposal
 from discovery.meta.evolution.shaping import Scores, centered_ranks, failed, task_average
@@ -84,7 +83,7 @@ class Window(NamedTuple):
 
 
 def make_pbe(
-    config: ESConfig,
+    config: PBEConfig,
     init: Callable[[PRNGKeyArray], Any],
     references: Mapping[str, float | None] | None = None,
 ) -> MetaOptimizer:
@@ -176,26 +175,26 @@ class Rule(NamedTuple):
     elitism: bool
 
 
-def _rule(config: ESConfig) -> Rule:
+def _rule(config: PBEConfig) -> Rule:
     """The structure of `config` (resolved)."""
-    pbe = config.pbe
-    assert pbe.parents is not None and pbe.mutation is not None, "the config must be resolved"
-    return Rule(config.batch_size, pbe.parents, pbe.mutation, bool(pbe.self_referential), bool(pbe.elitism))
+    assert config.parents is not None and config.mutation is not None, "the config must be resolved"
+    own, elitism = bool(config.self_referential), bool(config.elitism)
+    return Rule(config.batch_size, config.parents, config.mutation, own, elitism)
 
 
-def _sigmas(config: ESConfig) -> Float[np.ndarray, " orders"]:
+def _sigmas(config: PBEConfig) -> Float[np.ndarray, " orders"]:
     """Standard deviations of the founders' genes."""
-    return np.array([config.sigma, *(config.pbe.gene_sigmas or ())], np.float32)
+    return np.array([config.sigma, *(config.gene_sigmas or ())], np.float32)
 
 
-def _deviations(config: ESConfig) -> Float[np.ndarray, " orders"]:
+def _deviations(config: PBEConfig) -> Float[np.ndarray, " orders"]:
     """Standard deviations of the noise in each gene, those that the rule does not read zero."""
-    deviations, beta = np.zeros_like(_sigmas(config)), config.pbe.beta or ()
+    deviations, beta = np.zeros_like(_sigmas(config)), config.beta or ()
     deviations[len(deviations) - len(beta) :] = np.sqrt(beta)
     return deviations
 
 
-def _received(config: ESConfig, state: PBEState, number: int, scores: Scores) -> tuple[Window, PBEState]:
+def _received(config: PBEConfig, state: PBEState, number: int, scores: Scores) -> tuple[Window, PBEState]:
     """The last P proposals that were told, a batch in flight the latest of them; and the state after it,
     which has learned nothing from them yet.
     """
@@ -220,15 +219,15 @@ def _received(config: ESConfig, state: PBEState, number: int, scores: Scores) ->
 
 
 def _merit(
-    config: ESConfig, scores: Mapping[str, Float[np.ndarray, " W"]], references: Mapping[str, float | None]
+    config: PBEConfig, scores: Mapping[str, Float[np.ndarray, " W"]], references: Mapping[str, float | None]
 ) -> tuple[Float[np.ndarray, " W"], int]:
     """Ranks of the proposals by their average over tasks, and how many of them become parents: none before
     there are P of them, or where all failed on all tasks.
 
     Those that failed anywhere come last and are no parents, unless all did.
     """
-    pbe, normalization = config.pbe, config.task_normalization
-    assert pbe.parents is not None and normalization is not None, "the config must be resolved"
+    parents, normalization = config.parents, config.task_normalization
+    assert parents is not None and normalization is not None, "the config must be resolved"
     bad = np.array([np.isnan(values) for values in scores.values()])
     anywhere = np.any(bad, axis=0)
     if bad.shape[1] < config.population or bad.all():
@@ -236,8 +235,8 @@ def _merit(
     tables = {task: values[:, None] for task, values in scores.items()}
     merit = centered_ranks(task_average(tables, normalization, references))
     if anywhere.all():
-        return merit, pbe.parents
-    return np.where(anywhere, -np.inf, merit), min(pbe.parents, int((~anywhere).sum()))
+        return merit, parents
+    return np.where(anywhere, -np.inf, merit), min(parents, int((~anywhere).sum()))
 
 
 def _keys(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:

@@ -14,6 +14,7 @@ from discovery.meta.base import ScoreResult
 from discovery.meta.generation import check_size
 from discovery.meta.make import make_meta
 from objectives import build as build_algorithm
+from tests.meta.conftest import config_of
 
 NAN = float("nan")
 # Plain gradient steps, since Adam's first one is the sign of each entry and hides how far it goes.
@@ -22,7 +23,7 @@ SGD = {
     "PGPE": {"optimizer": "sgd", "learning_rate": 3.0},
     "ARS": {"optimizer": "sgd", "learning_rate": 0.1},
 }
-names = pytest.mark.parametrize("strategy", STRATEGIES)
+names = pytest.mark.parametrize("strategy", [*STRATEGIES, "PBE"])
 
 
 def equal(a, b) -> bool:
@@ -83,7 +84,7 @@ def test_a_failed_proposal_is_worst_and_pushed_away_from(strategy, build, proble
         return
     away = (without - with_best) @ (proposals[best] - problem.flat(state.mean))
     assert away < 0
-    if STRATEGIES[strategy].reads == "order" or strategy == "Open_ES":
+    if strategy in ("Open_ES", "PBE") or STRATEGIES[strategy].reads == "order":
         assert equal(after.mean, told(meta, requests, state, awful).mean)
 
 
@@ -170,7 +171,7 @@ def test_antithetic_pairs_are_what_the_requests_say(strategy, build, problem):
         build(strategy=strategy, **SGD.get(strategy, {})), problem
     )
     offsets = proposals - problem.flat(state.mean)
-    if STRATEGIES[strategy].pairs:
+    if config_of(strategy).pairs:
         assert [request.pair for request in requests] == [*range(8), *range(8)]
         np.testing.assert_allclose(offsets[:8], -offsets[8:], atol=1e-6)
     else:
@@ -194,10 +195,10 @@ def test_sigma_is_the_standard_deviation_of_the_first_generation(strategy, build
     assert np.std(offsets) == pytest.approx(0.05, rel=0.2)  # CR_FM_NES begins with one longer direction
 
 
-RANKED = [name for name, row in STRATEGIES.items() if row.reads == "order" and name != "PBE"]
+RANKED = [name for name, row in STRATEGIES.items() if row.reads == "order"]
 
 
-@pytest.mark.parametrize("strategy", RANKED)  # PBE draws its parents among equals
+@pytest.mark.parametrize("strategy", RANKED)
 def test_a_flat_generation_favors_nobody(strategy, build, problem):
     """Weights of ties are averaged: the mean moves no more than the average proposal does."""
     meta = build(strategy=strategy, **SGD.get(strategy, {}))
@@ -234,13 +235,13 @@ def beginning(family):
     [
         pytest.param(family, name, marks=[] if (family, name) in BY_DEFAULT else [pytest.mark.slow])
         for family in FAMILIES
-        for name in STRATEGIES
+        for name in [*STRATEGIES, "PBE"]
     ],
 )
 def test_a_generation_of_every_family(family, strategy):
     """From its own beginning: proposals and the next mean are finite numbers in trees like the first mean."""
     mean = beginning(family)
-    meta = make_meta(ESConfig(strategy=strategy, population=4, mean_every=0), lambda key: mean)
+    meta = make_meta(config_of(strategy, population=4, mean_every=0), lambda key: mean)
     start = meta.init(jax.random.key(0))
     requests, state = meta.ask(jax.random.key(1), start)
     results = {r.id: ScoreResult(r.id, {"task": np.array([float(i)])}) for i, r in enumerate(requests)}

@@ -12,7 +12,6 @@ from jax.flatten_util import ravel_pytree
 
 from discovery.app.api import Silence
 from discovery.app.loaded import load_run
-from discovery.core.config.evolution import ESConfig
 from discovery.core.config.population import PBEConfig
 from discovery.executors.inline import Inline
 from discovery.meta.base import ScoreResult
@@ -46,7 +45,7 @@ def told(meta, requests, asked, **tasks):
 @pytest.fixture
 def pbe(build):
     """`make_pbe` by its own options, with a population of 16."""
-    return lambda **options: build(strategy="PBE", pbe=PBEConfig(**options))
+    return lambda **options: build(strategy="PBE", **options)
 
 
 def test_two_generations_by_hand(pbe, problem):
@@ -197,9 +196,7 @@ def test_every_rule_climbs_and_goes_on_bit_for_bit(options, pbe, problem):
 
 def test_parents_are_the_best_of_the_last_that_were_told(problem):
     """By an account of our own: a list of what was told, in a scrambled order."""
-    config = ESConfig(
-        strategy="PBE", population=6, asynchronous=True, batch=2, in_flight=8, pbe=PBEConfig(parents=2)
-    )
+    config = PBEConfig(population=6, asynchronous=True, batch=2, in_flight=8, parents=2)
     meta = make_pbe(config, problem.initial_mean, {"task": None})
     state, scrambled = meta.init(jax.random.key(0)), random.Random(3)
     waiting, told = {}, []
@@ -233,7 +230,7 @@ def test_parents_are_the_best_of_the_last_that_were_told(problem):
 
 
 def test_half_precision_is_kept():
-    meta = make_pbe(ESConfig(strategy="PBE", population=8), lambda key: {"w": jnp.ones(3, jnp.bfloat16)})
+    meta = make_pbe(PBEConfig(population=8), lambda key: {"w": jnp.ones(3, jnp.bfloat16)})
     requests, asked = meta.ask(jax.random.key(1), meta.init(jax.random.key(0)))
     state = told(meta, requests[:8], asked, task=np.arange(8.0))
     assert requests[0].proposal.meta_params["w"].dtype == state.mean["w"].dtype == jnp.bfloat16
@@ -245,8 +242,7 @@ def test_half_precision_is_kept():
 @pytest.fixture(scope="module")
 def config(finished_run):
     """That of the session's run, whose compiled training serves here too, with another meta-optimizer."""
-    pbe = PBEConfig(order=1, parents=2, elitism=True)
-    meta = ESConfig(strategy="PBE", population=4, mean_every=2, pbe=pbe)
+    meta = PBEConfig(population=4, mean_every=2, order=1, parents=2, elitism=True)
     return replace(load_run(finished_run.folder).config, meta=meta, held_out=())
 
 

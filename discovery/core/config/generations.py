@@ -1,0 +1,110 @@
+"""Options of every method that scores a population of proposals a generation; imports no jax."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Self
+
+from discovery.core.errors import BadInput
+from environments.fields import check_fields
+
+MOST = 1_000_000
+"""Proposals in a generation, or trainings in a call; more are a slip, and would not fit into memory."""
+
+TaskNormalization = Literal["z_score", "rank", "reference", "none"]
+
+
+@dataclass(frozen=True)
+class GenerationsConfig:
+    """What methods that propose generations have in common; each has a config of its own, a subclass."""
+
+    method: str = ""
+    """The method's name in a config."""
+    population: int = 32
+    """P: proposals per generation."""
+    sigma: float = 0.3
+    """Standard deviation of the proposals in the first generation."""
+    task_normalization: TaskNormalization | None = None
+    """How each task's scores are made comparable before they are averaged over tasks. z_score or
+    rank: over the population; reference: divided by the size of the task's reference return; none.
+    Default z_score."""
+    scales: Mapping[str, float] = field(default_factory=dict)
+    """Factors on sigma and the learning rate of searched entries, by name: for a search over parts whose
+    numbers are of unlike size, for example optimizer=0.1. Default 1."""
+    mean_every: int = 1
+    """k: evaluate the mean on the selection seeds every k generations; 0: only after the last."""
+    asynchronous: bool = False
+    """Go on before a generation is whole, so that no worker waits for the slowest training."""
+    in_flight: int | None = None
+    """Asynchronous only: proposals that may have been asked for and not be finished."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, BadInput)
+        if self.population < 2:
+            raise BadInput(f"population must be at least 2, got {self.population}")
+        if self.population > MOST:
+            raise BadInput(f"population must be at most {MOST}, got {self.population:.12g}")
+        if not (math.isfinite(self.sigma) and self.sigma > 0):
+            raise BadInput(f"sigma must be positive, got {self.sigma}")
+        for entry, scale in self.scales.items():
+            if not (math.isfinite(scale) and scale > 0):
+                raise BadInput(f"scales are positive factors, got {entry}={scale}")
+        if not 0 <= self.mean_every <= MOST:
+            raise BadInput(f"mean_every must be between 0 and {MOST}, got {self.mean_every:.12g}")
+        self.refuse_in_flight("in_flight", self.in_flight)
+
+    def refuse_in_flight(self, name: str, value: int | None) -> None:
+        """Refuse a number of proposals that has no effect, or is out of range."""
+        if value is None:
+            return
+        if not self.asynchronous:
+            raise BadInput(
+                f"{name}={value} has no effect unless asynchronous is set; set it, or leave {name} out"
+            )
+        if not 1 <= value <= MOST:
+            raise BadInput(f"{name} must be between 1 and {MOST}, got {value:.12g}")
+
+    @property
+    def title(self) -> str:
+        """What texts call the method."""
+        raise NotImplementedError
+
+    @property
+    def pairs(self) -> bool:
+        """Whether proposals i and i + P/2 form antithetic pairs."""
+        return False
+
+    @property
+    def compares_pairs(self) -> bool:
+        """Whether the scores of a pair are compared with each other alone."""
+        return False
+
+    @property
+    def in_batches(self) -> bool:
+        """Whether it is asynchronous, and learns from batches in the order in which they finish."""
+        return False
+
+    @property
+    def batch_size(self) -> int:
+        """B: proposals that are asked for together."""
+        return self.population
+
+    @property
+    def batches_in_flight(self) -> int:
+        """Batches that may be asked for and not be finished."""
+        if not self.asynchronous:
+            return 1
+        return max((self.in_flight or self._usual_in_flight) // self.batch_size, 1)
+
+    @property
+    def _usual_in_flight(self) -> int:
+        return self.population
+
+    def resolved(self) -> Self:
+        """The same, with the defaults of what is used and was not set."""
+        raise NotImplementedError
+
+    def filling(self, seeds: int, width: int) -> Self:
+        """The same, with the size of its batches for calls of `width` trainings; here that is fixed."""
+        del seeds, width
+        return self
