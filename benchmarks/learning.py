@@ -1,4 +1,4 @@
-"""PPO against the literature: `python -m benchmarks.learning [--out FOLDER] cartpole pendulum ...`.
+"""PPO and PQN against the literature: `python -m benchmarks.learning [--out FOLDER] cartpole pendulum ...`.
 
 Prints, for every study of `benchmarks/studies.py` that is named, mean and 95% interval of the final return
 (episodes of the last fifth of training), of the last point of the curve, of the first, and of what each
@@ -18,12 +18,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.studies import STUDIES, Study
-from benchmarks.tasks import PPO
+from discovery.core.jobs import AlgorithmSpec
 from discovery.display import plots
 from discovery.executors import make_executor
 from discovery.search.requests import report_jobs
 from discovery.statistics import interval
 from environments.task import Task
+from objectives import FAMILIES
 
 Results = dict[str, dict[str, Any]]
 """Label to what `trained` found for it."""
@@ -56,12 +57,13 @@ def main() -> None:
 
 def trained(study: Study) -> Results:
     """Label to final returns ``[S]``, curves ``[S][K]`` and seconds, of every task of a study."""
-    return {label: _trained(task, study) for label, task in study.tasks.items()}
+    return {label: _trained(label.lower(), task, study) for label, task in study.tasks.items()}
 
 
-def _trained(task: Task, study: Study) -> dict[str, Any]:
+def _trained(name: str, task: Task, study: Study) -> dict[str, Any]:
     began = time.perf_counter()
-    jobs = report_jobs("ppo", PPO, {}, [task], study.seeds)
+    name = name if name in FAMILIES else "ppo"
+    jobs = report_jobs(name, AlgorithmSpec(name), {}, [task], study.seeds)
     with make_executor("processes", agents_per_call=study.width, timeout=7200.0) as executor:
         results = {result.id: result for result in executor.run(jobs)}
     outcomes = [outcome for job in jobs if (outcome := results[job.id].outcome) is not None]
@@ -80,7 +82,7 @@ def report(name: str, study: Study, results: Results) -> None:
         scores = {"at the end": last, "at first": first, "gained": last - first}
         print(
             f"{name}, {label}, {study.tasks[label].total_steps:,} steps, {len(found['final'])} seeds: "
-            f"{_text(interval(np.array(found['final'])))} (goal: {study.goal}), "
+            f"{_text(interval(np.array(found['final'])))}{f' (goal: {study.goal})' if study.goal else ''}, "
             + "".join(f"{when} {_text(interval(score))}, " for when, score in scores.items())
             + f"{found['seconds']:.0f} s",
             flush=True,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from benchmarks.tasks import BREAKOUT, CARTPOLE, shortened
+from discovery.core.suites import load_suite
 from environments.levelsets import grid_task
 from environments.task import Setup, Task
 from objectives.optimizers import TUNED_ADAM
@@ -14,12 +15,13 @@ from objectives.optimizers import TUNED_ADAM
 
 @dataclass(frozen=True)
 class Study:
-    """Trainings of PPO that are drawn into one picture.
+    """Trainings that are drawn into one picture.
 
     Attributes:
-        tasks: label in the picture to task.
+        tasks: label in the picture to task; what trains is the algorithm called so in small letters, where
+            there is one, else PPO.
         seeds: trainings of each.
-        goal: what the final return should be, in words.
+        goal: what the final return should be, in words; empty where algorithms are compared.
         width: trainings per compiled call.
     """
 
@@ -107,6 +109,43 @@ def memory(name: str, steps: int, n_steps: int, goal: str, entropy: float = 0.01
     )
 
 
+def pqn(name: str) -> Study:
+    """PQN with the paper's recipe for CartPole (Gallici et al. 2025) beside PPO with that of the suite."""
+    suite = load_suite("classic")
+    entry = next(entry for entry in (*suite.train, *suite.selection) if entry.task.name == name)
+    task = replace(entry.task, total_steps=500_000)
+    setup = Setup(
+        task.setup.environment,
+        n_envs=32,
+        n_steps=64,
+        n_epochs=4,
+        n_minibatches=16,
+        hidden=(256, 256),
+        activation="relu",
+        layer_norm=True,
+    )
+    numbers = {"learning_rate": 1e-4, "q_lambda": 0.95, "reward_scale": 0.1}
+    numbers |= {"epsilon_end": 0.2, "epsilon_decay": 0.2}
+    return Study({"PPO": task, "PQN": replace(task, setup=setup, numbers=numbers)}, 16, "", 8)
+
+
+def pqn_minatar(game: str) -> Study:
+    """PQN with the paper's recipe for MinAtar beside PPO with OPEN's, both at a fifth of the budget."""
+    task = replace(minatar(game, "").tasks["PPO"], total_steps=2_000_000)
+    setup = Setup(
+        task.setup.environment,
+        n_envs=128,
+        n_steps=32,
+        n_epochs=2,
+        n_minibatches=32,
+        filters=(16,),
+        hidden=(128,),
+        activation="relu",
+        layer_norm=True,
+    )
+    return Study({"PPO": task, "PQN": replace(task, setup=setup, numbers={})}, 4, "", width=1)
+
+
 _ALL = grid_task("all", tabular=False)
 GRID = replace(
     _ALL,
@@ -131,5 +170,11 @@ STUDIES: Mapping[str, Study] = {
     ),
     "chain": memory("chain", 300_000, 64, "1 with a memory, 0 without", length=20),
     "repeat-first": memory("repeat-first", 500_000, 128, "1 with a memory, -0.5 without"),
+    "pqn-cartpole": pqn("CartPole-v1"),
+    "pqn-acrobot": pqn("Acrobot-v1"),
+    "pqn-catch": pqn("Catch-bsuite"),
+    "pqn-fourrooms": pqn("FourRooms-misc"),
+    "pqn-breakout": pqn_minatar("Breakout"),
+    "pqn-spaceinvaders": pqn_minatar("SpaceInvaders"),
 }
 """Every study by name."""

@@ -51,7 +51,7 @@ class Setup:
     filters: tuple[int, ...] = ()
     """Numbers of 3 x 3 filters of the convolutions before the hidden layers, for images; () for none."""
     layer_norm: bool = False
-    """Normalize each hidden layer before its nonlinearity."""
+    """Normalize each layer before its nonlinearity, convolutions over their filters."""
     experts: int = 0
     """Number of experts of which the last hidden layer is a soft mixture, each of that width; 0 for an
     ordinary layer."""

@@ -29,6 +29,7 @@ FAMILIES: dict[str, str] = {
     "policy_gradient": "objectives.known:policy_gradient",
     "ppo": "objectives.known:ppo",
     "ppo_kl": "objectives.known:ppo_kl",
+    "pqn": "objectives.q_learning:PQN",
     "random": "objectives.known:random_policy",
     "vsop": "objectives.known:vsop",
 }

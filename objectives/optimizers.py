@@ -45,6 +45,9 @@ CAPPED_ADAM_DEFAULTS: dict[str, float] = {
 }
 """What `capped_adam` reads, with DiscoRL's values: a constant rate, and no clip of the gradient's norm."""
 
+RADAM_DEFAULTS: dict[str, float] = {**ADAM_DEFAULTS, "adam_eps": 1e-8}
+"""What `radam` reads, with optax's values."""
+
 LIMITS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("anneal", "clip_by_torso"), (0.0, 1.0)),
     **dict.fromkeys(("adam_b1", "adam_b2"), (0.0, 0.999999)),  # at 1, Adam divides by 1 - b^t = 0
@@ -146,6 +149,21 @@ def adam(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
     )
 
 
+def radam(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
+    """Rectified Adam (Liu et al. 2020, Algorithm 2) behind a norm clip: momentum alone while the variance of
+    Adam's denominator is too large, then Adam with a rectified step.
+
+    Reads what `adam` does. `eps_root` is tiny as in `adam`.
+    """
+    return optax.chain(
+        clip_by_global_norm(meta_params["max_grad_norm"], meta_params["clip_by_torso"]),
+        optax.scale_by_radam(
+            b1=meta_params["adam_b1"], b2=meta_params["adam_b2"], eps=meta_params["adam_eps"], eps_root=1e-30
+        ),
+        anneal_by_progress(meta_params["learning_rate"], meta_params["anneal"]),
+    )
+
+
 def capped_adam(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
     """Adam whose denominator passes no meta-gradient, each element of its direction cut off at
     +- "max_update" (DiscoRL, Oh et al. 2025).
@@ -241,6 +259,7 @@ OPTIMIZERS: dict[str, tuple[Optimizer, dict[str, float]]] = {
     "adam": (adam, ADAM_DEFAULTS),
     "capped_adam": (capped_adam, CAPPED_ADAM_DEFAULTS),
     "lion": (lion, LION_DEFAULTS),
+    "radam": (radam, RADAM_DEFAULTS),
     "rmsprop": (rmsprop, RMSPROP_DEFAULTS),
     "sgd": (sgd, SGD_DEFAULTS),
 }

@@ -50,13 +50,14 @@ class Subject:
     def task(self, task: Task) -> Task:
         """A task as this subject is trained on it.
 
-        Recipes are PPO's: of its numbers, those that another algorithm, or PPO with another optimizer, does
-        not read are left out.
+        Recipes are PPO's or PQN's: of their numbers, those that another algorithm, or the same with another
+        optimizer, does not read are left out.
         """
         from discovery.inner.compile import build_algorithm
         from objectives.parts import DEFAULTS
+        from objectives.q_learning import PQN_DEFAULTS
 
-        unread = set(DEFAULTS) - set(dict(build_algorithm(self.spec).defaults))
+        unread = {*DEFAULTS, *PQN_DEFAULTS} - set(dict(build_algorithm(self.spec).defaults))
         kept = {name: value for name, value in task.numbers.items() if name not in unread}
         numbers = {**kept, **self.numbers}
         return task if numbers == task.numbers else replace(task, numbers=numbers)

@@ -37,7 +37,7 @@ AMPO = {
 MEMBERS |= {name: ("ampo", options) for name, options in AMPO.items()}
 DISCO = {"predictions": 4, "units": 5, "lifetime": 3, "embedding": 4, "bins": 7, "optimizer": "adam"}
 MEMBERS["disco"] = ("disco", DISCO)
-DISCRETE_ONLY = {"disco", *AMPO}
+DISCRETE_ONLY = {"disco", "pqn", *AMPO}
 MEMBERS["ppo_lion"], MEMBERS["ppo_rmsprop"] = (("ppo", {"optimizer": name}) for name in ("lion", "rmsprop"))
 NOT_MIRROR_LEARNING = {"vsop"}
 """Whose gradient at ratio 1 is not the policy gradient."""

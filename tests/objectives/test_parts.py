@@ -284,5 +284,5 @@ def test_optimizers_by_name():
     only = {name: set(dict(each.defaults)) for name, each in made.items()}
     assert only["sgd"] - only["adam"] == {"critic_rate", "bias_rate"}
     assert only["adam"] - only["sgd"] == {"adam_b1", "adam_b2", "adam_eps"}
-    with pytest.raises(ValueError, match="must be one of adam, capped_adam, lion, rmsprop, sgd, got 'sdg'"):
+    with pytest.raises(ValueError, match=r"must be one of adam, .*, radam, .*, got 'sdg'"):
         actor_critic("mine", loss, optimizer="sdg")

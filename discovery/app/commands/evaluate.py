@@ -114,6 +114,11 @@ def main(argv: Sequence[str]) -> int:
     plan, executor = _plan(args, names, folders), executor_of(config)
     try:
         with executor, view(None, args.quiet, args.json) as shown:
+            if folders and args.agents_per_call not in (None, width := _base(folders).width):
+                shown.warn(
+                    f"trainings that are on record in {folders[0]}, {width} to a call, are not repeated; "
+                    f"only new ones are batched {args.agents_per_call} to a call"
+                )
             result = evaluate_plan(plan, executor, shown)
     except (KeyboardInterrupt, BrokenPipeError):
         return stopped(bool(folders or plan.place))

@@ -33,7 +33,7 @@ class Body(NamedTuple):
         hidden: widths of the hidden layers.
         activation: a name in `ACTIVATIONS`.
         filters: of each convolution, over an observation of three axes; empty for none.
-        layer_norm: normalize each hidden layer before its nonlinearity.
+        layer_norm: normalize each layer before its nonlinearity, convolutions over their filters.
         experts: so many in a soft mixture that takes the last hidden layer's place; 0 for none.
         recurrence: a name in `RECURRENCES`, as wide as the last hidden layer, or "none".
         matmul: precision of products in layers (`products.py`); recurrences and action models have float32.
@@ -50,7 +50,7 @@ class Body(NamedTuple):
     @property
     def layers(self) -> list[tuple[str, ...]]:
         """Names of the layers in order; those of one entry are at the same depth."""
-        convolutions = [(f"conv_{i}",) for i in range(len(self.filters))]
+        convolutions = [(f"conv_{i}", f"conv_norm_{i}") for i in range(len(self.filters))]
         hidden: list[tuple[str, ...]] = [(f"hidden_{i}", f"norm_{i}") for i in range(len(self.hidden))]
         if self.experts:
             hidden[-1] = ("gate", "experts")
@@ -133,7 +133,10 @@ class _Torso(nn.Module):
         x = x.reshape(-1, *self.shape)
         for index, filters in enumerate(self.body.filters):
             convolution = Convolution(filters, product_of(self.body.matmul), name=f"conv_{index}")
-            x = ACTIVATIONS[self.body.activation](convolution(x))
+            y = convolution(x)
+            if self.body.layer_norm:
+                y = nn.LayerNorm(name=f"conv_norm_{index}")(y)
+            x = ACTIVATIONS[self.body.activation](y)
             activations[f"conv_{index}"] = x.mean((-3, -2))
         return x.reshape(len(x), -1)
 
@@ -298,7 +301,7 @@ def _describe(torso: str, shapes: Any, body: Body, heads: dict[str, Head]) -> An
             continue
         role = heads[layer].torso if layer in heads else torso
         index = depth.get(layer, len(layers))
-        path = (torso, layer.replace("norm_", "hidden_"))
+        path = (torso, layer.replace("conv_norm_", "conv_").replace("norm_", "hidden_"))
         info[layer] = {
             name: ParamInfo(role, index, n_layers, path, len(tensor.shape) - 1)
             for name, tensor in tensors.items()

@@ -22,7 +22,13 @@ from evosax.core.fitness_shaping import identity_fitness_shaping_fn
 from jaxtyping import Float, PRNGKeyArray
 
 from discovery.core.config.evolution import ESConfig
-from discovery.meta.evolution.evosax_fixes import GaussianRandomSearch, cr_fm_nes_params, tied_weights
+from discovery.meta.evolution.evosax_fixes import (
+    CMA,
+    GaussianRandomSearch,
+    SeparableCMA,
+    cr_fm_nes_params,
+    tied_weights,
+)
 from discovery.meta.evolution.outer_optimizer import outer_optimizer, with_learning_rate
 
 State = Any
@@ -104,7 +110,7 @@ def _construct(config: ESConfig, template: Any) -> Any:
         arguments["use_antithetic_sampling"] = config.antithetic
     if "sigma_decay" in config.facts.options:
         arguments["std_schedule"] = optax.constant_schedule(config.sigma)  # _at_generation overrules it
-    return algorithms[config.strategy](**arguments)
+    return {**algorithms, "CMA_ES": CMA, "Sep_CMA_ES": SeparableCMA}[config.strategy](**arguments)
 
 
 def _no_metrics(*_: Any) -> dict[str, Any]:

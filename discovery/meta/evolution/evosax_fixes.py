@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from evosax.algorithms.distribution_based import RandomSearch, cr_fm_nes
+from evosax.algorithms.distribution_based import CMA_ES, RandomSearch, Sep_CMA_ES, cr_fm_nes
 from evosax.types import State
 from flax import struct
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -30,6 +30,33 @@ def tied_weights(
     rank = jnp.arange(len(loss))
     shared = (rank >= better[:, None]) & (rank < (better + equal)[:, None])
     return jnp.where(shared, params.weights, 0.0).sum(axis=1) / equal
+
+
+class _StepSizeOfTies:
+    """Step-size control that ties do not drive, for CMA-ES and its diagonal variant.
+
+    The path of the step size adds sqrt(mu_eff) times a weighted mean of steps. Under random selection that
+    is standard normal if mu_eff = 1 / sum(w_i^2) over the positive weights, and the step size stays.
+    Weights averaged over ties are more equal, so their mu_eff is larger than the strategy's own, which evosax
+    uses: the step size then falls whatever the scores. Here mu_eff is that of the weights of this generation.
+    A generation in which all proposals tie says nothing, and changes nothing.
+    """
+
+    def _tell(self, key: Any, population: Any, fitness: Any, state: Any, params: Any) -> Any:
+        squares = jnp.square(jnp.maximum(fitness, 0.0)).sum()
+        told = super()._tell(  # type: ignore[misc]
+            key, population, fitness, state, params.replace(mu_eff=1.0 / jnp.maximum(squares, 1e-30))
+        )
+        informed = (fitness != fitness[0]).any()
+        return jax.tree.map(lambda new, old: jnp.where(informed, new, old), told, state)
+
+
+class CMA(_StepSizeOfTies, CMA_ES):
+    """evosax's CMA-ES with `_StepSizeOfTies`."""
+
+
+class SeparableCMA(_StepSizeOfTies, Sep_CMA_ES):
+    """evosax's separable CMA-ES with `_StepSizeOfTies`."""
 
 
 @struct.dataclass

@@ -209,6 +209,21 @@ def test_a_flat_generation_favors_nobody(strategy, build, problem):
     assert np.linalg.norm(moved) <= np.linalg.norm(average) + 1e-6
 
 
+@pytest.mark.parametrize("strategy", ["CMA_ES", "Sep_CMA_ES"])
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.7])
+def test_ties_do_not_drive_the_step_size(strategy, share, build, problem):
+    """Scores are noise of two values. The step size may walk, but not fall in every search."""
+    meta = build(strategy=strategy, sigma=0.3)
+    sigmas = []
+    for seed in range(5):
+        draw = np.random.default_rng(seed)
+        state = problem.search(meta, 30, lambda _, draw=draw: float(draw.random() < share))
+        sigmas.append(meta.metrics(state)["sigma"])
+    assert 0.1 < np.median(sigmas) < 0.9  # evosax: 0.0002 to 0.1
+    if share == 0.0:
+        assert sigmas == [pytest.approx(0.3)] * 5
+
+
 FAMILIES = {
     "lpo+open": {"lpo_width": 2, "open_gru_width": 2, "open_width": 2},
     "ampo": {"units": 6, "temporal": True},
