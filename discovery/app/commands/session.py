@@ -185,9 +185,12 @@ def _intervals(config: SearchConfig, scores: Mapping[str, Any]) -> dict[str, Int
 def next_commands(folder: Path, config: SearchConfig) -> list[str]:
     """What people do with a finished run."""
     from discovery.export import formats_of
+    from objectives import family_of
 
     name = shlex.quote(str(folder))
-    others = "'ampo[map=negative_entropy]' 'ampo[map=l2]'" if config.tasks[0].setup.exact else "ppo dpo"
+    others = " ".join(family_of(config.algorithm).baselines)
+    if config.tasks[0].setup.exact:
+        others = "'ampo[map=negative_entropy]' 'ampo[map=l2]'"
     commands = [
         f"discovery show {name}",
         f"discovery evaluate {name} {name}@initial {others} --seeds 32",
