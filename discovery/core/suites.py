@@ -26,7 +26,7 @@ from jaxtyping import Float
 
 from discovery.core.errors import BadInput, RunError, unknown
 from discovery.core.files import write_whole
-from discovery.core.toml import build, recipe
+from discovery.core.plain import build, recipe
 from environments.task import Task
 
 SPLITS = ("train", "selection", "test")

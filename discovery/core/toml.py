@@ -8,16 +8,13 @@ import dataclasses
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import tomli_w
 
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput
-from environments.fields import convert
-from environments.task import YOUNGER, Task
-
-T = TypeVar("T")
+from discovery.core.plain import build, plain
 
 CONFIG = "config.toml"
 """The file in a run's folder that holds its config."""
@@ -31,27 +28,6 @@ def is_run(folder: str | Path) -> bool:
 def dumps(config: Any) -> str:
     """A config dataclass as TOML text."""
     return tomli_w.dumps(plain(config))
-
-
-def plain(value: Any) -> Any:
-    """Dataclasses, tuples and mappings as dicts and lists, without what is None."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        pairs = ((f.name, plain(getattr(value, f.name))) for f in dataclasses.fields(value))
-        return {name: item for name, item in pairs if item is not None and item != {}}
-    if isinstance(value, Mapping):
-        return {str(name): plain(item) for name, item in sorted(value.items())}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value
-
-
-def recipe(task: Task) -> dict[str, Any]:
-    """A task as plain data, for fingerprints: what came later counts only where it is set."""
-    data = plain(task)
-    data["setup"] = {
-        name: value for name, value in data["setup"].items() if (name, value) not in YOUNGER.items()
-    }
-    return data
 
 
 def load(path: Path) -> SearchConfig:
@@ -111,15 +87,3 @@ def from_suite(config: SearchConfig, name: str) -> SearchConfig:
         for entries in (suite.train, suite.selection, suite.test)
     )
     return dataclasses.replace(config, suite=name, tasks=tasks, selection=selection, held_out=held_out)
-
-
-def build(cls: type[T], data: Any, where: str = "") -> T:
-    """A dataclass from plain data, every name and type checked; `where` is its place in messages.
-
-    Raises:
-        BadInput: an unknown name, or a value that does not fit.
-    """
-    try:
-        return convert(cls, data, where)
-    except ValueError as error:
-        raise BadInput(str(error)) from error

@@ -19,7 +19,7 @@ import numpy as np
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, unknown
 from discovery.core.jobs import Job, JobKey, JobResult
-from discovery.core.toml import recipe
+from discovery.core.plain import recipe
 from discovery.executors.base import Executor, together
 from discovery.judging.comparison import INITIAL, Cell, Comparison, Training
 from discovery.results.loaded import LoadedRun

@@ -18,7 +18,8 @@ from typing import Any, Self
 
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, DiscoveryError, LedgerError, RunError
-from discovery.core.toml import CONFIG, dumps, is_run, load, loads, plain
+from discovery.core.plain import plain
+from discovery.core.toml import CONFIG, dumps, is_run, load, loads
 from discovery.meta.base import Proposal
 from discovery.store.ledger import Ledger
 from discovery.store.start import Start

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import NamedTuple
 
+from discovery.app.commands.findings import READY_SECONDS, Finding
 from discovery.app.commands.folders import OUTPUT
 from discovery.app.commands.parsing import parse
 from discovery.core.errors import BadInput
@@ -42,15 +42,6 @@ EXTRAS = (
     "rejax",
     "marimo",
 )
-READY_SECONDS = 120.0
-
-
-class Finding(NamedTuple):
-    """One line: what was checked, what was found, and the verdict "ok", "hint" or "wrong"."""
-
-    what: str
-    found: str
-    verdict: str = "ok"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from discovery.app.commands.doctor import READY_SECONDS, Finding
+from discovery.app.commands.findings import READY_SECONDS, Finding
 from discovery.core.errors import DiscoveryError
 from discovery.core.versions import cpu
 

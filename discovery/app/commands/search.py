@@ -138,7 +138,8 @@ def dry_run(args: Search, short: str) -> int:
     from discovery.app.begin import refuse_unsuitable
     from discovery.app.commands.estimate import estimate
     from discovery.core.json import json_line
-    from discovery.core.toml import dumps, plain
+    from discovery.core.plain import plain
+    from discovery.core.toml import dumps
 
     config = _found(args)
     refuse_unsuitable(config, args.output, short, args.name)

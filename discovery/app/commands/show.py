@@ -15,7 +15,8 @@ from discovery.app.commands.parsing import parse
 from discovery.app.commands.tables import show
 from discovery.core.config.population import PBEConfig
 from discovery.core.config.search import SearchConfig
-from discovery.core.toml import CONFIG, plain
+from discovery.core.plain import plain
+from discovery.core.toml import CONFIG
 from discovery.store.start import origins_of
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from discovery.core.toml import plain
+from discovery.core.plain import plain
 from discovery.results.loaded import LoadedRun
 from discovery.search.selection import Contest
 from discovery.statistics import Interval, interval
