@@ -12,7 +12,7 @@ import optax
 
 from discovery.core.errors import BadInput
 from discovery.export.known import Constant, Expression, identity, prefix
-from discovery.export.layout import definition
+from discovery.export.layout import definition, formatted
 from discovery.export.literals import array, literal
 
 
@@ -49,7 +49,7 @@ class Source:
     @property
     def definitions(self) -> str:
         """Source of all functions and classes, each behind what it uses."""
-        return "\n\n\n".join(self._definitions) + "\n"
+        return formatted("\n\n\n".join(self._definitions))
 
     @property
     def weights(self) -> str:

@@ -109,9 +109,9 @@ def verify(
         source.read_text(encoding="utf-8") if isinstance(source, Path) and source.is_file() else str(source)
     )
     kind = next((kind for kind in KINDS if f"\ndef {kind.entry}(" in text), KINDS[0])
-    if (part := holder(spec, kind)) != spec:
-        return verify(source, part, *own_of(part, meta_params, numbers), n_points, seed)
     algorithm, entries, resolved = resolve(spec, meta_params, numbers)
+    if (part := holder(spec, kind)) != spec:  # with the whole algorithm's numbers, as in `export`
+        return verify(source, part, *own_of(part, entries, resolved), n_points, seed)
     trial = TRIALS[kind.entry]
     at = trial.points(spec, algorithm, resolved, n_points, seed)
     theirs = probe([source], at)[0]

@@ -82,11 +82,12 @@ def numbers_in_files(spec: AlgorithmSpec) -> list[tuple[str, str, float]]:
     """(part, name, default) of the plain numbers that files of an algorithm's parts hold."""
     import jax
 
-    found = []
-    for kind in kinds_of(spec.name, _built(spec)[0]):
+    found, whole = [], _built(spec)[0]
+    for kind in kinds_of(spec.name, whole):
         algorithm, shapes = _built(part := holder(spec, kind))
         entries = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes)
-        defaults = {name: float(value) for name, value in algorithm.defaults}
+        of_whole = dict(whole.defaults)
+        defaults = {name: float(of_whole.get(name, value)) for name, value in algorithm.defaults}
         contents = kind.write(_subject(part, algorithm, {**defaults, **entries}, {}), kind.formats[0])
         held = {name: default for name, default in defaults.items() if name.upper() in contents.source.used}
         found += [(kind.part, name, default) for name, default in held.items()]

@@ -7,6 +7,7 @@ import pytest
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
 from discovery.export import Provenance, export, formats_of
+from discovery.export.verify import verify
 from discovery.export.write import numbers_in_files
 from objectives import build
 
@@ -29,6 +30,15 @@ def test_the_file_of_a_part_is_the_file_of_that_family(part, target):
     together = export(BOTH, entries, numbers, Provenance(), target)
     assert together == export(part, searched(part), numbers, Provenance(), target)
     assert f"{part.name} (" in together.splitlines()[0]
+
+
+def test_the_file_of_a_part_has_the_numbers_of_the_whole():
+    """Of PQN, which has other values of Adam's epsilon and of the largest norm than OPEN alone."""
+    spec = AlgorithmSpec("pqn+open", BOTH.options[1:])
+    file = export(spec, searched(OPEN), {}, Provenance(), "optax")
+    assert "MAX_GRAD_NORM = 10.0" in file
+    verify(file, spec, searched(OPEN), {})
+    assert ("optimizer", "max_grad_norm", 10.0) in numbers_in_files(spec)
 
 
 def test_formats_and_numbers_are_those_of_both():
