@@ -206,6 +206,6 @@ def _combined(name: str) -> "Family":
         for parameter in family.options.values()
     ]
     make.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    make.__doc__ = f"{names[0]} with the optimizer of {names[1]}, both to be searched."
+    make.__doc__ = f"{names[0]} with the learned optimizer of {names[1]}."
     limits = {**families[0].limits, **families[1].limits}
     return Family(make, limits=limits, baselines=families[0].baselines)

@@ -8,6 +8,7 @@ from discovery.core.toml import CONFIG
 from discovery.export import formats_of
 from discovery.judging.robustness import parse_variant
 from discovery.results.loaded import LoadedRun, Rows
+from objectives import family_of
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ def commands_of(run: LoadedRun) -> Commands:
     rows = [row | {"command": portable(row["command"], run)} for row in run.reports()]
     recorded = tuple(dict.fromkeys(r["command"] for r in rows if r["command"] and not r["variant"]))
     swept = _sweeping(rows)
-    first = f"discovery evaluate {name} {quote(f'{place}@initial')} ppo dpo --seeds 32"
+    others = " ".join(family_of(run.spec.name).baselines)
+    first = f"discovery evaluate {name} {quote(f'{place}@initial')} {others} --seeds 32"
     means = " ".join(quote(f"{place}@{generation}") for generation in _some(sorted(run.selection)))
     return Commands(
         search=f"discovery search {quote(f'{place}/{CONFIG}')}",
@@ -58,7 +60,7 @@ def commands_of(run: LoadedRun) -> Commands:
         evaluated=bool(recorded),
         proposal=f"discovery evaluate {name} {quote(f'{place}@best')} --seeds 32",
         means=f"discovery evaluate {means} --seeds 32" if means else "",
-        test=f"discovery evaluate {name} ppo dpo --seeds 32 --test",
+        test=f"discovery evaluate {name} {others} --seeds 32 --test",
         sweep=swept or (f"discovery evaluate {name} ppo --sweep learning_rate=0.1,0.3,1,3,10 --seeds 32",),
         swept=bool(swept),
         plot=f"discovery plot {name}",
