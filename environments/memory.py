@@ -88,7 +88,7 @@ def chain(vary: Vary, length: int = 10) -> Environment:
     _check("chain", vary, length=(length, 1))
     parameters = {"memory_length": length, "max_steps_in_episode": length + 2}  # it ends before
     environment = from_gymnax("MemoryChain-bsuite", parameters=parameters)
-    return environment._replace(id="memory/chain", horizon=length + 1)
+    return environment._replace(id="memory/chain", horizon=length + 1, shortest_truncation=length + 1)
 
 
 TASKS: Mapping[str, Callable[..., Environment]] = {

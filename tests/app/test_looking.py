@@ -14,15 +14,6 @@ from discovery.store.ledger import Ledger
 from tests.app.support import TINY, Says, at, recorded
 
 
-def test_usage_names_every_verb(says: Says) -> None:
-    code, out, err = says("--help")
-    assert (code, err) == (0, "")
-    assert all(re.search(rf"^  {verb} ", out, re.MULTILINE) for verb in VERBS)
-    assert says("help")[:2] == says("-h")[:2] == (0, out)
-    assert says()[0] == 2
-    assert re.fullmatch(r"rl-discovery \d+\.\d+\.\d+\n", says("--version")[1])
-
-
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help(verb: str, says: Says) -> None:
     code, out, err = says(verb, "--help")
@@ -147,15 +138,6 @@ def test_every_environment_is_listed(says: Says) -> None:
     assert code == 0 and all(id in out for id in known())
     assert "1 continuous" in says("envs", "Pendulum-v1")[1]
     assert "tabular" in says("envs", "grid/small")[1]
-
-
-@pytest.mark.worlds
-def test_all_environments_are_what_the_list_says() -> None:
-    from environments.make import FAMILIES
-
-    extras = tuple(f"{prefix}/" for prefix, family in FAMILIES.items() if family.requires)
-    for id in known():
-        assert id.startswith(extras) or told(id) == tuple(known()[id][:3]), id
 
 
 def test_objectives(says: Says) -> None:

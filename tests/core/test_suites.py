@@ -25,7 +25,6 @@ from discovery.core.suites import (
     Reference,
     Suite,
     SuiteTask,
-    fingerprint,
     load_suite,
     record_of,
     save_reference,
@@ -156,12 +155,6 @@ def test_every_suite_that_claims_references_loads(name):
         )
 
 
-def test_small_variants_have_the_splits_of_the_large_ones():
-    large, small = (load_suite(name, measured=False) for name in ("minatar", "minatar-small"))
-    for (split, a), (other, b) in zip(large.splits(), small.splits(), strict=True):
-        assert split == other and a.task == replace(b.task, total_steps=10_000_000)
-
-
 def test_a_recipe_is_shared(tiny):
     tiny.write_text(TINY + "setup = { n_envs = 8 }\n")
     suite = load_suite(tiny, measured=False)
@@ -208,14 +201,6 @@ def test_missing_references_are_refused(tiny, measured):
         load_suite(tiny)
 
 
-def test_a_variant_for_a_cpu_is_offered(monkeypatch):
-    monkeypatch.setattr("discovery.core.suites._recorded", lambda path: {})
-    with pytest.raises(BadInput, match="minatar-small is its variant for a CPU"):
-        load_suite("minatar")
-    with pytest.raises(BadInput, match=r"discovery suites classic --measure` measures them$"):
-        load_suite("classic")
-
-
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -240,12 +225,6 @@ def test_what_changes_no_number_keeps_the_references(measured):
     moved = TINY.replace("[[test]]", "[[selection]]")
     measured.write_text(moved)
     assert load_suite(measured).selection[0].ppo.mean == 60.0
-
-
-def test_a_fingerprint_counts_defaults_of_ppo_in():
-    task = Task("x", Setup(), 10_000, {"learning_rate": 1e-3})
-    explicit = replace(task, numbers={**task.numbers, "gamma": 0.99})
-    assert fingerprint(task) == fingerprint(explicit) != fingerprint(replace(task, numbers={}))
 
 
 @pytest.mark.parametrize(
@@ -276,13 +255,6 @@ def test_references_without_a_mean_and_its_interval_are_refused(unsound, measure
     suite = load_suite(measured)
     save_reference(suite, suite.tasks[1], Reference(20.0, 19.0, 21.0, 4), unsound, ABOUT)
     with pytest.raises(BadInput, match="long: no mean with an interval from 2 seeds or more"):
-        load_suite(measured)
-
-
-def test_references_without_the_command_that_measured_them_are_refused(measured):
-    suite = load_suite(measured)
-    save_reference(suite, suite.tasks[1], Reference(1.0, 0.0, 2.0, 9), Reference(3.0, 2.5, 4.0, 9), {})
-    with pytest.raises(BadInput, match=r"long: no command.*--measure"):
         load_suite(measured)
 
 
@@ -326,11 +298,6 @@ def test_files_that_are_wrong_are_refused(text, message, tmp_path):
 def test_unknown_suites_are_refused(name, message):
     with pytest.raises(BadInput, match=message):
         load_suite(name)
-
-
-def test_references_are_no_suite(measured):
-    with pytest.raises(BadInput, match="holds references, not tasks"):
-        load_suite(measured.with_name("tiny.references.toml"))
 
 
 def test_what_is_measured_of_one_task_leaves_the_others(measured):
@@ -460,13 +427,6 @@ def test_the_command_lists_and_refuses(says, tiny):
     ]:
         code, _, err = says("suites", *words)
         assert code == 2 and message in err, words
-
-
-def test_what_cannot_be_random_is_refused_before_anything_is_trained(says, tmp_path):
-    path = tmp_path / "own.toml"
-    path.write_text('[[test]]\nname = "CartPole-v1"\n[[test]]\nname = "nowhere"\n')
-    code, _, err = says("suites", path, "--measure", "--output", tmp_path / "runs")
-    assert code == 2 and "nowhere" in err and not (tmp_path / "runs").exists()
 
 
 def random_actions(task: Task) -> tuple[Environment, np.ndarray]:

@@ -2,15 +2,11 @@
 
 import itertools
 from collections.abc import Callable
-from typing import Any
 
-import matplotlib.pyplot
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import same_color
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from discovery.core.errors import BadInput
 from discovery.display import plots
@@ -118,18 +114,6 @@ def check_all_lines_are_inside(figure: Figure) -> None:
             assert low <= values.min() <= values.max() <= high
 
 
-def test_a_long_name_comes_in_three_lines_and_ends_there():
-    lines = plots.in_lines(LONG).split("\n")
-    assert lines[0] == "a2c[number_0=0.0, number_1=0.1,"
-    assert len(lines) == 3 and lines[2].endswith(" …") and max(map(len, lines)) <= 36
-    assert plots.in_lines("ppo[clip=0.1,learning_rate=1e-3]") == "ppo[clip=0.1,learning_rate=1e-3]"
-
-
-def test_no_figure_is_left_to_pyplot():
-    curves()
-    assert matplotlib.pyplot.get_fignums() == []
-
-
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_equal_data_give_equal_files(tmp_path, suffix):
     first = plots.save(compared(), tmp_path / "new folder" / f"a{suffix}")
@@ -170,12 +154,6 @@ def test_meta_learning_curve_shows_population_mean_baselines_and_failures():
     assert (np.delete(best, 7) > np.delete(average, 7)).all()
 
 
-def test_meta_learning_curve_without_failures_has_one_panel():
-    figure = meta(failures=False, baselines=False)
-    assert len(figure.axes) == 1
-    assert legend(figure)[-1] == "search mean on selection seeds, 95%"
-
-
 def test_meta_learning_curve_draws_quantiles_and_best():
     scores = np.array([[0.0, 5.0, 10.0, NAN, 1.0, 2.0, 3.0, 4.0, 6.0, 7.0, 8.0, 9.0]])
     figure = plots.meta_learning_curve(np.array([4]), scores, np.array([]), np.zeros((0, 16)))
@@ -186,18 +164,6 @@ def test_meta_learning_curve_draws_quantiles_and_best():
     FigureCanvasAgg(figure).draw()
     low, high = main.get_xlim()
     assert [tick for tick in figure.axes[-1].get_xticks() if low <= tick <= high] == [4]
-
-
-@pytest.mark.parametrize("generations", [1, 5])
-def test_bars_of_failures_are_centered_on_their_generations(generations):
-    scores = np.ones((generations, 4))
-    scores[0, 0], scores[-1, :2] = NAN, NAN
-    figure = plots.meta_learning_curve(np.arange(generations), scores, np.array([]), np.zeros((0, 16)))
-    bars = [patch for patch in figure.axes[1].patches if isinstance(patch, Rectangle)]
-    assert [bar.get_x() + bar.get_width() / 2 for bar in bars] == pytest.approx(list(range(generations)))
-    assert {bar.get_width() for bar in bars} == {1}
-    assert bars[-1].get_height() == 50
-    assert figure.axes[1].get_xlim() == (-0.5, generations - 0.5)
 
 
 @pytest.mark.parametrize(
@@ -247,43 +213,6 @@ def test_few_seeds_are_drawn_one_by_one(seeds, bands, lines, note):
         assert line.get_linewidth() < 1
 
 
-def test_a_band_begins_where_enough_seeds_have_ended_an_episode():
-    """Of two that nearly agree on 0 and 100, a t-band would reach from -600 to 700."""
-    values = np.full((16, 4), NAN)
-    values[:2, 0], values[:, 1:] = (0, 100), np.linspace(40, 60, 16)[:, None]
-    axes = plots.learning_curves(np.arange(4), {"PPO": values}).axes[0]
-    low, high = axes.collections[0].get_datalim(axes.transData).intervaly
-    assert 40 < low < high < 60
-
-
-def test_styles_by_name():
-    """What is given holds in all pictures, whoever else is drawn and in which order."""
-    styles = {"PPO": plots.style(2), "ours": plots.style(8)}
-    assert styles["ours"] == (plots.COLORS[1], "--")
-    curve = plots.learning_curves(np.arange(3), {"ours": np.ones((1, 3))}, styles=styles).axes[0].lines[0]
-    rows = [("ours", "CartPole-v1", score(1))]
-    interval_line: Any = plots.comparison(rows, styles=styles).axes[0].collections[0]
-    figure = plots.meta_learning_curve(
-        np.arange(2), np.ones((2, 3)), np.array([]), np.zeros((0, 1)), {"ours": score(1)}, styles=styles
-    )
-    baseline = figure.axes[0].lines[-1]
-    for line in (curve, baseline):
-        assert (line.get_color(), line.get_linestyle()) == styles["ours"]
-    assert same_color(interval_line.get_edgecolor()[0], plots.COLORS[1])
-    assert interval_line.get_linestyle()[0][1] is not None  # dashes
-
-
-def test_many_curves_differ_in_color_or_line():
-    values = {str(index): np.ones((1, 3)) + index for index in range(20)}
-    axes = plots.learning_curves(np.arange(3), values).axes[0]
-    assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == 20
-
-
-def test_learning_curves_of_one_point_show_a_marker():
-    axes = plots.learning_curves(np.array([10]), {"PPO": np.ones((4, 1))}).axes[0]
-    assert [line.get_marker() for line in axes.lines] == ["o"] * 5
-
-
 def test_learning_curves_refuse_other_lengths():
     with pytest.raises(BadInput, match=r"curves\['PPO'\] .*seeds x steps, any x 5, not of shape \[4, 3\]"):
         plots.learning_curves(np.arange(5), {"PPO": np.ones((4, 3))})
@@ -310,12 +239,6 @@ def test_comparison():
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["PPO", "DPO"]
 
 
-def test_an_interval_without_width_is_written_with_its_digits():
-    equal = interval([-0.95983] * 16)
-    (text,) = plots.comparison([("PPO", "Catch-bsuite", equal)]).axes[0].texts
-    assert text.get_text() == "-0.9598 [-0.9598, -0.9598]".replace("-", "\N{MINUS SIGN}")
-
-
 def test_comparison_refuses_nothing():
     with pytest.raises(BadInput, match="nothing to compare"):
         plots.comparison([])
@@ -340,26 +263,6 @@ def test_drift_picture():
     }
     assert labels["1"] == 0
     assert labels["2"] == pytest.approx(np.log(2))
-
-
-def test_drift_picture_shares_a_symmetric_scale_in_each_row():
-    log_ratio, advantage = np.linspace(-1, 1, 11), np.linspace(-2, 2, 10)
-    small, large = np.full((10, 11), 0.1), np.linspace(-4, 1, 110).reshape(10, 11)
-    panels = [("small", small, small), ("large", large, 3 * large)]
-    maps = [axes for axes in drift_picture(log_ratio, advantage, panels, clip=100).axes if axes.lines]
-    limits = [axes.collections[0].get_clim() for axes in maps]
-    assert limits == [(-4, 4), (-4, 4), (-12, 12), (-12, 12)]
-    maps = [axes for axes in drift_picture(log_ratio, advantage, panels, clip=50).axes if axes.lines]
-    middle = np.median(np.abs([small, large]))
-    assert maps[0].collections[0].get_clim() == pytest.approx((-middle, middle))
-
-
-@pytest.mark.parametrize("value", [0.0, NAN])
-def test_drift_picture_of_nothing_but_one_value(value):
-    image = np.full((3, 4), value)
-    figure = drift_picture(np.linspace(-1, 1, 4), np.arange(3), [("flat", image, image)])
-    FigureCanvasAgg(figure).draw()
-    assert figure.axes[0].collections[0].get_clim() == (-1, 1)
 
 
 def test_drift_picture_refuses():

@@ -14,17 +14,10 @@ from discovery.core.config.evolution import ESConfig
 from discovery.core.config.search import SearchConfig
 from discovery.core.jobs import AlgorithmSpec, Job, JobResult
 from discovery.display.formats import (
-    duration,
-    failures_text,
-    heading,
-    row_facts,
     rows,
-    score,
-    short,
     status,
 )
-from discovery.display.progress import Json, Lines, Live, Silent, view
-from discovery.executors.base import WorkerUse
+from discovery.display.progress import Json, Silent, view
 from discovery.meta.base import RequestId, Result, ScoreResult
 from discovery.search.progress import SearchProgress, expected_steps, final_row, planned, trainings_of
 from discovery.statistics import interval
@@ -126,16 +119,6 @@ def test_further_selection_seeds_are_counted_with_the_last_mean(asynchronous: bo
     assert status(progress) == "selection: 8 of 16 trainings, 40 steps/s, 0:32 left"
 
 
-def test_it_is_said_who_works_and_how_busy_they_are() -> None:
-    progress = SearchProgress(CONFIG, Clock(), worker_use=lambda: WorkerUse(0, math.nan))
-    progress.started(0, [job()] * 12, 0)
-    assert status(progress) == "generation 0/3: 0 of 12 trainings, 0 workers"  # a cluster that is full
-    progress.worker_use = lambda: WorkerUse(3, 0.5)
-    assert "3 workers 50% busy" in status(progress)
-    facts = row_facts(progress.row(results()))
-    assert (facts["workers"], facts["utilization"]) == (3, 0.5) and "steps_per_second" in facts
-
-
 def test_rows_leave_failed_proposals_out() -> None:
     progress = SearchProgress(CONFIG)
     progress.started(0, [], 0)
@@ -171,18 +154,6 @@ def play(shown: Silent) -> None:
         shown.say("result", "Found: generation 0", generation=0, scores={"Catch": float("nan")})
 
 
-def test_lines_for_logs() -> None:
-    out = io.StringIO()
-    play(Lines(SearchProgress(CONFIG), out))
-    said = out.getvalue().splitlines()
-    assert said[0] == "runs/x: a search"
-    assert said[1] == heading(CONFIG)
-    assert said[2] == "generation 0/3: 3 of 12 trainings were finished before"
-    assert "0/3" in said[-3] and "1.50 ± 0.816" in said[-3] and "2.0 [" in said[-3]
-    assert said[-2].strip() == "1 diverged of 4 trainings"
-    assert said[-1] == "Found: generation 0"
-
-
 def test_json_is_one_object_a_line() -> None:
     out = io.StringIO()
     play(Json(SearchProgress(CONFIG), out))
@@ -202,35 +173,12 @@ def test_quiet_says_only_warnings(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "warning: processes/0 was replaced\n"
 
 
-def test_live_display_keeps_the_rows() -> None:
-    from rich.console import Console
-
-    out = io.StringIO()
-    play(Live(SearchProgress(CONFIG), Console(file=out, force_terminal=True, width=100, highlight=False)))
-    text = out.getvalue()
-    assert "1.50 ± 0.816" in text and "warning: processes/0 was replaced" in text and "Found" in text
-    assert text.rstrip().endswith("Found: generation 0") or "\x1b[?25h" in text  # the cursor is back
-
-
 def test_warnings_go_where_they_went_before_after_a_view() -> None:
     logger = logging.getLogger("discovery.executors")
     before = list(logger.handlers), logger.propagate
     with view(CONFIG, as_json=True, out=io.StringIO()):
         assert not logger.propagate
     assert (list(logger.handlers), logger.propagate) == before
-
-
-@pytest.mark.parametrize(
-    ("options", "kind"),
-    [
-        ({}, Lines),
-        ({"quiet": True}, Silent),
-        ({"as_json": True}, Json),
-        ({"quiet": True, "as_json": True}, Json),
-    ],
-)
-def test_view_fits_the_output(options: dict[str, bool], kind: type) -> None:
-    assert type(view(CONFIG, out=io.StringIO(), **options)) is kind
 
 
 def test_view_of_trainings_without_a_search() -> None:
@@ -240,33 +188,3 @@ def test_view_of_trainings_without_a_search() -> None:
         shown.started(-1, [job()] * 2, 1)
         shown.finished(job(), result())
     assert out.getvalue().splitlines()[0] == "1 of 2 trainings were finished before"
-
-
-def test_several_tasks_get_a_line_each() -> None:
-    config = dataclasses.replace(CONFIG, tasks=(TASK, dataclasses.replace(TASK, name="A longer name")))
-    out = io.StringIO()
-    found = {
-        id: ScoreResult(id, {**r.scores, "A longer name": r.scores["Catch"] * 100})
-        for id, r in results().items()
-        if isinstance(r, ScoreResult)
-    }
-    with Lines(SearchProgress(config), out) as shown:
-        shown.started(0, [], 0)
-        shown.closed(0, found, {})
-    head, first, second = out.getvalue().splitlines()
-    assert "task" in head
-    assert first.startswith("       0/3  Catch ") and second.startswith(" " * 12 + "A longer name ")
-    assert head.index("best") + 4 == first.index("2.50") + 4
-
-
-def test_formats() -> None:
-    assert [score(x) for x in (0.12345, -21.0, 123.44, 12345.6, math.nan)] == [
-        "0.123",
-        "-21.0",
-        "123.4",
-        "12346",
-        "-",
-    ]
-    assert [short(x) for x in (12, 1234, 2.5e6, 3e9, math.nan)] == ["12", "1.23k", "2.5M", "3G", "-"]
-    assert [duration(x) for x in (0.4, 62, 3723, None, math.inf)] == ["0:00", "1:02", "1:02:03", "-", "-"]
-    assert failures_text({"timeout": 1, "diverged": 3}) == "3 diverged, 1 timeout"

@@ -54,12 +54,6 @@ def test_only_the_last_chunk_of_a_program_is_short_and_lifetimes_do_not_interlea
         assert all(high <= low for (_, high), (low, _) in itertools.pairwise(ranges))
 
 
-def test_numbers_of_a_task_may_be_given_in_any_order():
-    one = replace(TASK, numbers={"a": 1.0, "b": 2.0})
-    two = replace(TASK, numbers={"b": 2.0, "a": 1.0})
-    assert len(cut([job(0, task=one), job(1, task=two)], 2)) == 1
-
-
 def test_leaves_of_other_shapes_do_not_share_a_chunk():
     jobs = [replace(job(index), meta_params={"w": np.zeros(index)}) for index in range(3)]
     assert len(cut(jobs, 4)) == 3
@@ -123,11 +117,6 @@ def test_states_of_stopped_trainings_stay_in_their_lane():
         assert result.checkpoint is not None and result.checkpoint.update == 100
         np.testing.assert_array_equal(result.checkpoint.leaves[1], [going_on_from[one.id], 100])
     assert len(cut([jobs[0], job(7), *going_on], 8)) == 3  # three programs, or three kinds of arguments
-
-
-def test_equal_ids_are_refused():
-    with pytest.raises(ValueError, match="'fake/search/task/s1' is not"):
-        cut([job(0), job(1), job(1)], 2)
 
 
 def test_stretches_divide_a_life():

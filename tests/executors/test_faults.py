@@ -97,7 +97,7 @@ def test_workers_are_kept_between_runs_and_no_more_than_needed():
 
 def test_a_reply_that_cannot_travel_is_a_failed_job():
     result = run([job(0)], function="tests.executors.fakes:unpicklable_chunk")[key(0)]
-    assert result.error == "failed" and "pickle" in result.detail
+    assert result.error == "failed" and "unpicklable_chunk" in result.detail
 
 
 def test_a_request_that_cannot_travel_is_a_failed_job():

@@ -1,6 +1,5 @@
 """What the pool makes of workers that never get ready; other faults are provoked with real workers."""
 
-import sys
 import time
 from multiprocessing import Pipe
 
@@ -12,7 +11,6 @@ from discovery.core.versions import versions
 from discovery.executors import pool
 from discovery.executors.call import Reply, call
 from discovery.executors.pool import Gone, Pool
-from discovery.executors.ray import bridge as raybridge
 from discovery.executors.ray import cluster as ray
 from discovery.executors.ray.messages import Cluster, Facts
 from discovery.executors.worker import answer
@@ -145,34 +143,3 @@ def test_a_worker_of_another_version_is_refused_in_plain_words(monkeypatch):
     monkeypatch.setattr(Quick, "jax", versions()["jax"])
     with ray.Ray(1, 2) as executor:
         assert len(executor.start_workers(5.0)) == 1
-
-
-def test_several_rays_on_a_machine_are_named(monkeypatch):
-    class Services:
-        """Ray's own, as far as it is asked: it raises for none and for several alike."""
-
-        here = ""
-
-        @staticmethod
-        def canonicalize_bootstrap_address_or_die(address):
-            raise ConnectionError("Found multiple active Ray instances")
-
-        @classmethod
-        def find_gcs_addresses(cls):
-            return set(cls.here.split())
-
-    monkeypatch.setitem(sys.modules, "ray._private.services", Services)
-    with pytest.raises(ConnectionError, match="no Ray runs on this machine"):
-        raybridge._of_this_machine()
-    Services.here = "127.0.0.1:2 127.0.0.1:1"
-    with pytest.raises(ConnectionError, match=r"one of those here: 127\.0\.0\.1:1, 127\.0\.0\.1:2"):
-        raybridge._of_this_machine()
-
-
-def test_the_cpu_beside_a_gpu_does_not_matter(monkeypatch, caplog):
-    monkeypatch.setattr(ray, "_Bridge", Quick)
-    caplog.set_level("WARNING", "discovery.executors")
-    monkeypatch.setattr(Quick, "cpu", "AMD family 26 model 2, avx512f")
-    with ray.Ray(0, 2, gpu_workers=1) as executor:
-        assert len(executor.start_workers(5.0)) == 1
-    assert not caplog.records

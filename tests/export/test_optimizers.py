@@ -16,7 +16,7 @@ from discovery.core.jobs import AlgorithmSpec
 from discovery.export import Provenance, export
 from discovery.export.trials import OPTIMIZER, reference
 from discovery.export.verify import compare, probe
-from discovery.export.write import numbers_in_files, resolve
+from discovery.export.write import resolve
 from environments import Setup, Task
 from objectives import build
 from tests.objectives.open_by_hand import MOMENTUM, Open, Tensor, descending
@@ -376,34 +376,6 @@ def test_counts_that_no_training_has_are_refused(name, counts, message, file):
 # The file as a file
 
 TASK = Task("cart", Setup(n_envs=4, n_epochs=3, n_minibatches=2), 50_000, {"max_grad_norm": 0.7})
-
-
-OPEN = ("open", "open anchored", "open with few features")
-OPEN_SAYS = ("`total_steps`", "`param_info`", "`seed`", "own tree", "the mean over both")
-SAYS = {
-    "open without features": ("its value, momenta and gradient", "has no noise", "the mean over both"),
-    "lodo": ("an M of its own, which couples that tree's parameters alone",),
-}
-
-
-@pytest.mark.parametrize("name", SMALL)
-def test_numbers_recipe_and_differences_are_in_the_file(name, load):
-    spec, numbers = SPECS[name]
-    provenance = Provenance(run="r", tasks=(TASK,))
-    source = export(spec, searched(spec), {**numbers, "max_grad_norm": 0.7}, provenance, "optax")
-    module, text = load(source), ast.get_docstring(ast.parse(source)) or ""
-    assert module["RECIPE"]["max_grad_norm"] == 0.7 and "n_epochs 3" in text and "only with" in text
-    for _, number, default in numbers_in_files(spec):
-        wanted = {**numbers, "max_grad_norm": 0.7}.get(number, default)
-        assert module[number.upper()] == wanted
-    if name != "lodo":
-        assert (module["N_EPOCHS"], module["N_MINIBATCHES"]) == (3, 2)
-        jax.tree.map(np.testing.assert_array_equal, module["WEIGHTS"], searched(spec)["optimizer"])
-    words = " ".join(text.split())
-    assert ("dormancy is 1" in words) is (name in OPEN)
-    assert all(word in words for word in SAYS.get(name, OPEN_SAYS if name in OPEN else ()))
-    assert ("scale_by_adam" in source) is (name in ("open anchored", "lodo"))
-    assert ("def gru(" in source) is (name in ("open", "open anchored", "optim4rl"))
 
 
 @pytest.mark.parametrize("name", SPECS)

@@ -88,23 +88,6 @@ def test_variables_do_not_hide_functions_of_the_file():
     np.testing.assert_allclose(function(np.array([1.0, 3.0])), [4.25, 4.75])
 
 
-def test_layout_changes_no_meaning():
-    def odd(x):
-        text = "1e-05, x ** 2, any((x for x in y)), y[a:b + c]" if x else 'it\'s "so"'
-        for k in x:
-            if k > 5:
-                break
-        else:
-            text += "!"
-        try:
-            return text, x[len(x) - 2 : len(x) - 1], {k: v for k, v in zip(x, x, strict=True)}, (-x[0]) ** 2
-        finally:
-            x.append(1)
-
-    assert written(odd)[1]([1, 2, 3]) == odd([1, 2, 3])
-    assert written(odd)[1]([7, 8]) == odd([7, 8])
-
-
 def test_the_names_of_python_stay_free():
     def _sum(x):
         return 10 * x

@@ -1,7 +1,7 @@
 """Five learning algorithms, each in the smallest form that needs what PPO does not.
 
 They are written with `objectives/base.py` alone (and parts that others left fixed), know nothing of the
-loop that trains them, and are built by name like any user's: ``"tests.inner.miniatures:pqn"``.
+loop that trains them, and are built by name like any user's: ``"tests.inner.miniatures:lpg"``.
 """
 
 from typing import Any, NamedTuple
@@ -159,73 +159,6 @@ def ampo() -> Algorithm:
         memory=NO_MEMORY,
         init=ampo_init,
         defaults=tuple(sorted({**ADAM, "gamma": 0.99, "gae_lambda": 0.95, "step_size": 1.0}.items())),
-    )
-
-
-# 3. PQN: no actor at all. Epsilon-greedy on Q, lambda-returns, squared error.
-
-
-class EpsilonGreedy(NamedTuple):
-    q: Any
-    epsilon: Any
-
-    def probabilities(self):
-        greedy = jax.nn.one_hot(self.mode(), self.q.shape[-1])
-        return (1 - self.epsilon) * greedy + self.epsilon / self.q.shape[-1]
-
-    def sample(self, key):
-        return jax.random.categorical(key, jnp.log(self.probabilities())).astype(jnp.int32)
-
-    def log_prob(self, action):
-        return Categorical(jnp.log(self.probabilities())).log_prob(action)
-
-    def entropy(self):
-        return Categorical(jnp.log(self.probabilities())).entropy()
-
-    def mode(self):
-        return jnp.argmax(self.q, -1).astype(jnp.int32)
-
-
-def pqn_heads(n_actions, continuous):
-    return {"q": Head(n_actions)}
-
-
-def pqn_distribution(meta_params, outputs, progress):
-    passed = jnp.minimum(progress.fraction / meta_params["epsilon_share"], 1.0)
-    return EpsilonGreedy(outputs["q"], 1.0 + passed * (meta_params["epsilon_end"] - 1.0))
-
-
-def lambda_returns(meta_params, memory, trajectory, progress):
-    """G_t = r_t + gamma (1 - terminated) [(1 - lambda) max Q(s'_t) + lambda G_{t+1}], within an episode."""
-    best_next = trajectory.outputs_next["q"].max(-1)
-    decay = jnp.where(trajectory.truncated | trajectory.terminated, 0.0, meta_params["q_lambda"])
-
-    def backward(return_tp1, inputs):
-        reward, terminated, best, decay_t = inputs
-        future = (1 - decay_t) * best + decay_t * return_tp1
-        return_t = reward + meta_params["gamma"] * jnp.where(terminated, 0.0, future)
-        return return_t, return_t
-
-    inputs = (trajectory.reward, trajectory.terminated, best_next, decay)
-    return jax.lax.scan(backward, best_next[-1], inputs, reverse=True)[1]
-
-
-def pqn_loss(meta_params, batch, outputs, progress, key):
-    chosen = batch.action[:, None] == jnp.arange(outputs["q"].shape[-1])
-    return 0.5 * jnp.square(jnp.where(chosen, outputs["q"], 0.0).sum(-1) - batch.targets)
-
-
-def pqn() -> Algorithm:
-    numbers = {**ADAM, "gamma": 0.99, "q_lambda": 0.65, "epsilon_end": 0.05, "epsilon_share": 0.5}
-    return Algorithm(
-        name="miniature PQN",
-        policy=Policy(pqn_heads, pqn_distribution),
-        targets=lambda_returns,
-        loss=Loss(pqn_loss),
-        optimizer=adam,
-        memory=NO_MEMORY,
-        init=nothing,
-        defaults=tuple(sorted(numbers.items())),
     )
 
 

@@ -18,7 +18,7 @@ from tests.inner.states import CATCH, assert_splitting_changes_no_bit
 from tests.inner.states import quick_begin as begin
 from tests.inner.states import quick_go as go
 
-NAMES = ["lpg", "ampo", "pqn", "open_rule", "adaptive_kl"]
+NAMES = ["lpg", "ampo", "open_rule", "adaptive_kl"]
 RANDOM_RETURN = -0.6
 """Of Catch: the paddle of a random player is rarely under the ball."""
 ALGORITHMS = {name: build(f"tests.inner.miniatures:{name}") for name in NAMES}
@@ -153,49 +153,6 @@ def _ampo_loss(trajectory, meta_params):
     recall = Recall(jnp.zeros(trajectory.reward.shape, bool), {})
     batch = jax.tree.map(lambda x: x[0], sequences(trajectory, recall, targets, 1).batch)
     return algorithm.loss.per_sample(meta_params, batch, batch.outputs, NOW, jax.random.key(0)).mean()
-
-
-# PQN
-
-
-def test_pqn_lambda_returns_against_a_slow_mean():
-    """Each return is the lambda-weighted mean of n-step returns inside its episode."""
-    meta_params = meta_params_of("pqn", gamma=0.9, q_lambda=0.6)
-    trajectory = one_rollout("pqn", meta_params)
-    rng = np.random.default_rng(0)
-    terminated, truncated = rng.random((8, 4)) < 0.2, rng.random((8, 4)) < 0.2
-    best = rng.normal(0, 1, (8, 4, 3))
-    trajectory = trajectory._replace(
-        reward=jnp.asarray(rng.normal(0, 1, (8, 4)), jnp.float32),
-        terminated=jnp.asarray(terminated),
-        truncated=jnp.asarray(truncated),
-        outputs_next={"q": jnp.asarray(best, jnp.float32)},
-    )
-    got = ALGORITHMS["pqn"].targets(meta_params, (), trajectory, NOW)
-    reward, best = np.asarray(trajectory.reward, float), best.max(-1)
-    for e in range(4):
-        for t in range(8):
-            stop = next((k for k in range(t, 8) if terminated[k, e] or truncated[k, e]), 7)
-            n_step = [
-                sum(0.9 ** (k - t) * reward[k, e] for k in range(t, last + 1))
-                + (0.0 if terminated[last, e] else 0.9 ** (last - t + 1) * best[last, e])
-                for last in range(t, stop + 1)
-            ]
-            weights = [0.4 * 0.6**n for n in range(len(n_step) - 1)] + [0.6 ** (len(n_step) - 1)]
-            assert float(got[t, e]) == pytest.approx(np.dot(weights, n_step), rel=1e-4, abs=1e-4)
-
-
-def test_pqn_has_no_actor_anneals_epsilon_and_learns():
-    meta_params = meta_params_of("pqn", learning_rate=3e-3)
-    policy = ALGORITHMS["pqn"].policy
-    epsilons = [
-        float(policy.distribution(meta_params, {"q": jnp.zeros(3)}, Progress(n, 100)).epsilon)
-        for n in (0, 25, 50, 90)
-    ]
-    np.testing.assert_allclose(epsilons, [1.0, 0.525, 0.05, 0.05], rtol=1e-5)
-    early, late, state = train("pqn", meta_params)
-    assert set(state.params) == {"actor"} and set(state.params["actor"]) == {"hidden_0", "q"}
-    assert early < -0.3 and late > 0.0
 
 
 # OPEN

@@ -1,6 +1,5 @@
 """Judging: who is meant, what is run and what is not run again, and what the numbers say."""
 
-import io
 import json
 import re
 import shutil
@@ -12,16 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
 
-from discovery.app.api import algorithms, evaluate
+from discovery.app.api import evaluate
 from discovery.app.command_line import main
 from discovery.app.loaded import load_run
 from discovery.core.errors import BadInput, LedgerError, RunError
 from discovery.core.jobs import AlgorithmSpec, Job
-from discovery.display.tables import comparison_tables
 from discovery.judging.comparison import Comparison
-from discovery.judging.evaluate import pick_tasks, recorded, train_subjects
+from discovery.judging.evaluate import recorded, train_subjects
 from discovery.meta.base import Proposal
 from discovery.results.subjects import Subject, subjects
 from discovery.statistics import interval, paired_difference
@@ -119,17 +116,6 @@ def test_no_such_subject(name: str, message: str, finished_run: SimpleNamespace)
 def test_subjects_twice() -> None:
     with pytest.raises(BadInput, match="'ppo' is there twice"):
         known("ppo", "dpo", "ppo")
-
-
-def test_pick_tasks(finished_run: SimpleNamespace) -> None:
-    config = load_run(finished_run.folder).config
-    assert [task.name for task in pick_tasks(["fast cart", "cart", "cart"], config)] == ["fast cart", "cart"]
-    with pytest.raises(BadInput, match="no task named 'cat'; did you mean cart"):
-        pick_tasks(["cat"], config)
-
-
-def test_algorithms_are_named() -> None:
-    assert {"ppo", "dpo", "lpo"} <= set(algorithms())
 
 
 # What is run
@@ -336,46 +322,6 @@ def test_differences_are_over_common_seeds() -> None:
     assert found.difference("dpo", "ppo", "one") == paired_difference([5, 7], [3, 4])
     assert found.difference("dpo", "ppo", "two") is None
     assert found.row("ppo", "two") is None
-
-
-@pytest.mark.parametrize("width", [80, 200])
-def test_table_fits(width: int) -> None:
-    cells = [
-        cell(s, t, list(STEADY * 7.7 - 85))
-        for t in ("Breakout-MinAtar", "[two]")
-        for s in ("discovered", "ppo")
-    ]
-    cells[0] = cell("discovered", "Breakout-MinAtar", [NAN, *STEADY[1:] * 7.7 - 85])
-    measures = {"Breakout-MinAtar": "final", "[two]": "auc"}
-    found = Comparison(tuple(cells), {"discovered": "t@3"}, frozenset({"[two]"}), measures)
-    out = Console(file=io.StringIO(), width=width, markup=width == 80)
-    out.print(comparison_tables(found))
-    text = out.file.getvalue()  # type: ignore[attr-defined]
-    for expected in (
-        "Breakout-MinAtar: mean return, last fifth of training\n",
-        "[two] (held out): mean return over training\n",
-        "(1 failed)",
-        "minus ppo",
-        "[-86.7, -83.3]",
-        "discovered",
-    ):
-        assert expected in text, text
-    assert ("-85.0 [-86.7, -83.3]" in text) == (width == 200)
-    assert "…" not in text
-
-
-def test_table_without_measures() -> None:
-    out = Console(file=io.StringIO(), width=80)
-    out.print(comparison_tables(Comparison((cell("ppo", "one", [1.0, 2.0]),))))
-    assert "\none\n" in out.file.getvalue()  # type: ignore[attr-defined]
-
-
-def test_a_comparison_knows_what_its_scores_are() -> None:
-    tasks = (TASKS[0], Task("two", Setup(curve_points=4), 1024, score="auc"))
-    found = train_subjects(known("ppo"), tasks, 2, Pretender())
-    assert found.measures == {"one": "final", "two": "auc"}
-    assert found.measure("two") == "mean return over training"
-    assert found.measure("three") == ""
 
 
 def test_json_holds_everything() -> None:

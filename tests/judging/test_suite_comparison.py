@@ -2,7 +2,6 @@
 
 import csv
 import io
-import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -10,16 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 from scipy import stats
 
 from discovery.app.comparisons import SuiteComparison
 from discovery.core.errors import BadInput
-from discovery.display.pictures.suites import pictures
 from discovery.judging.comparison import Cell, Comparison
 from discovery.judging.robustness import Robustness
 from discovery.statistics import aggregate, iqm, probability_of_improvement
-from tests.display.test_plots import boxes
 from tests.judging.fakes import ENTRIES, NAN, cell, judged, rng_scores
 
 
@@ -129,17 +125,6 @@ def result_of_all_kinds(seeds: int = 12) -> SuiteComparison:
     return SuiteComparison("hand", comparison, ENTRIES, (robust,), ("A note.",))
 
 
-def test_it_prints_itself() -> None:
-    found = result_of_all_kinds()
-    out = Console(file=io.StringIO(), width=160)
-    out.print(found.table())
-    text = out.file.getvalue()  # type: ignore[attr-defined]
-    assert "all 12 failed" in text and "(2 failed)" in text and "three (held out)" in text
-    assert "…" not in text
-    assert all(line in str(found) for line in found.verdicts())
-    assert found._repr_html_().count("<tr") == 10  # a head, and three subjects on three tasks
-
-
 def test_frame_and_json_agree() -> None:
     found = result_of_all_kinds()
     frame, said = found.frame(), json.loads(json.dumps(found.to_dict(), default=str))
@@ -158,36 +143,6 @@ def test_frame_and_json_agree() -> None:
     assert said["robustness"][0]["levels"][0]["factor"] == 0.1
     assert said["references"]["one"]["ppo"]["mean"] == 10
     assert "A note." in said["verdicts"]
-
-
-@pytest.mark.parametrize("name", ["intervals", "profiles", "learning-curves", "robustness-learning_rate"])
-@pytest.mark.parametrize("tasks", [1, 3])
-def test_pictures(name: str, tasks: int) -> None:
-    found = result_of_all_kinds()
-    if tasks == 1:
-        cells = tuple(c for c in found.comparison.cells if c.task == "one")
-        swept = {
-            f: tuple(c for c in listed if c.task == "one") for f, listed in found.robustness[0].cells.items()
-        }
-        found = judged(*cells, sweeps=(Robustness("learning_rate", (0.1, 1.0, 10.0), swept),))
-    figure = pictures(found)[name]
-    groups = boxes(figure)
-    assert any(groups.values())
-    titles = [axes.title.get_window_extent() for axes in figure.axes if axes.get_title()]
-    heading = [figure._suptitle.get_window_extent()] if figure._suptitle else []  # type: ignore[attr-defined]
-    legends = [each.get_window_extent() for each in figure.legends]
-    labels = [axes.xaxis.label.get_window_extent() for axes in figure.axes if axes.get_xlabel()]
-    for group in [*groups.values(), [*titles, *heading, *legends, *labels]]:
-        assert not any(a.overlaps(b) for a, b in itertools.combinations(group, 2))
-        for extent in group:
-            assert figure.bbox.x0 <= extent.x0 < extent.x1 <= figure.bbox.x1
-            assert figure.bbox.y0 <= extent.y0 < extent.y1 <= figure.bbox.y1
-
-
-def test_profiles_show_shares() -> None:
-    found = judged(cell("ppo", "one", [0, 5, 10, 20]), cell("ppo", "two", [-5, -3, -1, -7]))
-    band = found.profile("ppo", np.array([-1.0, 0.25, 0.75, 3]))
-    np.testing.assert_allclose(band.mean, [1, (3 / 4 + 2 / 4) / 2, (2 / 4 + 1 / 4) / 2, 0])
 
 
 def test_it_writes_itself(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from discovery.meta.make import make_meta
 from tests.meta.conftest import config_of
 
 STRATEGIES = ("Open_ES", "PBE")
-CENTER = {"drift": 3.0, "optimizer": 0.25}
 
 
 def init(key):

@@ -10,18 +10,16 @@ from types import SimpleNamespace
 
 import jax
 import numpy as np
-import pandas as pd
 import pytest
 
 import discovery
-from discovery.app.api import resume
 from discovery.app.loaded import LoadedRun, load_run
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, LedgerError, RunError
 from discovery.core.jobs import AlgorithmSpec, JobResult
 from discovery.meta.base import Proposal
-from discovery.results.objective import is_temporal, objective_of
+from discovery.results.objective import objective_of
 from discovery.search.selection import choose
 from discovery.store.arrays import digest_of, numbers_of, unpack
 from discovery.store.ledger import Evaluation
@@ -127,14 +125,6 @@ def test_curves(run: LoadedRun, field: str) -> None:
     assert list(curves.rows["seed"]) == [0, 1, 2, 3]
 
 
-def test_curves_that_are_not_there(run: LoadedRun) -> None:
-    assert run.curves("report").values.shape == (0, 0)
-    with pytest.raises(BadInput, match="no curve named 'entrpy'; did you mean entropy"):
-        run.curves("search", field="entrpy")
-    with pytest.raises(BadInput, match="no split named"):
-        run.curves("test")  # type: ignore[arg-type]
-
-
 def test_a_failed_training_is_nan_and_counted(young_run: LoadedRun) -> None:
     frame = young_run.proposals_frame().set_index("id")
     assert np.isnan(frame.loc["g0/p1", "score CartPole-v1"])
@@ -177,13 +167,6 @@ def test_no_such_generation(run: LoadedRun, generation) -> None:
         run.meta_params(generation)
 
 
-def test_no_such_proposal(run: LoadedRun) -> None:
-    with pytest.raises(BadInput, match="no proposal 4 in generation 0"):
-        run.proposal(0, 4)
-    with pytest.raises(BadInput, match="no proposal -1 in generation 1"):  # the mean was not due there
-        run.proposal(1, -1)
-
-
 def test_a_proposal_that_differs_is_refused(run: LoadedRun, tmp_path: Path) -> None:
     folder = tmp_path / "changed"
     shutil.copytree(run.folder, folder)
@@ -214,14 +197,6 @@ def test_objective_with_zero_weights_is_ppo(run: LoadedRun) -> None:
     found = np.asarray(objective.slope(log_ratio, advantage))
     np.testing.assert_allclose(found[~near_kink], slope[~near_kink], atol=1e-5)
     assert objective.label == "initial mean"
-
-
-def test_the_found_objective_is_another(run: LoadedRun) -> None:
-    found, initial = run.objective("last"), run.objective("initial")
-    at = np.linspace(-1, 1, 11), np.float32(1.5)
-    assert np.abs(found.drift(*at) - initial.drift(*at)).max() > 1e-4
-    assert is_temporal(found)
-    assert not is_temporal(initial)  # its output weights are 0
 
 
 DPO_SLOPES = {  # of r A - f at these ratios, from the closed form
@@ -256,13 +231,6 @@ def test_objective_says_what_is_wrong() -> None:
 # As a whole
 
 
-def test_repr_and_html(run: LoadedRun) -> None:
-    assert "tiny: lpo (anchored True, temporal True, width 4), generations 3 of 3, chosen" in repr(run)
-    html = run._repr_html_()
-    assert html.count("<tr>") == html.count("</tr>") == 10
-    assert "36, 0 failed" in html
-
-
 def test_loads_while_it_is_written(finished_run: SimpleNamespace, tmp_path: Path) -> None:
     folder = tmp_path / "busy"
     shutil.copytree(finished_run.folder, folder)
@@ -286,18 +254,6 @@ def test_a_young_run(young_run: LoadedRun) -> None:
 def test_no_run(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="is not a run"):
         load_run(tmp_path)
-
-
-def test_resume_of_a_finished_run_changes_nothing(finished_run: SimpleNamespace, tmp_path: Path) -> None:
-    class Refusal:
-        def run(self, jobs):
-            assert not jobs
-            return iter(())
-
-    folder = tmp_path / "done"
-    shutil.copytree(finished_run.folder, folder)
-    again = resume(folder, executor=Refusal())  # type: ignore[arg-type]
-    pd.testing.assert_frame_equal(again.frame(), load_run(finished_run.folder).frame())
 
 
 def test_public_names_have_one_home() -> None:

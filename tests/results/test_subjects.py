@@ -128,11 +128,6 @@ def test_bad_subjects(name: str, message: str, finished_run: SimpleNamespace) ->
         one(name.replace("{run}", str(finished_run.folder)))
 
 
-def test_the_same_numbers_in_another_order_are_the_same_subject() -> None:
-    with pytest.raises(BadInput, match=r"is there twice, as 'ppo\[clip=0\.1,gamma=0\.9\]'"):
-        subjects(["ppo[clip=0.1,gamma=0.9]", "ppo[gamma=.9,clip=.10]"])
-
-
 def test_numbers_of_ppo_that_nobody_reads_are_left_out() -> None:
     """A suite's recipes are PPO's with Adam; any other number that is not read is still an error."""
     task = replace(TASK, numbers={"learning_rate": 0.01, "adam_b2": 0.99})
@@ -225,16 +220,6 @@ def test_a_file_has_options_and_numbers(tmp_path: Path) -> None:
         one(f"{path}[path=x]")
 
 
-def test_labels_of_files(tmp_path: Path) -> None:
-    paths = [
-        written(tmp_path / place) for place in ("a/found.py", "b/found.py", "b/other.py", "c/b/found.py")
-    ]
-    labels = [subject.label for subject in subjects([str(path) for path in paths])]
-    assert labels == ["a/found.py", f"{tmp_path.name}/b/found.py", "other.py", "c/b/found.py"]
-    with pytest.raises(BadInput, match="is there twice"):
-        subjects([str(paths[0]), str(paths[0])])
-
-
 def test_trainings_of_a_file_are_told_by_its_content(tmp_path: Path) -> None:
     path = written(tmp_path / "a" / "mine.py")
     (first,) = jobs_of(str(path))
@@ -270,10 +255,3 @@ def test_a_file_that_changed_after_it_was_named(tmp_path: Path) -> None:
 def test_files_that_are_no_exports(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=message):
         one(str(written(tmp_path / "bad.py", text)))
-
-
-def test_file_algorithm_can_be_named_by_its_place(tmp_path: Path) -> None:
-    """Workers build it from the spec alone."""
-    path = written(tmp_path / "mine.py")
-    spec = one(str(path)).spec
-    assert spec == AlgorithmSpec(FILE, (("digest", file_digest(path)), ("path", str(path))))

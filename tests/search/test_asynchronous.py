@@ -280,15 +280,6 @@ def test_one_batch_at_a_time_is_a_search_that_waits(tmp_path):
         np.testing.assert_array_equal(left, right)
 
 
-def test_its_run_can_be_looked_at(whole):
-    run = load_run(whole)
-    assert run.scores.shape == (4, 8) and np.isfinite(run.scores).mean() > 0.5
-    for generation in range(4):
-        for index in range(8):
-            run.proposal(generation, index)  # made again, and compared with the digest of what was trained
-    assert run.n_generations == 4 and run.choice.generation in {0, 2, 4}
-
-
 # An evolution strategy ----------------------------------------------------------------------------
 
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.coverage import KINDS, SIZES, Kind, coverage
-from discovery import statistics as st
+from benchmarks.coverage import KINDS, SIZES, coverage
 
 CASES = [
     (kind, shape, tasks, n)
@@ -74,33 +73,3 @@ SHAPES = ("normal", "two modes", "skewed")
 def test_intervals_of_means_cover_without_any_tolerance(kind, tasks, shape):
     """5,000 experiments know the coverage to 0.3%, so the limits are the promised ones."""
     assert 0.93 <= coverage(kind, shape, tasks, 30, 5000) <= 0.97
-
-
-@pytest.mark.slow
-def test_plain_percentiles_would_be_found_out(monkeypatch):
-    """Guards the guard: they are what others report, and too narrow at 30 seeds."""
-    plain = Kind(
-        lambda a, _: st.interval(a["0"], "mean", method="percentile")[1:3], KINDS["interval mean"].truth
-    )
-    monkeypatch.setitem(KINDS, "percentile", plain)
-    shares = [coverage("percentile", shape, 1, 30, 5000) for shape in SHAPES]
-    print(shares)
-    assert min(shares) < 0.93
-
-
-def test_an_interval_that_is_too_narrow_is_found_out(monkeypatch):
-    """Guards the guard: half of the level gives half of the coverage."""
-    narrow = Kind(lambda a, _: st.interval(a["0"], "mean", 0.5)[1:3], KINDS["interval mean"].truth)
-    monkeypatch.setitem(KINDS, "too narrow", narrow)
-    assert coverage("too narrow", "normal", 1, 30, 400) == pytest.approx(0.5, abs=0.075)
-
-
-def test_the_package_is_light():
-    import subprocess
-    import sys
-
-    code = "import sys, discovery.statistics; print('jax' in sys.modules, 'scipy.stats' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
-    )
-    assert done.stdout.split() == ["False", "False"]

@@ -40,15 +40,6 @@ def test_iqm_is_the_trimmed_mean_of_four_copies(n):
         assert st.iqm(scores) == pytest.approx(scipy.stats.trim_mean(scores, 0.25), abs=1e-13)
 
 
-def test_mean_is_the_mean():
-    assert st.mean([1, 2, 6]) == 3.0
-
-
-def test_median_is_the_middle_or_the_mean_of_two():
-    assert st.median([9.0, 1.0, 2.0]) == 2.0
-    assert st.median([9.0, 1.0, 2.0, 4.0]) == 3.0
-
-
 @pytest.mark.parametrize("estimate", [st.mean, st.iqm, st.median])
 def test_estimates_refuse_failures_and_nothing(estimate):
     with pytest.raises(BadInput, match="1 of 3 scores are not finite"):
@@ -164,23 +155,6 @@ def test_intervals_cover(name, statistic, n):
     """93% to 97%, and three Monte Carlo errors on either side."""
     tolerance = 3 * MONTE_CARLO_ERROR
     assert 0.93 - tolerance < coverage(name, statistic, n) < 0.97 + tolerance
-
-
-def test_why_not_the_plain_percentile_bootstrap():
-    assert coverage("skewed", "mean", 16, correction=None) < 0.91
-
-
-@pytest.mark.parametrize(("correction", "least", "most"), [("none", 0.925, 0.97), ("full", 0.0, 0.915)])
-def test_why_differences_of_pairs_are_not_corrected_for_skewness(correction, least, most):
-    """One training in ten fails, independently of its partner: the skew of few failures is luck."""
-    hits = 0
-    for chunk in range(SIMULATIONS // 500):
-        generator = np.random.default_rng([1, chunk])
-        failures = generator.random((2, 500, 30)) < 0.1
-        pairs = np.sort(failures[0] - 1.0 * failures[1] + 0.1 * generator.normal(size=(500, 30)), axis=1)
-        low, high = trimmed_mean_limits(pairs, 0.0, 0.95, correction)
-        hits += ((low <= 0) & (high >= 0)).sum()
-    assert least < hits / SIMULATIONS < most
 
 
 # --- properties of intervals -------------------------------------------------------------------

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from discovery.statistics import Interval, interval_text, interval_with_failures, rounded
+from discovery.statistics import Interval, interval_text, rounded
 
 NOTHING = Interval(math.nan, -math.inf, math.inf, 0.95, 0, 4)
 
@@ -29,9 +29,3 @@ def test_intervals_as_text(numbers: tuple[float, float, float], expected: str) -
 def test_what_has_no_estimate() -> None:
     assert interval_text(None) == interval_text(NOTHING) == "-"
     assert rounded(None) == rounded(NOTHING) == ()
-
-
-def test_failures_are_told() -> None:
-    assert interval_with_failures(Interval(0.5, 0.25, 0.75, 0.95, 16, 2)) == "0.50 [0.25, 0.75] (2 failed)"
-    assert interval_with_failures(NOTHING) == "all 4 failed"
-    assert interval_with_failures(NOTHING._replace(failed=0)) == "-"

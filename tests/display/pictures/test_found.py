@@ -17,9 +17,8 @@ from discovery.app.loaded import LoadedRun, load_run
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
 from discovery.display.pictures import found as pictures
-from discovery.display.pictures.found import LOSS, draw_found, pictures_of
+from discovery.display.pictures.found import draw_found, pictures_of
 from discovery.display.pictures.runs import plot_run
-from discovery.display.plots import power_of_ten
 from discovery.display.report import write_report
 from discovery.results.learned import Learned, learned_of
 from objectives import build
@@ -111,14 +110,6 @@ def test_parts_that_are_searched_together_are_drawn_apart() -> None:
         draw_found(found, "driftt")
 
 
-def test_losses_of_ones_own_are_drawn_as_drifts_and_only_once() -> None:
-    assert list(pictures_of(learned_of(AlgorithmSpec("ppo"))).values()) == [LOSS]
-    spec = AlgorithmSpec(f"{__name__}:two_entries")
-    own = learned_of(spec, build(spec.name).init(jax.random.key(0)))
-    assert list(pictures_of(own).values()) == [LOSS]
-    assert isinstance(draw_found(own), Figure)
-
-
 def two_entries() -> Algorithm:
     """PPO's drift times one searched number plus another."""
 
@@ -141,11 +132,6 @@ def test_a_picture_that_fails_is_an_error_of_ours_or_bad_input_of_the_users() ->
         pictures.draw(broken, both())
     with pytest.raises(BadInput, match="raises KeyError: 'eta'"):
         pictures.draw(broken, learned_of(own, build(own.name).init(jax.random.key(0))))
-
-
-def test_powers_of_ten_need_no_formula() -> None:
-    values = (0.0, 0.01, 100.0, -0.1, 1e-3, -1e-5, 1e4)
-    assert [power_of_ten(value) for value in values] == ["0", "0.01", "100", "−0.1", "10⁻³", "−10⁻⁵", "10⁴"]
 
 
 def searched_tiny(

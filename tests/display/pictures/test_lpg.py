@@ -105,14 +105,6 @@ def test_a2c_is_a_closed_form(figure: Figure) -> None:
     np.testing.assert_allclose(known, [first, -first], atol=1e-6)
 
 
-def test_what_is_shown(figure: Figure) -> None:
-    titles = [axes.get_title() for axes in figure.axes]
-    assert titles == ["found, n/N = 0", "found, n/N = 0.5", "found, n/N = 1", "A2C"]
-    assert "chain of 16 steps" in figure.get_supxlabel()
-    assert "N = 40" in figure.get_supxlabel()
-    assert [axes.get_title() for axes in lpg_picture(found(False), plots).axes] == ["found", "A2C"]
-
-
 def test_other_targets_are_refused() -> None:
     with pytest.raises(NothingToDraw, match="targets of ppo are not those of lpg"):
         lpg_picture(learned_of(AlgorithmSpec("ppo")), plots)

@@ -138,19 +138,6 @@ def test_optim4rl_of_zero_weights_is_sign_descent() -> None:
         np.testing.assert_allclose(mine, np.stack([expected] * 3), rtol=1e-5, atol=1e-9)
 
 
-def test_the_figure_says_what_was_fixed(random_open: SimpleNamespace) -> None:
-    figure = random_open.figure
-    assert [axes.get_title() for axes in figure.axes] == [
-        "training proportion 0",
-        "training proportion 0.5",
-        "training proportion 1",
-        "size of the noise",
-    ]
-    said = figure.get_supxlabel().replace("\n", " ")
-    for words in ("value 0.1", "after 100 steps", "Dormancy 1", "learning rate, 0.01, falling by 50%"):
-        assert words in said
-
-
 def test_nothing_overlaps_or_is_cut(random_open: SimpleNamespace) -> None:
     check_layout(random_open.figure)
     check_all_lines_are_inside(random_open.figure)

@@ -1,13 +1,11 @@
 """Pictures and files of a run: all that there is data for, and the numbers in them are the run's."""
 
 import dataclasses
-import importlib.util
 import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import jax
 import matplotlib.image
 import numpy as np
 import pytest
@@ -17,12 +15,11 @@ from discovery.app.loaded import LoadedRun, load_run
 from discovery.core.errors import BadInput, RunError
 from discovery.core.toml import dumps
 from discovery.display import plots
-from discovery.display.pictures import loss, runs
+from discovery.display.pictures import loss
 from discovery.display.pictures.loss import ADVANTAGE, LOG_RATIO
 from discovery.display.pictures.runs import plot_run
 from discovery.export import formats_of
-from discovery.export.run import export_run, provenance, verify_run
-from discovery.judging.comparison import Cell, Comparison
+from discovery.export.run import export_run, provenance
 from discovery.statistics import interval
 from discovery.store.run import CONFIG
 from environments.task import Task
@@ -104,15 +101,6 @@ def test_plot_run_says_why_there_is_no_objective(
     assert reason in line
 
 
-def test_plot_run_is_silent_without_a_selection_score(
-    bare_run: LoadedRun, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    young = load_run(bare_run.folder)
-    young.selection, young._choice = {}, None
-    assert [path.name for path in plot_run(young, tmp_path)] == ["meta-learning-cart.png"]
-    assert capsys.readouterr().err == ""
-
-
 def test_a_subject_has_one_style_in_all_pictures(run: LoadedRun) -> None:
     colors = plots.COLORS
     expected = {
@@ -135,20 +123,6 @@ def test_a_subject_has_one_style_in_all_pictures(run: LoadedRun) -> None:
     assert points == {name: color for name, (color, _) in expected.items()}
 
 
-def test_styles_do_not_depend_on_who_was_reported_first() -> None:
-    def styles(*names: str) -> dict[str, plots.Style]:
-        nothing = np.zeros(1)
-        return runs.subject_styles(
-            Comparison(tuple(Cell(name, "one", nothing, nothing, nothing, nothing) for name in names))
-        )
-
-    assert styles("ppo", "zeta", "dpo", "alpha") == styles("alpha", "dpo", "zeta", "ppo")
-    found = styles("zeta", "dpo", "alpha", "discovered")
-    assert [found[name][0] for name in ("initial mean", "discovered", "ppo", "dpo", "alpha", "zeta")] == list(
-        plots.COLORS[:6]
-    )
-
-
 def test_meta_learning_curve(run: LoadedRun, bare_run: LoadedRun) -> None:
     figure = run.plot_meta_learning()
     number = run.choice.generation
@@ -166,20 +140,6 @@ def test_meta_learning_curve(run: LoadedRun, bare_run: LoadedRun) -> None:
     np.testing.assert_allclose(np.asarray(lines["ppo (4 held-out seeds)"].get_ydata()), ppo)
     with pytest.raises(BadInput, match="did not search on 'fast cart'"):
         run.plot_meta_learning("fast cart")
-
-
-def test_objective_picture_shows_points_of_training(run: LoadedRun) -> None:
-    """The initial mean does not change over a training (its output weights are 0); the last one does."""
-    assert titles(run.plot_objective("initial")) == ["initial mean", "PPO", "DPO"]
-    label = run.label(3)
-    shown = [f"{label}, n/N = {fraction}" for fraction in ("0", "0.33", "0.67", "0.99")]
-    assert titles(run.plot_objective("last")) == [*shown, "PPO", "DPO"]
-
-
-def test_weights_that_are_nan_are_one_panel(run: LoadedRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = jax.tree.map(lambda weights: np.full_like(weights, np.nan), run.meta_params("last"))
-    monkeypatch.setattr(run, "meta_params", lambda generation: broken)
-    assert titles(run.plot_objective("last")) == [run.label(3), "PPO", "DPO"]
 
 
 def test_heat_maps_hold_the_objective(run: LoadedRun) -> None:
@@ -228,21 +188,6 @@ def test_export(run: LoadedRun, target: str, tmp_path: Path) -> None:
     assert "CLIP = 0.3" in text
 
 
-def test_exported_file_computes_what_was_trained(run: LoadedRun, tmp_path: Path) -> None:
-    path = export_run(run, "jax", tmp_path / "found.py", "last")
-    assert "at 10,000 points" in str(verify_run(path, run, "last"))
-    with pytest.raises(RunError, match="does not compute the value"):
-        verify_run(path, run, "initial")
-    spec = importlib.util.spec_from_file_location("found", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    at = np.linspace(-1, 0, 7), np.linspace(-0.5, -0.9, 7), np.linspace(-2, 2, 7)
-    ours, theirs = run.objective("last")(*at, 0.25), module.policy_loss(*at, fraction=0.25)
-    np.testing.assert_allclose(ours, theirs, atol=1e-6)
-
-
 def test_header_has_the_scores(run: LoadedRun) -> None:
     number = run.choice.generation
     origin = provenance(run, number)
@@ -268,13 +213,3 @@ def test_tasks_that_differ_in_what_the_loss_reads_are_named(run: LoadedRun, tmp_
     assert provenance(two, 1).notes == [
         "The loss reads clip, in which its tasks differ (cart 0.3, other 0.2); this is the first one's."
     ]
-
-
-def test_export_says_what_is_wrong(run: LoadedRun, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="no export format named 'torc'"):
-        export_run(run, "torc", tmp_path / "x.py")
-    with pytest.raises(BadInput, match="is a folder; name the file"):
-        export_run(run, "jax", tmp_path)
-    (tmp_path / "file").write_text("")
-    with pytest.raises(BadInput, match="cannot be written"):
-        export_run(run, "jax", tmp_path / "file" / "x.py")

@@ -88,14 +88,6 @@ def test_it_renders_in_silence(page: Path, width: int, dark: bool) -> None:
     assert np.mean(np.abs(image - paper).max(axis=2) > 0.3) > 0.02  # there is something on it
 
 
-def test_a_page_that_complains_would_be_found(page: Path) -> None:
-    """Guards the guard."""
-    loud = page.with_name("loud.html")
-    loud.write_text(page.read_text().replace("<main>", "<script>nowhere()</script><main>"))
-    _, said = shot(loud, DESK, 800)
-    assert complaints(said)
-
-
 def test_figures_are_on_white_in_the_dark(page: Path) -> None:
     """Their own lines are dark."""
     image, _ = shot(page, DESK, 6000, dark=True)
@@ -105,10 +97,3 @@ def test_figures_are_on_white_in_the_dark(page: Path) -> None:
 @pytest.mark.parametrize("width", [320, PHONE, 768, DESK])
 def test_it_never_scrolls_sideways(page: Path, width: int) -> None:
     assert measured(page, width) == {"wide": width, "broken": 0}
-
-
-def test_a_page_that_scrolls_sideways_would_be_found(page: Path) -> None:
-    """Guards the guard."""
-    wide = page.with_name("wide.html")
-    wide.write_text(page.read_text().replace("<main>", '<main><div style="width:60rem">wide</div>'))
-    assert measured(wide, PHONE)["wide"] > PHONE

@@ -13,7 +13,6 @@ from discovery.core.jobs import JobKey
 from discovery.display.report import RunFacts, collect
 from discovery.display.report.commands import portable
 from discovery.display.report.judged import best_known, verdict
-from discovery.meta.base import Proposal
 from discovery.statistics import paired_difference
 from discovery.store.ledger import Evaluation
 from tests.display.report.fabricated import (
@@ -99,25 +98,6 @@ def test_failures(facts: RunFacts) -> None:
     assert found["report", "failed"].share == pytest.approx(1 / 144)
 
 
-def test_tables(facts: RunFacts) -> None:
-    near, far = facts.tables
-    assert [(t.task, t.standing, t.baseline) for t in (near, far)] == [
-        ("near", "seen", "ppo"),
-        ("far", "held out", "ppo"),
-    ]
-    rows = {row.subject: row for row in far.rows}
-    assert rows["ppo"].mean.estimate == 7.5
-    assert rows["discovered"].mean.estimate == 8.5
-    assert rows["discovered"].difference is not None
-    assert rows["discovered"].difference[:3] == (1.0, 1.0, 1.0)
-    found = {row.subject: row for row in near.rows}["discovered"]
-    # The failed training counts as the worst of all on the task: -1, which is what it has on seed 1.
-    assert found.failed == 1
-    assert found.mean.estimate == pytest.approx((-1 + sum(range(1, 16)) - 30) / 16)
-    assert far.curves["ppo"].mean == (7.5,) * 4
-    assert far.curves["ppo"].steps == (256.0, 512.0, 768.0, 1024.0)
-
-
 def test_verdict_of_the_run(facts: RunFacts) -> None:
     (one,) = facts.verdict.judgments
     assert facts.verdict.status == "confirmed"
@@ -163,16 +143,6 @@ def test_sweeps(facts: RunFacts) -> None:
     assert found[1.0].score.estimate == pytest.approx((-3 + sum(range(1, 16)) - 30) / 16)
     assert facts.commands.swept
     assert facts.commands.sweep == ("discovery evaluate made ppo --sweep learning_rate=0.5,1,2",)
-
-
-def test_looks_and_provenance(facts: RunFacts) -> None:
-    (look,) = facts.looks
-    assert (look.tasks, look.seeds, look.first_seed) == (("far",), 16, 0)
-    assert facts.provenance["config_hash"]
-    assert facts.commands.search == "discovery search made/config.toml"
-    assert facts.commands.evaluate == ("discovery evaluate made ppo",)
-    assert facts.commands.export.startswith("discovery export made")
-    assert "in an environment that the search has seen: far" in " ".join(facts.limits)
 
 
 def test_commands_name_the_run_and_not_the_machine(made: LoadedRun) -> None:
@@ -246,24 +216,6 @@ def test_not_yet_judged_without_a_known_algorithm_or_a_held_out_task() -> None:
     )
     failed = comparison({("found", "a"): base * math.nan, ("ppo", "a"): base})
     assert verdict("found", ["a"], failed).status == "not yet judged"
-
-
-def test_rank_correlation(tmp_path: Path) -> None:
-    """Selection ranks means 0, 1 as 1, 2; with a third that fresh seeds rank last, Spearman's is -1/2."""
-    from tests.display.report.fabricated import mean_of
-
-    config = CONFIG.__class__(**{**vars(CONFIG), "generations": 2, "selection_seeds": 1})
-    with begin(config, tmp_path) as run:
-        for generation, score in enumerate((1.0, 2.0, 3.0)):
-            asked = [request(f"g{generation}/answer")]
-            run.ledger.propose(asked)
-            evaluate(run.ledger, f"g{generation}/answer", "near", [score])
-            if generation < 2:
-                run.ledger.close_generation(generation, {"x": np.zeros(1)}, {}, {}, Proposal(mean_of(config)))
-        for generation, fresh in enumerate((2.0, 3.0, 1.0)):
-            report(run.ledger, f"mean {generation}", "near", [fresh, fresh], f"made@{generation}")
-    (one,) = collect(load_run(run.folder)).declines
-    assert (one.ranked, one.correlation) == (3, pytest.approx(-0.5))
 
 
 LOOK = ("discovery evaluate made ppo --suite mine --test", ["made", "ppo"])

@@ -193,19 +193,6 @@ def test_every_optimizer_constructs(optimizer, problem):
     assert callable(core.tell)
 
 
-@pytest.mark.parametrize("optimizer", ["rmsprop"])
-def test_other_optimizers_climb(optimizer, build, problem):
-    meta = build(optimizer=optimizer)
-    start = problem.score(meta.answer(meta.init(jax.random.key(0))).meta_params)
-    assert problem.score(meta.answer(problem.search(meta, 20)).meta_params) > 0.5 * start
-
-
-def test_without_pairs(build, problem):
-    meta = build(antithetic=False)
-    requests, _ = meta.ask(problem.key_of(0), meta.init(jax.random.key(0)))
-    assert {request.pair for request in requests} == {-1}
-
-
 def test_requests_are_the_proposals_of_a_generation(problem):
     meta = make_es(ESConfig(population=4), problem.initial_mean)
     state = meta.init(jax.random.key(0))
@@ -217,19 +204,6 @@ def test_requests_are_the_proposals_of_a_generation(problem):
         leaves = jax.tree.leaves([r.proposal.meta_params for r in requests])
         assert all(isinstance(leaf, np.ndarray) and leaf.dtype == np.float32 for leaf in leaves)
         state = meta.tell(state, problem.results_of(requests))
-
-
-def test_building_twice_gives_equal_numbers(problem):
-    config = ESConfig(strategy="SNES", population=4)
-    first, second = (problem.search(make_es(config, problem.initial_mean), 3) for _ in range(2))
-    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-def test_the_key_of_init_matters(build):
-    meta = build()
-    a, b = (vector(meta.init(jax.random.key(seed)).mean) for seed in (0, 1))
-    assert not np.array_equal(a, b)
 
 
 def test_as_many_entries_as_a_drift_network_has():

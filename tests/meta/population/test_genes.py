@@ -15,7 +15,6 @@ from discovery.core.config.population import Mutation
 from discovery.meta.population.genes import LIMIT, children, founders, spread, survivors, with_elite
 
 P, DEVIATION = 128, 1e-2
-PARENTS = (1, 2, 13, 64)
 
 
 @functools.partial(jax.jit, static_argnames=("generations", "kept", "mutation", "self_referential"))

@@ -264,18 +264,3 @@ def test_a_search_that_is_interrupted_ends_with_the_same_numbers(config, whole, 
             assert search(run, executor, Silence()).generation == whole[1].generation
     with Ledger.open(whole[0]) as ours, Ledger.open(tmp_path / "parts") as theirs:
         assert same_numbers(ours, theirs) == []
-
-
-def test_its_run_can_be_looked_at(whole):
-    run = load_run(whole[0])
-    metrics = run.generations()[-1]["metrics"]
-    assert {"spread_0", "spread_1", "parents"} <= metrics.keys()
-    assert run.scores.shape == (3, 4)
-    kept = run.proposal(2, 0)  # asked again, and compared with the digest of what was trained
-    assert jax.tree.structure(kept) == jax.tree.structure(run.meta_params())
-
-
-@pytest.mark.slow
-def test_its_run_can_be_reported(whole):
-    page = load_run(whole[0]).report().read_text()
-    assert "PBE" in page and "gene_sigmas" in page
