@@ -204,7 +204,7 @@ def kill_head(cluster: Any, search: Search) -> str:
 
 def kill_bridge(cluster: Any, search: Search) -> str:
     """The process through which the search talks to Ray is killed."""
-    subprocess.run(["pkill", "-9", "-P", str(search.process.pid), "-f", "raybridge"], check=True)
+    subprocess.run(["pkill", "-9", "-P", str(search.process.pid), "-f", "executors.ray.bridge"], check=True)
     return "kill -9 of the process that talks to Ray"
 
 

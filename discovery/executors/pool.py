@@ -289,7 +289,7 @@ class Pool(ABC):
         return self._drop(slot, "out_of_memory", detail, pending)
 
     def _finish_chunk(self, chunk: Chunk, reply: Reply, worker: str, pending: list[Chunk]) -> list[JobResult]:
-        """Results of a chunk that has a reply. A chunk that raised is halved at once: it would raise again."""
+        """Results of a chunk with a reply. A chunk that raised is halved at once: it would raise again."""
         if reply.error is None and (further := onward(chunk, reply)):
             pending.append(further)
             self._ordered = None

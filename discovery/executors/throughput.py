@@ -46,14 +46,14 @@ class Pace:
         return self._seconds.get((kind, chunk.program), math.inf) * chunk.cost
 
     def order(self, kind: str, chunks: list[Chunk]) -> None:
-        """Sort chunks in place; the next one to run is the last. Earlier turns run first; within a turn, chunks
+        """Sort chunks in place, the next one to run last. Earlier turns run first; within a turn, chunks
         of unknown speed run first, then those that take longest.
         """
         speed = {chunk.program: self._seconds.get((kind, chunk.program), math.inf) for chunk in chunks}
         chunks.sort(key=lambda chunk: (-chunk.turn, speed[chunk.program] * chunk.rest, chunk.rest))
 
     def choose(self, kind: str, pending: Sequence[Chunk], others: Sequence[tuple[str, float]]) -> int | None:
-        """Index of the chunk that a free worker should take; None if the others will finish all chunks sooner.
+        """Index of the chunk that a free worker should take; None if the others will finish them sooner.
 
         Assigns chunks, longest first, each to the worker that would finish it first, until one is assigned to
         the free worker. If all workers are equally fast, or very many chunks are pending, it is the longest.
