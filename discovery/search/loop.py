@@ -101,7 +101,7 @@ def respond(run: Run, requests: Sequence[Request], responders: Responders) -> di
     for kind in kinds:
         missing = [r for r in others if r.kind == kind and r.id not in results]
         if missing and kind not in responders:
-            raise RunError(f"the search requests a {kind} ({missing[0].id}), but has no responder for it")
+            raise RunError(f"the search asks for a {kind} ({missing[0].id}), but has no responder for it")
         for result in responders[kind](missing) if missing else ():
             run.ledger.record_response(result)
             results[result.id] = result
