@@ -73,7 +73,7 @@ def seeds_needed(
         paired: whether seeds are common. Otherwise the result is per group.
     """
     if not (np.isfinite(difference) and difference):
-        raise BadInput(f"the difference to find must be finite and not 0, got {difference}")
+        raise BadInput(f"a difference of {difference} cannot be found; give one that is finite and not 0")
     if not (np.isfinite(deviation) and deviation > 0):
         raise BadInput(f"the deviation must be positive, not {deviation}")
     if not 0 < level < power < 1:

@@ -1,4 +1,4 @@
-"""The pictures of a report, as data URIs: a page with them needs no other file."""
+"""The pictures of a report, as data URIs, so that the page needs no other file."""
 
 import base64
 import io
@@ -24,10 +24,10 @@ class Image:
     """An image.
 
     Attributes:
-        uri: the whole of it, "data:image/svg+xml;base64,...".
-        alt: what it shows, for those who do not see it.
+        uri: the whole image, "data:image/svg+xml;base64,...".
+        alt: a description for readers who cannot see it.
         caption: what to look for.
-        width: in pixels, as it was drawn.
+        width: in pixels.
     """
 
     uri: str
@@ -38,7 +38,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Images:
-    """The pictures of a run, by section; what there is no data for is empty."""
+    """The pictures of a run, by section; a section without data is empty."""
 
     meta_learning: tuple[Image, ...] = ()
     objective: tuple[Image, ...] = ()
@@ -56,11 +56,11 @@ def draw(
 
     Args:
         run: which run.
-        reports: what was recorded on fresh seeds.
-        tables: the same, task by task.
-        swept: what was recorded under changed recipes.
+        reports: its recorded trainings on fresh seeds.
+        tables: the same, by task.
+        swept: its recorded trainings with changed recipes.
     """
-    # A name may hold what matplotlib takes for a formula, or a sign that its font lacks.
+    # Names may contain "$", which starts a formula in matplotlib, or characters that its font lacks.
     with (
         matplotlib.rc_context({"text.parse_math": False, "svg.hashsalt": "discovery"}),
         warnings.catch_warnings(),
@@ -102,7 +102,7 @@ def _meta_learning(run: LoadedRun, reports: Comparison, task: str) -> Image:
 def _objective(run: LoadedRun) -> tuple[Image, ...]:
     if not run.selection:
         return ()
-    found = runs.found_pictures(run, lambda name, error: None)  # the page says why, where it has none
+    found = runs.found_pictures(run, lambda name, error: None)  # the page says why there is no picture
     return tuple(image_of(figure, each.alt, each.caption) for each, figure in found)
 
 
