@@ -1,9 +1,10 @@
 """PPO and PQN against the literature: `python -m benchmarks.learning [--out FOLDER] cartpole pendulum ...`.
 
-For every named study of `benchmarks/studies.py`, prints mean and 95% interval of the final return (episodes of
-the last fifth of training), of the last and the first point of the curve, and of their difference. Saves the
-numbers as JSON, and a picture of the curves, in the folder. A study that is already in the folder, and has
-not changed since, is drawn again but not trained again. `--picture FILE` draws all studies into one picture.
+For every named study of `benchmarks/studies.py`, prints mean and 95% interval of the final return (episodes
+of the last fifth of training), of the last and the first point of the curve, and of their difference. Saves
+the numbers as JSON, and a picture of the curves, in the folder. A study that is already in the folder, and
+has not changed since, is drawn again but not trained again. `--picture FILE` draws all studies into one
+picture.
 """
 
 import argparse
