@@ -186,8 +186,8 @@ def flops_of(task: Task) -> float:
     )
 
 
-def profile(run: Callable[[], Any], folder: Path, most: int = 12) -> list[tuple[str, Any]]:
-    """Trace one run into `folder`; returns the operations that took the most seconds.
+def profile(run: Callable[[], Any], folder: Path) -> list[tuple[str, Any]]:
+    """Trace one run into `folder`; returns the twelve operations that took the most seconds.
 
     Loops and calls contain other operations, so they are left out.
     """
@@ -201,7 +201,7 @@ def profile(run: Callable[[], Any], folder: Path, most: int = 12) -> list[tuple[
         name = event.get("args", {}).get("hlo_op", "")
         if name and not name.startswith(("while", "call", "conditional")):
             total[name] += event.get("dur", 0.0) / 1e6
-    return total.most_common(most)
+    return total.most_common(12)
 
 
 def main() -> None:

@@ -90,17 +90,17 @@ def raced(drawn: Float[np.ndarray, "N P S"], error: float, against: st.Against) 
     return Lost(missing / len(drawn), spent / len(drawn))
 
 
-def halved(drawn: Float[np.ndarray, "N rungs P S"], eta: int = ETA) -> Lost:
+def halved(drawn: Float[np.ndarray, "N rungs P S"]) -> Lost:
     """Successive halving as a search does it, over the given scores at each rung, the best proposal first."""
     _, rungs, proposals, seeds = drawn.shape
     config = SearchConfig(
         tasks=(TASK,),
         seeds=seeds,
         meta=ESConfig(population=proposals),
-        stopping=Stopping("halving", rungs=rungs, eta=eta),
+        stopping=Stopping("halving", rungs=rungs, eta=ETA),
     )
     requests = [ScoreRequest(RequestId(0, i), Proposal({})) for i in range(proposals)]
-    rung = {share: r for r, (share, _) in enumerate(st.halving_schedule(proposals, rungs, eta))}
+    rung = {share: r for r, (share, _) in enumerate(st.halving_schedule(proposals, rungs, ETA))}
     missing, spent = 0, 0
     for table in drawn:
         seen, _ = played(requests, config, lambda i, _, s, share, x=table: x[rung[share], i, s])
@@ -129,9 +129,9 @@ def played(
             return seen, end.value
 
 
-def kept(proposals: int = PROPOSALS, rungs: int = RUNGS, eta: int = ETA) -> list[int]:
+def kept(proposals: int = PROPOSALS) -> list[int]:
     """How many proposals halving keeps at each rung that drops some."""
-    return [count for _, count in st.halving_schedule(proposals, rungs, eta)[1:]]
+    return [count for _, count in st.halving_schedule(proposals, RUNGS, ETA)[1:]]
 
 
 def main() -> None:

@@ -16,7 +16,6 @@ from benchmarks.timing import Figure, median, ratio, rounds, timed
 from discovery.core.jobs import AlgorithmSpec
 from discovery.inner.compile import _compiler_options, build_algorithm, run_chunk
 from discovery.inner.loops.on_policy import complete, parts
-from environments.task import Task
 from objectives.base import Progress
 
 TASK = shortened(BREAKOUT, 1 / 3)
@@ -39,11 +38,11 @@ def weights(spec: AlgorithmSpec) -> dict[str, Any]:
     return jax.tree.map(lambda s: rng.normal(0, 0.1, s.shape).astype(np.float32), shapes)
 
 
-def stepping(spec: AlgorithmSpec, task: Task = TASK) -> Callable[[], object]:
+def stepping(spec: AlgorithmSpec) -> Callable[[], object]:
     """`STEPS` steps of the optimizer, on one agent of the task."""
     algorithm = build_algorithm(spec)
-    _, network = parts(algorithm, task.setup)
-    meta_params = complete(algorithm, task.numbers, weights(spec))
+    _, network = parts(algorithm, TASK.setup)
+    meta_params = complete(algorithm, TASK.numbers, weights(spec))
     params = network.init(jax.random.key(0))
     observation = jnp.ones((MINIBATCH, params["actor"]["hidden_0"]["kernel"].shape[0]))
     _, _, activations = network.unroll(params, {}, observation, jnp.zeros(MINIBATCH, bool))

@@ -34,14 +34,14 @@ def peak(device: Any, matmul: str) -> tuple[float, str]:
     return measured_peak(1024 if device.platform == "cpu" else 8192), "measured on one large product"
 
 
-def measured_peak(size: int, repeats: int = 5) -> float:
-    """FLOP/s of the best of a few float32 products ``[size, size]``."""
+def measured_peak(size: int) -> float:
+    """FLOP/s of the best of five float32 products ``[size, size]``."""
     x = jnp.ones((size, size))
     with jax.default_matmul_precision("float32"):
         product = jax.jit(jnp.matmul).lower(x, x).compile()
     product(x, x).block_until_ready()
     best = np.inf
-    for _ in range(repeats):
+    for _ in range(5):
         began = time.perf_counter()
         product(x, x).block_until_ready()
         best = min(best, time.perf_counter() - began)

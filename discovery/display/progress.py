@@ -33,7 +33,7 @@ HEARTBEAT = 30.0
 
 def view(
     config: SearchConfig | None, quiet: bool = False, as_json: bool = False, out: TextIO | None = None
-) -> View:
+) -> "View":
     """The view for an output: JSON, warnings only, a live display on a terminal, or plain lines.
 
     Args:

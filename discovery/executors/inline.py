@@ -38,7 +38,6 @@ class Inline:
         self._worked = 0.0
 
     def run(self, jobs: Sequence[Job], more: More = no_more) -> Iterator[JobResult]:
-        """Run all jobs, and those that `more` returns; yield each result as soon as it is known."""
         return self._run(cut(jobs, self.agents_per_call), more)
 
     def worker_use(self) -> WorkerUse:
@@ -47,8 +46,7 @@ class Inline:
             return WorkerUse(1, math.nan)
         return WorkerUse(1, self._worked / max(time.monotonic() - self._began, 1e-9))
 
-    def close(self) -> None:
-        """Nothing to free."""
+    def close(self) -> None: ...
 
     def __enter__(self) -> Self:
         return self

@@ -85,14 +85,7 @@ class Worker(Protocol):
 
 
 class Pool(ABC):
-    """The base of executors that have workers.
-
-    Args:
-        workers: how many.
-        agents_per_call: W, trainings batched in one compiled call.
-        timeout: seconds that one call may take, its compilation included.
-        memory_limit: resident bytes that one worker may use; None for no limit.
-    """
+    """The base of executors that have workers; for its arguments see `Processes`."""
 
     patience = START_SECONDS
     """Seconds after which a worker that is not ready is given up."""
@@ -134,10 +127,7 @@ class Pool(ABC):
     # The interface ----------------------------------------------------------------------------
 
     def run(self, jobs: Sequence[Job], more: More = no_more) -> Iterator[JobResult]:
-        """Run all jobs, and those that `more` returns; yield each result as soon as it is known.
-
-        Ends an earlier run that is unfinished.
-        """
+        """Run all jobs, as `Executor.run` does; ends an earlier run that is unfinished."""
         if not self._finalizer.alive:
             raise ExecutorError("this executor is closed; make a new one")
         self._end_current()
@@ -146,14 +136,12 @@ class Pool(ABC):
         return results
 
     def worker_use(self) -> WorkerUse:
-        """The number of ready workers, and the share of their time in which they ran a chunk."""
         now = time.monotonic()
         present = self._past_ready_seconds + sum(now - joined for joined in self._ready_since.values())
         worked = self._past_busy_seconds + sum(_elapsed(worker) for worker in self._busy().values())
         return WorkerUse(len(self._ready_since), worked / present if present > 0 else math.nan)
 
     def close(self) -> None:
-        """End all workers; safe to call twice."""
         self._end_current()
         self._finalizer()
 

@@ -88,16 +88,10 @@ class WorkerProcess(Child):
         self.since = time.monotonic()
 
     def send(self, message: bytes) -> None:
-        """Send a pickled request. If the worker is gone, `receive` reports it."""
         with contextlib.suppress(OSError):
             self.connection.send_bytes(message)
 
     def receive(self) -> Reply | None:
-        """Its reply, or None when it reports that it is ready.
-
-        Raises:
-            Gone: the connection has ended.
-        """
         try:
             message = self.connection.recv()
         except (EOFError, OSError) as error:
@@ -105,7 +99,6 @@ class WorkerProcess(Child):
         return None if message == READY else message
 
     def memory(self) -> int:
-        """Resident memory in bytes; 0 if the process is gone."""
         try:
             pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
         except (OSError, IndexError):

@@ -109,7 +109,12 @@ def _racing(field: _Field, config: SearchConfig, answers: Stage) -> Evaluated:
     """At each look, further seeds for all proposals that are not clearly below the field's median."""
     looks, seen, results = race_looks(config.stopping.first_seeds, config.seeds), 0, {}
     for look, seeds in enumerate(looks):
-        stage = [(j, field.proposals[i]) for i in field.alive for j in _seeds(field, i, config, seen, seeds)]
+        stage = [
+            (job, field.proposals[i])
+            for i in field.alive
+            for job in jobs_of(field.proposals[i], config)
+            if seen <= job.id.seed < seeds
+        ]
         results = yield (stage if look else answers + stage)
         field.add(stage, results)
         seen = seeds
@@ -171,12 +176,6 @@ def _means(table: Float[np.ndarray, "P S"]) -> Float[np.ndarray, " P"]:
     known = np.isfinite(table)
     total = np.where(known, table, 0.0).sum(axis=1)
     return np.divide(total, known.sum(axis=1), out=np.full(len(table), np.nan), where=known.any(axis=1))
-
-
-def _seeds(field: _Field, i: int, config: SearchConfig, first: int, end: int) -> list[Job]:
-    """A proposal's trainings on the seeds from `first` up to `end`."""
-    jobs = jobs_of(field.proposals[i], config)
-    return [job for job in jobs if first <= job.id.seed < end]
 
 
 def _until(job: Job, share: float, checkpoint: Checkpoint | None) -> Job:

@@ -1,6 +1,6 @@
-"""The pictures of a run: what `discovery plot` draws, and `LoadedRun.plot_*` return.
+"""The pictures of a run, for `discovery plot` and `LoadedRun.plot_*`.
 
-`discovery/display/plots.py` draws arrays; this file decides which.
+This module selects the data; `discovery/display/plots.py` draws arrays.
 """
 
 import re
@@ -23,19 +23,19 @@ from environments.task import SCORES, Task
 from objectives.family import Picture
 
 FIRST_STYLES = (INITIAL, "discovered", "ppo", "dpo")
-"""Subjects in the order of their styles, the same in all runs; any others follow by name.
+"""Subjects in the order of their styles, which is the same in all runs; others follow by name.
 
-In the meta-learning curve the population has the initial mean's style, and the search mean that of
-what was discovered.
+In the meta-learning curve, the population has the style of the initial mean, and the search mean has the
+style of "discovered".
 """
 
 
 def plot_run(run: LoadedRun, folder: Path) -> list[Path]:
     """Write every picture that the run has data for to `folder`; returns their paths.
 
-    Per task the meta-learning curve and, where `evaluate` has reported, the learning curves; what was found,
-    a picture for each part that was searched; and the comparison of all that was reported. Says on standard
-    error why the picture of a part is left out, where it has none.
+    These are the meta-learning curve of each task, the learning curves of each task with report seeds, a
+    picture of each searched part of the found algorithm, and the comparison of all subjects. If the picture
+    of a part is left out, the reason is printed on standard error.
     """
     reports = recorded(run)
     drawn: dict[str, Figure] = {}
@@ -53,7 +53,7 @@ def plot_run(run: LoadedRun, folder: Path) -> list[Path]:
 def found_pictures(
     run: LoadedRun, left_out: Callable[[str, BadInput], None]
 ) -> Iterator[tuple[Picture, Figure]]:
-    """What the run has found, part by part; `left_out` hears of a picture that there is none of, and why."""
+    """Pictures of the found algorithm, part by part; calls `left_out` for a picture that cannot be drawn."""
     try:
         found = run.learned()
     except BadInput as error:
@@ -71,15 +71,15 @@ def _say_why(name: str, error: BadInput) -> None:
 
 
 def meta_learning(run: LoadedRun, task: str, reports: Comparison | None = None) -> Figure:
-    """How the search went on a task: population, mean, and known algorithms where reported.
+    """Scores of a search on a task: the population, the mean, and known algorithms with report seeds.
 
-    Generation g shows the proposals drawn around mean g, where they are trained on the task, and mean g on
-    the selection seeds, where it is selected on.
+    Generation g shows the proposals sampled around mean g, if they are trained on the task, and mean g on the
+    selection seeds, if the task is used for selection.
     """
     names = [each.name for each in run.config.tasks]
     if task not in names:
         scores = np.zeros((run.n_generations, 0))
-    elif len(names) == 1:  # also of those that were stopped early: filled in, as the search took them
+    elif len(names) == 1:  # includes the estimated scores of trainings that were stopped early
         scores = run.scores
     else:
         scores = run.task_scores[:, :, names.index(task)].mean(axis=-1)
@@ -103,7 +103,7 @@ def meta_learning(run: LoadedRun, task: str, reports: Comparison | None = None) 
 
 
 def learning_curves(run: LoadedRun, task: str, reports: Comparison | None = None) -> Figure:
-    """Learning curves of all that was reported on a task, with bands or, for few seeds, single curves."""
+    """Learning curves of all subjects on a task, with bands or, for few seeds, single curves."""
     reports = recorded(run) if reports is None else reports
     cells = reports.curves().get(task, {})
     if not cells:
@@ -112,7 +112,7 @@ def learning_curves(run: LoadedRun, task: str, reports: Comparison | None = None
             f"`discovery evaluate {run.folder} ppo` trains it there"
         )
     steps = max((cell.steps for cell in cells.values()), key=len)
-    # One whose recipe had another length when it was trained does not fit these axes.
+    # Leaves out subjects that were trained with another budget: they do not fit these axes.
     fitting = {name: cell.curves for name, cell in cells.items() if np.array_equal(cell.steps, steps)}
     known = any(each.name == task for each in run.tasks)
     unit = "environment steps" if known else "rollouts"
@@ -122,7 +122,7 @@ def learning_curves(run: LoadedRun, task: str, reports: Comparison | None = None
 
 
 def comparison_picture(run: LoadedRun, reports: Comparison | None = None) -> Figure:
-    """Mean scores with intervals of all that was reported, a panel for each task."""
+    """Mean scores of all subjects with intervals, a panel for each task."""
     reports = recorded(run) if reports is None else reports
     return score_intervals(reports, run.name, subject_styles(reports))
 
@@ -134,7 +134,7 @@ def subject_styles(reports: Comparison) -> dict[str, plots.Style]:
 
 
 def _baselines(reports: Comparison, task: str) -> dict[str, Row]:
-    """Known algorithms' rows on a task, by what the legend calls them."""
+    """Known algorithms' rows on a task, by their names in the legend."""
     return {
         f"{row.subject} ({row.n} held-out seeds)": row
         for row in reports.rows
@@ -154,6 +154,6 @@ def _held_out(run: LoadedRun, task: str) -> str:
 
 
 def _slug(name: str) -> str:
-    """A task's name as part of a file's; a hash tells names apart of which other letters were left out."""
+    """A task's name for file names; if characters are removed, a hash keeps names distinct."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")
     return plain if plain == name.replace(" ", "-") else f"{plain}-{sha256(name.encode()).hexdigest()[:6]}"

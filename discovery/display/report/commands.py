@@ -99,8 +99,8 @@ def _sweeping(rows: Rows) -> tuple[str, ...]:
     return tuple(commands)
 
 
-def _some(generations: list[int], most: int = 5) -> list[int]:
-    """At most `most` of them, evenly spaced, including the first and the last."""
-    if len(generations) <= most:
+def _some(generations: list[int]) -> list[int]:
+    """At most five of them, evenly spaced, including the first and the last."""
+    if len(generations) <= 5:
         return generations
-    return [generations[round(i * (len(generations) - 1) / (most - 1))] for i in range(most)]
+    return [generations[round(i * (len(generations) - 1) / 4)] for i in range(5)]

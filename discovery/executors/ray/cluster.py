@@ -134,7 +134,6 @@ class Ray(Pool):
         return [worker.facts for worker in self._active.values() if worker.facts]
 
     def close(self) -> None:
-        """End all workers, and a local Ray; safe to call twice."""
         super().close()
         self._end()
 
@@ -291,12 +290,6 @@ class _Actor:
         self._bridge.send("work", self.number, message)
 
     def receive(self) -> Reply | None:
-        """Its reply, or None when it reports that it is ready.
-
-        Raises:
-            Gone: it was lost.
-            ExecutorError: its versions differ from those of this process, so its numbers could differ too.
-        """
         verb, payload = self.inbox.pop(0)
         if verb == "lost":
             error, detail = payload
