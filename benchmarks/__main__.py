@@ -21,7 +21,7 @@ PARTS = ("scaling", "hosts", "generation", "memory", "stepping", "sequences", "o
 
 
 def main() -> int:
-    """Print every ratio with its range and goal, part by part; exit 1 when a goal is missed."""
+    """Print every ratio with its range and goal; returns 1 if a goal was missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "parts", nargs="*", choices=[*PARTS, []], default=[], help="which ones; all unless named"

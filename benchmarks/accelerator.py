@@ -1,10 +1,10 @@
-"""What a device makes of many trainings: `python -m benchmarks.accelerator [--sizes 1,16,256,2048] [--tiny]`.
+"""Speed of many trainings on one device: `python -m benchmarks.accelerator [--sizes 1,16,256,2048] [--tiny]`.
 
-For each task and each number of agents (population times seeds): ours, in calls as wide as the device's
-memory allows, beside PPO as PureJaxRL lays it out, all agents under one vmap (`plain.py`), in one process on
-one device. Environment steps per second, seconds of compilation, memory of the program, and matrix products
-per second as a share of the device's peak. --profile also writes a trace of ours and prints where the time
-goes.
+For each task and each number of agents (population times seeds), compares our trainings, in calls as wide as
+the device's memory allows, with PPO in the style of PureJaxRL, with all agents under one vmap (`plain.py`).
+Both run in one process on one device. Prints environment steps per second, seconds of compilation, memory of
+the program, and FLOP/s of matrix products as a share of the device's peak. --profile also writes a trace of
+our trainings and prints the operations that take the most time.
 """
 
 import argparse
@@ -60,7 +60,7 @@ class Side:
     Attributes:
         width: agents in one call.
         compile_seconds: of its program.
-        bytes: that the program takes on each device.
+        bytes: memory of the program on each device.
         seconds: of each round; empty if it did not fit.
     """
 
@@ -76,7 +76,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Result:
-    """Both ways on one task with one number of agents; `flops` are products in ours, of all agents."""
+    """Both ways on one task with one number of agents; `flops` counts the products of our trainings."""
 
     task: str
     agents: int
@@ -90,7 +90,6 @@ class Result:
     device: str
 
     def text(self) -> str:
-        """One line."""
         ours, plain = (self.steps / side.median for side in (self.ours, self.plain))
         achieved = self.flops / self.ours.median
         return (
@@ -103,13 +102,13 @@ class Result:
 
 
 def tiny(task: Task) -> Task:
-    """Two rollouts of a small agent."""
+    """The task with a small agent and a budget of two rollouts."""
     setup = replace(task.setup, n_envs=2, n_steps=4, n_epochs=1, n_minibatches=2, hidden=(8,))
     return replace(task, setup=setup, total_steps=16)
 
 
 def width_of(task: Task, agents: int) -> int:
-    """Agents in a call of ours: what a search finds by itself."""
+    """Agents in one of our calls, as a search determines it."""
     if jax.default_backend() == "cpu":
         return min(agents, CPU_WIDTH)
     keys, lifetimes = inputs(task, 1)
@@ -118,7 +117,7 @@ def width_of(task: Task, agents: int) -> int:
 
 
 def our_side(task: Task, agents: int, width: int) -> tuple[Side, Callable[[], Any]]:
-    """Compiled, and what runs it once."""
+    """Our side, compiled, and a function that runs it once."""
     keys, lifetimes = inputs(task, agents)
     wide = math.ceil(agents / width) * width
     keys, lifetimes = np.resize(keys, (wide, 2)), np.resize(lifetimes, wide)
@@ -134,7 +133,7 @@ def our_side(task: Task, agents: int, width: int) -> tuple[Side, Callable[[], An
 
 
 def plain_side(task: Task, agents: int) -> tuple[Side, Callable[[], Any]]:
-    """The same for all agents under one vmap; precision is that of ours."""
+    """The same for all agents under one vmap, with the same precision."""
     keys = jax.random.split(jax.random.key(0), agents)
     began = time.perf_counter()
     precision = {"bfloat16": "BF16_BF16_F32"}.get(task.setup.matmul, task.setup.matmul)
@@ -146,7 +145,10 @@ def plain_side(task: Task, agents: int) -> tuple[Side, Callable[[], Any]]:
 
 
 def measure(task: Task, agents: int, n: int, width: int | None) -> tuple[Result, Callable[[], Any]]:
-    """Both sides, in turns; also what runs ours once. A plain vmap that does not fit is left out."""
+    """Measure both sides in turns; also returns a function that runs ours once.
+
+    A plain vmap that does not fit into memory is left out.
+    """
     ours, run = our_side(task, agents, width or width_of(task, agents))
     variants = {"ours": timed(run)}
     try:
@@ -176,7 +178,7 @@ def measure(task: Task, agents: int, n: int, width: int | None) -> tuple[Result,
 
 
 def flops_of(task: Task) -> float:
-    """Of the products in one training."""
+    """FLOPs of the matrix products in one training."""
     algorithm = compiled.build_algorithm(PPO)
     numbers = complete(algorithm, task.numbers, {})
     return product_flops(
@@ -184,10 +186,10 @@ def flops_of(task: Task) -> float:
     )
 
 
-def profile(run: Callable[[], Any], folder: Path, most: int = 12) -> list[tuple[str, Any]]:
-    """Trace one run into `folder`; operations by the seconds they took, the longest first.
+def profile(run: Callable[[], Any], folder: Path) -> list[tuple[str, Any]]:
+    """Trace one run into `folder`; returns the twelve operations that took the most seconds.
 
-    Loops and calls hold other operations, and are left out.
+    Loops and calls contain other operations, so they are left out.
     """
     with jax.profiler.trace(str(folder)):
         run()
@@ -199,11 +201,10 @@ def profile(run: Callable[[], Any], folder: Path, most: int = 12) -> list[tuple[
         name = event.get("args", {}).get("hlo_op", "")
         if name and not name.startswith(("while", "call", "conditional")):
             total[name] += event.get("dur", 0.0) / 1e6
-    return total.most_common(most)
+    return total.most_common(12)
 
 
 def main() -> None:
-    """Print a line for each task and size."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accelerator", description=__doc__)
     parser.add_argument("--sizes", default="1,16,256,2048", help="agents: population times seeds")
     parser.add_argument("--tasks", default=",".join(TASKS))
@@ -218,7 +219,7 @@ def main() -> None:
     device = jax.devices()[0]
     print(f"{jax.device_count()} x {device.device_kind}, jax {jax.__version__}", flush=True)
     if device.platform == "cpu":
-        print("unverified: ran on a CPU; these figures say nothing of an accelerator", flush=True)
+        print("unverified: ran on a CPU; these figures do not apply to an accelerator", flush=True)
     for name in options.tasks.split(","):
         task = replace(TASKS[name], setup=replace(TASKS[name].setup, matmul=options.matmul))
         if options.tiny:

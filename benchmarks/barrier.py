@@ -1,9 +1,9 @@
-"""A search that waits for whole generations and one that does not: `python -m benchmarks.barrier`.
+"""Synchronous and asynchronous search on tasks of different length: `python -m benchmarks.barrier`.
 
-Population-based evolution on two tasks, of which one takes 16 times as long as the other: a generation is
-three calls of each, which two workers cannot share evenly, unless trainings are divided. Each is a command of
-its own, one after the other on an otherwise idle machine. Prints minutes, and how busy workers were until the
-last generation was closed.
+Population-based evolution on two tasks; one takes 16 times as long as the other. A generation is three calls
+of each, which two workers cannot share evenly unless trainings are divided into stretches. The searches run
+one after the other and need an otherwise idle machine. Prints minutes, and the utilization of the workers
+until the last generation was closed.
 """
 
 import argparse
@@ -47,9 +47,7 @@ WAYS = {
 
 
 def measured(name: str, words: Sequence[str], out: Path) -> tuple[float, float]:
-    """Seconds of a search with two workers, the whole command, and how busy they were; `words` are its file,
-    and what to override.
-    """
+    """Seconds of a search with two workers, and their utilization; `words` are its file and options."""
     words = ["search", *words, "--workers", "2", "--output", str(out), "--name", name, "--json"]
     began, busy = time.monotonic(), float("nan")
     with subprocess.Popen([sys.executable, "-m", "discovery", *words], stdout=subprocess.PIPE) as process:
@@ -63,7 +61,6 @@ def measured(name: str, words: Sequence[str], out: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Search each way, and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.barrier", description=__doc__)
     parser.add_argument("--generations", type=int, default=8)
     options = parser.parse_args()

@@ -1,10 +1,9 @@
-"""How a search would scale: `python -m benchmarks.cluster RUN [--picture FILE]`.
+"""Simulate how a search would scale: `python -m benchmarks.cluster RUN [--picture FILE]`.
 
-A simulated cluster of 1 to 10,000 workers, driven by the seconds that the trainings of a real run took, of
-populations as large as the run's and 10 and 100 times as large. Chunks go out longest first, one after
-the other, as one process hands all of them out and records all results: what that costs a chunk is measured
-before, by a search whose trainings do nothing. Prints seconds of a generation and how busy workers are, and
-draws both.
+Simulates a cluster of 1 to 10,000 workers with the training times of a real run, for the run's population and
+for one 10 and 100 times as large. Chunks are sent out one after the other, longest first, because one process
+sends all of them and records all results. The cost of that per chunk is measured first, with a search whose
+trainings do nothing. Prints and draws seconds per generation and the utilization of workers.
 """
 
 import argparse
@@ -44,13 +43,13 @@ NOTHING = "benchmarks.cluster:nothing"
 WORKERS = tuple(round(10 ** (step / 4)) for step in range(17))
 """1 to 10,000."""
 TIMES = (1, 10, 100)
-"""How many times the population of the run."""
+"""Factors of the run's population."""
 
 
 def recorded(folder: Path) -> dict[str, Float[np.ndarray, " _"]]:
-    """Seconds of the chunks of proposals that a run has on record, without those that compiled, by task.
+    """Seconds of a run's recorded chunks of proposals by task, without chunks that compiled.
 
-    Trainings of one chunk have equal shares of its time, by which they are told.
+    Trainings of one chunk have equal shares of its time, so equal seconds identify a chunk.
     """
     found: dict[str, list[float]] = {}
     query = """SELECT task, sum(seconds) FROM evaluations JOIN proposals ON proposal = proposals.id
@@ -65,7 +64,7 @@ def recorded(folder: Path) -> dict[str, Float[np.ndarray, " _"]]:
 def generation(
     seconds: Mapping[str, Float[np.ndarray, " _"]], config: SearchConfig, times: int
 ) -> list[float]:
-    """Seconds of each chunk of a generation with so many times the population, drawn from those on record."""
+    """Seconds of each chunk of a generation with `times` the population, drawn from the recorded seconds."""
     generator = np.random.default_rng(0)
     chunks: list[float] = []
     for task in config.tasks:
@@ -74,7 +73,7 @@ def generation(
     return chunks
 
 
-# What one chunk costs the search itself ----------------------------------------------------------
+# The search's own cost per chunk -----------------------------------------------------------------
 
 
 def nothing(
@@ -86,7 +85,7 @@ def nothing(
     until: Any = None,
     checkpoint: Any = None,
 ) -> tuple[Outcome, None, float]:
-    """A call that trains nobody."""
+    """A call that trains nothing."""
     width, points = len(keys), task.setup.curve_points
     each = np.zeros(width, np.float32)
     curve = np.zeros((width, points), np.float32)
@@ -95,38 +94,32 @@ def nothing(
 
 
 class Clock:
-    """When generations were closed, and how many trainings they had."""
+    """A listener that records when generations were closed."""
 
     def __init__(self) -> None:
         self.closings: list[float] = []
-        self.trainings = 0
 
-    def started(self, generation: int, jobs: Sequence[Job], done: int) -> None:
-        """Count."""
-        self.trainings = len(jobs)
+    def started(self, generation: int, jobs: Sequence[Job], done: int) -> None: ...
 
-    def finished(self, job: Job, result: JobResult) -> None:
-        """Nothing to do."""
+    def finished(self, job: Job, result: JobResult) -> None: ...
 
     def closed(self, generation: int, results: Results, metrics: Mapping[str, float]) -> None:
-        """Note the time."""
         self.closings.append(time.perf_counter())
 
 
 def handling(config: SearchConfig, executor: Executor) -> float:
-    """Seconds a chunk of a search with idle trainings: asking, sending, receiving, recording, telling."""
+    """The search's own seconds per chunk: asking, sending, receiving, recording, telling."""
     meta = replace(config.meta, population=256, mean_every=0)
     config = replace(config, meta=meta, generations=3, selection_seeds=1, seeds=2)
     clock = Clock()
     with tempfile.TemporaryDirectory() as place, executor:
         search(Run.create(config, Path(place), name="idle"), executor, clock)
-    tasks = len(config.tasks)
-    chunks = tasks * math.ceil(meta.population * config.seeds / config.width)
+    chunks = len(config.tasks) * math.ceil(meta.population * config.seeds / config.width)
     return (clock.closings[-1] - clock.closings[0]) / (len(clock.closings) - 1) / chunks
 
 
 def overview(found: Mapping[int, Sequence[Schedule]], populations: Mapping[int, int]) -> Figure:
-    """Seconds of a generation, and how busy workers are, over their number."""
+    """Seconds of a generation, and utilization, over the number of workers."""
     figure = plots.Picture(figsize=(9, 3.4), layout="constrained")
     seconds, busy = figure.subplots(1, 2)
     for color, (times, row) in zip(plots.COLORS, found.items(), strict=False):
@@ -145,7 +138,6 @@ def overview(found: Mapping[int, Sequence[Schedule]], populations: Mapping[int, 
 
 
 def main() -> None:
-    """Measure, simulate, print and draw."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cluster", description=__doc__)
     parser.add_argument("run", type=Path, help="folder of a run, whose trainings' times are taken")
     parser.add_argument("--picture", type=Path, help="where the picture goes")

@@ -1,7 +1,7 @@
 """How often 95% intervals cover the truth: `python -m benchmarks.coverage [--simulations N] [interval ...]`.
 
-Experiments are simulated with a known truth: n seeds of one task, or of five tasks that lie apart. The
-truth comes from a hundred thousand equally likely scores of each task.
+Simulates experiments with a known truth: n seeds of one task, or of five tasks with different means. The
+truth is computed from 100,000 equally likely scores of each task.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is imported: a process a core is faster
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is imported: one process per core is faster
 
 import numpy as np
 from rich.console import Console
@@ -23,19 +23,19 @@ from discovery import statistics as st
 
 LEVEL = 0.95
 SPACING = 0.5
-"""From each task's scores to the next one's."""
+"""Difference between the means of neighboring tasks."""
 LEAD = 0.1
-"""What the first algorithm's scores have over the second's."""
+"""Difference between the means of the two algorithms."""
 COMMON = 0.7
-"""Correlation between both algorithms' luck with a common seed."""
+"""Correlation of both algorithms' scores on a common seed."""
 CORRELATIONS = (0.0, 0.4, COMMON, -0.3)
-"""Those at which the probability of improvement is tried with common seeds."""
+"""Correlations for which the paired probability of improvement is tested."""
 SIZES = ((1, 30), (1, 64), (5, 30), (5, 64))
 """(tasks, seeds)"""
 
 Scores = dict[str, np.ndarray]
 Truth = Callable[[np.ndarray, np.ndarray], float]
-"""The value to enclose, from all that both algorithms can score, each ``[tasks, 100_000]``."""
+"""Computes the true value from all possible scores of both algorithms, each ``[tasks, 100_000]``."""
 
 SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {  # of two uniform numbers
     "normal": lambda u, v: 0.8 + 0.3 * special.ndtri(u),
@@ -49,9 +49,9 @@ class Kind(NamedTuple):
     """An interval under test.
 
     Attributes:
-        limits: lower and upper, from the scores of two algorithms.
-        truth: what they should enclose.
-        correlation: between both algorithms' luck with a seed; 0 for seeds of their own.
+        limits: computes lower and upper limit from the scores of two algorithms.
+        truth: computes the value that they should enclose.
+        correlation: of both algorithms' scores on a seed; 0 for different seeds.
     """
 
     limits: Callable[[Scores, Scores], tuple[float, float]]
@@ -142,7 +142,7 @@ def _row(kind: str, tasks: int, n: int, simulations: int) -> list[float]:
 
 
 def main() -> None:
-    """Print the table, in percent; figures outside 93 to 97 are marked."""
+    """Print the table in percent, with a mark at figures outside 93 to 97."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.coverage", description=__doc__)
     parser.add_argument(
         "kinds", nargs="*", choices=[*KINDS, []], default=[], help="which ones; all unless named"

@@ -1,9 +1,10 @@
-"""A search in worker processes and the same on Ray: `python -m benchmarks.executors [--generations N]`.
+"""A search in worker processes and the same search on Ray: `python -m benchmarks.executors [--generations
+N]`.
 
-Two commands at once, of which one stands still, by turns of two seconds: a machine that gets slower or
-faster, as shared ones do within seconds, does so for both. Prints the seconds that each had, until its first
-generation was closed and from there to its end, the ratio of their speeds, with an interval over generations,
-and whether all scores are the same, bit for bit.
+Two commands run in turns of two seconds, while the other one is stopped, because the speed of a shared
+machine can change within seconds. Prints the seconds that each command ran, until its first generation was
+closed and from there to its end, the ratio of their speeds, with an interval over generations, and whether
+all scores are equal bit for bit.
 """
 
 import argparse
@@ -32,11 +33,11 @@ TURN_SECONDS = 2.0
 
 
 class Player:
-    """A command that prints JSON lines, as `discovery search --json` does, and all processes below it.
+    """A command that prints JSON lines, such as `discovery search --json`, with its descendant processes.
 
     Attributes:
-        closed: seconds that it had had when it closed each generation.
-        seconds: that it had in all, once its turn is over.
+        closed: seconds that it had run when it closed each generation.
+        seconds: seconds that it has run in total, up to its last turn.
     """
 
     def __init__(self, words: Sequence[str]) -> None:
@@ -49,11 +50,10 @@ class Player:
 
     @property
     def over(self) -> bool:
-        """Whether the command has ended."""
         return self.process.poll() is not None
 
     def play(self) -> None:
-        """A turn."""
+        """Run for one turn."""
         self._since = time.perf_counter()
         for pid in self._stopped:
             send(pid, signal.SIGCONT)
@@ -62,7 +62,7 @@ class Player:
         self._stop()
 
     def kill(self) -> None:
-        """End all of it; who stands still would not notice that its parent is gone."""
+        """Kill all processes; stopped ones would not notice that their parent is gone."""
         for pid in family(self.process.pid):
             send(pid, signal.SIGKILL)
 
@@ -84,7 +84,7 @@ class Player:
 
 
 def family(pid: int) -> dict[int, str]:
-    """The names of a process and of all below it; empty once it has ended."""
+    """Names of a process and its descendants, by process id; empty once it has ended."""
     command = ["ps", "-e", "-o", "pid=,ppid=,stat=,comm="]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ps:
         rows = [line.split(None, 3) for line in ps.stdout or ()]
@@ -97,13 +97,13 @@ def family(pid: int) -> dict[int, str]:
 
 
 def send(pid: int, what: signal.Signals) -> None:
-    """A signal to a process, if it is still there."""
+    """Send a signal to a process, if it still exists."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, what)
 
 
 def together(preset: str, generations: int, out: Path) -> dict[str, Player]:
-    """Search on each executor, by turns."""
+    """Search on each executor, in turns."""
     command = [sys.executable, "-m", "discovery", "search", preset, "--generations", str(generations)]
     command += ["--workers", "2", "--output", str(out), "--json"]
     players = {name: Player([*command, "--executor", name, "--name", name]) for name in EXECUTORS}
@@ -121,7 +121,6 @@ def together(preset: str, generations: int, out: Path) -> dict[str, Player]:
 
 
 def main() -> None:
-    """Search twice, and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.executors", description=__doc__)
     parser.add_argument("--preset", default="quickstart")
     parser.add_argument("--generations", type=int, default=17)

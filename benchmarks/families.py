@@ -1,10 +1,10 @@
-"""What every family of algorithms finds: `python -m benchmarks.families [--out FOLDER] [NAME ...]`.
+"""Search with every family of algorithms: `python -m benchmarks.families [--out FOLDER] [NAME ...]`.
 
-Each preset of `FAMILIES` is searched as it is, in at most half an hour on two cores, and what it found is
-judged once on report seeds of its task and of its held-out tasks, beside the mean that it began with and the
-family's natural baselines. Prints scores, what was found minus each of the others (paired by seed, 95%
-intervals), how long the search took, and how many programs each worker compiled for it. A search that is in
-the folder already is not repeated. `--picture FILE` draws the meta-learning curves of all that are named.
+Runs the search of each preset in `FAMILIES`, which takes at most half an hour on two cores. The found
+algorithm is judged once on report seeds of its task and of its held-out tasks, beside the initial mean and
+the family's baselines. Prints scores, the differences from the found algorithm (paired by seed, 95%
+intervals), the duration of the search, and the number of programs that each worker compiled. A search that is
+already in the folder is not repeated. `--picture FILE` draws the meta-learning curves of all named families.
 """
 
 import argparse
@@ -24,13 +24,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.searches import searched
+from benchmarks.timing import estimate_text
 from discovery.app.api import evaluate
 from discovery.app.loaded import LoadedRun
 from discovery.core import presets
 from discovery.display import plots
 from discovery.display.report.spent import cost
 from discovery.judging.comparison import Comparison
-from discovery.statistics import Interval, interval, paired_difference
+from discovery.statistics import interval, paired_difference
 from objectives.known import TABULAR_A2C
 
 SEEDS = 64
@@ -38,12 +39,12 @@ COLUMNS = 4
 
 
 class Other(NamedTuple):
-    """A search beside a family's own.
+    """Another search to compare with.
 
     Attributes:
         name: of its run.
-        preset: that it is.
-        changed: the options of the algorithm in which it differs.
+        preset: its preset.
+        changed: options of the algorithm that replace the preset's.
     """
 
     name: str
@@ -52,12 +53,12 @@ class Other(NamedTuple):
 
 
 class Family(NamedTuple):
-    """A preset, and what its answer is judged against.
+    """A preset and its baselines.
 
     Attributes:
         preset: its name.
         baselines: known algorithms, with options and numbers in brackets.
-        other: a search whose answer is one more of them.
+        other: a search whose answer is another baseline.
     """
 
     preset: str
@@ -72,7 +73,7 @@ def _a2c(**numbers: float) -> str:
 
 MAPS = ("ampo[map=negative_entropy]", "ampo[map=l2]")
 RATES = ("ppo", *(f"ppo[learning_rate={rate}]" for rate in (0.0015, 0.015, 0.05)))
-"""PPO at the recipe's rate of Adam, 0.005, and at others."""
+"""PPO with the recipe's learning rate, 0.005, and with others."""
 WITHOUT_TIME = Other("ta-lpo-catch-without-time", "ta-lpo-catch", {"temporal": False})
 
 FAMILIES: Mapping[str, Family] = {
@@ -84,11 +85,10 @@ FAMILIES: Mapping[str, Family] = {
     "TA-LPG": Family("ta-lpg-grid", (_a2c(),), Other("lpg-grid", "lpg-grid", {})),
     "TA-LPO": Family("ta-lpo-catch", ("ppo",), WITHOUT_TIME),
 }
-"""Every family by the name that tables give it."""
+"""Every family by its name in tables."""
 
 
 def main() -> None:
-    """Search, judge, print and draw."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.families", description=__doc__)
     parser.add_argument("families", nargs="*", metavar="NAME", help=f"of {', '.join(FAMILIES)}; default: all")
     parser.add_argument("--out", type=Path, default=Path("runs/families"), help="where the runs are kept")
@@ -109,7 +109,7 @@ def main() -> None:
 
 
 def searches(out: Path, family: Family) -> list[LoadedRun]:
-    """The family's search, and what else is searched, if anything."""
+    """The family's search, and its other search if there is one."""
     config, _ = presets.read(family.preset)
     found = [searched(out, family.preset, config)]
     if family.other:
@@ -121,7 +121,6 @@ def searches(out: Path, family: Family) -> list[LoadedRun]:
 
 
 def report(name: str, run: LoadedRun, judged: Comparison) -> None:
-    """Print one family."""
     seeds = max(len(cell.scores) for cell in judged.cells)
     table = Table(title=f"{name}: {seeds} report seeds, 95% intervals; {_cost(run)}")
     for head in ("task", "", "score", f"{judged.subjects[0]} minus it"):
@@ -131,9 +130,9 @@ def report(name: str, run: LoadedRun, judged: Comparison) -> None:
         for subject in judged.subjects:
             cell = judged.cell(subject, task)
             assert mine is not None and cell is not None
-            difference = "" if cell is mine else _text(paired_difference(mine.scores, cell.scores))
+            difference = "" if cell is mine else estimate_text(paired_difference(mine.scores, cell.scores))
             held_out = ", held out" if task in judged.held_out else ""
-            table.add_row(task + held_out, escape(subject), _text(interval(cell.scores)), difference)
+            table.add_row(task + held_out, escape(subject), estimate_text(interval(cell.scores)), difference)
     Console(width=170).print(table)
 
 
@@ -148,7 +147,7 @@ def _cost(run: LoadedRun) -> str:
 
 
 def overview(runs: Mapping[str, LoadedRun]) -> Figure:
-    """A panel for each task of each family: its population, the means on selection seeds with intervals."""
+    """A panel for each task of each family: the population, and the mean's score with intervals."""
     drawn = [
         (name, run, place, task.name)
         for name, run in runs.items()
@@ -175,10 +174,6 @@ def overview(runs: Mapping[str, LoadedRun]) -> Figure:
         panel.set_axis_off()
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     return figure
-
-
-def _text(found: Interval) -> str:
-    return f"{found.estimate:.3g} [{found.low:.3g}, {found.high:.3g}]"
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""What a search on Ray does when things break: `python -m benchmarks.faults [--out FOLDER] [NAME ...]`.
+"""Faults during a search on Ray: `python -m benchmarks.faults [--out FOLDER] [NAME ...]`.
 
-A cluster of two nodes on this machine, a small search on it, and one thing after the other that goes wrong
-in the middle of it. Prints what was done, what the search did, what its ledger held when it had ended, and
-whether every score is bit for bit that of the same search in worker processes, undisturbed, in the end: a
-search that stopped is resumed with the command that it printed, in worker processes if its cluster is gone.
-An asynchronous search learns in an order of its own, and is compared with `discovery repeat`, undisturbed.
+Starts a cluster of two nodes on this machine and a small search on it, and causes one fault during each
+search. Prints the fault, the reaction of the search, what its ledger held when it ended, and whether every
+final score equals bit for bit that of the same search in worker processes without a fault. A search that
+stopped is first resumed with the command that it printed, in worker processes if its cluster is gone. An
+asynchronous search depends on the order in which batches finish, so it is compared with `discovery repeat`.
 """
 
 import argparse
@@ -49,24 +49,24 @@ setup = { environment = "Catch-bsuite", n_envs = 8, n_steps = 32 }
 """
 CAUSES = {"memory": "out_of_memory", "node": "trying again"}
 FLAGS = {"flow": ("--meta.method", "pbe", "--meta.parents", "2", "--meta.asynchronous", "--meta.batch", "1")}
-"""What the search of a fault has besides."""
+"""Further options of the search, by fault."""
 STEPS = 40_000
-"""Of a training."""
+"""Environment steps of a training."""
 LONGER = {"head": 5 * STEPS}
-"""That the head is gone is noticed after ten seconds, in which actors go on: a search of short trainings may
-be done by then.
+"""The loss of the head is noticed after ten seconds, during which actors continue: a search of short
+trainings could end before.
 """
 TRAININGS = 4 * 8 + 4
-"""Of the whole search."""
+"""Trainings of the whole search."""
 PATIENCE = 300.0
 STORE = 80 * 2**20
 THRESHOLD = "RAY_memory_usage_threshold"
 ROOM = 5 * 2**30
-"""Bytes that the search and all else may take until Ray ends workers, where memory is to run out."""
+"""Further memory that the machine may use before Ray ends workers, in the fault "memory"."""
 
 
 class Search:
-    """A search that runs in a process of its own, on a cluster."""
+    """A search in its own process, on a cluster, or in worker processes without an address."""
 
     def __init__(
         self, folder: Path, address: str | None, steps: int = STEPS, flags: Sequence[str] = ()
@@ -87,7 +87,7 @@ class Search:
         )
 
     def wait_for(self, rows: int) -> None:
-        """Wait until so many trainings are on record."""
+        """Wait until `rows` trainings are recorded."""
         until = time.monotonic() + PATIENCE
         while len(scores(self.folder)) < rows:
             if self.process.poll() is not None or time.monotonic() > until:
@@ -95,27 +95,27 @@ class Search:
             time.sleep(0.1)
 
     def end(self) -> int:
-        """Wait for its end; its exit code."""
+        """Wait for its end; returns its exit code."""
         return self.process.wait(PATIENCE)
 
     def said(self) -> str:
-        """All that it printed."""
+        """Everything that it printed."""
         self._log.flush()
         return Path(self._log.name).read_text()
 
 
 class Outcome(NamedTuple):
-    """What a fault led to.
+    """The outcome of a fault.
 
     Attributes:
-        done: what was done.
+        done: description of the fault.
         code: exit code of the search.
-        said: the first warning or error that it printed, of those that name the cause if one does.
-        rows: trainings on record when it had ended.
-        failed: of them, with an error.
-        attempts: most that any of them took.
-        resumed: whether it had to be.
-        same: whether all scores are in the end those of a search that nothing happened to.
+        said: the first warning or error that it printed, if possible one that names the cause.
+        rows: trainings that were recorded when it ended.
+        failed: how many of them failed.
+        attempts: the largest number of attempts of any of them.
+        resumed: whether it had to be resumed.
+        same: whether all final scores equal those of a search without a fault.
     """
 
     done: str
@@ -129,55 +129,51 @@ class Outcome(NamedTuple):
 
 
 def scores(folder: Path) -> dict[str, tuple[Any, ...]]:
-    """Of every training on record: score and error by id."""
+    """Score and error of every recorded training, by id."""
     found = rows(folder)
     assert len({row[0] for row in found}) == len(found)
     return {id: (score, error) for id, score, error, _ in found}
 
 
 def rows(folder: Path) -> list[tuple[Any, ...]]:
-    """Id, score, error and attempts of what is on record."""
+    """Id, score, error and attempts of every recorded training."""
     path = folder / "ledger.sqlite"
     if not path.exists():
         return []
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
         try:
             return list(database.execute("SELECT id, score, error, attempts FROM evaluations"))
-        except sqlite3.OperationalError:  # it is just being made
+        except sqlite3.OperationalError:  # it is just being created
             return []
 
 
 def workers(cluster: Any) -> list[int]:
-    """Process ids of a cluster's workers that train."""
+    """Process ids of a cluster's training workers."""
     raylets = [str(node.all_processes["raylet"][0].process.pid) for node in cluster.list_all_nodes()]
     command = ["pgrep", "-P", ",".join(raylets), "-f", "^ray::RayWorker"]
     said = subprocess.run(command, capture_output=True, text=True)
     return [int(pid) for pid in said.stdout.split()]
 
 
-# What goes wrong --------------------------------------------------------------------------------
+# Faults: each function causes one and returns its description ------------------------------------
 
 
 def kill_worker(cluster: Any, search: Search) -> str:
-    """A worker is killed."""
     os.kill(workers(cluster)[0], signal.SIGKILL)
     return "kill -9 of a worker"
 
 
 def lose_node(cluster: Any, search: Search) -> str:
-    """A node with one of the workers is gone at once."""
     cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
     return "kill -9 of a node's raylet"
 
 
 def stop_worker(cluster: Any, search: Search) -> str:
-    """A worker stands still, as a compilation that hangs."""
     os.kill(workers(cluster)[0], signal.SIGSTOP)
     return "a worker is stopped (SIGSTOP), timeout 60 s"
 
 
 def fill_memory(cluster: Any, search: Search) -> str:
-    """The machine's memory runs out, and Ray's monitor ends a worker."""
     used, total = _memory()
     size = int(float(os.environ[THRESHOLD]) * total) - used + 2**28
     code = f"import time; hoard = bytearray({size}); hoard[::4096] = b'x' * len(hoard[::4096]); time.sleep(3)"
@@ -186,25 +182,21 @@ def fill_memory(cluster: Any, search: Search) -> str:
 
 
 def kill_driver(cluster: Any, search: Search) -> str:
-    """The search itself is killed."""
     os.kill(search.process.pid, signal.SIGKILL)
     return "kill -9 of the search"
 
 
 def kill_flowing(cluster: Any, search: Search) -> str:
-    """The same with a search that waits for no generation."""
     return f"{kill_driver(cluster, search)}, asynchronous"
 
 
 def kill_head(cluster: Any, search: Search) -> str:
-    """The cluster's head is killed."""
     cluster.head_node.kill_gcs_server(check_alive=False)
     return "kill -9 of the cluster's head (GCS)"
 
 
 def kill_bridge(cluster: Any, search: Search) -> str:
-    """The process through which the search talks to Ray is killed."""
-    subprocess.run(["pkill", "-9", "-P", str(search.process.pid), "-f", "raybridge"], check=True)
+    subprocess.run(["pkill", "-9", "-P", str(search.process.pid), "-f", "executors.ray.bridge"], check=True)
     return "kill -9 of the process that talks to Ray"
 
 
@@ -221,7 +213,7 @@ FAULTS: dict[str, Callable[[Any, Search], str]] = {
 
 
 def _memory() -> tuple[int, int]:
-    """Bytes that are used, and that there are."""
+    """Used and total bytes of memory."""
     meminfo = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     total, free = (int(meminfo[name].split()[0]) * 2**10 for name in ("MemTotal", "MemAvailable"))
     return total - free, total
@@ -229,7 +221,7 @@ def _memory() -> tuple[int, int]:
 
 @contextmanager
 def cluster_of_two() -> Iterator[Any]:
-    """Two nodes of two cores each, as Ray is told, so that one has room for what the other loses."""
+    """Two nodes with two cores each according to Ray, so that one has room for the other's workers."""
     from ray.cluster_utils import Cluster
 
     there = Cluster(
@@ -244,7 +236,7 @@ def cluster_of_two() -> Iterator[Any]:
 
 
 def suffer(name: str, out: Path) -> Outcome:
-    """One search with one fault."""
+    """Run a search with a fault."""
     steps = LONGER.get(name, STEPS)
     used, total = _memory()
     os.environ[THRESHOLD] = str((used + ROOM) / total if name == "memory" else 0.98)
@@ -257,31 +249,31 @@ def suffer(name: str, out: Path) -> Outcome:
         attempts = max(row[3] for row in rows(search.folder))
         if code and name != "head":
             resume(search.folder, said)
-    if code and name == "head":  # its cluster is gone
+    if code and name == "head":  # without its cluster
         resume(search.folder, said, "--executor", "processes")
     told = [line for line in said.splitlines() if line.startswith(("warning: ", "error: "))]
-    told.sort(key=lambda line: CAUSES.get(name, "") not in line)  # on a busy machine others may come before
+    told.sort(key=lambda line: CAUSES.get(name, "") not in line)  # other warnings may come first
     failed = sum(error is not None for _, error in found.values())
     same = is_repeated(search.folder) if name in FLAGS else scores(search.folder) == undisturbed(out, steps)
     return Outcome(done, code, told[0] if told else "", len(found), failed, attempts, bool(code), same)
 
 
 def resume(folder: Path, said: str, *flags: str) -> None:
-    """Run the command that a search printed; one that was killed could print none."""
+    """Run the command that a search printed, or `resume` if it was killed before it could print one."""
     printed = re.search("`discovery (resume [^`]+)`", said)
     words = shlex.split(printed[1]) if printed else ["resume", str(folder)]
     subprocess.run([sys.executable, "-m", "discovery", *words, *flags, "--quiet"], check=True)
 
 
 def is_repeated(folder: Path) -> bool:
-    """Whether a search in worker processes that learns in the same order comes to the same numbers."""
+    """Whether a search in worker processes with the same order of batches computes the same numbers."""
     command = [sys.executable, "-m", "discovery", "repeat", str(folder), "--output", str(folder.parent)]
     return subprocess.run([*command, "--executor", "processes", "--quiet"]).returncode == 0
 
 
 @functools.cache
 def undisturbed(out: Path, steps: int) -> dict[str, tuple[Any, ...]]:
-    """The scores of the same search in worker processes."""
+    """The scores of the same search in worker processes without a fault."""
     search = Search(out / f"reference-{steps}", None, steps)
     if search.end():
         raise RuntimeError(search.said())
@@ -289,7 +281,6 @@ def undisturbed(out: Path, steps: int) -> dict[str, tuple[Any, ...]]:
 
 
 def main() -> None:
-    """Break what there is, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__)
     parser.add_argument("faults", nargs="*", metavar="NAME", help=f"of {', '.join(FAULTS)}; default: all")
     parser.add_argument("--out", type=Path, help="where the runs are kept; default: nowhere")

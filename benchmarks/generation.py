@@ -1,8 +1,9 @@
-"""(c) A whole search generation against its bare inner trainings."""
+"""(c) A whole search generation against its inner trainings alone."""
 
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.timing import Figure, ratio
@@ -34,7 +35,7 @@ CONFIG = SearchConfig(
 
 
 class Stopwatch:
-    """Times each generation, and then its trainings alone, through the same warm executor."""
+    """A listener that times each generation, and then its trainings alone with the same warm executor."""
 
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
@@ -44,14 +45,11 @@ class Stopwatch:
         self._jobs: Sequence[Job] = ()
 
     def started(self, generation: int, jobs: Sequence[Job], done: int) -> None:
-        """Remember what the generation trains."""
         self._jobs = jobs
 
-    def finished(self, job: Job, result: JobResult) -> None:
-        """Nothing to do."""
+    def finished(self, job: Job, result: JobResult) -> None: ...
 
     def closed(self, generation: int, results: Results, metrics: Mapping[str, float]) -> None:
-        """The generation ends here; its trainings alone follow."""
         self.whole.append(time.perf_counter() - self._began)
         began = time.perf_counter()
         list(self.executor.run(self._jobs))
@@ -64,7 +62,7 @@ def measure(n: int) -> list[Figure]:
     with (
         tempfile.TemporaryDirectory() as folder,
         make_executor("processes", workers=2, agents_per_call=CONFIG.width) as executor,
-        Run.create(_with_generations(n + 1), Path(folder), name="bench") as run,
+        Run.create(replace(CONFIG, generations=n + 1), Path(folder), name="bench") as run,
     ):
         watch = Stopwatch(executor)
         search(run, executor, watch)
@@ -73,9 +71,3 @@ def measure(n: int) -> list[Figure]:
     return [
         ratio("search generation / its bare trainings", whole, bare, {"generation": seconds}, at_most=1.05)
     ]
-
-
-def _with_generations(n: int) -> SearchConfig:
-    from dataclasses import replace
-
-    return replace(CONFIG, generations=n)

@@ -1,6 +1,7 @@
 """(b) Our training against rejax 0.1.3's PPO: same environment, network, recipe, width; one thread each."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import gymnax
@@ -14,9 +15,13 @@ from benchmarks.timing import Figure, rate, ratio, rounds, timed
 from discovery.inner.compile import run_chunk
 from environments.task import Task
 
+_HALF = shortened(BREAKOUT, 0.5)
+CALLS = ((CARTPOLE, 1), (CARTPOLE, 8), (_HALF, 1), (_HALF, 2))
+"""Tasks and agents per call: one agent, and as many as our workers batch."""
+
 
 class FiveValues:
-    """gymnax 1.0 as rejax 0.1.3 wants it: five-value steps and flat float observations."""
+    """gymnax 1.0 with the interface that rejax 0.1.3 expects: five-value steps, flat float observations."""
 
     def __init__(self, environment: Any) -> None:
         self._environment = environment
@@ -41,7 +46,7 @@ class FiveValues:
 
 
 def _rejax(task: Task, width: int) -> Any:
-    """rejax's training of `width` agents, compiled; call it to run it."""
+    """rejax's training of `width` agents, compiled, as a function without arguments."""
     from rejax import PPO as RejaxPPO
 
     environment, params = gymnax.make(task.setup.environment)
@@ -71,26 +76,16 @@ def _rejax(task: Task, width: int) -> Any:
     return lambda: jax.block_until_ready(train(algorithm, keys))
 
 
-def _against_rejax(task: Task, width: int, n: int) -> Figure:
+def compared(library: str, theirs: Callable[[], object], task: Task, width: int, n: int) -> Figure:
+    """Our speed over a library's, whose training of the same task and width is `theirs`."""
     keys, lifetimes = inputs(task, width)
-    seconds = rounds(
-        {
-            "ours": timed(lambda: run_chunk(PPO, task, {}, keys, lifetimes)),
-            "rejax": timed(_rejax(task, width)),
-        },
-        n,
-    )
+    ours = timed(lambda: run_chunk(PPO, task, {}, keys, lifetimes))
+    seconds = rounds({"ours": ours, library: timed(theirs)}, n)
     rates = {name: rate(steps(task, width), values) for name, values in seconds.items()}
-    name = f"{task.name}, {width} agents per call: our speed / rejax's"
-    return ratio(name, seconds["rejax"], seconds["ours"], rates, at_least=1.0)
+    name = f"{task.name}, {width} agents per call: our speed / {library}'s"
+    return ratio(name, seconds[library], seconds["ours"], rates, at_least=1.0)
 
 
 def measure(n: int) -> list[Figure]:
-    """Agents one at a time, and as many as our workers batch."""
-    half = shortened(BREAKOUT, 0.5)
-    return [
-        _against_rejax(CARTPOLE, 1, n),
-        _against_rejax(CARTPOLE, 8, n),
-        _against_rejax(half, 1, n),
-        _against_rejax(half, 2, n),
-    ]
+    """Every call of `CALLS`."""
+    return [compared("rejax", _rejax(task, width), task, width, n) for task, width in CALLS]

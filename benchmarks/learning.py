@@ -1,10 +1,10 @@
 """PPO and PQN against the literature: `python -m benchmarks.learning [--out FOLDER] cartpole pendulum ...`.
 
-Prints, for every study of `benchmarks/studies.py` that is named, mean and 95% interval of the final return
-(episodes of the last fifth of training), of the last point of the curve, of the first, and of what each
-training gained in between; saves the numbers as JSON, and a picture of the curves, in the folder. A study
-that is already there, and has not been changed since, is drawn again, not trained. `--picture FILE` draws all
-of them into one picture.
+For every named study of `benchmarks/studies.py`, prints mean and 95% interval of the final return (episodes
+of the last fifth of training), of the last and the first point of the curve, and of their difference. Saves
+the numbers as JSON, and a picture of the curves, in the folder. A study that is already in the folder, and
+has not changed since, is drawn again but not trained again. `--picture FILE` draws all studies into one
+picture.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.studies import STUDIES, Study
+from benchmarks.timing import estimate_text
 from discovery.core.jobs import AlgorithmSpec
 from discovery.display import plots
 from discovery.executors import make_executor
@@ -27,11 +28,10 @@ from environments.task import Task
 from objectives import FAMILIES
 
 Results = dict[str, dict[str, Any]]
-"""Label to what `trained` found for it."""
+"""Label -> the result of `trained`."""
 
 
 def main() -> None:
-    """Train, print and draw."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.learning", description=__doc__)
     parser.add_argument(
         "studies", nargs="*", choices=[*STUDIES, []], default=[], help="which ones; all unless named"
@@ -75,22 +75,26 @@ def _trained(name: str, task: Task, study: Study) -> dict[str, Any]:
 
 
 def report(name: str, study: Study, results: Results) -> None:
-    """Print one study, a line for each of its tasks."""
+    """Print a line for each task of a study."""
+
+    def text(values: Any) -> str:
+        return estimate_text(interval(values), 4)
+
     for label, found in results.items():
         curves = np.array(found["curves"], np.float64)
         last, first = curves[:, -1], curves[:, 0]
         scores = {"at the end": last, "at first": first, "gained": last - first}
         print(
             f"{name}, {label}, {study.tasks[label].total_steps:,} steps, {len(found['final'])} seeds: "
-            f"{_text(interval(np.array(found['final'])))}{f' (goal: {study.goal})' if study.goal else ''}, "
-            + "".join(f"{when} {_text(interval(score))}, " for when, score in scores.items())
+            f"{text(found['final'])}{f' (goal: {study.goal})' if study.goal else ''}, "
+            + "".join(f"{when} {text(score)}, " for when, score in scores.items())
             + f"{found['seconds']:.0f} s",
             flush=True,
         )
 
 
 def overview(found: Mapping[str, Results]) -> Figure:
-    """Curves of several studies, a panel each."""
+    """Curves of several studies, one panel each."""
     columns = min(len(found), 4)
     rows = -(-len(found) // columns)
     figure = plots.Picture(figsize=(3.2 * columns, 2.6 * rows), layout="constrained")
@@ -117,10 +121,6 @@ def _curves(study: Study, results: Results) -> tuple[np.ndarray, dict[str, np.nd
     curves = {label: np.array(found["curves"], np.float64) for label, found in results.items()}
     points = next(iter(curves.values())).shape[1]
     return task.total_steps * np.arange(1, points + 1) / points, curves, task.name
-
-
-def _text(score: Any) -> str:
-    return f"{score.estimate:.4g} [{score.low:.4g}, {score.high:.4g}]"
 
 
 if __name__ == "__main__":

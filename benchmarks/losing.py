@@ -1,10 +1,11 @@
-"""How often stopping early loses the best: `python -m benchmarks.losing [--simulations N]`.
+"""How often early stopping drops the best proposal: `python -m benchmarks.losing [--simulations N]`.
 
-Nothing is trained: scores are a proposal's true score, normal noise of deviation 1 of its own, and noise of
-deviation 3 that all proposals share on a seed. The best of 16 proposals leads by a gap, counted in
-deviations of its own noise. Prints how often it is lost, what is promised, and what is still trained.
+Nothing is trained. A score is the sum of the proposal's true score, its own normal noise with deviation 1,
+and noise with deviation 3 that all proposals share on a seed. The best of 16 proposals leads by a gap, in
+units of the deviation of its own noise. Prints how often the best is dropped, the bound on that, and the
+share of trainings that still run.
 
-Races are those of `benchmarks.races`, which decides as a search does; halving goes through
+Races use `benchmarks.races`, which makes the same decisions as a search. Halving uses
 `discovery.search.early_stopping.stages`, as a search does.
 """
 
@@ -30,15 +31,15 @@ from environments.task import Task
 
 PROPOSALS = 16
 SHARED = 3.0
-"""Deviation of the noise that all proposals share on a seed, in deviations of a proposal's own."""
+"""Deviation of the noise that all proposals share on a seed, relative to that of a proposal's own noise."""
 RACE = (4, 32)
 """Seeds at the first look and at the last."""
 SEEDS = 8
-"""Of each proposal at every rung of halving."""
+"""Seeds of each proposal at every rung of halving."""
 RUNGS, ETA = 3, 2
 
 TASK = Task("noise", total_steps=204_800)
-"""Of a number of rollouts that every rung's share divides."""
+"""Every rung's share of its rollouts is a whole number."""
 
 GAPS: dict[str, np.ndarray] = {
     "all tie": np.zeros(PROPOSALS - 1),
@@ -56,11 +57,12 @@ CURVES: dict[str, np.ndarray] = {  # [rungs, P - 1]
 AGAINST: dict[st.Against, str] = {"best": "race against the leader", "field": "race against the field"}
 
 Score = Callable[[int, str, int, float], float | None]
-"""From proposal (-1: the mean), task, seed and share of a life to a score; None: the training failed."""
+"""Maps proposal (-1: the mean), task, seed and share of a lifetime to a score; None if the training failed.
+"""
 
 
 class Lost(NamedTuple):
-    """Attributes: share of the simulations that lost the best; mean share of all trainings that was spent."""
+    """Share of the simulations that dropped the best; mean share of all trainings that ran."""
 
     share: float
     spent: float
@@ -88,17 +90,17 @@ def raced(drawn: Float[np.ndarray, "N P S"], error: float, against: st.Against) 
     return Lost(missing / len(drawn), spent / len(drawn))
 
 
-def halved(drawn: Float[np.ndarray, "N rungs P S"], eta: int = ETA) -> Lost:
+def halved(drawn: Float[np.ndarray, "N rungs P S"]) -> Lost:
     """Successive halving as a search does it, over the given scores at each rung, the best proposal first."""
     _, rungs, proposals, seeds = drawn.shape
     config = SearchConfig(
         tasks=(TASK,),
         seeds=seeds,
         meta=ESConfig(population=proposals),
-        stopping=Stopping("halving", rungs=rungs, eta=eta),
+        stopping=Stopping("halving", rungs=rungs, eta=ETA),
     )
     requests = [ScoreRequest(RequestId(0, i), Proposal({})) for i in range(proposals)]
-    rung = {share: r for r, (share, _) in enumerate(st.halving_schedule(proposals, rungs, eta))}
+    rung = {share: r for r, (share, _) in enumerate(st.halving_schedule(proposals, rungs, ETA))}
     missing, spent = 0, 0
     for table in drawn:
         seen, _ = played(requests, config, lambda i, _, s, share, x=table: x[rung[share], i, s])
@@ -110,7 +112,7 @@ def halved(drawn: Float[np.ndarray, "N rungs P S"], eta: int = ETA) -> Lost:
 def played(
     requests: Sequence[ScoreRequest], config: SearchConfig, score: Score
 ) -> tuple[list[Stage], dict[RequestId, ScoreResult]]:
-    """All stages of `discovery.search.early_stopping.stages` with made-up scores, and what comes of them."""
+    """All stages of `discovery.search.early_stopping.stages` with simulated scores, and the final results."""
     plan, results, seen = stages(requests, config), dict[JobKey, JobResult](), list[Stage]()
     stage = next(plan)
     while True:
@@ -127,13 +129,12 @@ def played(
             return seen, end.value
 
 
-def kept(proposals: int = PROPOSALS, rungs: int = RUNGS, eta: int = ETA) -> list[int]:
-    """How many proposals halving keeps where it leaves some."""
-    return [count for _, count in st.halving_schedule(proposals, rungs, eta)[1:]]
+def kept(proposals: int = PROPOSALS) -> list[int]:
+    """How many proposals halving keeps at each rung that drops some."""
+    return [count for _, count in st.halving_schedule(proposals, RUNGS, ETA)[1:]]
 
 
 def main() -> None:
-    """Simulate and print, in percent."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.losing", description=__doc__)
     parser.add_argument("--simulations", type=int, default=2000)
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""(d) Peak memory of a ten times longer training, each in a process of its own."""
+"""(d) Peak memory of a training and of a ten times longer one, each in its own process."""
 
 import resource
 import subprocess
@@ -27,7 +27,6 @@ def measure(n: int) -> list[Figure]:
 
 
 def main() -> None:
-    """Train, and print the peak."""
     from discovery.inner.compile import run_chunk
 
     task = shortened(BREAKOUT, float(sys.argv[1]))

@@ -1,6 +1,6 @@
-"""(g) Learned optimizers against Adam: a step alone, and whole trainings, on the recipe for MinAtar.
+"""(g) Learned optimizers against Adam: single steps, and whole trainings, with the recipe for MinAtar.
 
-Seconds are those that the process computes, which other programs on the machine do not change.
+Seconds are CPU time of the process, so that other programs on the machine do not influence them.
 """
 
 import time
@@ -12,11 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.tasks import BREAKOUT, PPO, inputs, shortened
-from benchmarks.timing import Figure, ratio, rounds
+from benchmarks.timing import Figure, median, ratio, rounds, timed
 from discovery.core.jobs import AlgorithmSpec
 from discovery.inner.compile import _compiler_options, build_algorithm, run_chunk
 from discovery.inner.loops.on_policy import complete, parts
-from environments.task import Task
 from objectives.base import Progress
 
 TASK = shortened(BREAKOUT, 1 / 3)
@@ -29,32 +28,21 @@ RULES = {
     "Optim4RL": AlgorithmSpec("optim4rl"),
 }
 LIMIT = 4.0
-"""How many times as long as with Adam a training with OPEN may take."""
-
-
-def computing(run: Callable[[], object]) -> Callable[[], float]:
-    """`run` as a function that returns how many seconds of computing it took."""
-
-    def call() -> float:
-        started = time.process_time()
-        run()
-        return time.process_time() - started
-
-    return call
+"""The goal: a training with OPEN takes at most this many times as long as with Adam."""
 
 
 def weights(spec: AlgorithmSpec) -> dict[str, Any]:
-    """Searched entries that do something, small enough not to break the agent."""
+    """Random searched entries, small enough that the agent does not diverge."""
     shapes = jax.eval_shape(build_algorithm(spec).init, jax.random.key(0))
     rng = np.random.default_rng(0)
     return jax.tree.map(lambda s: rng.normal(0, 0.1, s.shape).astype(np.float32), shapes)
 
 
-def stepping(spec: AlgorithmSpec, task: Task = TASK) -> Callable[[], object]:
-    """`STEPS` steps of the optimizer alone, on one agent of the task."""
+def stepping(spec: AlgorithmSpec) -> Callable[[], object]:
+    """`STEPS` steps of the optimizer, on one agent of the task."""
     algorithm = build_algorithm(spec)
-    _, network = parts(algorithm, task.setup)
-    meta_params = complete(algorithm, task.numbers, weights(spec))
+    _, network = parts(algorithm, TASK.setup)
+    meta_params = complete(algorithm, TASK.numbers, weights(spec))
     params = network.init(jax.random.key(0))
     observation = jnp.ones((MINIBATCH, params["actor"]["hidden_0"]["kernel"].shape[0]))
     _, _, activations = network.unroll(params, {}, observation, jnp.zeros(MINIBATCH, bool))
@@ -83,43 +71,24 @@ def stepping(spec: AlgorithmSpec, task: Task = TASK) -> Callable[[], object]:
 
 
 def training(spec: AlgorithmSpec, agents: int) -> Callable[[], object]:
-    """Whole trainings of `agents` side by side."""
+    """Whole trainings of `agents` in one call."""
     keys, lifetimes = inputs(TASK, agents)
     searched = jax.tree.map(lambda w: np.stack([w] * agents), weights(spec))
     return lambda: run_chunk(spec, TASK, searched, keys, lifetimes)
 
 
 def measure(n: int) -> list[Figure]:
-    """A step of every rule of `RULES`, and trainings with OPEN, one agent and four side by side."""
-    figures = []
-    seconds = rounds({name: computing(stepping(s)) for name, s in {"Adam": PPO, **RULES}.items()}, n)
+    """A step of every rule of `RULES`, and trainings with OPEN, of one agent and of four in one call."""
+    figures, clock = [], time.process_time
+    seconds = rounds({name: timed(stepping(s), clock) for name, s in {"Adam": PPO, **RULES}.items()}, n)
     for name in RULES:
-        notes = {who: f"{1e3 * _median(seconds[who]) / STEPS:.2f} ms" for who in (name, "Adam")}
+        notes = {who: f"{1e3 * median(seconds[who]) / STEPS:.2f} ms" for who in (name, "Adam")}
         figures.append(ratio(f"a step of {name} / of Adam", seconds[name], seconds["Adam"], notes))
-    updates = TASK.n_updates
     for agents in (1, 4):
-        seconds = rounds(
-            {
-                name: computing(training(s, agents))
-                for name, s in {"Adam": PPO, "OPEN": RULES["OPEN"]}.items()
-            },
-            n,
-        )
-        notes = {
-            who: f"{1e3 * _median(found) / updates / agents:.0f} ms a rollout"
-            for who, found in seconds.items()
-        }
-        figures.append(
-            ratio(
-                f"training with OPEN / with Adam, {agents} side by side",
-                seconds["OPEN"],
-                seconds["Adam"],
-                notes,
-                at_most=LIMIT,
-            )
-        )
+        specs = {"Adam": PPO, "OPEN": RULES["OPEN"]}
+        seconds = rounds({name: timed(training(s, agents), clock) for name, s in specs.items()}, n)
+        rollouts = TASK.n_updates * agents
+        notes = {who: f"{1e3 * median(found) / rollouts:.0f} ms a rollout" for who, found in seconds.items()}
+        name = f"training with OPEN / with Adam, {agents} side by side"
+        figures.append(ratio(name, seconds["OPEN"], seconds["Adam"], notes, at_most=LIMIT))
     return figures
-
-
-def _median(seconds: list[float | None]) -> float:
-    return float(np.median([s for s in seconds if s is not None]))

@@ -1,4 +1,4 @@
-"""How much arithmetic there is in a function, and how much a device can do."""
+"""Count the FLOPs of a function's matrix products, and find the peak FLOP/s of a device."""
 
 import re
 import time
@@ -18,30 +18,30 @@ PEAKS = {
     "A40": (37.4, 74.8, 149.7),
     "RTX 4090": (82.6, 82.6, 165.2),
 }
-"""TFLOP/s of a device, by a word in its name: float32 without tensor cores, tensorfloat32 and bfloat16 with
-them, sums in float32, without sparsity. From NVIDIA's data sheets of each (H200, H100 SXM and PCIe, A100,
-L40S, A40), some of which name twice as much, with sparsity; of the RTX 4090 from the white paper on the Ada
+"""TFLOP/s of a device, by a part of its name: float32 without tensor cores, tensorfloat32 and bfloat16 with
+them, accumulated in float32, without sparsity. From NVIDIA's data sheets (H200, H100 SXM and PCIe, A100,
+L40S, A40), some of which give twice as much, with sparsity; for the RTX 4090 from the white paper on the Ada
 architecture."""
 
 PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 
 
 def peak(device: Any, matmul: str) -> tuple[float, str]:
-    """FLOP/s of a device at a precision, and where that is from: a data sheet, or one large product here."""
+    """FLOP/s of a device at a precision, and their source: a data sheet, or a measured product."""
     for name, figures in PEAKS.items():
         if re.search(rf"\b{name}\b", device.device_kind):
             return figures[PRECISIONS.index(matmul)] * 1e12, f"data sheet of the {name}"
     return measured_peak(1024 if device.platform == "cpu" else 8192), "measured on one large product"
 
 
-def measured_peak(size: int, repeats: int = 5) -> float:
-    """FLOP/s of the best of a few float32 products ``[size, size]``."""
+def measured_peak(size: int) -> float:
+    """FLOP/s of the best of five float32 products ``[size, size]``."""
     x = jnp.ones((size, size))
     with jax.default_matmul_precision("float32"):
         product = jax.jit(jnp.matmul).lower(x, x).compile()
     product(x, x).block_until_ready()
     best = np.inf
-    for _ in range(repeats):
+    for _ in range(5):
         began = time.perf_counter()
         product(x, x).block_until_ready()
         best = min(best, time.perf_counter() - began)
@@ -51,8 +51,8 @@ def measured_peak(size: int, repeats: int = 5) -> float:
 def product_flops(function: Callable[..., Any], *arguments: Any) -> float:
     """Multiplications and additions in the matrix products of ``function(*arguments)``, which is only traced.
 
-    Loops count as often as they turn, which XLA's own analysis does not do; of a `while` one turn is counted,
-    of branches the dearest. Nothing but products is counted, so that it is less than all of the arithmetic.
+    Unlike XLA's own analysis, all iterations of a scan are counted. Of a `while`, one iteration is counted;
+    of branches, the most expensive one. Only products are counted, so the total number of FLOPs is larger.
     """
     return _products(jax.make_jaxpr(function)(*arguments).jaxpr)
 

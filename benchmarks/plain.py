@@ -1,9 +1,9 @@
-"""PPO laid out as PureJaxRL lays it out, to compare with: one function that trains, under `jit(vmap(...))`.
+"""PPO in the style of PureJaxRL, for comparison: one training function under `jit(vmap(...))`.
 
-Written for this comparison, not copied. What PureJaxRL does and we do not: minibatches from a full
-permutation (`jax.random.permutation`), no value beyond a time limit, Brax episodes that all begin alike,
-constants in place of arguments. What we do and it does not: a second forward pass, at the states that were
-reached; records.
+It was written for this comparison. Unlike ours, it draws minibatches from a full permutation
+(`jax.random.permutation`), treats truncation as termination, starts all Brax episodes in the same state, and
+compiles numbers in as constants. Unlike it, ours makes a second forward pass, at the states that were
+reached, and records metrics.
 """
 
 import functools
@@ -22,12 +22,12 @@ GAMMA, LAMBDA, CLIP, VALUE_COEF, MAX_NORM = 0.99, 0.95, 0.2, 0.5, 0.5
 
 
 class World(NamedTuple):
-    """One instance of an environment that begins again by itself.
+    """One instance of an environment with auto-reset.
 
     Attributes:
         reset: ``key -> (observation [D], state)``.
         step: ``(key, state, action) -> (observation, state, reward, done)``.
-        actions: how many, or of how many numbers where `continuous`.
+        actions: number of actions, or dimensions of an action if `continuous`.
     """
 
     reset: Callable[..., Any]
@@ -73,7 +73,7 @@ def _brax(name: str, setup: Setup) -> World:
 
 
 class Torso(nn.Module):
-    """Hidden layers, and one linear layer of `size` on them."""
+    """Hidden layers, followed by a linear layer of `size` outputs."""
 
     recipe: Setup
     size: int
@@ -88,7 +88,7 @@ class Torso(nn.Module):
 
 
 class Agent(NamedTuple):
-    """Actor and critic, and what the actor's outputs mean."""
+    """Actor and critic; the actor's outputs are logits, or means if `continuous`."""
 
     actor: Torso
     critic: Torso
@@ -112,7 +112,7 @@ class Agent(NamedTuple):
         return outputs + jnp.exp(params["log_std"]) * jax.random.normal(key, outputs.shape)
 
     def log_prob(self, params: Any, x: jax.Array, action: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Of the action, and the entropy."""
+        """Log-probability of the action, and entropy."""
         outputs: Any = self.actor.apply(params["actor"], x)
         if not self.continuous:
             every = jax.nn.log_softmax(outputs)
@@ -126,7 +126,7 @@ class Agent(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """What is learned from, ``[T, E, ...]``."""
+    """A rollout, ``[T, E, ...]``."""
 
     observation: jax.Array
     action: jax.Array
@@ -140,7 +140,7 @@ class Sample(NamedTuple):
 def make_train(task: Task) -> Callable[[Any], Any]:
     """``key -> (reward per step of each update [N], params)``: one training, to be vmapped and jitted.
 
-    Without the params nobody would need what the last update learns, and a compiler may leave it out.
+    If the params were not returned, the compiler could remove the last update's learning.
     """
     setup, world = task.setup, world_of(task.setup)
     agent = Agent(Torso(setup, world.actions, 0.01), Torso(setup, 1, 1.0), world.continuous)
@@ -161,7 +161,7 @@ def make_train(task: Task) -> Callable[[Any], Any]:
 
 
 def _update(task: Task, world: World, agent: Agent, optimizer: Any, carry: Any, _: None) -> Any:
-    """One rollout, learned from."""
+    """One rollout and the learning from it."""
     setup = task.setup
     params, opt_state, observation, state, key = carry
     key, key_act, key_learn = jax.random.split(key, 3)
@@ -192,7 +192,7 @@ def _update(task: Task, world: World, agent: Agent, optimizer: Any, carry: Any, 
 
 
 def _advantages(samples: Sample, last: jax.Array) -> jax.Array:
-    """Generalized, ``[T, E]``; an episode's end of either kind has no value after it."""
+    """Generalized advantage estimates ``[T, E]``; the value after any end of an episode is 0."""
 
     def back(carry: Any, sample: Sample) -> Any:
         following, advantage = carry

@@ -1,8 +1,9 @@
-"""What rounded products do to scores: `python -m benchmarks.precision [--seeds 64]`; a few minutes of CPU.
+"""The effect of rounded products on scores: `python -m benchmarks.precision [--seeds 64]`; minutes of CPU
+time.
 
-PPO on CartPole, the same seeds at each precision: mean final return, and the mean of paired differences from
-float32, with 95% intervals. A CPU rounds as an accelerator does
-(discovery/inner/networks/products.py), but is no faster.
+PPO on CartPole, with the same seeds at each precision: mean final return, and the mean of paired differences
+from float32, with 95% intervals. A CPU rounds as an accelerator does (discovery/inner/networks/products.py),
+but is not faster.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from discovery.statistics import interval, interval_text
 
 
 def scores(executor: Executor, matmul: str, seeds: int) -> np.ndarray:
-    """Final returns ``[S]`` of PPO whose layers multiply at that precision."""
+    """Final returns ``[S]`` of PPO whose layers multiply with that precision."""
     task = replace(CARTPOLE, setup=replace(CARTPOLE.setup, matmul=matmul))
     jobs = report_jobs("ppo", PPO, {}, [task], seeds)
     found = {result.id: result.outcome for result in executor.run(jobs)}
@@ -27,7 +28,6 @@ def scores(executor: Executor, matmul: str, seeds: int) -> np.ndarray:
 
 
 def main() -> None:
-    """Print a line for each precision."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.precision", description=__doc__)
     parser.add_argument("--seeds", type=int, default=64)
     parser.add_argument("--workers", type=int)

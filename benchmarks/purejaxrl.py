@@ -2,14 +2,14 @@
 
     python -m benchmarks hosts --purejaxrl PATH
 
-The script is imported as it is. gymnax 1.0 is presented to it as the version it was written for; see
-`benchmarks.hosts.FiveValues`. distrax and navix may be missing: a categorical distribution
-takes the former's place, and nothing of the latter is used.
+The script is imported unchanged. `benchmarks.hosts.FiveValues` gives gymnax 1.0 the interface it expects.
+If distrax is missing, a categorical distribution replaces it; navix may be missing because it is not used.
 """
 
 import contextlib
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -18,15 +18,14 @@ import gymnax
 import jax
 import jax.numpy as jnp
 
-from benchmarks.hosts import FiveValues
-from benchmarks.tasks import BREAKOUT, CARTPOLE, PPO, inputs, shortened, steps
-from benchmarks.timing import Figure, rate, ratio, rounds, timed
-from discovery.inner.compile import run_chunk
+from benchmarks.hosts import CALLS, FiveValues, compared
+from benchmarks.tasks import steps
+from benchmarks.timing import Figure
 from environments.task import Task
 
 
 class Categorical:
-    """What the script uses of `distrax.Categorical`."""
+    """The part of `distrax.Categorical` that the script uses."""
 
     def __init__(self, logits: jax.Array) -> None:
         self.log_p = jax.nn.log_softmax(logits)
@@ -57,7 +56,7 @@ def script(checkout: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("purejaxrl_ppo", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.parent))  # it imports its neighbor, wrappers.py
+    sys.path.insert(0, str(path.parent))  # it imports wrappers.py from its folder
     try:
         spec.loader.exec_module(module)
     finally:
@@ -96,26 +95,15 @@ def config_of(task: Task) -> dict[str, Any]:
     }
 
 
-def _compared(make_train: Any, task: Task, width: int, n: int) -> Figure:
-    keys, lifetimes = inputs(task, width)
-    theirs_keys = jax.random.split(jax.random.key(0), width)
-    theirs = jax.jit(jax.vmap(make_train(config_of(task)))).lower(theirs_keys).compile()
-    seconds = rounds(
-        {
-            "ours": timed(lambda: run_chunk(PPO, task, {}, keys, lifetimes)),
-            "PureJaxRL": timed(lambda: jax.block_until_ready(theirs(theirs_keys))),
-        },
-        n,
-    )
-    rates = {name: rate(steps(task, width), values) for name, values in seconds.items()}
-    name = f"{task.name}, {width} agents per call: our speed / PureJaxRL's"
-    return ratio(name, seconds["PureJaxRL"], seconds["ours"], rates, at_least=1.0)
+def _training(make_train: Any, task: Task, width: int) -> Callable[[], object]:
+    keys = jax.random.split(jax.random.key(0), width)
+    train = jax.jit(jax.vmap(make_train(config_of(task)))).lower(keys).compile()
+    return lambda: jax.block_until_ready(train(keys))
 
 
 def measure(n: int, checkout: Path) -> list[Figure]:
-    """Agents one at a time, and as many as our workers batch."""
-    make_train, half = script(checkout).make_train, shortened(BREAKOUT, 0.5)
+    """Every call of `CALLS`."""
+    make_train = script(checkout).make_train
     return [
-        _compared(make_train, task, width, n)
-        for task, width in ((CARTPOLE, 1), (CARTPOLE, 8), (half, 1), (half, 2))
+        compared("PureJaxRL", _training(make_train, task, width), task, width, n) for task, width in CALLS
     ]

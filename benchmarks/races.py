@@ -1,4 +1,6 @@
-"""A race on scores that are drawn, and what successive halving may lose: the decisions of a search, alone."""
+"""A race on simulated scores, and a bound for successive halving: the decisions of a search without
+trainings.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -19,8 +21,8 @@ class Race(NamedTuple):
     """How a race of P candidates over n seeds ended.
 
     Attributes:
-        survivors: those never dropped, ascending.
-        spent: seeds spent on each candidate.
+        survivors: candidates that were never dropped, ascending.
+        spent: number of seeds of each candidate.
         scores: NaN where a candidate was not run; see `filled`.
     """
 
@@ -40,15 +42,15 @@ def race(
 ) -> Race:
     """Run candidates on common seeds, dropping those that are `clearly_worse` at each of `race_looks`.
 
-    At the last look, with all seeds spent, nobody is dropped. A single survivor still gets all seeds, so
-    that its score is worth as much as another's.
+    At the last look, with all seeds used, no candidate is dropped. A single survivor still gets all seeds, so
+    that its score is as accurate as another's.
 
     Args:
         draw: gives the scores of candidates on seeds.
         candidates: P, how many there are.
-        first: number of seeds at the first look; with fewer than 4 hardly anything is clear.
-        total: number of seeds of those never dropped.
-        error: probability of losing the best one, see `clearly_worse`.
+        first: number of seeds at the first look; with fewer than 4 hardly any candidate is dropped.
+        total: number of seeds of candidates that are never dropped.
+        error: probability of dropping the best one, see `clearly_worse`.
         against: what a candidate is compared with.
         factor: from one look to the next, the number of seeds grows by this.
     """
@@ -65,27 +67,27 @@ def race(
 
 
 def halving_loss_bound(gaps: ArrayLike, deviation: float, seeds: int, keep: ArrayLike) -> float:
-    """Upper bound on the probability that successive halving loses the best of P candidates.
+    """Upper bound on the probability that successive halving drops the best of P candidates.
 
-    Rung r keeps the `keep`[r] best by their scores, means over `seeds` independent normal ones of that
-    deviation. The j-th other candidate, whose true score there is lower by gap_rj, beats the best with
-    probability Phi(-gap_rj sqrt(seeds) / (deviation sqrt(2))), as the difference of two means has the
-    deviation deviation sqrt(2 / seeds). The best is lost at rung r when N_r >= keep_r of those that came so
-    far beat it; by Markov's inequality P(N_r >= keep_r) <= E[N_r] / keep_r, and E[N_r] is at most the sum of
-    those probabilities over all others, however they depend on one another. It is lost at all with at most
-    the sum over rungs, however these depend on one another (union bound):
+    Rung r keeps the `keep`[r] candidates with the best scores. A score is the mean of `seeds` independent
+    normal ones. The j-th other candidate, whose true score there is lower by gap_rj, beats the best with
+    probability Phi(-gap_rj sqrt(seeds) / (deviation sqrt(2))), because the difference of two means has the
+    standard deviation deviation sqrt(2 / seeds). The best is dropped at rung r if N_r >= keep_r of the
+    remaining candidates beat it. By Markov's inequality P(N_r >= keep_r) <= E[N_r] / keep_r, and E[N_r] is at
+    most the sum of those probabilities over all others, for any dependence between them. The probability of
+    dropping it at any rung is at most the sum over rungs (union bound):
 
         min(1, sum_r sum_j Phi(-gap_rj sqrt(seeds) / (deviation sqrt(2))) / keep_r).
 
-    The best is the one to be kept, whoever leads at a rung: a gap is negative where another is ahead of it
-    there, as one that learns faster at first. So nothing is promised without knowing how curves cross.
+    The best is the candidate with the best final score. A gap is negative at a rung where another candidate
+    is ahead, for example because it learns faster at first. So the bound requires knowing how curves cross.
 
     Args:
         gaps: ``[P - 1]`` from the best to each other, the same at all rungs, or ``[R, P - 1]``.
         deviation: standard deviation of one seed's score around its candidate's true score.
-        seeds: number of seeds that a score is the mean of.
-        keep: ``[R]`` numbers of candidates that are kept at the R rungs where some are left; or one, of one
-            rung. For a `halving_schedule` those are its numbers from the second on.
+        seeds: number of seeds over which a score is averaged.
+        keep: ``[R]`` numbers of candidates that are kept at the R rungs that drop some; or one number for one
+            rung. For a `halving_schedule` these are its numbers from the second on.
     """
     gaps, keep = np.asarray(gaps, np.float64), np.atleast_1d(np.asarray(keep))
     if keep.ndim != 1 or gaps.ndim not in (1, 2) or (gaps.ndim == 2 and len(gaps) != len(keep)):

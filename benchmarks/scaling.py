@@ -5,8 +5,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from typing import IO
 
 from benchmarks.tasks import BREAKOUT, CARTPOLE, jobs, steps
@@ -15,14 +14,14 @@ from discovery.executors import make_executor
 from environments.task import Task
 
 WATCHDOG = 60.0
-"""Seconds without an answer after which the vmapped process counts as hung: XLA's CPU pool can wedge."""
+"""Seconds without an answer after which the vmapped process counts as hung: XLA's CPU pool can deadlock."""
 
 
 class Vmapped:
     """A process that trains all agents in one vmapped call, on demand.
 
-    It has XLA's default threads; once it hangs, it starts again with a pool of four, which did not
-    hang so far, and says so in `threads`.
+    It has XLA's default number of threads. If it hangs, it is started again with a pool of four, which has
+    not hung so far; `threads` says which.
     """
 
     def __init__(self, task: str, agents: int) -> None:
@@ -57,7 +56,6 @@ class Vmapped:
             return self.run()
 
     def close(self) -> None:
-        """End the process."""
         self._process.kill()
         self._process.wait()
 
@@ -67,45 +65,25 @@ def _listen(stream: IO[str] | None, said: "queue.Queue[str]") -> None:
         said.put(line)
 
 
-@contextmanager
-def _vmapped(task: str, agents: int) -> Iterator[Vmapped]:
-    process = Vmapped(task, agents)
-    try:
-        yield process
-    finally:
-        process.close()
-
-
 def _scaling(task: Task, agents: int, width: int, goals: tuple[float, float], n: int) -> list[Figure]:
     work = jobs(task, agents)
     with (
         make_executor("processes", workers=1, agents_per_call=width) as one,
         make_executor("processes", workers=2, agents_per_call=width) as two,
-        _vmapped(task.name, agents) as vmapped,
+        closing(Vmapped(task.name, agents)) as vmapped,
     ):
-        seconds = rounds(
-            {
-                "one": timed(lambda: list(one.run(work))),
-                "two": timed(lambda: list(two.run(work))),
-                "vmapped": vmapped.run,
-            },
-            n,
-        )
+        workers = {"one": timed(lambda: list(one.run(work))), "two": timed(lambda: list(two.run(work)))}
+        seconds = rounds({**workers, "vmapped": vmapped.run}, n)
     total = steps(task, agents)
     rates = {name: rate(total, values) for name, values in seconds.items()}
     rates["vmapped process"] = vmapped.threads
+    sides = {"1 worker": "one", "one vmapped process": "vmapped"}
     return [
-        ratio(f"{task.name}: 2 workers / 1 worker", seconds["one"], seconds["two"], rates, at_least=goals[0]),
-        ratio(
-            f"{task.name}: 2 workers / one vmapped process",
-            seconds["vmapped"],
-            seconds["two"],
-            rates,
-            at_least=goals[1],
-        ),
+        ratio(f"{task.name}: 2 workers / {side}", seconds[key], seconds["two"], rates, at_least=goal)
+        for (side, key), goal in zip(sides.items(), goals, strict=True)
     ]
 
 
 def measure(n: int) -> list[Figure]:
-    """Speed-ups on CartPole (16 agents) and Breakout-MinAtar (8), in chunks of the width that suits each."""
+    """Speed-ups on CartPole (16 agents, width 8) and Breakout-MinAtar (8 agents, width 2)."""
     return _scaling(CARTPOLE, 16, 8, (1.8, 1.7), n) + _scaling(BREAKOUT, 8, 2, (1.5, 1.5), n)

@@ -1,4 +1,4 @@
-"""How long a generation's chunks keep equally fast workers; arithmetic of benchmarks/cluster.py."""
+"""The time that equally fast workers need for a generation's chunks, for benchmarks/cluster.py."""
 
 import heapq
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Schedule(NamedTuple):
-    """A generation on its workers: its seconds, and the share of their time in which they train."""
+    """Seconds of a generation, and the share of the workers' time in which they train."""
 
     seconds: float
     busy: float
@@ -15,7 +15,7 @@ class Schedule(NamedTuple):
 def longest_first(chunks: Sequence[float], workers: int, handing: float) -> Schedule:
     """Give chunks to workers, the longest first, each to the worker that is free first.
 
-    The one process that hands out a chunk and takes its result needs `handing` seconds for each.
+    The one process that sends a chunk and receives its result needs `handing` seconds for each.
     """
     free = [0.0] * min(workers, len(chunks))
     now = end = 0.0

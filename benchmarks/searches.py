@@ -1,4 +1,4 @@
-"""Searches that benchmarks judge: kept in a folder, and gone on with, not searched again."""
+"""Searches of benchmarks: kept in a folder, and resumed instead of repeated."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from discovery.core.config.search import SearchConfig
 
 
 def searched(out: Path, name: str, config: SearchConfig) -> LoadedRun:
-    """The run of a search, from where it stands to its end.
+    """Run a search to its end, or resume it.
 
     Raises:
-        SystemExit: there is another search of that name.
+        SystemExit: another search has this name.
     """
     if not (out / name).exists():
         return discover(config, out, name)

@@ -1,7 +1,7 @@
-"""Recurrent agents: how fast the linear recurrence trains beside the GRU, as sequences grow.
+"""(f) Speed of the linear recurrence relative to the GRU, for sequences of different length.
 
-Up to 128 steps both take them one by one; of longer sequences the linear recurrence takes chunks, side by
-side.
+Both process sequences of up to 128 steps step by step. The linear recurrence processes chunks of longer
+sequences in parallel.
 """
 
 from dataclasses import replace
@@ -23,7 +23,7 @@ TASK = Task(
 
 
 def measure(n: int) -> list[Figure]:
-    """Whole trainings of the same number of steps, in one process with one thread, for each length."""
+    """Whole trainings with the same number of steps, in one process with one thread, for each length."""
     figures = []
     for length in LENGTHS:
         tasks = {

@@ -1,8 +1,8 @@
-"""What it costs to learn late: `python -m benchmarks.staleness [--searches N]`.
+"""The cost of stale updates in asynchronous search: `python -m benchmarks.staleness [--searches N]`.
 
-Searches on a bowl in 72 dimensions, whose scores have noise or none, by generations and asynchronously, with
-as many proposals; batches are finished in a random order. Nothing is trained. Prints the score of what is
-answered after 60 generations of 32, with 95% intervals over searches.
+Minimizes a quadratic function of 72 variables, with and without noise in the scores, by generations and
+asynchronously, with equally many proposals; batches finish in a random order. Nothing is trained. Prints the
+score of the answer after 60 generations of 32, with 95% intervals over searches.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.timing import estimate_text
 from discovery.core.config.methods import ESConfig, MetaConfig, PBEConfig
 from discovery.meta.base import ScoreResult
 from discovery.meta.make import make_meta
@@ -21,7 +22,7 @@ from discovery.statistics import interval
 
 DIMENSIONS, POPULATION, GENERATIONS = 72, 32, 60
 NOISE = 2.0
-"""Standard deviation; proposals of the first generation differ by 1.7 or so."""
+"""Standard deviation; the scores of the first generation have one of about 1.7."""
 ES: dict[str, Any] = {"strategy": "Open_ES", "sigma": 0.1, "learning_rate": 0.02}
 WAYS: dict[str, MetaConfig] = {
     "PBE, by generations": PBEConfig(population=POPULATION, sigma=0.2),
@@ -42,12 +43,12 @@ WAYS: dict[str, MetaConfig] = {
 
 
 def score(x: np.ndarray) -> float:
-    """Minus the squared distance from 0.5 in every dimension; -18 at the start."""
+    """Minus the squared distance from 0.5 in all dimensions; -18 at the start."""
     return -float(np.square(x - 0.5).sum())
 
 
 def searched(meta: Any, config: MetaConfig, noise: float, seed: int) -> float:
-    """The score of what a search answers with."""
+    """The score of a search's answer."""
     order, generator = random.Random(seed), np.random.default_rng(seed)
     state, waiting, number = meta.init(jax.random.key(seed)), [], 0
     total = GENERATIONS * POPULATION // config.batch_size
@@ -67,7 +68,6 @@ def searched(meta: Any, config: MetaConfig, noise: float, seed: int) -> float:
 
 
 def main() -> None:
-    """Search, and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.staleness", description=__doc__)
     parser.add_argument("--searches", type=int, default=16)
     options = parser.parse_args()
@@ -78,10 +78,8 @@ def main() -> None:
         meta = make_meta(config, lambda key: {"x": np.zeros(DIMENSIONS, np.float32)}, {"bowl": None})
         cells = []
         for noise in (0.0, NOISE):
-            found = interval(
-                np.array([searched(meta, config, noise, seed) for seed in range(options.searches)])
-            )
-            cells.append(f"{found.estimate:.3g} [{found.low:.3g}, {found.high:.3g}]")
+            scores = [searched(meta, config, noise, seed) for seed in range(options.searches)]
+            cells.append(estimate_text(interval(scores)))
         table.add_row(name, *cells)
     Console().print(table)
 

@@ -1,8 +1,8 @@
-"""(e) Environments through our adapters against the bare libraries, under random actions; one thread each.
+"""(e) Environments through our adapters against the bare libraries, with random actions; one thread each.
 
-Both sides are one jitted scan over E instances, with auto-reset, as a user of either would write it:
-gymnax resets by itself, brax in `brax.envs.create`. Ours keeps what they drop (final observations, fresh
-starts), so that the ratio says what that costs.
+Both sides are one jitted scan over E instances with auto-reset, as a user of either would write it: gymnax
+resets by itself, brax with an option of `brax.envs.create`. Our adapters keep what the libraries drop (final
+observations, fresh initial states); the ratio shows the cost of that.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from environments.make import make
 
 
 class World(NamedTuple):
-    """An environment, and how much of it is stepped: E instances for T steps, in `repeats` rollouts."""
+    """An environment, and how many steps to take: E instances for T steps, in `repeats` rollouts."""
 
     id: str
     n_envs: int
@@ -46,7 +46,7 @@ def random_actions(environment: Environment, n_envs: int, key: Any) -> Any:
 
 
 def ours(world: World) -> tuple[Callable[..., Any], Any]:
-    """A rollout through our adapter, and the state to begin with."""
+    """A rollout through our adapter, and its initial state."""
     environment = make(world.id, world.options)
     level = environment.sample_level(jax.random.key(0))
     steps = jax.vmap(environment.step, in_axes=(0, 0, 0, None))
@@ -68,7 +68,7 @@ def ours(world: World) -> tuple[Callable[..., Any], Any]:
 
 
 def bare(world: World) -> tuple[Callable[..., Any], Any]:
-    """The same with the library alone."""
+    """The same with the bare library."""
     if world.id.startswith("brax/"):
         return _bare_brax(world)
     environment = make(world.id)
@@ -109,7 +109,7 @@ def _bare_brax(world: World) -> tuple[Callable[..., Any], Any]:
 
 
 def repeated(side: tuple[Callable[..., Any], Any], world: World) -> Callable[[], None]:
-    """`world.repeats` rollouts from where the last one stopped, compiled on the first call."""
+    """`world.repeats` rollouts that continue from the last state, compiled on the first call."""
     play, state = side
     program = jax.jit(play)
     kept = [state]
@@ -124,7 +124,7 @@ def repeated(side: tuple[Callable[..., Any], Any], world: World) -> Callable[[],
 
 
 def compared(world: World, n: int) -> Figure:
-    """Our speed over the library's."""
+    """Our speed relative to the library's."""
     seconds = rounds(
         {"ours": timed(repeated(ours(world), world)), "bare": timed(repeated(bare(world), world))}, n
     )

@@ -1,10 +1,10 @@
-"""What stopping early saves, and costs: `python -m benchmarks.stopping [--searches N] [--out FOLDER]`.
+"""Savings and costs of early stopping: `python -m benchmarks.stopping [--searches N] [--out FOLDER]`.
 
-The same search of a drift for CartPole, N search seeds, three times each: every proposal in full, racing
-over seeds, successive halving over steps. Prints the environment steps that proposals took, as a share of
-those in full, and how what was found scores on report seeds of CartPole and of a task that no search saw:
-differences from what the search in full found, paired by search seed, with 95% intervals. Runs are kept in
-the folder, and not searched again.
+Searches for a drift on CartPole with N search seeds, three times each: without early stopping, with racing
+over seeds, and with successive halving over steps. Prints the environment steps of the proposals as a share
+of those without early stopping. Also prints the scores of the found drifts on report seeds of CartPole and of
+a held-out task, and the differences from the search without early stopping (paired by search seed, 95%
+intervals). Runs are kept in the folder and are not repeated.
 """
 
 import argparse
@@ -21,11 +21,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.searches import searched
+from benchmarks.timing import estimate_text
 from discovery.app.api import evaluate
 from discovery.app.loaded import LoadedRun
 from discovery.core import presets
 from discovery.core.config.search import SearchConfig, Stopping
-from discovery.statistics import Interval, interval, paired_difference
+from discovery.statistics import interval, paired_difference
 
 REPORT_SEEDS = 64
 
@@ -34,19 +35,18 @@ METHODS: Mapping[str, Stopping] = {
     "racing": Stopping("racing", error=0.2, first_seeds=4),
     "halving": Stopping("halving", rungs=3, eta=2),
 }
-"""A proposal as good as the field's median may well be dropped: an evolution strategy goes by ranks, and
-loses little by one that is wrong."""
+"""Racing may drop a proposal as good as the field's median: an evolution strategy uses ranks, and one wrong
+rank matters little."""
 
 
 def search_config(seed: int, stopping: Stopping) -> SearchConfig:
-    """The quickstart's search with fewer proposals of more seeds, so that there is something to stop."""
+    """The quickstart's search with fewer proposals and more seeds, so that early stopping can save seeds."""
     config, _ = presets.read("quickstart")
     meta = replace(config.meta, population=16)
     return replace(config, seed=seed, generations=8, seeds=8, meta=meta, stopping=stopping)
 
 
 def main() -> None:
-    """Search, judge and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stopping", description=__doc__)
     parser.add_argument("--searches", type=int, default=8, help="search seeds of each method")
     parser.add_argument("--out", type=Path, default=Path("runs/stopping"), help="where the runs are kept")
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def _steps(run: LoadedRun) -> float:
-    """Environment steps that the proposals took."""
+    """Environment steps of all proposals."""
     rows = [row for row in run.evaluations() if row["split"] == "search"]
     return float(sum((row["until"] - row["begun"]) * run.steps_per_update(row["task"]) for row in rows))
 
@@ -79,17 +79,13 @@ def _print(steps: Mapping[str, list[float]], scores: Mapping[str, Mapping[str, l
         table.add_column(head)
     for name in METHODS:
         share = interval(np.divide(steps[name], steps[whole]))
-        cells = [_text(share, 2)]
+        cells = [estimate_text(share, 2)]
         for task in tasks:
-            cells.append(_text(interval(scores[name][task]), 3))
+            cells.append(estimate_text(interval(scores[name][task])))
             difference = paired_difference(scores[name][task], scores[whole][task])
-            cells.append("" if name == whole else _text(difference, 3))
+            cells.append("" if name == whole else estimate_text(difference))
         table.add_row(name, *cells)
     Console(width=150).print(table)
-
-
-def _text(found: Interval, digits: int) -> str:
-    return f"{found.estimate:.{digits}g} [{found.low:.{digits}g}, {found.high:.{digits}g}]"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What learns, and how well: recipes of the literature, with the scores that PPO should reach.
+"""Studies: recipes of the literature, with the scores that PPO should reach.
 
-A study draws the learning curves of one environment, of one agent or of several side by side.
+A study draws the learning curves of one or several agents on one environment.
 """
 
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ class Study:
     """Trainings that are drawn into one picture.
 
     Attributes:
-        tasks: label in the picture to task; what trains is the algorithm called so in small letters, where
-            there is one, else PPO.
-        seeds: trainings of each.
-        goal: what the final return should be, in words; empty where algorithms are compared.
+        tasks: label in the picture -> task. The algorithm is the one whose name is the label in lower case;
+            PPO if there is none.
+        seeds: trainings of each task.
+        goal: the expected final return, as text; empty if algorithms are compared.
         width: trainings per compiled call.
     """
 
@@ -48,10 +48,11 @@ PENDULUM = Task(
 
 
 def minatar(game: str, goal: str, **numbers: float) -> Study:
-    """PPO as OPEN tuned it (Goldie et al. 2024): 10M steps, 64 environments, two relu layers of 64.
+    """PPO as tuned for OPEN (Goldie et al. 2024): 10M steps, 64 environments, two relu layers of 64.
 
-    What OPEN's learned optimizers are given is clipped apart for actor and critic (`clip_by_torso`); whether
-    its tuned PPO was, too, is not said. Asterix does so here, since it stayed below 15.0 by 19% without.
+    OPEN clips the gradients of its learned optimizers separately for actor and critic (`clip_by_torso`). The
+    paper does not say whether this applies to its tuned PPO. Here, Asterix uses it, because it stayed 19%
+    below 15.0 without.
     """
     name = f"{game}-MinAtar"
     task = replace(
@@ -87,15 +88,16 @@ REACHER = Task(
     total_steps=2_000_000,
     numbers={"learning_rate": 1e-3, "gamma": 0.95},
 )
-"""Four control steps an action, and gamma, as LPO's recipe (Lu et al. 2022); so steps are 8M of control.
+"""Four control steps per action, and gamma, as in LPO's recipe (Lu et al. 2022); so it takes 8M control
+steps.
 
-Minibatches are of 1,024. With 256 and 512 the KL of an update rose to 0.05 and 0.03, and a few episodes in a
-hundred ended up in spinning with a folded elbow, which costs 200 each.
+The minibatch size is 1,024. With 256 and 512 the KL of an update rose to 0.05 and 0.03, and a few episodes in
+a hundred ended with the arm spinning with a folded elbow, which costs a return of 200 each.
 """
 
 
 def memory(name: str, steps: int, n_steps: int, goal: str, entropy: float = 0.01, **options: int) -> Study:
-    """The same recipe for an agent that remembers nothing, and for two that do."""
+    """The same recipe for an agent without memory, and for two with memory."""
     setup = Setup(f"memory/{name}", 16, n_steps, n_epochs=4, n_minibatches=4, hidden=(64,), options=options)
     task = Task(f"memory/{name}", setup, steps, {"learning_rate": 1e-3, "entropy_coef": entropy})
     agents = {"MLP": "none", "GRU": "gru", "linear recurrence": "linear"}
@@ -110,7 +112,7 @@ def memory(name: str, steps: int, n_steps: int, goal: str, entropy: float = 0.01
 
 
 def pqn(name: str) -> Study:
-    """PQN with the paper's recipe for CartPole (Gallici et al. 2025) beside PPO with that of the suite."""
+    """PQN with the paper's recipe for CartPole (Gallici et al. 2025), and PPO with the suite's recipe."""
     suite = load_suite("classic")
     entry = next(entry for entry in (*suite.train, *suite.selection) if entry.task.name == name)
     task = replace(entry.task, total_steps=500_000)
@@ -130,7 +132,7 @@ def pqn(name: str) -> Study:
 
 
 def pqn_minatar(game: str) -> Study:
-    """PQN with the paper's recipe for MinAtar beside PPO with OPEN's, both at a fifth of the budget."""
+    """PQN with the paper's recipe for MinAtar, and PPO with OPEN's, both with a fifth of the budget."""
     task = replace(minatar(game, "").tasks["PPO"], total_steps=2_000_000)
     setup = Setup(
         task.setup.environment,

@@ -1,4 +1,4 @@
-"""What is timed: two PPO recipes of the literature, cut to a length that a benchmark can wait for."""
+"""The timed trainings: two PPO recipes of the literature with reduced budgets."""
 
 from dataclasses import replace
 
@@ -43,7 +43,7 @@ def jobs(task: Task, agents: int) -> list[Job]:
 
 
 def steps(task: Task, agents: int) -> int:
-    """Environment steps of these trainings together."""
+    """Environment steps of all these trainings."""
     return task.n_updates * task.setup.steps_per_update * agents
 
 

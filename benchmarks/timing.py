@@ -1,9 +1,14 @@
-"""Timing in rounds: A B C, A B C, ... so that a drifting machine drifts for all of them."""
+"""Timing in rounds, A B C, A B C, ..., so that a change of the machine's speed affects all variants alike."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from discovery.statistics import Interval
 
 
 @dataclass(frozen=True)
@@ -15,8 +20,8 @@ class Figure:
         ratio: median over rounds of the round's ratio.
         low, high: smallest and largest round.
         goal: what the ratio should reach ("at least 1.8").
-        met: whether it did; None when there is no goal.
-        notes: the absolute figures behind it.
+        met: whether it did; None if there is no goal.
+        notes: the absolute figures.
     """
 
     name: str
@@ -29,7 +34,7 @@ class Figure:
 
 
 def rounds(variants: Mapping[str, Callable[[], float | None]], n: int) -> dict[str, list[float | None]]:
-    """Seconds of each variant in each of `n` rounds, after one uncounted round; None where one gave up."""
+    """Seconds of each variant in each of `n` rounds, after an uncounted one; None where a variant gave up."""
     for run in variants.values():
         run()
     seconds: dict[str, list[float | None]] = {name: [] for name in variants}
@@ -39,13 +44,13 @@ def rounds(variants: Mapping[str, Callable[[], float | None]], n: int) -> dict[s
     return seconds
 
 
-def timed(run: Callable[[], object]) -> Callable[[], float]:
-    """`run` as a function that returns how many seconds it took."""
+def timed(run: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> Callable[[], float]:
+    """`run` as a function that returns how many seconds it took by `clock`."""
 
     def call() -> float:
-        started = time.perf_counter()
+        started = clock()
         run()
-        return time.perf_counter() - started
+        return clock() - started
 
     return call
 
@@ -58,13 +63,12 @@ def ratio(
     at_least: float | None = None,
     at_most: float | None = None,
 ) -> Figure:
-    """The figure above / below, pair by pair; rounds in which one gave up do not count."""
+    """The ratio above / below, round by round; rounds in which either gave up are left out."""
     pairs = [(a, b) for a, b in zip(above, below, strict=True) if a is not None and b is not None]
     notes = dict(notes)
     if not pairs:
-        return Figure(
-            name, float("nan"), float("nan"), float("nan"), "", None, {**notes, "result": "gave up"}
-        )
+        nan = float("nan")
+        return Figure(name, nan, nan, nan, notes={**notes, "result": "gave up"})
     values = [a / b for a, b in pairs]
     middle = statistics.median(values)
     goal, met = "", None
@@ -77,7 +81,18 @@ def ratio(
     return Figure(name, middle, min(values), max(values), goal, met, notes)
 
 
-def rate(steps: int, seconds: list[float | None]) -> str:
-    """Environment steps per second at the median round."""
+def median(seconds: list[float | None]) -> float:
+    """The median of the rounds that did not give up; NaN if all did."""
     known = [s for s in seconds if s is not None]
-    return f"{steps / statistics.median(known) / 1e3:.0f} k steps/s" if known else "gave up"
+    return statistics.median(known) if known else float("nan")
+
+
+def rate(steps: int, seconds: list[float | None]) -> str:
+    """Environment steps per second in the median round."""
+    middle = median(seconds)
+    return "gave up" if math.isnan(middle) else f"{steps / middle / 1e3:.0f} k steps/s"
+
+
+def estimate_text(found: "Interval", digits: int = 3) -> str:
+    """An interval as "estimate [low, high]", each to `digits` digits."""
+    return f"{found.estimate:.{digits}g} [{found.low:.{digits}g}, {found.high:.{digits}g}]"

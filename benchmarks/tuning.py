@@ -1,8 +1,8 @@
-"""Is PPO tuned on a suite's tasks? `python -m benchmarks.tuning SUITE [--tasks ...] [--rates ...]`.
+"""Check that PPO is tuned on a suite: `python -m benchmarks.tuning SUITE [--tasks ...] [--rates ...]`.
 
 Trains PPO with several learning rates, prints mean and 95% interval of each score, and marks the recipe's.
-With `--published sgd`, or adam, the recipe has that optimizer and what Goldie et al. tuned for it instead.
-Seeds are of a range of their own: neither those of references nor those of comparisons.
+With `--published sgd` or `adam`, the recipe uses that optimizer with the numbers that Goldie et al. tuned for
+it. The seeds are different from those of references and of comparisons.
 """
 
 import argparse
@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.tasks import PPO
+from benchmarks.timing import estimate_text
 from discovery.core.jobs import AlgorithmSpec
 from discovery.core.suites import load_suite
 from discovery.executors import make_executor
@@ -28,11 +29,10 @@ RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 SEEDS = 8
 FIRST_SEED = 20_000
 PUBLISHED = {"adam": TUNED_ADAM, "sgd": TUNED_SGD}
-"""Optimizer to its published numbers, by environment."""
+"""Optimizer -> its published numbers, by environment."""
 
 
 def main() -> None:
-    """Train and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tuning", description=__doc__)
     parser.add_argument("suite", help="a suite, or a TOML file")
     parser.add_argument("--tasks", nargs="*", default=[], help="which ones; all unless named")
@@ -65,7 +65,7 @@ def ppo_trained_by(name: str) -> AlgorithmSpec:
 
 
 def published(tasks: Mapping[str, Task], optimizer: str) -> dict[str, Task]:
-    """Tasks for which the optimizer has published numbers, with these, and without those of others."""
+    """The tasks for which the optimizer has published numbers, with these numbers."""
     spec = ppo_trained_by(optimizer)
     return {
         name: Subject("ppo", spec, numbers={"anneal": 1.0, **PUBLISHED[optimizer][name]}).task(tasks[name])
@@ -74,19 +74,18 @@ def published(tasks: Mapping[str, Task], optimizer: str) -> dict[str, Task]:
 
 
 def rates(task: Task, grid: Sequence[float]) -> list[float]:
-    """The learning rates to try on a task: a grid, and the recipe's own."""
+    """The learning rates to try on a task: the grid and the recipe's own."""
     return sorted({*grid, learning_rate(task)})
 
 
 def learning_rate(task: Task) -> float:
-    """The recipe's."""
     return task.numbers.get("learning_rate", DEFAULTS["learning_rate"])
 
 
 def score(
     task: Task, rate: float, seeds: int, executor: Executor, algorithm: AlgorithmSpec = PPO
 ) -> Interval:
-    """Mean score of PPO at a learning rate; a training that failed counts as the worst of the others."""
+    """Mean score of PPO at a learning rate; a failed training counts as the worst of the others."""
     variant = replace(task, numbers={**task.numbers, "learning_rate": rate})
     results = list(executor.run(report_jobs("ppo", algorithm, {}, [variant], seeds, FIRST_SEED)))
     scores = np.array([np.nan if r.outcome is None else float(r.outcome.score) for r in results])
@@ -99,12 +98,9 @@ def report(task: Task, scores: dict[float, Interval]) -> str:
     best = max(scores, key=lambda rate: -np.inf if np.isnan(scores[rate].estimate) else scores[rate].estimate)
     lines = [f"{task.name}, {task.total_steps:,} steps, {task.score}, {next(iter(scores.values())).n} seeds"]
     for rate, found in scores.items():
-        marks = [
-            mark for mark, is_so in (("recipe", rate == learning_rate(task)), ("best", rate == best)) if is_so
-        ]
+        marks = ["recipe"] * (rate == learning_rate(task)) + ["best"] * (rate == best)
         failed = f", {found.failed} failed" if found.failed else ""
-        text = f"{found.estimate:.4g} [{found.low:.4g}, {found.high:.4g}]{failed}"
-        lines.append(f"  {rate:<8g} {text}  {', '.join(marks)}".rstrip())
+        lines.append(f"  {rate:<8g} {estimate_text(found, 4)}{failed}  {', '.join(marks)}".rstrip())
     return "\n".join(lines)
 
 

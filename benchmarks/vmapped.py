@@ -1,4 +1,4 @@
-"""The usual way: one process, default threads, one vmapped call over all agents. See scaling.py."""
+"""One process with default threads that trains all agents in one vmapped call, for scaling.py."""
 
 import sys
 import time
@@ -8,7 +8,7 @@ from discovery.inner.compile import run_chunk
 
 
 def main() -> None:
-    """Train once per line on standard input; print the seconds of each."""
+    """Train once per line of standard input; print the seconds of each training."""
     task = {task.name: task for task in (CARTPOLE, BREAKOUT)}[sys.argv[1]]
     keys, lifetimes = inputs(task, int(sys.argv[2]))
     for _ in sys.stdin:

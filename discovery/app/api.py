@@ -34,7 +34,7 @@ from discovery.store.held_out import looks_at, run_folders_of
 from discovery.store.run import Run
 from objectives import FAMILIES
 
-Subject = loaded.LoadedRun | Path | str
+Subject = loaded.RunData | Path | str
 """A loaded run, or a name of a subject as on the command line."""
 
 
@@ -209,4 +209,4 @@ class _Lent:
 
 def _name(subject: Subject) -> str:
     """The name of a subject, as on the command line."""
-    return str(subject.folder if isinstance(subject, loaded.LoadedRun) else subject)
+    return str(subject.folder if isinstance(subject, loaded.RunData) else subject)

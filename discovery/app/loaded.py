@@ -28,7 +28,7 @@ def load_run(path: str | Path) -> "LoadedRun":
         return LoadedRun(run)
 
 
-class LoadedRun(loaded.LoadedRun):
+class LoadedRun(loaded.RunData):
     """A run as it stood when it was loaded; its data are those of `discovery.results.loaded`."""
 
     def plot_meta_learning(self, task: str | None = None) -> Figure:

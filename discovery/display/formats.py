@@ -1,4 +1,4 @@
-"""Numbers, generations and states as people and programs read them. Imports no jax."""
+"""Numbers, rows and states as text for people and as data for programs. Imports no jax."""
 
 import math
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ def failures_text(failures: Mapping[str, int]) -> str:
 
 
 def interval_facts(found: Interval) -> dict[str, Any]:
-    """An interval for programs."""
+    """An interval as data for programs."""
     return {
         "mean": found.estimate,
         "low": found.low,
@@ -59,7 +59,7 @@ def _task_facts(row: TaskRow) -> dict[str, Any]:
 
 
 def row_facts(row: Row) -> dict[str, Any]:
-    """A generation's row for programs."""
+    """A generation's row as data for programs."""
     return {
         "generation": row.generation,
         "tasks": {name: _task_facts(task) for name, task in row.tasks.items()},
@@ -82,7 +82,7 @@ def heading(config: SearchConfig) -> str:
 
 
 def rows(row: Row, config: SearchConfig) -> list[str]:
-    """The row of a generation: one line for each task."""
+    """The row of a generation as text: one line for each task."""
     where, final = f"{row.generation}/{config.generations}", row.generation == config.generations
     speed = "" if final else f"{short(row.steps_per_second):>7} {duration(row.seconds_left):>7}"
     texts = []

@@ -1,9 +1,9 @@
 """Figures of a run, from plain arrays.
 
-Every function returns a `matplotlib.figure.Figure` and leaves pyplot alone: no window and no global
-state, so workers, tests and notebooks can draw side by side. `save` writes a figure to a file.
+Every function returns a `matplotlib.figure.Figure` without using pyplot: no window and no global state, so
+threads, tests and notebooks can draw at the same time. `save` writes a figure to a file.
 
-Failures are shown, not dropped: NaN means that a training failed, or that no episode had ended yet.
+Failures are shown and not dropped: NaN means that a training failed, or that no episode had ended yet.
 """
 
 import io
@@ -29,25 +29,25 @@ Style = tuple[str, Line]
 """A color and a line style."""
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's palette for every kind of color vision, without its yellow (too pale on white)."""
+"""Okabe and Ito's palette for all kinds of color vision, without its yellow (too pale on white)."""
 
 LINES: tuple[Line, ...] = ("-", "--", ":", "-.")
 STEPS = (1, 2, 2.5, 5, 10)
 PANELS_IN_A_ROW = 3
 BAND_SEEDS = 10
-"""A band needs this many seeds: a t-interval of a few is wider than all their curves together."""
+"""Minimal number of seeds for a band: with fewer, a t-interval is wider than the range of the curves."""
 
 SMALL_PRINT_WIDTH = 16
-"""Characters of small print on an inch."""
+"""Characters of small print per inch."""
 NAME_WIDTH, NAME_LINES = 36, 3
-"""Characters in a line of a name, and lines of one, in legends and beside axes."""
+"""Maximal characters per line, and lines, of a name in legends and at axes."""
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 _METADATA = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 
 class Picture(Figure):
-    """A figure that notebooks show as it is: they know only those that pyplot made."""
+    """A figure that notebooks display; by themselves they display only figures made by pyplot."""
 
     def _repr_png_(self) -> bytes:
         data = io.BytesIO()
@@ -58,7 +58,7 @@ class Picture(Figure):
 def save(figure: Figure, path: str | Path) -> Path:
     """Write `figure` to `path` (.png, .svg or .pdf) and return the path.
 
-    The file holds no date, so equal data give equal bytes; it appears whole or not at all.
+    The file contains no date, so equal data give equal bytes. It is written completely or not at all.
     """
     path = Path(path)
     if path.suffix not in _METADATA:
@@ -81,14 +81,14 @@ def meta_learning_curve(
     styles: Mapping[str, Style] | None = None,
     failed: Real[np.ndarray, " G"] | None = None,
 ) -> Figure:
-    """How a search went: its population, the best of it, and the mean on selection seeds.
+    """Scores over the generations of a search: the population, its best, and the mean on selection seeds.
 
     Args:
         generations: ``[G]`` numbers of the generations.
-        scores: ``[G, P]`` of their proposals, P = 0 where none were trained; NaN for one that failed, or was
-            stopped early. A strip below the curves shows the share that failed, where any did.
+        scores: ``[G, P]`` scores of their proposals, P = 0 if none were trained; NaN for one that failed or
+            was stopped early. If any failed, a strip below the curves shows the share.
         mean_generations: ``[M]`` generations whose mean was scored on selection seeds; may be empty.
-        mean_scores: M times ``[S]``, these scores; each row gives a mean and a 95% interval.
+        mean_scores: the scores ``[S]`` of these M means; each gives a point and a 95% interval.
         baselines: by name, drawn as horizontal lines with their intervals.
         ylabel: what a score is.
         title: of the figure.
@@ -138,8 +138,8 @@ def learning_curves(
 ) -> Figure:
     """Mean learning curve of each algorithm over its seeds ``[S, K]``, with a pointwise 95% band.
 
-    Below `BAND_SEEDS` seeds a thin, pale line for each of them takes the band's place; and a band leaves
-    out points at which fewer have ended an episode. `styles` are by the algorithms' names.
+    With fewer than `BAND_SEEDS` seeds, a thin, pale line for each seed replaces the band. A band leaves out
+    points at which fewer seeds have ended an episode. `styles` are by the algorithms' names.
     """
     figure = Picture(figsize=(7.5, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -157,9 +157,9 @@ def draw_curves(
     title: str = "",
     styles: Mapping[str, Style] | None = None,
 ) -> str:
-    """Draw `learning_curves` into one panel of a figure; returns what its thin lines or bands are."""
+    """Draw `learning_curves` into one panel of a figure; returns a note that explains thin lines or bands."""
     steps = np.asarray(steps)
-    marker = "o" if steps.size == 1 else ""  # one point is no line
+    marker = "o" if steps.size == 1 else ""  # a line through one point is invisible
     looks, notes = complete_styles(curves, styles), dict[str, None]()
     for name, values in curves.items():
         values, (color, line) = np.asarray(values, np.float64), looks[name]
@@ -182,14 +182,14 @@ def comparison(
 ) -> Figure:
     """Intervals of (name, task, interval) rows: a panel for each task, a line for each name.
 
-    Each panel has its own scale. A point without a line has too few seeds for an interval.
+    Each panel has its own scale. A point without an interval has too few seeds.
 
     Args:
         rows: what to draw.
         xlabel: below all panels.
         title: of the figure.
         styles: by name.
-        measures: task -> what its score is, for a line of small print under the panel's title.
+        measures: task -> description of its score, in small print below the panel's title.
     """
     if not rows:
         raise BadInput("there is nothing to compare; give at least one (name, task, interval) row")
@@ -219,19 +219,19 @@ def comparison(
 
 
 def style(number: int) -> Style:
-    """Color and line style number 0, 1, ...: all different for the first 28, then again from the start."""
+    """Color and line style by number: 28 different ones, then again from the start."""
     return COLORS[number % len(COLORS)], LINES[number // len(COLORS) % len(LINES)]
 
 
 def complete_styles(
     names: Iterable[str], styles: Mapping[str, Style] | None, first: int = 0
 ) -> dict[str, Style]:
-    """The given styles; for names without one those from number `first` on, by place."""
+    """The given styles; names without one get those from number `first` on, by position."""
     return {name: style(number) for number, name in enumerate(names, first)} | dict(styles or {})
 
 
 def tidy(axes: Axes, ylabel: str = "", title: str = "") -> None:
-    """The look of all panels: a title, a pale grid behind, no box."""
+    """The common look of panels: a title, a pale grid in the background, no box."""
     axes.set_ylabel(ylabel)
     axes.set_title(title, fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
@@ -248,7 +248,7 @@ def _add_small_print(axes: Axes, text: str) -> None:
 
 
 def add_legend(figure: Figure | SubFigure) -> None:
-    """A legend below the axes, in as many columns as fit the figure."""
+    """Add a legend below the axes, in as many columns as fit the figure."""
     for columns in (4, 3, 2, 1):
         legend = figure.legend(loc="outside lower center", ncols=columns, frameon=False)
         if columns == 1 or legend.get_window_extent().width < 0.97 * figure.bbox.width:
@@ -257,7 +257,7 @@ def add_legend(figure: Figure | SubFigure) -> None:
 
 
 def in_lines(name: str) -> str:
-    """A name as pictures show it: a long one in lines, with an ellipsis for what goes beyond the last."""
+    """A name for pictures: a long one is broken into lines, and shortened with an ellipsis if necessary."""
     if len(name) <= NAME_WIDTH:
         return name
     lines = textwrap.wrap(
@@ -271,21 +271,21 @@ def in_lines(name: str) -> str:
 
 
 def small_print(figure: Figure, text: str) -> None:
-    """What a reader must know of a figure, in small print below everything else, in lines that fit it."""
+    """Add a note in small print at the bottom of a figure, in lines that fit it."""
     n_lines = math.ceil(len(text) / (SMALL_PRINT_WIDTH * figure.get_figwidth()))
-    lines = textwrap.wrap(text, len(text) // n_lines + 8)  # of about one length
+    lines = textwrap.wrap(text, len(text) // n_lines + 8)  # of similar length
     figure.supxlabel("\n".join(lines).replace("-", "\N{MINUS SIGN}"), fontsize=8, color="0.35")
 
 
 def number_ticks(axis: Axis, values: Iterable[float]) -> None:
-    """Ticks at these values, powers of ten as such, and no formulas: a page may show them as they are."""
+    """Ticks at these values, with powers of ten as plain text, because pages disable formulas."""
     axis.set_major_locator(FixedLocator(list(values)))
     axis.set_major_formatter(lambda value, _: power_of_ten(value))
     axis.set_minor_locator(NullLocator())
 
 
 def power_of_ten(value: float) -> str:
-    """A power of ten as "10⁻³", in digits from 0.01 to 100."""
+    """A power of ten as "10⁻³"; as plain digits from 0.01 to 100."""
     sign, size = "\N{MINUS SIGN}" if value < 0 else "", abs(value)
     if size == 0 or 0.01 <= size <= 100:
         return f"{sign}{size:g}"
@@ -293,7 +293,7 @@ def power_of_ten(value: float) -> str:
 
 
 def check_shape(name: str, array: np.ndarray, shape: tuple[int | None, int | None], meaning: str) -> None:
-    """Raise a BadInput unless the array has that shape; None is any length."""
+    """Raise a BadInput unless the array has this shape; None means any length."""
     if array.ndim != 2 or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True)):
         wanted = " x ".join("any" if want is None else str(want) for want in shape)
         raise BadInput(f"{name} must be an array of {meaning}, {wanted}, not of shape {list(array.shape)}")
@@ -311,7 +311,7 @@ def _quantiles(scores: Float[np.ndarray, "G P"], shares: Sequence[float]) -> Flo
 def _draw_population(axes: Axes, generations: np.ndarray, scores: Float[np.ndarray, "G P"]) -> None:
     if scores.shape[1] == 0:
         return
-    if generations.size == 1:  # one point is no line: draw it as a short one
+    if generations.size == 1:  # draw a single point as a short line
         generations, scores = generations + np.array([-0.3, 0.3]), np.repeat(scores, 2, axis=0)
     low, high, best = _quantiles(scores, (0.1, 0.9, 1.0)).T
     finite = np.isfinite(scores)
@@ -340,7 +340,7 @@ def _draw_mean(axes: Axes, generations: np.ndarray, scores: Sequence[np.ndarray]
 def _draw_baselines(
     axes: Axes, baselines: Mapping[str, Interval], styles: Mapping[str, Style] | None
 ) -> None:
-    looks = complete_styles(baselines, styles, first=2)  # behind the population's and the mean's
+    looks = complete_styles(baselines, styles, first=2)  # after the styles of the population and the mean
     for name, baseline in baselines.items():
         color, line = looks[name]
         axes.axhline(baseline.estimate, color=color, linestyle=line, linewidth=1.5, label=in_lines(name))
@@ -351,7 +351,7 @@ def _draw_baselines(
 def _draw_spread(
     axes: Axes, steps: np.ndarray, values: Float[np.ndarray, "S K"], look: dict[str, Any]
 ) -> str:
-    """A band, or single seeds where they are too few for one; returns what the axes should say of it."""
+    """Draw a band, or single seeds if they are too few; returns a note for the axes."""
     if len(values) < 2 or not np.isfinite(values).any():
         return ""
     if len(values) < BAND_SEEDS:

@@ -12,7 +12,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from discovery.core.config.search import SearchConfig
 from discovery.core.json import json_line
@@ -31,34 +31,9 @@ HEARTBEAT = 30.0
 """Seconds between the lines of a log within a generation."""
 
 
-class View(Protocol):
-    """A listener that shows progress between `__enter__` and `__exit__`."""
-
-    progress: SearchProgress
-
-    def started(self, generation: int, jobs: "Sequence[Job]", done: int) -> None: ...
-
-    def finished(self, job: "Job", result: "JobResult") -> None: ...
-
-    def closed(self, generation: int, results: "Results", metrics: Mapping[str, float]) -> None: ...
-
-    def watch(self, worker_use: "Callable[[], WorkerUse]") -> None:
-        """Show the workers too."""
-
-    def warn(self, text: str) -> None:
-        """Show a warning."""
-
-    def say(self, event: str, text: str, **facts: Any) -> None:
-        """Show an event: `text` for people, `event` with `facts` for programs."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *exc_info: object) -> None: ...
-
-
 def view(
     config: SearchConfig | None, quiet: bool = False, as_json: bool = False, out: TextIO | None = None
-) -> View:
+) -> "View":
     """The view for an output: JSON, warnings only, a live display on a terminal, or plain lines.
 
     Args:
@@ -71,7 +46,7 @@ def view(
     if as_json:
         return Json(progress, stream)
     if quiet:
-        return Silent(progress, stream)
+        return View(progress, stream)
     from rich.console import Console
 
     console = Console(file=stream, highlight=False)
@@ -80,8 +55,8 @@ def view(
     return Lines(progress, stream)
 
 
-class Silent:
-    """Shows warnings only, on standard error. The base class of the others."""
+class View:
+    """Shows warnings only, on standard error. The base class of the other views."""
 
     def __init__(self, progress: SearchProgress, out: TextIO) -> None:
         self.progress, self.out = progress, out
@@ -96,12 +71,14 @@ class Silent:
     def closed(self, generation: int, results: "Results", metrics: Mapping[str, float]) -> None: ...
 
     def watch(self, worker_use: "Callable[[], WorkerUse]") -> None:
+        """Show the workers too."""
         self.progress.worker_use = worker_use
 
     def warn(self, text: str) -> None:
         print(f"warning: {text}", file=sys.stderr, flush=True)
 
-    def say(self, event: str, text: str, **facts: Any) -> None: ...
+    def say(self, event: str, text: str, **facts: Any) -> None:
+        """Show an event: `text` for people, `event` with `facts` for programs."""
 
     def __enter__(self) -> Self:
         logger = logging.getLogger(EXECUTORS)
@@ -115,7 +92,7 @@ class Silent:
         logger.propagate = self._propagated
 
 
-class Lines(Silent):
+class Lines(View):
     """A line for each generation and each heartbeat: for logs."""
 
     def __init__(self, progress: SearchProgress, out: TextIO) -> None:
@@ -162,7 +139,7 @@ class Live(Lines):
         self._console = console
 
     def finished(self, job: "Job", result: "JobResult") -> None:
-        Silent.finished(self, job, result)
+        View.finished(self, job, result)
 
     def warn(self, text: str) -> None:
         self._console.print(f"warning: {text}", style="yellow", markup=False)
@@ -193,7 +170,7 @@ class Live(Lines):
         super().__exit__(*exc_info)
 
 
-class Json(Silent):
+class Json(View):
     """One JSON object a line, with null for NaN; "event" names its kind.
 
     started      generation, trainings, finished_before; again for further stages or batches
@@ -225,7 +202,7 @@ class Json(Silent):
 class _Warnings(logging.Handler):
     """Passes warnings of the executors on to a view."""
 
-    def __init__(self, view: Silent) -> None:
+    def __init__(self, view: View) -> None:
         super().__init__(logging.WARNING)
         self._view = view
 

@@ -1,6 +1,6 @@
 """Comparisons as tables for rich to print.
 
-Where a line does not fit the width it is printed at, intervals go below their estimates.
+If a line does not fit the width, intervals are printed below their estimates.
 """
 
 import math
@@ -20,7 +20,7 @@ from discovery.statistics import Interval, interval_text, interval_with_failures
 from environments.task import SCORES
 
 PADDING = 3
-"""Columns of the terminal that a column of the table takes beside its text."""
+"""Terminal columns that a column of the table takes in addition to its text."""
 
 Cell = str | Interval | None
 
@@ -33,7 +33,7 @@ class Tables:
         notes: lines above the tables.
         heads: of the columns.
         sections: title and rows of each table; "" for no title.
-        failures: whether intervals tell how many trainings failed.
+        failures: whether intervals show how many trainings failed.
     """
 
     notes: Sequence[str]
@@ -80,7 +80,7 @@ def comparison_tables(result: Comparison) -> Tables:
 
 
 def suite_tables(result: SuiteComparison) -> Group:
-    """Scores on each task, aggregates over all of them, how soon each is learned, and the sweeps."""
+    """Scores on each task, aggregates over all tasks, speed of learning, and the sweeps."""
     sweeps = map(robustness_tables, result.robustness)
     return Group(comparison_tables(result.comparison), aggregate_table(result), speed_tables(result), *sweeps)
 
@@ -99,7 +99,7 @@ def aggregate_table(result: SuiteComparison) -> Tables:
 
 
 def speed_tables(result: SuiteComparison) -> Tables:
-    """How soon subjects learn: a table for each task."""
+    """Speed of learning: a table for each task."""
     heads = ("", "share that reaches it", "median steps", "area under curve")
     sections = []
     for task in result.comparison.tasks:

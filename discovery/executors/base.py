@@ -8,13 +8,13 @@ from discovery.core.jobs import Job, JobResult
 
 
 def as_group(results: Sequence[JobResult]) -> Iterator[JobResult]:
-    """Results that are known together, all but the last marked so."""
+    """Results that became known together: all but the last have `more` set."""
     for index, result in enumerate(results):
         yield replace(result, more=index < len(results) - 1)
 
 
 def together(results: Iterable[JobResult]) -> Iterator[list[JobResult]]:
-    """Results in the groups in which they became known; each group is whole before the next is waited for."""
+    """Group results that became known together; yields a group before waiting for the next one."""
     group: list[JobResult] = []
     for result in results:
         group.append(result)
@@ -26,12 +26,11 @@ def together(results: Iterable[JobResult]) -> Iterator[list[JobResult]]:
 
 
 class WorkerUse(NamedTuple):
-    """Who works.
+    """How many workers there are, and how busy they are.
 
     Attributes:
-        workers: that are ready, busy or not.
-        utilization: of the time that workers were there, the share in which they had something to do; NaN
-            before there are any.
+        workers: number of ready workers, busy or not.
+        utilization: share of the workers' ready time in which they had work; NaN before any is ready.
     """
 
     workers: int
@@ -39,7 +38,7 @@ class WorkerUse(NamedTuple):
 
 
 More = Callable[[], Sequence[Job]]
-"""Further jobs, if there are any now."""
+"""Returns further jobs, or an empty sequence if there are none now."""
 
 
 def no_more() -> Sequence[Job]:
@@ -51,15 +50,15 @@ class Executor(Protocol):
     """Runs inner trainings. Results arrive in any order and are matched by id."""
 
     def run(self, jobs: Sequence[Job], more: More = no_more) -> Iterator[JobResult]:
-        """Run all jobs, and those that `more` gives; yield each result as soon as it is known.
+        """Run all jobs, and those that `more` returns; yield each result as soon as it is known.
 
-        `more` is asked whenever results were taken. What came earlier goes first. Which trainings share a
-        call depends on those that came together alone.
+        `more` is called after results were consumed. Earlier jobs run first. Only jobs that came together
+        can share a call.
         """
         ...
 
     def worker_use(self) -> WorkerUse:
-        """Who works now, and how much of the time until now."""
+        """How many workers are ready now, and how busy they were until now."""
         ...
 
     def close(self) -> None:

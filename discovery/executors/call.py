@@ -1,6 +1,6 @@
-"""One call of the training function: what goes in, what comes out, and errors as values.
+"""One call of the training function: its request, its reply, and errors as values.
 
-Runs in this process (`inline`) and in workers (`processes`); imports no jax of its own.
+Runs in this process (`inline`) and in workers (`processes`, `ray`); does not import jax itself.
 """
 
 import contextlib
@@ -43,14 +43,14 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What came of a call: an outcome, or an error with one line of detail.
+    """The reply to a request: an outcome, or an error with one line of detail.
 
     Attributes:
-        outcome: Outcome of arrays ``[W, ...]``; a dict of what was measured instead of training; or None.
+        outcome: Outcome of arrays ``[W, ...]``; a dict if the call measured instead of training; or None.
         checkpoint: leaves ``[W, ...]`` of the states where the trainings were stopped, if they were.
         seconds: wall-clock time of the call, compilation included.
         compile_seconds: the part of it spent on compilation.
-        device: what it was computed on, as jax calls it: "cpu", or the kind of the accelerator.
+        device: jax's name of the device: "cpu", or the kind of the accelerator.
         error: None, "out_of_memory", "environment" (its code raised) or "failed" (any other code raised).
         detail: one line.
         trace: the traceback, for logs.
@@ -75,7 +75,7 @@ def resolve(path: str) -> Callable[..., Any]:
 
 
 def call(function: Callable[..., Any], request: Request) -> Reply:
-    """Run one chunk; whatever it raises, except Ctrl-C, comes back as a `Reply`."""
+    """Run one chunk; anything that it raises, except Ctrl-C, is returned as a `Reply`."""
     begin = time.perf_counter()
     try:
         outcome, checkpoint, compile_seconds = function(*request)
@@ -88,17 +88,17 @@ def call(function: Callable[..., Any], request: Request) -> Reply:
 
 
 def this_device() -> str:
-    """What jax computes on in this process, as it calls it; "cpu" where it is not loaded."""
+    """jax's name of the device of this process; "cpu" if jax is not imported."""
     jax: Any = sys.modules.get("jax")
     return jax.devices()[0].device_kind if jax else "cpu"
 
 
 def failure(error: BaseException, seconds: float = 0.0) -> Reply:
-    """An exception as a `Reply`, with the device if there was no memory."""
+    """An exception as a `Reply`, with the device if memory ran out."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     memory, device = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error), ""
     if memory:
-        with contextlib.suppress(Exception):  # it may be the backend that has no room
+        with contextlib.suppress(Exception):  # the backend itself may fail to start for lack of memory
             device = this_device()
     return Reply(
         outcome=None,

@@ -1,14 +1,14 @@
 """Cutting jobs into chunks of one fixed width W, and back into results; pure.
 
-Lanes of a compiled program do not influence one another, but its width does. So every call has
-width W = `agents_per_call`: a chunk with fewer jobs repeats its first one. Which jobs share a chunk
-depends on the jobs and on W alone, never on the number of workers.
+The lanes of a compiled program do not influence one another, but its width influences all of them. So every
+call has width W = `agents_per_call`: a chunk with fewer jobs repeats its first one. Which jobs share a chunk
+depends only on the jobs and on W, never on the number of workers.
 
-A chunk of lives that are trained in stretches is a chain of calls, each of which hands its states to the
-next. So whoever is free can go on with the longest, and nobody waits for one that was begun too late.
+Trainings can be divided into stretches. A chunk is then a chain of calls, each of which passes its states to
+the next. Any free worker can continue the longest chunk, so that no worker starts a long one too late.
 
-A chunk that took its process down is tried once more; one that fails again, or that raised, is cut
-in halves of the same width, until what is wrong stands alone and fails alone.
+A chunk that ended its process is tried once more. A chunk that fails again, or that raised, is cut into
+halves of the same width, until the faulty job is alone in its chunk and fails alone.
 """
 
 import math
@@ -31,10 +31,10 @@ class Chunk:
         jobs: the real lanes, 1 to W.
         width: W, lanes of the call; lanes beyond `jobs` repeat the first job and are dropped.
         attempts: how often these jobs were started.
-        halved: whether it came out of a larger chunk that failed.
-        turn: of its jobs; those of an earlier turn go first.
-        stretch: of the lives of its jobs, counted from 0, where these are trained in stretches.
-        spent: seconds of the stretches before, and those of them that were compilation.
+        halved: whether it is part of a larger chunk that failed.
+        turn: increases with every batch of jobs from `more`; chunks of earlier turns run first.
+        stretch: number of the current stretch, from 0, if the trainings are divided into stretches.
+        spent: seconds of the earlier stretches, and how many of these were compilation.
     """
 
     jobs: tuple[Job, ...]
@@ -47,26 +47,26 @@ class Chunk:
 
     @property
     def cost(self) -> int:
-        """Environment steps of the call: all lanes go on until the longest has come to its end."""
+        """Environment steps of the call: all lanes run until the longest one stops."""
         starts = [0 if job.checkpoint is None else job.checkpoint.update for job in self.jobs]
         longest = max(self.until(job) - start for job, start in zip(self.jobs, starts, strict=True))
         return max(longest, 1) * self.width * self.jobs[0].task.setup.steps_per_update
 
     @property
     def rest(self) -> int:
-        """Environment steps of this call and of those that follow."""
+        """Environment steps of this call and of the later stretches."""
         longest = max(job.updates for job in self.jobs)
         return longest * self.width * self.jobs[0].task.setup.steps_per_update
 
     def until(self, job: Job) -> int:
-        """The rollout at which one of its jobs stops, for now."""
+        """The rollout at which this call stops one of its jobs."""
         if self.jobs[0].stretches > 1:
             return math.ceil(job.lifetime * (self.stretch + 1) / job.stretches)
         return job.lifetime if job.until is None else job.until
 
     @property
     def program(self) -> tuple[Any, ...]:
-        """What the speed of the call depends on."""
+        """The part of the jobs that determines the speed of a call."""
         return self.jobs[0].algorithm, self.jobs[0].task.setup
 
     def started(self) -> "Chunk":
@@ -75,11 +75,11 @@ class Chunk:
 
     @property
     def hands_out(self) -> bool:
-        """Whether the call stops at a rollout and hands out its states, instead of living to the end."""
+        """Whether the call stops at a rollout and returns its states, instead of training to the end."""
         return self.jobs[0].until is not None or self.jobs[0].stretches > 1
 
     def request(self) -> Request:
-        """Its jobs as one batched call, every leaf ``[W, ...]``."""
+        """The jobs as one batched call, every leaf ``[W, ...]``."""
         lanes = self.jobs + self.jobs[:1] * (self.width - len(self.jobs))
         first = self.jobs[0]
         return Request(
@@ -94,7 +94,7 @@ class Chunk:
 
 
 def cut(jobs: Sequence[Job], width: int, turn: int = 0) -> list[Chunk]:
-    """Chunks of `width` lanes; equal programs together, similar lifetimes together, longest chunk first."""
+    """Chunks of `width` lanes that group equal programs and similar lifetimes; the longest chunk is first."""
     ids = [job.id for job in jobs]
     if len(set(ids)) < len(ids):
         repeated = str(next(id for id in ids if ids.count(id) > 1))
@@ -113,7 +113,7 @@ def cut(jobs: Sequence[Job], width: int, turn: int = 0) -> list[Chunk]:
 
 
 def halves(chunk: Chunk) -> tuple[Chunk, ...]:
-    """A chunk that failed, in two of the same width; nothing if it is one job that failed alone."""
+    """A failed chunk as two of the same width; empty if it has only one job."""
     if len(chunk.jobs) == 1:
         return ()
     middle = (len(chunk.jobs) + 1) // 2
@@ -122,9 +122,9 @@ def halves(chunk: Chunk) -> tuple[Chunk, ...]:
 
 
 def again(chunk: Chunk, halving: bool = True) -> tuple[Chunk, ...]:
-    """What to run after `chunk` took its process down: itself, its halves, or nothing more.
+    """What to run after `chunk` ended its process: the same chunk, its halves, or nothing.
 
-    Without `halving`, fewer jobs would fare no better: their call is as wide.
+    `halving` is False where fewer jobs would fail as well, because their call is as wide.
     """
     if chunk.attempts < 2 and not chunk.halved:
         return (chunk,)
@@ -132,7 +132,7 @@ def again(chunk: Chunk, halving: bool = True) -> tuple[Chunk, ...]:
 
 
 def onward(chunk: Chunk, reply: Reply) -> Chunk | None:
-    """The next stretch of the same lives; None after the last one."""
+    """The next stretch of the same trainings; None after the last one."""
     if chunk.stretch + 1 >= chunk.jobs[0].stretches:
         return None
     assert reply.checkpoint is not None
@@ -141,14 +141,14 @@ def onward(chunk: Chunk, reply: Reply) -> Chunk | None:
         for lane, job in enumerate(chunk.jobs)
     ]
     spent = chunk.spent[0] + reply.seconds, chunk.spent[1] + reply.compile_seconds
-    # the attempt that came to its end is none that the next stretch has made
+    # the next stretch starts with the attempts that this one failed, without the one that succeeded
     return replace(
         chunk, jobs=tuple(jobs), stretch=chunk.stretch + 1, attempts=chunk.attempts - 1, spent=spent
     )
 
 
 def finished(chunk: Chunk, reply: Reply, worker: str) -> list[JobResult]:
-    """One result a job, from the lanes of the reply's outcome; times are shared equally."""
+    """One result per job, from the lanes of the reply's outcome; each job gets an equal share of the time."""
     if isinstance(reply.outcome, dict):  # measured, not trained
         return [_measured(job, reply, worker, chunk.attempts) for job in chunk.jobs]
     results = []
@@ -181,7 +181,7 @@ def _measured(job: Job, reply: Reply, worker: str, attempts: int) -> JobResult:
 
 
 def failed(chunk: Chunk, error: str, detail: str, seconds: float, worker: str) -> list[JobResult]:
-    """One failed result a job."""
+    """One failed result per job."""
     share = (chunk.spent[0] + seconds) / len(chunk.jobs)
     return [
         JobResult(job.id, None, error, detail, seconds=share, worker=worker, attempts=chunk.attempts)
@@ -192,11 +192,11 @@ def failed(chunk: Chunk, error: str, detail: str, seconds: float, worker: str) -
 def _divergence(nonfinite_step: int) -> str:
     if nonfinite_step < 0:
         return "the score is not finite: no episode was completed where it counts"
-    return f"something became non-finite at environment step {nonfinite_step}"
+    return f"a value became non-finite at environment step {nonfinite_step}"
 
 
 def _program(job: Job) -> tuple:
-    """What jobs of one chunk have in common."""
+    """Grouping key: jobs may share a chunk if theirs are equal."""
     leaves, structure = tree.tree_flatten(job.meta_params)
     shapes = tuple((np.shape(leaf), np.asarray(leaf).dtype.str) for leaf in leaves)
     task = tuple(_hashable(getattr(job.task, field.name)) for field in fields(job.task))
@@ -204,7 +204,7 @@ def _program(job: Job) -> tuple:
 
 
 def _stacked(checkpoints: Sequence[Checkpoint | None]) -> tuple[np.ndarray, ...] | None:
-    """States lane by lane as leaves ``[W, ...]``; a chunk's jobs all have one, or none has."""
+    """The states of all lanes as leaves ``[W, ...]``; either all jobs of a chunk have a state or none has."""
     states = [state.leaves for state in checkpoints if state is not None]
     return tuple(np.stack(leaves) for leaves in zip(*states, strict=True)) if states else None
 

@@ -1,7 +1,7 @@
-"""Cores, and jax's CPU thread pool, which compiled trainings must not share with other threads.
+"""Cores, and jax's CPU thread pool, which must have one thread.
 
-On a pool of two threads a whole jitted training can stop for ever, and more threads gain next to
-nothing; so whoever trains on a CPU runs with ``PJRT_NPROC=1``, and has one process a core.
+On a pool of two threads a fully jitted training can hang forever, and more threads gain almost nothing. So
+every process that trains on a CPU sets ``PJRT_NPROC=1``, and there is one process per core.
 """
 
 import os
@@ -13,7 +13,7 @@ from discovery.executors.environment import NUMERICS
 
 
 def cores() -> int:
-    """How many cores this process may use: affinity and container quota respected."""
+    """How many cores this process may use, by its affinity and its container's quota."""
     try:
         usable = len(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
@@ -33,7 +33,7 @@ def backend_started() -> bool:
 
 
 def cpu_pool_threads() -> int | None:
-    """Threads in the pool of jax's CPU backend; 0 before it starts, None where it cannot be told."""
+    """Threads in the pool of jax's CPU backend; 0 before it starts, None where they cannot be counted."""
     if not backend_started():
         return 0
     tasks = Path("/proc/self/task")
@@ -43,10 +43,10 @@ def cpu_pool_threads() -> int | None:
 
 
 def fix_numerics() -> None:
-    """Set what numbers depend on (`NUMERICS`) in this process, whatever the environment says.
+    """Apply `NUMERICS` to this process, overriding its environment.
 
     Raises:
-        BadInput: 64-bit numbers are on, which other code in this process may need.
+        BadInput: 64-bit numbers are enabled; other code in this process may need them.
     """
     jax = sys.modules.get("jax")
     wide = (
@@ -63,7 +63,7 @@ def fix_numerics() -> None:
 
 
 def prefer_single_thread() -> None:
-    """Have jax's CPU pool start with one thread, unless it runs already or the user asked for others."""
+    """Make jax's CPU pool start with one thread, unless it already runs or the user chose another number."""
     if not backend_started() and _platform_asked() in ("", "cpu"):
         os.environ.setdefault("PJRT_NPROC", "1")  # read when the backend starts
 
@@ -72,8 +72,8 @@ def ensure_single_thread() -> None:
     """Make jax's CPU pool have one thread, if jax computes on a CPU.
 
     Raises:
-        ExecutorError: jax runs with more threads already.
-        BadInput: JAX_PLATFORMS names what jax cannot start here, or 64-bit numbers are on.
+        ExecutorError: jax already runs with more threads.
+        BadInput: JAX_PLATFORMS names a platform that jax cannot start here, or 64-bit numbers are enabled.
     """
     fix_numerics()
     if not backend_started():
@@ -89,7 +89,7 @@ def ensure_single_thread() -> None:
     if not single:
         raise ExecutorError(
             f"jax already runs a CPU pool of {threads or 'several'} threads in this process, on which "
-            "compiled trainings can hang for ever; set PJRT_NPROC=1 in the environment and start again "
+            "compiled trainings can hang forever; set PJRT_NPROC=1 in the environment and start again "
             '(in a notebook: os.environ["PJRT_NPROC"] = "1" in the first cell, then restart the kernel)'
         )
 
@@ -99,15 +99,15 @@ def _start(platform: str) -> None:
 
     try:
         jax.devices()
-    except Exception as error:  # a RuntimeError, or an AssertionError without a word
+    except Exception as error:  # a RuntimeError, or an AssertionError without a text
         why = " ".join(str(error).split())[:300] or "it finds no such device, or has no plugin for it"
         raise BadInput(f"jax cannot start on {platform!r}, which JAX_PLATFORMS names: {why}") from error
 
 
 def keep_to_cpu() -> None:
-    """Have jax compute on the CPU in this process, unless it runs already: workers need the accelerators.
+    """Make jax compute on the CPU in this process, unless its backends already run.
 
-    jax takes three quarters of a GPU's memory where it starts.
+    Workers need the accelerators, and jax reserves three quarters of a GPU's memory when it starts.
     """
     if not backend_started():
         os.environ["JAX_PLATFORMS"] = "cpu"
@@ -116,7 +116,7 @@ def keep_to_cpu() -> None:
 
 
 def _platform_asked() -> str:
-    """First platform that the user asked jax for; "" if none."""
+    """First platform that JAX_PLATFORMS names; "" if none."""
     jax = sys.modules.get("jax")
     asked = jax.config.jax_platforms if jax else os.environ.get("JAX_PLATFORMS")
     return (asked or "").split(",")[0].strip().lower()

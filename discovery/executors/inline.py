@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Inline:
-    """Runs chunks in this process. Nothing can be cut short here: a training that hangs, hangs.
+    """Runs chunks in this process. It cannot stop a training that hangs.
 
     Args:
         agents_per_call: W, trainings batched in one compiled call.
@@ -38,17 +38,15 @@ class Inline:
         self._worked = 0.0
 
     def run(self, jobs: Sequence[Job], more: More = no_more) -> Iterator[JobResult]:
-        """Run all jobs, and those that `more` gives; yield each result as soon as it is known."""
         return self._run(cut(jobs, self.agents_per_call), more)
 
     def worker_use(self) -> WorkerUse:
-        """This process, and how much of the time since its first training it trains."""
+        """One worker, and the share of the time since its first training in which it trained."""
         if self._began is None:
             return WorkerUse(1, math.nan)
         return WorkerUse(1, self._worked / max(time.monotonic() - self._began, 1e-9))
 
-    def close(self) -> None:
-        """Nothing to free."""
+    def close(self) -> None: ...
 
     def __enter__(self) -> Self:
         return self
@@ -76,7 +74,7 @@ class Inline:
                 pending.appendleft(further)
             elif reply.error is None:
                 yield from as_group(finished(chunk, reply, "inline"))
-            elif reply.error != "out_of_memory" and (parts := halves(chunk)):  # which are as wide
+            elif reply.error != "out_of_memory" and (parts := halves(chunk)):  # halves need as much memory
                 pending.extendleft(reversed(parts))
             else:
                 log.debug("%s failed:\n%s", chunk.jobs[0].id, reply.trace)

@@ -1,8 +1,8 @@
-"""A pool of workers: who works on which chunk, and what becomes of one that dies, hangs or swells.
+"""A pool of workers: assigns chunks to them, and handles workers that die, hang or use too much memory.
 
-What a worker is, `processes.py` and `ray.py` know. Workers live as long as the executor, compile a
-program once each, and take the next chunk when they are free. One that is lost is replaced; see
-`chunks.py` for what becomes of its chunk.
+`processes.py` and `ray/cluster.py` define the workers. Workers live as long as the executor, compile each
+program once, and take the next chunk when they are free. A lost worker is replaced; `chunks.py` says what
+happens to its chunk.
 """
 
 import logging
@@ -24,15 +24,15 @@ from discovery.executors.throughput import Pace
 
 START_SECONDS = 120.0
 MAX_FAILED_STARTS = 3
-"""So many workers in a row that die before they are ready are no accident."""
-REST_SECONDS = 5.0
-"""After one that died so for want of memory, nobody is hired for so long, times how many it were."""
+"""Give up after this many consecutive workers fail to start."""
+BACKOFF_SECONDS = 5.0
+"""Wait after a worker ran out of memory while starting, times the number of consecutive failed starts."""
 
 log = logging.getLogger(__name__)
 
 
 class Gone(Exception):
-    """A worker ended; the text says how, in a line."""
+    """A worker ended; the text says how, in one line."""
 
     def __init__(self, detail: str, error: str = "crashed") -> None:
         super().__init__(detail)
@@ -44,10 +44,10 @@ class Worker(Protocol):
 
     Attributes:
         name: for records, for example "processes/0".
-        kind: those of a kind are equally fast.
-        ready: whether it has said that its imports are done.
-        chunk: what it is working on, or None.
-        since: when it was started, got its chunk or became ready, on the monotonic clock.
+        kind: workers of one kind are equally fast.
+        ready: whether it has reported that its imports are done.
+        chunk: the chunk that it is running, or None.
+        since: monotonic time at which it was started, became ready or got its chunk.
     """
 
     name: str
@@ -57,19 +57,19 @@ class Worker(Protocol):
     since: float
 
     def send(self, message: bytes) -> None:
-        """Hand over a pickled request. If the worker is gone, `receive` will tell."""
+        """Send a pickled request. If the worker is gone, `receive` reports it."""
 
     def receive(self) -> Reply | None:
-        """What it said, None for that it is ready; only when the pool's `_listen` named it.
+        """Its reply, or None when it reports that it is ready. Call only after `_poll` returned this worker.
 
         Raises:
             Gone: it has ended.
-            ExecutorError: it cannot be worked with, nor could another there.
-            Exception: it said something that cannot be read.
+            ExecutorError: it cannot be used, and a replacement could not be either.
+            Exception: its message cannot be read.
         """
 
     def alive(self) -> bool:
-        """Whether it has not ended, as far as can be told at once."""
+        """Whether it has not ended, as far as is known without waiting."""
         ...
 
     def memory(self) -> int:
@@ -77,25 +77,18 @@ class Worker(Protocol):
         ...
 
     def last_lines(self) -> list[str]:
-        """The end of what it printed."""
+        """The last lines that it printed."""
         ...
 
     def kill(self) -> None:
-        """End it and what it started, at once; safe to call twice."""
+        """End it and its child processes at once; safe to call twice."""
 
 
 class Pool(ABC):
-    """The base of executors that have workers.
-
-    Args:
-        workers: how many.
-        agents_per_call: W, trainings batched in one compiled call.
-        timeout: seconds that one call may take, its compilation included.
-        memory_limit: resident bytes that one worker may use; None for no limit.
-    """
+    """The base of executors that have workers; for its arguments see `Processes`."""
 
     patience = START_SECONDS
-    """A worker that is not ready by then will not be."""
+    """Seconds after which a worker that is not ready is given up."""
 
     def __init__(self, workers: int, agents_per_call: int, timeout: float, memory_limit: int | None) -> None:
         for name, value in (("workers", workers), ("agents_per_call", agents_per_call)):
@@ -110,33 +103,31 @@ class Pool(ABC):
         self.workers, self.agents_per_call = workers, agents_per_call
         self.timeout, self.memory_limit = timeout, memory_limit
         self._failed_starts = 0
-        self._resting = 0.0  # until then nobody is hired, on the monotonic clock
+        self._no_starts_before = 0.0  # monotonic time
         self.pace = Pace()
-        self._ordered: int | None = None  # version of the pace by which `pending` is in order
-        self._joined: dict[int, float] = {}  # since when the worker of a place is ready
-        self._present = self._worked = 0.0  # seconds of those who left; of all, for chunks that ended
-        self._staff: dict[int, Worker] = {}  # by place, 0 to workers - 1
+        self._ordered: int | None = None  # the version of `pace` by which `pending` is sorted
+        self._ready_since: dict[int, float] = {}  # by slot
+        self._past_ready_seconds = 0.0  # of workers that are gone
+        self._past_busy_seconds = 0.0  # of all workers, for chunks that ended
+        self._active: dict[int, Worker] = {}  # by slot, 0 to workers - 1
         self._current: weakref.ref | None = None
         # also at exit, and when an executor is dropped without close()
-        self._finalizer = weakref.finalize(self, _dismiss, self._staff, os.getpid())
+        self._finalizer = weakref.finalize(self, _kill_all, self._active, os.getpid())
 
-    # What kinds of workers differ in ----------------------------------------------------------
-
-    @abstractmethod
-    def _start(self, place: int) -> Worker:
-        """A new worker."""
+    # Subclasses implement these ---------------------------------------------------------------
 
     @abstractmethod
-    def _listen(self, seconds: float) -> Collection[Worker]:
-        """Those of the staff that said something or ended, after at most so many seconds."""
+    def _start(self, slot: int) -> Worker:
+        """Start a worker."""
+
+    @abstractmethod
+    def _poll(self, seconds: float) -> Collection[Worker]:
+        """The workers that have sent a message or ended; waits for at most `seconds`."""
 
     # The interface ----------------------------------------------------------------------------
 
     def run(self, jobs: Sequence[Job], more: More = no_more) -> Iterator[JobResult]:
-        """Run all jobs, and those that `more` gives; yield each result as soon as it is known.
-
-        Ends an unfinished earlier run.
-        """
+        """Run all jobs, as `Executor.run` does; ends an earlier run that is unfinished."""
         if not self._finalizer.alive:
             raise ExecutorError("this executor is closed; make a new one")
         self._end_current()
@@ -145,14 +136,12 @@ class Pool(ABC):
         return results
 
     def worker_use(self) -> WorkerUse:
-        """Who is ready, and the share of their time in which they had a chunk."""
         now = time.monotonic()
-        present = self._present + sum(now - joined for joined in self._joined.values())
-        worked = self._worked + sum(_elapsed(worker) for worker in self._busy().values())
-        return WorkerUse(len(self._joined), worked / present if present > 0 else math.nan)
+        present = self._past_ready_seconds + sum(now - joined for joined in self._ready_since.values())
+        worked = self._past_busy_seconds + sum(_elapsed(worker) for worker in self._busy().values())
+        return WorkerUse(len(self._ready_since), worked / present if present > 0 else math.nan)
 
     def close(self) -> None:
-        """End all workers; safe to call twice."""
         self._end_current()
         self._finalizer()
 
@@ -169,125 +158,126 @@ class Pool(ABC):
         self._ordered, turn = None, 0
         try:
             while True:
-                results += self._assign(pending)  # before we yield: the caller may take its time
+                results += self._assign(pending)  # before we yield: the caller may be slow
                 yield from as_group(results)
                 results = []
                 if further := more():
                     self._ordered, turn = None, turn + 1
                     pending[:0] = cut(further, self.agents_per_call, turn)[::-1]
                 elif pending or self._busy():
-                    self._hire(len(pending))
+                    self._fill_slots(len(pending))
                     results = self._collect(pending)
                 else:
                     return
         finally:
-            for place in self._busy():  # left early: their work is not wanted any more
-                self._dismiss(place)
+            for slot in self._busy():  # the caller stopped early and does not want these results
+                self._remove(slot)
 
     def _assign(self, pending: list[Chunk]) -> list[JobResult]:
-        """Give every free worker a chunk; results are those of chunks that cannot be sent."""
+        """Give every free worker a chunk; returns failed results for chunks that cannot be sent."""
         results = []
-        for place, worker in self._staff.items():
+        for slot, worker in self._active.items():
             while pending and worker.ready and worker.chunk is None:
-                index = self._next(place, worker, pending)
+                index = self._choose_chunk(slot, worker, pending)
                 if index is None:
                     break
                 chunk = pending.pop(index).started()
                 try:
                     message = pickle.dumps(chunk.request())
                 except Exception as error:
-                    results += self._settle(chunk, failure(error), worker.name, pending)
+                    results += self._finish_chunk(chunk, failure(error), worker.name, pending)
                 else:
                     worker.chunk, worker.since = chunk, time.monotonic()
                     worker.send(message)
         return results
 
-    def _next(self, place: int, worker: Worker, pending: list[Chunk]) -> int | None:
-        """What a free worker should do now, by its index."""
+    def _choose_chunk(self, slot: int, worker: Worker, pending: list[Chunk]) -> int | None:
+        """Index of the chunk that a free worker should take; None if it should take none."""
         if pending[-1].attempts or pending[-1].halved:
-            return len(pending) - 1  # a fault is hunted down at once
+            return len(pending) - 1  # retry a failed chunk first
         if self._ordered != self.pace.version:
             self.pace.order(worker.kind, pending)
             self._ordered = self.pace.version
         others = [
-            (other.kind, self._seconds_left(other))
-            for there, other in self._staff.items()
-            if there != place and other.ready
+            (other.kind, self._seconds_until_free(other))
+            for there, other in self._active.items()
+            if there != slot and other.ready
         ]
         return self.pace.choose(worker.kind, pending, others)
 
-    def _seconds_left(self, worker: Worker) -> float:
-        """Until a worker is free, as far as is known."""
+    def _seconds_until_free(self, worker: Worker) -> float:
+        """Expected seconds until a worker is free; 0 if unknown."""
         if worker.chunk is None:
             return 0.0
         left = self.pace.seconds(worker.kind, worker.chunk) - _elapsed(worker)
         return max(left, 0.0) if math.isfinite(left) else 0.0
 
-    def _hire(self, waiting: int) -> None:
-        """Fill empty places, as many as there is work for."""
-        if time.monotonic() < self._resting:
+    def _fill_slots(self, waiting: int) -> None:
+        """Start workers in empty slots, as many as there is work for."""
+        if time.monotonic() < self._no_starts_before:
             return
-        for place, worker in list(self._staff.items()):
+        for slot, worker in list(self._active.items()):
             if worker.ready and worker.chunk is None and not worker.alive():
-                self._dismiss(place)  # died while nobody looked
-        for place in range(min(self.workers, waiting + len(self._busy()))):
-            if place not in self._staff:
-                self._staff[place] = self._start(place)
+                self._remove(slot)  # it died while idle
+        for slot in range(min(self.workers, waiting + len(self._busy()))):
+            if slot not in self._active:
+                self._active[slot] = self._start(slot)
 
     def _collect(self, pending: list[Chunk]) -> list[JobResult]:
-        """Wait until something happens or a moment has passed; put what must run again into `pending`."""
-        moment = min([self._left(worker) for worker in self._staff.values()], default=1.0)
+        """Wait briefly for messages; returns new results and adds chunks that must run again to `pending`."""
+        moment = min([self._seconds_to_limit(worker) for worker in self._active.values()], default=1.0)
         tick = 1.0 if self.memory_limit is None else 0.1
-        heard = self._listen(min(max(moment, 0.0), tick))
+        heard = self._poll(min(max(moment, 0.0), tick))
         results = []
-        for place, worker in list(self._staff.items()):
+        for slot, worker in list(self._active.items()):
             if worker in heard:
-                results += self._hear(place, pending)
-        # what was heard comes first: a worker that answered while the caller took its time is not late
-        for place, worker in list(self._staff.items()):
-            results += self._inspect(place, worker, pending)
+                results += self._receive(slot, pending)
+        # Limits are checked after reading: a worker that replied while the caller was slow is not late.
+        for slot, worker in list(self._active.items()):
+            results += self._check_limits(slot, worker, pending)
         return results
 
-    def _hear(self, place: int, pending: list[Chunk]) -> list[JobResult]:
-        """Take what a worker said."""
-        worker = self._staff[place]
+    def _receive(self, slot: int, pending: list[Chunk]) -> list[JobResult]:
+        """Handle a worker's message."""
+        worker = self._active[slot]
         try:
             reply = worker.receive()
         except Gone as gone:
-            return self._lose(place, gone.error, str(gone), pending)
-        except DiscoveryError:  # understood, and of no use
+            return self._drop(slot, gone.error, str(gone), pending)
+        except DiscoveryError:  # the worker is unusable
             raise
-        except Exception as error:  # half a message can be any nonsense
-            return self._lose(place, "crashed", f"the worker's reply could not be read: {error}", pending)
+        except Exception as error:  # a truncated message can raise anything
+            return self._drop(slot, "crashed", f"the worker's reply could not be read: {error}", pending)
         if reply is None:
             worker.ready, self._failed_starts = True, 0
-            self._joined[place] = time.monotonic()
+            self._ready_since[slot] = time.monotonic()
             return []
         assert worker.chunk is not None
         if reply.error == "out_of_memory":
-            # an accelerator's memory is its program's alone, whatever the jobs; a machine's is everybody's
-            return self._lose(place, reply.error, reply.detail, pending, halving=reply.device == "cpu")
+            # On an accelerator the program's size alone decides, so halving does not help. A machine's
+            # memory is shared with other processes.
+            return self._drop(slot, reply.error, reply.detail, pending, halving=reply.device == "cpu")
         chunk, worker.chunk = worker.chunk, None
-        self._worked += _elapsed(worker)
+        self._past_busy_seconds += _elapsed(worker)
         if reply.error is None:
             self.pace.learn(worker.kind, chunk, reply)
-        return self._settle(chunk, reply, worker.name, pending)
+        return self._finish_chunk(chunk, reply, worker.name, pending)
 
-    def _inspect(self, place: int, worker: Worker, pending: list[Chunk]) -> list[JobResult]:
-        """End a worker that is past its limits."""
-        if self._left(worker) <= 0:
-            detail = f"no answer within {self.timeout:g} s; if this is honest work, raise the timeout"
+    def _check_limits(self, slot: int, worker: Worker, pending: list[Chunk]) -> list[JobResult]:
+        """End a worker that has exceeded its limits."""
+        if self._seconds_to_limit(worker) <= 0:
+            detail = f"no answer within {self.timeout:g} s; raise the timeout if trainings take that long"
             if worker.chunk is None:
                 detail = f"not ready after {self.patience:g} s"
-            return self._lose(place, "timeout", detail, pending)
+            return self._drop(slot, "timeout", detail, pending)
         if self.memory_limit is None or worker.chunk is None or worker.memory() <= self.memory_limit:
             return []
         used, limit = (amount / 2**20 for amount in (worker.memory(), self.memory_limit))
         detail = f"the worker used {used:.0f} MiB, more than its {limit:.0f} MiB; lower agents_per_call"
-        return self._lose(place, "out_of_memory", detail, pending)
+        return self._drop(slot, "out_of_memory", detail, pending)
 
-    def _settle(self, chunk: Chunk, reply: Reply, worker: str, pending: list[Chunk]) -> list[JobResult]:
-        """Results of a chunk that was answered; one that raised would raise again, so it is cut at once."""
+    def _finish_chunk(self, chunk: Chunk, reply: Reply, worker: str, pending: list[Chunk]) -> list[JobResult]:
+        """Results of a chunk with a reply. A chunk that raised is halved at once: it would raise again."""
         if reply.error is None and (further := onward(chunk, reply)):
             pending.append(further)
             self._ordered = None
@@ -301,16 +291,16 @@ class Pool(ABC):
         log.debug("%s failed:\n%s", chunk.jobs[0].id, reply.trace)
         return failed(chunk, reply.error, reply.detail, reply.seconds, worker)
 
-    def _lose(
-        self, place: int, error: str, detail: str, pending: list[Chunk], halving: bool = True
+    def _drop(
+        self, slot: int, error: str, detail: str, pending: list[Chunk], halving: bool = True
     ) -> list[JobResult]:
-        """A worker is lost, and perhaps the chunk it was working on."""
-        worker = self._staff[place]
+        """Remove a lost worker; run its chunk again, or return failed results."""
+        worker = self._active[slot]
         words, elapsed = worker.last_lines(), _elapsed(worker)
-        self._dismiss(place)
+        self._remove(slot)
         if worker.chunk is None:
             if not worker.ready:
-                self._count_stillborn(error, detail, words)
+                self._count_failed_start(error, detail, words)
             return []
         parts = again(worker.chunk, halving)
         pending.extend(reversed(parts))
@@ -319,33 +309,33 @@ class Pool(ABC):
         log.warning("%s: %s: %s; its chunk (%s): %s", worker.name, error, detail, ids, next_step)
         return [] if parts else failed(worker.chunk, error, detail, elapsed, worker.name)
 
-    def _count_stillborn(self, error: str, detail: str, words: list[str]) -> None:
+    def _count_failed_start(self, error: str, detail: str, words: list[str]) -> None:
         if error == "timeout":
-            if any(worker.ready for worker in self._staff.values()):
-                return  # where others could start, there may be room for it later
-            self._failed_starts = MAX_FAILED_STARTS  # it had its time
+            if any(worker.ready for worker in self._active.values()):
+                return  # others could start, so there may be room later
+            self._failed_starts = MAX_FAILED_STARTS  # trying again would only time out again
         self._failed_starts += 1
-        if error == "out_of_memory":  # the machine's, which others use too: it may pass
-            self._resting = time.monotonic() + REST_SECONDS * self._failed_starts
+        if error == "out_of_memory":  # other processes share the machine's memory and may free some
+            self._no_starts_before = time.monotonic() + BACKOFF_SECONDS * self._failed_starts
         if self._failed_starts >= MAX_FAILED_STARTS:
             said = "".join(f"\n  {line}" for line in words) or " nothing"
             raise ExecutorError(f"workers die before they can work ({detail}); the last one said:{said}")
 
-    # The staff --------------------------------------------------------------------------------
+    # Workers ----------------------------------------------------------------------------------
 
     def _busy(self) -> dict[int, Worker]:
-        return {place: worker for place, worker in self._staff.items() if worker.chunk is not None}
+        return {slot: worker for slot, worker in self._active.items() if worker.chunk is not None}
 
-    def _left(self, worker: Worker) -> float:
-        """Seconds until a worker is past its limit."""
+    def _seconds_to_limit(self, worker: Worker) -> float:
+        """Seconds until a worker exceeds its time limit."""
         if worker.chunk is not None:
             return self.timeout - _elapsed(worker)
         return float("inf") if worker.ready else self.patience - _elapsed(worker)
 
-    def _dismiss(self, place: int) -> None:
-        if worker := self._staff.pop(place, None):
-            self._worked += _elapsed(worker) if worker.chunk else 0.0
-            self._present += time.monotonic() - self._joined.pop(place, time.monotonic())
+    def _remove(self, slot: int) -> None:
+        if worker := self._active.pop(slot, None):
+            self._past_busy_seconds += _elapsed(worker) if worker.chunk else 0.0
+            self._past_ready_seconds += time.monotonic() - self._ready_since.pop(slot, time.monotonic())
             worker.kill()
 
     def _end_current(self) -> None:
@@ -358,7 +348,7 @@ def _elapsed(worker: Worker) -> float:
     return time.monotonic() - worker.since
 
 
-def _dismiss(staff: dict[int, Worker], owner: int) -> None:
-    """End all workers, unless we are a fork of the process that started them."""
-    while staff and os.getpid() == owner:
-        staff.popitem()[1].kill()
+def _kill_all(workers: dict[int, Worker], owner: int) -> None:
+    """End all workers, unless this process is a fork of the one that started them."""
+    while workers and os.getpid() == owner:
+        workers.popitem()[1].kill()

@@ -1,4 +1,4 @@
-"""Trainings in worker processes, one single-threaded process a core: the default on a CPU."""
+"""Trainings in worker processes, one single-threaded process per core: the default on a CPU."""
 
 from collections.abc import Collection
 from multiprocessing.connection import wait
@@ -13,14 +13,14 @@ class Processes(Pool):
     """Runs chunks in worker processes on the CPU.
 
     Args:
-        workers: number of processes; None for one a core.
+        workers: number of processes; None for one per core.
         agents_per_call: W, trainings batched in one compiled call.
         timeout: seconds that one call may take, its compilation included.
         memory_limit: resident bytes that one worker may use; None for no limit.
         function: what runs a chunk, as "module:function".
     """
 
-    _staff: dict[int, WorkerProcess]
+    _active: dict[int, WorkerProcess]
 
     def __init__(
         self,
@@ -35,12 +35,12 @@ class Processes(Pool):
         self._function = function
 
     def pids(self) -> list[int]:
-        """Process ids of the workers that live now."""
-        return [worker.process.pid for worker in self._staff.values()]
+        """Process ids of the workers that are alive."""
+        return [worker.process.pid for worker in self._active.values()]
 
-    def _start(self, place: int) -> WorkerProcess:
-        return WorkerProcess(f"processes/{place}", self._function)
+    def _start(self, slot: int) -> WorkerProcess:
+        return WorkerProcess(f"processes/{slot}", self._function)
 
-    def _listen(self, seconds: float) -> Collection[WorkerProcess]:
-        heard = wait([worker.connection for worker in self._staff.values()], seconds)
-        return [worker for worker in self._staff.values() if worker.connection in heard]
+    def _poll(self, seconds: float) -> Collection[WorkerProcess]:
+        heard = wait([worker.connection for worker in self._active.values()], seconds)
+        return [worker for worker in self._active.values() if worker.connection in heard]

@@ -1,4 +1,4 @@
-"""A process of ours as its parent sees it: started, asked, watched, killed; a worker is one."""
+"""Child processes as their parent sees them: start one, talk to it, read its output, kill it."""
 
 import contextlib
 import os
@@ -19,10 +19,10 @@ from discovery.executors.worker import READY
 
 
 class Child:
-    """A started process of ours, with a connection to it, that ends when we do.
+    """A started process with a connection to it; it ends when its parent ends.
 
     Attributes:
-        connection: our end; readable when it said something or ended.
+        connection: the parent's end; readable when the child has sent a message or ended.
     """
 
     def __init__(self, module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -31,24 +31,24 @@ class Child:
         by_signal = threading.current_thread() is threading.main_thread()
         how = [str(theirs.fileno()), str(os.getpid()), "signal" if by_signal else "watch"]
         self.process = subprocess.Popen(
-            # -P: the folder we happen to be in must not shadow a module; PYTHONPATH says it all
+            # -P: files in the working directory must not shadow modules; PYTHONPATH has the whole path
             [sys.executable, "-P", "-m", module, *how, *arguments],
             env=dict(environment),
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,
-            start_new_session=True,  # a terminal's Ctrl-C goes to the parent alone
+            start_new_session=True,  # a terminal's Ctrl-C goes only to the parent
         )
-        theirs.close()  # only the child holds it now, so its death ends the connection
+        theirs.close()  # only the child holds it now, so the connection ends with the child
 
     def alive(self) -> bool:
         """Whether it has not ended."""
         return self.process.poll() is None
 
     def last_lines(self, lines: int = 8) -> list[str]:
-        """The end of what it printed."""
-        fd = self._output.fileno()  # pread: the worker writes at the offset that this file shares with it
+        """The last lines that it printed."""
+        fd = self._output.fileno()  # pread, because the child writes at this file's offset
         tail = os.pread(fd, 8192, max(os.fstat(fd).st_size - 8192, 0)).decode(errors="replace")
         return [line.rstrip() for line in tail.splitlines() if line.strip()][-lines:]
 
@@ -61,15 +61,18 @@ class Child:
         said = "".join(f"; it last said: {line[:200]}" for line in self.last_lines(1))
         if code >= 0:
             return f"the worker exited with status {code}{said}"
-        hint = ", perhaps for want of memory" if -code == signal.SIGKILL else ""
+        hint = ", perhaps because memory ran out" if -code == signal.SIGKILL else ""
         return f"the worker was killed by {signal.Signals(-code).name}{hint}{said}"
 
     def kill(self) -> None:
-        """End it and what it started, at once; safe to call twice."""
+        """End it and its child processes at once; safe to call twice."""
         if self.process.poll() is None:
             try:
                 os.killpg(self.process.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):  # it has no group yet, or any more
+            except (
+                ProcessLookupError,
+                PermissionError,
+            ):  # its process group does not exist yet, or no longer
                 self.process.kill()
             self.process.wait()
         self.connection.close()
@@ -85,16 +88,10 @@ class WorkerProcess(Child):
         self.since = time.monotonic()
 
     def send(self, message: bytes) -> None:
-        """Hand over a pickled request. If the worker is gone, the connection's end will tell."""
         with contextlib.suppress(OSError):
             self.connection.send_bytes(message)
 
     def receive(self) -> Reply | None:
-        """What it said, None for that it is ready.
-
-        Raises:
-            Gone: the connection has ended.
-        """
         try:
             message = self.connection.recv()
         except (EOFError, OSError) as error:
@@ -102,7 +99,6 @@ class WorkerProcess(Child):
         return None if message == READY else message
 
     def memory(self) -> int:
-        """Resident memory in bytes; 0 if the process is gone."""
         try:
             pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
         except (OSError, IndexError):

@@ -1,8 +1,8 @@
 """A worker process: ``python -m discovery.executors.worker FD PARENT HOW FUNCTION``.
 
-Reads requests from the connection on the inherited file descriptor FD, answers each with a reply,
-and ends with its parent, however that ends. Its environment was prepared before it started (see
-`spawn.py`): whoever imports jax first, here by way of FUNCTION, finds one thread and no secrets.
+Reads requests from the connection on the inherited file descriptor FD, answers each with a reply, and ends
+when its parent ends for any reason. `spawn.py` prepares its environment (one thread, no secrets) before it
+starts, because jax reads the environment when FUNCTION imports it.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from typing import Any
 from discovery.executors.call import call, failure, resolve
 
 READY = "ready"
-"""First message of a worker: imports are done, the clock of a chunk measures the chunk."""
+"""First message of a worker: its imports are done, so they do not count as time of its first chunk."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -28,7 +28,7 @@ _PR_SET_PDEATHSIG = 1
 def main(fd: int, parent: int, by_signal: bool, function_path: str) -> None:
     """Serve until the parent closes the connection or dies."""
     die_with(parent, by_signal)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     volunteer_for_out_of_memory()
     os.set_inheritable(fd, False)
     connection = Connection(fd)
@@ -43,10 +43,10 @@ def main(fd: int, parent: int, by_signal: bool, function_path: str) -> None:
 
 
 def answer(function: Callable[..., Any], message: bytes) -> bytes:
-    """A pickled reply to a pickled request; what cannot be pickled is a failed chunk, not a dead worker."""
+    """A pickled reply to a pickled request; what cannot be pickled fails the chunk and not the worker."""
     try:
         reply = call(function, pickle.loads(message))
-    except Exception as error:  # a module that only the parent can import
+    except Exception as error:  # for example, only the parent can import a module
         reply = failure(error)
     try:
         return pickle.dumps(reply)
@@ -55,11 +55,11 @@ def answer(function: Callable[..., Any], message: bytes) -> bytes:
 
 
 def die_with(parent: int, by_signal: bool) -> None:
-    """End this process when its parent ends, also by ``kill -9``, also in the middle of a long call.
+    """End this process when its parent ends, also by ``kill -9`` or during a long call.
 
-    The kernel's signal needs no Python to run here, but it comes when the *thread* that started us
-    ends: it is asked for only if that was the main thread. The watching thread serves elsewhere;
-    compiled calls release the lock that it needs.
+    The kernel's signal works without running Python here. But the kernel sends it when the *thread* that
+    started this process ends, so it is used only if that was the main thread. In all cases a thread watches
+    the parent; compiled calls release the lock that it needs.
     """
     if by_signal:
         with contextlib.suppress(OSError, AttributeError):  # not Linux
@@ -68,7 +68,7 @@ def die_with(parent: int, by_signal: bool) -> None:
 
 
 def volunteer_for_out_of_memory() -> None:
-    """If the machine runs out of memory, let the kernel end a worker and not the search."""
+    """If the machine runs out of memory, the kernel should end a worker and not the search."""
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("500")
 

@@ -33,7 +33,7 @@ def _ruff(source: str, *arguments: str) -> str:
 def definition(tree: ast.FunctionDef | ast.ClassDef) -> str:
     """Source of a definition, its docstrings filled."""
     for string, indent in _docstrings(tree, 4):
-        string.value = _filled(string.value, indent)
+        string.value = _filled(str(string.value), indent)
     return ast.unparse(ast.fix_missing_locations(tree))
 
 

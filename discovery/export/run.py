@@ -8,14 +8,14 @@ from discovery.export import Provenance, Score, StepsReport, VerifyReport, expor
 from discovery.export.write import MARK, numbers_in_files
 from discovery.judging.comparison import INITIAL, Comparison
 from discovery.judging.evaluate import recorded
-from discovery.results.loaded import Generation, LoadedRun, load_run
+from discovery.results.loaded import Generation, RunData, load_run
 from discovery.statistics import Interval, interval
 
 LIBRARIES = ("jax", "flax", "optax", "evosax", "gymnax")
 """Whose versions the header names."""
 
 
-def export_run(run: LoadedRun, target: str, out: Path | str, generation: Generation = None) -> Path:
+def export_run(run: RunData, target: str, out: Path | str, generation: Generation = None) -> Path:
     """Write what a run found to one standalone file: the part of its algorithm that the target takes.
 
     Args:
@@ -31,7 +31,7 @@ def export_run(run: LoadedRun, target: str, out: Path | str, generation: Generat
     return write_file(out, source_of(run, target, generation))
 
 
-def source_of(run: LoadedRun, target: str, generation: Generation = None) -> str:
+def source_of(run: RunData, target: str, generation: Generation = None) -> str:
     """What `export_run` writes."""
     number = run.generation_number(generation)
     return export(run.spec, run.meta_params(number), _recipe(run), provenance(run, number), target)
@@ -60,7 +60,7 @@ def write_file(out: Path | str, source: str) -> Path:
 
 
 def verify_run(
-    path: Path | str, run: LoadedRun | Path | str, generation: Generation = None
+    path: Path | str, run: RunData | Path | str, generation: Generation = None
 ) -> VerifyReport | StepsReport:
     """Prove that an exported file computes what was trained, at 10,000 points, or, for an optimizer, in some
     steps; see `discovery.export.verify`.
@@ -68,17 +68,17 @@ def verify_run(
     Raises:
         RunError: it does not; the message names the worst point.
     """
-    return verify_source(Path(path), run if isinstance(run, LoadedRun) else load_run(run), generation)
+    return verify_source(Path(path), run if isinstance(run, RunData) else load_run(run), generation)
 
 
 def verify_source(
-    source: Path | str, run: LoadedRun, generation: Generation = None
+    source: Path | str, run: RunData, generation: Generation = None
 ) -> VerifyReport | StepsReport:
     """The same, also of a text that is in no file yet."""
     return verify(source, run.spec, run.meta_params(generation), _recipe(run))
 
 
-def provenance(run: LoadedRun, generation: int) -> Provenance:
+def provenance(run: RunData, generation: int) -> Provenance:
     """What the header of an exported generation tells, from the run's ledger."""
     reports = recorded(run)
     return Provenance(
@@ -94,7 +94,7 @@ def provenance(run: LoadedRun, generation: int) -> Provenance:
     )
 
 
-def _other_parts(run: LoadedRun) -> list[str]:
+def _other_parts(run: RunData) -> list[str]:
     if len(run.spec.parts) == 1:
         return []
     commands = " or ".join(f"--to {name}" for name in formats_of(run.spec.name))
@@ -104,12 +104,12 @@ def _other_parts(run: LoadedRun) -> list[str]:
     ]
 
 
-def _recipe(run: LoadedRun) -> dict[str, float]:
+def _recipe(run: RunData) -> dict[str, float]:
     """The plain numbers that the loss was tuned to: the first task's."""
     return dict(run.config.tasks[0].numbers)
 
 
-def _selection_scores(run: LoadedRun, generation: int) -> list[Score]:
+def _selection_scores(run: RunData, generation: int) -> list[Score]:
     rows = []
     for task, scores in sorted(run.selection.get(generation, {}).items()):
         mean, iqm = (interval(scores, statistic, failures="drop") for statistic in ("mean", "iqm"))
@@ -117,7 +117,7 @@ def _selection_scores(run: LoadedRun, generation: int) -> list[Score]:
     return rows
 
 
-def _report_scores(run: LoadedRun, generation: int, reports: Comparison) -> list[Score]:
+def _report_scores(run: RunData, generation: int, reports: Comparison) -> list[Score]:
     """This generation and what it is measured by: known algorithms, and the initial mean."""
     shown = {run.label(generation), INITIAL, *(s for s in reports.subjects if not reports.sources[s])}
     return [
@@ -137,7 +137,7 @@ def _score(algorithm: str, task: str, mean: Interval, iqm: Interval, split: str)
     return Score(algorithm, task, mean.estimate, mean.low, mean.high, mean.n, iqm.estimate, split)
 
 
-def _cautions(run: LoadedRun, generation: int, reports: Comparison) -> list[str]:
+def _cautions(run: RunData, generation: int, reports: Comparison) -> list[str]:
     cautions, label = [], run.label(generation)
     if len(run.selection) > 1 and generation == run.choice.generation:
         cautions.append(
@@ -152,7 +152,7 @@ def _cautions(run: LoadedRun, generation: int, reports: Comparison) -> list[str]
     return cautions
 
 
-def _differing_numbers(run: LoadedRun) -> list[str]:
+def _differing_numbers(run: RunData) -> list[str]:
     """What to say of plain numbers that the file holds and its tasks do not agree on."""
     notes = []
     for part, name, default in numbers_in_files(run.spec):

@@ -22,7 +22,7 @@ from discovery.core.jobs import Job, JobKey, JobResult
 from discovery.core.plain import recipe
 from discovery.executors.base import Executor, together
 from discovery.judging.comparison import INITIAL, Cell, Comparison, Training
-from discovery.results.loaded import LoadedRun
+from discovery.results.loaded import RunData
 from discovery.results.subjects import Subject
 from discovery.search.requests import report_jobs
 from discovery.store.arrays import digest_of
@@ -162,7 +162,7 @@ def check_subjects(
             _check_training(subject, subject.task(task))
 
 
-def recorded(run: LoadedRun) -> Comparison:
+def recorded(run: RunData) -> Comparison:
     """What `discovery evaluate` has recorded in a run so far, as one comparison, without variants of sweeps.
 
     Means of this run have the labels that they would get now ("discovered" is the generation it chooses).
@@ -199,7 +199,7 @@ def recorded(run: LoadedRun) -> Comparison:
     )
 
 
-def label_now(run: LoadedRun, label: str, source: str) -> str:
+def label_now(run: RunData, label: str, source: str) -> str:
     """The label that a recorded subject gets now, beside the means of `run` itself."""
     name, _, generation = source.rpartition("@")
     if not generation.isdigit():

@@ -9,7 +9,7 @@ from discovery.core.json import json_value
 from discovery.judging.comparison import Cell, Comparison, Training
 from discovery.judging.evaluate import label_now
 from discovery.judging.failures import interval_of, worst_score
-from discovery.results.loaded import LoadedRun
+from discovery.results.loaded import RunData
 from discovery.statistics import Interval, paired_difference
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Robustness:
         return Level(factor, cell.subject, cell.task, score, difference)
 
 
-def recorded_sweeps(run: LoadedRun, reports: Comparison) -> tuple[Robustness, ...]:
+def recorded_sweeps(run: RunData, reports: Comparison) -> tuple[Robustness, ...]:
     """Every sweep that was recorded in a run, one for each parameter and task, beside the task as it is.
 
     Args:

@@ -1,4 +1,4 @@
-"""The contract of a meta-optimizer: what it proposes, what it asks, what it is told.
+"""The contract of a meta-optimizer: its proposals, its requests, and their results.
 
     state = meta.init(key)
     requests, state = meta.ask(key, state)
@@ -6,8 +6,8 @@
     state = meta.tell(state, results)
     proposal = meta.answer(state)
 
-States are pytrees of numpy or jax arrays and plain numbers, so that a run can store and restore
-them bit for bit. Keys are arguments; nothing is hidden in objects.
+States are pytrees of numpy or jax arrays and plain numbers, so that a run can store and restore them bit for
+bit. Random keys are arguments; no object has hidden state.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,17 +22,17 @@ Kind = Literal["score", "gradient", "reply"]
 Split = Literal["search", "selection"]
 
 ANSWER = -1
-"""Index of the request that scores what a meta-optimizer would answer."""
+"""Index of the request that scores a meta-optimizer's current answer."""
 
 
 @dataclass(frozen=True, order=True)
 class RequestId:
-    """Names a request within a run. Its text is for the database and for people; nothing reads it back.
+    """Identifies a request within a run. Its text is for the database and for people, and is never parsed.
 
     Attributes:
         generation: the generation it belongs to.
         index: its number within the generation and kind; `ANSWER` for the answer.
-        kind: what is asked.
+        kind: the kind of request.
     """
 
     generation: int
@@ -46,20 +46,20 @@ class RequestId:
 
     @property
     def is_answer(self) -> bool:
-        """Whether it is about the answer of a generation, and not about a proposal."""
+        """Whether it asks for the scores of a generation's answer, not of a proposal."""
         return self.kind == "score" and self.index == ANSWER
 
 
 @dataclass(frozen=True, eq=False)
 class Proposal:
-    """What a meta-optimizer puts forward.
+    """A learning algorithm that a meta-optimizer proposes.
 
     Attributes:
         meta_params: the searched entries, a pytree of numpy arrays of any dtype.
-        algorithm: which algorithm reads them; None for the one that the search's config names.
+        algorithm: the algorithm that reads them; None for the one that the search's config names.
         parents: ids of the proposals that it was made from, as text.
-        operator: how it was made of them, for example "mutation".
-        source: its text, where it is a program.
+        operator: how it was made from them, for example "mutation".
+        source: its source text, if it is a program.
     """
 
     meta_params: Any
@@ -75,8 +75,8 @@ class ScoreRequest:
 
     Attributes:
         id: of the request.
-        proposal: what is trained.
-        split: "search" for proposals, "selection" for what the choice is based on. They share no seeds.
+        proposal: the proposal to train.
+        split: "search" for proposals, "selection" for answers that can be chosen. The splits share no seeds.
         pair: antithetic pair it belongs to, or -1. Members of a pair share lifetimes, levels and keys.
         tasks: names of the tasks; None for all tasks of the split.
         seeds: indices of the seeds; None for all seeds of the split.
@@ -93,12 +93,12 @@ class ScoreRequest:
 
 @dataclass(frozen=True, eq=False)
 class GradientRequest:
-    """Asks for a meta-gradient: advance carried trainings by a window, and differentiate an outer loss.
+    """Asks for a meta-gradient: advance trainings by a window of updates, and differentiate an outer loss.
 
     Attributes:
         id: of the request.
         proposal: the meta-parameters at which the gradient is taken.
-        carry: the trainings' states as the last result returned them; None to begin.
+        carry: the trainings' states from the last result; None to begin.
         window: K, updates of each training.
     """
 
@@ -111,12 +111,12 @@ class GradientRequest:
 
 @dataclass(frozen=True, eq=False)
 class ReplyRequest:
-    """Asks a language model.
+    """Asks for the reply of a language model.
 
     Attributes:
         id: of the request.
         prompt: the text.
-        model: name of the model; empty for the client's own choice.
+        model: name of the model; empty for the client's default.
         options: further settings of the call, such as the temperature.
     """
 
@@ -150,10 +150,10 @@ class GradientResult:
 
     Attributes:
         id: the request's.
-        gradient: d(outer loss) / d(meta_params), a pytree like them; None where there is none.
+        gradient: d(outer loss) / d(meta_params), a pytree like them; None after an error.
         carry: the trainings' states after the window.
         metrics: numbers of the window, by name.
-        error: why there is no gradient; None where there is one.
+        error: why there is no gradient; None if there is one.
     """
 
     kind: ClassVar[Kind] = "gradient"
@@ -170,9 +170,9 @@ class ReplyResult:
 
     Attributes:
         id: the request's.
-        text: what it said; empty where it failed.
+        text: the reply; empty after an error.
         metrics: tokens, price, latency, by name.
-        error: a typed reason why there is no text; None where there is one.
+        error: a typed reason why there is no text; None if there is one.
     """
 
     kind: ClassVar[Kind] = "reply"
@@ -191,14 +191,14 @@ class MetaOptimizer(NamedTuple):
 
     Attributes:
         init: ``key -> state``.
-        ask: ``(key, state) -> (requests, state)``: a batch of requests; a whole generation, unless it is
-            asynchronous. None while as many batches are in flight as may be.
-        tell: ``(state, results) -> state``; `results` maps request ids to results, of one whole batch or
-            several.
-        answer: ``state -> Proposal``: what it would answer now.
+        ask: ``(key, state) -> (requests, state)``: a batch of requests, which is a whole generation unless
+            the search is asynchronous. Empty while the maximal number of batches is in flight.
+        tell: ``(state, results) -> state``; `results` maps request ids to results, and holds one or several
+            whole batches.
+        answer: ``state -> Proposal``: its current answer.
         metrics: ``state -> {name: float}`` for records and progress (sigma, norms ...).
-        in_flight: ``state -> [requests of each batch]``: those that were asked for and not told, in the
-            order of asking, as an interrupted search needs them again.
+        in_flight: ``state -> [requests of each batch]``: the batches that were asked for and not told, in the
+            order of asking. A resumed search needs them.
     """
 
     init: Callable[[Any], Any]

@@ -1,4 +1,4 @@
-"""What search methods that propose populations share: requests, their scores, and what is refused."""
+"""Shared by search methods that propose populations: requests, their scores, and checks."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from discovery.meta.in_flight import InFlight
 
 
 class State(Protocol):
-    """What the states of these methods have in common: see `ESState` and `PBEState`."""
+    """The common part of `ESState` and `PBEState`."""
 
     @property
     def told(self) -> int: ...
@@ -27,23 +27,23 @@ class State(Protocol):
 
 
 def request_of_answer(generation: int, answer: Proposal) -> ScoreRequest:
-    """Asks for the selection scores of an answer, `generation` being how often it was updated."""
+    """A request for the selection scores of an answer; `generation` is the number of its updates."""
     return ScoreRequest(RequestId(generation, ANSWER), answer, split="selection")
 
 
 def asked_for(state: State) -> int:
-    """Batches that were asked for so far, which is the number of the next one."""
+    """The number of batches that were asked for, which is the next batch's number."""
     return int(state.told) + len(state.flight.batches())
 
 
 def places_of(config: GenerationsConfig, batch: int) -> list[tuple[int, int]]:
-    """Generation and index of the proposals of a batch: they are counted in the order of asking."""
+    """Generation and index of each proposal of a batch; proposals are counted in the order of asking."""
     size = config.batch_size
     return [divmod(n, config.population) for n in range(batch * size, (batch + 1) * size)]
 
 
 def requests_of(config: GenerationsConfig, batch: int, proposals: Any) -> list[ScoreRequest]:
-    """One request per proposal of a batch, whose leaves are ``[B, ...]``."""
+    """One request per proposal of a batch; the leaves of `proposals` are ``[B, ...]``."""
     half = config.population // 2
     return [
         ScoreRequest(
@@ -56,7 +56,7 @@ def requests_of(config: GenerationsConfig, batch: int, proposals: Any) -> list[S
 
 
 def batches_of(config: GenerationsConfig, state: State, results: Results) -> list[tuple[int, Scores]]:
-    """The batches in flight that `results` are of, in the order of asking, each with its scores as
+    """The batches in flight that have `results`, in the order of asking, each with its scores as
     ``{task: [B, S]}``, float64.
     """
     waiting = state.flight.batches()
@@ -85,7 +85,7 @@ def _scores_of(config: GenerationsConfig, ids: Sequence[RequestId], results: Res
 
 
 def check_references(config: GenerationsConfig, references: Mapping[str, float | None]) -> None:
-    """Refuse references that cannot divide, where they shall."""
+    """Raise `BadInput` if scores are divided by references and one is missing, zero or not finite."""
     if config.task_normalization != "reference":
         return
     if not references:
@@ -99,7 +99,7 @@ def check_references(config: GenerationsConfig, references: Mapping[str, float |
 
 
 def check_template(template: Any) -> None:
-    """Refuse meta-parameters that noise cannot be added to."""
+    """Raise `BadInput` for meta-parameters to which noise cannot be added."""
     leaves = jax.tree_util.tree_leaves_with_path(template)
     if not leaves:
         raise BadInput("there is nothing to search: the objective has no meta-parameters; choose another one")
@@ -113,7 +113,7 @@ def check_template(template: Any) -> None:
 
 
 def check_size(config: ESConfig, template: Any) -> None:
-    """Refuse more meta-parameters than the strategy's matrices can be held for."""
+    """Raise `BadInput` for more meta-parameters than the strategy's matrices allow."""
     matrices = {"none": 0, "one": 1, "one per proposal": config.population}[config.facts.matrices]
     size = sum(np.size(leaf) for leaf in jax.tree.leaves(template))
     if matrices * size**2 <= LARGEST_MATRIX:
@@ -127,6 +127,6 @@ def check_size(config: ESConfig, template: Any) -> None:
 
 
 def check_mean(mean: Any) -> None:
-    """Refuse an initial mean that is not finite."""
+    """Raise `BadInput` for an initial mean that is not finite."""
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(mean)):
         raise BadInput("the initial mean has non-finite entries; use an initializer that returns numbers")

@@ -17,9 +17,7 @@ def make_meta(
     init: Callable[[PRNGKeyArray], Any],
     references: Mapping[str, float | None] | None = None,
 ) -> MetaOptimizer:
-    """An evolution strategy, or population-based evolution, in units of the entries' scales; see `make_es`,
-    `make_pbe` and `scaled`.
-    """
+    """An evolution strategy or population-based evolution; see `make_es`, `make_pbe` and `scaled`."""
 
     def method(begin: Callable[[PRNGKeyArray], Any]) -> MetaOptimizer:
         if isinstance(config, PBEConfig):

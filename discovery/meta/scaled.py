@@ -1,8 +1,8 @@
-"""Entries of unlike size in one search: the method sees each divided by its factor.
+"""Searched entries of different magnitudes: the method sees each entry divided by its scale.
 
-A drift's weights are of size 1, an optimizer's steps of a hundredth: what moves one hardly would throw the
-other far off. With ``scales = {"optimizer": 0.1}`` sigma and the learning rate are ten times smaller for the
-entry "optimizer", whatever the method.
+For example, a drift's weights are of size 1 and an optimizer's weights of size 0.01, so no single sigma suits
+both. With ``scales = {"optimizer": 0.1}`` sigma and the learning rate are ten times smaller for the entry
+"optimizer", for every method.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,12 +19,12 @@ Init = Callable[[PRNGKeyArray], Any]
 
 
 def scaled(make: Callable[[Init], MetaOptimizer], init: Init, scales: Mapping[str, float]) -> MetaOptimizer:
-    """The method that `make` makes, in units of `scales`; its states are in those units.
+    """The method that `make` makes, with entries in units of `scales`, also in its states.
 
     Args:
-        make: from an initializer of the mean to the method.
+        make: builds the method from an initializer of the mean.
         init: ``key -> {entry: tree}``, in plain units.
-        scales: factors by entry; 1 for those that are not named.
+        scales: scale of each entry; 1 if not given.
 
     Raises:
         BadInput: there is no such entry.

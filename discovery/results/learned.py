@@ -70,7 +70,7 @@ def learned_of(
     if missing:
         raise BadInput(
             f"algorithm {spec.name!r} needs its searched entries {', '.join(missing)}; "
-            "take them from a run: LoadedRun.meta_params()"
+            "take them from a run: RunData.meta_params()"
         )
     return Learned(label or spec.name, spec, dict(numbers or {}), n_updates, algorithm, full)
 

@@ -7,7 +7,7 @@
 What users load has methods for pictures and the report as well: `discovery.app.loaded`.
 
 Only the ledger is read, so a run may be looked at while its search is writing. What is loaded is
-how the run stood then; `LoadedRun.reload` looks again.
+how the run stood then; `RunData.reload` looks again.
 
 Generations count updates of the search's mean: 0 is the initial mean, around which the proposals of
 generation 0 were drawn; g is the mean after g updates. The ledger keeps it as closed generation g - 1.
@@ -42,7 +42,7 @@ Split = Literal["search", "selection", "report"]
 Rows = list[dict[str, Any]]
 
 
-def load_run(path: str | Path) -> "LoadedRun":
+def load_run(path: str | Path) -> "RunData":
     """Load a run from its folder.
 
     Raises:
@@ -50,10 +50,10 @@ def load_run(path: str | Path) -> "LoadedRun":
         LedgerError: if its ledger cannot be read.
     """
     with Run.open(path) as run:
-        return LoadedRun(run)
+        return RunData(run)
 
 
-class LoadedRun:
+class RunData:
     """A run as it stood when it was loaded; see the module's docstring.
 
     Attributes:
@@ -82,7 +82,7 @@ class LoadedRun:
             return type(self)(run)
 
     def __repr__(self) -> str:
-        return f"LoadedRun({summary.line(self)})"
+        return f"{type(self).__name__}({summary.line(self)})"
 
     def _repr_html_(self) -> str:
         return summary.html(summary.facts(self))
@@ -274,7 +274,7 @@ class LoadedRun:
         if not rows:
             raise BadInput(
                 f"run {self.name} has no proposal {index} in generation {generation}; "
-                "`LoadedRun.proposals_frame` lists those it has"
+                "`RunData.proposals_frame` lists those it has"
             )
         with Run.open(self.folder) as run:
             self._regenerator = self._regenerator or Regenerator(run)
@@ -282,7 +282,7 @@ class LoadedRun:
         if digest_of(meta_params) != rows[0]["params_digest"]:
             raise LedgerError(
                 f"proposal {rows[0]['id']} of {self.name} comes out different from the one that was trained; "
-                "use the device and the versions that `LoadedRun.meta` names"
+                "use the device and the versions that `RunData.meta` names"
             )
         return meta_params
 

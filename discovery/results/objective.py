@@ -113,7 +113,7 @@ def objective_in(learned: Learned) -> Objective:
     if policy_loss is None:
         raise BadInput(
             f"algorithm {learned.spec.name!r} has no elementwise policy loss, so there is no value at a "
-            "point; look at its trainings instead (`LoadedRun.curves`)"
+            "point; look at its trainings instead (`RunData.curves`)"
         )
     return Objective(learned.label, learned.spec, learned.meta_params, policy_loss)
 

@@ -19,7 +19,7 @@ from discovery.core.jobs import EXPORTED_FILE as FILE
 from discovery.core.jobs import AlgorithmSpec
 from discovery.core.toml import CONFIG, is_run
 from discovery.core.values import entries, option
-from discovery.results.loaded import LoadedRun, load_run
+from discovery.results.loaded import RunData, load_run
 from environments.task import Task
 from objectives import FAMILIES, factory, is_known
 
@@ -69,7 +69,7 @@ class Subject:
 
 
 class _Place(NamedTuple):
-    run: LoadedRun
+    run: RunData
     generation: int | None = None  # of a mean; None: the chosen one
     proposal: str = ""
 
@@ -81,7 +81,7 @@ def subjects(names: Sequence[str]) -> list[Subject]:
         BadInput: for what is none of these, with the nearest names; for options or numbers that an algorithm
             does not have; or if two are the same.
     """
-    runs: dict[Path, LoadedRun] = {}
+    runs: dict[Path, RunData] = {}
     files = [Path(base).resolve() for base, _ in map(split_name, names) if _is_file(base)]
     found = [_resolve(name, runs, files) for name in names]
     several = len(runs) > 1
@@ -110,7 +110,7 @@ def split_name(name: str) -> tuple[str, dict[str, Value]]:
         raise BadInput(f"subject {name!r}: {error}") from error
 
 
-def _resolve(name: str, runs: dict[Path, LoadedRun], files: Sequence[Path]) -> Subject | _Place:
+def _resolve(name: str, runs: dict[Path, RunData], files: Sequence[Path]) -> Subject | _Place:
     base, given = split_name(name)
     folder, at, wanted = base.rpartition("@")
     if not at or is_run(base):
@@ -129,7 +129,7 @@ def _resolve(name: str, runs: dict[Path, LoadedRun], files: Sequence[Path]) -> S
     return _place(runs[path], wanted) if at else _Place(runs[path])
 
 
-def _place(run: LoadedRun, wanted: str) -> _Place:
+def _place(run: RunData, wanted: str) -> _Place:
     """What stands behind the @."""
     if wanted == "best":
         return _Place(run, proposal=run.best_proposal())

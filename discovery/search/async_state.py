@@ -1,12 +1,12 @@
-"""The state of an asynchronous search: what is trained next, given what finished first. Pure.
+"""The state of an asynchronous search: what to train next, given which batches finished first. Pure.
 
     async_state = AsyncState(config, meta, state, closed)
     async_state.ask()         # batches to train now
     async_state.take(result)  # of one of their trainings
     async_state.tell()        # the next batch to learn from, if one is finished
 
-What is asked for follows from the state and from the order in which batches were told, and from nothing else.
-So a search that was interrupted comes to the same state by the same order, and so does one that is repeated.
+Its requests depend only on the initial state and on the order in which batches are told. So a search that is
+resumed or repeated with the same order reaches the same state.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ from discovery.store.run import Run
 
 
 def order_of(run: Run) -> list[int] | None:
-    """The order in which a search learned from its batches so far; None where no other was possible."""
+    """The order in which a search was told its batches so far; None if its method allows only one order."""
     config = run.config
     if not config.meta.in_batches:
         return None
@@ -47,9 +47,9 @@ class ProposalBatch:
     """Proposals that were asked for together.
 
     Attributes:
-        number: in the order of asking.
-        requests: the proposals.
-        jobs: their trainings by id, each with the request it belongs to.
+        number: from 0, in the order of asking.
+        requests: one per proposal.
+        jobs: their trainings by id, each with its request.
         taken: results so far, by job id.
     """
 
@@ -63,26 +63,22 @@ class ProposalBatch:
         """Whether all of its trainings have ended."""
         return len(self.taken) == len(self.jobs)
 
-    def results(self, config: SearchConfig) -> dict[RequestId, ScoreResult]:
-        """Scores by request id, once it is finished."""
-        return {request.id: result_of(request, config, self.taken) for request in self.requests}
-
 
 class AsyncState:
-    """Where an asynchronous search stands.
+    """The state of an asynchronous search.
 
     Args:
         config: of the search.
         meta: its meta-optimizer.
-        state: after the last closed generation.
-        closed: generations that are closed.
-        order: numbers of batches as they are to be told; by default as they are finished, or as they were
-            asked for where the method learns from generations in turn.
+        state: the meta-optimizer's state after the last closed generation.
+        closed: number of closed generations.
+        order: the order in which to tell batches, by number. By default they are told as they finish, or
+            in the order of asking if the method must learn from generations in order.
 
     Attributes:
         state: the meta-optimizer's.
-        told: batches that were told.
-        batches: asked for and not told, by number.
+        told: number of batches that were told.
+        batches: the batches in flight (asked for and not told), by number.
     """
 
     def __init__(
@@ -108,16 +104,16 @@ class AsyncState:
 
     @property
     def generation(self) -> int:
-        """The open generation: the one that the next batch told counts for."""
+        """The open generation: the next batch to be told belongs to it."""
         return self.told // self._per_generation
 
     @property
     def closes(self) -> bool:
-        """Whether the last batch that was told completed a generation."""
+        """Whether the batch that was told last completed a generation."""
         return self.told % self._per_generation == 0
 
     def ask(self) -> list[ProposalBatch]:
-        """As many batches as may be in flight beside those that are."""
+        """Ask for as many further batches as may be in flight."""
         asked = []
         while (number := self.told + len(self.batches)) < self._total:
             requests, self.state = self._meta.ask(key_of(self._config, "ask", number), self.state)
@@ -127,14 +123,14 @@ class AsyncState:
         return asked
 
     def take(self, result: JobResult) -> None:
-        """One training of a batch in flight has ended."""
+        """Add the result of a training to its batch."""
         batch = self.batches[self._owners[result.id]]
         batch.taken[result.id] = result
         if batch.finished:
             self._finished.append(batch.number)
 
     def tell(self) -> tuple[ProposalBatch, dict[RequestId, ScoreResult]] | None:
-        """Learn from the next batch, if it is finished; returns it with its scores."""
+        """Tell the meta-optimizer the next batch, if it is finished; returns the batch and its scores."""
         number = self._finished[0] if self._finished else None
         if self._order is not None and self.told < len(self._order):
             number = self._order[self.told]
@@ -144,7 +140,7 @@ class AsyncState:
         batch = self.batches.pop(number)
         for job in batch.jobs:
             del self._owners[job]
-        results = batch.results(self._config)
+        results = {r.id: result_of(r, self._config, batch.taken) for r in batch.requests}
         self.state = self._meta.tell(self.state, results)
         self.told += 1
         return batch, results
@@ -161,5 +157,5 @@ class AsyncState:
 
 
 def _number(config: SearchConfig, generation: int, index: int) -> int:
-    """Of the batch that a proposal belongs to."""
+    """Number of the batch that a proposal belongs to."""
     return (generation * config.meta.population + index) // config.proposing.batch_size

@@ -1,4 +1,4 @@
-"""What a config must satisfy before a run is made of it, beyond what its dataclasses know."""
+"""Checks of a config before a run is made of it, beyond those of its dataclasses."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def check(config: SearchConfig) -> None:
-    """Build all that `config` names, so that whatever does not fit is told before anything is written.
+    """Build everything that `config` names, so that errors are reported before any file is written.
 
-    Starts jax, with one CPU thread. Programs of the user's own are traced as well: code that raises
-    would fail every training.
+    Starts jax, with one CPU thread. The user's own algorithms and environments are traced as well, because
+    code that raises would fail every training.
 
     Raises:
         BadInput: an unknown algorithm, option, environment or number, or one that does not work.
@@ -50,10 +50,10 @@ def check(config: SearchConfig) -> None:
 
 @contextmanager
 def _explained(place: str, what: str, own: bool) -> Iterator[None]:
-    """Turn what is raised into one line of bad input.
+    """Turn an exception into a `BadInput` of one line.
 
-    A ValueError speaks for itself. Others are told as what they are: a TypeError is what options of
-    the wrong type come to; code of the user's `own` may raise anything.
+    A ValueError keeps its text. A TypeError comes from options of the wrong type, and the user's `own` code
+    may raise anything: these are reported with their type and with `what` raised them.
     """
     try:
         yield

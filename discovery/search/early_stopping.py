@@ -1,19 +1,20 @@
-"""Stopping early: which trainings of a generation to run, stage by stage, and what to make of the rest.
+"""Early stopping: which trainings of a generation to run, stage by stage, and how to score the others.
 
     plan = stages(requests, config)
     stage = next(plan)               # trainings to run
-    stage = plan.send(results)       # further ones; StopIteration brings the scores by request id
+    stage = plan.send(results)       # further ones; StopIteration holds the scores by request id
 
-A stage follows from the results of those before it and from nothing else, so a search that was
-interrupted comes to the same stages again. Means on selection seeds are always trained whole.
+A stage depends only on the results of earlier stages, so a resumed search goes through the same stages.
+Trainings of means on selection seeds are never stopped early.
 
-* Racing, over seeds: proposals get the same seeds, a few at a time; those that are clearly below the
-  field get no more.
-* Successive halving, over steps: all are trained for a share of their lives, the best of them go on.
+* Racing, over seeds: all proposals get the same seeds, a few at a time; those that are clearly below the
+  field get no further seeds.
+* Successive halving, over steps: all proposals are trained for a share of their lifetimes, and only the best
+  continue.
 
-A meta-optimizer wants comparable scores of all. What a proposal lacks is filled in from how it did
-beside the others; scores of whole trainings stay as they are. One with a failed training gets no more,
-and has no score.
+A meta-optimizer needs comparable scores of all proposals. Missing scores are estimated from how the proposal
+compared with the others; scores of whole trainings stay as they are. A proposal with a failed training gets
+no further trainings, and has no score.
 """
 
 import math
@@ -30,19 +31,19 @@ from discovery.search.requests import jobs_of, result_of
 from discovery.statistics import clearly_worse, filled, halving_schedule, race_looks, survivors
 
 Stage = list[tuple[Job, ScoreRequest]]
-"""Trainings, with the request that each belongs to."""
+"""Trainings, each with its request."""
 
 Complete = Callable[[Float[np.ndarray, "P columns"]], Float[np.ndarray, "P S"]]
-"""From scores with NaN where a proposal was not trained, to scores on all seeds."""
+"""Maps scores with NaN where a proposal was not trained to scores on all seeds."""
 
 JobResults = Mapping[JobKey, JobResult]
 Scores = dict[RequestId, ScoreResult]
 
 Stages = Generator[Stage, JobResults, Scores]
-"""Yields a stage; is sent the results of it and of all before, by job; returns scores by request."""
+"""Yields a stage; receives the results of this and all earlier stages, by job; returns scores by request."""
 
 Evaluated = Generator[Stage, JobResults, tuple[Scores, JobResults]]
-"""The same for the proposals alone: also returns all results, those of the answers among them."""
+"""The same, but returns scores of the proposals only, and all results, including those of answers."""
 
 
 def stages(requests: Sequence[ScoreRequest], config: SearchConfig) -> Stages:
@@ -62,12 +63,12 @@ def stages(requests: Sequence[ScoreRequest], config: SearchConfig) -> Stages:
 
 
 class _Field:
-    """The proposals of a generation, and what is known of them.
+    """The proposals of a generation, and their scores so far.
 
     Attributes:
-        proposals: P of them.
+        proposals: P requests.
         tables: task -> ``[P, columns]``, a column for each seed (of each rung); NaN where not trained.
-        alive: indices of those that are still in question.
+        alive: indices of the proposals that are still trained.
     """
 
     def __init__(self, proposals: Sequence[ScoreRequest], config: SearchConfig) -> None:
@@ -78,7 +79,7 @@ class _Field:
         self._index = {request.id: i for i, request in enumerate(proposals)}
 
     def add(self, stage: Stage, results: JobResults) -> None:
-        """A stage's scores, as further columns; those with a failure are out of question."""
+        """Add a stage's scores as further columns, and drop proposals with a failed training."""
         seeds = sorted({job.id.seed for job, _ in stage})
         for name, table in self.tables.items():
             self.tables[name] = np.hstack([table, np.full((len(self.proposals), len(seeds)), np.nan)])
@@ -87,19 +88,15 @@ class _Field:
             score = math.nan if outcome is None else float(outcome.score)
             self.tables[job.task.name][i, seeds.index(job.id.seed) - len(seeds)] = score
             self._failed[i] |= not math.isfinite(score)
-        self.keep([i for i in self.alive if not self._failed[i]])
-
-    def keep(self, alive: Sequence[int]) -> None:
-        """Only these go on."""
-        self.alive = list(alive)
+        self.alive = [i for i in self.alive if not self._failed[i]]
 
     def merit(self, columns: slice) -> Float[np.ndarray, "alive columns"]:
-        """Scores in some columns, on all tasks together: each divided by its spread over the field."""
+        """Scores in some columns, divided by each task's standard deviation and averaged over tasks."""
         tables = [table[self.alive, columns] for table in self.tables.values()]
         return np.mean([table / (table.std() or 1.0) for table in tables], axis=0)
 
     def results(self, complete: Complete) -> Scores:
-        """Comparable scores of all that have no failure, NaN for the others."""
+        """Comparable scores of all proposals without a failure; NaN for the others."""
         failed = self._failed[:, None]
         tables = {name: complete(np.where(failed, np.nan, table)) for name, table in self.tables.items()}
         return {
@@ -109,38 +106,43 @@ class _Field:
 
 
 def _racing(field: _Field, config: SearchConfig, answers: Stage) -> Evaluated:
-    """A few seeds more at each look, for all that are not clearly below the field's median."""
+    """At each look, further seeds for all proposals that are not clearly below the field's median."""
     looks, seen, results = race_looks(config.stopping.first_seeds, config.seeds), 0, {}
     for look, seeds in enumerate(looks):
-        stage = [(j, field.proposals[i]) for i in field.alive for j in _seeds(field, i, config, seen, seeds)]
+        stage = [
+            (job, field.proposals[i])
+            for i in field.alive
+            for job in jobs_of(field.proposals[i], config)
+            if seen <= job.id.seed < seeds
+        ]
         results = yield (stage if look else answers + stage)
         field.add(stage, results)
         seen = seeds
         if seen < config.seeds and len(field.alive) > 1:
             merit, initial = field.merit(slice(0, seen)), len(field.proposals)
             out = clearly_worse(merit, config.stopping.error, len(looks) - 1, initial, against="field")
-            field.keep([i for i, worse in zip(field.alive, out, strict=True) if not worse])
+            field.alive = [i for i, worse in zip(field.alive, out, strict=True) if not worse]
     return field.results(_raced), results
 
 
 def _raced(table: Float[np.ndarray, "P S"]) -> Float[np.ndarray, "P S"]:
-    """Scores on all seeds, from NaN where a proposal was not trained; rows of those that failed are NaN."""
+    """Scores on all seeds, from scores with NaN where a proposal was not trained; failed rows stay NaN."""
     sound = ~np.isnan(table).all(axis=1)
-    if not np.isfinite(table).all(axis=1).any():  # all that went on to the end have failed
+    if not np.isfinite(table).all(axis=1).any():  # every proposal that got all seeds has failed
         return np.broadcast_to(_means(table)[:, None], table.shape)
     table[sound] = filled(table[sound])
     return table
 
 
 def _halving(field: _Field, config: SearchConfig, answers: Stage) -> Evaluated:
-    """All for a share of their lives, the best of them for a larger one, the best of those to the end."""
+    """Train all proposals for a share of their lifetimes, the best for a larger share, up to the end."""
     schedule = halving_schedule(len(field.proposals), config.stopping.rungs, config.stopping.eta)
     results: JobResults = {}
     states: dict[JobKey, Checkpoint | None] = {}
     for rung, (share, kept) in enumerate(schedule):
         if rung and len(field.alive) > kept:
             best = survivors(field.merit(slice(-config.seeds, None)).mean(axis=1), kept)
-            field.keep([field.alive[i] for i in sorted(best)])
+            field.alive = [field.alive[i] for i in sorted(best)]
         stage = [
             (_until(job, share, states.get(job.id)), field.proposals[i])
             for i in field.alive
@@ -153,11 +155,12 @@ def _halving(field: _Field, config: SearchConfig, answers: Stage) -> Evaluated:
 
 
 def anchored(rungs: Sequence[Float[np.ndarray, "P S"]]) -> Float[np.ndarray, "P S"]:
-    """Scores after a whole life ``[P, S]``, from those at each rung, NaN where a proposal was not trained.
+    """Scores after a whole training ``[P, S]``, from those at each rung, which are NaN where not trained.
 
-    One that was left at a rung scored d less there than the weakest that went on. It is given that one's
-    score after a whole life, less d, on each seed: so what halving decided stays decided, however much
-    scores spread as trainings grow longer. Where none of those that went on has a score, it keeps its own.
+    A proposal that was dropped at a rung scored d less there than the weakest one that continued. On each
+    seed, it gets that one's score after the whole training, minus d. This keeps the order that halving
+    decided, however much scores spread in longer trainings. If no proposal that continued has a score, it
+    keeps its own.
     """
     means = [_means(rung) for rung in rungs]
     value = means[-1]
@@ -169,22 +172,16 @@ def anchored(rungs: Sequence[Float[np.ndarray, "P S"]]) -> Float[np.ndarray, "P 
 
 
 def _means(table: Float[np.ndarray, "P S"]) -> Float[np.ndarray, " P"]:
-    """Mean of what is known of each row; NaN where nothing is."""
+    """Mean of the finite entries of each row; NaN for a row without any."""
     known = np.isfinite(table)
     total = np.where(known, table, 0.0).sum(axis=1)
     return np.divide(total, known.sum(axis=1), out=np.full(len(table), np.nan), where=known.any(axis=1))
 
 
-def _seeds(field: _Field, i: int, config: SearchConfig, first: int, end: int) -> list[Job]:
-    """A proposal's trainings of some seeds."""
-    jobs = jobs_of(field.proposals[i], config)
-    return [job for job in jobs if first <= job.id.seed < end]
-
-
 def _until(job: Job, share: float, checkpoint: Checkpoint | None) -> Job:
-    """The part of a training that ends at a share of its life; it continues from a state where there is one.
+    """A training up to a share of its lifetime. It continues from `checkpoint`.
 
-    Without one it starts anew, and comes to the same bits.
+    Without a checkpoint it starts from the beginning and computes the same bits.
     """
     until = math.ceil(share * job.lifetime)
     id = job.id if until == job.lifetime else replace(job.id, until=until)

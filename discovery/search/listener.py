@@ -1,4 +1,4 @@
-"""Who is told how a search goes."""
+"""The interface of whatever shows the progress of a search."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -8,15 +8,15 @@ from discovery.meta.base import Results
 
 
 class Listener(Protocol):
-    """Who is told how a search goes; see discovery/display/progress.py."""
+    """Receives the events of a search; see discovery/display/progress.py."""
 
     def started(self, generation: int, jobs: Sequence[Job], done: int) -> None:
-        """Trainings of a generation are known; `done` of them were finished before. Called again for further
-        ones of the same generation, where the first decided on them.
+        """The trainings of a generation are known; `done` of them were finished before. Called again when
+        their results lead to further trainings of the same generation.
         """
 
     def finished(self, job: Job, result: JobResult) -> None:
-        """One training ended and is recorded."""
+        """A training has ended, and its result is recorded."""
 
     def closed(self, generation: int, results: Results, metrics: Mapping[str, float]) -> None:
-        """A generation is closed, safe on disk."""
+        """A generation is closed and stored on disk."""

@@ -1,8 +1,8 @@
-"""The search loop: ask, evaluate, tell, close the generation. All of it fits on a screen.
+"""The search loop: ask, evaluate, tell, close the generation.
 
-Everything that happens goes to the ledger first, so that a search killed at any instant resumes
-from what is there: the same generation is asked again (a pure function of state and key), what was
-finished is taken from the ledger, and the rest runs.
+Everything is recorded in the ledger before it is used, so a search that is killed at any instant can be
+resumed: the meta-optimizer is asked for the same generation again (`ask` is a pure function of state and
+key), finished trainings are read from the ledger, and the others run.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,10 +24,10 @@ from discovery.store.ledger import Evaluation
 from discovery.store.run import Run
 
 Responder = Callable[[Sequence[Any]], Iterable[Result]]
-"""Answers requests of one kind, each as soon as it can."""
+"""Answers requests of one kind; yields each result as soon as it is known."""
 
 Responders = Mapping[Kind, Responder]
-"""Who answers the requests that are not trainings of an executor: kind -> responder."""
+"""Kind of request -> the responder that answers it, for requests that are not trainings."""
 
 
 def search(
@@ -37,13 +37,13 @@ def search(
     responders: Responders | None = None,
     meta: MetaOptimizer | None = None,
 ) -> Choice:
-    """Run a search from wherever it stands to its end; returns the chosen generation.
+    """Run a search from its recorded state to its end; returns the chosen generation.
 
     Args:
         run: open for writing.
         executor: runs the trainings.
-        listener: told how it goes.
-        responders: who answers gradient and reply requests, if the meta-optimizer makes any.
+        listener: receives its events.
+        responders: answer gradient and reply requests, if the meta-optimizer makes any.
         meta: the meta-optimizer; by default the one that the config names.
     """
     run.refuse_changed_config()
@@ -71,7 +71,7 @@ def generations(
     first: int,
     responders: Responders,
 ) -> Any:
-    """Ask for whole generations, one after the other, from number `first` to the last; returns the state."""
+    """Search generation by generation, from number `first` to the last; returns the final state."""
     config, ledger = run.config, run.ledger
     for generation in range(first, config.generations):
         requests, asked = meta.ask(key_of(config, "ask", generation), state)
@@ -87,12 +87,12 @@ def generations(
 
 
 def respond(run: Run, requests: Sequence[Request], responders: Responders) -> dict[RequestId, Result]:
-    """Have the gradient and reply requests among `requests` answered; returns their results by id.
+    """Answer the gradient and reply requests among `requests`; returns their results by id.
 
-    Each result is recorded before it is used, and what the ledger holds is not asked again.
+    Each result is recorded before it is used, and recorded results are not requested again.
 
     Raises:
-        RunError: nobody answers requests of such a kind, or one was left without a result.
+        RunError: there is no responder for a kind of request, or it returned no result for one.
     """
     others = [request for request in requests if not isinstance(request, ScoreRequest)]
     run.ledger.propose(others)
@@ -101,7 +101,7 @@ def respond(run: Run, requests: Sequence[Request], responders: Responders) -> di
     for kind in kinds:
         missing = [r for r in others if r.kind == kind and r.id not in results]
         if missing and kind not in responders:
-            raise RunError(f"the search asks for a {kind} ({missing[0].id}), and nothing here answers those")
+            raise RunError(f"the search asks for a {kind} ({missing[0].id}), but has no responder for it")
         for result in responders[kind](missing) if missing else ():
             run.ledger.record_response(result)
             results[result.id] = result
@@ -128,11 +128,10 @@ def evaluate(
 def train(
     run: Run, executor: Executor, stage: Stage, listener: Listener, generation: int | None = None
 ) -> dict[JobKey, JobResult]:
-    """Run what the ledger does not hold yet of a stage, and record it; returns all results by id.
+    """Run the trainings of a stage that the ledger does not hold, and record them; returns all results by id.
 
-    Trainings that the machine made fail before an interruption are run again.
-
-    The listener hears `generation`, where it is not that of the stage.
+    Trainings that failed because of the machine before an interruption are run again. The listener is told
+    `generation`, by default that of the stage.
     """
     jobs = {job.id: (job, request) for job, request in stage}
     results = run.ledger.finished(jobs, retry="machine")
@@ -149,7 +148,7 @@ def train(
 
 
 def settle(run: Run, executor: Executor, listener: Listener) -> Choice:
-    """Train the answers that are still in question on further selection seeds, until one can be chosen."""
+    """Train the answers that are still in the race on further selection seeds, until one can be chosen."""
     while (race := contest(run)).further:
         requests = [request_of_answer(g, run.answer(g - 1)) for g in race.contenders]
         stage = [(job, r) for r in requests for job in jobs_of(r, run.config, race.further)]

@@ -1,6 +1,6 @@
-"""What a search has done and has still to do, counted: trainings, environment steps, speed, time left.
+"""Counts of a search: trainings and environment steps, done and left; speed and remaining time.
 
-Plain numbers for whoever shows them (`progress.py`) or plans with them (`--dry-run`). Imports no jax.
+`display/progress.py` shows these numbers, and `--dry-run` plans with them. Imports no jax.
 """
 
 import math
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 SETTLED = 10.0
-"""Seconds without compilation after which the clock on the wall tells the speed."""
+"""Seconds without compilation after which speed is measured by wall-clock time."""
 
 
 def expected_steps(task: Task, searching: bool = False) -> float:
-    """Environment steps of one training; those of a search are averages over sampled lifetimes.
+    """Environment steps of one training; when `searching`, their mean over sampled lifetimes.
 
     A log-uniform lifetime between s N and N has the mean N (1 - s) / log(1 / s).
     """
@@ -37,7 +37,7 @@ def expected_steps(task: Task, searching: bool = False) -> float:
 
 
 def answer_is_due(config: SearchConfig, generation: int) -> bool:
-    """Whether the mean of a generation is evaluated; the one after the last always is."""
+    """Whether the mean of a generation is evaluated; the final mean always is."""
     every = config.meta.mean_every
     return generation == config.generations or (bool(every) and generation % every == 0)
 
@@ -49,8 +49,8 @@ def trainings_of(config: SearchConfig, generation: int) -> tuple[int, int]:
 
 
 def planned(config: SearchConfig, first: int = 0) -> tuple[int, float]:
-    """Trainings and environment steps from generation `first` to the end of the search, the last selection
-    seeds apart, which only some means get.
+    """Trainings and environment steps from generation `first` to the end of the search. The further selection
+    seeds, which only some means get, are not counted.
     """
     counts = [trainings_of(config, generation) for generation in range(first, config.generations + 1)]
     searching, selecting = (sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0)
@@ -60,9 +60,9 @@ def planned(config: SearchConfig, first: int = 0) -> tuple[int, float]:
 
 
 def stopping_share(config: SearchConfig) -> float:
-    """Steps that proposals take with successive halving, as a share of those without.
+    """Steps that proposals take with successive halving, as a share of the steps without it.
 
-    What racing will save is not known before.
+    The savings of racing are not known in advance.
     """
     if config.stopping.method != "halving":
         return 1.0
@@ -83,10 +83,10 @@ class TaskRow:
     """One generation on one task.
 
     Attributes:
-        mean, spread, best: of the proposals' scores (each averaged over its seeds) that are finite;
-            NaN where there are none.
-        means: intervals of scores over the selection seeds, of the means whose evaluation was finished since
-            the last row, by generation: asynchronously also earlier ones, which were finished late.
+        mean, spread, best: of the proposals' finite scores (each averaged over its seeds); NaN if there are
+            none.
+        means: by generation, intervals over the selection seeds of the means that were evaluated since the
+            last row. In an asynchronous search these can be means of earlier generations.
     """
 
     mean: float
@@ -97,8 +97,8 @@ class TaskRow:
 
 @dataclass(frozen=True)
 class Row:
-    """One generation: its tasks by name, its trainings and failures by kind, how fast it went, and who worked
-    on it, utilization since the session began.
+    """One generation: its tasks by name, its trainings, its failures by kind, its speed, and its workers with
+    their utilization since the session began.
     """
 
     generation: int
@@ -113,8 +113,10 @@ class Row:
 
     @property
     def steps_per_second(self) -> float:
-        """Environment steps per second, all workers together, compilation included; asynchronously, where two
-        rows may be of one moment, `pace`: those of the session, compilation apart.
+        """Environment steps per second of all workers together, compilation included.
+
+        In an asynchronous search, where two generations can be closed at once, it is `pace`: the speed of the
+        whole session, without compilation.
         """
         if self.pace is not None:
             return self.pace
@@ -123,17 +125,17 @@ class Row:
 
 @dataclass
 class SearchProgress:
-    """What happens in this session, as a `discovery.search.listener.Listener` hears it.
+    """The progress of this session, from the events of a `discovery.search.listener.Listener`.
 
     Attributes:
-        config: of the search; None for trainings that belong to none.
+        config: of the search; None for trainings outside a search.
         clock: monotonic seconds.
-        generation, trainings, done: the open generation, its number of trainings, and how many ended.
-        steps: environment steps of it in this session.
+        generation, trainings, done: the open generation, its number of trainings, and how many have ended.
+        steps: its environment steps in this session.
         failures: how many of its trainings failed, by kind.
-        worker_use: tells who works on it; None where nobody knows.
-        shown: generations whose means this session's rows had.
-        unseen: of the other means, those that had a training in this session.
+        worker_use: returns how many workers are ready and how busy they are; None if unknown.
+        shown: generations whose means were in a row of this session.
+        unseen: generations whose means were trained in this session but were in no row yet.
     """
 
     config: SearchConfig | None
@@ -155,7 +157,7 @@ class SearchProgress:
     _workers: set[str] = field(default_factory=set)
 
     def started(self, generation: int, jobs: "Sequence[Job]", done: int) -> None:
-        """Trainings of a generation are known; `done` of them were finished before."""
+        """The trainings of a generation are known; `done` of them were finished before."""
         total, done_share = sum(map(steps_of, jobs)), done / max(len(jobs), 1)
         left = (1 - done_share) * total
         flowing = self.config and self.config.meta.asynchronous and generation < self.config.generations
@@ -166,7 +168,7 @@ class SearchProgress:
             return
         self.generation, self.trainings, self.done, self.steps = generation, len(jobs), done, 0
         self.failures, self._began = Counter(), self.clock()
-        if self.config and flowing:  # what is in flight now is instead of what will be then
+        if self.config and flowing:  # the trainings in flight are among those that are planned
             self._left = planned(self.config, generation)[1] - done_share * total
         else:
             self._left = left + (planned(self.config, generation + 1)[1] if self.config else 0.0)
@@ -185,16 +187,16 @@ class SearchProgress:
         if isinstance(owner := job.id.owner, RequestId) and owner.is_answer:
             self.unseen |= {owner.generation} - self.shown
         if result.compile_seconds or self._since is None:
-            self._since, self._timed = self.clock(), 0  # compilation ends about here
+            self._since, self._timed = self.clock(), 0  # compilation has just ended
         else:
             self._timed += steps
 
     @property
     def steps_per_second(self) -> float:
-        """Of this session, without compilation; NaN before there are results.
+        """Speed of this session without compilation; NaN before there are results.
 
-        What was measured since the last compilation; while that is too short to tell, what the
-        workers make by their own clocks.
+        It is measured since the last compilation. While that is less than `SETTLED` ago, it follows from the
+        seconds that the workers report.
         """
         seconds = 0.0 if self._since is None else self.clock() - self._since
         if seconds >= SETTLED and self._timed:
@@ -205,12 +207,12 @@ class SearchProgress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Until the search ends, at this speed; None while it cannot be told."""
+        """Expected time until the search ends, at this speed; None while unknown."""
         rate = self.steps_per_second
         return max(self._left, 0.0) / rate if rate > 0 else None
 
     def row(self, results: Results) -> Row:
-        """The generation that was just closed, from its results by proposal."""
+        """The row of the generation that was just closed."""
         self.shown |= {id.generation for id in results if id.is_answer}
         self.unseen -= self.shown
         return Row(
@@ -227,8 +229,8 @@ class SearchProgress:
 
 
 def final_row(config: SearchConfig, means: Mapping[int, Mapping[str, Interval]]) -> Row:
-    """The row of the mean after the last generation, which has no proposals, and of others that were finished
-    with it: their intervals by generation and task.
+    """The last row, which has no proposals. `means` holds the intervals of the final mean, and of others that
+    were evaluated since the row before, by generation and task.
     """
     tasks = {
         task.name: TaskRow(

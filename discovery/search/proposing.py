@@ -1,4 +1,4 @@
-"""The meta-optimizer of a config, and the keys that it asks with."""
+"""The meta-optimizer of a config, and its random keys."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ from discovery.search.requests import seed_words
 
 
 def meta_optimizer(config: SearchConfig, start: Any = None) -> MetaOptimizer:
-    """The meta-optimizer of a config, built once per search (its methods compile).
+    """The meta-optimizer of a config. Build it once per search, because its functions compile.
 
-    `start` is the first mean, where it is not the family's own beginning.
+    `start` replaces the family's own initial mean.
     """
     algorithm = build_algorithm(config.spec)
     init = algorithm.init if start is None else lambda key: start

@@ -1,4 +1,4 @@
-"""Proposals, from what is stored of them: the state they were asked from, and the run's seed."""
+"""Regenerate proposals from the stored state of the meta-optimizer and the run's seed."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,10 +12,10 @@ from discovery.store.run import Run
 
 
 class Regenerator:
-    """Asks a run's meta-optimizer again; made once per run, since its methods compile.
+    """Asks a run's meta-optimizer again. Make it once per run, because its functions compile.
 
     Args:
-        run: open, for its config; not kept.
+        run: an open run; only its config is kept.
     """
 
     def __init__(self, run: Run) -> None:
@@ -25,10 +25,10 @@ class Regenerator:
         self._last: tuple[int, dict[str, Any]] | None = None
 
     def requests(self, run: Run, generation: int) -> dict[str, Any]:
-        """Searched entries of a generation's proposals and of its answer, by the text of the request's id."""
+        """Meta-parameters of a generation's proposals and of its answer, by the text of the request's id."""
         if self._last is None or self._last[0] != generation:
             requests = list(self._asked(run, generation))
-            if generation - 1 <= (run.ledger.last_generation() or 0):  # asynchronously, they may come before
+            if generation - 1 <= (run.ledger.last_generation() or 0):  # else only proposals exist
                 requests.append(request_of_answer(generation, run.answer(generation - 1)))
             self._last = (
                 generation,
@@ -37,7 +37,7 @@ class Regenerator:
         return self._last[1]
 
     def _asked(self, run: Run, generation: int) -> Sequence[Request]:
-        """The proposals that were recorded of a generation."""
+        """The recorded proposals of a generation."""
         config, meta = self._config, self._meta
         if not config.meta.asynchronous:
             state = run.ledger.load_state(generation - 1, self._template)
@@ -46,7 +46,7 @@ class Regenerator:
         return self._retraced(run, {row["id"]: row for row in rows}) if rows else []
 
     def _retraced(self, run: Run, wanted: dict[str, Any]) -> list[Request]:
-        """Proposals of an asynchronous search, gone through again from where they were asked for."""
+        """The `wanted` proposals of an asynchronous search, which is replayed from the state that asked."""
         ledger, digests = run.ledger, {row["asked_digest"] for row in wanted.values()}
         closed = min(row["generation"] for row in ledger.generations() if row["state_digest"] in digests)
         state = ledger.load_state(closed, self._template)

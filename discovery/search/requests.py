@@ -1,9 +1,9 @@
 """What to run for a set of requests, and what the results mean.
 
-Seeds: a training's key is a hash of (run seed, split, generation, task name, seed index), of the
-pair index too where antithetic pairs have their own tasks, and of the proposal index only when
-common random numbers are off. So the numbers depend neither on the executor, nor on the number of
-workers, nor on the order of completion. Splits share no seeds by construction.
+A training's key is a hash of (run seed, split, generation, task name, seed index). The hash includes the
+index of the pair if antithetic pairs have their own tasks, and the index of the proposal if common random
+numbers are off. So the numbers depend neither on the executor, nor on the number of workers, nor on the
+order of completion. Different splits never share a key.
 """
 
 import hashlib
@@ -24,13 +24,13 @@ MOST_SEEDS = 100_000
 
 
 def seed_words(*parts: object) -> np.ndarray:
-    """Raw key data, uint32 ``[2]``, from a hash of `parts`: equal parts, equal key, on any machine."""
+    """Raw key data, uint32 ``[2]``, from a hash of `parts`; the same on every machine."""
     digest = hashlib.sha256("/".join(str(part) for part in parts).encode()).digest()
     return np.frombuffer(digest[:8], dtype="<u4").astype(np.uint32)
 
 
 def _sampled_lifetime(task: Task, words: np.ndarray) -> int:
-    """N: log-uniform between the shortest share of the whole budget and all of it."""
+    """N, sampled log-uniformly between the task's shortest lifetime and its whole budget."""
     if task.shortest_life >= 1:
         return task.n_updates
     low, high = np.log(max(1.0, task.shortest_life * task.n_updates)), np.log(task.n_updates)
@@ -39,7 +39,7 @@ def _sampled_lifetime(task: Task, words: np.ndarray) -> int:
 
 
 def jobs_of(request: ScoreRequest, config: SearchConfig, seeds: Iterable[int] | None = None) -> list[Job]:
-    """The trainings that a request needs: its tasks times `seeds`, by default the request's."""
+    """The trainings that a request needs: one for each of its tasks and of `seeds`, by default its own."""
     searching = request.split == "search"
     identity: tuple[object, ...] = (config.seed, request.split, request.id.generation if searching else 0)
     if searching and config.antithetic_tasks:
@@ -76,7 +76,7 @@ def report_jobs(
     seeds: int,
     first_seed: int = 0,
 ) -> list[Job]:
-    """Full-length trainings of one subject on `seeds` held-out seeds, which all subjects share.
+    """Full-length trainings of one subject on `seeds` held-out seeds. All subjects share these seeds.
 
     Raises:
         BadInput: there are more than `MOST_SEEDS` seeds.
@@ -103,7 +103,7 @@ def report_jobs(
 def result_of(
     request: ScoreRequest, config: SearchConfig, results: Mapping[JobKey, JobResult]
 ) -> ScoreResult:
-    """A request's scores from the results of its trainings by job id; NaN where one failed."""
+    """A request's scores, from the results of its trainings; NaN where a training failed."""
     scores: dict[str, list[float]] = {}
     for job in jobs_of(request, config):
         outcome = results[job.id].outcome
@@ -112,7 +112,7 @@ def result_of(
 
 
 def fitness_of(results: Results) -> dict[RequestId, float]:
-    """Mean score over tasks and seeds, for the record; NaN where any training failed."""
+    """Mean score of each request over tasks and seeds, to be recorded; NaN where any training failed."""
     return {
         id: float(np.mean([values.mean() for values in result.scores.values()]))
         for id, result in results.items()

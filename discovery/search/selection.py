@@ -1,8 +1,8 @@
-"""Which generation a search answers with: read from the ledger alone, at any time.
+"""The choice of the generation that a search answers with. It depends only on the ledger.
 
-The means are raced on the selection tasks and seeds: those that are clearly worse than the best drop
-out, the others are trained on further seeds, so that it is not luck that is selected. What is chosen
-is then judged on report seeds, which no choice has seen.
+The means race on the selection tasks and seeds: those that are clearly worse than the best drop out, and the
+others are trained on further seeds, so that luck has less influence on the choice. The chosen mean is then
+judged on report seeds, which were never used to choose.
 """
 
 import warnings
@@ -17,26 +17,26 @@ from discovery.statistics import clearly_worse, race_looks
 from discovery.store.run import Run
 
 ERROR = 0.05
-"""How often the best mean may drop out of the race."""
+"""Bound on the probability that the best mean drops out of the race."""
 
 Scores = Mapping[int, Mapping[str, Float[np.ndarray, " S"]]]
 """Generation -> task -> scores by seed."""
 
 
 class Choice(NamedTuple):
-    """The generation a search answers with: the one whose mean did best on the selection seeds."""
+    """The generation that a search answers with: its mean scored best on the selection seeds."""
 
     generation: int
     scores: Mapping[str, np.ndarray]
 
 
 class Contest(NamedTuple):
-    """How far the race between the means has come.
+    """The state of the race between the means.
 
     Attributes:
-        contenders: generations still in question, in order.
-        seeds: how many selection seeds they were compared on, all the same.
-        further: the seeds they are to be trained on next; empty when nothing is left to train.
+        contenders: generations that are still in the race, in order.
+        seeds: number of selection seeds on which all of them were compared.
+        further: the seeds on which to train them next; empty when the race is over.
     """
 
     contenders: tuple[int, ...]
@@ -45,12 +45,12 @@ class Contest(NamedTuple):
 
 
 def choose(run: Run) -> Choice:
-    """The contender with the best selection score; tasks are standardized before averaging.
+    """The contender with the best selection score; scores are standardized by task before averaging.
 
-    A mean with a failed training is passed over unless all have one.
+    A mean with a failed training is chosen only if all have one.
 
     Raises:
-        RunError: when none has been evaluated yet.
+        RunError: no mean has been evaluated yet.
     """
     scores, race = selection_scores(run), contest(run)
     if not race.contenders:
@@ -61,7 +61,7 @@ def choose(run: Run) -> Choice:
 
 
 def contest(run: Run) -> Contest:
-    """The race, replayed from what is recorded."""
+    """The race, replayed from the recorded scores."""
     scores, config = selection_scores(run), run.config
     alive, seen = sorted(scores), config.selection_seeds
     looks = race_looks(seen, seen * 2**config.selection_doublings)
@@ -79,11 +79,11 @@ def contest(run: Run) -> Contest:
 
 
 def selection_scores(run: Run) -> dict[int, dict[str, np.ndarray]]:
-    """Selection scores of every evaluated mean: generation -> task -> float64 ``[S]``, S at least
+    """Selection scores of every evaluated mean: generation -> task -> float64 ``[S]``. S is at least
     `selection_seeds` and the same on all tasks.
 
-    Generation g here counts updates of the mean: 0 is the initial one, g the one that the ledger
-    keeps as closed generation g - 1.
+    Generation g means g updates of the mean: 0 is the initial mean, and mean g is stored in the ledger with
+    the closed generation g - 1.
     """
     found: dict[int, dict[str, dict[int, float]]] = {}
     for row in run.ledger.evaluations(outcomes=False):
@@ -100,16 +100,16 @@ def selection_scores(run: Run) -> dict[int, dict[str, np.ndarray]]:
 
 
 def _gapless(scores: Mapping[int, float]) -> int:
-    """How many seeds from 0 are there without a gap."""
+    """The number of seeds 0, 1, ... that have a score, up to the first one without."""
     return next(seed for seed in range(len(scores) + 1) if seed not in scores)
 
 
 def _merit(scores: Scores, seeds: int) -> Float[np.ndarray, "generations S"]:
-    """Scores by seed, on all tasks together: each divided by the spread of its means over generations."""
+    """Scores by seed, averaged over tasks; each task's are divided by the spread of its means."""
     tables = [
         np.array([tasks[name][:seeds] for tasks in scores.values()]) for name in next(iter(scores.values()))
     ]
-    with warnings.catch_warnings():  # on a task, no mean may have a score
+    with warnings.catch_warnings():  # all means of a task may have failed
         warnings.simplefilter("ignore", RuntimeWarning)
         scales = [np.nanstd(table.mean(axis=1)) for table in tables]
     return np.mean([table / (s if s > 0 else 1.0) for table, s in zip(tables, scales, strict=True)], axis=0)

@@ -1,6 +1,7 @@
-"""How many trainings a run has in one call, where its config leaves that open. Imports no jax by itself.
+"""The number of trainings in one call (the width), for a config that does not set it.
 
-Scores depend on that number, so it is settled before a run begins, and is a plain one in its config.
+Scores depend on the width, so it is determined before a run begins and written to its config. Importing this
+module does not import jax.
 """
 
 import math
@@ -19,33 +20,34 @@ MEASURE_LANES = "discovery.inner.batch_size:measure_lanes"
 
 
 def with_width(config: SearchConfig) -> SearchConfig:
-    """The same search with a number of agents per call: its own, or 8 on CPUs, or what an accelerator holds.
+    """The same search with `agents_per_call` set: as configured, else 8 on CPUs, else by accelerator memory.
 
     Raises:
-        BadInput: what the search needs is not there or does not fit together.
-        ExecutorError: not one training fits into the device's memory, or there is no device to ask.
+        BadInput: the config is invalid, or something that the search needs is missing.
+        ExecutorError: not even one training fits into the device's memory, or there is no such device.
     """
     if config.agents_per_call is not None:
         return config
     devices = accelerators(config)
-    width = _found(config, devices) if devices else config.width
+    width = _widest(config, devices) if devices else config.width
     return replace(config, agents_per_call=width)
 
 
 def even_share(trainings: int, room: int, devices: int = 1, calls: int = 1) -> int:
-    """W of the fewest calls with at most `room` lanes for so many trainings, as few lanes idle as can be.
+    """The width W that divides `trainings` over the fewest calls of at most `room` lanes.
 
-    There are at least so many `calls`, each with a training. `room` is a multiple of `devices`, and so is W.
+    As few lanes as possible stay idle. There are at least `calls` calls, if there are as many trainings.
+    `room` and W are multiples of `devices`.
     """
     calls = max(math.ceil(trainings / room), min(calls, trainings))
     return math.ceil(trainings / calls / devices) * devices
 
 
 def trainings_at_once(config: SearchConfig) -> tuple[int, int]:
-    """Trainings on a task that can share calls, and the fewest calls that give every worker one.
+    """Trainings on a task that can share calls, and the fewest calls that keep every worker busy.
 
-    In a synchronous search a worker has one call of a generation. In an asynchronous one all workers are busy
-    as long as there are twice as many calls of batches as workers.
+    A synchronous search needs one call per worker in each generation. An asynchronous one needs two calls in
+    flight per worker.
     """
     workers = (config.gpu_workers or 1) if config.executor == "ray" else 1
     meta = config.meta
@@ -58,9 +60,11 @@ def trainings_at_once(config: SearchConfig) -> tuple[int, int]:
 
 
 def accelerators(config: SearchConfig) -> int:
-    """Over how many of them a call would be spread; 0 for a CPU, also where cores work beside them."""
+    """Number of accelerators that share a call; 0 for CPUs, also if CPU workers run beside accelerators."""
     if config.executor == "ray":
-        alone = config.gpu_workers and not config.workers  # cores beside them would take for ever
+        alone = (
+            config.gpu_workers and not config.workers
+        )  # CPU workers would take too long for such wide calls
         return max(1, int(config.gpus_per_worker)) if alone else 0
     if config.executor != "inline":
         return 0
@@ -72,12 +76,12 @@ def accelerators(config: SearchConfig) -> int:
     return 0 if jax.default_backend() == "cpu" else jax.local_device_count()
 
 
-def _found(config: SearchConfig, devices: int) -> int:
-    """The width at which a generation's trainings on a task take the fewest calls that fit."""
+def _widest(config: SearchConfig, devices: int) -> int:
+    """The width with which a generation's trainings on a task take the fewest calls that fit into memory."""
     from discovery.search.check import check
 
     check(config)
-    results = _asked(config, _questions(config))
+    results = _measure(config, _questions(config))
     for result in results:
         if result.error:
             raise ExecutorError(f"no width of calls can be found: {result.error}: {result.detail}")
@@ -87,7 +91,7 @@ def _found(config: SearchConfig, devices: int) -> int:
 
 
 def _questions(config: SearchConfig) -> "list[Job]":
-    """One training of each setup, in the larger of the forms that the search trains it in."""
+    """One training of each setup; with checkpoints, which take more memory, if the search uses them."""
     import jax
     import numpy as np
 
@@ -112,12 +116,12 @@ def _questions(config: SearchConfig) -> "list[Job]":
     ]
 
 
-def _asked(config: SearchConfig, questions: "list[Job]") -> "list[JobResult]":
-    """Each answered where the search's trainings will run."""
+def _measure(config: SearchConfig, jobs: "list[Job]") -> "list[JobResult]":
+    """Measure each job on the device where the search's trainings will run."""
     if config.executor == "inline":
         from discovery.executors.inline import Inline
 
-        return list(Inline(1, function=MEASURE_LANES).run(questions))
+        return list(Inline(1, function=MEASURE_LANES).run(jobs))
     from discovery.executors.ray.cluster import Ray
 
     with Ray(
@@ -129,4 +133,4 @@ def _asked(config: SearchConfig, questions: "list[Job]") -> "list[JobResult]":
         gpus_per_worker=config.gpus_per_worker,
         function=MEASURE_LANES,
     ) as executor:
-        return list(executor.run(questions))
+        return list(executor.run(jobs))

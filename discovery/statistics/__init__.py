@@ -1,13 +1,17 @@
-"""Scores with honest uncertainty, over seeds, over tasks, over time.
+"""Statistics of scores, with uncertainty over seeds, tasks and time.
 
-`samples` one sample: mean, IQM, median, their intervals. `curves` learning curves. `across` several tasks.
-`significance` tests, and how many seeds they need. `sequential` stopping early. `text` intervals as text.
+* `samples`: one sample of scores: mean, IQM, median and their intervals
+* `curves`: learning curves
+* `across`: several tasks
+* `significance`: tests, and how many seeds they need
+* `sequential`: early stopping
+* `text`: intervals as text
 
-Scores are one number per training seed, and more is better. Nothing here is random: resamples are
+There is one score per training seed, and higher is better. All functions are deterministic: resamples are
 drawn from a constant seed, so equal scores, in any order, give equal intervals.
 
-A non-finite score is a failed training. No function skips one silently: `settle_failures` says how
-they count, and `Interval.failed` carries their number to the table.
+A non-finite score is a failed training. No function skips one silently: `settle_failures` decides how they
+count, and `Interval.failed` keeps their number.
 """
 
 from discovery.statistics.across import (

@@ -1,15 +1,14 @@
 """Several tasks: one number for an algorithm, its interval, and comparisons (Agarwal et al. 2021).
 
-Scores are a mapping from task to one number per training ``[S]``, S may differ by task. They are normalized,
-0 for the random policy and 1 for the reference (see `normalized`), as scores of different units cannot be
-averaged. Every task has the same total weight. A failed training must have been settled before
+Scores map each task to one number per training ``[S]``; S may differ between tasks. They are normalized, 0
+for the random policy and 1 for the reference (see `normalized`), because scores of different units cannot be
+averaged. Every task has the same total weight. Failed trainings must be replaced or dropped first
 (`settle_failures`).
 
-Intervals come from the stratified bootstrap: trainings are resampled within each task, as the tasks are
-the ones that are of interest and not a sample of tasks. The plain percentiles are too narrow with few
-trainings; see `bootstrap.bca`. A task with a single training makes the limits infinite, and a statistic
-without any spread (all trainings equal; every a above every b) has a width of 0: no resample shows what no
-training did.
+Intervals come from the stratified bootstrap: trainings are resampled within each task, because the tasks are
+fixed and not a sample. Plain percentile limits are too narrow with few trainings; see `bootstrap.bca`. A task
+with a single training makes the limits infinite. A statistic without any spread (all trainings equal; every a
+above every b) has an interval of width 0, because all resamples are equal.
 """
 
 from collections.abc import Mapping
@@ -51,12 +50,12 @@ def aggregate(scores: Scores, statistic: Aggregate, level: float = 0.95) -> Inte
     """One number for scores ``[S]`` of several tasks, and its interval.
 
     * "mean": mean over tasks of the tasks' means;
-    * "median": median over tasks of the tasks' means, as rliable has it. It hears of the middle task alone.
-      Its interval is too wide where means nearly coincide (within two standard errors: 98 to 99% coverage),
-      as each resample then takes the middle of means that are spread twice, and right where they are apart;
-    * "iqm": mean of the middle half of all scores pooled, each weighing 1 / S of its task, so that every
+    * "median": median over tasks of the tasks' means, as in rliable. It depends only on the middle task. Its
+      interval is correct if the means differ clearly. It is too wide if they nearly coincide (within two
+      standard errors: 98 to 99% coverage), because resampling then adds to the spread of the means;
+    * "iqm": mean of the middle half of all scores pooled, each with weight 1 / S of its task, so that every
       task counts the same (for equal S this is `samples.iqm` of the pool);
-    * "optimality_gap": mean over tasks of mean(max(0, 1 - x)), which is minimized: what is missing to 1.
+    * "optimality_gap": mean over tasks of mean(max(0, 1 - x)), the shortfall from 1; lower is better.
 
     `Interval.n` is the number of scores.
     """
@@ -73,8 +72,8 @@ def aggregate(scores: Scores, statistic: Aggregate, level: float = 0.95) -> Inte
 def aggregate_difference(a: Scores, b: Scores, statistic: Aggregate, level: float = 0.95) -> Interval:
     """Statistic of `a` minus statistic of `b`, two algorithms on the same tasks with common seeds.
 
-    Pairs of scores are resampled within tasks, so what both owe to a seed cancels. `Interval.n` is the
-    number of pairs. For algorithms with seeds of their own, compare two calls of `aggregate`.
+    Pairs of scores are resampled within tasks, so the common effect of a seed cancels. `Interval.n` is the
+    number of pairs. For algorithms with different seeds, compare two calls of `aggregate`.
     """
     left, right = _pairs(a, b)
     _check(statistic, level)
@@ -89,18 +88,18 @@ def aggregate_difference(a: Scores, b: Scores, statistic: Aggregate, level: floa
 def probability_of_improvement(a: Scores, b: Scores, level: float = 0.95, paired: bool = False) -> Interval:
     """Mean over tasks of P(X > Y) + P(X = Y) / 2, for X a training of `a` and Y one of `b`.
 
-    It is estimated by the share of all pairs of trainings (Agarwal et al. 2021, section 4.3), whatever their
-    seeds. 1/2 means that neither is better. `Interval.n` is the number of scores of both.
+    It is estimated by the share of all pairs of trainings (Agarwal et al. 2021, section 4.3), for any seeds.
+    1/2 means that neither is better. `Interval.n` is the number of scores of both.
 
     Args:
         a: normalized scores by task.
-        b: the same for what it is compared with.
+        b: normalized scores of the other algorithm.
         level: nominal coverage.
-        paired: whether score i of either comes from the same seed. Seeds are then resampled for both at
-            once: the more luck they share, the narrower the interval. It is that of the pairs of different
-            seeds, as one pair in S, that of a seed with itself, says nothing of independent trainings; and
-            it is widened as those of means are, as the plain one is too narrow at 30 seeds of one task.
-            Otherwise `a` and `b` are resampled independently, and their numbers may differ.
+        paired: whether score i of both comes from the same seed. Then seeds are resampled for both together,
+            and the interval is narrower the more the scores correlate. It is computed from pairs of different
+            seeds, because the one pair in S of equal seeds is not independent. It is widened like intervals
+            of means, because the plain one is too narrow with 30 seeds of one task. If not paired, `a` and
+            `b` are resampled independently, and may have different numbers of scores.
     """
     left, right = _pairs(a, b) if paired else _same_tasks(a, b)
     check_level(level)
@@ -116,10 +115,10 @@ def probability_of_improvement(a: Scores, b: Scores, level: float = 0.95, paired
 
 
 def performance_profile(scores: Scores, thresholds: ArrayLike, level: float = 0.95) -> Band:
-    """Share of trainings with a score above each of thresholds ``[K]``, every task of the same weight.
+    """Share of trainings with a score above each of thresholds ``[K]``; every task has the same weight.
 
-    The limits hold at each threshold by itself, not for the whole curve. Where no training, or every one,
-    is above a threshold, they have no width.
+    The limits hold at each threshold by itself, not for the whole curve. They have width 0 where no training
+    or every training is above the threshold.
     """
     tasks = _tasks(scores)
     check_level(level)
@@ -160,13 +159,13 @@ def _value(
 
 
 def _share(wins: list[Float[np.ndarray, "S Z"]], weights: Weights) -> Float[np.ndarray, "1 R"]:
-    """Weighted share of pairs that are won; the weights of all tasks of `a`, then those of `b`."""
+    """Weighted share of pairs that `a` wins; `weights` has all tasks of `a`, then all tasks of `b`."""
     both = zip(wins, weights[: len(wins)], weights[len(wins) :], strict=True)
     return np.mean([_won(win, w, v) for win, w, v in both], axis=0)[None]
 
 
 def _share_of_others(wins: list[Float[np.ndarray, "S S"]], weights: Weights) -> Float[np.ndarray, "1 R"]:
-    """The same over pairs of different seeds, with common weights; over all where there is but one seed."""
+    """The same over pairs of different seeds, with common weights; over all pairs if there is one seed."""
     shares = []
     for win, w in zip(wins, weights, strict=True):
         every, same, rest = _won(win, w, w), w**2 @ np.diag(win), 1 - (w**2).sum(1)
@@ -186,16 +185,16 @@ def _mean(tasks: list[Float[np.ndarray, "N S"]], weights: Weights) -> Float[np.n
 
 
 def _pooled_iqm(tasks: list[Float[np.ndarray, " S"]], weights: Weights) -> Float[np.ndarray, "1 R"]:
-    """The mean over [T/4, 3T/4], where sorted score i of T tasks fills the stretch from c_{i-1} to c_i.
+    """The mean over [T/4, 3T/4], where sorted score i of T tasks fills the interval from c_{i-1} to c_i.
 
-    c_i is the running sum of the weights. With c clipped to the stretch, sum_i (c_i - c_{i-1}) x_i is
+    c_i is the running sum of the weights. With c clipped to [T/4, 3T/4], sum_i (c_i - c_{i-1}) x_i is
     c_n x_n - c_0 x_1 - sum_i c_i (x_{i+1} - x_i).
     """
     pool, columns = np.concatenate(tasks), [column for w in weights for column in w.T]
     order = np.argsort(pool)
     pool, first, last = pool[order], len(tasks) / 4, len(tasks) * 3 / 4
     end, clipped, total = np.zeros((3, len(weights[0])))
-    # Score by score, as a few vectors stay in the processor's cache: five times faster than one matrix.
+    # Score by score: a few vectors fit into the processor's cache, which is five times faster than a matrix.
     for i, gap in zip(order, np.diff(pool), strict=False):
         end += columns[i]
         total += np.multiply(np.clip(end, first, last, out=clipped), gap, out=clipped)
@@ -215,7 +214,7 @@ def _same_tasks(a: Scores, b: Scores) -> tuple[list[Float[np.ndarray, " S"]], li
 
 
 def _pairs(a: Scores, b: Scores) -> tuple[list[Float[np.ndarray, " S"]], list[Float[np.ndarray, " S"]]]:
-    """Scores of common seeds, ordered so that neither the order of seeds nor who is `a` matters."""
+    """Scores of common seeds, sorted so that neither seed order nor exchanging `a` and `b` matters."""
     left, right = _same_tasks(a, b)
     for task, x, y in zip(sorted(a), left, right, strict=True):
         if x.size != y.size:
@@ -227,7 +226,7 @@ def _pairs(a: Scores, b: Scores) -> tuple[list[Float[np.ndarray, " S"]], list[Fl
 
 
 def _tasks(scores: Scores) -> list[Float[np.ndarray, " S"]]:
-    """The scores of each task, in the order of the tasks' names, so that the mapping's does not matter."""
+    """The scores of each task, sorted by task name, so that the order of the mapping does not matter."""
     if not scores:
         raise BadInput("there are no tasks; give the scores of at least one")
     tasks = {task: vector(scores[task]) for task in sorted(scores)}

@@ -1,8 +1,8 @@
-"""Bootstrap intervals: what `samples` and `across` share.
+"""Bootstrap intervals for `samples` and `across`.
 
-Resamples are counts of how often each score occurs, drawn from a constant seed and kept: every statistic
-here is a function of weighted scores, so one matrix of counts serves all of them, and leaving a score out
-is a count of 0.
+A resample is a count of how often each score occurs. The counts are drawn from a constant seed and cached.
+Every statistic here is a function of weighted scores, so one matrix of counts serves all of them, and leaving
+a score out is a count of 0.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ Weights = Sequence[Float[np.ndarray, "R S"]]
 """R weightings of the scores, one array ``[R, S]`` per stratum (S differs); each row sums to 1."""
 
 Correction = Literal["full", "skewness", "none"]
-"""For skewed resamples, see `bca`."""
+"""The correction for skewed resamples; see `bca`."""
 
 Functional = Callable[[Weights], Float[np.ndarray, "N R"]]
 """N statistics of weighted scores, for each of R weightings."""
@@ -54,7 +54,7 @@ def trimmed_weights(counts: Real[np.ndarray, "*batch n"], trim: float) -> Float[
 def _counts(n: int, stratum: int) -> Float[np.ndarray, "R n"]:
     generator = np.random.default_rng(_SEED + stratum)
     counts = generator.multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    return np.asfortranarray(counts, np.float64)  # one score's counts are needed at a time
+    return np.asfortranarray(counts, np.float64)  # read column by column
 
 
 @lru_cache(maxsize=8)
@@ -65,7 +65,7 @@ def _trimmed_resamples(n: int, trim: float) -> Float[np.ndarray, "R n"]:
 def trimmed_mean_limits(
     ordered: Float[np.ndarray, "N n"], trim: float, level: float, correction: Correction | None
 ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
-    """Limits of N samples, each of n sorted scores: those of `bca`; plain percentiles for a `None`."""
+    """`bca` limits of N samples, each of n sorted scores; plain percentiles if `correction` is None."""
     n = ordered.shape[1]
     center = ordered[:, [n // 2]]
     scale = np.maximum(np.ptp(ordered, axis=1, keepdims=True), np.finfo(np.float64).tiny)
@@ -91,17 +91,17 @@ def stratified_limits(
     correction: Correction = "full",
     step: float = 0.0,
 ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
-    """Estimates and `bca` limits of N statistics of independent strata, resampled each by itself.
+    """Estimates and `bca` limits of N statistics of independent strata, which are resampled separately.
 
     Args:
         statistic: gives N values for each of R weightings of the scores.
-        sizes: number of scores in each stratum. One of 1 makes the limits infinite: how much its score
-            varies is unknown.
+        sizes: number of scores in each stratum. A size of 1 makes the limits infinite, because the variance
+            of that stratum is unknown.
         level: nominal coverage.
         widened: see `bca`.
         correction: see `bca`.
-        step: of a statistic that moves in steps, a share say. Each resampled value is then spread over its
-            step, as limits that snap to the steps cover too rarely or too often.
+        step: step width of a discrete statistic, such as a share. Each resampled value is spread over its
+            step, because limits at discrete values cover too rarely or too often.
     """
     estimate = statistic([np.full((1, n), 1 / n) for n in sizes])[:, 0]
     if min(sizes) < 2:
@@ -110,7 +110,7 @@ def stratified_limits(
     varies = np.ptp(resampled, axis=1, keepdims=True) > 0
     resampled = np.sort(resampled + step * varies * ((np.arange(RESAMPLES) + 0.5) / RESAMPLES - 0.5), axis=1)
     starts = np.cumsum([0, *sizes])
-    without = []  # one score each: first the first stratum's in turn, with all of the others, and so on
+    without = []  # leaves out one score at a time: first those of the first stratum, then of the second ...
     for start, n in zip(starts, sizes, strict=False):
         weights = np.full((starts[-1], n), 1 / n)
         weights[start : start + n] = (1 - np.eye(n)) / (n - 1)
@@ -140,12 +140,12 @@ def bca(
         estimate: N estimates.
         left_out: per stratum, the estimates without each of its scores in turn.
         level: nominal coverage.
-        widened: take z from `_widened`. Intervals of means need it, those of shares are right without.
-        correction: "full" is for statistics that follow their scores smoothly. A median of means does not:
-            it jumps from one task to the next, and z0 then says which neighbors are close, not how biased
-            it is. "skewness" takes z0 = a instead, which is what both are for a mean. "none" is for
-            differences of pairs, z0 = a = 0: most of the skew cancels in them, and what the scores show of
-            it is luck (with 30 pairs, correcting costs up to 2 of 95% coverage).
+        widened: take z from `_widened`. Intervals of means need it; those of shares are correct without.
+        correction: "full" is for statistics that are smooth functions of the scores. A median of means is
+            not: it jumps from one task to the next, and z0 then measures the distance to neighboring tasks
+            and not the bias. "skewness" sets z0 = a instead; for a mean both are equal. "none" sets z0 = a =
+            0 for differences of pairs: most of the skew cancels in them, and the rest is estimated too
+            inaccurately (with 30 pairs, the correction costs up to 2 of 95% coverage).
     """
     rounding = 1e-12 * np.maximum(np.abs(resampled[:, 0]), np.abs(resampled[:, -1]))
     difference = resampled - estimate[:, None]
@@ -175,9 +175,10 @@ def _widened(
 ) -> Float[np.ndarray, " N"]:
     """sqrt(sum v / sum v (n - 1) / n) times Student's quantile, from the jackknife of each stratum.
 
-    v = n / (n - 1) sum u^2 estimates the variance that a stratum of n scores gives to the statistic, and
-    the resamples have v (n - 1) / n. The degrees of freedom are (sum v)^2 / sum (v^2 / (n - 1)) (Welch and
-    Satterthwaite). For one stratum these are sqrt(n / (n - 1)) and n - 1. Rows that are `flat` have no u.
+    v = n / (n - 1) sum u^2 estimates the variance that a stratum of n scores contributes to the statistic;
+    the resamples have the variance v (n - 1) / n. The degrees of freedom are (sum v)^2 / sum (v^2 / (n - 1))
+    (Welch and Satterthwaite). For one stratum, the factor is sqrt(n / (n - 1)) with n - 1 degrees of freedom.
+    In rows that are `flat`, u is 0.
     """
     n = np.array([x.shape[1] for x in u])[:, None]
     v = np.stack([(x**2).sum(1) for x in u]) * n / (n - 1)

@@ -1,7 +1,7 @@
 """Learning curves: a score per window of training, as bands, areas and steps to a threshold.
 
-Curves are ``[S, K]``: S seeds, K windows of equal length. A non-finite point means that no episode ended
-in that window, also where a training broke down: whether it did, its score says, not its curve.
+Curves are ``[S, K]``: S seeds, K windows of equal length. A non-finite point means that no episode ended in
+that window, which can also happen because the training failed. Only its score tells whether it failed.
 """
 
 from typing import NamedTuple
@@ -35,7 +35,7 @@ class Reached(NamedTuple):
 
     Attributes:
         share: share of the trainings that reached it, with its interval.
-        median: median number of steps, those that never reached it counting as infinitely many.
+        median: median number of steps; infinite for trainings that never reached it.
         n: number of trainings.
     """
 
@@ -47,9 +47,9 @@ class Reached(NamedTuple):
 def band(curves: Real[np.ndarray, "S K"], level: float = 0.95) -> Band:
     """Pointwise mean over curves ``[S, K]`` and its t-interval, mean +- t_{n-1} s / sqrt(n).
 
-    A non-finite point means that no episode ended in that window: the curve keeps its last known
-    value, also after a training broke down (count those with `settle_failures` on the scores). Before
-    its first known value a curve does not take part, and `Band.n` says how many do.
+    At a non-finite point, where no episode ended in the window, the curve keeps its last known value, also
+    after a training failed (`settle_failures` on the scores counts those). Before its first known value, a
+    curve is left out; `Band.n` is the number of curves at each point.
     """
     check_level(level)
     curves = carry_forward(_curves(curves))
@@ -74,10 +74,10 @@ def carry_forward(curves: Real[np.ndarray, "S K"]) -> Float[np.ndarray, "S K"]:
 def area_under_curve(curves: Real[np.ndarray, "S K"]) -> Float[np.ndarray, " S"]:
     """Mean of each curve ``[S, K]`` over its windows, ``[S]``; NaN where nothing is known.
 
-    A window without a value keeps the last known one; those before the first known value take that one,
-    as the first episodes to end are the best guess of what was going on before. Leaving them out instead
-    would reward episodes that are slow to end, as the poor start would weigh less. It is the `auc` of
-    `discovery.core.jobs.Outcome`, except that this one knows of no failure (there NaN).
+    A window without a value takes the last known value, or the first known value if there is none before,
+    because the first episodes to end are the best estimate of the windows before. Leaving those windows out
+    would favor algorithms whose first episodes end late, because their poor start would count less. The
+    result equals `auc` of `discovery.core.jobs.Outcome`, except that `auc` is NaN for a failed training.
     """
     filled = carry_forward(_curves(curves))
     known = np.isfinite(filled)
@@ -90,7 +90,8 @@ def steps_to_threshold(
 ) -> Float[np.ndarray, " S"]:
     """Steps at the end of the first window whose value is at least `threshold`, ``[S]``; else ``inf``.
 
-    A window without a value reaches nothing, and a curve that falls again later did reach it.
+    A window without a value does not reach it; a curve that falls again later still counts as having reached
+    it.
 
     Args:
         curves: one per seed.
@@ -109,13 +110,13 @@ def steps_to_threshold(
 
 
 def reached(steps: ArrayLike, level: float = 0.95) -> Reached:
-    """Summary of `steps_to_threshold` ``[S]``: the share that got there, and the median number of steps.
+    """Summary of `steps_to_threshold` ``[S]``: the share that reached it, and the median number of steps.
 
-    The interval of the share is Clopper and Pearson's (1934), as the usual shares lie near 1, where
-    intervals that are right on average cover too rarely: with k of n, its limits are the
-    (1 - level) / 2 quantile of Beta(k, n - k + 1) and the (1 + level) / 2 quantile of Beta(k + 1, n - k).
-    It covers any share in at least `level` of all experiments, typically in 96 to 98% at 95%. The median
-    is infinite when half of the trainings, or more, never got there.
+    The interval of the share is Clopper and Pearson's (1934): with k of n, its limits are the (1 - level) / 2
+    quantile of Beta(k, n - k + 1) and the (1 + level) / 2 quantile of Beta(k + 1, n - k). It covers any share
+    in at least `level` of all experiments, typically in 96 to 98% at 95%. Intervals that are correct only on
+    average cover too rarely near 1, where most shares lie. The median is infinite if at least half of the
+    trainings never reached the threshold.
     """
     check_level(level)
     steps = vector(steps)

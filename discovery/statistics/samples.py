@@ -1,8 +1,8 @@
 """One sample of scores: mean, IQM and median, their intervals, and comparisons of two samples.
 
-How well the 95% intervals of `interval` cover (shares in percent of 20,000 simulated experiments,
-Monte Carlo error 0.2; "capped" is a normal cut at its 69th percentile, "two modes" are 70:30, 4
-standard deviations apart; "log-normal" has sigma 0.5)::
+Coverage of the 95% intervals of `interval` in percent, from 20,000 simulated experiments (Monte Carlo error
+0.2). "capped" is a normal distribution clipped at its 69th percentile; "two modes" have weights 70:30 and are
+4 standard deviations apart; "log-normal" has sigma 0.5::
 
                    mean, n = 16   mean, n = 30   IQM, n = 16   IQM, n = 30
     normal             94.8           95.0           96.3          95.4
@@ -11,9 +11,9 @@ standard deviations apart; "log-normal" has sigma 0.5)::
     capped             95.5           95.3           96.1          95.1
     two modes          96.4           95.7           96.3          94.9
 
-Where tails are heavier, intervals of a mean fall short (log-normal with sigma 1, n = 30: 90.9) and
-those of the IQM do not (95.5): report both. Modes as narrow as a tenth of their distance, 80:20, give
-97.1 for the mean at n = 30; two equal modes give 97.4 at n = 16.
+With heavier tails, intervals of the mean cover too rarely (log-normal with sigma 1, n = 30: 90.9) and those
+of the IQM do not (95.5), so report both. Two modes with weights 80:20, a tenth as wide as their distance,
+give 97.1 for the mean at n = 30; two equal modes give 97.4 at n = 16.
 """
 
 from typing import Literal, NamedTuple
@@ -37,7 +37,7 @@ Method = Literal["bca", "expanded", "t", "percentile", "ranks"]
 Failures = Literal["raise", "drop"] | float
 
 TRIM = {"mean": 0.0, "iqm": 0.25}
-"""Share of the scores that a trimmed mean leaves out at either end."""
+"""Share of the scores that a trimmed mean leaves out at each end."""
 
 _CORRECTION: dict[Method, Correction | None] = {"bca": "full", "expanded": "none", "percentile": None}
 
@@ -58,7 +58,7 @@ class Interval(NamedTuple):
         high: upper limit, ``inf`` when the scores are too few to say.
         level: nominal coverage, 0.95 for a 95% interval.
         n: number of scores in the estimate.
-        failed: how many trainings failed: among the `n` if they were given a value, else beside them.
+        failed: how many trainings failed. They are included in `n` if they were given a value.
     """
 
     estimate: float
@@ -77,11 +77,10 @@ def mean(scores: ArrayLike) -> float:
 def iqm(scores: ArrayLike) -> float:
     """The interquartile mean of scores ``[n]``, all finite: the mean of their middle half.
 
-    With the scores sorted, score i (from 0) fills the stretch [i, i + 1] of a line of length n; the
-    IQM averages over [n/4, 3n/4], so that at n = 6 the weights are 0, 1/6, 1/3, 1/3, 1/6, 0.
-    ``scipy.stats.trim_mean(scores, 0.25)``, which rliable uses, cuts floor(n/4) whole scores from
-    either end: the same wherever 4 divides n, but at n = 7 it averages 5 scores and at n = 8 only 4.
-    The weights avoid that jump.
+    With the scores sorted, score i (from 0) fills the interval [i, i + 1] of a line of length n. The IQM
+    averages over [n/4, 3n/4], so at n = 6 the weights are 0, 1/6, 1/3, 1/3, 1/6, 0. rliable uses
+    ``scipy.stats.trim_mean(scores, 0.25)``, which removes floor(n/4) whole scores at each end. It is equal if
+    4 divides n, but it averages 5 scores at n = 7 and only 4 at n = 8. The weights avoid this jump.
     """
     return _estimate(np.sort(_complete(scores)), "iqm")
 
@@ -96,9 +95,8 @@ def settle_failures(scores: ArrayLike, failures: Failures) -> tuple[Float[np.nda
 
     Args:
         scores: one per training; NaN or infinite marks a training that failed.
-        failures: "raise" refuses them; a number takes their place, which is the honest choice when
-            it is what a failure is worth (say, the random policy's return); "drop" leaves them out,
-            which flatters an algorithm that fails where it is weak.
+        failures: "raise" raises `BadInput`. A number replaces them, for example the random policy's return.
+            "drop" leaves them out, which favors an algorithm that fails where it is weak.
     """
     scores = vector(scores)
     failed = ~np.isfinite(scores)
@@ -128,22 +126,22 @@ def interval(
 
     There are four methods for the mean and the IQM:
 
-    * "bca": bias-corrected and accelerated bootstrap, its normal quantiles widened to
-      sqrt(n / (n - 1)) times Student's with n - 1 degrees of freedom (Hesterberg 2015), because the
-      bootstrap's spread is too small by about that. Its limits stay within the range of the scores;
-      those of a bootstrap-t become infinite where returns are capped (resamples without spread).
+    * "bca": bias-corrected and accelerated bootstrap. Its normal quantiles are replaced by sqrt(n / (n - 1))
+      times Student's with n - 1 degrees of freedom (Hesterberg 2015), because the bootstrap's spread is too
+      small by about that factor. Its limits stay within the range of the scores. Limits of a bootstrap-t
+      would become infinite for capped returns, because some resamples have no spread.
     * "expanded": the same without the correction for skewness, for differences of pairs.
     * "t": Student's, for the IQM with the winsorized variance (Tukey and McLaughlin). Closed form.
-    * "percentile": the plain bootstrap, as rliable reports; too narrow for means (91-94% at n = 30).
+    * "percentile": the plain bootstrap, as in rliable; too narrow for means (91-94% at n = 30).
 
-    By default "bca" where it is tested, 16 <= n <= 1000, else "t". Intervals from fewer
-    than 30 seeds are unreliable.
+    The default is "bca" for 16 <= n <= 1000, where it is tested, else "t". Intervals from fewer than 30 seeds
+    are unreliable.
 
-    The median has "ranks": two order statistics (see `_median_limits`), at any n.
+    The only method for the median is "ranks": two order statistics (see `_median_limits`), at any n.
 
-    No method sees what the seeds did not show: a failure of one seed in ten is absent from 16 seeds
-    in 19 of 100 experiments. Scores that are all equal give a width of 0; too few scores (one; under
-    four for the IQM; under six for a median at 95%) give infinite limits.
+    No method accounts for rare events that are not among the scores: if one seed in ten fails, 16 seeds
+    contain no failure in 19 of 100 experiments. Scores that are all equal give a width of 0. Too few scores
+    (one; under four for the IQM; under six for a median at 95%) give infinite limits.
     """
     if statistic not in METHODS:
         raise unknown("statistic", statistic, METHODS)
@@ -172,10 +170,9 @@ def paired_difference(
 ) -> Interval:
     """`interval` of the differences a - b of scores ``[S]`` that share their seeds, pair by pair.
 
-    With "iqm" it is the IQM of the differences, not the difference of the IQMs; likewise with "median".
-    By default "expanded" takes the place of "bca", as most of the skew cancels in differences.
-    A pair fails when either score does: "drop" leaves the pair out; a number takes the failed score's
-    place.
+    With "iqm" it is the IQM of the differences, not the difference of the IQMs; likewise with "median". The
+    default method is "expanded" instead of "bca", because most of the skew cancels in differences. A pair
+    fails when either score fails: "drop" leaves out the pair, and a number replaces the failed score.
     """
     a, b = vector(a), vector(b)
     if a.size != b.size:
@@ -193,9 +190,9 @@ def paired_difference(
 def apart(a: Interval, b: Interval) -> bool:
     """Whether the two intervals do not overlap.
 
-    For two 95% intervals of equal width and independent seeds this is stricter than a test at 5%
-    (about 0.6% false alarms): intervals that overlap do not show that a and b are equal. For common
-    seeds use `paired_difference`, which sees more.
+    For two 95% intervals of equal width and independent seeds, this is stricter than a test at 5% (about 0.6%
+    false alarms): intervals that overlap do not show that a and b are equal. With common seeds, use
+    `paired_difference`, which has more power.
     """
     return bool(a.low > b.high or b.low > a.high)
 
@@ -245,15 +242,15 @@ def _usual(n: int, bootstrap: Method) -> Method:
 def _median_limits(ordered: Float[np.ndarray, " n"], level: float) -> tuple[float, float]:
     """Interpolated order statistics (Hettmansperger and Sheather 1986).
 
-    With B binomial(n, 1/2), the k-th score from either end covers the median of any continuous
-    distribution in exactly c_k = 1 - 2 P(B < k) of all experiments. With k the last that covers in at
-    least `level`, and I = (c_k - level) / (c_k - c_{k+1}), each limit lies the share
-    (n - k) I / (k + (n - 2k) I) of the way from the k-th score to the (k+1)-th. Between the two lies the
-    coverage for any continuous distribution. It lies within 94 to 96% for n = 30 to 200 and all shapes that
-    were tried; without the interpolation it would jump (n = 31: 97.1 or 92.9%).
+    With B binomial(n, 1/2), the k-th scores from both ends enclose the median of any continuous distribution
+    in exactly c_k = 1 - 2 P(B < k) of all experiments. Let k be the largest with c_k at least `level`, and
+    I = (c_k - level) / (c_k - c_{k+1}). Each limit lies the share (n - k) I / (k + (n - 2k) I) of the way
+    from the k-th score to the (k+1)-th. So for any continuous distribution, the coverage lies between c_{k+1}
+    and c_k. It was within 94 to 96% for n = 30 to 200 and all shapes that were tried; without the
+    interpolation it would jump (n = 31: 97.1 or 92.9%).
 
-    Where many scores tie at the median, it covers more often. Infinite where even the extremes cover too
-    rarely.
+    If many scores tie at the median, it covers more often. The limits are infinite if even the smallest and
+    the largest score cover too rarely.
     """
     n = ordered.size
     cover = np.append(1.0, 1 - 2 * special.bdtr(np.arange(n // 2 + 1), n, 0.5))  # of rank 0: no limits

@@ -1,11 +1,11 @@
-"""Stopping early: which candidates of a search need no more seeds, and what stopping them may cost.
+"""Early stopping: which candidates of a search need no more seeds.
 
-Scores are ``[P, n]``, candidates in rows and the same (common) seeds in columns. Two ways:
+Scores are ``[P, n]``, candidates in rows and common seeds in columns. There are two ways:
 
-* Racing: after more and more seeds, drop what is clearly worse. It bounds the probability that the best
-  candidate is lost, however the scores lie.
-* Successive halving: drop a fixed share at fixed times. It bounds what is spent; benchmarks/races.py bounds
-  what it may lose.
+* Racing: after more and more seeds, drop candidates that are clearly worse. It bounds the probability of
+  dropping the best candidate.
+* Successive halving: drop a fixed share at fixed times. It bounds the cost; benchmarks/races.py bounds the
+  probability of dropping the best candidate.
 """
 
 from typing import Literal
@@ -24,30 +24,31 @@ Against = Literal["best", "field"]
 def clearly_worse(
     scores: Real[np.ndarray, "P n"], error: float, looks: int, initial: int, against: Against = "best"
 ) -> Bool[np.ndarray, " P"]:
-    """Which candidates ``[P]`` need no more seeds, for scores ``[P, n]`` so far of those still running.
+    """Which candidates ``[P]`` need no more seeds, given the scores ``[P, n]`` of those that still run.
 
     Each is compared seed by seed, in a one-sided paired t-test (racing: Maron and Moore 1997):
 
-    * "best": with the leader, the one of the highest mean, at level error / (looks (initial - 1)). Under
-      normal differences the truly best candidate is ever dropped with probability at most `error`: it takes
-      that one of `looks` tests against one of `initial` - 1 others errs (Bonferroni; that the leader is
-      picked by its scores does not matter, as every choice is counted).
-    * "field": with the field's median on each seed, at level error / looks, whatever the number of
-      candidates. A candidate whose mean is at least the field's is dropped with probability of about
-      `error` at most (differences from a median are only nearly normal); so is the best. As the field
-      shrinks, its median rises.
+    * "best": with the leader, which has the highest mean, at level error / (looks (initial - 1)). If
+      differences are normal, the truly best candidate is dropped with probability at most `error`: this
+      requires an error in one of `looks` tests against one of `initial` - 1 others (Bonferroni; choosing the
+      leader by its scores does not matter, because every possible leader is counted).
+    * "field": with the field's median on each seed, at level error / looks, for any number of candidates. A
+      candidate whose mean is at least the field's, so also the best, is dropped with probability at most
+      about `error` (differences from a median are only nearly normal). As the field shrinks, its median
+      rises.
 
-    With one seed nobody is out. Where all differences are equal, as on capped returns, the t-test cannot
-    be made: a candidate that is worse by the same amount on at least three seeds is out, one that equals
-    the leader is not. A candidate with a failed (non-finite) score is out at once when another has none,
-    because one failed seed ranks it below all that do not fail, and no further seed changes that; among
-    candidates that have all failed nobody is out. The guarantees are for candidates that do not fail.
+    With one seed no candidate is dropped. If all differences are equal, as with capped returns, the t-test is
+    undefined: a candidate that is worse by the same amount on at least three seeds is dropped, one that
+        equals
+    the leader is not. A candidate with a failed (non-finite) score is dropped at once if another has none:
+    failed candidates rank below all others, and no further seed changes that. If all candidates have failed,
+    none is dropped. The guarantees hold for candidates that do not fail.
 
     Args:
         scores: complete, one row per candidate that is still running.
         error: probability, over all looks, of dropping the best (see above).
-        looks: how often one looks, all in all.
-        initial: number of candidates that the race began with.
+        looks: total number of looks.
+        initial: number of candidates at the start of the race.
         against: what a candidate is compared with.
     """
     scores = np.asarray(scores, np.float64)
@@ -86,7 +87,7 @@ def _below(
 
 
 def race_looks(first: int, total: int, factor: int = 2) -> list[int]:
-    """Numbers of seeds at which one looks: `first`, `first` * `factor` and so on, and at last `total`."""
+    """Numbers of seeds at which candidates are compared: `first`, `first` * `factor` ..., and `total`."""
     if not 1 <= first <= total or factor < 2:
         raise BadInput(f"looks need 1 <= first <= total and factor >= 2, not {first}, {total} and {factor}")
     looks = []
@@ -97,11 +98,13 @@ def race_looks(first: int, total: int, factor: int = 2) -> list[int]:
 
 
 def filled(scores: Real[np.ndarray, "P n"]) -> Float[np.ndarray, "P n"]:
-    """Scores ``[P, n]`` comparable between candidates that ran on different seeds, NaN where they did not.
+    """Fill in missing scores (NaN) of ``[P, n]``, so that candidates that ran on different seeds are
+    comparable.
 
-    A mean over the first seeds alone is not: they may be the easy ones. In an additive model, x[i, s] =
-    a_i + b_s, the missing score is mean_c(x[i, c] - field[c]) + field[s], over candidate i's own seeds c,
-    where field[c] is the mean over the candidates that ran on all. Those keep their scores bit for bit.
+    Means over different seeds are not comparable, because some seeds are easier. In an additive model,
+    x[i, s] = a_i + b_s, the missing score is mean_c(x[i, c] - field[c]) + field[s], over candidate i's own
+    seeds c, where field[c] is the mean over the candidates that ran on all seeds. Those keep their scores bit
+    for bit.
     """
     scores = np.asarray(scores, np.float64)
     if scores.ndim != 2:
@@ -117,7 +120,7 @@ def filled(scores: Real[np.ndarray, "P n"]) -> Float[np.ndarray, "P n"]:
 
 
 def survivors(scores: ArrayLike, keep: int) -> Int[np.ndarray, " keep"]:
-    """Indices of the `keep` best of scores ``[P]``, best first; ties go by index, failures come last."""
+    """Indices of the `keep` best of scores ``[P]``, best first; ties by index, failures last."""
     scores = vector(scores)
     if not 1 <= keep <= scores.size:
         raise BadInput(f"{keep} of {scores.size} candidates cannot be kept; keep at least one")
@@ -128,8 +131,8 @@ def halving_schedule(candidates: int, rungs: int, eta: int = 3) -> list[tuple[fl
     """(share of the full training, candidates trained so far) for each rung of successive halving.
 
     Rung r of R has floor(P / eta^r) candidates, each trained for the share eta^(r - R + 1) of the whole,
-    counted from its start (Jamieson and Talwalkar 2016; Li et al. 2018). So each rung costs about as much
-    as any other, and the last is a full training.
+    counted from its start (Jamieson and Talwalkar 2016; Li et al. 2018). So all rungs cost about the same,
+    and the last one is a full training.
     """
     if rungs < 1 or eta < 2 or candidates < eta ** (rungs - 1):
         raise BadInput(

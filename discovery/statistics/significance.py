@@ -9,7 +9,7 @@ from discovery.core.errors import BadInput
 from discovery.statistics.samples import vector
 
 EXACT = 12
-"""Up to so many pairs all 2^n sign flips are enumerated."""
+"""With at most this many pairs, all 2^n sign flips are enumerated."""
 
 FLIPS = 65_535
 _SEED = 20_221_112
@@ -18,10 +18,10 @@ _SEED = 20_221_112
 def paired_p_value(a: ArrayLike, b: ArrayLike) -> float:
     """Two-sided p-value of the sign-flip test that the mean of a - b is 0, for scores ``[S]`` in pairs.
 
-    Were neither better, each difference d_i could as well have been -d_i. The p-value is the share of all
-    2^n sign flips with abs(sum +-d_i) >= abs(sum d_i) (Fisher 1935): exact for differences whose
-    distribution is symmetric, whatever its shape. Beyond 12 pairs, it is (1 + count) / (1 + B) of
-    B = 65,535 random flips from a constant seed, which is a valid p-value too (Phipson and Smyth 2010).
+    Under the null hypothesis, each difference d_i is equally likely to be -d_i. The p-value is the share of
+    all 2^n sign flips with abs(sum +-d_i) >= abs(sum d_i) (Fisher 1935). It is exact if the distribution of
+    the differences is symmetric. With more than 12 pairs, it is (1 + count) / (1 + B) of B = 65,535 random
+    flips from a constant seed, which is also a valid p-value (Phipson and Smyth 2010).
 
     Fewer than 6 pairs cannot reach 0.05: the smallest p-value is 2^(1 - n).
     """
@@ -31,7 +31,7 @@ def paired_p_value(a: ArrayLike, b: ArrayLike) -> float:
     if not np.isfinite([a, b]).all():
         raise BadInput("there are failed trainings among the scores; settle them first (settle_failures)")
     size = np.sort(np.abs(a - b))
-    observed = abs((a - b).sum()) - 1e-12 * size.sum()  # flips that tie with it count, rounding or not
+    observed = abs((a - b).sum()) - 1e-12 * size.sum()  # counts ties despite rounding
     if size.size <= EXACT:
         signs = 1.0 - 2.0 * (np.arange(2**size.size)[:, None] >> np.arange(size.size) & 1)
         return float(np.mean(np.abs(signs @ size) >= observed))
@@ -42,9 +42,9 @@ def paired_p_value(a: ArrayLike, b: ArrayLike) -> float:
 def holm(p_values: ArrayLike) -> Float[np.ndarray, " m"]:
     """Adjusted p-values ``[m]`` of m tests (Holm 1979), in the order given.
 
-    With p sorted, the i-th smallest becomes max_{j <= i} min(1, (m - j + 1) p_j). Calling those at most
-    0.05 significant makes one or more false claims with probability at most 0.05, however the tests depend
-    on one another.
+    With p sorted, the i-th smallest becomes max_{j <= i} min(1, (m - j + 1) p_j). If adjusted p-values of at
+    most 0.05 are called significant, the probability of any false claim is at most 0.05, for any dependence
+    between the tests.
     """
     p = vector(p_values)
     if not ((p >= 0) & (p <= 1)).all():  # NaN fails either comparison
@@ -66,14 +66,14 @@ def seeds_needed(
     independent groups, where t is Student's quantile at 1 - level / 2 (Cohen 1988).
 
     Args:
-        difference: delta, the smallest difference of means that is worth finding; its sign does not matter.
+        difference: delta, the smallest difference of means that matters; its sign is ignored.
         deviation: standard deviation of the paired differences; with ``paired=False`` that of one group.
         power: probability of finding it.
         level: probability of a false alarm.
-        paired: whether seeds are common. Otherwise the answer is per group.
+        paired: whether seeds are common. Otherwise the result is per group.
     """
     if not (np.isfinite(difference) and difference):
-        raise BadInput(f"no number of seeds tells a difference of {difference} from none; give one to find")
+        raise BadInput(f"a difference of {difference} cannot be found; give one that is finite and not 0")
     if not (np.isfinite(deviation) and deviation > 0):
         raise BadInput(f"the deviation must be positive, not {deviation}")
     if not 0 < level < power < 1:

@@ -8,7 +8,7 @@ from discovery.statistics.samples import Interval
 def rounded(found: Interval | None) -> tuple[str, ...]:
     """Estimate, low and high as text, to two significant digits of the interval's width.
 
-    The estimate alone, to four digits, where there is no finite interval; nothing where there is no estimate.
+    Only the estimate, to four digits, if there is no finite interval; empty if there is no estimate.
     """
     if found is None or not math.isfinite(found.estimate):
         return ()

@@ -17,7 +17,7 @@ from discovery.display.formats import (
     rows,
     status,
 )
-from discovery.display.progress import Json, Silent, view
+from discovery.display.progress import Json, View, view
 from discovery.meta.base import RequestId, Result, ScoreResult
 from discovery.search.progress import SearchProgress, expected_steps, final_row, planned, trainings_of
 from discovery.statistics import interval
@@ -143,7 +143,7 @@ def test_means_that_no_row_had_come_with_the_last() -> None:
     assert line.split()[:2] == ["3/3", "2"] and late.split()[:3] == ["generation", "2", "2"]
 
 
-def play(shown: Silent) -> None:
+def play(shown: View) -> None:
     """A generation, as a search tells it."""
     with shown:
         shown.say("run", "runs/x: a search", run="runs/x")
@@ -168,7 +168,7 @@ def test_json_is_one_object_a_line() -> None:
 
 def test_quiet_says_only_warnings(capsys: pytest.CaptureFixture[str]) -> None:
     out = io.StringIO()
-    play(Silent(SearchProgress(CONFIG), out))
+    play(View(SearchProgress(CONFIG), out))
     assert out.getvalue() == ""
     assert capsys.readouterr().err == "warning: processes/0 was replaced\n"
 

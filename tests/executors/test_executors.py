@@ -158,7 +158,7 @@ def test_bad_options(options, message):
 def test_a_closed_executor_has_no_workers_and_says_so():
     executor = Processes(1, function=RUN_CHUNK)
     assert len(list(executor.run([job(0)]))) == 1
-    (worker,) = executor._staff.values()
+    (worker,) = executor._active.values()
     assert worker.process.poll() is None
     for _ in range(2):  # closing twice is safe
         executor.close()

@@ -55,13 +55,13 @@ class Ward(Pool):
         self.hired.append(time.monotonic())
         return Frail(f"ward/{place}", self._fates.pop(0))
 
-    def _listen(self, seconds: float) -> list:
+    def _poll(self, seconds: float) -> list:
         time.sleep(0.01)
-        return list(self._staff.values())
+        return list(self._active.values())
 
 
 def test_want_of_memory_may_pass_and_is_waited_for(monkeypatch):
-    monkeypatch.setattr(pool, "REST_SECONDS", 0.3)
+    monkeypatch.setattr(pool, "BACKOFF_SECONDS", 0.3)
     ward = Ward("out_of_memory", "out_of_memory", "")
     (result,) = ward.run([job(0)])
     assert result.error is None and result.attempts == 1
@@ -71,7 +71,7 @@ def test_want_of_memory_may_pass_and_is_waited_for(monkeypatch):
 
 @pytest.mark.parametrize("fate", ["out_of_memory", "crashed"])
 def test_three_that_never_get_ready_are_no_accident(fate, monkeypatch):
-    monkeypatch.setattr(pool, "REST_SECONDS", 0.01)
+    monkeypatch.setattr(pool, "BACKOFF_SECONDS", 0.01)
     with pytest.raises(ExecutorError, match=r"(?s)before they can work \(it died\).*last words"):
         list(Ward(fate, fate, fate, "").run([job(0)]))
 
@@ -86,7 +86,7 @@ class Quick:
         self.connection, self._theirs = Pipe()
         self._theirs.send(("up", 0, Cluster("127.0.0.1:1", 1, 1, (1,))))
 
-    def hire(self, kind):
+    def start_worker(self, kind):
         self.hired += 1
         of_it = versions() | {"cpu": self.cpu, "jax": self.jax}
         self._theirs.send(("ready", self.hired, Facts("10.0.0.7", 1, kind, of_it)))

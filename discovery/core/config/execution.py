@@ -3,7 +3,7 @@
 from discovery.core.errors import BadInput
 
 EXECUTORS = ("inline", "processes", "ray")
-"""Names of the executors; `discovery.executors` has a factory for each."""
+"""Names of the executors; see `discovery.executors.make_executor`."""
 
 
 def check_without_ray(name: str, address: str, gpu_workers: int) -> None:

@@ -30,8 +30,8 @@ def drift_picture(
         advantage: ``[A]`` values of the advantage, increasing.
         panels: (title, drift ``[A, R]``, slope ``[A, R]``) of each algorithm, or of one at several
             points of training. NaN cells are gray.
-        clip: percentile of the absolute values of a row at which its common color scale ends, so that
-            a corner of large values does not wash out the rest.
+        clip: percentile of the absolute values of a row at which its common color scale ends, so that few
+            large values do not make the others pale.
     """
     log_ratio, advantage = np.asarray(log_ratio), np.asarray(advantage)
     if not panels:
@@ -65,7 +65,7 @@ def _draw_heat_maps(
     values = np.abs(np.stack(images))
     values = values[np.isfinite(values)]
     largest = values.max(initial=0.0)
-    # A drift that is 0 nearly everywhere has a percentile of 0: then its largest value serves.
+    # A drift that is 0 nearly everywhere has a percentile of 0: then the scale ends at its largest value.
     limit = (np.percentile(values, clip) if values.size else 0.0) or largest or 1.0
     colors = matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.7")
     for panel, image in zip(axes, images, strict=True):

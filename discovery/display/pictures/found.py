@@ -1,4 +1,4 @@
-"""How what was found is drawn: a picture for each searched entry, as its family's record says."""
+"""Pictures of the found algorithm: one for each searched entry, as its family's record defines it."""
 
 from matplotlib.figure import Figure
 
@@ -20,9 +20,9 @@ LOSS = Picture(
 
 
 def pictures_of(found: Learned) -> dict[str, Picture]:
-    """The picture of each searched entry, none of them twice; of a fixed algorithm that of its loss.
+    """The picture of each searched entry, without duplicates; for a fixed algorithm, the picture of its loss.
 
-    The family of the part that reads the entry says which; without one of its own, that of the loss.
+    The family of the part that reads the entry defines it; by default it is the picture of the loss.
     """
     parts = part_of_entries(found.spec)
     searched = [entry for entry in found.searched if entry in parts]

@@ -1,4 +1,4 @@
-"""A picture of a grid-world level, and of an agent's way through it."""
+"""A picture of a grid-world level, and of an agent's path through it."""
 
 import functools
 import math
@@ -26,9 +26,9 @@ from environments.optimal import optimal_return
 GOOD, BAD = COLORS[0], COLORS[1]
 WALL, FLOOR, LINES, INK = "#3B4252", "#FBFBF9", "#E3E3DE", "#22262E"
 RADII = (0.2, 0.4)
-"""Of objects worth nothing, and worth 1 or more, in cells; the area in between grows with the reward."""
+"""Radii in cells of objects with reward 0, and with 1 or more; in between, the area grows with the reward."""
 WIDTHS = (6.0, 1.5)
-"""Of a path's first and last step: where a path crosses itself, both are seen."""
+"""Line widths of a path's first and last step, so that crossing parts of a path can be distinguished."""
 
 
 def draw_environment(
@@ -57,18 +57,20 @@ def draw_environment(
 def draw_level(
     level: Level, episode: Episode | None = None, cell: Int[Any, " K"] | None = None, title: str = ""
 ) -> Figure:
-    """A level: walls, start, and objects; with an `episode` also the way that an agent took.
+    """A level with walls, start, and objects; with an `episode` also the path of the agent.
 
-    Objects are blue where they are worth something and red where they cost, the larger the more; the
-    legend says with which probability they end the episode when collected, and return at each step when
-    absent. The path is colored by time and becomes thinner, so that a later visit shows on an earlier one.
+    Objects with positive reward are blue, those with negative reward red; larger rewards have larger discs.
+    The legend gives the probability that collecting an object ends the episode, and the probability per step
+    that a collected object reappears. The path is colored by time and becomes thinner, so that a later visit
+    is visible on an earlier one.
 
     Args:
         level: the grid-world.
         episode: from `discovery.play` on this level.
-        cell: where the objects are, in a grid-world of random places. By default where they were when
-            the episode began, or the level's own places.
-        title: above the steps, the return, and, where objects stay in their places, what is best.
+        cell: cells of the objects, for a level with random positions. By default the positions at the
+            beginning of the episode, or the level's own.
+        title: first line of the title. Further lines give the steps, the return, and the optimal return if
+            positions are fixed.
     """
     level = jax.tree.map(np.asarray, level)
     if cell is None:
@@ -83,7 +85,7 @@ def draw_level(
     if episode is not None:
         handles.append(_draw_path(figure, axes, level, episode))
     titles = [*filter(None, (title,)), *_summary(level, fixed, episode)]
-    # Not the axes' own title: the layout forgets its height where the aspect is fixed.
+    # The layout ignores the height of an axes' title if the aspect is fixed, so the figure has the title.
     figure.suptitle("\n".join(titles), fontsize=11)
     figure.legend(handles=handles, loc="outside lower center", ncols=1, frameon=False, fontsize=9)
     rows, columns = shown.shape
@@ -95,7 +97,7 @@ def draw_level(
 
 
 def visited(level: Level, episode: Episode) -> Int[np.ndarray, " N"]:
-    """The cells of an episode's path: where it began, and where each of its N - 1 steps led."""
+    """The cells of an episode's path: its first cell, and the cell after each of its N - 1 steps."""
     length = int(np.sum(episode.running))
     before, action = (jnp.asarray(each)[:length] for each in (episode.env_state.agent, episode.action))
     return np.append(before, move(jnp.asarray(level.walls), before, action)[-1])
@@ -109,7 +111,7 @@ def collected(level: Level, episode: Episode) -> Int[np.ndarray, " K"]:
 
 
 def _shown(walls: Bool[np.ndarray, " cells"]) -> Bool[np.ndarray, "rows columns"]:
-    """The walls of the part that can be walked on: what is outside a small level's own square is left out."""
+    """The walls of the used part of the square, without the unused rows and columns of a small level."""
     size = math.isqrt(walls.size)
     square = walls.reshape(size, size)
     rows, columns = np.flatnonzero(~square.all(1)), np.flatnonzero(~square.all(0))
@@ -117,7 +119,7 @@ def _shown(walls: Bool[np.ndarray, " cells"]) -> Bool[np.ndarray, "rows columns"
 
 
 def _centers(level: Level, cells: Any) -> np.ndarray:
-    """The middle (x, y) of cells, ``[..., 2]``."""
+    """The centers (x, y) of cells, ``[..., 2]``."""
     row, column = np.divmod(np.asarray(cells), math.isqrt(level.walls.size))
     return np.stack([column, row], axis=-1) + 0.5
 
@@ -152,7 +154,7 @@ def _draw_start(axes: Axes, level: Level) -> Line2D:
 
 
 def _draw_objects(axes: Axes, level: Level, cell: np.ndarray, episode: Episode | None) -> list[Line2D]:
-    """A disc for each object, with the letter of its kind; returns what the legend says of each kind."""
+    """Draw a disc for each object, with the letter of its kind; returns a legend entry for each kind."""
     counts = None if episode is None else collected(level, episode)
     kinds: dict[tuple[float, ...], list[int]] = {}
     for k in np.flatnonzero(level.present):
@@ -187,7 +189,7 @@ def _draw_objects(axes: Axes, level: Level, cell: np.ndarray, episode: Episode |
 
 
 def _draw_path(figure: Figure, axes: Axes, level: Level, episode: Episode) -> Line2D:
-    """The way, one segment a step; returns the legend's entry for its end."""
+    """Draw the path, one segment per step; returns the legend entry of its end."""
     points = _centers(level, visited(level, episode))
     segments = np.stack([points[:-1], points[1:]], axis=1)
     steps = np.arange(1, len(points))
@@ -213,7 +215,7 @@ def _draw_path(figure: Figure, axes: Axes, level: Level, episode: Episode) -> Li
 
 
 def _summary(level: Level, fixed: bool, episode: Episode | None) -> list[str]:
-    """Steps and return, and what is best in expectation: known where objects stay in their places."""
+    """Steps and return, and the optimal expected return if positions are fixed."""
     limit = f"at most {int(level.max_steps)} steps"
     played = limit
     if episode is not None:

@@ -1,7 +1,10 @@
-"""The LPO picture of an algorithm: its drift and the slope of its objective, beside known ones."""
+"""The LPO picture of an algorithm: its drift and the slope of its objective, beside known algorithms."""
+
+from collections.abc import Mapping
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from discovery.core.errors import BadInput
@@ -14,13 +17,16 @@ from objectives import family_of
 FRACTIONS = (0.0, 0.33, 0.67, 0.99)
 """Points of a training at which a temporally-aware objective is drawn."""
 
+Grids = tuple[Float[np.ndarray, "A R"], Float[np.ndarray, "A R"]]
+"""Drift and slope at advantages ``[A]`` and log-ratios ``[R]``."""
+
 LOG_RATIO = np.linspace(-1.2, 1.2, 121)
 ADVANTAGE = np.linspace(-2.5, 2.5, 101)
-"""What the LPO picture shows: ratios of 0.3 to 3.3, and all but 1% of standardized advantages."""
+"""Axes of the LPO picture: ratios of 0.3 to 3.3, and all but 1% of standardized advantages."""
 
 
 def loss_picture(found: Learned) -> Figure:
-    """The LPO picture beside the family's baselines.
+    """The LPO picture of an algorithm and of its family's baselines.
 
     A temporally-aware objective is drawn at several points of a training.
 
@@ -33,21 +39,22 @@ def loss_picture(found: Learned) -> Figure:
     else:
         shown = [(objective, 0.0, found.label)]
     baselines = family_of(found.spec.name).baselines
-    shown += [(known, 0.0, name.upper()) for name in baselines if (known := _known(name, found))]
-    panels = [(title, *_heat(one, fraction)) for one, fraction, title in shown]
+    numbers = found.numbers
+    shown += [(known, 0.0, name.upper()) for name in baselines if (known := known_objective(name, numbers))]
+    panels = [(title, *grids(one, fraction)) for one, fraction, title in shown]
     return drift_picture(LOG_RATIO, ADVANTAGE, panels)
 
 
-def _heat(objective: Objective, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """Drift and slope on the grid, each ``[A, R]``."""
+def grids(objective: Objective, fraction: float) -> Grids:
+    """Drift and slope on the grid of the picture."""
     log_ratio, advantage = jnp.asarray(LOG_RATIO), jnp.asarray(ADVANTAGE)[:, None]
     drift, slope = (f(log_ratio, advantage, fraction) for f in (objective.drift, objective.slope))
-    return np.asarray(drift), np.asarray(slope)
+    return np.asarray(drift, np.float64), np.asarray(slope, np.float64)
 
 
-def _known(name: str, found: Learned) -> Objective | None:
-    """A known algorithm's objective under the same recipe; None if it does not read one of its numbers."""
+def known_objective(name: str, numbers: Mapping[str, float]) -> Objective | None:
+    """A known algorithm's objective with the numbers of a recipe; None if it does not use one of them."""
     try:
-        return objective_of(AlgorithmSpec(name), numbers=found.numbers)
+        return objective_of(AlgorithmSpec(name), numbers=numbers)
     except BadInput:
         return None

@@ -1,6 +1,6 @@
-"""The pictures of a run: what `discovery plot` draws, and `LoadedRun.plot_*` return.
+"""The pictures of a run, for `discovery plot` and `RunData.plot_*`.
 
-`discovery/display/plots.py` draws arrays; this file decides which.
+This module selects the data; `discovery/display/plots.py` draws arrays.
 """
 
 import re
@@ -18,24 +18,24 @@ from discovery.display.pictures.found import LOSS, draw, pictures_of
 from discovery.display.pictures.suites import score_intervals
 from discovery.judging.comparison import INITIAL, Comparison, Row
 from discovery.judging.evaluate import recorded
-from discovery.results.loaded import LoadedRun
+from discovery.results.loaded import RunData
 from environments.task import SCORES, Task
 from objectives.family import Picture
 
 FIRST_STYLES = (INITIAL, "discovered", "ppo", "dpo")
-"""Subjects in the order of their styles, the same in all runs; any others follow by name.
+"""Subjects in the order of their styles, which is the same in all runs; others follow by name.
 
-In the meta-learning curve the population has the initial mean's style, and the search mean that of
-what was discovered.
+In the meta-learning curve, the population has the style of the initial mean, and the search mean has the
+style of "discovered".
 """
 
 
-def plot_run(run: LoadedRun, folder: Path) -> list[Path]:
+def plot_run(run: RunData, folder: Path) -> list[Path]:
     """Write every picture that the run has data for to `folder`; returns their paths.
 
-    Per task the meta-learning curve and, where `evaluate` has reported, the learning curves; what was found,
-    a picture for each part that was searched; and the comparison of all that was reported. Says on standard
-    error why the picture of a part is left out, where it has none.
+    These are the meta-learning curve of each task, the learning curves of each task with report seeds, a
+    picture of each searched part of the found algorithm, and the comparison of all subjects. If the picture
+    of a part is left out, the reason is printed on standard error.
     """
     reports = recorded(run)
     drawn: dict[str, Figure] = {}
@@ -51,9 +51,9 @@ def plot_run(run: LoadedRun, folder: Path) -> list[Path]:
 
 
 def found_pictures(
-    run: LoadedRun, left_out: Callable[[str, BadInput], None]
+    run: RunData, left_out: Callable[[str, BadInput], None]
 ) -> Iterator[tuple[Picture, Figure]]:
-    """What the run has found, part by part; `left_out` hears of a picture that there is none of, and why."""
+    """Pictures of the found algorithm, part by part; calls `left_out` for a picture that cannot be drawn."""
     try:
         found = run.learned()
     except BadInput as error:
@@ -70,16 +70,16 @@ def _say_why(name: str, error: BadInput) -> None:
     print(f"{name}.png was left out: {' '.join(str(error).split())}", file=sys.stderr)
 
 
-def meta_learning(run: LoadedRun, task: str, reports: Comparison | None = None) -> Figure:
-    """How the search went on a task: population, mean, and known algorithms where reported.
+def meta_learning(run: RunData, task: str, reports: Comparison | None = None) -> Figure:
+    """Scores of a search on a task: the population, the mean, and known algorithms with report seeds.
 
-    Generation g shows the proposals drawn around mean g, where they are trained on the task, and mean g on
-    the selection seeds, where it is selected on.
+    Generation g shows the proposals sampled around mean g, if they are trained on the task, and mean g on the
+    selection seeds, if the task is used for selection.
     """
     names = [each.name for each in run.config.tasks]
     if task not in names:
         scores = np.zeros((run.n_generations, 0))
-    elif len(names) == 1:  # also of those that were stopped early: filled in, as the search took them
+    elif len(names) == 1:  # includes the estimated scores of trainings that were stopped early
         scores = run.scores
     else:
         scores = run.task_scores[:, :, names.index(task)].mean(axis=-1)
@@ -102,8 +102,8 @@ def meta_learning(run: LoadedRun, task: str, reports: Comparison | None = None) 
     )
 
 
-def learning_curves(run: LoadedRun, task: str, reports: Comparison | None = None) -> Figure:
-    """Learning curves of all that was reported on a task, with bands or, for few seeds, single curves."""
+def learning_curves(run: RunData, task: str, reports: Comparison | None = None) -> Figure:
+    """Learning curves of all subjects on a task, with bands or, for few seeds, single curves."""
     reports = recorded(run) if reports is None else reports
     cells = reports.curves().get(task, {})
     if not cells:
@@ -112,7 +112,7 @@ def learning_curves(run: LoadedRun, task: str, reports: Comparison | None = None
             f"`discovery evaluate {run.folder} ppo` trains it there"
         )
     steps = max((cell.steps for cell in cells.values()), key=len)
-    # One whose recipe had another length when it was trained does not fit these axes.
+    # Leaves out subjects that were trained with another budget: they do not fit these axes.
     fitting = {name: cell.curves for name, cell in cells.items() if np.array_equal(cell.steps, steps)}
     known = any(each.name == task for each in run.tasks)
     unit = "environment steps" if known else "rollouts"
@@ -121,8 +121,8 @@ def learning_curves(run: LoadedRun, task: str, reports: Comparison | None = None
     return plots.learning_curves(steps, fitting, title=title, xlabel=unit, styles=subject_styles(reports))
 
 
-def comparison_picture(run: LoadedRun, reports: Comparison | None = None) -> Figure:
-    """Mean scores with intervals of all that was reported, a panel for each task."""
+def comparison_picture(run: RunData, reports: Comparison | None = None) -> Figure:
+    """Mean scores of all subjects with intervals, a panel for each task."""
     reports = recorded(run) if reports is None else reports
     return score_intervals(reports, run.name, subject_styles(reports))
 
@@ -134,7 +134,7 @@ def subject_styles(reports: Comparison) -> dict[str, plots.Style]:
 
 
 def _baselines(reports: Comparison, task: str) -> dict[str, Row]:
-    """Known algorithms' rows on a task, by what the legend calls them."""
+    """Known algorithms' rows on a task, by their names in the legend."""
     return {
         f"{row.subject} ({row.n} held-out seeds)": row
         for row in reports.rows
@@ -142,18 +142,18 @@ def _baselines(reports: Comparison, task: str) -> dict[str, Row]:
     }
 
 
-def _task(run: LoadedRun, name: str) -> Task:
+def _task(run: RunData, name: str) -> Task:
     seen = {task.name: task for task in run.config.seen}
     if name not in seen:
         raise BadInput(f"run {run.name} did not search on {name!r}; it did on {', '.join(seen)}")
     return seen[name]
 
 
-def _held_out(run: LoadedRun, task: str) -> str:
+def _held_out(run: RunData, task: str) -> str:
     return " (held out)" if any(each.name == task for each in run.config.held_out) else ""
 
 
 def _slug(name: str) -> str:
-    """A task's name as part of a file's; a hash tells names apart of which other letters were left out."""
+    """A task's name for file names; if characters are removed, a hash keeps names distinct."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")
     return plain if plain == name.replace(" ", "-") else f"{plain}-{sha256(name.encode()).hexdigest()[:6]}"

@@ -13,13 +13,13 @@ from discovery.judging.robustness import Robustness
 from discovery.judging.suite_comparison import SuiteComparison
 
 ALL_TASKS = "all tasks"
-"""What the panel of aggregates is called."""
+"""Title of the panel of aggregates."""
 
 POINTS = 201
-"""Thresholds of a profile."""
+"""Number of thresholds of a profile."""
 
 LARGE = 10_000
-"""Scores from here on are written with k or M."""
+"""Scores of at least this size are written with k or M."""
 
 
 def pictures(result: SuiteComparison) -> dict[str, Figure]:
@@ -36,7 +36,7 @@ def pictures(result: SuiteComparison) -> dict[str, Figure]:
 
 
 def intervals(result: SuiteComparison) -> Figure:
-    """Mean scores on each task, and the IQM of normalized scores over all of them."""
+    """Mean scores on each task, and the IQM of normalized scores over all tasks."""
     comparison, titles = result.comparison, _titles(result.comparison)
     rows = [(row.subject, titles[row.task], row.mean) for row in comparison.rows]
     rows += [(row.subject, ALL_TASKS, row.iqm) for row in result.aggregates]
@@ -65,7 +65,7 @@ def score_intervals(
 
 
 def profiles(result: SuiteComparison) -> Figure:
-    """Share of trainings above each normalized score, over all tasks of equal weight, with 95% bands."""
+    """Share of trainings above each normalized score, over all tasks with equal weights, with 95% bands."""
     subjects, looks = result.comparison.subjects, styles(result)
     scores = np.concatenate([x for s in subjects for x in result.normalized(s).values()])
     low, high = np.quantile(scores, [0.01, 0.99])
@@ -148,7 +148,7 @@ def _grid(count: int) -> tuple[Figure, list[Axes]]:
 
 
 def _finish(figure: Figure, panels: list[Axes], xlabel: str, ylabel: str, heading: str) -> None:
-    """Labels at the grid's left and lower edges, and one legend, as all panels have the same subjects."""
+    """Label the left and lower edges of the grid; one legend, because all panels have the same subjects."""
     columns = min(len(panels), plots.PANELS_IN_A_ROW)
     for number, axes in enumerate(panels):
         if number % columns == 0:
@@ -164,7 +164,7 @@ def _finish(figure: Figure, panels: list[Axes], xlabel: str, ylabel: str, headin
 
 
 def _heading(title: str, *notes: str) -> str:
-    """A title, and what bands and lines are."""
+    """A title with notes that explain bands and lines."""
     told = "; ".join(filter(None, notes))
     return f"{title} ({told})" if title and told else title or told
 

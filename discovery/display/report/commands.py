@@ -7,7 +7,7 @@ from shlex import join, quote, split
 from discovery.core.toml import CONFIG
 from discovery.export import formats_of
 from discovery.judging.robustness import parse_variant
-from discovery.results.loaded import LoadedRun, Rows
+from discovery.results.loaded import Rows, RunData
 from objectives import family_of
 
 
@@ -16,17 +16,17 @@ class Commands:
     """Command lines.
 
     Attributes:
-        search: makes the run again from its config.
-        resume: goes on with it, where it is not complete.
-        evaluate: as recorded, each once, in order; before any, the one to begin with.
-        evaluated: whether `evaluate` are recorded ones.
-        proposal: trains what was found and the best single proposal on fresh seeds.
-        means: trains several evaluated means on fresh seeds, for their rank correlation; "" before any.
+        search: repeats the search from the run's config.
+        resume: continues it, if it is not complete.
+        evaluate: the recorded evaluations, each once, in order; a suggestion if there is none.
+        evaluated: whether `evaluate` was recorded.
+        proposal: trains the found algorithm and the best single proposal on fresh seeds.
+        means: trains several means on fresh seeds, for their rank correlation; "" if none is scored yet.
         test: trains on the held-out tasks.
-        sweep: trains under changed recipes, as recorded; before any, the one to begin with.
-        swept: whether `sweep` are recorded ones.
-        plot, export: pictures, and the file to take away ("" where there is none).
-        report: this page, and all numbers on it that follow from the ledger.
+        sweep: the recorded trainings with changed recipes; a suggestion if there is none.
+        swept: whether `sweep` was recorded.
+        plot, export: make pictures, and the exported file ("" if there is no export).
+        report: makes this page, with all its numbers, from the ledger.
     """
 
     search: str
@@ -43,8 +43,8 @@ class Commands:
     report: str
 
 
-def commands_of(run: LoadedRun) -> Commands:
-    """The commands of a run. They name it without the folders of one machine."""
+def commands_of(run: RunData) -> Commands:
+    """The commands of a run. They do not contain absolute paths."""
     place = run.folder.name if run.folder.is_absolute() else str(run.folder)
     name, formats = quote(place), formats_of(run.spec.name)
     rows = [row | {"command": portable(row["command"], run)} for row in run.reports()]
@@ -69,12 +69,12 @@ def commands_of(run: LoadedRun) -> Commands:
     )
 
 
-def portable(command: str, run: LoadedRun) -> str:
-    """A recorded command line with the run's name where it had an absolute path to it."""
+def portable(command: str, run: RunData) -> str:
+    """A recorded command line, in which absolute paths to the run are replaced by its name."""
     names = {run.name, run.meta.get("run", run.name)}
     try:
         words = split(command)
-    except ValueError:  # no command line
+    except ValueError:  # not a command line
         return command
     folders = [Path(word.partition("@")[0]) for word in words]
     places = [
@@ -85,7 +85,7 @@ def portable(command: str, run: LoadedRun) -> str:
 
 
 def _sweeping(rows: Rows) -> tuple[str, ...]:
-    """Recorded commands of sweeps, with the factors that the variants have."""
+    """Recorded commands of sweeps, with the factors that were trained."""
     found: dict[str, dict[str, set[float]]] = {}
     for row in rows:
         if row["command"] and (variant := parse_variant(row["variant"])):
@@ -101,8 +101,8 @@ def _sweeping(rows: Rows) -> tuple[str, ...]:
     return tuple(commands)
 
 
-def _some(generations: list[int], most: int = 5) -> list[int]:
-    """Up to five of them, evenly spread, the first and the last included."""
-    if len(generations) <= most:
+def _some(generations: list[int]) -> list[int]:
+    """At most five of them, evenly spaced, including the first and the last."""
+    if len(generations) <= 5:
         return generations
-    return [generations[round(i * (len(generations) - 1) / (most - 1))] for i in range(most)]
+    return [generations[round(i * (len(generations) - 1) / 4)] for i in range(5)]

@@ -1,6 +1,6 @@
-"""All numbers of a run's report, as one structure: read from the ledger by code, written to report.json.
+"""All facts of a run's report in one structure. They are read from the ledger and written to report.json.
 
-The page (`discovery/display/report/page.py`) shows this structure and nothing else.
+The page (`discovery/display/report/page.py`) shows only this structure.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from discovery.judging.comparison import Comparison
 from discovery.judging.evaluate import recorded
 from discovery.judging.robustness import Robustness, recorded_sweeps
 from discovery.judging.verdict import FEW_SEEDS, Verdict
-from discovery.results.loaded import LoadedRun
+from discovery.results.loaded import RunData
 from discovery.search.selection import contest
 from discovery.store.run import Run
 
@@ -32,7 +32,7 @@ NO_NUMBERS = (
 
 @dataclass(frozen=True)
 class Look:
-    """One time that held-out tasks were looked at; `when` is UTC."""
+    """One look at held-out tasks; `when` is UTC."""
 
     when: str
     command: str
@@ -44,25 +44,25 @@ class Look:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """Everything that a report says.
+    """The contents of a report.
 
     Attributes:
-        name: the run's.
-        line: what it is, in a sentence.
-        chosen: the generation that the search answers with; None before any can be chosen.
-        label: what tables call its mean.
+        name: name of the run.
+        line: a sentence that describes the run.
+        chosen: the generation that the search answers with; None before one can be chosen.
+        label: the name of its mean in tables.
         verdict: on held-out tasks.
-        searched, method, cost: what was searched, how, and what it took.
-        found: the objective in numbers; None where there is none to show, for the reason in `not_found`.
-        tables: everything that was trained on fresh seeds, task by task.
-        declines: the winner's curse, task by task.
-        sweeps: changed recipes.
+        searched, method, cost: what was searched, how, and what it cost.
+        found: the objective in numbers; None if there is none to show, for the reason in `not_found`.
+        tables: everything that was trained on fresh seeds, by task.
+        declines: the winner's curse, by task.
+        sweeps: trainings with changed recipes.
         failures: by part and kind.
-        looks: every time that held-out tasks were looked at.
-        limits: what a reader should keep in mind, in sentences.
+        looks: every look at held-out tasks.
+        limits: limitations of the results, in sentences.
         provenance: versions, commit, hashes and times, by name.
         config: the whole config, as TOML.
-        commands: what reproduces it.
+        commands: commands that reproduce the report.
     """
 
     name: str
@@ -86,19 +86,19 @@ class RunFacts:
     commands: Commands
 
     def to_json(self) -> str:
-        """All of it as JSON; what is not finite is null."""
+        """Everything as JSON; non-finite numbers are null."""
         return json_text(self)
 
 
 def collect(
-    run: LoadedRun, reports: Comparison | None = None, swept: Sequence[Robustness] | None = None
+    run: RunData, reports: Comparison | None = None, swept: Sequence[Robustness] | None = None
 ) -> RunFacts:
-    """The facts of a run as it was loaded.
+    """The facts of a loaded run.
 
     Args:
         run: which run.
-        reports: what was recorded in it on fresh seeds; by default it is read.
-        swept: what was recorded under changed recipes; likewise.
+        reports: its recorded trainings on fresh seeds; read from the run by default.
+        swept: its recorded trainings with changed recipes; read from the run by default.
 
     Raises:
         LedgerError: the ledger cannot be read.
@@ -134,7 +134,7 @@ def collect(
     )
 
 
-def _look(run: LoadedRun, row: Mapping[str, Any]) -> Look:
+def _look(run: RunData, row: Mapping[str, Any]) -> Look:
     return Look(
         when=row["recorded_at"][:19].replace("T", " "),
         command=portable(row["command"], run),
@@ -145,7 +145,7 @@ def _look(run: LoadedRun, row: Mapping[str, Any]) -> Look:
     )
 
 
-def _found(run: LoadedRun) -> tuple[Found | None, str]:
+def _found(run: RunData) -> tuple[Found | None, str]:
     if not run.selection:
         return None, "Nothing has been chosen yet: no mean was scored on the selection seeds."
     try:
@@ -157,8 +157,8 @@ def _found(run: LoadedRun) -> tuple[Found | None, str]:
         return None, f"There is no objective to draw: {error}."
 
 
-def _line(run: LoadedRun, chosen: int | None) -> str:
-    """What the run is, in a sentence."""
+def _line(run: RunData, chosen: int | None) -> str:
+    """A sentence that describes the run."""
     config, options = run.config, ", ".join(f"{name} {value}" for name, value in run.spec.options)
     family = run.spec.name + (f" ({options})" if options else "")
     tasks = ", ".join(task.name for task in config.tasks)
@@ -169,8 +169,8 @@ def _line(run: LoadedRun, chosen: int | None) -> str:
     return f"{text}; " + (f"chosen: generation {chosen}." if chosen else "chosen: the mean it began with.")
 
 
-def _limits(run: LoadedRun, how: Method, shown: tuple[TaskTable, ...], looks: tuple[Look, ...]) -> list[str]:
-    """What weakens the numbers, in sentences."""
+def _limits(run: RunData, how: Method, shown: tuple[TaskTable, ...], looks: tuple[Look, ...]) -> list[str]:
+    """The limitations of the results, in sentences."""
     found = []
     if not how.complete:
         found.append(f"The search is not complete: {how.closed} of {how.planned} generations are closed.")
@@ -198,7 +198,7 @@ def _limits(run: LoadedRun, how: Method, shown: tuple[TaskTable, ...], looks: tu
     return found
 
 
-def _task_limits(run: LoadedRun, shown: tuple[TaskTable, ...]) -> list[str]:
+def _task_limits(run: RunData, shown: tuple[TaskTable, ...]) -> list[str]:
     seen = {task.setup.environment for task in run.config.seen}
     again = [task.name for task in run.config.held_out if task.setup.environment in seen]
     unknown = [

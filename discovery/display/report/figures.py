@@ -1,4 +1,4 @@
-"""The pictures of a report, as data URIs: a page with them needs no other file."""
+"""The pictures of a report, as data URIs, so that the page needs no other file."""
 
 import base64
 import io
@@ -14,7 +14,7 @@ from discovery.display.pictures import runs, suites
 from discovery.display.report.judged import Standing, TaskTable
 from discovery.judging.comparison import Comparison
 from discovery.judging.robustness import Robustness
-from discovery.results.loaded import LoadedRun
+from discovery.results.loaded import RunData
 
 PIXELS_PER_INCH = 96
 
@@ -24,10 +24,10 @@ class Image:
     """An image.
 
     Attributes:
-        uri: the whole of it, "data:image/svg+xml;base64,...".
-        alt: what it shows, for those who do not see it.
+        uri: the whole image, "data:image/svg+xml;base64,...".
+        alt: a description for readers who cannot see it.
         caption: what to look for.
-        width: in pixels, as it was drawn.
+        width: in pixels.
     """
 
     uri: str
@@ -38,7 +38,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Images:
-    """The pictures of a run, by section; what there is no data for is empty."""
+    """The pictures of a run, by section; a section without data is empty."""
 
     meta_learning: tuple[Image, ...] = ()
     objective: tuple[Image, ...] = ()
@@ -50,17 +50,17 @@ class Images:
 
 
 def draw(
-    run: LoadedRun, reports: Comparison, tables: Sequence[TaskTable] = (), swept: Sequence[Robustness] = ()
+    run: RunData, reports: Comparison, tables: Sequence[TaskTable] = (), swept: Sequence[Robustness] = ()
 ) -> Images:
     """Every picture that the run has data for.
 
     Args:
         run: which run.
-        reports: what was recorded on fresh seeds.
-        tables: the same, task by task.
-        swept: what was recorded under changed recipes.
+        reports: its recorded trainings on fresh seeds.
+        tables: the same, by task.
+        swept: its recorded trainings with changed recipes.
     """
-    # A name may hold what matplotlib takes for a formula, or a sign that its font lacks.
+    # Names may contain "$", which starts a formula in matplotlib, or characters that its font lacks.
     with (
         matplotlib.rc_context({"text.parse_math": False, "svg.hashsalt": "discovery"}),
         warnings.catch_warnings(),
@@ -87,7 +87,7 @@ def image_of(figure: Figure, alt: str, caption: str) -> Image:
     return Image(uri, alt, caption, round(figure.get_figwidth() * PIXELS_PER_INCH))
 
 
-def _meta_learning(run: LoadedRun, reports: Comparison, task: str) -> Image:
+def _meta_learning(run: RunData, reports: Comparison, task: str) -> Image:
     parts = ["the population on the search's seeds"] if task in {t.name for t in run.config.tasks} else []
     parts += ["the search mean on selection seeds"] if task in {t.name for t in run.config.selecting} else []
     shown = ", ".join(parts)
@@ -99,15 +99,15 @@ def _meta_learning(run: LoadedRun, reports: Comparison, task: str) -> Image:
     )
 
 
-def _objective(run: LoadedRun) -> tuple[Image, ...]:
+def _objective(run: RunData) -> tuple[Image, ...]:
     if not run.selection:
         return ()
-    found = runs.found_pictures(run, lambda name, error: None)  # the page says why, where it has none
+    found = runs.found_pictures(run, lambda name, error: None)  # the page says why there is no picture
     return tuple(image_of(figure, each.alt, each.caption) for each, figure in found)
 
 
 def _comparison(
-    run: LoadedRun, reports: Comparison, tables: Sequence[TaskTable], standing: Standing
+    run: RunData, reports: Comparison, tables: Sequence[TaskTable], standing: Standing
 ) -> tuple[Image, ...]:
     shown = {one.task for one in tables if one.standing == standing}
     cells = tuple(cell for cell in reports.cells if cell.task in shown)
@@ -124,7 +124,7 @@ def _comparison(
     )
 
 
-def _curves(run: LoadedRun, reports: Comparison, task: str) -> Image:
+def _curves(run: RunData, reports: Comparison, task: str) -> Image:
     subjects = ", ".join(reports.curves()[task])
     return image_of(
         runs.learning_curves(run, task, reports),

@@ -1,4 +1,4 @@
-"""What was found as a formula, for the families that have one: a network's sizes, features and weights."""
+"""The found algorithm as a formula, with its features and weights, for families that have one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from objectives import all_options, family_of
 
 @dataclass(frozen=True)
 class Formula:
-    """A loss in writing.
+    """A loss as a formula.
 
     Attributes:
         lines: name -> expression, in the order of computation; the last is the loss.
         where: symbol -> its meaning.
-        zero: what it is when all weights are 0.
+        zero: the algorithm that it equals when all weights are 0.
         weights: array by name, as nested tuples.
     """
 
@@ -30,13 +30,13 @@ class Formula:
 
 
 def formula_of(spec: AlgorithmSpec, meta_params: Mapping[str, Any]) -> Formula | None:
-    """The formula of a drift network; None for a family that this page cannot write down."""
+    """The formula of a drift network; None for any other family."""
     options = drift_options(spec)
     return None if options is None else _drift(options, meta_params["drift"])
 
 
 def drift_options(spec: AlgorithmSpec) -> dict[str, Any] | None:
-    """Options of the drift network that an algorithm is, or has as one of its parts; None if it has none."""
+    """Options of the drift network that is the algorithm or one of its parts; None if there is none."""
     for part in spec.parts:
         if family_of(part.name) is family_of("lpo"):
             return all_options(part.name, dict(part.options))
@@ -71,5 +71,5 @@ def _drift(options: Mapping[str, Any], drift: Mapping[str, Any]) -> Formula:
 
 
 def _nested(array: np.ndarray) -> Any:
-    """Nested tuples of the shortest decimals that name the same numbers."""
+    """The array as nested tuples of the shortest decimals that round to the same numbers."""
     return plain(array[()]) if array.ndim == 0 else tuple(_nested(row) for row in array)

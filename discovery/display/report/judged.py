@@ -1,7 +1,8 @@
-"""What a run's trainings on fresh seeds say: comparisons, the verdict, the winner's curse.
+"""Results of a run's trainings on fresh seeds: comparisons, the verdict, the winner's curse.
 
 *Fresh seeds* are those of `discovery evaluate`: no search and no choice has used them. A task is *held out*
-if the run held it out when it began, or if a suite holds it out and a look at it was recorded before.
+if the run held it out when it began, or if a suite holds it out and a look was recorded before it was
+trained.
 """
 
 import math
@@ -17,7 +18,7 @@ from discovery.core.errors import RunError
 from discovery.judging.comparison import Cell, Comparison, Row
 from discovery.judging.robustness import Level, Robustness
 from discovery.judging.verdict import Verdict, judge
-from discovery.results.loaded import LoadedRun
+from discovery.results.loaded import RunData
 from discovery.statistics import Interval, band, interval
 
 Standing = Literal["held out", "seen", "not part of the search"]
@@ -30,9 +31,9 @@ class TaskTable:
     Attributes:
         task: its name.
         standing: whether the search has seen the task; see `standings`.
-        measure: what a score is, in words.
-        baseline: what differences are taken from.
-        rows: the subjects, in numbers.
+        measure: a description of the score.
+        baseline: the subject that is subtracted in differences.
+        rows: one per subject.
         curves: subject -> its mean learning curve.
     """
 
@@ -66,17 +67,17 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Decline:
-    """The winner's curse on one task: how scores fall from the seeds they were chosen by to fresh ones.
+    """The winner's curse on one task: how far scores fall from the seeds of the choice to fresh seeds.
 
     Attributes:
         task: its name.
         generation: the chosen one.
-        proposal: the single proposal with the best search score; "" where there is none.
+        proposal: the single proposal with the best search score; "" if there is none.
         proposal_search, proposal_report: its mean score on the search's seeds and on fresh seeds.
         selection, report: the chosen mean's score on the selection seeds and on fresh seeds.
         decline: selection minus report.
         ranked: how many means have both scores.
-        correlation: Spearman's, between both scores over these; None for fewer than 3.
+        correlation: Spearman's rank correlation of both scores over these means; None for fewer than 3.
     """
 
     task: str
@@ -91,14 +92,12 @@ class Decline:
     correlation: float | None
 
 
-def standings(
-    run: LoadedRun, tasks: Iterable[str], tests: Iterable[Mapping[str, Any]]
-) -> dict[str, Standing]:
+def standings(run: RunData, tasks: Iterable[str], tests: Iterable[Mapping[str, Any]]) -> dict[str, Standing]:
     """Whether the search has seen each of some tasks.
 
-    "seen": it trained or selected on them. "held out": the run held them out when it began, or a look at
-    them was recorded before anything was trained there. All others are "not part of the search": it is not
-    known how many such tasks were tried, so they are not part of the verdict.
+    "seen": it trained or selected on the task. "held out": the run held it out when it began, or a look at it
+    was recorded before anything was trained on it. All others are "not part of the search". It is unknown how
+    many such tasks were tried, so they do not count for the verdict.
 
     Args:
         run: the search.
@@ -118,8 +117,8 @@ def standings(
     }
 
 
-def tables(run: LoadedRun, reports: Comparison, tests: Iterable[Mapping[str, Any]]) -> tuple[TaskTable, ...]:
-    """Everything that was reported, task by task; for `tests` see `standings`."""
+def tables(run: RunData, reports: Comparison, tests: Iterable[Mapping[str, Any]]) -> tuple[TaskTable, ...]:
+    """Everything that was trained on fresh seeds, by task; for `tests` see `standings`."""
     standing, cells = standings(run, reports.tasks, tests), reports.curves()
     return tuple(
         TaskTable(
@@ -142,7 +141,7 @@ def verdict(found: str, held_out: Sequence[str], reports: Comparison) -> Verdict
 
 
 def best_known(reports: Comparison, task: str) -> str | None:
-    """The known algorithm with the highest mean on a task; None where none has a score."""
+    """The known algorithm with the highest mean on a task; None if none has a score."""
     known = [
         row
         for row in reports.rows
@@ -151,7 +150,7 @@ def best_known(reports: Comparison, task: str) -> str | None:
     return max(known, key=lambda row: row.mean.estimate).subject if known else None
 
 
-def declines(run: LoadedRun, reports: Comparison) -> tuple[Decline, ...]:
+def declines(run: RunData, reports: Comparison) -> tuple[Decline, ...]:
     """The winner's curse on each task that the search has seen."""
     if not run.selection:
         return ()
@@ -159,7 +158,7 @@ def declines(run: LoadedRun, reports: Comparison) -> tuple[Decline, ...]:
 
 
 def sweeps(swept: Iterable[Robustness]) -> tuple[Sweep, ...]:
-    """The sweeps that were recorded, task by task."""
+    """The recorded sweeps, by task."""
     return tuple(Sweep(one.parameter, one.tasks[0], one.baseline, one.levels) for one in swept)
 
 
@@ -168,7 +167,7 @@ def _curve(cell: Cell) -> Curve:
     return Curve(*(tuple(map(float, line)) for line in (cell.steps, middle.mean, middle.low, middle.high)))
 
 
-def _decline(run: LoadedRun, reports: Comparison, task: str) -> Decline:
+def _decline(run: RunData, reports: Comparison, task: str) -> Decline:
     number, tested = run.choice.generation, task in run.selection[run.choice.generation]
     selection = interval(run.selection[number][task], failures="drop") if tested else None
     row = reports.row(run.label(number), task)
@@ -185,10 +184,8 @@ def _decline(run: LoadedRun, reports: Comparison, task: str) -> Decline:
     return Decline(task, number, *best, selection, report, decline, len(pairs), correlation)
 
 
-def _best_proposal(
-    run: LoadedRun, reports: Comparison, task: str
-) -> tuple[str, float | None, Interval | None]:
-    """Its id, its score on the search's seeds, and that on fresh ones."""
+def _best_proposal(run: RunData, reports: Comparison, task: str) -> tuple[str, float | None, Interval | None]:
+    """Its id, its score on the search's seeds, and its score on fresh seeds."""
     try:
         proposal = run.best_proposal()
     except RunError:
@@ -204,7 +201,7 @@ def _best_proposal(
 
 
 def _rank_correlation(pairs: Float[np.ndarray, "n 2"]) -> float:
-    """Spearman's: Pearson's of the ranks, ties averaged; NaN where all of a column are equal."""
+    """Spearman's rank correlation, with ties averaged; NaN if all entries of a column are equal."""
     ranks = stats.rankdata(pairs, axis=0)
     ranks -= ranks.mean(axis=0)
     scale = np.sqrt((ranks**2).sum(axis=0).prod())

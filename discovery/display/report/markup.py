@@ -1,7 +1,7 @@
-"""Values as HTML for the templates: everything is escaped, and every number tells its exact value.
+"""Values as HTML for the templates. Everything is escaped.
 
-A number is written as ``<data value="0.0184857">0.018</data>``: the text is rounded for people, the value is
-that of report.json.
+A number is written as ``<data value="0.0184857">0.018</data>``: the text is rounded, and the value is the
+exact one of report.json.
 """
 
 import math
@@ -15,11 +15,11 @@ from discovery.statistics import Interval, rounded
 
 MINUS = "\N{MINUS SIGN}"
 NOTHING = Markup('<span class="none">–</span>')
-"""What stands where there is no number."""
+"""Shown instead of a missing number."""
 
 
 def shown(value: Any) -> Any:
-    """What a template writes for a value: numbers by `number`, intervals by `estimate`, None as nothing."""
+    """The text for a value in a template: numbers by `number`, intervals by `estimate`, None as `NOTHING`."""
     if value is None:
         return NOTHING
     if isinstance(value, bool):
@@ -34,7 +34,7 @@ def shown(value: Any) -> Any:
 
 
 def number(value: float) -> Markup:
-    """A number: whole ones with separators, others to four digits."""
+    """A number: integers with separators, others to four digits."""
     if not math.isfinite(value):
         return NOTHING
     return _data(value, f"{value:,}" if isinstance(value, int) else _short(value))
@@ -55,7 +55,7 @@ def duration(seconds: float | None) -> Markup:
 
 
 def estimate(found: Interval | None, signed: bool = False) -> Markup:
-    """An estimate and its interval; a positive one has a sign if `signed`."""
+    """An estimate and its interval; if `signed`, a positive estimate gets a plus sign."""
     texts = rounded(found)
     if found is None or not texts:
         return NOTHING

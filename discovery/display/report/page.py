@@ -30,7 +30,7 @@ SECTIONS = {
     "limits": "Limits",
     "provenance": "Provenance",
 }
-"""Anchor (and template) -> title, in the order of the page."""
+"""Anchor (also the name of the template) -> title, in the order of the page."""
 
 ORIGIN = (
     "run",
@@ -44,7 +44,7 @@ ORIGIN = (
     "python",
     "rl-discovery",
 )
-"""What is shown of the provenance before the libraries' versions, in this order."""
+"""Entries of the provenance that are shown before the libraries' versions, in this order."""
 
 FUNCTIONS = (
     markup.number,

@@ -1,4 +1,4 @@
-"""What a run searched, and how: facts from its config and its rows."""
+"""What a run searched, and how, from its config and its ledger."""
 
 import inspect
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from discovery.core.plain import plain
-from discovery.results.loaded import LoadedRun
+from discovery.results.loaded import RunData
 from discovery.search.selection import Contest
 from discovery.statistics import Interval, interval
 from discovery.store.start import origins_of
@@ -19,7 +19,7 @@ Scalar = bool | int | float | str | None
 Use = Literal["search", "selection", "search and selection", "held out"]
 
 SHOWN = ("environment", "n_envs", "n_steps", "n_epochs", "n_minibatches", "curve_points")
-"""Fields of a setup that have a column of their own, or need none."""
+"""Fields of a setup that are shown elsewhere, or need not be shown."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class TaskFacts:
 
     Attributes:
         name, environment, score: of the task.
-        use: what it is for.
+        use: what the run uses it for.
         steps: environment steps of one training; `updates` rollouts of `envs` x `length` steps.
         epochs, minibatches: of each rollout.
-        numbers: its plain numbers ("inf" in words); where it says nothing, the algorithm's own hold.
-        setup: other settings that are not the usual ones.
+        numbers: its numbers ("inf" as text); the algorithm's defaults apply to others.
+        setup: other settings that differ from the defaults.
     """
 
     name: str
@@ -55,12 +55,12 @@ class Searched:
 
     Attributes:
         algorithm: the family's name.
-        summary: its own first sentence, "" where its code is not at hand.
-        options: all of them, with defaults.
+        summary: the first sentence of its docstring; "" if its code is not available.
+        options: all options, with defaults.
         shapes: shape of each searched array, by its path; empty before the search has begun.
-        size: how many numbers these are.
-        start: where the first mean's entries come from, in words; none for the family's own beginning.
-        tasks: all of them.
+        size: total number of entries of these arrays.
+        start: origins of the initial mean's entries, as text; empty for the family's own initial mean.
+        tasks: all tasks.
     """
 
     algorithm: str
@@ -78,9 +78,9 @@ class Mean:
 
     Attributes:
         generation: g, after g updates.
-        status: what the race between the means has made of it.
+        status: its state in the race between the means.
         seeds: how many selection seeds it was trained on.
-        scores: task -> interval of its mean score on them; failed trainings are left out, and counted.
+        scores: task -> interval of its mean score on them; failed trainings are left out and counted.
     """
 
     generation: int
@@ -105,12 +105,12 @@ class Method:
 
     Attributes:
         meta: options of the meta-optimizer, with its defaults.
-        settings: other numbers of the search.
-        stopping: options of early stopping; empty where there was none.
-        closed, planned: generations.
-        complete: whether the search has come to its end.
-        race_seeds: on how many selection seeds the means in the race were compared.
-        means, generations: in their order.
+        settings: other settings of the search.
+        stopping: options of early stopping; empty if there was none.
+        closed, planned: number of generations.
+        complete: whether the search has ended.
+        race_seeds: number of selection seeds on which the means in the race were compared.
+        means, generations: in order.
     """
 
     meta: Mapping[str, Any]
@@ -124,7 +124,7 @@ class Method:
     generations: tuple[Generation, ...]
 
 
-def searched(run: LoadedRun) -> Searched:
+def searched(run: RunData) -> Searched:
     """What was searched."""
     shapes = {path: array.shape for path, array in leaves(initial_mean(run))}
     size = sum(int(np.prod(shape)) for shape in shapes.values())
@@ -138,8 +138,8 @@ def searched(run: LoadedRun) -> Searched:
     return Searched(run.spec.name, summary, options, shapes, size, start, tuple(tasks))
 
 
-def method(run: LoadedRun, contest: Contest) -> Method:
-    """How it was searched; `contest` is how the race between the means stands."""
+def method(run: RunData, contest: Contest) -> Method:
+    """How it was searched; `contest` is the state of the race between the means."""
     config = run.config
     names = ("seed", "generations", "seeds", "selection_seeds", "selection_doublings")
     names += ("common_random_numbers", "antithetic_tasks", "executor", "agents_per_call")
@@ -158,8 +158,8 @@ def method(run: LoadedRun, contest: Contest) -> Method:
     )
 
 
-def initial_mean(run: LoadedRun) -> Mapping[str, Any]:
-    """The mean that the search began with; nothing before it has begun."""
+def initial_mean(run: RunData) -> Mapping[str, Any]:
+    """The initial mean of the search; empty before the search has begun."""
     rows = run.generations()
     return run.meta_params("initial") if rows and rows[0]["answer_digest"] else {}
 
@@ -172,8 +172,8 @@ def leaves(tree: Any, path: str = "") -> list[tuple[str, np.ndarray]]:
     return [(path, np.asarray(tree))]
 
 
-def _family(run: LoadedRun) -> tuple[str, dict[str, Scalar]]:
-    """A family's first sentence, and its options with their defaults, as far as its code is at hand."""
+def _family(run: RunData) -> tuple[str, dict[str, Scalar]]:
+    """A family's first sentence, and its options with defaults; only the given ones without its code."""
     given = dict(run.spec.options)
     try:
         make = factory(run.spec.name)
@@ -208,7 +208,7 @@ def _task(task: Task, use: Use) -> TaskFacts:
     )
 
 
-def _mean(run: LoadedRun, number: int, contest: Contest) -> Mean:
+def _mean(run: RunData, number: int, contest: Contest) -> Mean:
     scores = run.selection[number]
     status = "in the race" if number in contest.contenders else "dropped"
     if number == run.choice.generation:

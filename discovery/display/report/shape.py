@@ -1,7 +1,8 @@
-"""The found objective in numbers, on the grid of its picture: is it a drift, what does it do, what is near?
+"""The found objective in numbers: whether it is a drift, its values by quadrant, and its distance to known
+drifts.
 
-All functions are on log-ratios ``[R]`` and advantages ``[A]`` of `discovery.display.pictures.loss`; all cells
-have the same weight.
+Everything is computed on the grid of the picture (`discovery.display.pictures.loss`), log-ratios ``[R]`` and
+advantages ``[A]``; all cells have the same weight.
 """
 
 from collections.abc import Mapping
@@ -12,22 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from discovery.core.errors import BadInput
-from discovery.core.jobs import AlgorithmSpec
-from discovery.display.pictures.loss import ADVANTAGE, FRACTIONS, LOG_RATIO
+from discovery.display.pictures.loss import ADVANTAGE, FRACTIONS, LOG_RATIO, Grids, grids, known_objective
 from discovery.display.report.formula import Formula, drift_options, formula_of
-from discovery.results.loaded import LoadedRun
+from discovery.results.loaded import RunData
 from discovery.results.objective import Objective, is_temporal, objective_of
 from objectives import family_of
 
 KNOWN = ("ppo", "dpo", "ppo_kl", "policy_gradient")
-"""Known drifts that what was found is held against."""
+"""Known drifts to which the found objective is compared."""
 
 TOLERANCE = 1e-6
-"""Smaller values than this count as zero."""
-
-Grids = tuple[Float[np.ndarray, "A R"], Float[np.ndarray, "A R"]]
-"""Drift and slope."""
+"""Values below this count as zero."""
 
 QUADRANTS = {
     "A > 0, r > 1": (1, 1),
@@ -39,13 +35,13 @@ QUADRANTS = {
 
 @dataclass(frozen=True)
 class Quadrant:
-    """What objectives do in a quadrant, each by its name ("found", and its family's baselines).
+    """Properties of objectives in a quadrant, by name ("found", and its family's baselines).
 
     Attributes:
         name: which quadrant.
         drift: mean of the drift there.
-        rising: share of steps away from r = 1, along the grid, on which the drift does not fall.
-        halted: share of cells whose slope d(r A - f)/dr is zero, or points against the advantage's sign.
+        rising: share of grid steps away from r = 1 on which the drift does not fall.
+        halted: share of cells whose slope d(r A - f)/dr is zero or has the opposite sign of the advantage.
     """
 
     name: str
@@ -56,7 +52,7 @@ class Quadrant:
 
 @dataclass(frozen=True)
 class Distance:
-    """How far a known drift is: root mean square of the differences of drift, and of slope."""
+    """Distance to a known drift: root mean square of the differences in drift, and in slope."""
 
     algorithm: str
     drift: float
@@ -68,13 +64,14 @@ class Shape:
     """The objective at one point of a training.
 
     Attributes:
-        fraction: n/N; None where it does not change over a training.
-        at_one: largest abs(f(1, A)): a drift has 0.
-        slope_at_one: largest abs(df/dr) at r = 1: a drift has 0, so that it begins as the policy gradient.
-        least, largest: of the drift; a drift has no negative value.
+        fraction: n/N; None if the objective does not change over a training.
+        at_one: largest abs(f(1, A)); it is 0 for a drift.
+        slope_at_one: largest abs(df/dr) at r = 1; it is 0 for a drift, which so begins as the policy
+            gradient.
+        least, largest: smallest and largest drift; a drift has no negative value.
         zero: share of the grid on which the drift is zero.
         is_drift: whether the three conditions hold on this grid.
-        quadrants: the four.
+        quadrants: all four.
         distances: nearest known drift first.
     """
 
@@ -94,12 +91,13 @@ class Found:
     """The objective that was found.
 
     Attributes:
-        generation: whose mean.
-        label: what tables call it.
-        shapes: one, or several points of a training where it changes over it.
-        nearest: the known drift that is nearest, by the mean over `shapes`; None where none can be compared.
-        formula: in writing, where the family has one.
-        reduced: largest difference of drift, with all weights 0, from what `formula.zero` names.
+        generation: the generation whose mean it is.
+        label: its name in tables.
+        shapes: one; several, at different points of a training, if the objective changes over it.
+        nearest: the nearest known drift, by the mean over `shapes`; None if none can be compared.
+        formula: its formula, if the family has one.
+        reduced: largest difference in drift, with all weights 0, from the algorithm that `formula.zero`
+            names.
     """
 
     generation: int
@@ -110,16 +108,16 @@ class Found:
     reduced: float | None
 
 
-def found_objective(run: LoadedRun) -> Found:
+def found_objective(run: RunData) -> Found:
     """The chosen objective in numbers.
 
     Raises:
-        BadInput: the algorithm is no elementwise loss, or its code is not at hand.
+        BadInput: the algorithm is not an elementwise loss, or its code is not available.
         RunError: nothing has been chosen yet.
     """
     number, objective, task = run.generation_number(), run.objective(), run.config.tasks[0]
     names = dict.fromkeys((*KNOWN, *family_of(run.spec.name).baselines))
-    known = {name: one for name in names if (one := _known(name, dict(task.numbers)))}
+    known = {name: one for name in names if (one := known_objective(name, task.numbers))}
     fractions = FRACTIONS if is_temporal(objective) else (None,)
     shapes = tuple(_shape(objective, known, fraction) for fraction in fractions)
     totals = dict.fromkeys(known, 0.0)
@@ -140,13 +138,13 @@ def found_objective(run: LoadedRun) -> Found:
 def _shape(objective: Objective, known: dict[str, Objective], fraction: float | None) -> Shape:
     at = fraction or 0.0
     advantage = jnp.asarray(ADVANTAGE)
-    drift, slope = _grids(objective, at)
+    drift, slope = grids(objective, at)
     at_one = np.asarray(objective(0.0, 0.0, advantage, at) + advantage)
     slope_at_one = np.asarray(advantage - objective.slope(jnp.zeros_like(advantage), advantage, at))
     value, gradient = (float(np.abs(values).max()) for values in (at_one, slope_at_one))
     least, largest = float(drift.min()), float(drift.max())
     legal = max(value, gradient) <= TOLERANCE * np.abs(ADVANTAGE).max() and least >= -TOLERANCE
-    others = {name: _grids(one, at) for name, one in known.items()}
+    others = {name: grids(one, at) for name, one in known.items()}
     distances = [Distance(name, _rms(drift - f), _rms(slope - s)) for name, (f, s) in others.items()]
     baselines = family_of(objective.spec.name).baselines
     beside = {"found": (drift, slope)} | {name: others[name] for name in baselines if name in others}
@@ -163,17 +161,10 @@ def _shape(objective: Objective, known: dict[str, Objective], fraction: float | 
     )
 
 
-def _grids(objective: Objective, fraction: float) -> Grids:
-    """Drift and slope, each ``[A, R]``."""
-    log_ratio, advantage = jnp.asarray(LOG_RATIO), jnp.asarray(ADVANTAGE)[:, None]
-    drift, slope = (f(log_ratio, advantage, fraction) for f in (objective.drift, objective.slope))
-    return np.asarray(drift, np.float64), np.asarray(slope, np.float64)
-
-
-def _quadrant(name: str, grids: Mapping[str, Grids], good: int, likelier: int) -> Quadrant:
+def _quadrant(name: str, values: Mapping[str, Grids], good: int, likelier: int) -> Quadrant:
     rows: Bool[np.ndarray, " A"] = ADVANTAGE * good > 0
     columns = np.flatnonzero(LOG_RATIO * likelier > 0)[::likelier]  # away from r = 1
-    cut = {one: tuple(grid[np.ix_(rows, columns)] for grid in pair) for one, pair in grids.items()}
+    cut = {one: tuple(grid[np.ix_(rows, columns)] for grid in pair) for one, pair in values.items()}
     return Quadrant(
         name,
         {one: float(f.mean()) for one, (f, _) in cut.items()},
@@ -186,20 +177,12 @@ def _rms(difference: Float[np.ndarray, "A R"]) -> float:
     return float(np.sqrt(np.mean(np.square(difference))))
 
 
-def _known(name: str, numbers: dict[str, float]) -> Objective | None:
-    """A known objective under a recipe; None if it does not read one of its numbers."""
-    try:
-        return objective_of(AlgorithmSpec(name), numbers=numbers)
-    except BadInput:
-        return None
-
-
-def _reduced(run: LoadedRun, number: int, known: dict[str, Objective]) -> float | None:
-    """Largest difference of drift from PPO (anchored) or the policy gradient, with all weights 0."""
+def _reduced(run: RunData, number: int, known: dict[str, Objective]) -> float | None:
+    """Largest difference in drift from PPO (if anchored) or the policy gradient, with all weights 0."""
     options = drift_options(run.spec) or {}
     other = known.get("ppo" if options.get("anchored") else "policy_gradient")
     if other is None:
         return None
     zeros = jax.tree.map(jnp.zeros_like, run.meta_params(number))
     mine = objective_of(run.spec, zeros, run.config.tasks[0].numbers)
-    return float(np.abs(_grids(mine, 0.0)[0] - _grids(other, 0.0)[0]).max())
+    return float(np.abs(grids(mine, 0.0)[0] - grids(other, 0.0)[0]).max())

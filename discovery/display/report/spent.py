@@ -1,4 +1,4 @@
-"""What a run took, and what failed in it: facts from its rows."""
+"""The cost of a run, and its failures, from its ledger."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,21 +6,21 @@ from datetime import datetime
 from typing import Any
 
 from discovery.meta.base import Proposal, RequestId, ScoreRequest
-from discovery.results.loaded import LoadedRun, Rows
+from discovery.results.loaded import Rows, RunData
 from discovery.search.requests import jobs_of
 
 
 @dataclass(frozen=True)
 class Expense:
-    """What one part of a run took.
+    """The cost of one part of a run.
 
     Attributes:
         part: "search", "selection" or "report".
-        trainings, failed: how many; parts of one that was stopped and went on count once each.
-        steps: environment steps; those of trainings that failed count as planned, and those on tasks of
+        trainings, failed: how many; the parts of a training that was stopped and continued count separately.
+        steps: environment steps; failed trainings count with their planned steps, and trainings on tasks of
             unknown setup are left out.
-        seconds: of workers, without compilation.
-        compile_seconds: of workers.
+        seconds: summed over workers, without compilation.
+        compile_seconds: summed over workers.
     """
 
     part: str
@@ -33,14 +33,14 @@ class Expense:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run took.
+    """The cost of a run.
 
     Attributes:
         parts: by purpose.
-        total: all of them.
+        total: of all parts.
         wall_seconds: from the run's beginning to the last record of the search, pauses included.
-        workers, devices: who did it.
-        saved: share of the proposals' environment steps that early stopping saved, None without.
+        workers, devices: the number of workers, and the devices.
+        saved: share of the proposals' environment steps that early stopping saved; None without it.
     """
 
     parts: tuple[Expense, ...]
@@ -53,7 +53,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Failure:
-    """Trainings of one part of a run that failed in one way, with one of them."""
+    """Trainings of one part of a run with the same kind of failure, and one example."""
 
     part: str
     kind: str
@@ -63,8 +63,8 @@ class Failure:
     detail: str
 
 
-def cost(run: LoadedRun) -> Cost:
-    """What it took."""
+def cost(run: RunData) -> Cost:
+    """The cost of a run."""
     evaluations, reports = run.evaluations(), run.reports()
     rows = {part: [r for r in evaluations if r["split"] == part] for part in ("search", "selection")}
     rows["report"] = reports
@@ -79,8 +79,8 @@ def cost(run: LoadedRun) -> Cost:
     )
 
 
-def failures(run: LoadedRun) -> tuple[Failure, ...]:
-    """What failed, by part and kind, most frequent first."""
+def failures(run: RunData) -> tuple[Failure, ...]:
+    """Failures by part and kind, the most frequent first."""
     groups: dict[tuple[str, str], Rows] = {}
     every = [*run.evaluations(), *run.reports()]
     for row in every:
@@ -93,7 +93,7 @@ def failures(run: LoadedRun) -> tuple[Failure, ...]:
     return tuple(sorted(found, key=lambda failure: -failure.count))
 
 
-def _expense(run: LoadedRun, part: str, rows: Rows) -> Expense:
+def _expense(run: RunData, part: str, rows: Rows) -> Expense:
     lengths = {task.name: task.setup.steps_per_update for task in run.tasks}
     steps = sum(_updates(row) * lengths.get(row["task"], 0) for row in rows)
     compiling = sum(row["compile_seconds"] for row in rows)
@@ -113,14 +113,14 @@ def _wall_seconds(created: str, rows: Rows) -> float | None:
     return (last - datetime.fromisoformat(created)).total_seconds()
 
 
-def _saved(run: LoadedRun, rows: Rows) -> float | None:
-    """1 minus the steps that proposals of closed generations took over those of whole trainings of all."""
+def _saved(run: RunData, rows: Rows) -> float | None:
+    """1 minus the ratio of the steps of the proposals of closed generations to those of whole trainings."""
     if run.config.stopping.method == "none" or not run.n_generations:
         return None
     lengths = {task.name: task.setup.steps_per_update for task in run.config.tasks}
     whole = 0
     for generation in range(run.n_generations):
-        # Early stopping goes with common seeds only, so all proposals have the first one's lifetimes.
+        # Early stopping requires common seeds, so all proposals have the lifetimes of the first.
         jobs = jobs_of(ScoreRequest(RequestId(generation, 0), Proposal({})), run.config)
         whole += run.config.meta.population * sum(job.lifetime * lengths[job.task.name] for job in jobs)
     closed = [row for row in rows if row["generation"] < run.n_generations]

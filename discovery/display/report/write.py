@@ -1,4 +1,4 @@
-"""Writing a run's report: the page, and beside it all of its numbers."""
+"""Write a run's report: the page, and a JSON file with all of its numbers."""
 
 from pathlib import Path
 
@@ -9,18 +9,18 @@ from discovery.display.report.figures import draw
 from discovery.display.report.page import page
 from discovery.judging.evaluate import recorded
 from discovery.judging.robustness import recorded_sweeps
-from discovery.results.loaded import LoadedRun
+from discovery.results.loaded import RunData
 
 NAME = "report.html"
 
 
-def write_report(run: LoadedRun, out: Path | str | None = None) -> Path:
-    """Write the report of a run as it was loaded: one page of HTML, and its numbers as JSON beside it.
+def write_report(run: RunData, out: Path | str | None = None) -> Path:
+    """Write the report of a loaded run: one page of HTML, and its numbers as JSON.
 
     Args:
-        run: which run; one that has barely begun has a report too.
-        out: the page's file, by default report.html in the run's folder. The numbers are in a file of the
-            same name that ends in .json.
+        run: which run; it need not be complete.
+        out: file of the page, by default report.html in the run's folder. The numbers are written to the file
+            of the same name that ends in .json.
 
     Returns:
         The page's path.
@@ -44,7 +44,7 @@ def write_report(run: LoadedRun, out: Path | str | None = None) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file, and say what to do where that cannot be."""
+    """Write a file; raise `BadInput` if that fails."""
     try:
         write_whole(path, text)
     except OSError as error:

@@ -1,8 +1,8 @@
-"""Trainings on a Ray cluster: actors in place of worker processes, the same numbers.
+"""Trainings on a Ray cluster: actors instead of worker processes, the same numbers.
 
-A Ray of our own, on this machine and its loopback interface alone, is started and stopped with the
-executor; a cluster that is there is joined by its address. Ray lives in a process of its own
-(`raybridge.py`); here are that process as its parent sees it, and its workers as the pool sees them.
+Without an address, the executor starts and stops a local Ray that listens only on this machine's loopback
+interface. With an address, it joins a running cluster. Ray's client runs in its own process (`bridge.py`).
+This module has that process as its parent sees it, and Ray's workers as the pool sees them.
 """
 
 import contextlib
@@ -28,35 +28,36 @@ from discovery.executors.ray.messages import EQUAL, LEAN, LOOPBACK, QUIET, Clust
 from discovery.executors.spawn import Child
 
 CONNECT_SECONDS = 90.0
-"""Ray has started, or the cluster has answered, by then."""
+"""How long to wait until Ray has started or the cluster has answered."""
 ROOM_SECONDS = 900.0
-"""A busy cluster has room for a first worker by then, or has grown."""
+"""How long to wait until a busy cluster has room for a first worker."""
 WARN_SECONDS = 30.0
-FAREWELL_SECONDS = 5.0
-"""For a Ray of our own to end by itself."""
+SHUTDOWN_SECONDS = 5.0
+"""How long to wait until a local Ray ends by itself."""
 
 log = logging.getLogger(__name__)
 
 
 class Ray(Pool):
-    """Runs chunks in actors of one core each, or with GPUs.
+    """Runs chunks in actors that have one core each, or GPUs.
 
     Args:
-        workers: on cores; None: as many as there are cores, now and when nodes come or go, or none where
-            `gpu_workers` are asked for.
+        workers: number of CPU workers; None for one per core of the cluster, also when nodes come or go, or
+            for no CPU workers if there are `gpu_workers`.
         agents_per_call: W, trainings batched in one compiled call.
         timeout: seconds that one call may take, its compilation included.
         address: "host:port" of a cluster's head, "auto" for the cluster that this machine is part of; empty
-            for a Ray of our own.
-        gpu_workers: with GPUs; those beside workers on cores make the numbers depend on who trains what.
-        gpus_per_worker: GPUs of each, or a share of one, and of its memory.
+            for a local Ray.
+        gpu_workers: number of workers with GPUs; together with CPU workers, the numbers depend on which
+            worker trains what.
+        gpus_per_worker: GPUs of each of these, or a share of one and of its memory.
         function: what runs a chunk, as "module:function".
 
     Raises:
-        BadInput: for such arguments, or without the package ray.
+        BadInput: an argument is out of range, or the package ray is missing.
     """
 
-    _staff: dict[int, "_Actor"]
+    _active: dict[int, "_Actor"]
     patience = ROOM_SECONDS
 
     def __init__(
@@ -74,7 +75,7 @@ class Ray(Pool):
         check_gpus(gpu_workers, gpus_per_worker)
         check_installed()
         self._warned = False
-        self._cpus = {cpu()}  # kinds that nobody needs to hear of
+        self._cpus = {cpu()}  # kinds of CPU that need no warning
         self._elastic = workers is None and not gpu_workers
         on_cores = (0 if gpu_workers else cores()) if workers is None else workers
         super().__init__(gpu_workers + on_cores, agents_per_call, timeout, None)
@@ -87,27 +88,27 @@ class Ray(Pool):
         self._end = weakref.finalize(self, _end, self._bridge, os.getpid())
 
     def __enter__(self) -> Self:
-        """Wait for a cluster of others, and for GPUs; a Ray of our own comes up while the caller goes on.
+        """Wait for a cluster with an address, or for GPUs; a local Ray without GPUs starts in the background.
 
         Raises:
             BadInput: the cluster cannot be joined, or has fewer GPUs than asked for.
-            ExecutorError: a Ray of our own, which is asked for GPUs, does not come up.
+            ExecutorError: a local Ray that needs GPUs does not start.
         """
         if self._bridge.settings.address or self.gpu_workers:
             self._check_room(self.join())
         else:
-            self._hire(self.workers)
+            self._fill_slots(self.workers)
         return self
 
     def join(self) -> Cluster:
-        """Wait until Ray is there; what it has.
+        """Wait until Ray is up; returns its nodes and resources.
 
         Raises:
             BadInput: the cluster cannot be joined.
-            ExecutorError: a Ray of our own does not come up.
+            ExecutorError: a local Ray does not start.
         """
         while self.cluster is None:
-            self._listen(1.0)
+            self._poll(1.0)
         return self.cluster
 
     def _check_room(self, cluster: Cluster) -> None:
@@ -120,34 +121,33 @@ class Ray(Pool):
             )
 
     def start_workers(self, seconds: float) -> list[Facts]:
-        """Start all workers; what those say of themselves that are ready by then.
+        """Start all workers; returns the facts of those that are ready after `seconds`.
 
         Raises:
-            ExecutorError: one is not like this process; Ray is gone.
+            ExecutorError: a worker's versions differ from those of this process; or Ray is gone.
         """
         until = time.monotonic() + seconds
-        self._hire(self.workers)
-        while time.monotonic() < until and not all(worker.ready for worker in self._staff.values()):
+        self._fill_slots(self.workers)
+        while time.monotonic() < until and not all(worker.ready for worker in self._active.values()):
             self._collect([])
-            self._hire(self.workers)
-        return [worker.facts for worker in self._staff.values() if worker.facts]
+            self._fill_slots(self.workers)
+        return [worker.facts for worker in self._active.values() if worker.facts]
 
     def close(self) -> None:
-        """End all workers, and a Ray of our own; safe to call twice."""
         super().close()
         self._end()
 
     def pids(self) -> list[int]:
-        """Process ids of the workers that are ready now, each on its machine."""
-        return [worker.facts.pid for worker in self._staff.values() if worker.facts]
+        """Process ids of the ready workers, each on its own machine."""
+        return [worker.facts.pid for worker in self._active.values() if worker.facts]
 
     def _start(self, place: int) -> "_Actor":
         kind = "gpu" if place < self.gpu_workers else "cpu"
         return _Actor(f"ray/{place}", kind, self._bridge)
 
-    def _listen(self, seconds: float) -> Collection["_Actor"]:
+    def _poll(self, seconds: float) -> Collection["_Actor"]:
         bridge = self._bridge
-        heard = [worker for worker in self._staff.values() if worker.said]
+        heard = [worker for worker in self._active.values() if worker.inbox]
         while wait([bridge.connection], 0.0 if heard else max(seconds, 0.0)):
             verb, number, payload = bridge.receive()
             if verb == "gone":
@@ -155,38 +155,38 @@ class Ray(Pool):
             if verb == "up":
                 bridge.up = True
                 self._resize(payload)
-                seconds = 0.0  # the pool may have places to fill, once all that was said is heard
+                seconds = (
+                    0.0  # read the messages that are there and return: the pool may have to start workers
+                )
             if verb == "ready":
                 self._warn_of_cpu(payload)
-            for worker in self._staff.values():
-                if worker.number == number:  # others were dismissed meanwhile
-                    worker.said.append((verb, payload))
+            for worker in self._active.values():
+                if worker.number == number:  # else it was removed in the meantime
+                    worker.inbox.append((verb, payload))
                     heard.append(worker)
         if not heard:
             self._warn_of_waiting()
         if self.cluster is None and time.monotonic() > self._until:
-            raise ExecutorError(f"Ray did not come up within {CONNECT_SECONDS:g} s{bridge.said()}")
+            raise ExecutorError(f"Ray did not come up within {CONNECT_SECONDS:g} s{bridge.last_output()}")
         return heard
 
     def _warn_of_waiting(self) -> None:
-        """Say once that the cluster seems to have no room."""
-        staff = self._staff.values()
+        """Warn once that the cluster seems to have no room."""
+        staff = self._active.values()
         if self._warned or not staff or any(worker.ready for worker in staff):
             return
         if time.monotonic() - min(worker.since for worker in staff) > WARN_SECONDS:
             self._warned = True
-            log.warning(
-                "no worker has started yet: waiting for the cluster to have room, as `ray status` tells"
-            )
+            log.warning("no worker has started yet: waiting until the cluster has room; see `ray status`")
 
     def _warn_of_cpu(self, facts: Facts) -> None:
-        """Say once of each kind of CPU that it is another than ours, where numbers come from it."""
-        kind = facts.versions.get("cpu", cpu())  # without one its versions are not ours, which comes next
+        """Warn once about each kind of CPU that differs from this machine's, if it computes numbers."""
+        kind = facts.versions.get("cpu", cpu())  # if it is missing, `receive` reports other versions
         if facts.device == "cpu" and kind not in self._cpus:
             self._cpus.add(kind)
             log.warning(
-                "a worker on %s has another kind of CPU (%s) than this machine (%s): scores of both differ "
-                "in their last digits, so that numbers depend on who trained what",
+                "a worker on %s has another kind of CPU (%s) than this machine (%s): their scores differ "
+                "in the last digits, so the numbers depend on which worker trained what",
                 facts.node, kind, cpu(),
             )  # fmt: skip
 
@@ -197,8 +197,8 @@ class Ray(Pool):
         if not address:
             return ExecutorError(f"Ray cannot be started: {detail}")
         return BadInput(
-            f"no Ray cluster can be joined at {address!r}: {detail.rstrip('.')}; is its head up, and this "
-            "machine part of it? `--executor processes` does without Ray, --address '' without a cluster"
+            f"no Ray cluster can be joined at {address!r}: {detail.rstrip('.')}; start its head and join "
+            "this machine to it, or use `--executor processes` (no Ray) or --address '' (no cluster)"
         )
 
     def _resize(self, cluster: Cluster) -> None:
@@ -219,10 +219,10 @@ def check_installed() -> None:
 
 
 class _Bridge(Child):
-    """The process in which Ray is.
+    """The process that runs Ray's client.
 
     Attributes:
-        up: whether Ray was heard to be there.
+        up: whether it has reported that Ray is up.
     """
 
     up = False
@@ -230,27 +230,27 @@ class _Bridge(Child):
     def __init__(self, settings: Settings) -> None:
         own = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
         host = settings.address.rpartition(":")[0].strip("[]")
-        inside = host in ("localhost", "::1") or host.startswith("127.")  # else Ray looks for it elsewhere
+        inside = host in ("localhost", "::1") or host.startswith("127.")  # else Ray needs other interfaces
         ours = LOOPBACK if inside else {} if settings.address else LOOPBACK | EQUAL | LEAN
         environment = worker_environment(os.environ) | QUIET | ours | own
         super().__init__("discovery.executors.ray.bridge", [], environment)
         self.settings = settings
-        self._hired = 0
+        self._started = 0
         self.connection.send(settings)
 
-    def hire(self, kind: str) -> int:
-        """A new worker's number."""
-        self._hired += 1
-        self.send("hire", self._hired, kind)
-        return self._hired
+    def start_worker(self, kind: str) -> int:
+        """Start a worker; returns its number."""
+        self._started += 1
+        self.send("start", self._started, kind)
+        return self._started
 
     def send(self, verb: str, worker: int, payload: Any = None) -> None:
-        """Say something; if the bridge is gone, `receive` will tell."""
+        """Send a message; if the bridge is gone, `receive` reports it."""
         with contextlib.suppress(OSError):
             self.connection.send((verb, worker, payload))
 
     def receive(self) -> tuple[str, int, Any]:
-        """What it said.
+        """Its next message.
 
         Raises:
             ExecutorError: it has ended.
@@ -258,20 +258,20 @@ class _Bridge(Child):
         try:
             return self.connection.recv()
         except (EOFError, OSError) as error:
-            raise ExecutorError(f"the process that talks to Ray has ended{self.said()}") from error
+            raise ExecutorError(f"the process that talks to Ray has ended{self.last_output()}") from error
 
-    def said(self) -> str:
-        """The last that it printed, for messages."""
+    def last_output(self) -> str:
+        """The last lines that it printed, for error messages."""
         return "".join(f"\n  {line}" for line in self.last_lines())
 
 
 def _end(bridge: _Bridge, owner: int) -> None:
-    """End the bridge, unless we are a fork of the process that started it."""
+    """End the bridge, unless this process is a fork of the one that started it."""
     if os.getpid() != owner:
         return
     bridge.connection.close()
     with contextlib.suppress(Exception):
-        bridge.process.wait(FAREWELL_SECONDS if bridge.up else 0.0)  # it reads nothing before it is up
+        bridge.process.wait(SHUTDOWN_SECONDS if bridge.up else 0.0)  # before, it does not read
     bridge.kill()
 
 
@@ -282,30 +282,24 @@ class _Actor:
         self.name, self.kind, self.ready, self.chunk = name, kind, False, None
         self.since = time.monotonic()
         self.facts: Facts | None = None
-        self.said: list[tuple[str, Any]] = []
+        self.inbox: list[tuple[str, Any]] = []
         self._bridge = bridge
-        self.number = bridge.hire(kind)
+        self.number = bridge.start_worker(kind)
 
     def send(self, message: bytes) -> None:
         self._bridge.send("work", self.number, message)
 
     def receive(self) -> Reply | None:
-        """What it said, None for that it is ready.
-
-        Raises:
-            Gone: it was lost.
-            ExecutorError: its versions are not ours, so that its numbers would not be.
-        """
-        verb, payload = self.said.pop(0)
+        verb, payload = self.inbox.pop(0)
         if verb == "lost":
             error, detail = payload
             raise Gone(detail, error)
         if verb == "reply":
             return pickle.loads(payload)
-        if changed := changes({name: said for name, said in payload.versions.items() if name != "cpu"}):
+        if changed := changes({name: version for name, version in payload.versions.items() if name != "cpu"}):
             raise ExecutorError(
                 f"a worker on {payload.node} is not like this process: {'; '.join(changed)}; install the "
-                "same everywhere"
+                "same versions everywhere"
             )
         self.facts = payload
         self.kind = f"{payload.device} {payload.node}"
@@ -313,13 +307,13 @@ class _Actor:
         return None
 
     def alive(self) -> bool:
-        return True  # its end is heard of
+        return True  # the bridge reports its end
 
     def memory(self) -> int:
         return 0  # Ray watches the memory of its nodes
 
     def last_lines(self) -> list[str]:
-        return ["`ray status` tells what the cluster has; the logs of its nodes, what happened"]
+        return ["see `ray status` for the cluster's resources, and the logs of its nodes for the cause"]
 
     def kill(self) -> None:
-        self._bridge.send("dismiss", self.number)
+        self._bridge.send("stop", self.number)

@@ -1,29 +1,29 @@
-"""What goes to and fro between a search and Ray: see `raybridge.py` for the verbs."""
+"""Messages between a search and the process that runs Ray's client; see `bridge.py` for the verbs."""
 
 from typing import NamedTuple
 
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Makes a Ray that starts with it listen on 127.0.0.1 alone; elsewhere it is on by default, on Linux off."""
+"""Makes Ray listen only on 127.0.0.1, which is the default everywhere but on Linux."""
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
 EQUAL = {"RAY_worker_niceness": "0"}
-"""Workers of a Ray that starts with it have the priority of other processes, not 15 less."""
+"""Gives Ray's workers the priority of other processes; the default is lower by 15."""
 LEAN = {
     "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
     "LOG_NAME_UPDATE_INTERVAL_S": "3600",
     "RAY_enable_metrics_collection": "0",
     "RAY_task_events_report_interval_ms": "0",
 }
-"""A Ray that starts with it leaves what only its dashboard and its logs on the driver would show: 0.5% of two
-cores went into looking for new logs ten times a second."""
+"""Disables work for Ray's dashboard and for logs on the driver: looking for new logs ten times a second took
+0.5% of two cores."""
 
 
 class Settings(NamedTuple):
-    """What the bridge is to do.
+    """Settings of the bridge.
 
     Attributes:
-        address: "host:port" of a cluster, "auto" for that of this machine, "" for a Ray of our own.
-        cpus: cores of a Ray of our own.
-        gpus: of it; None: those that Ray finds.
+        address: "host:port" of a cluster, "auto" for the cluster of this machine, "" for a local Ray.
+        cpus: cores of a local Ray.
+        gpus: GPUs of a local Ray; None for those that Ray finds.
         gpus_per_worker: GPUs of each worker that has any.
         function: what runs a chunk, as "module:function".
         import_path: PYTHONPATH of workers.
@@ -38,10 +38,11 @@ class Settings(NamedTuple):
 
 
 class Cluster(NamedTuple):
-    """What is there: nodes that live, with their cores in all, and where.
+    """A cluster's address and the resources of its living nodes.
 
     Attributes:
-        gpus: of each node.
+        cpus: cores of all nodes together.
+        gpus: GPUs of each node.
         accelerators: kinds of its GPUs, as Ray names them: "H200".
     """
 
@@ -52,7 +53,7 @@ class Cluster(NamedTuple):
     accelerators: tuple[str, ...] = ()
 
     def room(self, gpus_per_worker: float) -> int:
-        """How many workers with so many GPUs, or such a share of one, and a core each, find room."""
+        """How many workers fit if each takes one core and `gpus_per_worker` GPUs, or such a share of one."""
         if gpus_per_worker > 1:
             found = sum(int(gpus // gpus_per_worker) for gpus in self.gpus)
         else:
@@ -61,13 +62,13 @@ class Cluster(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What a worker says of itself when it is ready.
+    """What a worker reports about itself when it is ready.
 
     Attributes:
         node: address of its machine.
-        pid: of its process.
-        device: what jax computes on, "cpu" or the kind of the GPU.
-        versions: what its numbers depend on.
+        pid: id of its process.
+        device: the device that jax uses, "cpu" or the kind of the GPU.
+        versions: versions of everything that its numbers depend on.
     """
 
     node: str

@@ -1,7 +1,7 @@
-"""A worker on a Ray cluster: an actor of one process, which answers requests as `worker.py` does.
+"""A worker on a Ray cluster: an actor in its own process; it answers requests as `executors/worker.py` does.
 
-Its environment was set by Ray before it started (see `raybridge.py`), all but secrets, which the machine
-that it is on may have: those are dropped before anything else is imported.
+Ray sets its environment before it starts (see `bridge.py`). The worker's machine may add secrets to it; the
+actor removes those before it imports the training function.
 """
 
 import os
@@ -15,7 +15,7 @@ from discovery.executors.worker import answer, volunteer_for_out_of_memory
 
 
 class RayWorker:
-    """The actor: three groups of methods of one thread each, so that a long call hides none of the others.
+    """The actor. Its three methods run in separate threads, so that a long call does not block the others.
 
     Args:
         function: what runs a chunk, as "module:function".
@@ -28,7 +28,7 @@ class RayWorker:
         self._function = resolve(function)
 
     def facts(self) -> Facts:
-        """What it is, once its imports are done."""
+        """Facts about this worker, once its imports are done."""
         import ray
 
         node = ray.util.get_node_ip_address()  # type: ignore[attr-defined]
@@ -39,5 +39,5 @@ class RayWorker:
         return answer(self._function, message)
 
     def watchdog(self) -> None:
-        """Never returns: whoever waits for it learns that the worker has ended."""
+        """Never returns: the caller that waits for it learns when the worker has ended."""
         threading.Event().wait()

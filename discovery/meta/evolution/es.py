@@ -1,16 +1,16 @@
-"""Search by an evolution strategy: a cloud of proposals around a mean that follows their scores.
+"""Search by an evolution strategy: proposals are sampled around a mean, which their scores update.
 
     meta = make_es(ESConfig(population=16), init, references={"CartPole-v1": 500.0})
 
-Returns are maximized everywhere here and called `score`; after shaping, `utility`. evosax
-minimizes: the one line that flips the sign is in `_updated`.
+Scores are maximized. After shaping they are called `utility`. evosax minimizes: only one line, in `_updated`,
+flips the sign.
 
-A generation's proposals are a function of (state, key). `ask` stores the key and no proposals,
-`tell` samples them again, so that a stored state plus an index is a proposal.
+A generation's proposals are a function of (state, key). `ask` stores the key but not the proposals, and
+`tell` samples them again. So a stored state and an index determine a proposal.
 
-Asynchronously, generations are told in the order in which they were sampled, so the numbers do not depend on
-who was faster. An update learns from noise that was sampled around a mean some updates ago: it is taken to be
-around the mean, and of the sigma, of now.
+In an asynchronous search, generations are told in the order in which they were sampled, so the numbers do not
+depend on which finished first. The noise of a told generation was sampled around an older mean; the update
+treats it as noise around the current mean with the current sigma.
 """
 
 from collections.abc import Callable, Mapping
@@ -40,17 +40,17 @@ __all__ = ["ESConfig", "ESState", "make_es"]
 
 
 class ESState(NamedTuple):
-    """Where a search stands: a pytree of numpy arrays and plain integers.
+    """The state of a search: a pytree of numpy arrays and plain integers.
 
     Attributes:
-        told: generations that were told.
-        mean: meta-parameters the strategy would answer now.
-        strategy: evosax's state, as it is before a generation is sampled.
-        flight: generations that were asked for and not told; of each the flat mean that it was sampled
-            around, and its sigma.
+        told: number of generations that were told.
+        mean: the current mean, as meta-parameters.
+        strategy: evosax's state, from which the next generation is sampled.
+        flight: generations that were asked for and not told, each with the flat mean and the sigma from which
+            it was sampled.
         failed: proposals of the last generation that failed on at least one task.
-        skipped: generations so far that changed nothing, because no proposal succeeded on any task,
-            or because the update was not finite.
+        skipped: number of generations that changed nothing, because no proposal succeeded on any task, or
+            because the update was not finite.
     """
 
     told: int
@@ -62,7 +62,7 @@ class ESState(NamedTuple):
 
 
 class Cloud(NamedTuple):
-    """What a generation was sampled from: the flat mean, ``[d]``, and the standard deviation."""
+    """The distribution of a generation: its flat mean ``[d]``, and its standard deviation."""
 
     mean: Float[np.ndarray, " d"]
     sigma: Float[np.ndarray, ""]
@@ -76,14 +76,14 @@ def make_es(
     """A `MetaOptimizer` that searches with an evolution strategy.
 
     Args:
-        config: which strategy, and its numbers.
-        init: ``key -> meta_params``: the initial mean, a pytree of float arrays. For objectives that
-            are even in their weights it must not be zero: plus and minus would be the same function.
-        references: reference return of each meta-training task, by the task's name; read by
-            `task_normalization` "reference" only.
+        config: the strategy and its numbers.
+        init: ``key -> meta_params``: the initial mean, a pytree of float arrays. For objectives that are even
+            functions of their weights it must not be zero: both members of an antithetic pair would be equal.
+        references: reference return of each meta-training task, by the task's name; only
+            `task_normalization` "reference" reads them.
 
     Raises:
-        BadInput: there is nothing to search, or more than the strategy's matrices can be held for.
+        BadInput: there are no meta-parameters, or too many for the strategy's matrices.
     """
     config = config.resolved()
     references = dict(references or {})
@@ -125,14 +125,14 @@ def make_es(
 
 
 def _cloud(strategy: EvosaxStrategy, state: Any) -> Cloud:
-    """What evosax's state samples from."""
+    """The distribution from which evosax's state samples."""
     return Cloud(np.asarray(state.mean), np.array(strategy.sigma(state), np.float32))
 
 
 def _again(config: ESConfig, strategy: EvosaxStrategy, state: ESState, number: int) -> Any:
-    """The population of a generation in flight, from what was kept of it."""
+    """The population of a generation in flight, sampled again from its stored distribution."""
     inner, cloud = state.strategy, state.flight.of(number)
-    if config.asynchronous:  # else nothing was learned since
+    if config.asynchronous:  # else the state has not changed since
         inner = inner.replace(mean=cloud.mean, std=cloud.sigma)
     return strategy.ask(state.flight.key(number), inner)[0]
 
@@ -162,10 +162,9 @@ def _told(
 
 
 def _updated(strategy: EvosaxStrategy, state: ESState, utility: Float[np.ndarray, " P"]) -> Any:
-    """evosax's state after learning the utilities of the oldest generation in flight, or None when it is not
-    finite.
+    """evosax's state after the utilities of the oldest generation in flight; None if it is not finite.
 
-    Its noise is sampled again, around the mean of now, which is where the strategy takes it to be.
+    The generation's noise is sampled again around the current mean, as the strategy expects.
     """
     key = state.flight.key(int(state.told))
     population, sampled = strategy.ask(key, state.strategy)
@@ -175,7 +174,7 @@ def _updated(strategy: EvosaxStrategy, state: ESState, utility: Float[np.ndarray
 
 
 def _metrics(strategy: EvosaxStrategy, state: ESState) -> dict[str, float]:
-    """What `state` is worth recording: the numbers that the next generation uses, and its failures."""
+    """Metrics to record: numbers that the next generation uses, and failures."""
     metrics = {
         "sigma": strategy.sigma(state.strategy),
         "mean_norm": float(np.linalg.norm(state.strategy.mean)),

@@ -1,19 +1,18 @@
-"""Strategies of evosax behind a few pure functions, with their surprises taken care of.
+"""Strategies of evosax as pure functions, with corrections.
 
-* evosax minimizes: it is given a loss.
-* Its methods compile once per instance: `adapt` builds one, which serves the whole search.
-* Its schedules for sigma lag by one generation: sigma and the learning rate follow from the number
-  of the generation here (`EvosaxStrategy.at_generation`).
-* xNES multiplies sigma in twice: its shape matrix starts as the identity here.
-* The rest is in `evosax_fixes`.
+* evosax minimizes, so it is given a loss.
+* Its methods compile once per instance, so `adapt` builds one instance for the whole search.
+* Its schedules for sigma lag by one generation. Here, sigma and the learning rate are computed from the
+  number of the generation (`EvosaxStrategy.at_generation`).
+* Its xNES applies sigma twice. Here, its shape matrix starts as the identity.
+* `evosax_fixes` has the other corrections.
 
-States are at rest as numpy arrays, so that a restored one is the same one.
+States are returned as numpy arrays, so that a restored state equals the stored one.
 """
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -30,6 +29,7 @@ from discovery.meta.evolution.evosax_fixes import (
     tied_weights,
 )
 from discovery.meta.evolution.outer_optimizer import outer_optimizer, with_learning_rate
+from discovery.meta.in_flight import as_numpy
 
 State = Any
 """A state of evosax: a dataclass of arrays, always with `mean`, flat ``[d]``."""
@@ -42,7 +42,7 @@ class EvosaxStrategy(NamedTuple):
         init: ``(key, mean) -> state``, the state of generation 0.
         ask: ``(key, state) -> (population, state)``; leaves of the population are ``[P, ...]``.
         tell: ``(key, population, loss [P], state) -> state``; the state is the one `ask` returned.
-        at_generation: ``(state, generation) -> state``: sets what follows a schedule.
+        at_generation: ``(state, generation) -> state``: sets the values that follow a schedule.
         mean: ``state -> pytree``.
         sigma: ``state -> float``: standard deviation of an entry of the next proposals, averaged
             over entries.
@@ -57,29 +57,29 @@ class EvosaxStrategy(NamedTuple):
 
 
 def adapt(config: ESConfig, template: Any) -> EvosaxStrategy:
-    """The strategy that `config` (resolved) names, for meta-parameters shaped like `template`."""
+    """The strategy that the resolved `config` names, for meta-parameters shaped like `template`."""
     algorithm = _construct(config, template)
     params = _params(config, algorithm)
 
     def init(key, mean):
         state = _initial(config, algorithm.init(key, mean, params))
-        return _at_generation(config, _at_rest(state), 0)
+        return _at_generation(config, as_numpy(state), 0)
 
     def ask(key, state):
-        return _at_rest(algorithm.ask(key, state, params))
+        return as_numpy(algorithm.ask(key, state, params))
 
     def tell(key, population, loss, state):
         with np.errstate(over="ignore"):  # a loss beyond float32 becomes inf; the caller checks the mean
             loss = loss.astype(np.float32)
         state, _ = algorithm.tell(key, population, loss, state, params)
-        return _at_rest(state)
+        return as_numpy(state)
 
     return EvosaxStrategy(
         init,
         ask,
         tell,
         at_generation=lambda state, generation: _at_generation(config, state, generation),
-        mean=lambda state: _at_rest(algorithm.get_mean(state)),
+        mean=lambda state: as_numpy(algorithm.get_mean(state)),
         sigma=lambda state: _mean_sigma(config, state),
     )
 
@@ -87,11 +87,6 @@ def adapt(config: ESConfig, template: Any) -> EvosaxStrategy:
 def scheduled(start: float, decay: float, floor: float, generation: int) -> float:
     """``max(start * decay**generation, floor)``."""
     return max(start * decay**generation, floor)
-
-
-def _at_rest(tree: Any) -> Any:
-    """The same tree of numpy arrays."""
-    return jax.tree.map(np.asarray, jax.device_get(tree))
 
 
 def _construct(config: ESConfig, template: Any) -> Any:
@@ -109,23 +104,23 @@ def _construct(config: ESConfig, template: Any) -> Any:
     if "antithetic" in config.facts.options:
         arguments["use_antithetic_sampling"] = config.antithetic
     if "sigma_decay" in config.facts.options:
-        arguments["std_schedule"] = optax.constant_schedule(config.sigma)  # _at_generation overrules it
+        arguments["std_schedule"] = optax.constant_schedule(config.sigma)  # _at_generation overrides it
     return {**algorithms, "CMA_ES": CMA, "Sep_CMA_ES": SeparableCMA}[config.strategy](**arguments)
 
 
 def _no_metrics(*_: Any) -> dict[str, Any]:
-    """evosax's own describe utilities of one generation as if they were fitness of the search."""
+    """No metrics: evosax's own treat the utilities of one generation as fitness of the whole search."""
     return {}
 
 
 def _params(config: ESConfig, algorithm: Any) -> Any:
-    """evosax's constants for this strategy, with our sigma."""
+    """evosax's parameters of this strategy, with our sigma."""
     params = cr_fm_nes_params(algorithm) if config.strategy == "CR_FM_NES" else algorithm.default_params
     return params.replace(std_init=np.float32(config.sigma)) if hasattr(params, "std_init") else params
 
 
 def _initial(config: ESConfig, state: State) -> State:
-    """evosax's initial state, corrected; see the module's docstring."""
+    """evosax's initial state with corrections; see the module's docstring."""
     if config.strategy == "xNES":
         return state.replace(B=jnp.eye(len(state.mean)))
     if config.strategy == "RandomSearch":
@@ -152,7 +147,7 @@ def _at_generation(config: ESConfig, state: State, generation: int) -> State:
 def _mean_sigma(config: ESConfig, state: State) -> float:
     """Standard deviation of an entry of the next proposals, averaged over entries.
 
-    Negative weights can make a variance of CMA negative; evosax takes it for zero.
+    Negative weights can make a variance of CMA negative; evosax treats it as zero.
     """
     scale = {
         "CMA_ES": lambda: np.sqrt(np.maximum(np.diag(state.C), 0.0)),

@@ -1,4 +1,4 @@
-"""Where evosax 0.3.2 does something else than a search needs."""
+"""Corrections of evosax 0.3.2."""
 
 import math
 from typing import Any
@@ -16,11 +16,11 @@ def tied_weights(
 ) -> Float[Array, " P"]:
     """Recombination weights by rank, with the weights of tied proposals averaged.
 
-    evosax gives all of a tied group the weight of its middle rank, so that the weights no longer
-    sum to what the strategy presumes. Ties are common: tasks saturate, and failures all tie.
+    evosax gives all proposals of a tied group the weight of the middle rank, so the weights no longer sum to
+    the value that the strategy assumes. Ties are common: scores saturate, and all failures tie.
 
     Args:
-        population: unused, evosax passes it.
+        population: unused; evosax passes it.
         loss: ``[P]``, lowest is best.
         state: unused.
         params: the strategy's, with `weights` ``[P]``, best first.
@@ -33,13 +33,13 @@ def tied_weights(
 
 
 class _StepSizeOfTies:
-    """Step-size control that ties do not drive, for CMA-ES and its diagonal variant.
+    """Step-size control that is unbiased under ties, for CMA-ES and its diagonal variant.
 
-    The path of the step size adds sqrt(mu_eff) times a weighted mean of steps. Under random selection that
-    is standard normal if mu_eff = 1 / sum(w_i^2) over the positive weights, and the step size stays.
-    Weights averaged over ties are more equal, so their mu_eff is larger than the strategy's own, which evosax
-    uses: the step size then falls whatever the scores. Here mu_eff is that of the weights of this generation.
-    A generation in which all proposals tie says nothing, and changes nothing.
+    The evolution path of the step size accumulates sqrt(mu_eff) times a weighted mean of steps. Under random
+    selection this is standard normal if mu_eff = 1 / sum(w_i^2) over the positive weights, and the step size
+    stays constant. Weights averaged over ties are more equal, so their mu_eff is larger than the constant
+    that evosax uses, and the step size would fall whatever the scores are. Here mu_eff is computed from the
+    weights of each generation. A generation in which all proposals tie changes nothing.
     """
 
     def _tell(self, key: Any, population: Any, fitness: Any, state: Any, params: Any) -> Any:
@@ -61,7 +61,7 @@ class SeparableCMA(_StepSizeOfTies, Sep_CMA_ES):
 
 @struct.dataclass
 class GaussianSearchState(State):
-    """evosax's state of random search, with `origin`: the initial mean ``[d]``, which stays."""
+    """evosax's state of random search, with `origin`: the initial mean ``[d]``, which is constant."""
 
     mean: Any
     best_solution: Any
@@ -75,7 +75,7 @@ class GaussianSearchState(State):
 class GaussianRandomSearch(RandomSearch):
     """Random search around the initial mean: ``origin + sigma * z``.
 
-    evosax samples without regard to its state, and its best solution starts as NaN.
+    evosax's samples ignore the state, and its best solution starts as NaN.
     """
 
     def __init__(self, sigma: float, **arguments: Any):
@@ -97,8 +97,8 @@ class GaussianRandomSearch(RandomSearch):
 def cr_fm_nes_params(algorithm: Any) -> Any:
     """Default parameters of CR_FM_NES, for any number of entries.
 
-    evosax solves for one of them by Newton steps until the residual is below 1e-10, which float64
-    never reaches from 633 entries on: it would loop for ever.
+    evosax solves for one of them by Newton steps until the residual is below 1e-10. With 633 or more entries
+    float64 never reaches that, and evosax would loop forever.
     """
     original = cr_fm_nes.get_h_inv
     cr_fm_nes.get_h_inv = _h_inv

@@ -12,10 +12,10 @@ from discovery.core.errors import BadInput, unknown
 
 
 def outer_optimizer(config: ESConfig) -> optax.GradientTransformation:
-    """The optimizer that `config` (resolved) names, whose state holds its learning rate.
+    """The optimizer that the resolved `config` names; its state holds the learning rate.
 
-    The rate is set by `with_learning_rate` from the generation, not from the number of updates:
-    a generation that is skipped must not delay the schedule.
+    `with_learning_rate` sets the rate from the number of the generation, not from the number of updates,
+    because a skipped generation must not delay the schedule.
     """
     factory = getattr(optax, str(config.optimizer))
     arguments = inspect.signature(factory).parameters
@@ -34,7 +34,7 @@ def outer_optimizer(config: ESConfig) -> optax.GradientTransformation:
 
 
 def _check_runs(optimizer: optax.GradientTransformation, config: ESConfig) -> None:
-    """Trace one update, so that an option of the wrong type is the user's error and not a traceback."""
+    """Trace one update, so that an option of the wrong type raises `BadInput`."""
     vector = np.zeros(2, np.float32)
     try:
         jax.eval_shape(lambda: optimizer.update(vector, optimizer.init(vector), vector))
@@ -46,6 +46,6 @@ def _check_runs(optimizer: optax.GradientTransformation, config: ESConfig) -> No
 
 
 def with_learning_rate(optimizer_state: Any, learning_rate: float) -> Any:
-    """`optimizer_state` of an `outer_optimizer`, with another learning rate."""
+    """The state of an `outer_optimizer` with another learning rate."""
     hyperparams = {**optimizer_state.hyperparams, "learning_rate": np.asarray(learning_rate, np.float32)}
     return optimizer_state._replace(hyperparams=hyperparams)

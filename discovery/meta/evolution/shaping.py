@@ -1,18 +1,18 @@
-"""From scores to utilities: what an evolution strategy maximizes.
+"""From scores to utilities, which an evolution strategy maximizes.
 
-Scores of one generation arrive as ``{task: [P, S]}``, one per proposal and seed, and leave as
-utilities ``[P]``, in float64 numpy:
+The scores of one generation, ``{task: [P, S]}`` with one per proposal and seed, become utilities ``[P]``, in
+float64 numpy:
 
-1. *Failures.* A proposal with any non-finite seed on a task failed there. Averaging over the seeds
-   that survived would reward an objective for hiding its divergences.
+1. *Failures.* A proposal with a non-finite score on any seed of a task has failed on that task. A mean over
+   its other seeds would hide the divergence.
 2. *Seeds.* Mean over the seeds of a task.
-3. *Failures again.* A failed proposal scores one standard deviation below the worst that did not
-   fail (where those are all equal: by their size, at least 1). A task on which all failed tells
-   nothing, and everyone gets 0 for it.
-4. *Tasks.* Each task is normalized, then tasks are averaged with equal weights.
+3. *Scores of failures.* A failed proposal scores one standard deviation below the worst proposal that did not
+   fail. If the scores of those are all equal, it is their absolute value below, but at least 1. On a task on
+   which all proposals failed, all get 0.
+4. *Tasks.* The scores of each task are normalized, then averaged over tasks with equal weights.
 5. *Shaping.* The averages become utilities.
 
-`pairwise_sign` replaces steps 2 to 5: it compares within each pair, per task and seed.
+`pairwise_sign` replaces steps 2 to 5: it compares the two members of each pair, per task and seed.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ Scores = Mapping[str, Float[np.ndarray, "P _"]]
 
 
 def failed(scores: Float[np.ndarray, "P S"]) -> Bool[np.ndarray, " P"]:
-    """Which proposals have a non-finite seed."""
+    """Which proposals have a non-finite score on any seed."""
     return np.logical_not(np.isfinite(scores).all(axis=1))
 
 
@@ -45,7 +45,7 @@ def seed_means(scores: Float[np.ndarray, "P S"]) -> Float[np.ndarray, " P"]:
     worst, gap = means[~bad].min(), means[~bad].std()
     if np.ptp(means[~bad]) == 0:
         gap = max(1.0, abs(worst))
-    means[bad] = min(worst - gap, np.nextafter(worst, -np.inf))  # where the gap vanishes in rounding
+    means[bad] = min(worst - gap, np.nextafter(worst, -np.inf))  # rounding may remove the gap
     return means
 
 
@@ -59,8 +59,8 @@ def centered_ranks(values: Float[np.ndarray, " P"]) -> Float[np.ndarray, " P"]:
 def z_scores(values: Float[np.ndarray, " P"]) -> Float[np.ndarray, " P"]:
     """``(x - mean) / std`` with the population's own standard deviation; all zero when all are equal.
 
-    Rounded to ten decimals, so that proposals that tie on paper tie in floating point, whatever
-    the scale of the scores.
+    Rounded to ten decimals, so that scores that are mathematically equal are also equal in floating point,
+    whatever their scale.
     """
     if np.ptp(values) == 0:
         return np.zeros(len(values))
@@ -77,8 +77,8 @@ def task_average(
     Args:
         scores: ``{task: [P, S]}``.
         normalization: "z_score", "rank", "reference" or "none".
-        references: reference return per task, read by "reference" only. Its absolute value divides,
-            since a negative one (Pendulum, Acrobot) must not turn the order around.
+        references: reference return per task, read by "reference" only. Scores are divided by its absolute
+            value, because a negative one (Pendulum, Acrobot) must not reverse the order.
     """
     columns = []
     for task in sorted(scores):
@@ -94,7 +94,7 @@ def task_average(
 
 
 def _reference(task: str, references: Mapping[str, float | None]) -> float:
-    """The reference return of `task`, which must be there."""
+    """The reference return of `task`."""
     value = references.get(task)
     if not value:
         raise BadInput(f"task {task!r} has no reference return to divide by; give it, or use z_score or rank")
@@ -104,9 +104,8 @@ def _reference(task: str, references: Mapping[str, float | None]) -> float:
 def pairwise_signs(scores: Scores) -> Float[np.ndarray, " P"]:
     """1 for the winner of each antithetic pair (i, i + P/2), 0 for the loser, 0.5 each for a tie.
 
-    Compared per task and seed, which a pair shares, then averaged over seeds and tasks: the scale
-    of a task or level has no influence. A proposal that failed on a task loses there on every seed;
-    two failures tie.
+    Pairs are compared per task and seed, then averaged over seeds and tasks, so the scale of a task or level
+    has no influence. A proposal that failed on a task loses there on every seed; two failures tie.
     """
     columns = []
     for task in sorted(scores):
@@ -120,11 +119,11 @@ def pairwise_signs(scores: Scores) -> Float[np.ndarray, " P"]:
 def utilities(
     scores: Scores, config: ESConfig, references: Mapping[str, float | None]
 ) -> Float[np.ndarray, " P"]:
-    """What the strategy of `config` (resolved) maximizes.
+    """The utilities that the strategy of the resolved `config` maximizes.
 
-    Strategies that read only the order get centered ranks. Random search, which compares across
-    generations, gets the averages themselves, and -inf for a proposal that failed anywhere: how
-    bad "worst of its generation" is depends on the generation.
+    Strategies that use only the order get centered ranks. Random search compares proposals of different
+    generations, so it gets the averages themselves, and -inf for a proposal that failed on any task: a score
+    relative to the worst of its generation could not be compared.
     """
     if config.shaping == "pairwise_sign":
         return pairwise_signs(scores)

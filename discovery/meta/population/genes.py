@@ -1,11 +1,12 @@
-"""Inheritance in population-based evolution: founders, survivors, children. Pure maths on jax arrays.
+"""Inheritance in population-based evolution: founders, survivors, children. Pure functions of jax arrays.
 
 Genes are ``[orders, P, D]``: an individual has genes ``x_0 .. x_n``, n + 1 orders of D searched entries each.
-Only x_0 is scored; x_1 is an inherited step of x_0, x_2 one of x_1, and so on. Nothing selects x_1 directly:
-lineages whose x_1 points uphill are those that survive.
+Only x_0 is scored; x_1 is an inherited step of x_0, x_2 is one of x_1, and so on. x_1 is selected only
+indirectly: lineages whose x_1 improves x_0 survive.
 
 Lu, Towers, Foerster 2023, "Arbitrary Order Meta-Learning with Simple Population-Based Evolution"
-(arXiv 2303.09478). Its sources are not public: self-reference is the simplest form that fits its text.
+(arXiv 2303.09478). Its source code is not public: self-reference here is the simplest form that fits its
+text.
 """
 
 import jax
@@ -15,8 +16,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from discovery.core.config.population import Mutation
 
 LIMIT = 1e30
-"""Genes are kept between plus and minus this. Steps add up to powers of the number of generations, or double
-in each of them; sums and products of two genes and a normal number stay finite in float32.
+"""Genes are clipped to plus and minus this value. They can grow as a power of the number of generations, or
+double in each. With this limit, sums and products of two genes and a normal number stay finite in float32.
 """
 
 
@@ -27,7 +28,7 @@ def founders(
 
     Args:
         key: of this generation.
-        center: what the search begins with.
+        center: the initial mean.
         sigmas: initial standard deviation of each order.
         population: P.
     """
@@ -44,7 +45,7 @@ def children(
     mutation: Mutation = "additive",
     self_referential: bool = False,
 ) -> Float[Array, "orders P D"]:
-    """A further generation: each child has one parent, drawn uniformly, and mutated genes.
+    """The next generation: each child mutates the genes of one parent, which is drawn uniformly.
 
     With z standard normal and d the deviations (square roots of beta):
 
@@ -59,10 +60,10 @@ def children(
         key: of this generation.
         parents: survivors of the last one; only the first `n_parents` rows count.
         n_parents: at least 1.
-        deviations: d; those that the rule does not name are not read.
+        deviations: d; those that the rule does not use are ignored.
         population: P.
         mutation: which rule.
-        self_referential: whether the last gene changes itself, which makes the order unbounded.
+        self_referential: whether the last gene also mutates itself, which makes the order unbounded.
     """
     key_pick, key_noise = jax.random.split(key)
     genes = parents[:, jax.random.randint(key_pick, (population,), 0, n_parents)]
@@ -80,8 +81,8 @@ def survivors(
 ) -> Float[Array, "orders E D"]:
     """The `n_parents` individuals with the highest merit, best first; ties are broken at random.
 
-    By index they would be broken in favor of parents that are kept, who come first: where all score the
-    same, a population would never move.
+    Breaking ties by index would favor kept parents, which come first: if all scores were equal, the
+    population would never change.
     """
     tie = jax.random.bits(key, merit.shape)
     return genes[:, jnp.lexsort((tie, -merit))[:n_parents]]
@@ -93,8 +94,8 @@ def with_elite(
     n_parents: Int[Array, ""] | int,
     first: Int[Array, ""] | int = 0,
 ) -> Float[Array, "orders P D"]:
-    """The children, those from index `first` of a generation on, among which the parents, unchanged, take the
-    place of the generation's first `n_parents`.
+    """Children, in which unchanged parents replace the first `n_parents` of the generation. `first` is the
+    index in the generation of the first child in `genes`.
     """
     index = first + jnp.arange(genes.shape[1])
     kept = parents[:, jnp.minimum(index, parents.shape[1] - 1)]

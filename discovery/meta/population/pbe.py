@@ -1,17 +1,17 @@
-"""Search by population-based evolution: children of the best inherit, beside what is trained, how it changes.
+"""Search by population-based evolution: children inherit meta-parameters, and also how these change.
 
     meta = make_pbe(PBEConfig(population=32, order=1), init)
 
-What is inherited and how is in `genes`. `ask` makes a batch of children, `tell` lets the best of the last P
-that were told be parents. A batch is a whole generation, unless the search is asynchronous: then several are
-in flight, and they are told in the order in which they are finished.
+`genes` defines the inheritance. `ask` makes a batch of children; `tell` makes the best of the last P told
+proposals the parents. A batch is a whole generation, unless the search is asynchronous: then several batches
+are in flight, and they are told in the order in which they finish.
 
-Scores are not carried on: a parent that is kept (elitism) is trained again, on the seeds of its new
-generation, so neither luck nor an objective that has moved on makes it look good for more than P proposals.
+Scores are not inherited: a parent that is kept (elitism) is trained again, on the seeds of its new
+generation. So neither luck nor a changed objective can make it look good for more than P proposals.
 
-The answer of a search is the mean of the parents' x_0. A single child carries the whole noise of its last
-mutation, and the best one owes its place to luck in part; in the mean of parents, which are close kin, both
-average out (Beyer 1995 calls it genetic repair). It is scored on selection seeds like any mean.
+The answer of a search is the mean of the parents' x_0. A single child has all the noise of its last mutation,
+and the best child is partly lucky; both average out in the mean of parents, which are closely related (Beyer
+1995 calls this genetic repair). The answer is scored on selection seeds like any mean.
 
 Reference: Lu, Towers, Foerster 2023, arXiv 2303.09478.
 """
@@ -38,25 +38,27 @@ from discovery.meta.generation import (
     places_of,
     requests_of,
 )
-from discovery.meta.in_flight import InFlight, none_in_flight
+from discovery.meta.in_flight import InFlight, as_numpy, none_in_flight
 from discovery.meta.population.genes import children, founders, spread, survivors, with_elite
 
 __all__ = ["PBEConfig", "PBEState", "make_pbe"]
 
 
 class PBEState(NamedTuple):
-    """Where a search stands: a pytree of numpy arrays and plain integers.
+    """The state of a search: a pytree of numpy arrays and plain integers.
 
     Attributes:
-        told: batches that were told.
+        told: number of batches that were told.
         mean: mean of the parents' x_0, as meta-parameters; before there are parents, the initial mean.
-        parents: float32 ``[orders, E, D]``, the genes of the best of the last P that were told, best first.
-        n_parents: how many of them count: fewer than E where most proposals failed, 0 until P were told.
-        spread: float32 ``[orders]``, of each gene over the last P; before there are so many, of founders.
-        flight: batches that were asked for and not told; of each the genes, ``[orders, B, D]``.
-        window: the last P - B that were told: with a further batch, those among which parents are chosen.
+        parents: float32 ``[orders, E, D]``, genes of the best of the last P told proposals, best first.
+        n_parents: how many rows of `parents` count: fewer than E if most proposals failed, 0 until P were
+            told.
+        spread: float32 ``[orders]``, standard deviation of each gene over the last P told proposals; until
+            then, the founders' sigmas.
+        flight: batches that were asked for and not told, each with its genes ``[orders, B, D]``.
+        window: the last P - B told proposals; parents are chosen from these and the next batch.
         failed: proposals of the last P that failed on at least one task.
-        skipped: batches so far that changed nothing, because none of the last P succeeded on any task.
+        skipped: number of batches that changed nothing, because none of the last P succeeded on any task.
     """
 
     told: int
@@ -71,7 +73,7 @@ class PBEState(NamedTuple):
 
 
 class Window(NamedTuple):
-    """The last proposals that were told, the oldest first; zeros before them while there are fewer.
+    """The last W proposals that were told, the oldest first; filled up with zeros in front.
 
     Attributes:
         genes: float32 ``[orders, W, D]``.
@@ -89,7 +91,7 @@ def make_pbe(
 ) -> MetaOptimizer:
     """A `MetaOptimizer` that searches by population-based evolution; arguments as for `make_es`.
 
-    `references` has to name the tasks where the search is asynchronous.
+    In an asynchronous search, `references` must have all tasks.
     """
     config = config.resolved()
     references = dict(references or {})
@@ -101,7 +103,7 @@ def make_pbe(
     most, memory = config.batches_in_flight, config.population - rule.batch
 
     def start(key):
-        mean = _at_rest(init(jax.random.split(key)[0]))
+        mean = as_numpy(init(jax.random.split(key)[0]))
         check_mean(mean)
         return PBEState(
             told=0,
@@ -121,7 +123,7 @@ def make_pbe(
     def ask(key, state):
         if len(state.flight.batches()) >= most:
             return [], state
-        number, key_make = asked_for(state), _keys(key)[0]
+        number, (key_make, _) = asked_for(state), jax.random.split(key)
         if state.n_parents:
             first = places_of(config, number)[0][1]
             genes = _children(key_make, state.parents, int(state.n_parents), deviations, first, rule)
@@ -131,16 +133,16 @@ def make_pbe(
         return requests_of(config, number, proposals(genes)), state
 
     def proposals(genes):
-        return _at_rest(jax.vmap(unravel)(jnp.asarray(genes[0], flat.dtype)))
+        return as_numpy(jax.vmap(unravel)(jnp.asarray(genes[0], flat.dtype)))
 
     def tell(state, results):
         for number, scores in batches_of(config, state, results):
-            key_ties = _keys(state.flight.key(number))[1]
+            _, key_ties = jax.random.split(state.flight.key(number))
             known, after = _received(config, state, number, scores)
             merit, n_parents = _merit(config, known.scores, references)
             if n_parents:
                 parents = np.asarray(_best(key_ties, known.genes, merit, rule.parents))
-                mean = _at_rest(unravel(jnp.asarray(parents[0, :n_parents].mean(axis=0), flat.dtype)))
+                mean = as_numpy(unravel(jnp.asarray(parents[0, :n_parents].mean(axis=0), flat.dtype)))
                 spread = np.asarray(_spread(known.genes))
                 after = after._replace(parents=parents, n_parents=n_parents, mean=mean, spread=spread)
             state = after
@@ -159,7 +161,7 @@ def make_pbe(
 
 
 class Rule(NamedTuple):
-    """The structure of a search, which is compiled in; its numbers are arguments.
+    """The static part of a search, which is compiled in; the other numbers are traced arguments.
 
     Attributes:
         batch: B, proposals that are made together.
@@ -176,7 +178,7 @@ class Rule(NamedTuple):
 
 
 def _rule(config: PBEConfig) -> Rule:
-    """The structure of `config` (resolved)."""
+    """The static part of the resolved `config`."""
     assert config.parents is not None and config.mutation is not None, "the config must be resolved"
     own, elitism = bool(config.self_referential), bool(config.elitism)
     return Rule(config.batch_size, config.parents, config.mutation, own, elitism)
@@ -188,16 +190,14 @@ def _sigmas(config: PBEConfig) -> Float[np.ndarray, " orders"]:
 
 
 def _deviations(config: PBEConfig) -> Float[np.ndarray, " orders"]:
-    """Standard deviations of the noise in each gene, those that the rule does not read zero."""
+    """Standard deviations of the noise in each gene; zero for those that the rule does not use."""
     deviations, beta = np.zeros_like(_sigmas(config)), config.beta or ()
     deviations[len(deviations) - len(beta) :] = np.sqrt(beta)
     return deviations
 
 
 def _received(config: PBEConfig, state: PBEState, number: int, scores: Scores) -> tuple[Window, PBEState]:
-    """The last P proposals that were told, a batch in flight the latest of them; and the state after it,
-    which has learned nothing from them yet.
-    """
+    """The last P told proposals including batch `number`, and the state after it with the old parents."""
     window, size = state.window, config.batch_size
     genes = np.concatenate([window.genes, state.flight.of(number)], axis=1)
     means = {}
@@ -221,10 +221,10 @@ def _received(config: PBEConfig, state: PBEState, number: int, scores: Scores) -
 def _merit(
     config: PBEConfig, scores: Mapping[str, Float[np.ndarray, " W"]], references: Mapping[str, float | None]
 ) -> tuple[Float[np.ndarray, " W"], int]:
-    """Ranks of the proposals by their average over tasks, and how many of them become parents: none before
-    there are P of them, or where all failed on all tasks.
+    """Ranks of the proposals by their average over tasks, and the number of parents. It is 0 while there are
+    fewer than P proposals, and if all failed on all tasks.
 
-    Those that failed anywhere come last and are no parents, unless all did.
+    Proposals that failed on any task rank last and do not become parents, unless all proposals failed.
     """
     parents, normalization = config.parents, config.task_normalization
     assert parents is not None and normalization is not None, "the config must be resolved"
@@ -239,12 +239,6 @@ def _merit(
     return np.where(anywhere, -np.inf, merit), min(parents, int((~anywhere).sum()))
 
 
-def _keys(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:
-    """Keys of a batch: to make it, and to break ties when it was told."""
-    key_make, key_ties = jax.random.split(key)
-    return key_make, key_ties
-
-
 @functools.partial(jax.jit, static_argnames="rule")
 def _children(
     key: PRNGKeyArray,
@@ -254,7 +248,7 @@ def _children(
     first: int,
     rule: Rule,
 ) -> Float[Array, "orders B D"]:
-    """A batch that begins at index `first` of its generation, with its parents where they are kept."""
+    """A batch that begins at index `first` of its generation, with unchanged parents if there is elitism."""
     genes = children(key, parents, n_parents, deviations, rule.batch, rule.mutation, rule.self_referential)
     return with_elite(genes, parents, n_parents, first) if rule.elitism else genes
 
@@ -264,13 +258,8 @@ _best = jax.jit(survivors, static_argnames="n_parents")
 _spread = jax.jit(spread)
 
 
-def _at_rest(tree: Any) -> Any:
-    """The same tree of numpy arrays."""
-    return jax.tree.map(np.asarray, jax.device_get(tree))
-
-
 def _metrics(state: PBEState, share: float) -> dict[str, float]:
-    """What `state` is worth recording; `spread_1` is that of x_1, and so on. A batch is such a share of a
+    """Metrics to record; `spread_1` is the spread of x_1, and so on. `share` is a batch's share of a
     generation.
     """
     mean = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(state.mean)])

@@ -144,7 +144,7 @@ def test_meta_learning_curve(run: LoadedRun, bare_run: LoadedRun) -> None:
 
 def test_heat_maps_hold_the_objective(run: LoadedRun) -> None:
     """Drift and slope on the grid against finite differences of the loss in float64."""
-    drift, slope = loss._heat(run.objective("initial"), 0.0)
+    drift, slope = loss.grids(run.objective("initial"), 0.0)
     ratio, advantage = np.exp(LOG_RATIO)[None], ADVANTAGE[:, None]
     expected = np.maximum(np.maximum((ratio - np.clip(ratio, 0.7, 1.3)) * advantage, 0.0) - 1e-4, 0.0)
     assert drift.shape == (ADVANTAGE.size, LOG_RATIO.size)
