@@ -38,6 +38,11 @@ class ExecutorError(RunError):
     """Workers cannot be started or kept."""
 
 
+def one_line(error: BaseException) -> str:
+    """The type and the text of an error in one line of limited length."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
 def unknown(kind: str, name: str, names: Iterable[str]) -> BadInput:
     """A `BadInput` for a name that is not in `names`, naming the nearest ones."""
     names = sorted(names)

@@ -20,7 +20,7 @@ def write_suite_files(result: SuiteComparison, folder: Path, command: str = "") 
     """Write comparison.json, scores.csv, table.csv and the pictures; returns their paths.
 
     Raises:
-        RunError: one cannot be written; what was trained is in the ledger.
+        RunError: a file cannot be written; all trainings are recorded in the ledger.
     """
     about = {"command": command, "date": now(), "versions": versions()}
     try:

@@ -191,7 +191,7 @@ def failed(chunk: Chunk, error: str, detail: str, seconds: float, worker: str) -
 
 def _divergence(nonfinite_step: int) -> str:
     if nonfinite_step < 0:
-        return "the score is not finite: no episode was completed where it counts"
+        return "the score is not finite: no episode was completed in the part of training that is scored"
     return f"a value became non-finite at environment step {nonfinite_step}"
 
 

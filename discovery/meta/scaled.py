@@ -35,9 +35,11 @@ def scaled(make: Callable[[Init], MetaOptimizer], init: Init, scales: Mapping[st
             raise unknown("searched entry in meta.scales", name, entries)
 
     def plain(mean: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: _times(tree, scales.get(name, 1.0)) for name, tree in mean.items()}
+        return {name: _multiplied(tree, scales.get(name, 1.0)) for name, tree in mean.items()}
 
-    inner = make(lambda key: {name: _times(t, 1.0 / scales.get(name, 1.0)) for name, t in init(key).items()})
+    inner = make(
+        lambda key: {name: _multiplied(t, 1.0 / scales.get(name, 1.0)) for name, t in init(key).items()}
+    )
 
     def rescaled(proposal: Proposal) -> Proposal:
         return replace(proposal, meta_params=plain(proposal.meta_params))
@@ -58,5 +60,5 @@ def scaled(make: Callable[[Init], MetaOptimizer], init: Init, scales: Mapping[st
     )
 
 
-def _times(tree: Any, factor: float) -> Any:
+def _multiplied(tree: Any, factor: float) -> Any:
     return jax.tree.map(lambda x: x * factor, tree) if factor != 1.0 else tree

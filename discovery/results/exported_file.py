@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from discovery.core.errors import BadInput
+from discovery.core.errors import BadInput, one_line
 from objectives.base import Algorithm, MetaParams, Outputs, PolicyLoss, Progress
 from objectives.distributions import Discrete
 from objectives.learned_optimizers.open import ppo_with
@@ -77,7 +77,7 @@ def from_file(path: str, digest: str, optimizer: str = "adam") -> Algorithm:
             return _with_mirror_map(module, Path(path).stem)
         return _with_optimizer(module, Path(path).stem)
     except Exception as error:
-        raise BadInput(f"{entry} of {path} cannot be called: {_told(error)}") from error
+        raise BadInput(f"{entry} of {path} cannot be called: {one_line(error)}") from error
 
 
 def _with_policy_loss(module: ModuleType, name: str, optimizer: str) -> Algorithm:
@@ -144,9 +144,5 @@ def _module(path: Path, digest: str) -> ModuleType:
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)
     except Exception as error:
-        raise BadInput(f"exported file {path} cannot be used: {_told(error)}") from error
+        raise BadInput(f"exported file {path} cannot be used: {one_line(error)}") from error
     return module
-
-
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

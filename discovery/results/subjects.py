@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from discovery.core.errors import BadInput, unknown
+from discovery.core.errors import BadInput, one_line, unknown
 from discovery.core.jobs import EXPORTED_FILE as FILE
 from discovery.core.jobs import AlgorithmSpec
 from discovery.core.toml import CONFIG, is_run
@@ -22,9 +22,6 @@ from discovery.core.values import entries, option
 from discovery.results.loaded import RunData, load_run
 from environments.task import Task
 from objectives import FAMILIES, factory, is_known
-
-_OF_FILE = ("path", "digest")
-"""Options of `FILE` that its name stands for."""
 
 Value = bool | int | float | str
 
@@ -212,8 +209,7 @@ def _built(spec: AlgorithmSpec, label: str) -> tuple[Any, list[str]]:
         # Options of the wrong type come to a TypeError; code of one's own may raise anything.
         if ":" not in spec.name and not isinstance(error, TypeError):
             raise
-        told = " ".join(str(error).split())[:300]
-        raise BadInput(f"algorithm {label!r} cannot be made: {type(error).__name__}: {told}") from error
+        raise BadInput(f"algorithm {label!r} cannot be made: {one_line(error)}") from error
 
 
 def _check_numbers(

@@ -1,1 +1,1 @@
-"""The search loop and what it decides: jobs of requests, early stopping, selection."""
+"""The search loop, the jobs of requests, early stopping and selection."""

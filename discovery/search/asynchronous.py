@@ -57,7 +57,7 @@ class _AsyncSearch:
         self._proposal_scores: dict[RequestId, ScoreResult] = {}  # told since the last closed generation
         self._answer_scores: dict[RequestId, ScoreResult] = {}  # complete since the last closed generation
         self._answer_results: dict[RequestId, dict[JobKey, JobResult]] = {}  # of answers in training
-        self._unannounced: list[Job] | None = []  # jobs that the listener hears of together; None afterwards
+        self._unannounced: list[Job] | None = []  # announced together; None afterwards
 
     def begin(self) -> None:
         """Restore the batches that were in flight when the last generation was closed, and ask for more; then

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from discovery.core.config.search import SearchConfig
-from discovery.core.errors import BadInput
+from discovery.core.errors import BadInput, one_line
 from discovery.executors.cpu import ensure_single_thread, keep_to_cpu
 
 if TYPE_CHECKING:
@@ -31,25 +31,25 @@ def check(config: SearchConfig) -> None:
     from discovery.search.loop import meta_optimizer
 
     own = ":" in config.algorithm
-    with _explained("", f"algorithm {config.algorithm!r} with {dict(config.algorithm_options)}", own):
+    with _as_bad_input("", f"algorithm {config.algorithm!r} with {dict(config.algorithm_options)}", own):
         algorithm = build_algorithm(config.spec)
     for task in config.every_task:
         name = task.setup.environment
-        with _explained(f"task {task.name!r}: ", f"environment {name!r}", ":" in name):
+        with _as_bad_input(f"task {task.name!r}: ", f"environment {name!r}", ":" in name):
             task.environment()
-        with _explained(f"task {task.name!r}: ", f"algorithm {config.algorithm!r}", own):
+        with _as_bad_input(f"task {task.name!r}: ", f"algorithm {config.algorithm!r}", own):
             check_numbers(algorithm, task.numbers)
             trained = trained_on(algorithm, task.setup)
             loop_of(trained).check(trained, task.setup)
         if own or ":" in name:
-            with _explained(f"task {task.name!r}: ", f"a training with {config.algorithm!r}", True):
+            with _as_bad_input(f"task {task.name!r}: ", f"a training with {config.algorithm!r}", True):
                 _trace(trained, task)
-    with _explained("", f"the initial mean of {config.algorithm!r}", own):
+    with _as_bad_input("", f"the initial mean of {config.algorithm!r}", own):
         meta_optimizer(config)
 
 
 @contextmanager
-def _explained(place: str, what: str, own: bool) -> Iterator[None]:
+def _as_bad_input(place: str, what: str, own: bool) -> Iterator[None]:
     """Turn an exception into a `BadInput` of one line.
 
     A ValueError keeps its text. A TypeError comes from options of the wrong type, and the user's `own` code
@@ -62,8 +62,7 @@ def _explained(place: str, what: str, own: bool) -> Iterator[None]:
     except Exception as error:
         if not own and not isinstance(error, TypeError):
             raise
-        text = " ".join(str(error).split())[:300]
-        raise BadInput(f"{place}{what} raises {type(error).__name__}: {text}") from error
+        raise BadInput(f"{place}{what} raises {one_line(error)}") from error
 
 
 def _trace(algorithm: "Algorithm", task: "Task") -> None:

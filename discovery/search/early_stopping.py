@@ -122,10 +122,10 @@ def _racing(field: _Field, config: SearchConfig, answers: Stage) -> Evaluated:
             merit, initial = field.merit(slice(0, seen)), len(field.proposals)
             out = clearly_worse(merit, config.stopping.error, len(looks) - 1, initial, against="field")
             field.alive = [i for i, worse in zip(field.alive, out, strict=True) if not worse]
-    return field.results(_raced), results
+    return field.results(_with_all_seeds), results
 
 
-def _raced(table: Float[np.ndarray, "P S"]) -> Float[np.ndarray, "P S"]:
+def _with_all_seeds(table: Float[np.ndarray, "P S"]) -> Float[np.ndarray, "P S"]:
     """Scores on all seeds, from scores with NaN where a proposal was not trained; failed rows stay NaN."""
     sound = ~np.isnan(table).all(axis=1)
     if not np.isfinite(table).all(axis=1).any():  # every proposal that got all seeds has failed
@@ -144,7 +144,7 @@ def _halving(field: _Field, config: SearchConfig, answers: Stage) -> Evaluated:
             best = survivors(field.merit(slice(-config.seeds, None)).mean(axis=1), kept)
             field.alive = [field.alive[i] for i in sorted(best)]
         stage = [
-            (_until(job, share, states.get(job.id)), field.proposals[i])
+            (_shortened(job, share, states.get(job.id)), field.proposals[i])
             for i in field.alive
             for job in jobs_of(field.proposals[i], config)
         ]
@@ -178,7 +178,7 @@ def _means(table: Float[np.ndarray, "P S"]) -> Float[np.ndarray, " P"]:
     return np.divide(total, known.sum(axis=1), out=np.full(len(table), np.nan), where=known.any(axis=1))
 
 
-def _until(job: Job, share: float, checkpoint: Checkpoint | None) -> Job:
+def _shortened(job: Job, share: float, checkpoint: Checkpoint | None) -> Job:
     """A training up to a share of its lifetime. It continues from `checkpoint`.
 
     Without a checkpoint it starts from the beginning and computes the same bits.

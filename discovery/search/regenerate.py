@@ -22,30 +22,30 @@ class Regenerator:
         self._config = run.config
         self._meta = meta_optimizer(run.config)
         self._template = self._meta.init(key_of(run.config, "init"))
-        self._last: tuple[int, dict[str, Any]] | None = None
+        self._cached: tuple[int, dict[str, Any]] | None = None
 
     def requests(self, run: Run, generation: int) -> dict[str, Any]:
         """Meta-parameters of a generation's proposals and of its answer, by the text of the request's id."""
-        if self._last is None or self._last[0] != generation:
-            requests = list(self._asked(run, generation))
+        if self._cached is None or self._cached[0] != generation:
+            requests = list(self._proposals(run, generation))
             if generation - 1 <= (run.ledger.last_generation() or 0):  # else only proposals exist
                 requests.append(request_of_answer(generation, run.answer(generation - 1)))
-            self._last = (
+            self._cached = (
                 generation,
                 {str(r.id): r.proposal.meta_params for r in requests if isinstance(r, ScoreRequest)},
             )
-        return self._last[1]
+        return self._cached[1]
 
-    def _asked(self, run: Run, generation: int) -> Sequence[Request]:
+    def _proposals(self, run: Run, generation: int) -> Sequence[Request]:
         """The recorded proposals of a generation."""
         config, meta = self._config, self._meta
         if not config.meta.asynchronous:
             state = run.ledger.load_state(generation - 1, self._template)
             return meta.ask(key_of(config, "ask", generation), state)[0]
         rows = [row for row in run.ledger.proposals(generation) if row["split"] == "search"]
-        return self._retraced(run, {row["id"]: row for row in rows}) if rows else []
+        return self._replayed(run, {row["id"]: row for row in rows}) if rows else []
 
-    def _retraced(self, run: Run, wanted: dict[str, Any]) -> list[Request]:
+    def _replayed(self, run: Run, wanted: dict[str, Any]) -> list[Request]:
         """The `wanted` proposals of an asynchronous search, which is replayed from the state that asked."""
         ledger, digests = run.ledger, {row["asked_digest"] for row in wanted.values()}
         closed = min(row["generation"] for row in ledger.generations() if row["state_digest"] in digests)

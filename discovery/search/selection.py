@@ -55,7 +55,7 @@ def choose(run: Run) -> Choice:
     scores, race = selection_scores(run), contest(run)
     if not race.contenders:
         raise RunError(f"{run.folder} has no mean scored on the selection seeds yet; resume the search first")
-    merit = _merit({g: scores[g] for g in race.contenders}, race.seeds).mean(axis=1)
+    merit = _standardized({g: scores[g] for g in race.contenders}, race.seeds).mean(axis=1)
     best = race.contenders[int(np.argmax(np.nan_to_num(merit, nan=-np.inf)))]
     return Choice(best, scores[best])
 
@@ -70,7 +70,7 @@ def contest(run: Run) -> Contest:
             return Contest(tuple(alive), seen, range(seen, seeds))
         seen = seeds
         if seeds < looks[-1] and len(alive) > 1:
-            merit = _merit({g: scores[g] for g in alive}, seeds)
+            merit = _standardized({g: scores[g] for g in alive}, seeds)
             out = clearly_worse(merit, ERROR, len(looks) - 1, len(scores))
             alive = [g for g, worse in zip(alive, out, strict=True) if not worse]
         if len(alive) == 1:
@@ -93,18 +93,18 @@ def selection_scores(run: Run) -> dict[int, dict[str, np.ndarray]]:
     names, least = [task.name for task in run.config.selecting], run.config.selection_seeds
     scores = {}
     for generation, tasks in sorted(found.items()):
-        whole = min(_gapless(tasks.get(name, {})) for name in names)
+        whole = min(_complete_seeds(tasks.get(name, {})) for name in names)
         if whole >= least:
             scores[generation] = {name: np.array([tasks[name][s] for s in range(whole)]) for name in names}
     return scores
 
 
-def _gapless(scores: Mapping[int, float]) -> int:
+def _complete_seeds(scores: Mapping[int, float]) -> int:
     """The number of seeds 0, 1, ... that have a score, up to the first one without."""
     return next(seed for seed in range(len(scores) + 1) if seed not in scores)
 
 
-def _merit(scores: Scores, seeds: int) -> Float[np.ndarray, "generations S"]:
+def _standardized(scores: Scores, seeds: int) -> Float[np.ndarray, "generations S"]:
     """Scores by seed, averaged over tasks; each task's are divided by the spread of its means."""
     tables = [
         np.array([tasks[name][:seeds] for tasks in scores.values()]) for name in next(iter(scores.values()))

@@ -115,7 +115,7 @@ def test_equal_numbers_are_one_training() -> None:
         ("a2c[optimizer=sgd,adam_b1=0.5]", "'adam_b1'; its options are: optimizer, normalize_advantage; its"),
         ("ppo[clip=big]", "number clip of 'ppo' must be a number, got 'big'"),
         ("ppo[clip=true]", "number clip of 'ppo' must be a number, got True"),
-        ("a2c[optimizer=sdg]", "optimizer must be one of adam, capped_adam, lion, rmsprop, sgd, got 'sdg'"),
+        ("a2c[optimizer=sdg]", "got 'sdg'"),
         ("objectives.drift:lpo[width=big]", "lpo' must be a whole number, got 'big'"),
         ("lpo[width=4]", "family, with drift to be searched"),
         ("ppoo[clip=0.1]", "did you mean ppo"),

@@ -1,1 +1,1 @@
-"""Pictures of runs, comparisons and what was found."""
+"""Pictures of runs, comparisons and found algorithms."""

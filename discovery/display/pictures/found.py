@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from discovery.core.errors import BadInput, unknown
+from discovery.core.errors import BadInput, one_line, unknown
 from discovery.display import plots
 from discovery.display.pictures.loss import loss_picture
 from discovery.results.learned import Learned, part_of_entries
@@ -57,7 +57,4 @@ def draw(picture: Picture, found: Learned) -> Figure:
     except Exception as error:
         if ":" not in found.spec.name or isinstance(error, BadInput):
             raise
-        text = " ".join(str(error).split())[:300]
-        raise BadInput(
-            f"the picture of algorithm {found.spec.name!r} raises {type(error).__name__}: {text}"
-        ) from error
+        raise BadInput(f"the picture of algorithm {found.spec.name!r} raises {one_line(error)}") from error

@@ -49,10 +49,10 @@ def commands_of(run: RunData) -> Commands:
     name, formats = quote(place), formats_of(run.spec.name)
     rows = [row | {"command": portable(row["command"], run)} for row in run.reports()]
     recorded = tuple(dict.fromkeys(r["command"] for r in rows if r["command"] and not r["variant"]))
-    swept = _sweeping(rows)
+    swept = _sweep_commands(rows)
     others = " ".join(family_of(run.spec.name).baselines)
     first = f"discovery evaluate {name} {quote(f'{place}@initial')} {others} --seeds 32"
-    means = " ".join(quote(f"{place}@{generation}") for generation in _some(sorted(run.selection)))
+    means = " ".join(quote(f"{place}@{generation}") for generation in _evenly_spaced(sorted(run.selection)))
     return Commands(
         search=f"discovery search {quote(f'{place}/{CONFIG}')}",
         resume=f"discovery resume {name}",
@@ -84,7 +84,7 @@ def portable(command: str, run: RunData) -> str:
     return command if places == words else join(places)
 
 
-def _sweeping(rows: Rows) -> tuple[str, ...]:
+def _sweep_commands(rows: Rows) -> tuple[str, ...]:
     """Recorded commands of sweeps, with the factors that were trained."""
     found: dict[str, dict[str, set[float]]] = {}
     for row in rows:
@@ -101,7 +101,7 @@ def _sweeping(rows: Rows) -> tuple[str, ...]:
     return tuple(commands)
 
 
-def _some(generations: list[int]) -> list[int]:
+def _evenly_spaced(generations: list[int]) -> list[int]:
     """At most five of them, evenly spaced, including the first and the last."""
     if len(generations) <= 5:
         return generations

@@ -113,7 +113,7 @@ def collect(
     looks = tuple(_look(run, row) for row in tests)
     return RunFacts(
         name=run.name,
-        line=_line(run, chosen),
+        line=_summary(run, chosen),
         chosen=chosen,
         label=label,
         verdict=verdict(label, [one.task for one in shown if one.standing == "held out"], reports),
@@ -127,7 +127,7 @@ def collect(
         sweeps=sweeps(recorded_sweeps(run, reports) if swept is None else swept),
         failures=failures(run),
         looks=looks,
-        limits=tuple(_limits(run, how, shown, looks)),
+        limits=tuple(_limitations(run, how, shown, looks)),
         provenance=run.meta,
         config=dumps(run.config),
         commands=commands_of(run),
@@ -157,7 +157,7 @@ def _found(run: RunData) -> tuple[Found | None, str]:
         return None, f"There is no objective to draw: {error}."
 
 
-def _line(run: RunData, chosen: int | None) -> str:
+def _summary(run: RunData, chosen: int | None) -> str:
     """A sentence that describes the run."""
     config, options = run.config, ", ".join(f"{name} {value}" for name, value in run.spec.options)
     family = run.spec.name + (f" ({options})" if options else "")
@@ -169,7 +169,9 @@ def _line(run: RunData, chosen: int | None) -> str:
     return f"{text}; " + (f"chosen: generation {chosen}." if chosen else "chosen: the mean it began with.")
 
 
-def _limits(run: RunData, how: Method, shown: tuple[TaskTable, ...], looks: tuple[Look, ...]) -> list[str]:
+def _limitations(
+    run: RunData, how: Method, shown: tuple[TaskTable, ...], looks: tuple[Look, ...]
+) -> list[str]:
     """The limitations of the results, in sentences."""
     found = []
     if not how.complete:
@@ -183,7 +185,7 @@ def _limits(run: RunData, how: Method, shown: tuple[TaskTable, ...], looks: tupl
             f"The mean was chosen among {len(how.means)} by its scores on selection seeds, which are "
             "too high for that reason."
         )
-    found += _task_limits(run, shown)
+    found += _task_limitations(run, shown)
     if len(looks) > 1:
         found.append(
             f"Held-out tasks were looked at {len(looks)} times: each look makes the next one weaker evidence."
@@ -198,7 +200,7 @@ def _limits(run: RunData, how: Method, shown: tuple[TaskTable, ...], looks: tupl
     return found
 
 
-def _task_limits(run: RunData, shown: tuple[TaskTable, ...]) -> list[str]:
+def _task_limitations(run: RunData, shown: tuple[TaskTable, ...]) -> list[str]:
     seen = {task.setup.environment for task in run.config.seen}
     again = [task.name for task in run.config.held_out if task.setup.environment in seen]
     unknown = [

@@ -93,7 +93,9 @@ class Bridge:
                 include_dashboard=False,
                 **quiet,
             )
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Ray's handler raises where it cannot be caught
+        signal.signal(
+            signal.SIGTERM, signal.SIG_DFL
+        )  # Ray's handler raises an exception that cannot be caught
         self._address = context.address_info["gcs_address"]
         self._node = context.address_info["node_id"]
         return self._read_cluster()

@@ -197,8 +197,9 @@ class Ray(Pool):
         if not address:
             return ExecutorError(f"Ray cannot be started: {detail}")
         return BadInput(
-            f"no Ray cluster can be joined at {address!r}: {detail.rstrip('.')}; start its head and join "
-            "this machine to it, or use `--executor processes` (no Ray) or --address '' (no cluster)"
+            f"no Ray cluster can be joined at {address!r}: {detail.rstrip('.')}; is its head up, and is this "
+            "machine part of it? Use `--executor processes` to run without Ray, or --address '' to run "
+            "without a cluster"
         )
 
     def _resize(self, cluster: Cluster) -> None:

@@ -112,11 +112,13 @@ def make_es(
         for number, scores in batches_of(config, state, results):
             if number != state.told:
                 raise RunError(f"generation {number} was told before generation {int(state.told)}")
-            state = _told(config, strategy, state, scores, references)
+            state = _after_scores(config, strategy, state, scores, references)
         return state
 
     def in_flight(state):
-        return [requests_of(config, n, _again(config, strategy, state, n)) for n in state.flight.batches()]
+        return [
+            requests_of(config, n, _sampled_again(config, strategy, state, n)) for n in state.flight.batches()
+        ]
 
     def answer(state):
         return Proposal(state.mean, operator="mean")
@@ -129,7 +131,7 @@ def _cloud(strategy: EvosaxStrategy, state: Any) -> Cloud:
     return Cloud(np.asarray(state.mean), np.array(strategy.sigma(state), np.float32))
 
 
-def _again(config: ESConfig, strategy: EvosaxStrategy, state: ESState, number: int) -> Any:
+def _sampled_again(config: ESConfig, strategy: EvosaxStrategy, state: ESState, number: int) -> Any:
     """The population of a generation in flight, sampled again from its stored distribution."""
     inner, cloud = state.strategy, state.flight.of(number)
     if config.asynchronous:  # else the state has not changed since
@@ -137,7 +139,7 @@ def _again(config: ESConfig, strategy: EvosaxStrategy, state: ESState, number: i
     return strategy.ask(state.flight.key(number), inner)[0]
 
 
-def _told(
+def _after_scores(
     config: ESConfig,
     strategy: EvosaxStrategy,
     state: ESState,

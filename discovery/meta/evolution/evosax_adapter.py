@@ -58,11 +58,11 @@ class EvosaxStrategy(NamedTuple):
 
 def adapt(config: ESConfig, template: Any) -> EvosaxStrategy:
     """The strategy that the resolved `config` names, for meta-parameters shaped like `template`."""
-    algorithm = _construct(config, template)
+    algorithm = _make_algorithm(config, template)
     params = _params(config, algorithm)
 
     def init(key, mean):
-        state = _initial(config, algorithm.init(key, mean, params))
+        state = _corrected(config, algorithm.init(key, mean, params))
         return _at_generation(config, as_numpy(state), 0)
 
     def ask(key, state):
@@ -89,7 +89,7 @@ def scheduled(start: float, decay: float, floor: float, generation: int) -> floa
     return max(start * decay**generation, floor)
 
 
-def _construct(config: ESConfig, template: Any) -> Any:
+def _make_algorithm(config: ESConfig, template: Any) -> Any:
     """The evosax object."""
     arguments: dict[str, Any] = {
         "population_size": config.population,
@@ -119,7 +119,7 @@ def _params(config: ESConfig, algorithm: Any) -> Any:
     return params.replace(std_init=np.float32(config.sigma)) if hasattr(params, "std_init") else params
 
 
-def _initial(config: ESConfig, state: State) -> State:
+def _corrected(config: ESConfig, state: State) -> State:
     """evosax's initial state with corrections; see the module's docstring."""
     if config.strategy == "xNES":
         return state.replace(B=jnp.eye(len(state.mean)))

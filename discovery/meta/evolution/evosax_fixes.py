@@ -32,7 +32,7 @@ def tied_weights(
     return jnp.where(shared, params.weights, 0.0).sum(axis=1) / equal
 
 
-class _StepSizeOfTies:
+class _TieAwareStepSize:
     """Step-size control that is unbiased under ties, for CMA-ES and its diagonal variant.
 
     The evolution path of the step size accumulates sqrt(mu_eff) times a weighted mean of steps. Under random
@@ -51,12 +51,12 @@ class _StepSizeOfTies:
         return jax.tree.map(lambda new, old: jnp.where(informed, new, old), told, state)
 
 
-class CMA(_StepSizeOfTies, CMA_ES):
-    """evosax's CMA-ES with `_StepSizeOfTies`."""
+class CMA(_TieAwareStepSize, CMA_ES):
+    """evosax's CMA-ES with `_TieAwareStepSize`."""
 
 
-class SeparableCMA(_StepSizeOfTies, Sep_CMA_ES):
-    """evosax's separable CMA-ES with `_StepSizeOfTies`."""
+class SeparableCMA(_TieAwareStepSize, Sep_CMA_ES):
+    """evosax's separable CMA-ES with `_TieAwareStepSize`."""
 
 
 @struct.dataclass

@@ -138,8 +138,8 @@ def make_pbe(
     def tell(state, results):
         for number, scores in batches_of(config, state, results):
             _, key_ties = jax.random.split(state.flight.key(number))
-            known, after = _received(config, state, number, scores)
-            merit, n_parents = _merit(config, known.scores, references)
+            known, after = _with_scores(config, state, number, scores)
+            merit, n_parents = _ranks(config, known.scores, references)
             if n_parents:
                 parents = np.asarray(_best(key_ties, known.genes, merit, rule.parents))
                 mean = as_numpy(unravel(jnp.asarray(parents[0, :n_parents].mean(axis=0), flat.dtype)))
@@ -196,7 +196,7 @@ def _deviations(config: PBEConfig) -> Float[np.ndarray, " orders"]:
     return deviations
 
 
-def _received(config: PBEConfig, state: PBEState, number: int, scores: Scores) -> tuple[Window, PBEState]:
+def _with_scores(config: PBEConfig, state: PBEState, number: int, scores: Scores) -> tuple[Window, PBEState]:
     """The last P told proposals including batch `number`, and the state after it with the old parents."""
     window, size = state.window, config.batch_size
     genes = np.concatenate([window.genes, state.flight.of(number)], axis=1)
@@ -218,7 +218,7 @@ def _received(config: PBEConfig, state: PBEState, number: int, scores: Scores) -
     return known, after
 
 
-def _merit(
+def _ranks(
     config: PBEConfig, scores: Mapping[str, Float[np.ndarray, " W"]], references: Mapping[str, float | None]
 ) -> tuple[Float[np.ndarray, " W"], int]:
     """Ranks of the proposals by their average over tasks, and the number of parents. It is 0 while there are
