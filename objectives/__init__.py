@@ -39,6 +39,7 @@ __all__ = [
     "FAMILIES",
     "__distribution__",
     "all_options",
+    "baselines_of",
     "build",
     "factory",
     "family_of",
@@ -107,6 +108,14 @@ def family_of(name: str) -> "Family":
     records = vars(sys.modules[place.partition(":")[0]]).values()
     declared = (one for one in records if isinstance(one, Family) and one.build is found)
     return next(declared, None) or Family(found)  # type: ignore[arg-type]
+
+
+def baselines_of(name: str) -> tuple[str, ...]:
+    """Known algorithms to compare a finding with; PPO and DPO where the family's code is missing."""
+    try:
+        return family_of(name).baselines
+    except ValueError:
+        return ("ppo", "dpo")
 
 
 def factory(name: str) -> Callable[..., Any]:

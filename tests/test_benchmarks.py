@@ -176,7 +176,7 @@ def ends(chunks: list[int], workers: int) -> set[float]:
     return found
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(5))
 def test_a_schedule_is_one_of_all_that_hand_out_the_longest_first(seed):
     generator = np.random.default_rng(seed)
     chunks = generator.integers(1, 10, int(generator.integers(1, 8))).tolist()

@@ -42,12 +42,11 @@ def test_dry_run_prints_a_config_that_can_be_run(says: Says, home: Path, tmp_pat
     assert plan["seconds"] is None and plan["config"]["meta"]["population"] == 6
 
 
-@pytest.mark.parametrize("name", ["lpo-catch", "mirror-grid"])
-def test_dry_run_of_a_preset(name: str, says: Says, tmp_path: Path) -> None:
+def test_dry_run_of_a_preset(says: Says, tmp_path: Path) -> None:
     """tests/core/test_presets.py searches with every one."""
-    code, out, err = says("search", name, "--dry-run", "--output", tmp_path)
+    code, out, err = says("search", "mirror-grid", "--dry-run", "--output", tmp_path)
     assert (code, err) == (0, "")
-    assert loads(out, name) == presets.read(name)[0]
+    assert loads(out, "mirror-grid") == presets.read("mirror-grid")[0]
 
 
 def test_dry_run_with_options_and_varied_physics_of_an_environment(says: Says, home: Path) -> None:

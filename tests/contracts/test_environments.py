@@ -28,7 +28,7 @@ AFFORDABLE = (
 )  # fmt: skip
 """Besides those of gymnax, the environments that every run of the tests can afford."""
 
-DEAR = ("Seaquest-MinAtar", "Freeway-MinAtar", "Asterix-MinAtar")
+DEAR = ("Seaquest-MinAtar", "Freeway-MinAtar", "Asterix-MinAtar", "SpaceInvaders-MinAtar")
 """Those of gymnax that it cannot: their programs compile for long."""
 
 LONG_TOGETHER = ("brax/inverted_pendulum",)

@@ -14,14 +14,13 @@ from objectives.optimizers import OPTIMIZERS
 
 LEARNED = {
     "open": ("open", {"gru_width": 4, "width": 4}),
-    "open_feed_forward": ("open", {"gru_width": 0, "width": 4}),
     "open_raw": ("open", {"gru_width": 0, "width": 4, "features": "raw"}),
     "open_anchored": ("open", {"gru_width": 0, "width": 4, "anchored": True}),
     "optim4rl": ("optim4rl", {"width": 3}),
     "lodo": ("lodo", {"layers": 3, "block": 2}),
 }
 ALL = [*OPTIMIZERS, *LEARNED]
-SEES_PARAMS = ("open", "open_feed_forward", "open_raw", "open_anchored")
+SEES_PARAMS = ("open", "open_raw", "open_anchored")
 
 INFO = {
     "actor": {"kernel": ParamInfo("actor", 0, 1, ("actor", "hidden_0"), 1)},
@@ -35,6 +34,10 @@ CONTEXT: dict[str, Any] = {
 """What the inner loop passes beside a key."""
 
 every_optimizer = pytest.mark.parametrize("name", ALL)
+few_by_default = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in ("adam", "open", "lodo"))) for n in ALL]
+)
+"""For tests that compile for long."""
 
 
 def recipe(name):
@@ -109,7 +112,7 @@ def test_types_of_updates_and_state_are_stable(name, dtype):
         assert jax.tree.structure(following) == jax.tree.structure(state) and types(following) == types(state)
 
 
-@every_optimizer
+@few_by_default
 def test_hyperparameters_can_be_injected(name):
     """A schedule acts at every step of a scan, as an optimizer does that is made anew with the value of then.
 
@@ -154,7 +157,7 @@ def test_hyperparameters_can_be_injected(name):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-8), last, state)
 
 
-@every_optimizer
+@few_by_default
 def test_gradients_can_be_accumulated(name):
     """Three steps change nothing; the fourth is the one on the mean of all four, and the state's first."""
     params, first = tree()

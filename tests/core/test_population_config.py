@@ -32,6 +32,7 @@ def test_defaults():
         task_normalization="z_score",
     )
     assert [config(population=p).resolved().parents for p in (2, 5, 64, 128)] == [1, 4, 8, 16]
+    assert config(parents=1).resolved().parents == 1
 
 
 def test_numbers_of_each_order_are_a_hundredth_of_those_below():
@@ -50,42 +51,27 @@ def test_one_beta_is_that_of_all_orders():
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "word"),
     [
-        ({"order": -1}, "order must be between"),
-        ({"parents": 0}, "parents must be at least 1"),
-        ({"parents": 32}, "fewer than the population of 32"),
-        ({"order": 1, "parents": 1}, "children of one parent all inherit the same steps"),
-        ({"self_referential": True}, "self_referential needs order of at least 1"),
-        ({"mutation": "multiplicative"}, "'multiplicative' needs order of at least 1"),
-        ({"order": 2, "beta": (1e-4, 1e-4)}, "1 number, or 3 for x_0 to x_2, got 2"),
-        ({"order": 2, "beta": (1e-4,) * 3, "mutation": "multiplicative"}, "must have 1 number, got 3"),
-        (
-            {"order": 1, "beta": (1e-4,), "mutation": "multiplicative", "self_referential": True},
-            "no free noise; leave beta unset",
-        ),
-        ({"order": 2, "gene_sigmas": (0.1,)}, "2 at order 2, got 1"),
-        ({"gene_sigmas": (0.1,)}, "0 at order 0, got 1"),
-        ({"beta": (0.0,)}, "beta must have positive numbers, got 0.0"),
-        ({"order": 1, "gene_sigmas": (float("nan"),)}, "gene_sigmas must have positive numbers"),
-        ({"batch": 2}, "batch=2 has no effect unless asynchronous"),
-        ({"asynchronous": True, "batch": 3}, "batch must divide the population, 32, got 3"),
-        ({"asynchronous": True, "batch": 4, "in_flight": 6}, "a multiple of the batch, 4, got 6"),
+        ({"order": -1}, "order"),
+        ({"parents": 32}, "parents"),
+        ({"order": 1, "parents": 1}, "parent"),
+        ({"self_referential": True}, "self_referential"),
+        ({"mutation": "multiplicative"}, "multiplicative"),
+        ({"order": 2, "beta": (1e-4, 1e-4)}, "3"),
+        ({"order": 2, "beta": (1e-4,) * 3, "mutation": "multiplicative"}, "1 number"),
+        ({"order": 1, "beta": (1e-4,), "mutation": "multiplicative", "self_referential": True}, "beta"),
+        ({"order": 2, "gene_sigmas": (0.1,)}, "gene_sigmas"),
+        ({"beta": (0.0,)}, "beta"),
+        ({"order": 1, "gene_sigmas": (float("nan"),)}, "gene_sigmas"),
+        ({"batch": 2}, "asynchronous"),
+        ({"asynchronous": True, "batch": 3}, "batch"),
+        ({"asynchronous": True, "batch": 4, "in_flight": 6}, "in_flight"),
     ],
 )
-def test_bad_options_are_named(options, words):
-    with pytest.raises(BadInput) as error:
+def test_bad_options_are_named(options, word):
+    with pytest.raises(BadInput, match=word):
         config(**options)
-    assert words in str(error.value), str(error.value)
-
-
-def test_one_parent_is_enough_where_nothing_is_inherited_but_x_0():
-    assert config(parents=1).resolved().parents == 1
-
-
-def test_antithetic_tasks_are_refused():
-    with pytest.raises(BadInput, match="antithetic pairs, which PBE"):
-        SearchConfig(meta=config(), antithetic_tasks=True)
 
 
 def test_files_say_what_was_set_and_nothing_else():
@@ -129,7 +115,6 @@ def test_the_command_line_reads_it():
         ("--meta.order 1", ESConfig(), "--meta.order"),
         ("--meta.sigma-decay 0.9", PBEConfig(), "--meta.sigma-decay"),
         ("--meta.beta x", PBEConfig(), "--meta.beta"),
-        ("--meta.mutation add", PBEConfig(), "additive"),
         ("--meta.oder 1", PBEConfig(), "--meta.order"),
     ],
 )
@@ -139,8 +124,9 @@ def test_bad_lines_name_what_is_wrong_or_nearest(line, meta, word, capsys):
     assert word in capsys.readouterr().err
 
 
-def test_every_field_is_documented():
-    source = inspect.getsource(PBEConfig) + inspect.getsource(GenerationsConfig)
-    for field in dataclasses.fields(PBEConfig):
+@pytest.mark.parametrize("method", [ESConfig, PBEConfig])
+def test_every_field_is_documented(method):
+    source = inspect.getsource(method) + inspect.getsource(GenerationsConfig)
+    for field in dataclasses.fields(method):
         declaration = source[source.index(f"    {field.name}: ") :]
         assert declaration.splitlines()[1].strip().startswith('"""'), field.name

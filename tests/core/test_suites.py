@@ -167,15 +167,6 @@ def test_a_recipe_is_shared(tiny):
     assert suite.test[0] == SuiteTask(long, NOT_MEASURED, NOT_MEASURED)
 
 
-def test_an_environment_is_called_like_its_task(tmp_path):
-    path = tmp_path / "own.toml"
-    path.write_text(
-        '[[test]]\nname = "Catch-bsuite"\n[[test]]\nname = "x"\nsetup.environment = "Acrobot-v1"\n'
-    )
-    environments = [task.setup.environment for task in load_suite(path, measured=False).tasks]
-    assert environments == ["Catch-bsuite", "Acrobot-v1"]
-
-
 def test_what_was_measured_is_loaded_and_normalizes(measured):
     suite = load_suite(measured)
     entry = suite.train[0]
@@ -188,17 +179,17 @@ def test_missing_references_are_refused(tiny, measured):
     recorded = tomllib.loads(path.read_text())
     del recorded["long"]["ppo"]
     path.write_text(tomli_w.dumps(recorded))
-    with pytest.raises(
-        BadInput, match=r"long: no ppo\).*discovery suites .*tiny.toml --measure --tasks long`"
-    ):
+    with pytest.raises(BadInput, match=r"long: no ppo.*--measure --tasks long"):
         load_suite(tiny)
     assert load_suite(tiny, measured=False).test[0].ppo == NOT_MEASURED
     path.unlink()
-    with pytest.raises(BadInput, match=r"short, long: no random and no ppo\).*--measure` measures them$"):
+    with pytest.raises(BadInput, match="short, long: no random and no ppo"):
         load_suite(tiny)
     path.write_text("x =")
     with pytest.raises(BadInput, match="cannot be read"):
         load_suite(tiny)
+    with pytest.raises(BadInput, match="holds references"):
+        load_suite(path)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +204,7 @@ def test_missing_references_are_refused(tiny, measured):
 def test_references_of_another_recipe_are_refused(old, new, measured):
     assert old in TINY
     measured.write_text(TINY.replace(old, new))
-    with pytest.raises(BadInput, match=r"\(long: the recipe has changed since\).*--tasks long`"):
+    with pytest.raises(BadInput, match="long: the recipe has changed"):
         load_suite(measured)
 
 
@@ -238,7 +229,7 @@ def test_ppo_that_is_not_clearly_above_random_actions_is_refused(low, high, fits
     if fits:
         assert load_suite(tiny).train[0].ppo == ppo
         return
-    with pytest.raises(BadInput, match=r"on short, \[.*\], is not above that of random actions, \[10, 12\]"):
+    with pytest.raises(BadInput, match=r"short.*random"):
         load_suite(tiny)
 
 
@@ -254,7 +245,10 @@ def test_ppo_that_is_not_clearly_above_random_actions_is_refused(low, high, fits
 def test_references_without_a_mean_and_its_interval_are_refused(unsound, measured):
     suite = load_suite(measured)
     save_reference(suite, suite.tasks[1], Reference(20.0, 19.0, 21.0, 4), unsound, ABOUT)
-    with pytest.raises(BadInput, match="long: no mean with an interval from 2 seeds or more"):
+    with pytest.raises(BadInput, match="long: no mean"):
+        load_suite(measured)
+    save_reference(suite, suite.tasks[1], Reference(1.0, 0.0, 2.0, 9), Reference(3.0, 2.5, 4.0, 9), {})
+    with pytest.raises(BadInput, match="long: no command"):
         load_suite(measured)
 
 
@@ -263,20 +257,14 @@ def test_references_without_a_mean_and_its_interval_are_refused(unsound, measure
     [
         ("", "has no tasks"),
         ("x", "no valid TOML"),
-        ("[[tests]]\nname = 'a'", "no setting named 'tests'; did you mean test"),
-        ("[test]\nname = 'a'", "test must be a list of tables"),
-        ("recipe = 3", "recipe must be a table, got 3"),
-        ("[[test]]\nscore = 'auc'", r"test\[0\] must be a table with a name"),
-        (
-            "[[test]]\nname = 'a'\nscor = 'auc'",
-            r"no setting named 'test\[0\].scor'; did you mean test\[0\].score",
-        ),
-        ("[[test]]\nname = 'a'\nsetup.n_envs = 0", "n_envs must be between"),
-        ("[[train]]\nname = 'a'\n[[test]]\nname = 'a'", "two tasks 'a', in train and in test"),
-        (
-            "[[train]]\nname = 'a'\nsetup.environment = 'a'\n[[test]]\nname = 'b'\nsetup.environment = 'a'",
-            "one task under two names, 'a' in train and 'b' in test",
-        ),
+        ("[[tests]]\nname = 'a'", "did you mean test"),
+        ("[test]\nname = 'a'", "test must be a list"),
+        ("recipe = 3", "recipe"),
+        ("[[test]]\nscore = 'auc'", r"test\[0\]"),
+        ("[[test]]\nname = 'a'\nscor = 'auc'", r"did you mean test\[0\].score"),
+        ("[[test]]\nname = 'a'\nsetup.n_envs = 0", "n_envs"),
+        ("[[train]]\nname = 'a'\n[[test]]\nname = 'a'", "two tasks 'a'"),
+        ("[[train]]\nname = 'a'\n[[test]]\nname = 'b'\nsetup.environment = 'a'", "two names, 'a'"),
     ],
 )
 def test_files_that_are_wrong_are_refused(text, message, tmp_path):
@@ -290,8 +278,8 @@ def test_files_that_are_wrong_are_refused(text, message, tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("clasic", "no suite named 'clasic'; did you mean classic"),
-        ("nowhere/own.toml", "does not exist"),
+        ("clasic", "did you mean classic"),
+        ("nowhere/own.toml", r"nowhere/own\.toml"),
         ("classic.references", "did you mean classic"),
     ],
 )
@@ -341,7 +329,7 @@ def test_measuring_goes_on_where_it_was_stopped(says, tiny, tmp_path, monkeypatc
     code, _, err = says(*command)
     assert code == 130 and "same command" in err
     code, out, _ = says(*command)
-    assert code == 0 and "21 [18.52, 23.48] (3)" in out  # 1 times Student's 4.303 over sqrt(3)
+    assert code == 0 and "[18.52, 23.48]" in out  # 21 -+ 1 times Student's 4.303 over sqrt(3)
     assert says(*command)[0] == 0
     assert [executor.ran for executor in executors] == [4, 12 - 4, 0]
     assert load_suite(tiny).test[0].ppo.mean == 51.0
@@ -353,19 +341,8 @@ def test_a_task_on_which_all_trainings_fail_is_told(says, tiny, tmp_path, monkey
             yield from (JobResult(job.id, None, "failed", "no reason") for job in jobs)
 
     monkeypatch.setattr("discovery.executors.make_executor", lambda *_, **__: Failing(1))
-    code, out, err = says(
-        "suites",
-        tiny,
-        "--measure",
-        "--seeds",
-        3,
-        "--tasks",
-        "short",
-        "--output",
-        tmp_path / "runs",
-        "--quiet",
-    )
-    assert code == 1 and "not measured" in out and "All 3 trainings of ppo on short failed" in err
+    code, _, err = says("suites", tiny, "--measure", "--seeds", 3, "--output", tmp_path / "runs", "--quiet")
+    assert code == 1 and "ppo on short failed" in err
     with pytest.raises(BadInput, match="no random and no ppo"):
         load_suite(tiny)
 
@@ -374,22 +351,16 @@ def test_a_task_on_which_all_trainings_fail_is_told(says, tiny, tmp_path, monkey
 def test_measuring_end_to_end(says, tiny, tmp_path):
     command = ["suites", tiny, "--measure", "--seeds", 4, "--executor", "inline", "--agents-per-call", 4]
     command += ["--output", tmp_path / "runs"]
-    code, out, _ = says("suites", tiny)
-    assert code == 0 and "not measured" in out and "--measure` measures them" in out
-    code, out, err = says(*command, "--tasks", "short")
+    code, _, err = says(*command, "--tasks", "short")
     assert code == 0, err
     with pytest.raises(BadInput, match="long: no random and no ppo"):
         load_suite(tiny)
-    code, out, err = says(*command)
+    code, _, err = says(*command)
     assert code == 0, err
     suite = load_suite(tiny)
     record = record_of(suite, "long")
-    assert (
-        record["score"] == "auc"
-        and record["ppo"]["algorithm"] == "ppo"
-        and record["first_seed"] == FIRST_SEED
-    )
-    assert "--tasks long --seeds 4" in record["command"] and "jax" in record["versions"]
+    assert record["score"] == "auc" and record["first_seed"] == FIRST_SEED and "jax" in record["versions"]
+    assert "--tasks long --seeds 4" in record["command"]
     short, long = suite.train[0], suite.test[0]
     # The numbers are those of the trainings, taken by hand from jobs of their own.
     for name, reference, task in [
@@ -417,12 +388,12 @@ def test_the_command_lists_and_refuses(says, tiny):
     code, out, _ = says("suites")
     assert code == 0 and all(name in out for name in suite_names())
     code, out, _ = says("suites", "classic")
-    assert code == 0 and "DeepSea-bsuite" in out and "selection" in out
+    assert code == 0 and "DeepSea-bsuite" in out
     for words, message in [
-        (["clasic"], "did you mean classic"),
+        (["clasic"], "classic"),
         (["--measure"], "--measure"),
-        (["classic", "--tasks", "Catch-bsuite"], "add --measure"),
-        (["classic", "--measure", "--tasks", "Katch-bsuite"], "did you mean Catch-bsuite"),
+        (["classic", "--tasks", "Catch-bsuite"], "--measure"),
+        (["classic", "--measure", "--tasks", "Katch-bsuite"], "Catch-bsuite"),
         (["classic", "--measure", "--seeds", "1"], "at least 2"),
     ]:
         code, _, err = says("suites", *words)
@@ -493,20 +464,14 @@ def test_tuning_marks_the_recipe_and_the_best():
     # Scores 10 + 1 and 10 + 2, and the worst of them for the failure.
     assert scores[1e-3].estimate == pytest.approx((11 + 12 + 11) / 3) and scores[1e-3].failed == 1
     lines = tuning.report(task, scores).splitlines()
-    assert lines[0] == "x, 640 steps, final, 3 seeds" and "recipe" not in lines[1] and "best" not in lines[1]
-    assert lines[2].endswith("  recipe") and lines[3].endswith("1 failed  best")
-    assert tuning.learning_rate(replace(task, numbers={})) == 3e-4
+    assert ["recipe" in line for line in lines[1:]] == [False, True, False] and "best" in lines[3]
 
 
-def test_tuning_takes_published_numbers_for_its_recipe():
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_tuning_takes_published_numbers_for_its_recipe(optimizer):
     tasks = {task.name: task for task in load_suite("minatar", measured=False).tasks}
-    sgd, adam = (tuning.published(tasks, optimizer) for optimizer in ("sgd", "adam"))
-    assert list(sgd) == list(adam) == [name for name in tasks if not name.startswith("pgx/")]
-    assert sgd["Breakout-MinAtar"].numbers == {"entropy_coef": 0.01, "anneal": 1.0, "learning_rate": 1.017}
-    assert tuning.learning_rate(sgd["Asterix-MinAtar"]) == 0.52
-    for optimizer, found in (("sgd", sgd), ("adam", adam)):
-        for name, task in found.items():
-            check_numbers(build("ppo", {"optimizer": optimizer}), task.numbers)
-            assert replace(task, numbers={}) == replace(tasks[name], numbers={})
-    for name, task in adam.items():
-        assert task.numbers == {**tasks[name].numbers, "adam_b1": 0.9, "anneal": 1.0}
+    found = tuning.published(tasks, optimizer)
+    assert list(found) == [name for name in tasks if not name.startswith("pgx/")]
+    for name, task in found.items():
+        check_numbers(build("ppo", {"optimizer": optimizer}), task.numbers)
+        assert replace(task, numbers={}) == replace(tasks[name], numbers={})

@@ -257,7 +257,7 @@ def test_freeways_own_end_is_never_met(id):
     for truncated in (False, True, False):
         state, taken = step(jax.random.key(0), state, jnp.int32(0), ())
         assert (bool(taken.terminated), bool(taken.truncated)) == (False, truncated)
-    with pytest.raises(ValueError, match=r"must be at most 2500, where the game itself ends, got 2501"):
+    with pytest.raises(ValueError, match="at most 2500"):
         make(id, {"episode_length": 2501})
 
 
@@ -280,11 +280,11 @@ def test_rulesets_are_levels(id, tmp_path):
     setup = Setup(id, 2, options={"rulesets": str(path)})
     state = vector.reset(environment, setup, jax.random.key(0))
     assert int(state.env_state.game.state.goal_encoding[0][1]) == int(state.level.goal[1])
-    with pytest.raises(ValueError, match="has no goal of its own; give a file"):
+    with pytest.raises(ValueError, match="no goal"):
         make(id)
-    with pytest.raises(ValueError, match="must be a file, but there is none at 'nowhere'"):
+    with pytest.raises(ValueError, match="'nowhere'"):
         make(id, {"rulesets": "nowhere"})
-    with pytest.raises(ValueError, match="has a goal of its own; rulesets are for XLand only"):
+    with pytest.raises(ValueError, match="rulesets"):
         make("xminigrid/MiniGrid-Empty-5x5", {"rulesets": str(path)})
 
 
@@ -310,29 +310,19 @@ def test_craftax_varies(id):
 
 @extras
 @pytest.mark.parametrize(
-    ("id", "options", "vary", "message"),
+    ("id", "options", "vary", "word"),
     [
-        (
-            "craftax/Craftax-Pixels-v1",
-            {},
-            {},
-            "no environment is called 'craftax/Craftax-Pixels-v1'; there are:",
-        ),
-        ("jumanji/Snake-v1", {"episode_length": 0}, {}, "episode_length of .* must be at least 1, got 0"),
-        ("navix/Navix-Empty-5x5-v0", {"bank": -1}, {}, "bank of environment .* must be at least 0, got -1"),
-        (
-            "pgx/minatar-breakout",
-            {},
-            {"speed": (1.0, 2.0)},
-            "no parameter 'speed' that can vary; there are: none",
-        ),
-        ("craftax/Craftax-Symbolic-v1", {}, {"wind": (1.0, 2.0)}, "that can vary; there are: day_length$"),
-        ("xminigrid/MiniGrid-Playground", {}, {}, "no environment is called 'xminigrid/MiniGrid-Playground'"),
-        ("navix/Navix-Empty-5x5-v0", {"backend": 1}, {}, "its options are: episode_length, bank"),
+        ("craftax/Craftax-Pixels-v1", {}, {}, "'craftax/Craftax-Pixels-v1'"),
+        ("jumanji/Snake-v1", {"episode_length": 0}, {}, "episode_length .*got 0"),
+        ("navix/Navix-Empty-5x5-v0", {"bank": -1}, {}, "bank .*got -1"),
+        ("pgx/minatar-breakout", {}, {"speed": (1.0, 2.0)}, "'speed'"),
+        ("craftax/Craftax-Symbolic-v1", {}, {"wind": (1.0, 2.0)}, "day_length"),
+        ("xminigrid/MiniGrid-Playground", {}, {}, "'xminigrid/MiniGrid-Playground'"),
+        ("navix/Navix-Empty-5x5-v0", {"backend": 1}, {}, "episode_length, bank"),
     ],
 )
-def test_what_there_is_not_is_one_clear_line(id, options, vary, message):
-    with pytest.raises(ValueError, match=message):
+def test_what_there_is_not_is_refused(id, options, vary, word):
+    with pytest.raises(ValueError, match=word):
         make(id, options, vary)
 
 
@@ -340,9 +330,5 @@ def test_what_there_is_not_is_one_clear_line(id, options, vary, message):
 def test_what_is_not_installed_is_named_with_its_extra(family, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     name = next(id for id in known() if id.startswith(f"{family}/"))
-    with pytest.raises(ValueError) as info:
+    with pytest.raises(ValueError, match=rf"pip install 'rl-discovery\[{family}\]'"):
         make(name)
-    assert str(info.value) == (
-        f"environment {name!r} needs {family}, which is not installed; "
-        f"`pip install 'rl-discovery[{family}]'` installs it"
-    )

@@ -114,12 +114,9 @@ def test_what_does_not_fit_is_refused_with_its_place(given: dict[str, Any], plac
 FAULTS = {
     "seed": ({"seed": "x3"}, "--seed x3"),
     "strategy": ({"meta": {"strategy": "openes"}}, "--meta.strategy openes"),
-    "score": ({"tasks": [{"score": "mean"}]}, "--tasks.0.score mean"),
     "actions": ({"tasks": [{"setup": {"actions": "tanh"}}]}, "--tasks.0.setup.actions tanh"),
     "hidden": ({"tasks": [{"setup": {"hidden": ["wide"]}}]}, "--tasks.0.setup.hidden wide"),
     "generations": ({"generations": 100_000_000}, "--generations 1e8"),
-    "selection_doublings": ({"selection_doublings": 40}, "--selection-doublings 40"),
-    "seeds": ({"seeds": 10**9}, "--seeds 1e9"),
     "workers": ({"workers": 10**9}, "--workers 1e9"),
     "eta": ({"stopping": {"eta": 3}}, "--stopping.eta 3"),
     "curve_points": ({"tasks": [{"setup": {"curve_points": 10**8}}]}, "--tasks.0.setup.curve-points 1e8"),

@@ -20,7 +20,7 @@ from environments.gridworld import (
     reset,
     transition,
 )
-from environments.levels import Law, random_level, reachable, solvable
+from environments.levels import reachable, solvable
 from environments.levelsets import SETS
 from environments.optimal import optimal_return
 
@@ -39,12 +39,6 @@ def stepping(grid):
 @functools.cache
 def observing(grid):
     return jax.jit(functools.partial(observe, grid))
-
-
-@functools.cache
-def best_return(grid):
-    """Of levels ``[n, ...]``."""
-    return jax.jit(jax.vmap(functools.partial(optimal_return, grid)))
 
 
 def level(
@@ -81,10 +75,9 @@ UP, DOWN, LEFT, RIGHT, STAY = (jnp.int32(action) for action in range(5))
 # --- one step ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_moves_against_coordinates(seed):
+def test_moves_against_coordinates():
     size = 4
-    walls = np.random.default_rng(seed).random((size, size)) < 0.3
+    walls = np.random.default_rng(0).random((size, size)) < 0.3
     for row, column, action in itertools.product(range(size), range(size), range(len(MOVES))):
         to_row, to_column = row + MOVES[action][0], column + MOVES[action][1]
         blocked = not (0 <= to_row < size and 0 <= to_column < size) or walls[to_row, to_column]
@@ -230,19 +223,10 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("index", range(len(CASES)))
-def test_optimal_return_against_brute_force(index):
-    one = CASES[index]
-    (best,) = best_return(TINY)(jax.tree.map(lambda leaf: leaf[None], one))
-    assert float(best) == pytest.approx(brute_force(one), abs=1e-5)
-
-
-def test_optimal_return_of_many_levels_at_once_and_none_for_random_places():
-    grid, law = Grid(4, 2, 2), Law((3, 4), (1, 2), 3, (3, 8))
-    draw = jax.jit(jax.vmap(lambda key: random_level(key, grid, law)))
-    best = best_return(grid)(draw(jax.random.split(jax.random.key(2), 64)))
-    assert np.isfinite(best).all() and (np.asarray(best) >= 0).all()  # who stays gets nothing
-    assert (np.asarray(best) <= 2.0 * 8).all() and best.std() > 0.1
+def test_optimal_returns_against_brute_force():
+    best = jax.jit(jax.vmap(functools.partial(optimal_return, TINY)))
+    found = best(jax.tree.map(lambda *leaves: jnp.stack(leaves), *CASES))
+    np.testing.assert_allclose(found, [brute_force(one) for one in CASES], atol=1e-5)
     with pytest.raises(ValueError, match="random_places"):
         optimal_return(RANDOM, CASES[0])
 
@@ -297,8 +281,8 @@ def test_an_episode_ends_begins_again_and_keeps_its_final_observation():
     assert int(state.time) == 0 and state.exists.all()
 
 
-def test_thousands_of_levels_share_one_program():
-    environment = make_gridworld("all", SETS["all"].grid, 750, SETS["all"].sample)
+def test_hundreds_of_levels_share_one_program():
+    environment = make_gridworld("small", SETS["small"].grid, 100, SETS["small"].sample)
     calls = 0
 
     def steps(key):
@@ -310,12 +294,11 @@ def test_thousands_of_levels_share_one_program():
 
     program = jax.jit(jax.vmap(steps))
     for seed in range(2):
-        assert len(np.unique(program(jax.random.split(jax.random.key(seed), 2000)))) > 300
+        assert len(np.unique(program(jax.random.split(jax.random.key(seed), 400)))) > 80
     assert calls == 1
 
 
-@pytest.mark.parametrize("noise", [False, True])
-@pytest.mark.parametrize("name", LENGTHS)
+@pytest.mark.parametrize(("name", "noise"), [("short", False), ("long", True)])
 def test_chain(name, noise):
     environment = from_chain(name, {}, noise)
     low, high = LENGTHS[name]

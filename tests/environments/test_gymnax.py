@@ -41,13 +41,6 @@ def test_continuous_actions_are_clipped(id):
     assert not np.array_equal(inside.reward, play(id, actions / 2).reward)
 
 
-def test_bounds_of_pendulum():
-    environment = make("Pendulum-v1")
-    assert environment.continuous
-    np.testing.assert_array_equal(environment.action_low, np.array([-2], np.float32))
-    np.testing.assert_array_equal(environment.action_high, np.array([2], np.float32))
-
-
 def test_a_discrete_observation_is_one_hot():
     environment = make("FrozenLake-misc")
     _, observation = environment.reset(jax.random.key(0), ())
@@ -63,11 +56,6 @@ def test_an_image_keeps_its_shape_on_record():
     _, observation = environment.reset(jax.random.key(0), ())
     image = observation.reshape(environment.observation_shape)
     assert image[9, :, 0].sum() == 1  # the paddle, in the bottom row of its channel
-
-
-def test_the_horizon_of_a_float_is_an_integer():
-    horizon = make("BernoulliBandit-misc").horizon
-    assert horizon == 100 and type(horizon) is int
 
 
 def test_numpy_actions_of_any_integer_type():
@@ -95,10 +83,3 @@ def test_what_follows_from_a_varied_parameter_follows(changed):
     moving = pushed - pole * length * turning * np.cos(angle) / (cart + pole)
     expected = [x + 0.02 * v, v + 0.02 * moving, angle + 0.02 * spin, spin + 0.02 * turning]
     np.testing.assert_allclose(step.final_observation, expected, rtol=1e-5)
-
-
-def test_what_follows_from_others_cannot_vary_itself():
-    with pytest.raises(
-        ValueError, match=r"no parameter 'total_mass' that can vary; there are: gravity, masscart"
-    ):
-        make("CartPole-v1", vary={"total_mass": (1.0, 2.0)})

@@ -27,7 +27,7 @@ def random_jobs(seed):
     return jobs
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(5))
 def test_cut_keeps_every_job_once_and_mixes_no_programs(seed):
     jobs, width = random_jobs(seed), 1 + seed % 5
     chunks = cut(jobs, width)
@@ -41,7 +41,7 @@ def test_cut_keeps_every_job_once_and_mixes_no_programs(seed):
     assert costs == sorted(costs, reverse=True)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_only_the_last_chunk_of_a_program_is_short_and_lifetimes_do_not_interleave(seed):
     jobs = [replace(one, task=TASK) for one in random_jobs(seed)]
     chunks = cut(jobs, 4)

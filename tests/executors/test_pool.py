@@ -72,7 +72,7 @@ def test_want_of_memory_may_pass_and_is_waited_for(monkeypatch):
 @pytest.mark.parametrize("fate", ["out_of_memory", "crashed"])
 def test_three_that_never_get_ready_are_no_accident(fate, monkeypatch):
     monkeypatch.setattr(pool, "BACKOFF_SECONDS", 0.01)
-    with pytest.raises(ExecutorError, match=r"(?s)before they can work \(it died\).*last words"):
+    with pytest.raises(ExecutorError, match=r"(?s)it died.*last words"):
         list(Ward(fate, fate, fate, "").run([job(0)]))
 
 
@@ -121,24 +121,16 @@ def test_a_cpu_of_another_kind_is_told_once(monkeypatch, caplog):
         assert len(executor.start_workers(5.0)) == 2
         (record,) = caplog.records
         (hint, ready) = _workers(executor)
-    text = "a worker on 10.0.0.7 has another kind of CPU (AMD family 26 model 2, avx512f) than this machine ("
-    assert text in record.getMessage()
-    assert hint.verdict == "hint" and hint.found.startswith("2 on 10.0.0.7 (cpu), ")
-    assert (
-        "another kind of CPU (AMD family 26 model 2, avx512f; here " in hint.found and ready.verdict == "ok"
-    )
+    assert "10.0.0.7" in record.getMessage() and Quick.cpu in record.getMessage()
+    assert hint.verdict == "hint" and Quick.cpu in hint.found and ready.verdict == "ok"
 
 
 def test_a_worker_of_another_version_is_refused_in_plain_words(monkeypatch):
     """At once: it did not crash, and the next one there would be no better."""
     monkeypatch.setattr(ray, "_Bridge", Quick)
     monkeypatch.setattr(Quick, "jax", "0.1")
-    with (
-        pytest.raises(
-            ExecutorError, match=r"^a worker on 10\.0\.0\.7 is not like this process: jax was 0\.1, is"
-        ),
-        ray.Ray(1, 2) as executor,
-    ):
+    refused = pytest.raises(ExecutorError, match=r"10\.0\.0\.7.*jax was 0\.1")
+    with refused, ray.Ray(1, 2) as executor:
         executor.start_workers(5.0)
     monkeypatch.setattr(Quick, "jax", versions()["jax"])
     with ray.Ray(1, 2) as executor:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from types import ModuleType
 
-import jax
 import numpy as np
 import pytest
 
@@ -17,7 +16,6 @@ from discovery.export import Provenance, Score, export, formats_of
 from discovery.export.literals import array, literal, plain
 from discovery.export.probe import OURS
 from environments import Setup, Task
-from objectives import build
 from objectives.known import ppo
 
 LOSS_FORMATS = formats_of("lpo")
@@ -57,36 +55,29 @@ PROVENANCE = Provenance(
 )
 
 
-@pytest.mark.parametrize("target", LOSS_FORMATS)
-def test_header_tells_where_it_comes_from(target, exported, load):
-    source = exported(LPO, target=target, provenance=PROVENANCE)
+def test_header_tells_where_it_comes_from(exported, load):
+    source = exported(LPO, provenance=PROVENANCE)
     text = ast.get_docstring(ast.parse(source)) or ""
-    for fact in (
-        "lpo (anchored True, temporal True)", "2026-01-02-quick-ab12", "37", "0123abc", "fedcba98",
-        "2026-01-02 03:04", "jax 0.10.2", "tuned on    CartPole-v1, Acrobot", "A remark.",
-        "n_envs 4", "gamma 0.99", "learning_rate 0.002", "95% interval",
-    ):  # fmt: skip
+    for fact in ("lpo", "2026-01-02-quick-ab12", "37", "0123abc", "fedcba98", "481.2", "[-99, -85.5]"):
         assert fact in text
-    table = [line.split() for line in text.splitlines() if "held-out" in line]
-    assert table == [
-        ["discovered", "CartPole-v1", "held-out", "481.2", "495", "[470.5,", "490]", "16"],
-        ["ppo", "Acrobot", "held-out", "-91.5", "-", "[-99,", "-85.5]", "32"],
-    ]
-    if target != "jax":
-        assert "time limit" in text
-    if target != "rejax":
-        file = load(source)
-        assert file["RECIPE"]["n_envs"] == 4 and file["RECIPE"]["gae_lambda"] == 0.95
-        assert file["TASKS"]["Acrobot"]["total_steps"] == 100_000
-        assert file["TASKS"]["Acrobot"]["entropy_coef"] == 0.01
-        assert file["TASKS"]["CartPole-v1"]["hidden"] == (64, 64)
+    file = load(source)
+    assert file["RECIPE"]["n_envs"] == 4 and file["RECIPE"]["gae_lambda"] == 0.95
+    assert file["TASKS"]["Acrobot"]["total_steps"] == 100_000
+    assert file["TASKS"]["Acrobot"]["entropy_coef"] == 0.01
+    assert file["TASKS"]["CartPole-v1"]["hidden"] == (64, 64)
+    assert source == exported(LPO, provenance=PROVENANCE)
 
 
+@pytest.mark.slow
 def test_ruff_finds_nothing(exported, tmp_path):
     pytest.importorskip("ruff")
     for target in LOSS_FORMATS:
-        for spec in (LPO, AlgorithmSpec("lpo", (("width", 600),)), AlgorithmSpec("vsop")):
-            provenance = PROVENANCE if spec is LPO else Provenance()
+        for spec in (
+            LPO,
+            AlgorithmSpec("lpo", (("width", 600),)),
+            *map(AlgorithmSpec, ("ppo", "dpo", "vsop")),
+        ):
+            provenance = Provenance() if spec.name == "vsop" else PROVENANCE
             file = tmp_path / f"{target}_{spec.name}_{len(spec.options)}.py"
             file.write_text(exported(spec, target=target, provenance=provenance), encoding="utf-8")
     for index, (spec, target) in enumerate(PARTS):
@@ -114,13 +105,6 @@ def test_nothing_in_the_header_is_code(exported, load):
         assert list(file["TASKS"]) == [] or next(iter(file["TASKS"])) == evil
 
 
-def test_without_a_run_the_file_says_so(exported, load):
-    source = exported(AlgorithmSpec("vsop"), target="purejaxrl")
-    assert "a known algorithm" in source and "not normalized" in source
-    file = load(source)
-    assert file["RECIPE"] == {} and file["TASKS"] == {} and "CONFIG" not in file and "drift" not in file
-
-
 def test_the_file_imports_numpy_and_jax_only(exported, tmp_path):
     (tmp_path / "found.py").write_text(exported(LPO, provenance=PROVENANCE), encoding="utf-8")
     script = f"""
@@ -144,12 +128,6 @@ print(json.dumps([sorted({{name.partition(".")[0] for name in set(sys.modules) -
     assert set(modules) - set(sys.stdlib_module_names) <= {"found", "jax", "jaxlib", "numpy", "ml_dtypes"}
 
 
-def test_importing_the_package_imports_no_jax():
-    script = "import sys, discovery.export; print([m for m in ('jax', 'flax', 'gymnax') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
 @pytest.fixture
 def mine(monkeypatch):
     """A user's module with an algorithm that has no elementwise policy loss."""
@@ -159,35 +137,22 @@ def mine(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("spec", "numbers", "target", "message"),
+    ("name", "numbers", "target", "message"),
     [
-        (AlgorithmSpec("ppo"), {}, "rejacks", "no export format named 'rejacks'; did you mean rejax"),
-        (AlgorithmSpec("pop"), {}, "jax", "no algorithm named 'pop'; did you mean ppo"),
-        (AlgorithmSpec("lpo", (("depth", 2),)), {}, "jax", "has no option 'depth'"),
-        (
-            AlgorithmSpec("ppo"),
-            {"clop": 0.1},
-            "jax",
-            "no number of algorithm 'ppo' named 'clop'; did you mean clip",
-        ),
-        (AlgorithmSpec("mine:coupled"), {}, "jax", "not an elementwise function policy_loss"),
-        (AlgorithmSpec("open"), {}, "jax", "jax takes a .*'open' has a learned optimizer: use --to optax$"),
-        (AlgorithmSpec("lodo"), {}, "rejax", "rejax takes a policy loss, and .* use --to optax$"),
-        (
-            AlgorithmSpec("ppo"),
-            {},
-            "optax",
-            "optax takes a learned optimizer, and .*'ppo' has a policy loss: use --to jax or --to purejaxrl",
-        ),
-        (AlgorithmSpec("ampo", (("map", "l2"),)), {}, "purejaxrl", "'ampo' has a mirror map: use --to jax$"),
-        (AlgorithmSpec("lpg"), {}, "jax", "'lpg' cannot be exported"),
+        ("ppo", {}, "rejacks", "did you mean rejax"),
+        ("pop", {}, "jax", "did you mean ppo"),
+        ("ppo", {"clop": 0.1}, "jax", "did you mean clip"),
+        ("mine:coupled", {}, "jax", "policy_loss"),
+        ("lodo", {}, "rejax", "--to optax$"),
+        ("ppo", {}, "optax", "--to jax or --to purejaxrl"),
+        ("ampo", {}, "purejaxrl", "--to jax$"),
+        ("lpg", {}, "jax", "'lpg'"),
     ],
 )
 @pytest.mark.usefixtures("mine")
-def test_bad_input_is_one_clear_line(spec, numbers, target, message):
-    entries = jax.tree.map(np.asarray, build("open").init(jax.random.key(0))) if spec.name == "open" else {}
+def test_bad_input_is_one_clear_line(name, numbers, target, message):
     with pytest.raises(BadInput, match=message) as error:
-        export(spec, entries, numbers, Provenance(), target)
+        export(AlgorithmSpec(name), {}, numbers, Provenance(), target)
     assert "\n" not in str(error.value)
 
 

@@ -1,5 +1,6 @@
 """Exported mirror maps: parity with ours, closed forms, and what a host can do wrong."""
 
+import functools
 from typing import Any
 
 import jax
@@ -35,8 +36,8 @@ POINTS = 400
 
 
 @pytest.fixture(scope="module")
-def sources(exported):
-    return {name: exported(spec, numbers) for name, (spec, numbers) in SPECS.items()}
+def source_of(exported):
+    return functools.cache(lambda name: exported(*SPECS[name]))
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +52,8 @@ def ours(searched):
 
 
 @pytest.fixture(scope="module")
-def theirs(sources, ours):
-    right = sources["temporal"]
+def theirs(source_of, ours):
+    right = source_of("temporal")
     at, expected = ours("temporal")
     return at, expected, *probe([right, right.replace("RISE = 0.6931", "RISE = 0.6932")], at)
 
@@ -72,15 +73,14 @@ def test_policy_loss_and_derivatives_are_ours(theirs):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in SPECS if name not in NOW])
-def test_policy_loss_and_derivatives_are_ours_for_every_map(name, sources, ours):
+def test_policy_loss_and_derivatives_are_ours_for_every_map(name, source_of, ours):
     at, expected = ours(name)
-    assert_same(SPECS[name][0], probe([sources[name]], at)[0], expected, at)
+    assert_same(SPECS[name][0], probe([source_of(name)], at)[0], expected, at)
 
 
 def test_another_number_is_refused(theirs):
     at, expected, _, wrong = theirs
-    message = r"value of 'ampo': [\d,]+ of 2,000 numbers differ, most at scores -?\d.*n/N 0"
-    with pytest.raises(RunError, match=message):
+    with pytest.raises(RunError, match=r"value of 'ampo'.*n/N 0"):
         compare(SPECS["temporal"][0], wrong, expected, at, MIRROR_MAP)
 
 
@@ -92,10 +92,10 @@ def euclidean(z: np.ndarray) -> np.ndarray:
     return np.maximum(z - excess[k] / (k + 1), 0.0)
 
 
-def test_known_maps_in_closed_form(sources, load):
+def test_known_maps_in_closed_form(source_of, load):
     """Softmax with its Jacobian, and the Euclidean projection; eta = 2."""
     z = np.random.default_rng(0).normal(0, 1, (5, 4)).astype(np.float32)
-    soft, sparse = (load(sources[name])["policy"] for name in ("negative_entropy", "l2"))
+    soft, sparse = (load(source_of(name))["policy"] for name in ("negative_entropy", "l2"))
 
     @jax.jit
     def compute(z):
@@ -110,9 +110,9 @@ def test_known_maps_in_closed_form(sources, load):
     assert (np.asarray(projected) == 0).sum() > 3
 
 
-def test_loss_by_hand(sources, load):
+def test_loss_by_hand(source_of, load):
     """Negative entropy, eta = 2: two samples, the second of an action that was all but impossible."""
-    file = load(sources["negative_entropy"])
+    file = load(source_of("negative_entropy"))
     scores, action = jnp.array([[0.2, 0.4], [1.0, -1.0]]), jnp.array([1, 0])
     got = file["score_loss"](scores, action, jnp.log(jnp.array([0.3, 1e-9])), jnp.array([1.0, -3.0]))
     targets = np.array([1 + (1 + np.log(0.3)) / 2, -3 + (1 + np.log(1e-6)) / 2])
@@ -120,29 +120,21 @@ def test_loss_by_hand(sources, load):
     assert file["SMALLEST"] == SMALLEST
 
 
-def test_any_shape_and_type(sources, load):
-    file: dict[str, Any] = load(sources["tsallis"])
+def test_any_shape_and_type(source_of, load):
+    file: dict[str, Any] = load(source_of("tsallis"))
     scores = jnp.asarray(np.random.default_rng(0).normal(0, 1, (2, 3, 4)), jnp.bfloat16)
-    p = jax.jit(file["policy"])(scores)
+    zeros = jnp.zeros((2, 3))
+    with jax.numpy_rank_promotion("raise"):
+        p = jax.jit(file["policy"])(scores)
+        assert jax.eval_shape(file["score_loss"], scores, zeros.astype(int), zeros, zeros).shape == (2, 3)
     assert p.shape == (2, 3, 4) and p.dtype == jnp.float32
     np.testing.assert_allclose(p.sum(-1), 1.0, atol=1e-5)
-    zeros = jnp.zeros((2, 3))
-    assert file["score_loss"](scores, zeros.astype(int), zeros, zeros).shape == (2, 3)
-    with pytest.raises(ValueError, match=r"scores \(2, 3, 4\) need the others of that shape less A, got"):
+    with pytest.raises(ValueError, match=r"\(2, 3, 4\)"):
         file["score_loss"](scores, zeros.astype(int), zeros[..., None], zeros)
 
 
-@pytest.mark.parametrize("name", ["learned", "tsallis"])
-def test_it_works_where_jax_refuses_to_promote_ranks(name, sources, load):
-    file = load(sources[name])
-    scores, zeros = jnp.zeros((2, 3, 4)), jnp.zeros((2, 3))
-    with jax.numpy_rank_promotion("raise"):
-        assert jax.eval_shape(file["policy"], scores).shape == (2, 3, 4)
-        assert jax.eval_shape(file["score_loss"], scores, zeros.astype(int), zeros, zeros).shape == (2, 3)
-
-
-def test_a_temporal_map_requires_the_fraction_and_uses_it(sources, load):
-    file = load(sources["temporal"])
+def test_a_temporal_map_requires_the_fraction_and_uses_it(source_of, load):
+    file = load(source_of("temporal"))
     policy = jax.jit(file["policy"])
     with pytest.raises(TypeError, match="fraction"):
         file["policy"](jnp.zeros(3))

@@ -45,7 +45,7 @@ def test_formats_and_numbers_are_those_of_both():
     assert formats_of("lpo+open") == (*formats_of("lpo"), *formats_of("open"))
     assert set(numbers_in_files(BOTH)) == {*numbers_in_files(LPO), *numbers_in_files(OPEN)}
     assert formats_of("ampo+open") == ("jax", "optax")
-    with pytest.raises(BadInput, match=r"rejax takes a policy loss, and algorithm 'ampo\+open' has"):
+    with pytest.raises(BadInput, match=r"'ampo\+open'"):
         spec = AlgorithmSpec("ampo+open", (("ampo_map", "l2"), ("open_gru_width", 0), ("open_width", 4)))
         export(spec, searched(OPEN), {}, Provenance(), "rejax")
 

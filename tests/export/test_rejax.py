@@ -31,12 +31,8 @@ def run_host(folder: Path, found: str, steps: int, *more: str) -> dict:
     files = [folder / f"{index}.py" for index in range(1 + len(more))]
     for file, source in zip(files, (found, *more), strict=True):
         file.write_text(source, encoding="utf-8")
-    return run(HOST, files[0], steps, *files[1:])
-
-
-def run(host: Path, *arguments: object) -> dict:
     pytest.importorskip("rejax", reason="rejax is not installed")
-    command = [sys.executable, "-I", host, probe.__file__, *arguments]
+    command = [sys.executable, "-I", HOST, probe.__file__, files[0], steps, *files[1:]]
     environment = {**os.environ, "PJRT_NPROC": "1", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         list(map(str, command)), env=environment, capture_output=True, text=True, timeout=600
@@ -47,11 +43,6 @@ def run(host: Path, *arguments: object) -> dict:
 
 @pytest.fixture(scope="module")
 def result(exported, tmp_path_factory):
-    return run_host(tmp_path_factory.mktemp("host"), exported(TEMPORAL, target="rejax"), 2048)
-
-
-@pytest.fixture(scope="module")
-def updates(exported, tmp_path_factory):
     found, ppo = (exported(spec, target="rejax") for spec in (TEMPORAL, AlgorithmSpec("ppo")))
     return run_host(tmp_path_factory.mktemp("host"), found, 2048, ppo, open_alone(3.0))
 
@@ -63,24 +54,16 @@ def test_a_temporal_drift_trains_from_an_environment_id(result):
     assert len(result["train"]["returns"]) == 1
     assert all(8 <= value <= 500 for value in result["train"]["returns"])
     assert result["train"]["length"] == result["train"]["returns"]
-
-
-@pytest.mark.slow
-def test_the_step_shim_has_five_values_and_can_be_copied(result):
     assert result["train"]["step_values"] == 5
     assert result["train"]["copies"] == ["CartPole"] * 3
-
-
-@pytest.mark.slow
-def test_the_fraction_of_the_training(result):
     assert result["fractions"] == pytest.approx([0.0, 0.1, 0.9, 0.9])
 
 
 @pytest.mark.slow
-def test_exported_ppo_updates_as_rejaxs_own(updates):
-    assert updates["same"]["actor"] <= 1e-6
-    assert updates["same"]["critic"] <= 1e-6
-    assert updates["same"]["moved"] >= 1e-4
+def test_exported_ppo_updates_as_rejaxs_own(result):
+    assert result["same"]["actor"] <= 1e-6
+    assert result["same"]["critic"] <= 1e-6
+    assert result["same"]["moved"] >= 1e-4
 
 
 def test_the_recipe_is_given_in_rejaxs_words(exported):
@@ -100,38 +83,25 @@ def test_rejax_learns_cartpole_with_an_exported_loss(exported, tmp_path):
     assert result["train"]["returns"][-1] >= 300
 
 
-OPTIMIZER_HOST = Path(__file__).with_name("rejax_optimizer_host.py")
 RECURRENT = AlgorithmSpec("open", (("anchored", True), ("gru_width", 4), ("width", 8)))
 
 
-def trained_with_optimizer(folder: Path, exported, learning_rate: float, rollouts: int) -> dict:
-    """rejax's PPO with Adam's step plus a learned one of small random weights."""
-    source = exported(RECURRENT, {"learning_rate": learning_rate}, "optax")
-    (folder / "found.py").write_text(source, encoding="utf-8")
-    return run(OPTIMIZER_HOST, folder / "found.py", rollouts)
-
-
-def trained_with_open_alone(folder: Path, rate: float, rollouts: int) -> dict:
-    """rejax's PPO with the steps of `open_alone`."""
-    (folder / "found.py").write_text(open_alone(rate), encoding="utf-8")
-    return run(OPTIMIZER_HOST, folder / "found.py", rollouts)
-
-
 @pytest.mark.slow
-def test_rejax_takes_an_exported_optimizer_as_it_is(updates):
+def test_rejax_takes_an_exported_optimizer_as_it_is(result):
     """Two rollouts of 16 steps each; every step is one of 3e-3 at most."""
-    result = updates["optimizer"]
+    result = result["optimizer"]
     assert result["counts"] == [32, 32]
     assert result["finite"] and 1e-2 < min(result["moved"]) <= max(result["moved"]) < 32 * 3.1e-3
 
 
 @pytest.mark.slow
 def test_rejax_learns_cartpole_with_an_exported_optimizer(exported, tmp_path):
-    result = trained_with_optimizer(tmp_path, exported, 3e-3, 100)
+    """Adam's step plus a learned one of small random weights."""
+    result = run_host(tmp_path, exported(RECURRENT, {"learning_rate": 3e-3}, "optax"), 100)
     assert result["lengths"][0] < 60 and result["lengths"][1] > 120
 
 
 @pytest.mark.slow
 def test_rejax_learns_cartpole_with_open_alone_and_not_with_its_opposite(tmp_path):
-    learned, opposite = (trained_with_open_alone(tmp_path, rate, 100) for rate in (3.0, -3.0))
+    learned, opposite = (run_host(tmp_path, open_alone(rate), 100) for rate in (3.0, -3.0))
     assert learned["lengths"][1] > 120 and opposite["lengths"][1] < 30

@@ -87,6 +87,8 @@ def assert_splitting_changes_no_bit(algorithm: Any, meta_params: Any, begin: Any
     for _ in range(7):
         single, _ = go(algorithm, setup, meta_params, single, 1)
     assert_same_bits(whole, single)
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), start.params, whole.params)
+    assert any(jax.tree.leaves(moved))
     assert not np.array_equal(jax.random.key_data(start.key), jax.random.key_data(whole.key))
 
 

@@ -28,7 +28,7 @@ def test_the_largest_power_of_two_that_fits_is_found_from_two_narrow_programs(de
     assert room.lanes_that_fit(bytes_at, 99.0 + 7 * 64, devices) == 32 * devices
     assert room.lanes_that_fit(bytes_at, 107.0, devices) == devices
     assert room.lanes_that_fit(bytes_at, 1e12, devices) == {1: room.MOST, 3: 3 * 2**12}[devices]
-    with pytest.raises(MemoryError, match=r"one training takes .* lower n_envs"):
+    with pytest.raises(MemoryError, match="n_envs"):
         room.lanes_that_fit(bytes_at, 106.0, devices)
 
 
@@ -65,5 +65,5 @@ def test_what_was_found_is_remembered(monkeypatch, tmp_path):
 def test_a_device_that_does_not_tell_its_memory_is_not_guessed_at():
     """A CPU does not."""
     assert jax.devices()[0].memory_stats() is None
-    with pytest.raises(ValueError, match="cpu does not tell its memory; give agents_per_call"):
+    with pytest.raises(ValueError, match="agents_per_call"):
         room.measure_lanes(AlgorithmSpec("ppo"), Task("catch", TINY, 80), {}, np.zeros((1, 2)), np.ones(1))

@@ -67,15 +67,6 @@ def test_what_xla_flags_say_of_the_level_holds(monkeypatch):
     assert compiled._compiler_options() == {}
 
 
-def test_meta_params_reach_the_training():
-    """Another drift, another curve; the same drift, the same bits."""
-    spec, task = AlgorithmSpec("lpo", (("width", 8),)), Task("catch", CATCH, total_steps=640)
-    one = build("lpo", {"width": 8}).init(jax.random.key(0))
-    stacked = jax.tree.map(lambda x: np.stack([x, 3.0 * x]), one)
-    outcome, _, _ = chunk(spec, task, stacked, [4, 4], [20, 20])
-    assert not np.array_equal(*outcome.metrics["kl"])
-
-
 def counted(steps: int = 3):
     """PPO whose learning rate grows with an integer leaf of meta_params; for the test below."""
     made = build("ppo")
@@ -98,7 +89,7 @@ def test_integers_and_booleans_of_meta_params_stay_what_they_are():
     outcome, _, _ = chunk(spec, Task("catch", CATCH, 320), searched, [4, 4], [10, 10])
     assert not np.array_equal(*outcome.metrics["kl"])
     assert compiled.as_trained(np.float64(0.5)).dtype == np.float32
-    with pytest.raises(ValueError, match="more than 32 bits"):
+    with pytest.raises(ValueError, match="32 bits"):
         compiled.as_trained(np.array([0, 2**40]))
 
 
@@ -114,9 +105,9 @@ def test_only_so_many_programs_are_kept(monkeypatch):
 
 
 def test_numbers_that_nothing_reads_are_refused():
-    with pytest.raises(ValueError, match=r"'ppo' does not read learning_rat; it reads: adam_b1"):
+    with pytest.raises(ValueError, match=r"learning_rat; it reads: adam_b1"):
         check_numbers(PPO, {"learning_rat": 1.0})
-    with pytest.raises(ValueError, match="does not read kl_coef"):
+    with pytest.raises(ValueError, match="kl_coef"):
         chunk(AlgorithmSpec("ppo"), Task("catch", CATCH, 320, {"kl_coef": 1.0}), {}, [0], [1])
 
 
@@ -125,7 +116,7 @@ def test_numbers_that_nothing_reads_are_refused():
     [("learning_rate", -1.0), ("gamma", 1.5), ("clip", -0.1), ("entropy_coef", math.nan), ("adam_b1", 1.0)],
 )
 def test_numbers_that_make_no_sense_are_refused(name, value):
-    with pytest.raises(ValueError, match=f"number {name} must be between"):
+    with pytest.raises(ValueError, match=name):
         check_numbers(PPO, {name: value})
     check_numbers(PPO, {"value_clip": math.inf, "entropy_coef": -1.0})
 

@@ -56,19 +56,6 @@ def test_a_life_is_finite_and_changes_all_of_the_agent_and_what_it_remembers():
     assert float(last.memory.advantages.weight) == pytest.approx(1 - 0.99**20, rel=1e-4)
 
 
-@pytest.mark.slow
-def test_memory_is_reset_with_the_agent_and_changes_at_each_update():
-    born, (one, _) = live(weights(), jax.random.key(1), 1)
-    assert_same_bits(born.memory.target, born.params)
-    assert not any(np.any(x) for x in (*born.memory.life, *born.memory.advantages))
-    assert_same_bits(one.memory.target, born.params)  # theta from before the first update
-    _, (two, _) = live(weights(), jax.random.key(1), 2)
-    for a, b in zip(one.memory.life, two.memory.life, strict=True):
-        assert np.any(a) and np.abs(b - a).max() > 1e-5
-    expected = jax.tree.map(lambda a, b: 0.9 * a + 0.1 * b, one.memory.target, one.params)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), two.memory.target, expected)
-
-
 def test_the_target_network_sees_what_the_agent_sees():
     """With the agent's parameters it says the same, to an episode's last moment; with others it does not."""
     setup = replace(SETUP, recurrence="gru")

@@ -192,25 +192,6 @@ def outcome_of(setup: Setup, n_updates: int) -> Any:
 
 
 @pytest.mark.slow
-def test_derivative_of_a_life_along_one_direction():
-    """A linear agent of two updates: reverse mode against a central difference, all weights moved at once."""
-    with jax.enable_x64(True):
-        searched, both = double(RANDOM), outcome_of(replace(ENDINGS, hidden=()), 2)
-        rng = np.random.default_rng(0)
-        direction = jax.tree.map(lambda w: rng.normal(0, 1, w.shape), searched)
-        value, slopes = both(searched)
-        assert value.dtype == jnp.float64
-        there, here = (
-            float(both(jax.tree.map(lambda w, d, h=h: np.asarray(w) + h * d, searched, direction))[0])
-            for h in (1e-5, -1e-5)
-        )
-        products = jax.tree.map(lambda s, d: (np.asarray(s) * d).sum(), slopes, direction)
-        expected = sum(jax.tree.leaves(products))
-        assert abs(expected) > 1e-2
-        assert expected == pytest.approx((there - here) / 2e-5, rel=1e-5)
-
-
-@pytest.mark.slow
 def test_derivative_of_a_life_by_the_weights():
     """An agent with a hidden layer, after three updates: each of the weights' arrays by itself."""
     with jax.enable_x64(True):

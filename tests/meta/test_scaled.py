@@ -59,8 +59,8 @@ def test_a_scaled_entry_is_searched_in_its_own_units(strategy):
 
 
 def test_an_entry_that_is_not_searched_has_no_scale():
-    with pytest.raises(BadInput, match=r"no searched entry in meta.scales named 'optimiser'; did you mean"):
+    with pytest.raises(BadInput, match="'optimiser'"):
         make_meta(ESConfig(population=8, scales={"optimiser": 0.1}), init)
     for wrong in (0.0, -1.0, float("nan")):
-        with pytest.raises(BadInput, match="scales are positive factors, got drift="):
+        with pytest.raises(BadInput, match="drift="):
             ESConfig(scales={"drift": wrong})

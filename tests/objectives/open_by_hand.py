@@ -4,6 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tests.objectives.by_hand import sigmoid
+
 DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 MOMENTUM, GRADIENT = 3, 13
 """Features: the sign of the momentum of decay 0.9, and that of the gradient."""
@@ -18,10 +20,6 @@ class Tensor(NamedTuple):
     layer: float
     actor: bool
     active: np.ndarray | None
-
-
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
 
 
 def layer_norm(x: np.ndarray, weights: Any) -> np.ndarray:

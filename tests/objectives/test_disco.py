@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from objectives import build
-from objectives.base import Batch, Head, Progress, Trajectory
+from objectives.base import Batch, Head, Progress
 from objectives.disco.algorithm import DISCO_DEFAULTS, DiscoMemory, disco_loss, remember
-from objectives.disco.network import DiscoTargets, initial_life, step_inputs
+from objectives.disco.network import DiscoTargets, initial_life
 from objectives.disco.values import Moments, Values, add_to_moments, no_moments, two_hot, values_of
+from tests.objectives.by_hand import random_rollout, sigmoid, softmax
 
 T, E, A, M, BINS = 5, 2, 3, 4, 7
 NOW = Progress(0, 10)
@@ -37,31 +38,8 @@ def random_weights() -> Any:
     return jax.tree.map(drawn, shapes_of(DISCO))["disco"]
 
 
-def rollout_of(seed: int) -> Trajectory:
-    """Random outputs of all heads. Environment 0 terminates at 1, environment 1 runs out of time at 2."""
-    rng = np.random.default_rng(seed)
-    normal = lambda *shape: jnp.asarray(rng.normal(0, 1, shape), jnp.float32)  # noqa: E731
-    terminated, truncated = np.zeros((2, T, E), bool)
-    terminated[1, 0] = truncated[2, 1] = True
-
-    def outputs() -> dict[str, Any]:
-        return {name: normal(T, E, *shape) for name, shape in HEADS.items()}
-
-    return Trajectory(
-        observation=normal(T, E, 2),
-        action=jnp.asarray(rng.integers(0, A, (T, E)), jnp.int32),
-        log_prob=-jnp.abs(normal(T, E)),
-        reward=normal(T, E),
-        terminated=jnp.asarray(terminated),
-        truncated=jnp.asarray(truncated),
-        outputs=outputs(),
-        outputs_next=outputs(),
-        target_outputs=outputs(),
-        target_outputs_next=outputs(),
-    )
-
-
-WEIGHTS, ROLLOUT = random_weights(), rollout_of(1)
+WEIGHTS = random_weights()
+ROLLOUT = random_rollout(T, E, HEADS, terminated=[(1, 0)], truncated=[(2, 1)], n_actions=A, target=True)
 LIFE = tuple(jnp.asarray(x, jnp.float32) for x in np.random.default_rng(5).normal(0, 0.5, (2, 5)))
 MEMORY = DiscoMemory({"w": jnp.ones(2)}, {"w": jnp.zeros(2)}, Moments(*jnp.array([0.1, 0.4, 0.3])), LIFE)
 
@@ -113,17 +91,12 @@ def test_heads_and_numbers():
     numbers = dict(build("disco").defaults)
     assert numbers.items() >= DISCO_DEFAULTS.items()
     assert (numbers["learning_rate"], numbers["adam_eps"], numbers["max_update"]) == (3e-4, 1e-8, 1.0)
-    with pytest.raises(ValueError, match="disco needs discrete actions"):
+    with pytest.raises(ValueError, match="discrete"):
         build("disco").policy.heads(2, True)
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ({"units": 0}, "bins 2, got 600, 0, 128, 16, 128 and 601"),
-        ({"bins": 1}, "and 1$"),
-        ({"optimizer": "sgd"}, "optimizer must be one of capped_adam, adam, got 'sgd'"),
-    ],
+    ("options", "says"), [({"units": 0}, "600, 0"), ({"bins": 1}, "and 1$"), ({"optimizer": "sgd"}, "sgd")]
 )
 def test_options_that_make_no_sense_are_refused(options, says):
     with pytest.raises(ValueError, match=says):
@@ -131,15 +104,6 @@ def test_options_that_make_no_sense_are_refused(options, says):
 
 
 # The network, once more: numpy, float64, one step of one environment at a time
-
-
-def sigmoid(x: Any) -> Any:
-    return 1 / (1 + np.exp(-x))
-
-
-def softmax(x: Any) -> Any:
-    p = np.exp(x - np.max(x, axis=-1, keepdims=True))
-    return p / p.sum(-1, keepdims=True)
 
 
 def slog(x: Any) -> Any:
@@ -227,18 +191,6 @@ def seen() -> tuple[Values, Moments]:
     return values, add_to_moments(MEMORY.advantages, values.advantage, NUMBERS["moments_decay"])
 
 
-def test_every_one_of_the_27_inputs(seen):
-    got, embedding = jax.jit(step_inputs)(WEIGHTS["inputs"], ROLLOUT, *seen)
-    assert got.shape == (T, E, 27) and embedding.shape == (T, E, A, 2)
-    w, values, moments = (jax.tree.map(lambda x: np.asarray(x, np.float64), x) for x in (WEIGHTS, *seen))
-    for t, e in np.ndindex(T, E):
-        expected, of_actions = inputs_of_step(w["inputs"], ROLLOUT, values, moments, t, e)
-        np.testing.assert_allclose(got[t, e], expected, rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(embedding[t, e], of_actions, rtol=1e-4, atol=1e-5)
-    spread = np.ptp(np.asarray(got).reshape(-1, 27), axis=0)
-    assert (spread[:23] > 1e-3).all() and (spread[23:] > 1e-3).sum() >= 2  # relus may be silent
-
-
 @pytest.fixture(scope="module")
 def reflected() -> Any:
     """Targets and the next memory."""
@@ -292,7 +244,7 @@ def test_the_target_network_follows_with_parameters_from_before_the_update(refle
 
 
 def test_gradients_pass_through_y_and_z_and_not_through_policies_and_values():
-    """Derivatives of all targets and of the life; and nothing comes from beyond an episode's end."""
+    """Derivatives of all targets and of the life."""
 
     @jax.jit
     @jax.grad
@@ -311,28 +263,6 @@ def test_gradients_pass_through_y_and_z_and_not_through_policies_and_values():
             assert np.any(slope) == (head in ("y", "z")), (outputs, head)
     assert not np.any(by_rollout["log_prob"])
     assert all(np.any(x) for x in (*by_memory.life, *by_memory.advantages))
-
-
-def test_nothing_is_seen_beyond_an_end():
-    """Derivatives of targets by y and z: zero across a termination, and across a time limit."""
-
-    @jax.jit
-    @jax.jacrev
-    def influence(inputs):
-        y, z = inputs
-        rollout = ROLLOUT._replace(outputs={**ROLLOUT.outputs, "y": y, "z": z})
-        targets = DISCO.targets({**NUMBERS, "disco": WEIGHTS}, MEMORY, rollout, NOW)
-        return jnp.sin(targets.pi_hat).sum(-1) + jnp.sin(targets.y_hat).sum(-1)
-
-    slopes = influence((ROLLOUT.outputs["y"], ROLLOUT.outputs["z"]))
-    y, z = (np.abs(np.asarray(slope)).reshape(T, E, T, E, -1).max(-1) for slope in slopes)
-    end = {0: 1, 1: 2}
-    for t, e in np.ndindex(T, E):
-        last = end[e] if t <= end[e] else T - 1
-        expected = np.zeros((T, E), bool)
-        expected[t : last + 1, e] = True
-        np.testing.assert_array_equal(y[t, e] > 0, expected)
-        np.testing.assert_array_equal(z[t, e] > 0, expected)
 
 
 # The loss

@@ -7,10 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from objectives.base import Trajectory
 from objectives.disco.values import (
     add_to_moments,
-    chosen,
     expected,
     no_moments,
     normalize,
@@ -20,6 +18,7 @@ from objectives.disco.values import (
     unsqueeze,
     values_of,
 )
+from tests.objectives.by_hand import random_rollout, softmax
 
 T, E, A = 6, 3, 3
 
@@ -47,8 +46,8 @@ def test_the_transform_by_hand_and_back():
         np.testing.assert_allclose(unsqueeze(y), h_inverse(y), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("n_bins", [601, 21])
-def test_two_hot_is_two_neighbors_whose_mean_is_the_number(n_bins):
+def test_two_hot_is_two_neighbors_whose_mean_is_the_number():
+    n_bins = 21
     x = np.array([0.0, 3.0, -3.0, 0.41, 1234.5, -40_000.0, 1e6, -1e6])
     p = np.asarray(two_hot(jnp.asarray(x, jnp.float32), n_bins), np.float64)
     bins = np.linspace(-300, 300, n_bins)
@@ -72,15 +71,6 @@ def test_expected_is_exact_where_bins_are():
     logits = jnp.full((601,), -1e9).at[300 + 17].set(0.0)
     np.testing.assert_allclose(expected(logits), h_inverse(17.0), rtol=1e-5)
     assert float(expected(jnp.zeros(601))) == pytest.approx(0.0, abs=1e-4)
-
-
-def test_chosen_of_numbers_and_of_vectors():
-    rng = np.random.default_rng(0)
-    x, action = rng.normal(size=(T, E, A, 4)), rng.integers(0, A, (T, E))
-    rows, columns = np.indices((T, E))
-    np.testing.assert_allclose(chosen(jnp.asarray(x), jnp.asarray(action)), x[rows, columns, action], 1e-6)
-    got = chosen(jnp.asarray(x[..., 0]), jnp.asarray(action))
-    np.testing.assert_allclose(got, x[rows, columns, action, 0], 1e-6)
 
 
 # Retrace
@@ -132,10 +122,7 @@ def test_averages_forget_and_have_no_bias_towards_zero():
     )
 
 
-def test_the_first_batch_is_normalized_by_itself():
-    x = jnp.asarray(np.random.default_rng(0).normal(5.0, 3.0, (T, E)), jnp.float32)
-    normal = np.asarray(normalize(add_to_moments(no_moments(), x, 0.99), x))
-    assert normal.mean() == pytest.approx(0.0, abs=1e-4) and normal.std() == pytest.approx(1.0, rel=1e-4)
+def test_equal_numbers_are_normalized_to_zero():
     same = normalize(add_to_moments(no_moments(), jnp.full((T, E), 2.0), 0.99), jnp.full((T, E), 2.0))
     np.testing.assert_allclose(same, 0.0, atol=1e-2)
 
@@ -143,37 +130,10 @@ def test_the_first_batch_is_normalized_by_itself():
 # All values of a trajectory
 
 
-def trajectory_of(rng, n_bins=11):
-    """Random outputs; what acted differs from what learns; three kinds of end."""
-    normal = lambda *shape: jnp.asarray(rng.normal(0, 1, shape), jnp.float32)  # noqa: E731
-    terminated, truncated = np.zeros((2, T, E), bool)
-    terminated[2, 0] = truncated[3, 1] = terminated[1, 2] = truncated[1, 2] = True
-
-    def outputs():
-        return {"logits": normal(T, E, A), "q": normal(T, E, A, n_bins)}
-
-    return Trajectory(
-        observation=normal(T, E, 2),
-        action=jnp.asarray(rng.integers(0, A, (T, E)), jnp.int32),
-        log_prob=jnp.log(jnp.asarray(rng.uniform(0.1, 1, (T, E)), jnp.float32)),
-        reward=normal(T, E),
-        terminated=jnp.asarray(terminated),
-        truncated=jnp.asarray(truncated),
-        outputs=outputs(),
-        outputs_next=outputs(),
-        target_outputs=outputs(),
-        target_outputs_next=outputs(),
-    )
-
-
-def softmax(x):
-    x = np.asarray(x, np.float64)
-    p = np.exp(x - x.max(-1, keepdims=True))
-    return p / p.sum(-1, keepdims=True)
-
-
 def test_values_along_a_trajectory():
-    trajectory = trajectory_of(np.random.default_rng(2))
+    heads = {"logits": (A,), "q": (A, 11)}
+    ends: Any = {"terminated": [(2, 0), (1, 2)], "truncated": [(3, 1), (1, 2)]}
+    trajectory = random_rollout(T, E, heads, **ends, target=True, seed=2)
     got = jax.jit(values_of)({"gamma": 0.9, "trace_lambda": 0.8}, trajectory)
     bins = np.linspace(-300, 300, 11)
     four = trajectory.outputs, trajectory.outputs_next, trajectory.target_outputs

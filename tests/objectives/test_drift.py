@@ -10,15 +10,7 @@ from objectives.base import Progress
 from objectives.drift import ACTIVATIONS, drift_features
 
 NOW = Progress(3, 10)
-VARIANTS = [
-    {},
-    {"anchored": True},
-    {"temporal": True},
-    {"temporal": True, "anchored": True},
-    {"activation": "relu", "width": 16},
-    {"activation": "swish", "anchored": True, "width": 16},
-    {"activation": "gelu", "temporal": True, "width": 16},
-]
+VARIANTS = [{}, {"temporal": True, "anchored": True}, {"activation": "relu", "width": 16}]
 
 
 def name_of(options: dict) -> str:
@@ -101,10 +93,9 @@ def test_never_negative_and_somewhere_positive(options):
         assert (f >= -1e-4).all() and (f > 0.1).any()
 
 
-@pytest.mark.parametrize("temporal", [False, True])
-def test_anchored_with_zero_weights_has_the_gradient_of_ppo(temporal):
+def test_anchored_with_zero_weights_has_the_gradient_of_ppo():
     xi = 1e-4
-    anchored = build("lpo", {"anchored": True, "temporal": temporal})
+    anchored = build("lpo", {"anchored": True, "temporal": True})
     ppo = build("ppo")
     meta_params = {**dict(anchored.defaults), **anchored.init(jax.random.key(0))}
     assert not meta_params["drift"]["w_out"].any() and meta_params["drift"]["w_in"].any()
@@ -126,7 +117,7 @@ def test_anchored_with_zero_weights_has_the_gradient_of_ppo(temporal):
 def test_parity_in_the_weights():
     """g is even under (w_in, w_out) -> (-w_in, -w_out): antithetic pairs around zero are one function."""
     log_ratio, advantage = grid()
-    for options in ({}, {"anchored": True}, {"temporal": True}):
+    for options in ({}, {"anchored": True, "temporal": True}):
         algorithm = build("lpo", options)
         here = random_meta_params(algorithm, 0)
         there = {**here, "drift": jax.tree.map(jnp.negative, here["drift"])}

@@ -125,6 +125,7 @@ def bowl(beta, meta_rates, steps, layers=16, seed=0):
     return np.asarray(jax.jit(jax.vmap(run, in_axes=(0, None)))(jnp.asarray(meta_rates), drifts))
 
 
+@pytest.mark.slow
 def test_it_learns_to_follow_a_moving_minimum():
     """Without learning it is gradient descent, at 26.6 in the long run; Newton's step would reach 7.4."""
     still, learning = bowl(0.0, [0.0, 3e-3], 800, layers=8)[:, -300:].mean(1)

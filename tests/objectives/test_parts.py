@@ -11,82 +11,38 @@ import pytest
 from objectives.base import ParamInfo, Progress, Trajectory
 from objectives.optimizers import OPTIMIZERS, adam, clip_by_global_norm, sgd
 from objectives.parts import DEFAULTS, PolicyLoss, actor_critic, gae, standardize, value_loss
+from tests.objectives.by_hand import mean_of_n_step_returns, random_rollout
 
 T, E = 12, 6
 NOW = Progress(0, 10)
 
 
-def make_trajectory(seed: int = 0) -> Trajectory:
-    """Random, with every kind of ending; the value at an episode's end belongs to no other state."""
-    rng = np.random.default_rng(seed)
-    terminated, truncated = rng.random((T, E)) < 0.2, rng.random((T, E)) < 0.2
+def make_trajectory() -> Trajectory:
+    """With every kind of ending; the value at an episode's end belongs to no other state."""
+    rng = np.random.default_rng(0)
+    terminated, truncated = rng.random((2, T, E)) < 0.2
     terminated[4, 0] = truncated[4, 0] = True
     terminated[:, 1] = truncated[:, 1] = False
-    terminated[-1, 2], truncated[-1, 2] = True, False
-    terminated[-1, 3], truncated[-1, 3] = False, True
+    terminated[-1, 2:4], truncated[-1, 2:4] = (True, False), (False, True)
+    ends: Any = [[tuple(place) for place in np.argwhere(flags)] for flags in (terminated, truncated)]
+    trajectory = random_rollout(T, E, {"value": ()}, *ends)
     value = rng.normal(0, 3, (T + 1, E))
     value_next = np.where(terminated | truncated, rng.normal(50, 3, (T, E)), value[1:])
-    zeros = jnp.zeros((T, E))
-    return Trajectory(
-        observation=zeros[..., None],
-        action=zeros.astype(jnp.int32),
-        log_prob=zeros,
-        reward=jnp.asarray(rng.normal(0, 1, (T, E)), jnp.float32),
-        terminated=jnp.asarray(terminated),
-        truncated=jnp.asarray(truncated),
+    return trajectory._replace(
         outputs={"value": jnp.asarray(value[:-1], jnp.float32)},
         outputs_next={"value": jnp.asarray(value_next, jnp.float32)},
     )
 
 
-def slow_gae(trajectory: Trajectory, gamma: float, decay: float) -> np.ndarray:
-    """The lambda-weighted mean of all n-step advantages that stay inside the episode and the rollout."""
-    reward, value = np.asarray(trajectory.reward, float), np.asarray(trajectory.outputs["value"], float)
-    value_next = np.asarray(trajectory.outputs_next["value"], float)
-    terminated, truncated = np.asarray(trajectory.terminated), np.asarray(trajectory.truncated)
-    advantage = np.zeros((T, E))
-    for e in range(E):
-        for t in range(T):
-            stop = next((k for k in range(t, T) if terminated[k, e] or truncated[k, e]), T - 1)
-            n_step = []
-            for last in range(t, stop + 1):
-                rewards = sum(gamma ** (k - t) * reward[k, e] for k in range(t, last + 1))
-                bootstrap = 0.0 if terminated[last, e] else gamma ** (last - t + 1) * value_next[last, e]
-                n_step.append(rewards + bootstrap - value[t, e])
-            weights = [(1 - decay) * decay**n for n in range(len(n_step) - 1)] + [decay ** (len(n_step) - 1)]
-            advantage[t, e] = np.dot(weights, n_step)
-    return advantage
-
-
-@pytest.mark.parametrize(("gamma", "decay"), [(0.99, 0.95), (0.9, 0.5), (1.0, 1.0), (0.97, 0.0)])
+@pytest.mark.parametrize(("gamma", "decay"), [(0.9, 0.5), (1.0, 1.0), (0.97, 0.0)])
 def test_gae_against_the_mean_of_n_step_advantages(gamma, decay):
-    for seed in range(3):
-        trajectory = make_trajectory(seed)
-        targets = gae({"gamma": gamma, "gae_lambda": decay}, (), trajectory, NOW)
-        expected = slow_gae(trajectory, gamma, decay)
-        np.testing.assert_allclose(targets.advantage, expected, rtol=2e-5, atol=1e-4)
-        np.testing.assert_allclose(
-            targets.value, expected + np.asarray(trajectory.outputs["value"]), rtol=2e-5, atol=1e-4
-        )
-
-
-def test_gae_by_hand_at_the_three_kinds_of_ending():
-    """One step, gamma 0.5, reward 1, V = 2, V at the final observation = 10."""
-    for terminated, truncated, expected in [(1, 0, -1.0), (1, 1, -1.0), (0, 1, 4.0), (0, 0, 4.0)]:
-        full = lambda x: jnp.full((1, 1), x)  # noqa: E731
-        trajectory = Trajectory(
-            observation=jnp.zeros((1, 1, 1)),
-            action=jnp.zeros((1, 1), jnp.int32),
-            log_prob=full(0.0),
-            reward=full(1.0),
-            terminated=full(bool(terminated)),
-            truncated=full(bool(truncated)),
-            outputs={"value": full(2.0)},
-            outputs_next={"value": full(10.0)},
-        )
-        targets = gae({"gamma": 0.5, "gae_lambda": 0.9}, (), trajectory, NOW)
-        assert float(targets.advantage[0, 0]) == expected
-        assert float(targets.value[0, 0]) == expected + 2.0
+    trajectory = make_trajectory()
+    targets = gae({"gamma": gamma, "gae_lambda": decay}, (), trajectory, NOW)
+    expected = mean_of_n_step_returns(trajectory, trajectory.outputs_next["value"], gamma, decay)
+    np.testing.assert_allclose(targets.value, expected, rtol=2e-5, atol=1e-4)
+    np.testing.assert_allclose(
+        targets.advantage, expected - np.asarray(trajectory.outputs["value"]), rtol=2e-5, atol=1e-4
+    )
 
 
 def test_gae_never_looks_at_the_value_after_a_termination():
@@ -107,13 +63,8 @@ def test_value_loss_by_hand():
     np.testing.assert_allclose(value_loss(value, old, target, 0.2), expected, rtol=1e-6)
     gradient = jax.grad(lambda v: value_loss(v, old, target, 0.2).sum())(value)
     np.testing.assert_allclose(gradient, [-0.9, 2.0, 0.0], rtol=1e-6)
-
-
-def test_value_loss_with_infinite_clip_is_half_the_squared_error():
-    value, old, target = jnp.array([5.0, -1.0]), jnp.array([0.0, 2.0]), jnp.array([1.0, 1.0])
-    loss, gradient = jax.value_and_grad(lambda v: value_loss(v, old, target, jnp.inf).sum())(value)
-    assert float(loss) == pytest.approx(0.5 * (16 + 4))
-    np.testing.assert_allclose(gradient, value - target)
+    half_squares = 0.5 * (value - target) ** 2
+    np.testing.assert_allclose(value_loss(value, old, target, jnp.inf), half_squares, rtol=1e-6)
 
 
 def test_standardize():
@@ -134,25 +85,18 @@ def random_tree(rng: np.random.Generator, scale: float = 1.0) -> dict:
 
 
 def test_clip_by_global_norm_is_optax_elsewhere():
-    ours, theirs = (
+    """On the whole, and by torso on each."""
+    ours, by_torso, theirs = (
         jax.jit(lambda tree, clip=clip: clip.update(tree, optax.EmptyState())[0])
-        for clip in (clip_by_global_norm(0.5), optax.clip_by_global_norm(0.5))
+        for clip in (clip_by_global_norm(0.5), clip_by_global_norm(0.5, 1.0), optax.clip_by_global_norm(0.5))
     )
-    for norm in (1e-3, 0.49, 0.51, 0.7, 1e3):
+    for norm in (1e-3, 0.49, 0.51, 1e3):
         tree = random_tree(np.random.default_rng(0))
         scale = norm / float(optax.tree.norm(tree))
         tree = jax.tree.map(lambda x, scale=scale: scale * x, tree)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), ours(tree), theirs(tree))
-
-
-def test_clip_by_torso_is_optax_on_each():
-    ours = jax.jit(lambda tree: clip_by_global_norm(0.5, 1.0).update(tree, optax.EmptyState())[0])
-    theirs = optax.clip_by_global_norm(0.5)
-    for scale in (1e-3, 0.2, 1e3):
-        tree = random_tree(np.random.default_rng(0), scale)
-        tree["critic"] *= 10
-        expected = {torso: theirs.update(part, optax.EmptyState())[0] for torso, part in tree.items()}
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), ours(tree), expected)
+        expected = {torso: theirs(part) for torso, part in tree.items()}
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), by_torso(tree), expected)
 
 
 def test_clip_by_global_norm_at_zero_gradients():
@@ -223,11 +167,9 @@ def test_annealing_is_constant_within_a_rollout_and_linear_over_the_life():
         return -float(step["w"][0])
 
     full = rate(0, 0, 1.0)
-    for update in range(8):
-        rates = {rate(update, epoch, 1.0) for epoch in range(4)}
-        assert len(rates) == 1 and rates.pop() == pytest.approx(full * (1 - update / 8), rel=1e-6)
-        assert rate(update, 0, 0.0) == full
-        assert rate(update, 0, 0.5) == pytest.approx(full * (1 - 0.5 * update / 8), rel=1e-6)
+    assert rate(4, 0, 1.0) == rate(4, 3, 1.0) == pytest.approx(full * (1 - 4 / 8), rel=1e-6)
+    assert rate(4, 0, 0.0) == full
+    assert rate(4, 0, 0.5) == pytest.approx(full * (1 - 0.5 * 4 / 8), rel=1e-6)
 
 
 def test_meta_gradient_through_updates_is_finite():
@@ -281,8 +223,5 @@ def test_optimizers_by_name():
     made = {name: actor_critic("mine", loss, optimizer=name, gamma=0.5) for name in OPTIMIZERS}
     assert made["adam"].optimizer is adam and made["sgd"].optimizer is sgd
     assert dict(made["adam"].defaults) == {**DEFAULTS, "gamma": 0.5}
-    only = {name: set(dict(each.defaults)) for name, each in made.items()}
-    assert only["sgd"] - only["adam"] == {"critic_rate", "bias_rate"}
-    assert only["adam"] - only["sgd"] == {"adam_b1", "adam_b2", "adam_eps"}
-    with pytest.raises(ValueError, match=r"must be one of adam, .*, radam, .*, got 'sdg'"):
+    with pytest.raises(ValueError, match="sdg"):
         actor_critic("mine", loss, optimizer="sdg")

@@ -1,5 +1,8 @@
 """PQN: returns against their definition as a mixture of n-step returns, the schedule and the step by hand."""
 
+import functools
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,54 +10,23 @@ import pytest
 
 from discovery.inner.loops.on_policy import check_numbers, complete
 from objectives import build
-from objectives.base import Batch, Progress, Trajectory
+from objectives.base import Batch, Progress
 from objectives.optimizers import OPTIMIZERS
+from tests.objectives.by_hand import mean_of_n_step_returns, random_rollout
 
 T, E, A = 7, 3, 4
 GAMMA, LAMBDA = 0.9, 0.6
 NOW = Progress(0, 10)
 
 
-def trajectory(seed: int) -> Trajectory:
-    draw = np.random.default_rng(seed)
-    q, q_next = draw.normal(size=(2, T, E, A))
-    ends = draw.random((2, T, E)) < 0.2
-    zeros = jnp.zeros((T, E))
-    return Trajectory(
-        observation=zeros[..., None],
-        action=jnp.asarray(draw.integers(A, size=(T, E)), jnp.int32),
-        log_prob=zeros,
-        reward=jnp.asarray(draw.normal(size=(T, E)), jnp.float32),
-        terminated=jnp.asarray(ends[0]),
-        truncated=jnp.asarray(ends[1]),
-        outputs={"q": jnp.asarray(q, jnp.float32)},
-        outputs_next={"q": jnp.asarray(q_next, jnp.float32)},
-    )
-
-
-def n_step(reward, best, terminated, first, n):
-    """Discounted rewards of n steps, and the best value after them, unless the episode is over."""
-    total = sum(GAMMA**k * reward[first + k] for k in range(n))
-    return total + (0.0 if terminated[first + n - 1] else GAMMA**n * best[first + n - 1])
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_returns_are_mixtures_of_n_step_returns(seed):
-    some = trajectory(seed)
+def test_returns_are_mixtures_of_n_step_returns():
+    ends: Any = {"terminated": [(1, 0), (5, 2)], "truncated": [(4, 1), (6, 2), (1, 0)]}
+    some = random_rollout(T, E, {"q": (A,)}, **ends, n_actions=A)
     numbers = complete(build("pqn"), {"gamma": GAMMA, "q_lambda": LAMBDA, "reward_scale": 0.5}, {})
     found = build("pqn").targets(numbers, (), some, NOW)
-    best = np.asarray(some.outputs_next["q"].max(-1), np.float64)
-    reward = 0.5 * np.asarray(some.reward, np.float64)
-    ended = np.asarray(some.terminated | some.truncated)
-    for e in range(E):
-        for t in range(T):
-            longest = next((k + 1 for k in range(T - t) if ended[t + k, e]), T - t)
-            steps = [
-                n_step(reward[:, e], best[:, e], np.asarray(some.terminated)[:, e], t, n)
-                for n in range(1, longest + 1)
-            ]
-            weights = [(1 - LAMBDA) * LAMBDA**k for k in range(longest - 1)] + [LAMBDA ** (longest - 1)]
-            assert found[t, e] == pytest.approx(np.dot(weights, steps), rel=1e-4, abs=1e-5)
+    scaled = some._replace(reward=0.5 * some.reward)
+    expected = mean_of_n_step_returns(scaled, some.outputs_next["q"].max(-1), GAMMA, LAMBDA)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("n", "epsilon"), [(0, 1.0), (5, 0.6), (10, 0.2), (60, 0.2)])
@@ -84,13 +56,12 @@ def test_rectified_adam_by_hand():
     numbers = {**defaults, "learning_rate": rate, "anneal": 0.0, "max_grad_norm": 1e9}
     optimizer, draw = steps(numbers), np.random.default_rng(0)
     params = {"critic": {"w": jnp.zeros(3)}}
+    update_of = jax.jit(functools.partial(optimizer.update, progress=NOW))
     state, m, v = optimizer.init(params), np.zeros(3), np.zeros(3)
     limit = 2 / (1 - b2) - 1
     for t in range(1, 12):
         gradient = draw.normal(size=3)
-        update, state = optimizer.update(
-            {"critic": {"w": jnp.asarray(gradient, jnp.float32)}}, state, params, progress=NOW
-        )
+        update, state = update_of({"critic": {"w": jnp.asarray(gradient, jnp.float32)}}, state, params)
         m, v = b1 * m + (1 - b1) * gradient, b2 * v + (1 - b2) * gradient**2
         rho, step = limit - 2 * t * b2**t / (1 - b2**t), m / (1 - b1**t)
         if rho >= 5:
@@ -102,7 +73,7 @@ def test_rectified_adam_by_hand():
 
 
 def test_what_makes_no_sense_is_refused():
-    with pytest.raises(ValueError, match="pqn needs discrete actions"):
+    with pytest.raises(ValueError, match="discrete"):
         build("pqn").policy.heads(2, True)
-    with pytest.raises(ValueError, match="epsilon_end must be between 0 and 1"):
+    with pytest.raises(ValueError, match="epsilon_end"):
         check_numbers(build("pqn"), {"epsilon_end": 2.0})

@@ -56,14 +56,13 @@ def test_one_term_of_the_learned_map_is_a_known_map():
         np.testing.assert_allclose(got, special.softmax(z, -1), atol=1e-6)
 
 
-@pytest.mark.parametrize("q", [0.5, 1.0, 1.5, 2.0, 3.0])
-def test_tsallis_against_root_finding(q):
+def test_tsallis_against_root_finding():
     """With the formula one usually writes, whose constant is another."""
-    z = scores(10)
-    got = jax.jit(lambda q, z: project(tsallis, q, z))(jnp.asarray(q), jnp.asarray(z))
-    usual = (lambda y: 1 + np.log(y)) if q == 1 else (lambda y: q * y ** (q - 1) / (q - 1))
-    for row, expected in zip(got, z, strict=True):
-        np.testing.assert_allclose(row, slow_projection(usual, expected, 1e-12), atol=2e-6)
+    z, p = scores(10), jax.jit(lambda q, z: project(tsallis, q, z))
+    for q in (0.5, 1.0, 1.5, 2.0, 3.0):
+        usual = (lambda y: 1 + np.log(y)) if q == 1 else (lambda y, q=q: q * y ** (q - 1) / (q - 1))
+        for row, expected in zip(p(jnp.asarray(q), jnp.asarray(z)), z, strict=True):
+            np.testing.assert_allclose(row, slow_projection(usual, expected, 1e-12), atol=2e-6)
 
 
 @pytest.mark.parametrize("name", ["learned", "learned_sparse"])
@@ -87,7 +86,7 @@ def cube_alone():
 STEEP = {"tsallis_3": (tsallis, lambda: jnp.asarray(3.0)), "cube_alone": (learned, cube_alone)}
 
 
-@pytest.mark.parametrize("name", [*members(), *STEEP])
+@pytest.mark.parametrize("name", ["l2", "tsallis_0.5", "learned_sparse", *STEEP])
 def test_the_search_ends_at_a_mass_of_one(name):
     """Before the division that would hide it, in float64: within 1e-6, and where phi is steep within 2e-6.
 
@@ -110,7 +109,7 @@ def test_an_infinitely_steep_map_misses_a_mass_of_one_in_single_precision():
     np.testing.assert_allclose(after, 1.0, atol=1e-6)
 
 
-def test_probabilities_of_a_thousand_learned_maps_sum_to_one():
+def test_probabilities_of_many_learned_maps_sum_to_one():
     """In float32, for scores from equal to far apart; some maps have exact zeros. Undivided, nearly so."""
 
     @jax.jit
@@ -118,7 +117,7 @@ def test_probabilities_of_a_thousand_learned_maps_sum_to_one():
     def p(net, z):
         return project(learned, net, z), _undivided(learned, net, z).sum(-1)
 
-    nets = networks(1000, seed=2)
+    nets = networks(200, seed=2)
     for scale in (1e-3, 1.0, 100.0):
         z = jnp.asarray(np.concatenate([scores(4, 5, scale), np.zeros((1, 5))]), jnp.float32)
         got, undivided = (np.asarray(x, float) for x in p(nets, z))
@@ -200,9 +199,8 @@ def test_a_map_of_no_numbers_is_greedy():
     assert float(value) == 1.0 and all(np.isfinite(x).all() for x in jax.tree.leaves(slopes))
 
 
-@pytest.mark.parametrize("name", ["tsallis_0.5", "learned_sparse"])
-def test_rows_do_not_depend_on_one_another_nor_on_a_constant(name):
-    potential, weights = members()[name]
+def test_rows_do_not_depend_on_one_another_nor_on_a_constant():
+    potential, weights = members()["learned_sparse"]
     z = jnp.asarray(scores(8), jnp.float32)
     p = jax.jit(lambda w, z: project(potential, w, z))
     whole = np.asarray(p(weights, z))

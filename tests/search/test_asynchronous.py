@@ -137,7 +137,7 @@ def test_the_numbers_follow_from_the_order_of_completion(whole, tmp_path):
     assert differences(whole, repeated) == [] and order_of(repeated) == order
 
 
-@pytest.mark.parametrize("stops", [(1,), (9, 1, 1, 20), (40, 3), (75,), (118, 7), (139,)], ids=str)
+@pytest.mark.parametrize("stops", [(1,), (9, 1, 1, 20), (118, 7), (139,)], ids=str)
 def test_a_search_that_is_interrupted_goes_on_from_what_is_recorded(stops, whole, tmp_path):
     """It ends with the numbers of one that was not, and in which batches were finished in the same order."""
     with Run.create(PBE, tmp_path, name="parts") as run:
@@ -308,18 +308,25 @@ def test_a_row_says_whose_mean_it_shows():
     assert {generation: mean.estimate for generation, mean in row.means.items()} == {0: 1.0, 2: 5.0}
     two, three = (Row(generation, {"short": row}, 4, {}, 8, 1.0, None) for generation in (2, 3))
     first, second = ([" ".join(line.split()) for line in rows(row, PBE)] for row in (two, three))
-    assert "5 [5, 5]" in first[0] and first[1:] == ["generation 0 1 [1, 1]"]
-    assert "[" not in second[0]
-    assert second[1:] == ["generation 0 1 [1, 1]", "generation 2 5 [5, 5]"]
+    assert ["5 [5, 5]" in line for line in first] == [True, False]
+    assert ["5 [5, 5]" in line for line in second] == [False, False, True]
     assert [mean["generation"] for mean in row_facts(three)["tasks"]["short"]["selection"]] == [0, 2]
 
 
 # What does not go together ------------------------------------------------------------------------
 
 
-def test_stopping_compares_whole_generations():
-    with pytest.raises(BadInput, match="asynchronous"):
-        replace(PBE, stopping=Stopping("halving", rungs=2))
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"stopping": Stopping("halving", rungs=2)}, "asynchronous"),
+        ({"meta": replace(PBE.meta, in_flight=3)}, "multiple of the batch"),
+        ({"meta": replace(PBE.meta, in_flight=40)}, "32"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(changes, word):
+    with pytest.raises(BadInput, match=word):
+        replace(PBE, **changes)
 
 
 def test_what_is_in_flight_has_to_be_what_was_recorded(tmp_path):
@@ -339,16 +346,6 @@ def test_what_is_in_flight_has_to_be_what_was_recorded(tmp_path):
         search(run, Shuffled(1), Silence())
 
 
-def test_what_is_in_flight_is_whole_batches_also_where_their_size_follows():
-    with pytest.raises(BadInput, match="multiple of the batch, 2, got 3"):
-        replace(PBE, meta=replace(PBE.meta, in_flight=3))
-
-
-def test_no_more_can_be_in_flight_than_there_is():
-    with pytest.raises(BadInput, match="in_flight is 40, and the whole search has 32 proposals"):
-        replace(PBE, meta=replace(PBE.meta, in_flight=40))
-
-
 def test_stretches_are_a_rollout_at_least():
     request = request_of_answer(0, Proposal({"w": np.zeros(2)}))
     jobs = jobs_of(request, replace(PBE, stretches=1000))
@@ -357,7 +354,7 @@ def test_stretches_are_a_rollout_at_least():
 
 @pytest.mark.parametrize(
     ("population", "seeds", "width", "batch"),
-    [(8, 2, 4, 2), (8, 2, 8, 4), (32, 1, 8, 8), (12, 3, 8, 3), (12, 3, 9, 3), (6, 1, 8, 6), (8, 16, 8, 1)],
+    [(8, 2, 4, 2), (32, 1, 8, 8), (12, 3, 8, 3), (6, 1, 8, 6), (8, 16, 8, 1)],
 )
 def test_a_batch_fills_whole_calls(population, seeds, width, batch):
     meta = PBEConfig(population=population, asynchronous=True, parents=2)

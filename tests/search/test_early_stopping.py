@@ -73,10 +73,8 @@ def test_a_race_stops_what_is_clearly_below_the_field():
 
     config = config_of("racing", seeds=8, first_seeds=4)
     seen, results = played(config, score)
-    assert [proposals_of(stage) for stage in seen] == [[*range(8)], [4, 6, 7]] or 2 not in proposals_of(
-        seen[1]
-    )
     first, second = seen
+    assert proposals_of(first) == [*range(8)]
     assert {job.id.seed for job, r in first if r.id.index >= 0} == {0, 1, 2, 3}
     assert {job.id.seed for job, _ in second} == {4, 5, 6, 7}
     assert sum(r.id.index == -1 for _, r in first) == 2 and all(r.id.index >= 0 for _, r in second)
@@ -183,10 +181,10 @@ def test_what_halving_costs_is_planned():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"common_random_numbers": False}, "needs common_random_numbers"),
-        ({"antithetic_tasks": True}, "neither with antithetic_tasks"),
-        ({"stopping": Stopping("racing", first_seeds=4)}, "racing over 4 seeds cannot begin with 4"),
-        ({"stopping": Stopping("halving", rungs=5)}, "population of at least 16, got 8"),
+        ({"common_random_numbers": False}, "common_random_numbers"),
+        ({"antithetic_tasks": True}, "antithetic_tasks"),
+        ({"stopping": Stopping("racing", first_seeds=4)}, "racing over 4 seeds"),
+        ({"stopping": Stopping("halving", rungs=5)}, "at least 16"),
     ],
 )
 def test_what_does_not_go_together_is_refused(changes, message):

@@ -137,19 +137,19 @@ def test_one_search_asks_for_scores_gradients_and_replies(tmp_path):
     assert rows["g2/reply0"]["kind"] == "reply" and rows["g2/reply0"]["source_text"] == "improve 2"
 
 
-@pytest.mark.parametrize("stop_at", range(6))
-def test_a_resumed_search_asks_nobody_twice(tmp_path, stop_at):
+def test_a_resumed_search_asks_nobody_twice(tmp_path):
     with Run.create(CONFIG, tmp_path, name="whole") as run:
         search(run, Scores(), Silence(), Fakes(), mixed())
-    first, second = Fakes(stop_at), Fakes()
-    with Run.create(CONFIG, tmp_path, name="parts") as run:
-        with pytest.raises(KeyboardInterrupt):
-            search(run, Scores(), Silence(), first, mixed())
-        search(run, Scores(), Silence(), second, mixed())
-    assert len(first.asked) == stop_at and len(set(first.asked + second.asked)) == 6
-    assert set(first.asked).isdisjoint(second.asked)
-    with Ledger.open(tmp_path / "whole") as one, Ledger.open(tmp_path / "parts") as other:
-        assert same_numbers(one, other) == []
+    for stop_at in (0, 1, 4):
+        first, second = Fakes(stop_at), Fakes()
+        with Run.create(CONFIG, tmp_path, name=f"parts{stop_at}") as run:
+            with pytest.raises(KeyboardInterrupt):
+                search(run, Scores(), Silence(), first, mixed())
+            search(run, Scores(), Silence(), second, mixed())
+        assert len(first.asked) == stop_at and len(set(first.asked + second.asked)) == 6
+        assert set(first.asked).isdisjoint(second.asked)
+        with Ledger.open(tmp_path / "whole") as one, Ledger.open(tmp_path / f"parts{stop_at}") as other:
+            assert same_numbers(one, other) == []
 
 
 def test_a_request_that_nobody_answers_ends_the_search(tmp_path):
@@ -157,5 +157,5 @@ def test_a_request_that_nobody_answers_ends_the_search(tmp_path):
         with pytest.raises(RunError, match="asks for a gradient"):
             search(run, Scores(), Silence(), {}, mixed())
         lazy: Responders = {"gradient": lambda requests: [], "reply": lambda requests: []}
-        with pytest.raises(RunError, match="without a result: g0/reply0, g0/gradient0"):
+        with pytest.raises(RunError, match="g0/reply0, g0/gradient0"):
             search(run, Scores(), Silence(), lazy, mixed())

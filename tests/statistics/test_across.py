@@ -18,12 +18,6 @@ def test_normalized_by_hand():
     assert np.isnan(st.normalized([np.nan], 0, 1)).all()
 
 
-@pytest.mark.parametrize("scale", [(1.0, 1.0), (2.0, 1.0), (0.0, np.inf), (np.nan, 1.0)])
-def test_normalized_refuses_a_scale_that_is_none(scale):
-    with pytest.raises(BadInput, match="no scale"):
-        st.normalized([1.0], *scale)
-
-
 # --- estimates ----------------------------------------------------------------------------------
 
 
@@ -72,21 +66,10 @@ def test_profile_by_hand():
 
 
 @pytest.mark.parametrize("statistic", ["mean", "iqm"])
-@pytest.mark.parametrize("level", [0.5, 0.95])
-def test_one_task_has_the_interval_of_its_scores(statistic, level):
+def test_one_task_has_the_interval_of_its_scores(statistic):
     scores = np.random.default_rng(3).exponential(size=24)
-    ours = st.aggregate({"only": scores}, statistic, level)
-    assert ours[:3] == pytest.approx(st.interval(scores, statistic, level)[:3], rel=1e-9)
-
-
-def test_the_median_of_one_task_is_its_mean():
-    """Its bias is taken from the jackknife, which differs a little from the resamples' own."""
-    scores = {"only": np.random.default_rng(3).exponential(size=24)}
-    median, mean = st.aggregate(scores, "median"), st.aggregate(scores, "mean")
-    assert median.estimate == mean.estimate
-    assert [median.low, median.high] == pytest.approx(
-        [mean.low, mean.high], abs=0.05 * (mean.high - mean.low)
-    )
+    ours = st.aggregate({"only": scores}, statistic, 0.8)
+    assert ours[:3] == pytest.approx(st.interval(scores, statistic, 0.8)[:3], rel=1e-9)
 
 
 def test_the_interval_of_a_mean_is_nearly_welch_s():
@@ -206,24 +189,26 @@ def test_a_profile_of_one_task_covers_any_share():
 # --- refusals -----------------------------------------------------------------------------------
 
 
-def test_bad_input_is_refused():
-    with pytest.raises(BadInput, match="no tasks"):
-        st.aggregate({}, "mean")
-    with pytest.raises(BadInput, match="no scores of 'a'"):
-        st.aggregate({"a": []}, "mean")
-    with pytest.raises(BadInput, match=r"1 of 2 scores of 'a' are not finite.*settle"):
-        st.aggregate({"a": [1.0, np.nan]}, "mean")
-    with pytest.raises(BadInput, match="did you mean iqm"):
-        st.aggregate(FIVE, "iqr")  # pyright: ignore[reportArgumentType]
-    with pytest.raises(BadInput, match="between 0 and 1"):
-        st.aggregate(FIVE, "mean", 95)
-    with pytest.raises(BadInput, match=r"same tasks; only one has \['b'\]"):
-        st.aggregate_difference({"a": [1.0, 2.0]}, {"a": [1.0, 2.0], "b": [1.0, 2.0]}, "mean")
-    with pytest.raises(BadInput, match="2 and 1 scores of 'a'"):
-        st.aggregate_difference({"a": [1.0, 2.0]}, {"a": [1.0]}, "mean")
-    with pytest.raises(BadInput, match="2 and 1 scores of 'a'"):
-        st.probability_of_improvement({"a": [1.0, 2.0]}, {"a": [1.0]}, paired=True)
-    with pytest.raises(BadInput, match="same tasks"):
-        st.probability_of_improvement({"a": [1.0]}, {"b": [1.0]})
-    with pytest.raises(BadInput, match="thresholds must be finite"):
-        st.performance_profile(FIVE, [np.nan])
+ONE, TWO = {"a": [1.0]}, {"a": [1.0, 2.0]}
+
+
+@pytest.mark.parametrize(
+    ("ask", "word"),
+    [
+        (lambda: st.normalized([1.0], 1.0, 1.0), "scale"),
+        (lambda: st.normalized([1.0], 0.0, np.inf), "scale"),
+        (lambda: st.aggregate({}, "mean"), "no tasks"),
+        (lambda: st.aggregate({"a": []}, "mean"), "'a'"),
+        (lambda: st.aggregate({"a": [1.0, np.nan]}, "mean"), "1 of 2 .* 'a'"),
+        (lambda: st.aggregate(FIVE, "iqr"), "iqm"),  # pyright: ignore[reportArgumentType]
+        (lambda: st.aggregate(FIVE, "mean", 95), "95"),
+        (lambda: st.aggregate_difference(TWO, {**TWO, "b": [1.0, 2.0]}, "mean"), "'b'"),
+        (lambda: st.aggregate_difference(TWO, ONE, "mean"), "2 and 1 .* 'a'"),
+        (lambda: st.probability_of_improvement(TWO, ONE, paired=True), "2 and 1 .* 'a'"),
+        (lambda: st.probability_of_improvement(ONE, {"b": [1.0]}), "same tasks"),
+        (lambda: st.performance_profile(FIVE, [np.nan]), "finite"),
+    ],
+)
+def test_bad_input_is_refused(ask, word):
+    with pytest.raises(BadInput, match=word):
+        ask()

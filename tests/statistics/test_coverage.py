@@ -26,12 +26,9 @@ def check(kind, shape, tasks, n, simulations):
 @pytest.mark.parametrize(
     ("kind", "shape", "n", "simulations"),
     [
-        ("aggregate mean", "skewed", 30, 400),
         ("aggregate median", "two modes", 30, 400),
         ("aggregate iqm", "skewed", 30, 100),
-        ("aggregate optimality_gap", "normal", 30, 400),
         ("difference mean", "two modes", 30, 400),
-        ("difference median", "normal", 30, 300),
         ("profile 0.8", "two modes", 30, 400),
     ],
 )
@@ -39,20 +36,14 @@ def test_intervals_over_five_tasks_cover(kind, shape, n, simulations):
     check(kind, shape, 5, n, simulations)
 
 
-@pytest.mark.parametrize("shape", ["normal", "two modes", "skewed", "capped"])
-def test_intervals_of_a_median_cover(shape):
-    check("interval median", shape, 1, 30, 600)
-
-
 def test_improvement_over_common_seeds_is_not_covered_too_often():
     """Resampled independently, it would be covered in all of these experiments."""
     assert 0.91 < coverage("improvement paired 0.7", "normal", 1, 30, 300) < 0.98
 
 
-@pytest.mark.parametrize("spacing", [0.0, 0.1])
-def test_the_median_of_tasks_that_nearly_coincide_is_covered_too_often(spacing):
+def test_the_median_of_tasks_that_coincide_is_covered_too_often():
     """Within two standard errors of one another, it errs on the careful side."""
-    assert coverage("aggregate median", "normal", 5, 30, 300, spacing) > 0.95
+    assert coverage("aggregate median", "normal", 5, 30, 300, 0.0) > 0.95
 
 
 @pytest.mark.slow
@@ -62,14 +53,10 @@ def test_all_intervals_cover(kind, shape, tasks, n):
     check(kind, shape, tasks, n, 1000)
 
 
-SHAPES = ("normal", "two modes", "skewed")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(
     ("kind", "tasks"), [("interval mean", 1), ("aggregate mean", 5), ("interval iqm", 1)]
 )
-def test_intervals_of_means_cover_without_any_tolerance(kind, tasks, shape):
+def test_intervals_of_means_cover_without_any_tolerance(kind, tasks):
     """5,000 experiments know the coverage to 0.3%, so the limits are the promised ones."""
-    assert 0.93 <= coverage(kind, shape, tasks, 30, 5000) <= 0.97
+    assert 0.93 <= coverage(kind, "skewed", tasks, 30, 5000) <= 0.97

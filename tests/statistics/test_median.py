@@ -23,8 +23,6 @@ class TwoModes:
 SHAPES = {
     "normal": scipy.stats.norm(),
     "exponential": scipy.stats.expon(),
-    "uniform": scipy.stats.uniform(),
-    "log-normal": scipy.stats.lognorm(1.0),
     "Cauchy": scipy.stats.cauchy(),
     "two modes": TwoModes(),
 }
@@ -67,13 +65,13 @@ def test_coverage_for_every_number_of_seeds(name):
 def test_quadrature_agrees_with_simulation():
     """Guards the oracle above."""
     n, center = 31, np.log(2)
-    samples = np.random.default_rng(0).exponential(size=(20_000, n))
+    samples = np.random.default_rng(0).exponential(size=(5000, n))
     hits = [low <= center <= high for low, high in (st.interval(x, "median")[1:3] for x in samples)]
     shape = scipy.stats.expon()
     k, w = ranks(n)
     low = misses(n, k, w, center - shape.ppf(PROBABILITIES / 2), lambda d: 2 * shape.sf(center + d))
     high = misses(n, k, w, shape.ppf(1 - PROBABILITIES / 2) - center, lambda d: 2 * shape.cdf(center - d))
-    assert np.mean(hits) == pytest.approx(1 - low - high, abs=3 * 0.0016)
+    assert np.mean(hits) == pytest.approx(1 - low - high, abs=3 * 0.0031)
 
 
 def test_ranks_by_hand():

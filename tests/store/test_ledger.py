@@ -181,24 +181,21 @@ def test_one_bit_makes_another_digest() -> None:
     )
 
 
-@pytest.mark.parametrize("leaf", [object(), np.array([None]), np.array(["a"]), {1, 2}, b"bytes"])
+@pytest.mark.parametrize("leaf", [object(), np.array([None]), np.array(["a"])])
 def test_what_cannot_be_stored_is_named(tmp_path: Path, leaf) -> None:
-    with pytest.raises(LedgerError, match=r"at 'a/0' cannot be stored"):
+    with pytest.raises(LedgerError, match="a/0"):
         write_tree(tmp_path, {"a": [leaf]})
 
 
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        ({"w": np.zeros(3, np.float32)}, "'n' is not expected"),
-        ({"w": np.zeros(3, np.float32), "n": 0, "m": 0}, "'m' was not stored"),
-        (
-            {"w": np.zeros(4, np.float32), "n": 0},
-            r"'w' was stored as number float32\(3,\), expected .*\(4,\)",
-        ),
-        ({"w": np.zeros(3), "n": 0}, "expected number float64"),
-        ({"w": None, "n": 0}, "expected NoneType"),
-        ({"w": jax.random.split(jax.random.key(0), 3), "n": 0}, "expected key"),
+        ({"w": np.zeros(3, np.float32)}, "'n'"),
+        ({"w": np.zeros(3, np.float32), "n": 0, "m": 0}, "'m'"),
+        ({"w": np.zeros(4, np.float32), "n": 0}, r"'w'.*\(4,\)"),
+        ({"w": np.zeros(3), "n": 0}, "float64"),
+        ({"w": None, "n": 0}, "NoneType"),
+        ({"w": jax.random.split(jax.random.key(0), 3), "n": 0}, "key"),
     ],
 )
 def test_a_template_that_does_not_fit_is_refused(tmp_path: Path, template, message: str) -> None:
@@ -252,9 +249,9 @@ def test_outcomes_round_trip_bit_for_bit() -> None:
     assert ours.keys() == theirs.keys() and before.metrics.keys() == after.metrics.keys()
     for name, value in ours.items():
         assert_same_bits(np.asarray(value), theirs[name])
-    with pytest.raises(LedgerError, match="curve must be numbers"):
+    with pytest.raises(LedgerError, match="curve"):
         pack(before._replace(curve=None))
-    with pytest.raises(LedgerError, match="a metric may not be called final"):
+    with pytest.raises(LedgerError, match="final"):
         pack(before._replace(metrics={"final": np.zeros(2)}))
 
 
@@ -307,16 +304,16 @@ def test_results_come_back_as_they_went_in(run: Ledger) -> None:
 
 def test_no_row_is_there_twice(run: Ledger) -> None:
     run.record(evaluation("a"), result("a"))
-    with pytest.raises(LedgerError, match=r"'a' is in the evaluations of .* already"):
+    with pytest.raises(LedgerError, match="'a'"):
         run.record(evaluation("a", seed=1), result("a"))
-    with pytest.raises(LedgerError, match="'same under another name' is in the evaluations"):
+    with pytest.raises(LedgerError, match="'same under another name'"):
         run.record(evaluation("same under another name"), result("same under another name"))
-    with pytest.raises(LedgerError, match="'x' belongs to 'g7/p0', which was not proposed"):
+    with pytest.raises(LedgerError, match="'g7/p0'"):
         run.record(evaluation("x", "g7/p0"), result("x"))
-    with pytest.raises(LedgerError, match="'b' cannot be recorded as 'x'"):
+    with pytest.raises(LedgerError, match=r"'b'.*'x'"):
         run.record(evaluation("x"), result("b"))
     pairs = [(evaluation(name, seed=seed), result(name)) for seed, name in enumerate(["b", "c", "b"], 1)]
-    with pytest.raises(LedgerError, match="'b' is in"):
+    with pytest.raises(LedgerError, match="'b'"):
         run.record_all(pairs)
     assert list(run.finished(["a", "b", "c"])) == ["a"]
 
@@ -330,7 +327,7 @@ def test_reports_are_rows_of_their_own(run: Ledger) -> None:
     assert run.finished([report.id]) == {}
     (row,) = run.reports()
     assert (row["subject"], row["split"], row["score"]) == ("ppo", "report", 3.0)
-    with pytest.raises(LedgerError, match="'report/ppo/CartPole-v1/s0' is in the reports"):
+    with pytest.raises(LedgerError, match=report.id):
         run.record(report, result(report.id))
 
 
@@ -338,19 +335,19 @@ def test_proposals_may_be_repeated_but_not_changed(run: Ledger) -> None:
     run.propose([request(0, 0), request(0, 1), request(0, -1)])
     assert [row["id"] for row in run.proposals()] == ["g0/p0", "g0/p1", "g0/answer"]
     assert run.proposals()[0]["asked_digest"] == run.generations()[-1]["state_digest"]
-    with pytest.raises(LedgerError, match="'g0/p1' is not the one recorded before the interruption"):
+    with pytest.raises(LedgerError, match="'g0/p1'"):
         run.propose([request(0, 2), request(0, 1, value=1e-7)])
     assert len(run.proposals()) == 3
     run.propose([request(1, 0)])  # an asynchronous search asks before a generation is closed
     run.close_generation(0, {"mean": np.ones(2)}, {}, {"g1/p0": 1.0})
-    with pytest.raises(LedgerError, match="'g0/p2' came while generation 1 was open"):
+    with pytest.raises(LedgerError, match="'g0/p2'"):
         run.propose([request(0, 2)])
 
 
 def test_generations_close_in_order_and_whole(run: Ledger) -> None:
-    with pytest.raises(LedgerError, match="generation 1 cannot be closed: 0 comes next"):
+    with pytest.raises(LedgerError, match="generation 1"):
         run.close_generation(1, {}, {})
-    with pytest.raises(LedgerError, match="'g0/p9' was not proposed"):
+    with pytest.raises(LedgerError, match="'g0/p9'"):
         run.close_generation(0, {"mean": np.ones(2)}, {}, {"g0/p0": 1.0, "g0/p9": 1.0})
     assert run.last_generation() == -1 and np.isnan(run.proposals()[0]["fitness"])
     mean = {"drift": {"w": ODD}}
@@ -366,9 +363,9 @@ def test_generations_close_in_order_and_whole(run: Ledger) -> None:
     assert digest_of(run.load_answer().meta_params) == digest_of(mean)
     assert run.load_state(0, {"mean": np.zeros(2)})["mean"].tolist() == [1, 1]
     assert run.load_state(-1, {"mean": np.zeros(2)})["mean"].tolist() == [0, 0]
-    with pytest.raises(LedgerError, match="no state of generation 5; generation 0 is safe"):
+    with pytest.raises(LedgerError, match="generation 5"):
         run.load_state(5, {})
-    with pytest.raises(LedgerError, match="no answer of generation -1"):
+    with pytest.raises(LedgerError, match="generation -1"):
         run.load_answer(-1)
 
 
@@ -378,11 +375,11 @@ def test_meta_describes_the_run_and_not_the_machine(run: Ledger) -> None:
 
 
 def test_a_run_is_begun_once(finished: Path, tmp_path: Path) -> None:
-    with pytest.raises(LedgerError, match="holds a run already; `discovery resume"):
+    with pytest.raises(LedgerError, match="discovery resume"):
         Ledger.create(finished, {})
-    with pytest.raises(LedgerError, match=r"holds no ledger\.sqlite"):
+    with pytest.raises(LedgerError, match=r"ledger\.sqlite"):
         Ledger.open(tmp_path / "nothing")
-    with Ledger.open(finished) as reader, pytest.raises(LedgerError, match="for reading only"):
+    with Ledger.open(finished) as reader, pytest.raises(LedgerError, match="reading"):
         reader.record(evaluation("a"), result("a"))
 
 
@@ -416,25 +413,22 @@ def test_same_numbers_finds_one_flipped_bit(finished: Path) -> None:
         changed = its_outcome(run, "g1/p0/s1")
     changed.metrics["kl"].view(np.uint32)[0] ^= 1  # the last bit of a NaN's payload
     assert pack(changed) != row["outcome"]
-    found = tampered(finished, "UPDATE evaluations SET outcome = ? WHERE id = 'g1/p0/s1'", pack(changed))
-    assert found == ["evaluations g1/p0/s1: outcome differs in kl"]
+    (found,) = tampered(finished, "UPDATE evaluations SET outcome = ? WHERE id = 'g1/p0/s1'", pack(changed))
+    assert "g1/p0/s1" in found and "kl" in found
 
 
 @pytest.mark.parametrize(
-    ("statement", "message"),
+    ("statement", "where"),
     [
-        (
-            "UPDATE proposals SET fitness = fitness + 1e-14 WHERE id = 'g0/p0'",
-            "proposals g0/p0: fitness 0.5 is 0.50000000000001",
-        ),
-        ("DELETE FROM evaluations WHERE id = 'g0/answer/s0'", "evaluations g0/answer/s0: only in"),
+        ("UPDATE proposals SET fitness = fitness + 1e-14 WHERE id = 'g0/p0'", "g0/p0: fitness"),
+        ("DELETE FROM evaluations WHERE id = 'g0/answer/s0'", "g0/answer/s0"),
         ("UPDATE generations SET state_digest = 'x' WHERE generation = 1", "generations 1: state_digest"),
-        ("UPDATE evaluations SET error = 'timeout' WHERE id = 'g0/p0/s0'", "error None is 'timeout'"),
+        ("UPDATE evaluations SET error = 'timeout' WHERE id = 'g0/p0/s0'", "'timeout'"),
     ],
 )
-def test_same_numbers_finds(finished: Path, statement: str, message: str) -> None:
-    found = tampered(finished, statement)
-    assert len(found) == 1 and message in found[0]
+def test_same_numbers_finds(finished: Path, statement: str, where: str) -> None:
+    (found,) = tampered(finished, statement)
+    assert where in found
 
 
 def test_same_numbers_leaves_out_what_is_observed(finished: Path) -> None:
@@ -509,11 +503,9 @@ def die_after(count: int) -> None:
 def test_one_writer_until_it_dies(finished: Path) -> None:
     process = helper("hold", finished)
     assert process.stdout is not None and process.stdout.readline() == "holding\n"
-    with pytest.raises(LedgerError) as caught:
-        Ledger.open(finished, write=True)
-    assert f"is being written by process {process.pid} on {socket.gethostname()}; wait" in str(caught.value)
-    with pytest.raises(LedgerError, match="is being written by process"):
-        Ledger.create(finished, {})
+    for begin in (lambda: Ledger.open(finished, write=True), lambda: Ledger.create(finished, {})):
+        with pytest.raises(LedgerError, match=f"process {process.pid} on {socket.gethostname()}"):
+            begin()
     with Ledger.open(finished) as reader:
         assert reader.last_generation() == 1
     process.kill()
@@ -550,24 +542,20 @@ def test_a_full_disk_while_rows_are_written(run: Ledger) -> None:
     with pytest.raises(LedgerError) as caught:
         for recorded in range(1000):
             run.record(evaluation(f"e{recorded}", "g1/p0", 1, recorded), result(f"e{recorded}"))
-    assert "the disk is full; free some space, then try again (`discovery resume" in str(caught.value)
-    assert "generation 0 is safe" in str(caught.value) and "\n" not in str(caught.value)
+    assert "disk is full" in str(caught.value) and "generation 0 is safe" in str(caught.value)
     run._db.execute("PRAGMA max_page_count = 1000000")
     assert len(run.evaluations()) == recorded and run.last_generation() == 0
     run.record(evaluation(f"e{recorded}", "g1/p0", 1, recorded), result(f"e{recorded}"))
 
 
-@pytest.mark.parametrize(
-    ("number", "message"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "no permission")]
-)
 @pytest.mark.parametrize("function", ["fsync", "replace", "open"])
-def test_a_full_disk_while_arrays_are_written(run: Ledger, monkeypatch, number, message, function) -> None:
+def test_a_full_disk_while_arrays_are_written(run: Ledger, monkeypatch, function) -> None:
     def refuse(*_args, **_kwargs):
-        raise OSError(number, os.strerror(number))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
         patched.setattr(arrays.os, function, refuse)
-        with pytest.raises(LedgerError, match=message):
+        with pytest.raises(LedgerError, match="disk is full"):
             run.close_generation(0, {"mean": np.ones(2)}, {}, {"g0/p0": 1.0})
     assert run.last_generation() == -1 and not list((run.folder / "arrays").glob(f"{arrays._PREFIX}*"))
     run.close_generation(0, {"mean": np.ones(2)}, {}, {"g0/p0": 1.0})
@@ -619,13 +607,9 @@ def test_a_read_only_folder() -> None:
         output, _ = process.communicate(timeout=300)
         assert process.returncode == 0
         found = json.loads(output)
-        assert {state: recorded for state, (_, recorded) in found.items()} == {
-            "closed": 8,
-            "killed": 9,
-            "no shm": 9,
-        }
-        for message, _ in found.values():
-            assert "no permission, or a read-only disk" in message and "make the folder writable" in message
+        recorded = {state: recorded for state, (_, recorded) in found.items()}
+        assert recorded == {"closed": 8, "killed": 9, "no shm": 9}
+        assert all("no permission" in message for message, _ in found.values())
     finally:
         shutil.rmtree(folder)
 
@@ -689,8 +673,9 @@ def damage(path: Path, how: str) -> None:
     path.write_bytes({"truncated": data[: len(data) // 2 + 100], "empty": b""}.get(how, data))
 
 
-@pytest.mark.parametrize("how", ["pages", "header", "truncated", "empty"])
-@pytest.mark.parametrize("write", [True, False])
+@pytest.mark.parametrize(
+    ("how", "write"), [("pages", True), ("header", False), ("truncated", False), ("empty", True)]
+)
 def test_a_damaged_ledger_is_left_alone_and_restored_from_its_copy(
     finished: Path, how: str, write: bool
 ) -> None:
@@ -700,7 +685,7 @@ def test_a_damaged_ledger_is_left_alone_and_restored_from_its_copy(
     with pytest.raises(LedgerError) as caught:
         Ledger.open(finished, write=write)
     message = str(caught.value)
-    assert "is damaged" in message and "In its copy, generations 0 to 1 are safe" in message
+    assert "damaged" in message and "generations 0 to 1" in message
     assert "\n" not in message and hashlib.sha256(file.read_bytes()).digest() == digest
     restore = message.split("`")[1].split(" && discovery resume")[0]
     assert str(finished) in restore
@@ -715,20 +700,16 @@ def test_damage_does_not_reach_the_copy(finished: Path) -> None:
     with Ledger.open(finished, write=True) as run:
         damage(finished / database.FILE, "pages")
         run._secure(now=True)
-    with pytest.raises(LedgerError, match="In its copy, generations 0 to 1 are safe"):
+    with pytest.raises(LedgerError, match="generations 0 to 1"):
         Ledger.open(finished)
-
-
-def test_a_damaged_ledger_without_a_copy(finished: Path) -> None:
-    damage(finished / database.FILE, "header")
     (finished / database.COPY).write_bytes(b"also damaged")
-    with pytest.raises(LedgerError, match="from a copy of yours, or begin a new run"):
+    with pytest.raises(LedgerError, match="begin a new run"):
         Ledger.open(finished)
 
 
 @pytest.mark.parametrize(
     ("version", "message"),
-    [(database.SCHEMA_VERSION + 1, "newer .* update"), (-1, "older"), (0, "no tables of ours")],
+    [(database.SCHEMA_VERSION + 1, "newer"), (-1, "older"), (0, "tables")],
 )
 def test_other_schemas_are_refused(finished: Path, version: int, message: str) -> None:
     with contextlib.closing(sqlite3.connect(finished / database.FILE)) as db:

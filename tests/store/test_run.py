@@ -25,7 +25,6 @@ def edited(folder: Path, **changes: object) -> Run:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"seed": 4}, "seed was 3, is 4"),
         ({"tasks": (Task("a", Setup(n_envs=8), 20_000), BEGUN.tasks[1])}, "tasks.0.setup.n_envs was 4, is 8"),
         ({"tasks": BEGUN.tasks[:1]}, "tasks.1"),
         ({"meta": dataclasses.replace(BEGUN.meta, sigma=0.5)}, "meta.sigma was 0.3, is 0.5"),

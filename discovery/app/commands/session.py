@@ -185,10 +185,10 @@ def _intervals(config: SearchConfig, scores: Mapping[str, Any]) -> dict[str, Int
 def next_commands(folder: Path, config: SearchConfig) -> list[str]:
     """What people do with a finished run."""
     from discovery.export import formats_of
-    from objectives import family_of
+    from objectives import baselines_of
 
     name = shlex.quote(str(folder))
-    others = " ".join(family_of(config.algorithm).baselines)
+    others = " ".join(baselines_of(config.algorithm))
     if config.tasks[0].setup.exact:
         others = "'ampo[map=negative_entropy]' 'ampo[map=l2]'"
     commands = [

@@ -8,7 +8,7 @@ from discovery.core.toml import CONFIG
 from discovery.export import formats_of
 from discovery.judging.robustness import parse_variant
 from discovery.results.loaded import Rows, RunData
-from objectives import family_of
+from objectives import baselines_of
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def commands_of(run: RunData) -> Commands:
     rows = [row | {"command": portable(row["command"], run)} for row in run.reports()]
     recorded = tuple(dict.fromkeys(r["command"] for r in rows if r["command"] and not r["variant"]))
     swept = _sweep_commands(rows)
-    others = " ".join(family_of(run.spec.name).baselines)
+    others = " ".join(baselines_of(run.spec.name))
     first = f"discovery evaluate {name} {quote(f'{place}@initial')} {others} --seeds 32"
     means = " ".join(quote(f"{place}@{generation}") for generation in _evenly_spaced(sorted(run.selection)))
     return Commands(

@@ -88,15 +88,6 @@ def test_targets_are_the_familys_own(figure: Figure, panel: int, update: int) ->
     assert np.abs(wanted[2] - wanted[0]).max() > 1e-3
 
 
-def test_the_first_states_vector_has_the_least_divergence_to_both_targets() -> None:
-    """What `found` is set to there: sum_i KL(y || y_i) is least for the normalized geometric mean."""
-    rng = np.random.default_rng(0)
-    a, b, *others = rng.dirichlet(np.ones(SIZE), 200)
-    kl = lambda y: sum((y * np.log(y / each)).sum() for each in (a, b))  # noqa: E731
-    best = np.sqrt(a * b) / np.sqrt(a * b).sum()
-    assert all(kl(best) <= kl(y) for y in others)
-
-
 def test_a2c_is_a_closed_form(figure: Figure) -> None:
     known, before = lines(figure, 3)
     decay = (0.99 * 0.95) ** np.arange(LENGTH - 1, -1, -1)
@@ -105,8 +96,10 @@ def test_a2c_is_a_closed_form(figure: Figure) -> None:
     np.testing.assert_allclose(known, [first, -first], atol=1e-6)
 
 
-def test_other_targets_are_refused() -> None:
-    with pytest.raises(NothingToDraw, match="targets of ppo are not those of lpg"):
+def test_targets_that_do_not_change_have_one_panel(figure: Figure) -> None:
+    assert len(figure.axes) == 4
+    assert [axes.get_title() for axes in lpg_picture(found(False), plots).axes] == ["found", "A2C"]
+    with pytest.raises(NothingToDraw, match="ppo"):
         lpg_picture(learned_of(AlgorithmSpec("ppo")), plots)
 
 

@@ -89,12 +89,6 @@ def test_the_found_map_is_the_sheets_formula(figure: Figure) -> None:
 
 
 def test_policies_are_the_projections_of_the_scores(figure: Figure) -> None:
-    titles = [axes.get_title() for axes in figure.subfigs[1].axes]
-    assert titles == [f"found, n/N = {f}" for f in ("0", "0.5", "1")] + [
-        "negative entropy",
-        "l2",
-        "Tsallis 1.5",
-    ]
     inverses = [lambda y, f=f: float(by_hand(f, np.asarray(y))) for f in (0.0, 0.5, 1.0)]
     inverses += [lambda y: 1 + np.log(y), lambda y: y, lambda y: 3 * y**0.5]
     for panel, inverse in enumerate(inverses):
@@ -113,10 +107,7 @@ def test_a_map_that_does_not_change_is_drawn_once() -> None:
     broken = jax.tree.map(lambda x: np.full_like(x, np.nan), still.meta_params["potential"])
     blank = mirror_picture(learned_of(still.spec, {"potential": broken}), plots)
     assert np.isnan(lines(blank, 1)["ampo"][1]).all()
-
-
-def test_other_policies_are_refused() -> None:
-    with pytest.raises(NothingToDraw, match="policy of ppo is not an objectives"):
+    with pytest.raises(NothingToDraw, match="ppo"):
         mirror_picture(learned_of(AlgorithmSpec("ppo")), plots)
 
 

@@ -62,9 +62,13 @@ def test_plot_run_draws_all_there_is(run: LoadedRun, tmp_path: Path) -> None:
         assert matplotlib.image.imread(path).std() > 0.05  # not blank
 
 
-def test_plot_run_without_reports(bare_run: LoadedRun, tmp_path: Path) -> None:
+def test_plot_run_without_reports(bare_run: LoadedRun, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    young = load_run(bare_run.folder)
+    young.selection, young._choice = {}, None
+    assert [path.name for path in plot_run(young, tmp_path)] == ["meta-learning-cart.png"]
+    assert capsys.readouterr().err == ""
     assert [path.name for path in plot_run(bare_run, tmp_path)] == ["meta-learning-cart.png", "objective.png"]
-    with pytest.raises(BadInput, match="nothing was reported on task 'cart' of run tiny yet"):
+    with pytest.raises(BadInput, match="'cart' of run tiny"):
         bare_run.plot_learning_curves()
     with pytest.raises(BadInput, match="nothing to compare"):
         bare_run.plot_comparison()
@@ -79,10 +83,7 @@ def altered(run: LoadedRun, folder: Path, **changes: object) -> LoadedRun:
 
 @pytest.mark.parametrize(
     ("algorithm", "reason"),
-    [
-        ("no_such_module:mine", "algorithm 'no_such_module:mine' cannot be imported"),
-        ("lossless:algorithm", "has no elementwise policy loss"),
-    ],
+    [("no_such_module:mine", "no_such_module:mine"), ("lossless:algorithm", "no elementwise policy loss")],
 )
 def test_plot_run_says_why_there_is_no_objective(
     bare_run: LoadedRun,
@@ -97,17 +98,12 @@ def test_plot_run_says_why_there_is_no_objective(
     other = altered(bare_run, tmp_path / "other", algorithm=algorithm, algorithm_options={})
     assert [path.name for path in plot_run(other, tmp_path)] == ["meta-learning-cart.png"]
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("objective.png was left out: ")
-    assert reason in line
+    assert "objective.png" in line and reason in line
 
 
 def test_a_subject_has_one_style_in_all_pictures(run: LoadedRun) -> None:
     colors = plots.COLORS
-    expected = {
-        "discovered": (colors[1], "-"),
-        "initial mean": (colors[0], "-"),
-        "ppo": (colors[2], "-"),
-    }
+    expected = {"discovered": (colors[1], "-"), "initial mean": (colors[0], "-"), "ppo": (colors[2], "-")}
     for task in ("cart", "fast cart"):
         lines = run.plot_learning_curves(task).axes[0].lines
         shown = {str(line.get_label()).partition(" (")[0]: line for line in lines}
@@ -126,7 +122,7 @@ def test_a_subject_has_one_style_in_all_pictures(run: LoadedRun) -> None:
 def test_meta_learning_curve(run: LoadedRun, bare_run: LoadedRun) -> None:
     figure = run.plot_meta_learning()
     number = run.choice.generation
-    assert titles(figure) == [f"tiny: lpo on cart (chosen: generation {number})"]
+    assert f"generation {number}" in titles(figure)[0]
     assert "ppo (4 held-out seeds)" in legend(figure)
     assert not any("ppo" in text for text in legend(bare_run.plot_meta_learning()))
     lines = {str(line.get_label()): line for line in figure.axes[0].get_lines()}
@@ -138,7 +134,7 @@ def test_meta_learning_curve(run: LoadedRun, bare_run: LoadedRun) -> None:
     )
     ppo = run.reports_frame().query("subject == 'ppo' and task == 'cart'")["score"].mean()
     np.testing.assert_allclose(np.asarray(lines["ppo (4 held-out seeds)"].get_ydata()), ppo)
-    with pytest.raises(BadInput, match="did not search on 'fast cart'"):
+    with pytest.raises(BadInput, match="fast cart"):
         run.plot_meta_learning("fast cart")
 
 
@@ -157,14 +153,10 @@ def test_heat_maps_hold_the_objective(run: LoadedRun) -> None:
     np.testing.assert_allclose(slope[smooth], middle[smooth], atol=1e-4)
 
 
-def test_learning_curves_and_comparison(run: LoadedRun) -> None:
-    figure = run.plot_learning_curves("fast cart")
-    assert titles(figure) == ["fast cart (held out)\nscore: mean return, last fifth of training"]
-    assert legend(figure) == ["discovered (4 seeds)", "initial mean (4 seeds)", "ppo (4 seeds)"]
-    compared = run.plot_comparison()
-    assert titles(compared) == ["cart", "fast cart (held out)"]
-    for panel in compared.axes:
-        assert panel.texts[-1].get_text() == "mean return, last fifth of training"
+def test_held_out_tasks_are_called_so(run: LoadedRun) -> None:
+    for figure in (run.plot_learning_curves("fast cart"), run.plot_comparison()):
+        assert "fast cart (held out)" in titles(figure)[-1]
+    assert titles(run.plot_comparison())[0] == "cart"
 
 
 # The file to take away
@@ -176,14 +168,7 @@ def test_export(run: LoadedRun, target: str, tmp_path: Path) -> None:
     text = path.read_text()
     assert [path] == list(path.parent.iterdir())  # no half-written file is left
     head = text.partition('"""\n')[0]
-    number = run.choice.generation
-    for fact in (
-        "tiny",
-        f"generation  {number}",
-        run.meta["config_hash"],
-        run.meta["jax"],
-        "tuned on    cart",
-    ):
+    for fact in ("tiny", str(run.choice.generation), run.meta["config_hash"], run.meta["jax"], "cart"):
         assert fact in head, fact
     assert "CLIP = 0.3" in text
 
@@ -210,6 +195,5 @@ def test_tasks_that_differ_in_what_the_loss_reads_are_named(run: LoadedRun, tmp_
     two = altered(run, tmp_path / "two", tasks=tasks)
     with pytest.raises(RunError, match="no mean scored on its selection seeds"):  # not on the second task
         two.meta_params()
-    assert provenance(two, 1).notes == [
-        "The loss reads clip, in which its tasks differ (cart 0.3, other 0.2); this is the first one's."
-    ]
+    (note,) = provenance(two, 1).notes
+    assert "cart 0.3, other 0.2" in note

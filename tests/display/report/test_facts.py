@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,6 @@ from discovery.core.jobs import JobKey
 from discovery.display.report import RunFacts, collect
 from discovery.display.report.commands import portable
 from discovery.display.report.judged import best_known, verdict
-from discovery.statistics import paired_difference
 from discovery.store.ledger import Evaluation
 from tests.display.report.fabricated import (
     CONFIG,
@@ -58,15 +58,11 @@ def test_cost(facts: RunFacts) -> None:
     assert facts.cost.total.compile_seconds == pytest.approx(152 * 0.5)
     assert facts.cost.workers == 1
     assert facts.cost.saved is None
-    assert facts.cost.wall_seconds is not None
-    assert facts.cost.wall_seconds >= 0
 
 
 def test_steps_saved_by_stopping(tmp_path: Path) -> None:
     """Proposal 1 lives for one rollout of two on both seeds: a quarter of all steps is saved."""
-    config = CONFIG.__class__(
-        **{**vars(CONFIG), "stopping": Stopping("halving", rungs=2), "selection_seeds": 1}
-    )
+    config = replace(CONFIG, stopping=Stopping("halving", rungs=2), selection_seeds=1)
     with begin(config, tmp_path) as run:
         run.ledger.propose([request("g0/p0"), request("g0/p1")])
         evaluate(run.ledger, "g0/p0", "near", [2.0, 4.0])
@@ -164,38 +160,6 @@ def _around(center: float, n: int = 16) -> np.ndarray:
     return center + np.resize([1.0, -1.0, 0.5, -0.5], n)
 
 
-def test_verdict_needs_every_held_out_task_to_be_no_worse() -> None:
-    base = np.linspace(0, 10, 16)
-    scores = {("found", "a"): base + _around(3), ("ppo", "a"): base}
-    assert verdict("found", ["a"], comparison(scores)).status == "confirmed"
-    scores |= {("found", "b"): base + _around(-3), ("ppo", "b"): base}
-    both = verdict("found", ["a", "b"], comparison(scores))
-    assert (both.status, both.better, both.worse) == ("not confirmed", 1, 1)
-
-
-def test_verdict_is_inconclusive_around_zero_and_with_few_seeds() -> None:
-    base = np.linspace(0, 10, 16)
-    level = verdict("found", ["a"], comparison({("found", "a"): base + _around(0), ("ppo", "a"): base}))
-    assert (level.status, level.judgments[0].relation) == ("inconclusive", "not distinguishable")
-    few = verdict("found", ["a"], comparison({("found", "a"): base[:15] + 3, ("ppo", "a"): base[:15]}))
-    assert (few.status, few.judgments[0].relation) == ("inconclusive", "too few seeds")
-
-
-def test_holms_correction_takes_a_weak_decision_back() -> None:
-    """Alone, p is below 0.05; beside another task of the same p, twice p is not."""
-    base, lead = np.linspace(0, 10, 16), 0.45 + np.resize([3, -2, 1, -1, 2.5, 0.5, -0.8, 1.2], 16)
-    scores = {("found", "a"): base + lead, ("ppo", "a"): base}
-    one = verdict("found", ["a"], comparison(scores)).judgments[0]
-    assert 0.025 < one.p_value < 0.05
-    assert one.corrected == one.p_value
-    assert one.relation == "better"
-    assert one.difference == paired_difference(base + lead, base)
-    scores |= {("found", "b"): base + lead, ("ppo", "b"): base}
-    two = verdict("found", ["a", "b"], comparison(scores))
-    assert [task.corrected for task in two.judgments] == [pytest.approx(2 * one.p_value)] * 2
-    assert two.status == "inconclusive"
-
-
 def test_the_best_known_is_the_yardstick_task_by_task() -> None:
     base = np.linspace(0, 10, 16)
     scores = {("found", "a"): base, ("ppo", "a"): base + 1, ("dpo", "a"): base + 2}
@@ -210,10 +174,8 @@ def test_not_yet_judged_without_a_known_algorithm_or_a_held_out_task() -> None:
     base = np.linspace(0, 10, 16)
     alone = comparison({("found", "a"): base})
     assert verdict("found", ["a"], alone).status == "not yet judged"
-    assert (
-        verdict("found", [], comparison({("found", "a"): base, ("ppo", "a"): base})).status
-        == "not yet judged"
-    )
+    both = comparison({("found", "a"): base, ("ppo", "a"): base})
+    assert verdict("found", [], both).status == "not yet judged"
     failed = comparison({("found", "a"): base * math.nan, ("ppo", "a"): base})
     assert verdict("found", ["a"], failed).status == "not yet judged"
 

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,21 +39,15 @@ def test_ppo_against_itself_and_the_policy_gradient() -> None:
     assert {each.name: each for each in one.quadrants}["A > 0, r < 1"].halted["found"] == 0
 
 
-def test_a_loss_that_is_no_drift() -> None:
+def test_losses_that_are_no_drift() -> None:
     """A2C at an old probability of 1: -log(r) A, whose slope at r = 1 is A, but whose drift falls below 0."""
     one = shape._shape(of("a2c"), {}, None)
     assert one.at_one == pytest.approx(np.abs(ADVANTAGE).max())
     assert one.slope_at_one == pytest.approx(0, abs=1e-6)
     assert not one.is_drift
     assert shape._shape(of("dpo"), {}, None).is_drift
-
-
-def test_a_drift_that_turns_negative_is_none() -> None:
-    """The policy gradient with a bonus of twice the KL term."""
-    one = shape._shape(of("ppo_kl", kl_coef=-2.0), {}, None)
-    assert one.at_one == 0
-    assert one.least < -0.1
-    assert not one.is_drift
+    bonus = shape._shape(of("ppo_kl", kl_coef=-2.0), {}, None)  # of twice the KL term: it turns negative
+    assert bonus.at_one == 0 and bonus.least < -0.1 and not bonus.is_drift
 
 
 @pytest.fixture(scope="module", params=[{}, {"anchored": True, "temporal": True}], ids=["plain", "both"])
@@ -122,5 +115,5 @@ def test_temporal_objectives_are_described_over_a_training(found: tuple[LoadedRu
     assert one.nearest == min(means, key=lambda name: means[name])
 
 
-def test_other_families_have_no_formula(tmp_path: Path) -> None:
+def test_other_families_have_no_formula() -> None:
     assert formula_of(AlgorithmSpec("ppo"), {}) is None

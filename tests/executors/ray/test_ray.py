@@ -10,21 +10,19 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-import jax.tree_util as tree
-import numpy as np
 import pytest
 
 from benchmarks.executors import family
 from discovery.app.command_line import main
 from discovery.core.config.execution import check_address
 from discovery.core.errors import BadInput, ExecutorError
-from discovery.executors import make_executor
 from discovery.executors.inline import Inline
 from discovery.executors.ray.cluster import Ray
 from discovery.executors.ray.messages import LOOPBACK, QUIET, Cluster
 from tests.executors.conftest import ROOT
 from tests.executors.fakes import RUN_CHUNK, job, key
 from tests.executors.test_cache import JOBS
+from tests.executors.test_executors import assert_numbers_and_calls_are_those_of_inline, assert_same
 
 TWO_NODES = """
 import sys
@@ -80,27 +78,13 @@ def test_the_doctor_looks_at_ray(address, capsys):
     """First of all, while nobody else is there: it wants a worker on each core."""
     assert main(["doctor", "--ray", "--address", address]) == 0
     said = capsys.readouterr().out
-    assert f"at {address}: 2 nodes, 4 cores, 2 GPUs" in said and "all 4 ready after" in said
-    assert "on 127.0.0.1 (cpu), with the same versions" in said and "No problems" in said
-    assert "token, from RAY_AUTH_TOKEN_PATH" in said
+    assert f"at {address}: 2 nodes, 4 cores, 2 GPUs" in said and "all 4 ready" in said
+    assert "No problems" in said and "RAY_AUTH_TOKEN_PATH" in said
 
 
 def test_the_numbers_and_the_calls_are_those_of_any_executor(executor, tmp_path):
-    def run(executor, log):
-        jobs = [job(index, lifetime=1 + 7 * index % 5, log=str(log)) for index in range(7)]
-        jobs[3] = job(3, "nan", log=str(log))
-        return by_id(executor.run(jobs)), sorted(log.read_text().splitlines())
-
-    reference, calls = run(Inline(3, function=RUN_CHUNK), tmp_path / "reference")
-    results, same_calls = run(executor, tmp_path / "ray")
-    assert same_calls == calls and set(results) == set(reference)
-    for id, expected in reference.items():
-        got = results[id]
-        assert (got.error, got.detail, got.attempts) == (expected.error, expected.detail, 1)
-        assert got.worker.startswith("ray/") and got.worker.endswith(" cpu 127.0.0.1")
-        for one, other in zip(*map(tree.tree_leaves, (got.outcome, expected.outcome)), strict=True):
-            assert np.asarray(one).dtype == np.asarray(other).dtype
-            np.testing.assert_array_equal(one, other)
+    for result in assert_numbers_and_calls_are_those_of_inline(executor, tmp_path):
+        assert result.worker.startswith("ray/") and result.worker.endswith(" cpu 127.0.0.1")
 
 
 def test_workers_are_spread_over_the_nodes(executor):
@@ -124,14 +108,6 @@ def test_a_worker_that_is_killed_costs_one_more_attempt(executor, tmp_path):
     results = by_id(executor.run([job(0, "die_once", marker=marker), job(1, marker=marker), job(2)]))
     assert {result.error for result in results.values()} == {None}
     assert [results[key(index)].attempts for index in range(3)] == [2, 2, 1]
-
-
-@pytest.mark.slow
-def test_what_always_kills_its_worker_fails_alone(executor):
-    results = by_id(executor.run([job(0), job(1, "die"), job(2)]))
-    assert {id for id, result in results.items() if result.error} == {key(1)}
-    assert results[key(1)].error == "crashed" and "died" in results[key(1)].detail
-    assert "\n" not in results[key(1)].detail
 
 
 def test_a_worker_killed_between_runs_is_replaced(executor):
@@ -168,51 +144,38 @@ def test_what_hangs_is_stopped_and_fails_alone(address):
     assert results[key(1)].error is None
 
 
-def environments(address, log, jobs, *arguments, **options):
-    """Of the workers that had a job each, by name."""
-    function = "tests.executors.fakes:environment_chunk"
-    with Ray(*arguments, address=address, function=function, **options) as executor:
-        results = list(executor.run([job(n, log=f"{log}{n}", seconds=1.0) for n in range(jobs)]))
+def test_workers_have_one_thread_no_secrets_and_a_share_of_a_gpu_where_it_is_theirs(address, tmp_path):
+    """Nodes have a secret in their environment. Their GPUs are made up; what is told of them is not."""
+    function, options = "tests.executors.fakes:environment_chunk", {"gpu_workers": 2, "gpus_per_worker": 0.5}
+    with Ray(1, 1, address=address, function=function, **options) as executor:
+        executor.start_workers(60.0)
+        jobs = [job(n, log=str(tmp_path / f"{n}"), seconds=1.0) for n in range(3)]
+        results = list(executor.run(jobs))
     assert {result.error for result in results} == {None}
     found = {}
     for result in results:
-        lines = log.with_name(f"{log.name}{result.id.seed}").read_text().splitlines()
+        lines = (tmp_path / f"{result.id.seed}").read_text().splitlines()
         found[result.worker.split()[0]] = dict(line.partition("=")[::2] for line in lines)
-    return found
-
-
-def test_a_worker_has_one_thread_and_no_secrets(address, tmp_path):
-    """Nodes have one in their environment."""
-    (found,) = environments(address, tmp_path / "environment", 1, 1, 1).values()
-    assert {"PJRT_NPROC": "1", "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": "1"}.items() <= found.items()
-    assert "XLA_CLIENT_MEM_FRACTION" not in found and "OPENAI_API_KEY" not in found
-    assert "hunter2" not in found.values() and not any("TOKEN" in name for name in found)
-
-
-def test_workers_with_gpus_have_a_share_of_one_and_those_on_cores_have_none(address, tmp_path):
-    """The nodes' GPUs are made up; what Ray and jax are told of them is not."""
-    share = {"JAX_PLATFORMS": "cuda,cpu", "XLA_CLIENT_MEM_FRACTION": "0.450"}
-    found = environments(address, tmp_path / "alone", 2, None, 1, gpu_workers=2, gpus_per_worker=0.5)
-    assert set(found) == {"ray/0", "ray/1"}  # and none on cores, which nobody asked for
     for one in found.values():
-        assert share.items() <= one.items() and one["CUDA_VISIBLE_DEVICES"] == "0"
-        assert one["XLA_PYTHON_CLIENT_MEM_FRACTION"] == ""
-    found = environments(address, tmp_path / "beside", 2, 1, 1, gpu_workers=1)
-    assert {name: one["JAX_PLATFORMS"] for name, one in found.items()} == {
-        "ray/0": "cuda,cpu",
-        "ray/1": "cpu",
-    }
-    assert found["ray/0"]["XLA_CLIENT_MEM_FRACTION"] == "0.900"
+        assert {"PJRT_NPROC": "1", "OMP_NUM_THREADS": "1"}.items() <= one.items()
+        assert "OPENAI_API_KEY" not in one and "hunter2" not in one.values()
+        assert not any("TOKEN" in name for name in one)
+    on_cores = found.pop("ray/2")
+    assert on_cores["JAX_PLATFORMS"] == "cpu" and "XLA_CLIENT_MEM_FRACTION" not in on_cores
+    assert set(found) == {"ray/0", "ray/1"}
+    share = {"JAX_PLATFORMS": "cuda,cpu", "XLA_CLIENT_MEM_FRACTION": "0.450", "CUDA_VISIBLE_DEVICES": "0"}
+    for one in found.values():
+        assert share.items() <= one.items() and one["XLA_PYTHON_CLIENT_MEM_FRACTION"] == ""
 
 
+@pytest.mark.slow  # the same with made-up trainings is above
 def test_the_numbers_of_real_trainings_are_those_of_any_executor(address):
     with Ray(1, 2, address=address) as ray:
         expected, found = (by_id(executor.run(JOBS)) for executor in (Inline(2), ray))
     assert expected.keys() == found.keys() == {job.id for job in JOBS}
     for id, result in found.items():
         assert (result.error, result.extra["device"]) == (None, "cpu")
-        for one, other in zip(*map(tree.tree_leaves, (result.outcome, expected[id].outcome)), strict=True):
-            assert one.dtype == other.dtype and one.tobytes() == other.tobytes()
+        assert_same(result.outcome, expected[id].outcome)
 
 
 @pytest.mark.slow
@@ -328,30 +291,10 @@ def test_where_no_cluster_is(monkeypatch):
         executor.close()
 
 
-@pytest.mark.parametrize(
-    "address", ["ray://head:10001", "head", "head:", ":6379", "http://head:1", "a:70000"]
-)
+@pytest.mark.parametrize("address", ["ray://head:10001", "head", ":6379", "a:70000"])
 def test_bad_addresses(address):
-    with pytest.raises(BadInput, match="address must be"):
+    with pytest.raises(BadInput, match="address"):
         check_address(address)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"name": "processes", "address": "auto"}, 'address is for the executor "ray"'),
-        ({"name": "inline", "gpu_workers": 1}, 'gpu_workers is for the executor "ray"'),
-        ({"name": "ray", "memory_limit": 10**9}, "cannot limit memory"),
-        ({"name": "ray", "gpu_workers": -1}, "gpu_workers must be at least 0"),
-        ({"name": "ray", "gpus_per_worker": 0.0}, "gpus_per_worker must be a share of a GPU, .* got 0"),
-        ({"name": "ray", "gpus_per_worker": 1.5}, "gpus_per_worker must be .* whole number .* got 1.5"),
-        ({"name": "ray", "gpus_per_worker": 0.5}, "gpus_per_worker=0.5 has no effect without gpu_workers"),
-        ({"name": "ray", "workers": 0}, "workers must be at least 1, got 0"),
-    ],
-)
-def test_bad_options(options, message):
-    with pytest.raises(BadInput, match=message):
-        make_executor(**options)
 
 
 def test_the_recipe_for_cloud_machines_is_one_that_ray_accepts():

@@ -95,15 +95,15 @@ def test_splitting_a_temporal_training_changes_no_bit(learned):
 
 
 def test_what_does_not_go_with_it_is_refused():
-    with pytest.raises(ValueError, match=r"exact training is for mirror maps \(ampo\), which 'ppo' is not"):
+    with pytest.raises(ValueError, match="'ppo'"):
         exact.check(build("ppo"), SETUP)
     for environment, options in (("CartPole-v1", {}), ("grid/small", {"random_places": True})):
         setup = replace(SETUP, environment=environment, options=options)
         with pytest.raises(ValueError, match="has none"):
             exact.check(build("ampo"), setup)
-    with pytest.raises(ValueError, match="no rollouts and no network: n_envs must be 1, got 8"):
+    with pytest.raises(ValueError, match="n_envs must be 1, got 8"):
         Setup("grid/small", exact=True)
-    with pytest.raises(ValueError, match=r"hidden must be \(64, 64\), got \(8,\)"):
+    with pytest.raises(ValueError, match="hidden"):
         Setup("grid/small", exact=True, hidden=(8,), **ONES)
 
 

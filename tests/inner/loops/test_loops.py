@@ -1,7 +1,6 @@
 """What every loop has in common: four functions, levels as arguments, gradients through a fixed length."""
 
 import functools
-import inspect
 from dataclasses import replace
 from typing import Any
 
@@ -25,26 +24,12 @@ GRID = Setup("grid/small", 2, 4, 1, 2, (4,), curve_points=3)
 AMPO, NUMBERS = build("ampo", {"map": "l2"}), {"eta": 0.5, "gamma": 0.9}
 
 
-def test_a_loop_is_four_functions():
-    for loop in LOOPS.values():
-        names = [
-            list(inspect.signature(getattr(loop, f)).parameters)
-            for f in ("check", "init", "advance", "report")
-        ]
-        assert names == [
-            ["algorithm", "setup"],
-            ["algorithm", "setup", "meta_params", "key", "lifetime", "level"],
-            ["algorithm", "setup", "meta_params", "state", "n_updates"],
-            ["setup", "state"],
-        ]
-
-
 def test_the_algorithm_names_its_loop():
     assert loop_of(AMPO) is LOOPS["on_policy"]
     assert loop_of(trained_on(AMPO, EXACT)) is LOOPS["exact"] and trained_on(AMPO, GRID) is AMPO
-    with pytest.raises(ValueError, match="'ampo_l2' needs the loop 'replay'; there are: exact, on_policy"):
+    with pytest.raises(ValueError, match="'replay'"):
         loop_of(AMPO._replace(loop="replay"))
-    with pytest.raises(ValueError, match="set exact = true in the setup"):
+    with pytest.raises(ValueError, match="exact = true"):
         loop_of(AMPO._replace(loop="exact")).check(AMPO, GRID)
 
 

@@ -46,7 +46,7 @@ def test_float32_is_what_jax_does():
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"experts": 2}, {"filters": (3,)}, pytest.param({"recurrence": "linear"}, marks=pytest.mark.slow)],
+    [{"experts": 2, "filters": (3,)}, pytest.param({"recurrence": "linear"}, marks=pytest.mark.slow)],
     ids=lambda body: "".join(body),
 )
 def test_all_layers_of_an_agent_are_rounded(body):
@@ -69,5 +69,5 @@ def test_all_layers_of_an_agent_are_rounded(body):
 
 
 def test_a_precision_that_there_is_not_is_refused():
-    with pytest.raises(ValueError, match="matmul must be one of float32, tensorfloat32, bfloat16, got 'fp8'"):
+    with pytest.raises(ValueError, match="'fp8'"):
         make_network({}, (3,), Body((4,), matmul="fp8"))

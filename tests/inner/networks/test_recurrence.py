@@ -73,7 +73,7 @@ def test_memories_start_log_uniform_and_eigenvalues_never_leave_the_disc():
         assert 0.0 <= float(jnp.exp(-jnp.exp(nu))) <= 1.0
 
 
-@pytest.mark.parametrize("length", [1, 2, 37, 128, 131, 256, 300])
+@pytest.mark.parametrize("length", [1, 37, 128, 300])
 def test_the_parallel_scan_is_the_loop(length):
     generator = np.random.default_rng(length)
 

@@ -12,7 +12,7 @@ from discovery.core.config.strategies import OPTIMIZERS
 from discovery.core.errors import BadInput, RunError
 from discovery.meta.base import RequestId, ScoreResult
 from discovery.meta.evolution.es import ESConfig, make_es
-from discovery.meta.evolution.evosax_adapter import adapt, scheduled
+from discovery.meta.evolution.evosax_adapter import adapt
 from discovery.meta.evolution.shaping import centered_ranks
 
 NAN = float("nan")
@@ -48,59 +48,21 @@ def test_open_es_is_the_score_function_gradient_with_adam(build, problem):
         np.testing.assert_allclose(vector(state.mean), mean, rtol=1e-4, atol=1e-5)
 
 
-def test_pairwise_signs_give_the_estimate_of_the_paper(build, problem):
-    meta = build(shaping="pairwise_sign", optimizer="sgd", learning_rate=1.0)
-    requests, state = meta.ask(problem.key_of(0), meta.init(jax.random.key(0)))
-    scores = np.array([problem.score(request.proposal.meta_params) for request in requests])
-    estimate = np.sign(scores[:8] - scores[8:]) @ noise(problem.key_of(0))[:8] / (2 * 8 * 0.3)
-    moved = vector(meta.tell(state, problem.results_of(requests)).mean) - vector(state.mean)
-    np.testing.assert_allclose(moved, estimate, rtol=1e-4, atol=1e-5)
-
-
-def two_tasks(problem, factor=1.0):
-    """Scores on two tasks with two seeds each; `factor` scales the second task."""
+def two_tasks(problem):
+    """Scores on two tasks with two seeds each."""
 
     def scores(meta_params):
         x = problem.flat(meta_params)
         noise_of = np.sin(100.0 * x.sum())
         return {
             "a": np.array([problem.score(meta_params), problem.score(meta_params) + noise_of]),
-            "b": factor * np.array([x[0], noise_of]),
+            "b": np.array([x[0], noise_of]),
         }
 
     return scores
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"shaping": "pairwise_sign"},
-        {"task_normalization": "z_score"},
-        {"task_normalization": "rank", "shaping": "none"},
-        {"task_normalization": "z_score", "shaping": "z_score"},
-    ],
-)
-def test_the_scale_of_a_task_leaves_the_step_unchanged(options, build, problem):
-    meta = build(**options)
-    plain = problem.search(meta, 3, two_tasks(problem))
-    scaled = problem.search(meta, 3, two_tasks(problem, 1000.0))
-    np.testing.assert_array_equal(vector(plain.mean), vector(scaled.mean))
-
-
-def test_the_scale_of_a_level_leaves_the_step_of_pairwise_signs_unchanged(build, problem):
-    meta = build(shaping="pairwise_sign")
-    requests, state = meta.ask(problem.key_of(0), meta.init(jax.random.key(0)))
-    plain = problem.results_of(requests)
-    scaled = {
-        request.id: ScoreResult(
-            request.id, {"task": plain[request.id].scores["task"] * (1000.0 if request.pair == 2 else 1.0)}
-        )
-        for request in requests
-    }
-    np.testing.assert_array_equal(vector(meta.tell(state, plain).mean), vector(meta.tell(state, scaled).mean))
-
-
-@pytest.mark.parametrize("strategy", ["Open_ES", "PGPE", "ARS", "CR_FM_NES"])
+@pytest.mark.parametrize("strategy", ["Open_ES", "CR_FM_NES"])
 def test_the_order_of_pairs_leaves_the_step_unchanged(strategy, problem):
     config = ESConfig(strategy=strategy, population=16).resolved()
     core = adapt(config, problem.initial_mean(jax.random.key(0)))
@@ -158,12 +120,6 @@ def test_schedules_follow_the_generation_and_do_not_lag(build, problem):
         np.testing.assert_allclose(vector(state.mean) - before, rate * estimate, rtol=1e-3, atol=1e-5)
 
 
-def test_scheduled():
-    assert scheduled(0.04, 0.999, 0.01, 0) == 0.04
-    assert scheduled(0.04, 0.999, 0.01, 100) == pytest.approx(0.04 * 0.999**100)
-    assert scheduled(0.04, 0.999, 0.01, 5000) == 0.01
-
-
 def even_score(meta_params) -> float:
     """A drift network's parity: ``w2 . tanh(W1 x)`` is unchanged when both weights change sign."""
     x = np.array([0.3, -0.7, 1.1])
@@ -171,14 +127,13 @@ def even_score(meta_params) -> float:
     return -float((value - 0.8) ** 2)
 
 
-@pytest.mark.parametrize("shaping", ["centered_rank", "pairwise_sign"])
-def test_a_zero_mean_is_a_dead_point_of_an_even_objective(shaping, problem):
+def test_a_zero_mean_is_a_dead_point_of_an_even_objective(problem):
     """Plus and minus are the same function there: every pair ties. Hence the non-zero initial mean."""
 
     def init(key):
         return {"w1": jax.random.normal(key, (4, 3)), "w2": jnp.zeros(4)}
 
-    meta = make_es(ESConfig(population=16, shaping=shaping, optimizer="sgd", learning_rate=1.0), init)
+    meta = make_es(ESConfig(population=16, optimizer="sgd", learning_rate=1.0), init)
     alive = meta.init(jax.random.key(0))
     dead = alive._replace(strategy=alive.strategy.replace(mean=np.zeros(16, np.float32)))
     assert np.linalg.norm(vector(problem.search(meta, 1, even_score, dead).mean)) < 1e-6
@@ -186,11 +141,15 @@ def test_a_zero_mean_is_a_dead_point_of_an_even_objective(shaping, problem):
     assert np.linalg.norm(moved) > 1e-2
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_every_optimizer_constructs(optimizer, problem):
-    config = ESConfig(optimizer=optimizer).resolved()
-    core = adapt(config, problem.initial_mean(jax.random.key(0)))
-    assert callable(core.tell)
+def test_every_optimizer_constructs(problem):
+    for optimizer in OPTIMIZERS:
+        adapt(ESConfig(optimizer=optimizer).resolved(), problem.initial_mean(jax.random.key(0)))
+
+
+def test_another_optimizer_climbs(build, problem):
+    meta = build(optimizer="rmsprop")
+    start = problem.score(meta.answer(meta.init(jax.random.key(0))).meta_params)
+    assert problem.score(meta.answer(problem.search(meta, 20)).meta_params) > 0.5 * start
 
 
 def test_requests_are_the_proposals_of_a_generation(problem):
