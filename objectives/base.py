@@ -114,8 +114,8 @@ class Trajectory(NamedTuple):
 
     `outputs` are the network's at the state acted in; `outputs_next` at the state reached, which
     is the episode's final observation (not the reset one) where an episode was truncated. `terminated`
-    and `truncated` may both be true; only `terminated` stops the bootstrap. Where it is, `outputs_next` may
-    hold anything finite, unless the algorithm `reads_terminal_outputs`.
+    and `truncated` may both be true; only `terminated` stops the bootstrap. At terminated steps
+    `outputs_next` may hold any finite number, unless the algorithm `reads_terminal_outputs`.
 
     `target_outputs` and `target_outputs_next` are those of the target network at the same states, where
     the algorithm's memory keeps one (`Memory.target_params`); else there are none.

@@ -5,7 +5,7 @@
     print(verify(path, spec, meta_params, numbers))
 
 What is exported is one part of an algorithm (`parts.py`), in a format that takes such parts: an elementwise
-policy loss, the kernel of `kernels.py` with a host's adapter from `hosts.py`; a mirror map, which is a
+policy loss (`policy_losses.py`), with a host's adapter from `hosts.py`; a mirror map, which is a
 policy and a loss of scores (`mirror_maps.py`); or a learned optimizer (`optimizers.py`). An algorithm that
 has none of these (it learns targets, say) is refused.
 

@@ -77,7 +77,8 @@ class ScoreRequest:
         id: of the request.
         proposal: the proposal to train.
         split: "search" for proposals, "selection" for answers that can be chosen. The splits share no seeds.
-        pair: antithetic pair it belongs to, or -1. Members of a pair share lifetimes, levels and keys.
+        pair: antithetic pair it belongs to, or -1. With `antithetic_tasks`, members of a pair share
+            lifetimes, levels and keys.
         tasks: names of the tasks; None for all tasks of the split.
         seeds: indices of the seeds; None for all seeds of the split.
     """
@@ -194,7 +195,8 @@ class MetaOptimizer(NamedTuple):
         ask: ``(key, state) -> (requests, state)``: a batch of requests, which is a whole generation unless
             the search is asynchronous. Empty while the maximal number of batches is in flight.
         tell: ``(state, results) -> state``; `results` maps request ids to results, and holds one or several
-            whole batches.
+            whole batches. It may also hold the scores of an answer (`id.is_answer`), which are not to be
+            learned from.
         answer: ``state -> Proposal``: its current answer.
         metrics: ``state -> {name: float}`` for records and progress (sigma, norms ...).
         in_flight: ``state -> [requests of each batch]``: the batches that were asked for and not told, in the

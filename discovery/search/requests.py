@@ -1,9 +1,10 @@
 """What to run for a set of requests, and what the results mean.
 
-A training's key is a hash of (run seed, split, generation, task name, seed index). The hash includes the
-index of the pair if antithetic pairs have their own tasks, and the index of the proposal if common random
-numbers are off. So the numbers depend neither on the executor, nor on the number of workers, nor on the
-order of completion. Different splits never share a key.
+A training's key is a hash of (run seed, split, generation, task name, seed index). For selection the
+generation counts as 0, and for reports the run seed too, so that all are judged on the same seeds. The hash
+includes the index of the pair if antithetic pairs have their own tasks, and the index of the proposal if
+common random numbers are off. So the numbers depend neither on the executor, nor on the number of workers,
+nor on the order of completion. Different splits never share a key.
 """
 
 import hashlib
