@@ -12,7 +12,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Union
 
-from environments.make import nearest
+from environments.names import nearest
 
 NAMES = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
 

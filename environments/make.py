@@ -6,13 +6,14 @@ object for the same id would compile everything again. Libraries are imported on
 is light.
 """
 
-import difflib
 import functools
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from environments.names import check_options, nearest
 
 if TYPE_CHECKING:
     from environments.base import Environment
@@ -127,12 +128,6 @@ def registered() -> tuple[str, ...]:
     return tuple(id for id in gymnax.registered_envs if id not in DOWNLOADS_DATA)
 
 
-def nearest(name: str, names: Iterable[str], n: int = 3, cutoff: float = 0.0) -> list[str]:
-    """The names most like `name`; case says nothing, and a cutoff of 0 always finds someone."""
-    by_lower = {known.lower(): known for known in names}
-    return [by_lower[close] for close in difflib.get_close_matches(name.lower(), list(by_lower), n, cutoff)]
-
-
 def _unknown(id: str, names: Sequence[str]) -> str:
     """The message for an id that nothing has."""
     if id in DOWNLOADS_DATA:
@@ -173,12 +168,3 @@ def _from_family(id: str, options: dict[str, Any], vary: Mapping[str, tuple[floa
         return maker(vary, **options)
     except TypeError as error:
         raise ValueError(f"environment {id!r} does not accept {options}: {error}") from error
-
-
-def check_options(id: str, options: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Raise a ValueError for an option that is not known."""
-    for option in options:
-        if option not in known:
-            raise ValueError(
-                f"environment {id!r} has no option {option!r}; its options are: {', '.join(known) or 'none'}"
-            )

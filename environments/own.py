@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from environments.base import Environment, Step
-from environments.make import check_options, nearest
+from environments.names import check_options, nearest
 
 
 def from_function(id: str, options: Mapping[str, Any], vary: Mapping[str, Any]) -> Environment:

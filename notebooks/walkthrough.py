@@ -127,7 +127,7 @@ def _(np, searched):
 @app.cell
 def _(np, searched):
     # No proposal is stored as a vector: each comes from the search's state and its key again, bit for bit.
-    weights = searched.proposal(generation=0, index=1)
+    weights = searched.proposal(generation=0, index=1).meta_params
     {name: np.shape(value) for name, value in weights["drift"].items()} if "drift" in weights else weights
     return
 

@@ -93,14 +93,14 @@ class Export(NamedTuple):
         kind: what the file holds, the name of a kind in `discovery.export.parts`.
         about: ``subject -> {"description", "usage", "differences"}``, what the file's header says of a
             learned optimizer; `subject` is a `discovery.export.parts.Subject`.
-        timed: whether a learned optimizer needs to know how far the training is.
-        told: whether it needs all else that our loop tells an optimizer.
+        needs_progress: whether a learned optimizer needs to know how far the training is.
+        needs_context: whether it needs the parameters, what each is, activations and a key.
     """
 
     kind: str
     about: Callable[[Any], Mapping[str, Any]] | None = None
-    timed: bool = False
-    told: bool = False
+    needs_progress: bool = False
+    needs_context: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from discovery.judging import comparison, suite_comparison
 from discovery.judging.robustness import Robustness
+from discovery.judging.sentences import comparison_sentences, suite_sentences
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,16 +27,20 @@ class Shown(ABC):
     def table(self) -> "RenderableType":
         """The tables for rich to print."""
 
+    @abstractmethod
+    def verdicts(self) -> list[str]:
+        """What the numbers say, in sentences."""
+
     def __str__(self) -> str:
         from rich.console import Console
 
         text = io.StringIO()
         Console(file=text, width=WIDTH, highlight=False, markup=False).print(self.table())
         lines = [line.rstrip() for line in text.getvalue().splitlines()]
-        return "\n".join([*lines, "", *self.verdicts()])  # type: ignore[attr-defined]
+        return "\n".join([*lines, "", *self.verdicts()])
 
     def _repr_html_(self) -> str:
-        sentences = "".join(f"<p>{escape(line)}</p>" for line in self.verdicts())  # type: ignore[attr-defined]
+        sentences = "".join(f"<p>{escape(line)}</p>" for line in self.verdicts())
         return self.frame().to_html(index=False) + sentences  # type: ignore[attr-defined]
 
 
@@ -65,6 +70,10 @@ class Comparison(Shown, comparison.Comparison):
 
         return Group(comparison_tables(self), *map(robustness_tables, self.robustness))
 
+    def verdicts(self) -> list[str]:
+        """Every pair of opponents task by task, the rule that judged them, and cautions."""
+        return comparison_sentences(self)
+
     def plot(self) -> "Figure":
         """Mean scores with intervals, a panel for each task."""
         from discovery.display.pictures.suites import score_intervals
@@ -74,7 +83,7 @@ class Comparison(Shown, comparison.Comparison):
     def to_dict(self) -> dict[str, Any]:
         """Everything but the curves as JSON can hold it."""
         swept = {"robustness": [each.to_dict() for each in self.robustness]} if self.robustness else {}
-        return super().to_dict() | swept
+        return super().to_dict() | {"verdicts": self.verdicts()} | swept
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -94,6 +103,14 @@ class SuiteComparison(Shown, suite_comparison.SuiteComparison):
         from discovery.display.tables import suite_tables
 
         return suite_tables(self)
+
+    def verdicts(self) -> list[str]:
+        """Each subject against the baseline, the rule that judged them, and cautions."""
+        return suite_sentences(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the curves as JSON can hold it."""
+        return super().to_dict() | {"verdicts": self.verdicts()}
 
     def plot(self) -> "dict[str, Figure]":
         """The pictures by name: intervals, profiles, learning curves, and one for each sweep."""

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from discovery.display.pictures import runs
 from discovery.display.pictures.found import draw_found
 from discovery.display.report import write_report
-from discovery.results import loaded
+from discovery.results import loaded, summary
 from discovery.results.loaded import Generation
 from discovery.store.run import Run
 
@@ -30,6 +30,12 @@ def load_run(path: str | Path) -> "LoadedRun":
 
 class LoadedRun(loaded.RunData):
     """A run as it stood when it was loaded; its data are those of `discovery.results.loaded`."""
+
+    def __repr__(self) -> str:
+        return f"LoadedRun({summary.line(self)})"
+
+    def _repr_html_(self) -> str:
+        return summary.html(summary.facts(self))
 
     def plot_meta_learning(self, task: str | None = None) -> Figure:
         """Scores over the generations: population, mean on selection seeds, baselines where reported."""

@@ -12,8 +12,9 @@ import pickle
 import time
 import weakref
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from discovery.core.errors import BadInput, DiscoveryError, ExecutorError
 from discovery.core.jobs import Job, JobResult
@@ -107,6 +108,7 @@ class Pool(ABC):
         self.pace = Pace()
         self._ordered: int | None = None  # the version of `pace` by which `pending` is sorted
         self._ready_since: dict[int, float] = {}  # by slot
+        self._compiled: defaultdict[int, set[Any]] = defaultdict(set)  # programs, by slot
         self._past_ready_seconds = 0.0  # of workers that are gone
         self._past_busy_seconds = 0.0  # of all workers, for chunks that ended
         self._active: dict[int, Worker] = {}  # by slot, 0 to workers - 1
@@ -188,6 +190,7 @@ class Pool(ABC):
                     results += self._finish_chunk(chunk, failure(error), worker.name, pending)
                 else:
                     worker.chunk, worker.since = chunk, time.monotonic()
+                    self._compiled[slot].add(chunk.program)
                     worker.send(message)
         return results
 
@@ -198,12 +201,12 @@ class Pool(ABC):
         if self._ordered != self.pace.version:
             self.pace.order(worker.kind, pending)
             self._ordered = self.pace.version
-        others = [
-            (other.kind, self._seconds_until_free(other))
-            for there, other in self._active.items()
-            if there != slot and other.ready
-        ]
-        return self.pace.choose(worker.kind, pending, others)
+        others = [other for there, other in self._active.items() if there != slot and other.ready]
+        if any(other.kind != worker.kind for other in others):
+            free = [(other.kind, self._seconds_until_free(other)) for other in others]
+            return self.pace.choose(worker.kind, pending, free)
+        running = (other.chunk.program for other in others if other.chunk)
+        return self.pace.choose_alike(worker.kind, pending, self._compiled[slot], running)
 
     def _seconds_until_free(self, worker: Worker) -> float:
         """Expected seconds until a worker is free; 0 if unknown."""
@@ -333,6 +336,7 @@ class Pool(ABC):
         return float("inf") if worker.ready else self.patience - _elapsed(worker)
 
     def _remove(self, slot: int) -> None:
+        self._compiled.pop(slot, None)
         if worker := self._active.pop(slot, None):
             self._past_busy_seconds += _elapsed(worker) if worker.chunk else 0.0
             self._past_ready_seconds += time.monotonic() - self._ready_since.pop(slot, time.monotonic())

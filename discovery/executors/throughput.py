@@ -5,7 +5,7 @@ The assignment changes no number; it changes how long the other workers wait for
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from discovery.executors.call import Reply
@@ -55,8 +55,8 @@ class Pace:
     def choose(self, kind: str, pending: Sequence[Chunk], others: Sequence[tuple[str, float]]) -> int | None:
         """Index of the chunk that a free worker should take; None if the others will finish them sooner.
 
-        Assigns chunks, longest first, each to the worker that would finish it first, until one is assigned to
-        the free worker. If all workers are equally fast, or very many chunks are pending, it is the longest.
+        For workers of several kinds. Assigns chunks, longest first, each to the worker that would finish it
+        first, until one is assigned to the free worker. If very many chunks are pending, it is the longest.
 
         Args:
             kind: of the free worker.
@@ -64,7 +64,7 @@ class Pace:
             others: kind of each other worker, and seconds until it is free.
         """
         last = len(pending) - 1
-        if len(pending) > MAX_PLANNED or all(other == kind for other, _ in others):
+        if len(pending) > MAX_PLANNED:
             return last
         free = {name: [left for other, left in others if other == name] for name in {kind, *dict(others)}}
         for queue in free.values():
@@ -78,3 +78,32 @@ class Pace:
                 return index  # if its speed is unknown, the worker has to measure it
             heapq.heapreplace(free[first], ends[first])
         return None
+
+    def choose_alike(
+        self, kind: str, pending: Sequence[Chunk], compiled: set[Any], running: Iterable[Any]
+    ) -> int:
+        """Index of the chunk that a free worker should take, if all workers are equally fast.
+
+        The longest chunk of the first of these groups, all of the earliest turn: programs that nobody has
+        compiled, so that each worker compiles another one; those that this worker has compiled; those that
+        others have compiled; those that others are compiling now.
+
+        Args:
+            kind: of all workers.
+            pending: chunks, longest last.
+            compiled: programs that the free worker has compiled.
+            running: programs that other workers are running.
+        """
+        last, by_others = len(pending) - 1, None
+        if math.isinf(self.seconds(kind, pending[last])):  # else all speeds of this turn are known
+            running = set(running)
+        for index in range(last, -1, -1):
+            chunk = pending[index]
+            if chunk.turn != pending[last].turn:
+                break
+            known = math.isfinite(self.seconds(kind, chunk))
+            if chunk.program in compiled if known else chunk.program not in running:
+                return index
+            if known and by_others is None:
+                by_others = index
+        return last if by_others is None else by_others

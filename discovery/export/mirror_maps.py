@@ -2,7 +2,7 @@
 
 from discovery.export.known import Symbol, constants
 from discovery.export.parts import Contents, Subject
-from discovery.export.source import Source
+from discovery.export.specialize import StandaloneSource
 
 _POLICY = """\
 Probabilities [..., A] of the actions with these scores [..., A]: relu(phi(ETA f + lambda)), sum 1.
@@ -76,7 +76,7 @@ def write(subject: Subject, target: str) -> Contents:
 
     projected, temporal = subject.algorithm.policy.distribution, bool(subject.options["temporal"])
     source, known = (
-        Source(),
+        StandaloneSource(),
         {
             "potential": projected.potential,
             "weights": projected.weights,

@@ -36,8 +36,8 @@ def in_actor(path: str) -> bool:
 def optimizer(
     rule: Rule,
     meta_params: Mapping[str, Any],
-    timed: bool,
-    told: bool,
+    needs_progress: bool,
+    needs_context: bool,
     total_steps: int | None = None,
     n_epochs: int = N_EPOCHS,
     n_minibatches: int = N_MINIBATCHES,
@@ -51,8 +51,8 @@ def optimizer(
     Args:
         rule: the objective's own.
         meta_params: everything numeric that it reads.
-        timed: whether it needs to know how far the training is.
-        told: whether it needs the parameters, what each is, activations and a key.
+        needs_progress: whether it needs to know how far the training is.
+        needs_context: whether it needs the parameters, what each is, activations and a key.
         total_steps: number of updates of the whole training: rollouts * n_epochs * n_minibatches. None: every
             update counts as one of a first rollout.
         n_epochs: passes over each rollout; 1 where there are no rollouts.
@@ -61,10 +61,10 @@ def optimizer(
         param_info: of the parameters; None: what `describe` says, with `actor`.
         seed: of the noise; an int, or a traced one where agents are trained side by side.
     """
-    if timed:
+    if needs_progress:
         check_counts(total_steps, n_epochs, n_minibatches)
     parts = rule(meta_params)
-    if told:
+    if needs_context:
         described = param_info
 
     def init(params):
@@ -73,14 +73,14 @@ def optimizer(
     def update(
         updates, state, params=None, *, key=None, progress=None, activations=None, param_info=None, **_
     ):
-        if told and params is None:
+        if needs_context and params is None:
             raise ValueError("the learned optimizer sees the parameters: pass params to update, got None")
         extra = {}
-        if timed:
+        if needs_progress:
             if progress is None:
                 progress = progress_at(state.count, total_steps, n_epochs, n_minibatches)
             extra["progress"] = Progress(*progress)
-        if told:
+        if needs_context:
             extra["key"] = jax.random.fold_in(jax.random.key(seed), state.count) if key is None else key
             if param_info is None:
                 param_info = describe(params, actor) if described is None else described

@@ -4,18 +4,18 @@ import inspect
 
 from discovery.export.known import constants
 from discovery.export.parts import Contents, Subject
-from discovery.export.source import Source
+from discovery.export.specialize import StandaloneSource
 from objectives import family_of
 from objectives.family import load
 
 _ALONE = """\
 It needs gradients alone, each at the new point and of a fresh minibatch, and ignores extra arguments.
 """
-_TIMED = """\
+_WITH_PROGRESS = """\
 Its update takes one extra argument, `progress`, which is (n, N, e, E), see `Progress`; without it, the
 number of updates made tells the time. Numbers that no training has are a ValueError.
 """
-_TOLD = """\
+_WITH_CONTEXT = """\
 Its update needs `params`. What else it needs, it takes from these extra arguments, or else from defaults:
 
     key            for this step's noise; else made of `seed` and the number of updates made
@@ -34,16 +34,16 @@ def write(subject: Subject, target: str) -> Contents:
     from discovery.export import optax_host
 
     own = load(family_of(subject.spec.name).export)
-    known, source = {"meta_params": constants(subject.meta_params)}, Source()
+    known, source = {"meta_params": constants(subject.meta_params)}, StandaloneSource()
     said, rule = own.about(subject), subject.algorithm.optimizer.steps
     source.function(rule, known, "learned_rule")
-    known |= {"rule": rule, "timed": own.timed, "told": own.told}
-    extra = _TOLD if own.told else _TIMED if own.timed else _ALONE
+    known |= {"rule": rule, "needs_progress": own.needs_progress, "needs_context": own.needs_context}
+    extra = _WITH_CONTEXT if own.needs_context else _WITH_PROGRESS if own.needs_progress else _ALONE
     docstring = (inspect.getdoc(optax_host.optimizer) or "").replace("\n\n", f"\n\n{extra}\n", 1)
     source.function(optax_host.optimizer, known, docstring=docstring)
     counts = {name.upper(): str(subject.recipe.get(name, 1)) for name in ("n_epochs", "n_minibatches")}
     source.numbers |= {name: value for name, value in counts.items() if name in source.numbers}
     made = "`optimizer` makes an optax.GradientTransformationExtraArgs: "
     alone = "an optimizer for optax that learns while it runs"
-    title = "a learned optimizer for optax" if own.timed else alone
+    title = "a learned optimizer for optax" if own.needs_progress else alone
     return Contents(title=title, source=source, **{**said, "description": made + said["description"]})

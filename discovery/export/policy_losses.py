@@ -6,7 +6,7 @@ from typing import Any
 from discovery.export.hosts import ADAPTERS, Needs
 from discovery.export.known import Symbol, constants
 from discovery.export.parts import Contents, Subject
-from discovery.export.source import Source
+from discovery.export.specialize import StandaloneSource
 
 _DOCSTRING = """The loss of each sample, to be minimized: {formula}.
 
@@ -40,10 +40,10 @@ def write(subject: Subject, target: str) -> Contents:
     formula = (loss.per_sample.__doc__ or "as below").strip().removesuffix(".")
     progress = SimpleNamespace(fraction=Symbol("fraction"))
     known: Any = {"meta_params": constants(subject.meta_params), "progress": progress}
-    draft = Source().function(loss.per_sample, known)
+    draft = StandaloneSource().function(loss.per_sample, known)
     needs = Needs(loss.normalize_advantage, bool(draft.symbols))
     normalized = "standardized over the minibatch" if needs.normalize_advantage else "not normalized"
-    source = Source()
+    source = StandaloneSource()
     source.function(
         loss.per_sample,
         known,

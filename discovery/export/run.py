@@ -34,7 +34,9 @@ def export_run(run: RunData, target: str, out: Path | str, generation: Generatio
 def source_of(run: RunData, target: str, generation: Generation = None) -> str:
     """What `export_run` writes."""
     number = run.generation_number(generation)
-    return export(run.spec, run.meta_params(number), _recipe(run), provenance(run, number), target)
+    answer = run.answer(number)
+    spec = answer.algorithm or run.spec
+    return export(spec, answer.meta_params, _recipe(run), provenance(run, number), target)
 
 
 def write_file(out: Path | str, source: str) -> Path:
@@ -75,7 +77,8 @@ def verify_source(
     source: Path | str, run: RunData, generation: Generation = None
 ) -> VerifyReport | StepsReport:
     """The same, also of a text that is in no file yet."""
-    return verify(source, run.spec, run.meta_params(generation), _recipe(run))
+    answer = run.answer(generation)
+    return verify(source, answer.algorithm or run.spec, answer.meta_params, _recipe(run))
 
 
 def provenance(run: RunData, generation: int) -> Provenance:

@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,8 +12,8 @@ import numpy as np
 import optax
 
 from discovery.core.errors import BadInput
-from discovery.export.known import Constant, Expression, identity, prefix
-from discovery.export.layout import definition, formatted
+from discovery.export.known import Constant, Expression, prefix
+from discovery.export.layout import formatted
 from discovery.export.literals import array, literal
 
 
@@ -30,8 +31,8 @@ class Written(NamedTuple):
     symbols: frozenset[str]
 
 
-class Source:
-    """What `function` wrote so far.
+class Source(ABC):
+    """What was written so far; `specialize.StandaloneSource` writes functions and classes.
 
     Attributes:
         numbers: constants by name, as source.
@@ -63,6 +64,7 @@ class Source:
                 trees.append(f"{constant.name} = {_tree(constant.value, constant.name, arrays)}\n")
         return "\n".join([*arrays.values(), *trees])
 
+    @abstractmethod
     def function(
         self,
         function: Callable[..., Any],
@@ -86,29 +88,10 @@ class Source:
         Raises:
             BadInput: it uses what no file can name.
         """
-        from discovery.export.specialize import Scope
 
-        key = (identity(function), tuple(sorted((k, identity(v)) for k, v in known.items())), as_value)
-        if key in self._open:
-            raise BadInput(f"{function.__qualname__} calls itself, and cannot be exported for that reason")
-        if key not in self._written:
-            self._open.append(key)
-            name = self._name(name or function.__name__.lstrip("_"), key)
-            self._written[key], tree = Scope(self, function, known).function(name, docstring, first, as_value)
-            self._definitions.append(definition(tree))
-            self._open.remove(key)
-        return self._written[key]
-
+    @abstractmethod
     def klass(self, made: type) -> str:
         """Write a class, unless it is there already; returns its name."""
-        from discovery.export.specialize import Scope
-
-        key = identity(made)
-        if key not in self._written:
-            name = self._name(made.__name__.lstrip("_"), key)
-            self._written[key] = Written(name, (), frozenset())
-            self._definitions.append(definition(Scope(self, made, {}).klass(name)))
-        return self._written[key].name
 
     def constant(self, constant: Constant | Expression) -> str:
         """The name of a constant, which the file will have."""

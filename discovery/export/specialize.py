@@ -8,13 +8,47 @@ in the same way (`source.Source`). Nothing is run: values come from closures, mo
 
 import ast
 import textwrap
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from discovery.core.errors import BadInput
 from discovery.export import trees
 from discovery.export.expressions import Expressions
-from discovery.export.known import Unknown, truth
-from discovery.export.source import Written
+from discovery.export.known import Unknown, identity, truth
+from discovery.export.layout import definition
+from discovery.export.source import Source, Written
+
+
+class StandaloneSource(Source):
+    """A file that writes each function and class through a `Scope`."""
+
+    def function(
+        self,
+        function: Callable[..., Any],
+        known: Mapping[str, Any],
+        name: str = "",
+        docstring: str = "",
+        first: str = "",
+        as_value: bool = False,
+    ) -> Written:
+        key = (identity(function), tuple(sorted((k, identity(v)) for k, v in known.items())), as_value)
+        if key in self._open:
+            raise BadInput(f"{function.__qualname__} calls itself, and cannot be exported for that reason")
+        if key not in self._written:
+            self._open.append(key)
+            name = self._name(name or function.__name__.lstrip("_"), key)
+            self._written[key], tree = Scope(self, function, known).function(name, docstring, first, as_value)
+            self._definitions.append(definition(tree))
+            self._open.remove(key)
+        return self._written[key]
+
+    def klass(self, made: type) -> str:
+        key = identity(made)
+        if key not in self._written:
+            name = self._name(made.__name__.lstrip("_"), key)
+            self._written[key] = Written(name, (), frozenset())
+            self._definitions.append(definition(Scope(self, made, {}).klass(name)))
+        return self._written[key].name
 
 
 class Scope(Expressions):

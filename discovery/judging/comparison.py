@@ -13,9 +13,8 @@ from jaxtyping import Float, Int
 
 from discovery.core.errors import BadInput, unknown
 from discovery.core.jobs import MACHINE_FAILURES
-from discovery.core.json import json_text, json_value
+from discovery.core.json import json_value
 from discovery.judging.failures import interval_of, worst_score
-from discovery.judging.sentences import INITIAL, comparison_sentences
 from discovery.judging.verdict import Judgment, Pair, judge
 from discovery.statistics import Interval, paired_difference
 from environments.task import SCORES
@@ -23,7 +22,8 @@ from environments.task import SCORES
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["INITIAL", "Cell", "Comparison", "Row", "Training"]
+INITIAL = "initial mean"
+"""Label of the mean that a search began with; with several runs, it follows the run's name."""
 
 
 class Training(NamedTuple):
@@ -225,10 +225,6 @@ class Comparison:
         pairs = (self.pair(*pair, task) for pair in self.opponents for task in self.tasks)
         return judge(pair for pair in pairs if pair is not None)
 
-    def verdicts(self) -> list[str]:
-        """What the numbers say, in sentences."""
-        return comparison_sentences(self)
-
     def frame(self) -> "pd.DataFrame":
         """The rows as a data frame; limits of intervals in columns of their own."""
         import pandas as pd
@@ -263,11 +259,7 @@ class Comparison:
             }
             for row in self.rows
         ]
-        return json_value({"baseline": self.baseline, "rows": rows, "verdicts": self.verdicts()})
-
-    def to_json(self) -> str:
-        """`to_dict` as text."""
-        return json_text(self.to_dict())
+        return json_value({"baseline": self.baseline, "rows": rows})
 
     def _of(self, row: Row) -> Cell:
         cell = self.cell(row.subject, row.task)

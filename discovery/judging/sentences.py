@@ -1,8 +1,9 @@
 """Comparisons in plain sentences."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from discovery.judging.comparison import INITIAL, Comparison
+from discovery.judging.suite_comparison import SuiteComparison
 from discovery.judging.verdict import (
     FEW_SEEDS,
     LEAST_SEEDS,
@@ -14,24 +15,17 @@ from discovery.judging.verdict import (
 )
 from discovery.statistics import Interval, interval_text
 
-if TYPE_CHECKING:
-    from discovery.judging.comparison import Comparison
-    from discovery.judging.suite_comparison import SuiteComparison
-
-INITIAL = "initial mean"
-"""Label of the mean that a search began with; with several runs, it follows the run's name."""
-
 Judgments = dict[tuple[str, str, str], Judgment]
 
 
-def comparison_sentences(result: "Comparison") -> list[str]:
+def comparison_sentences(result: Comparison) -> list[str]:
     """Every pair of opponents task by task, the rule that judged them, and cautions."""
     judged = {(one.subject, one.baseline, one.task): one for one in result.judgments}
     told = [_pair(result, judged, *pair) for pair in result.opponents]
     return told + ([rule(len(judged))] if judged else []) + cautions(result)
 
 
-def _pair(result: "Comparison", judged: Judgments, subject: str, other: str) -> str:
+def _pair(result: Comparison, judged: Judgments, subject: str, other: str) -> str:
     relations = [
         _relation(result, judged.get((subject, other, task)), other, task)
         for task in result.tasks
@@ -40,7 +34,7 @@ def _pair(result: "Comparison", judged: Judgments, subject: str, other: str) -> 
     return f"{subject} is {'; '.join(relations) or f'on no task together with {other}'}."
 
 
-def _relation(result: "Comparison", found: Judgment | None, other: str, task: str) -> str:
+def _relation(result: Comparison, found: Judgment | None, other: str, task: str) -> str:
     name = f"the {other}" if other == INITIAL else other
     where = f"{name} on {task}" + (" (held out)" if task in result.held_out else "")
     if found is None:
@@ -53,7 +47,7 @@ def _relation(result: "Comparison", found: Judgment | None, other: str, task: st
     return f"{found.relation} than {where} ({by}, p = {found.corrected:.2g})"
 
 
-def cautions(result: "Comparison") -> list[str]:
+def cautions(result: Comparison) -> list[str]:
     """What weakens the numbers: few seeds, failed trainings, missing ones."""
     found = []
     fewest = min((row.n for row in result.rows if row.n), default=0)
@@ -73,7 +67,7 @@ def cautions(result: "Comparison") -> list[str]:
     return found
 
 
-def suite_sentences(result: "SuiteComparison") -> list[str]:
+def suite_sentences(result: SuiteComparison) -> list[str]:
     """Each subject against the baseline, the rule that judged them, and cautions."""
     told = [sentence for subject in result.others for sentence in _subject(result, subject)]
     if result.judgments:
@@ -85,7 +79,7 @@ def suite_sentences(result: "SuiteComparison") -> list[str]:
     return [*told, *cautions(result.comparison), *result.notes]
 
 
-def _subject(result: "SuiteComparison", subject: str) -> Iterator[str]:
+def _subject(result: SuiteComparison, subject: str) -> Iterator[str]:
     """A subject against the baseline: task by task, over all tasks, and the seeds that would tell."""
     own = [one for one in result.judgments if one.subject == subject]
     groups: dict[str, list[str]] = {"better": [], "worse": [], "not distinguishable": []}

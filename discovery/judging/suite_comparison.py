@@ -2,7 +2,7 @@
 
     result = SuiteComparison(suite.name, comparison, entries)
     result.aggregates                      # IQM, mean, median, optimality gap over tasks, with intervals
-    result.verdicts()                      # on how many tasks better, worse, not distinguishable
+    result.judgments                       # on which tasks better, worse, not distinguishable
 
 Scores are normalized by the suite's references: 0 as uniformly random actions, 1 as tuned PPO. Failures count
 as `discovery.judging.failures` says. Seeds that one subject lacks on a task count for nobody.
@@ -22,7 +22,6 @@ from discovery.core.suites import SuiteTask
 from discovery.judging.comparison import Cell, Comparison
 from discovery.judging.failures import settled, worst_score
 from discovery.judging.robustness import Robustness
-from discovery.judging.sentences import suite_sentences
 from discovery.judging.suite_speed import Speed, speed
 from discovery.judging.verdict import LEVEL, Judgment, Pair, judge
 from discovery.statistics import (
@@ -149,10 +148,6 @@ class SuiteComparison:
             for task in self.comparison.tasks
         )
 
-    def verdicts(self) -> list[str]:
-        """What the numbers say, in sentences: each subject against the baseline, then cautions."""
-        return suite_sentences(self)
-
     def frame(self) -> "pd.DataFrame":
         """One row for each task and subject: scores, normalized mean, how soon, and the judgment."""
         frame = self.comparison.frame()
@@ -191,7 +186,6 @@ class SuiteComparison:
             "level": LEVEL,
             "judgments": self.judgments,
             "robustness": [sweep.to_dict() for sweep in self.robustness],
-            "verdicts": self.verdicts(),
         }
         return json_value(facts)
 

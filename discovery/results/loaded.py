@@ -23,7 +23,7 @@ from jaxtyping import Float
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, LedgerError, RunError, unknown
 from discovery.core.jobs import AlgorithmSpec, Outcome
-from discovery.results import summary
+from discovery.meta.base import Proposal
 from discovery.search.selection import Choice, choose, selection_scores
 from discovery.store.arrays import digest_of
 from discovery.store.run import Run
@@ -80,12 +80,6 @@ class RunData:
         """The same run as it stands now."""
         with Run.open(self.folder) as run:
             return type(self)(run)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({summary.line(self)})"
-
-    def _repr_html_(self) -> str:
-        return summary.html(summary.facts(self))
 
     # What it is
 
@@ -252,14 +246,18 @@ class RunData:
 
     # What was found
 
-    def meta_params(self, generation: Generation = None) -> dict[str, Any]:
-        """The searched entries of a generation's mean; by default of the chosen one."""
+    def answer(self, generation: Generation = None) -> Proposal:
+        """What the search answers with after a generation; by default after the chosen one."""
         number = self.generation_number(generation)
         with Run.open(self.folder) as run:
-            return run.answer(number - 1).meta_params
+            return run.answer(number - 1)
 
-    def proposal(self, generation: int, index: int) -> dict[str, Any]:
-        """The searched entries of a proposal; index -1 is the mean it was drawn around.
+    def meta_params(self, generation: Generation = None) -> dict[str, Any]:
+        """The searched entries of `answer`."""
+        return self.answer(generation).meta_params
+
+    def proposal(self, generation: int, index: int) -> Proposal:
+        """A proposal; index -1 is the answer before the generation.
 
         Proposals are not stored. They are asked again from the stored state with the run's key, and
         compared with the digest that was recorded, so these are the numbers that were trained.
@@ -278,13 +276,13 @@ class RunData:
             )
         with Run.open(self.folder) as run:
             self._regenerator = self._regenerator or Regenerator(run)
-            meta_params = self._regenerator.requests(run, generation)[rows[0]["id"]]
-        if digest_of(meta_params) != rows[0]["params_digest"]:
+            proposal = self._regenerator.proposals(run, generation)[rows[0]["id"]]
+        if digest_of(proposal.meta_params) != rows[0]["params_digest"]:
             raise LedgerError(
                 f"proposal {rows[0]['id']} of {self.name} comes out different from the one that was trained; "
                 "use the device and the versions that `RunData.meta` names"
             )
-        return meta_params
+        return proposal
 
     def proposal_number(self, proposal: str) -> tuple[int, int]:
         """Generation and index of a proposal by its id: "g12/p3" is (12, 3).
@@ -333,7 +331,9 @@ class RunData:
         from discovery.results.learned import learned_of
 
         number, on = self.generation_number(generation), self.config.task(task or self.config.tasks[0].name)
-        return learned_of(self.spec, self.meta_params(number), on.numbers, self.label(number), on.n_updates)
+        found = self.answer(number)
+        spec = found.algorithm or self.spec
+        return learned_of(spec, found.meta_params, on.numbers, self.label(number), on.n_updates)
 
     def _read(self, split: Split, generation: int | None = None) -> Rows:
         """Rows of a split with their outcomes, as the ledger has them now; those of changed recipes apart."""

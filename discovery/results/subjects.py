@@ -245,11 +245,12 @@ def _of_run(place: _Place, several: bool) -> Subject:
     run, generation, proposal = place
     if proposal:
         label = f"{run.name} {proposal}" if several else f"proposal {proposal}"
-        meta_params = run.proposal(*run.proposal_number(proposal))
-        return Subject(label, run.spec, meta_params, f"{run.name}@{proposal}")
+        found, source = run.proposal(*run.proposal_number(proposal)), f"{run.name}@{proposal}"
+        return Subject(label, found.algorithm or run.spec, found.meta_params, source)
     # A search may choose its initial mean: what it answers with is called "discovered" all the same.
     label = "discovered" if generation is None else run.label(generation)
     generation = run.generation_number(generation)
     if several:
         label = run.name if label == "discovered" else f"{run.name} {label}"
-    return Subject(label, run.spec, run.meta_params(generation), f"{run.name}@{generation}")
+    found = run.answer(generation)
+    return Subject(label, found.algorithm or run.spec, found.meta_params, f"{run.name}@{generation}")

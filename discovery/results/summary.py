@@ -2,15 +2,12 @@
 
 from collections.abc import Mapping
 from html import escape
-from typing import TYPE_CHECKING
 
+from discovery.results.loaded import RunData
 from discovery.store.start import origins_of
 
-if TYPE_CHECKING:
-    from discovery.results.loaded import RunData
 
-
-def facts(run: "RunData") -> dict[str, str]:
+def facts(run: RunData) -> dict[str, str]:
     """The facts, name to text, in the order in which people ask for them."""
     config = run.config
     options = ", ".join(f"{name} {value}" for name, value in run.spec.options)
@@ -33,7 +30,7 @@ def facts(run: "RunData") -> dict[str, str]:
     }
 
 
-def line(run: "RunData") -> str:
+def line(run: RunData) -> str:
     """The run on one line."""
     known = facts(run)
     return (
@@ -48,7 +45,7 @@ def html(known: Mapping[str, str]) -> str:
     return f"<table>{''.join(rows)}</table>"
 
 
-def _chosen(run: "RunData") -> str:
+def _chosen(run: RunData) -> str:
     if not run.selection:
         return "none yet"
     generation, scores = run.choice

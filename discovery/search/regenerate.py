@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from discovery.core.jobs import JobResult
-from discovery.meta.base import Request, ScoreRequest
+from discovery.meta.base import Proposal, Request, ScoreRequest
 from discovery.meta.generation import request_of_answer
 from discovery.search.async_state import AsyncState, ProposalBatch
 from discovery.search.proposing import key_of, meta_optimizer
@@ -22,17 +22,17 @@ class Regenerator:
         self._config = run.config
         self._meta = meta_optimizer(run.config)
         self._template = self._meta.init(key_of(run.config, "init"))
-        self._cached: tuple[int, dict[str, Any]] | None = None
+        self._cached: tuple[int, dict[str, Proposal]] | None = None
 
-    def requests(self, run: Run, generation: int) -> dict[str, Any]:
-        """Meta-parameters of a generation's proposals and of its answer, by the text of the request's id."""
+    def proposals(self, run: Run, generation: int) -> dict[str, Proposal]:
+        """A generation's proposals and its answer, by the text of the request's id."""
         if self._cached is None or self._cached[0] != generation:
             requests = list(self._proposals(run, generation))
             if generation - 1 <= (run.ledger.last_generation() or 0):  # else only proposals exist
                 requests.append(request_of_answer(generation, run.answer(generation - 1)))
             self._cached = (
                 generation,
-                {str(r.id): r.proposal.meta_params for r in requests if isinstance(r, ScoreRequest)},
+                {str(r.id): r.proposal for r in requests if isinstance(r, ScoreRequest)},
             )
         return self._cached[1]
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from environments.base import Environment, Step
+from environments.base import Environment, Step, autoreset
 
 LENGTH, HORIZON = 6, 12
 
@@ -49,19 +49,12 @@ def reset(key: PRNGKeyArray, level: Any) -> tuple[State, Array]:
 
 
 def step(key: PRNGKeyArray, state: State, action: Array, level: Any) -> tuple[State, Step]:
-    """One move; if it ends the episode, the returned state belongs to the next one."""
+    """One move; if it ends the episode, `autoreset` returns the first state of the next one."""
     position = jnp.clip(state.position + 2 * action - 1, 0, LENGTH - 1)
     reached = State(position, state.time + 1)
     terminated, truncated = position == LENGTH - 1, reached.time == HORIZON
-    first, _ = reset(key, level)
-    following = jax.tree.map(lambda a, b: jnp.where(terminated | truncated, a, b), first, reached)
-    return following, Step(
-        observation=observe(following),
-        reward=terminated.astype(jnp.float32),
-        terminated=terminated,
-        truncated=truncated,
-        final_observation=observe(reached),  # what the value of a truncated episode is bootstrapped from
-    )
+    reward = terminated.astype(jnp.float32)
+    return autoreset(reset(key, level), (reached, observe(reached)), reward, terminated, truncated)
 
 
 def observe(state: State) -> Array:

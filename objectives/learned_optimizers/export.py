@@ -132,6 +132,6 @@ def _lodo(subject: Any) -> dict[str, Any]:
     }
 
 
-OPEN = Export("learned optimizer", _open, timed=True, told=True)
-OPTIM4RL = Export("learned optimizer", _optim4rl, timed=True)
+OPEN = Export("learned optimizer", _open, needs_progress=True, needs_context=True)
+OPTIM4RL = Export("learned optimizer", _optim4rl, needs_progress=True)
 LODO = Export("learned optimizer", _lodo)

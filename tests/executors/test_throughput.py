@@ -3,6 +3,7 @@
 import heapq
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,12 +20,23 @@ def chunk_of(number: int, program: int = 0) -> Chunk:
     return Chunk((job(0, task=task, lifetime=number),), width=1)
 
 
+def program_of(number: int) -> Any:
+    return chunk_of(1, number).program
+
+
 def taught(seconds_per_update: dict[tuple[str, int], float]) -> Pace:
     """Speeds by kind of worker and program."""
     pace = Pace()
     for (kind, program), seconds in seconds_per_update.items():
         pace.learn(kind, chunk_of(1, program), Reply(None, seconds + 5.0, compile_seconds=5.0))
     return pace
+
+
+def chosen(pace: Pace, kind: str, pending: list[Chunk], others: list[tuple[str, float]]) -> int | None:
+    """As the pool asks, of workers that have compiled everything."""
+    if any(other != kind for other, _ in others):
+        return pace.choose(kind, pending, others)
+    return pace.choose_alike(kind, pending, {chunk.program for chunk in pending}, ())
 
 
 def finish(pace: Pace, kinds: list[str], chunks: list[Chunk]) -> float:
@@ -37,7 +49,7 @@ def finish(pace: Pace, kinds: list[str], chunks: list[Chunk]) -> float:
         for worker in list(free):
             others = [(kinds[w], end - now) for end, w in busy]
             others += [(kinds[w], 0.0) for w in free if w != worker]
-            if pending and (index := pace.choose(kinds[worker], pending, others)) is not None:
+            if pending and (index := chosen(pace, kinds[worker], pending, others)) is not None:
                 chunk = pending.pop(index)
                 heapq.heappush(busy, (now + pace.seconds(kinds[worker], chunk), worker))
                 free.remove(worker)
@@ -107,6 +119,30 @@ def test_a_slow_worker_leaves_the_last_chunk_to_a_fast_one():
     assert pace.choose("slow", [chunk_of(1)], [("fast", 2.0)]) is None
     assert pace.choose("slow", [chunk_of(1)], [("fast", 20.0)]) == 0
     assert pace.choose("fast", [chunk_of(1)], [("slow", 0.0)]) == 0
+
+
+def test_each_program_is_compiled_by_one_worker_as_long_as_there_is_other_work():
+    """Two workers, three programs of four chunks each: A (longest), B, C."""
+    a, b, c = (program_of(number) for number in range(3))
+    pace = Pace()
+    pending = [chunk_of(1, program) for program in (2, 1, 0) for _ in range(4)]
+
+    def choice(compiled: set, running: set) -> Any:
+        pace.order("cpu", pending)
+        return pending[pace.choose_alike("cpu", pending, compiled, running)].program
+
+    first = choice(set(), set())
+    assert choice(set(), {first}) != first  # not the one that is being compiled
+    for program, seconds in ((0, 3.0), (1, 2.0)):
+        pace.learn("cpu", chunk_of(1, program), Reply(None, seconds))
+    assert choice({b}, {a}) == c  # nobody knows how long C takes
+    pace.learn("cpu", chunk_of(1, 2), Reply(None, 1.0))
+    assert choice({b}, {a}) == b  # its own, though A is longer
+    pending = [chunk for chunk in pending if chunk.program == a]
+    assert choice({b}, {a}) == a  # better than to wait
+    later = replace(chunk_of(1, 1), turn=1)
+    pending.insert(0, later)
+    assert choice({b}, {a}) == a  # earlier turns go first
 
 
 def test_speeds_that_change_are_noticed():

@@ -115,8 +115,8 @@ def begin_again(folder: Path, args: Repeat) -> "Run":
 
 def compare(one: Path, other: Path, view: "View") -> int:
     """Print how the numbers of two runs differ; returns the exit code."""
+    from discovery.store.differences import same_numbers
     from discovery.store.ledger import Ledger
-    from discovery.store.rows import same_numbers
 
     with Ledger.open(one) as ours, Ledger.open(other) as theirs:
         found = [line for line in same_numbers(ours, theirs) if not line.startswith("reports ")]

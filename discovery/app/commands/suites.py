@@ -243,6 +243,7 @@ def _measured(
     from discovery.core.suites import FIRST_SEED, save_reference
     from discovery.core.versions import versions
     from discovery.judging.evaluate import train_subjects
+    from discovery.judging.sentences import cautions
     from discovery.results.subjects import subjects
 
     command = _command(task, name, args)
@@ -252,7 +253,7 @@ def _measured(
         result = train_subjects(
             who, [variant], args.seeds, executor, ledger, shown, command, first_seed=FIRST_SEED
         )
-        for caution in result.verdicts():
+        for caution in cautions(result):
             shown.warn(f"{task.name}, {algorithm}: {caution}")
         found[algorithm] = result
     if any(result.cells[0].all_failed for result in found.values()):
