@@ -7,20 +7,19 @@ import shutil
 import signal
 import tempfile
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
-# These are read when numpy, jax and matplotlib are imported. A pool of two threads can hang on vmapped
-# trainings, and pools of numpy's get into the way of one another where tests run side by side.
+# Read when numpy, jax and matplotlib are imported. A pool of two threads can hang on vmapped trainings, and
+# pools of numpy's get into the way of one another.
 os.environ["PJRT_NPROC"] = "1"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["MPLBACKEND"] = "Agg"
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# What a test runs, it runs for less time than an optimizing compiler takes; this holds for the trainings of
-# searches too (discovery/inner/compile.py). `make test-slow` sets it empty.
+# What a test runs, it runs for less time than an optimizing compiler takes. `make test-slow` sets it empty.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
@@ -51,9 +50,7 @@ from objectives.base import Distribution  # noqa: E402
 # Beartype asks isinstance where a function is annotated to return one.
 typing.runtime_checkable(Distribution)
 
-
-# What is imported is there to stay, and most of what jax traces too: with this, looking for garbage takes 2%
-# of the time of these tests instead of 4%.
+# What is imported stays, and most of what jax traces too: looking for garbage takes half as long with this.
 gc.freeze()
 gc.set_threshold(20_000, 20, 20)
 
@@ -70,6 +67,20 @@ def _room_for_programs() -> Iterator[None]:
     if MAPS.exists() and MAPS.read_text().count("\n") > MOST_MAPS:
         compiled._executables.clear()
         jax.clear_caches()
+
+
+@pytest.fixture
+def says(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs a verb: exit code, standard output, standard error."""
+    from discovery.app.command_line import main
+
+    def run(*argv: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = main([str(argument) for argument in argv])
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -118,12 +129,10 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 @pytest.fixture(scope="session")
 def reported_run(finished_run: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """A copy of that run in which two subjects beside it were evaluated, and the comparison."""
-    import shutil
-
     from discovery.app.api import evaluate
     from discovery.executors.inline import Inline
 
     folder = tmp_path_factory.mktemp("reported") / finished_run.folder.name
     shutil.copytree(finished_run.folder, folder)
     comparison = evaluate(folder, against=("initial", "ppo"), seeds=4, executor=Inline(4), test=True)
-    return SimpleNamespace(folder=Path(folder), comparison=comparison)
+    return SimpleNamespace(folder=folder, comparison=comparison)

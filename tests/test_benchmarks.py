@@ -26,18 +26,12 @@ from objectives import build
 def test_a_ratio_is_the_median_of_the_rounds_that_finished():
     found = ratio("a / b", [4.0, 9.0, None, 2.0], [2.0, 3.0, 1.0, 2.0], {}, at_least=2.0)
     assert (found.ratio, found.low, found.high, found.met) == (2.0, 1.0, 3.0, True)
-    assert found.notes["gave up"] == "1 of 4 rounds"
     assert ratio("a / b", [3.0], [2.0], {}, at_most=1.4).met is False
     assert ratio("a / b", [None], [2.0], {}, at_least=1.0).met is None
 
 
-def test_every_part_can_be_measured():
-    for part in benchmarks.PARTS:
-        assert callable(importlib.import_module(f"benchmarks.{part}").measure)
-
-
 @pytest.mark.slow
-def test_a_study_is_trained_once_and_again_with_another_recipe(monkeypatch, tmp_path, capsys):
+def test_a_study_is_trained_once_and_again_with_another_recipe(monkeypatch, tmp_path):
     setup = Setup("Catch-bsuite", n_envs=2, n_steps=20, n_epochs=1, hidden=(4,), curve_points=4)
     monkeypatch.setattr(learning, "make_executor", lambda _, **options: make_executor("inline"))
     picture = tmp_path / "all.png"
@@ -52,13 +46,13 @@ def test_a_study_is_trained_once_and_again_with_another_recipe(monkeypatch, tmp_
 
     found = results()
     assert len(found["final"]) == 2 and np.shape(found["curves"]) == (2, 4)
-    assert "catch, PPO, 400 steps, 2 seeds" in capsys.readouterr().out
     assert results() == found  # its seconds too
     assert results(learning_rate=0.05)["seconds"] != found["seconds"]
 
 
-def test_every_study_is_a_training_that_can_be():
-    """Recipes are only run by hand: their environments, agents and numbers are looked at here."""
+def test_every_part_and_study_can_be_run():
+    """Recipes and parts are only run by hand: that all exist and fit is looked at here."""
+    assert all(callable(importlib.import_module(f"benchmarks.{part}").measure) for part in benchmarks.PARTS)
     for study in STUDIES.values():
         assert study.seeds >= 4
         for label, task in study.tasks.items():
@@ -143,21 +137,16 @@ def test_an_accelerator_is_measured_from_end_to_end(monkeypatch, tmp_path, capsy
     words = ["accelerator", "--tiny", "--tasks", "cartpole", "--rounds", "2", "--json", str(found)]
     monkeypatch.setattr("sys.argv", [*words, "--profile", str(tmp_path / "traces"), "--matmul", "bfloat16"])
     accelerator.main()
-    out = capsys.readouterr().out
-    assert "unverified: ran on a CPU" in out and "CartPole-v1" in out and " s  " in out
+    assert "unverified: ran on a CPU" in capsys.readouterr().out
     result = json.loads(found.read_text())
     assert result["matmul"] == "bfloat16" and result["steps"] == 2 * 16
     assert len(result["ours"]["seconds"]) == len(result["plain"]["seconds"]) == 2
     assert min(result["ours"]["bytes"], result["plain"]["bytes"], result["flops"]) > 0
 
 
-def test_a_schedule_by_hand():
-    # 3 | 2 2
-    assert longest_first([2.0, 3.0, 2.0], 2, 0.0) == (4.0, 7 / 8)
+def test_a_schedule_with_time_for_handing_out_by_hand():
     # handed out at 0.5, 1.0 and, where the second has ended at 3.0, 3.5
     assert longest_first([2.0, 3.0, 2.0], 2, 0.5) == (5.5, 7 / 11)
-    # two chunks keep one of three workers idle
-    assert longest_first([1.0, 1.0], 3, 0.0) == (1.0, 2 / 3)
     # four free at once are served one after the other
     assert longest_first([1.0] * 4, 4, 0.25).seconds == 2.0
 

@@ -1,6 +1,6 @@
-"""docs/examples: the commands in their docstrings run, the loss is what it says, agents learn from both."""
+"""docs/examples: their commands run, the loss is what it says, agents learn from both."""
 
-import ast
+import re
 import shlex
 from pathlib import Path
 
@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from discovery.app.command_line import main
 from discovery.inner.loops import train
 from discovery.inner.loops.on_policy import complete
 from environments.make import make
@@ -18,7 +17,6 @@ from objectives import build
 from objectives.base import Progress
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
-NOW = Progress(0, 10)
 
 
 @pytest.fixture(autouse=True)
@@ -26,50 +24,29 @@ def on_the_path(monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES)
 
 
-def commands() -> list[list[str]]:
-    """What the docstrings tell to type, without the environment variable."""
-    found = []
-    for path in sorted(EXAMPLES.glob("*.py")):
-        text = (ast.get_docstring(ast.parse(path.read_text())) or "").replace("\\\n", " ")
-        for line in text.splitlines():
-            if line.strip().startswith("PYTHONPATH="):
-                assignment, program, *arguments = shlex.split(line)
-                assert (assignment, program) == ("PYTHONPATH=docs/examples", "discovery")
-                found.append(arguments)
-    return found
-
-
-@pytest.mark.parametrize("arguments", commands(), ids=" ".join)
-def test_the_commands_run(arguments, tmp_path, capfd):
-    """Searches are dry, and look for earlier runs, whose speed they would report, where there are none."""
-    dry = "--dry-run" in arguments
-    assert dry == (arguments[0] == "search")
-    code = main([*arguments, *(["--output", str(tmp_path)] if dry else [])])
-    out, err = capfd.readouterr()
-    assert (code, err) == (0, "")
-    assert any(
-        name in out for name in ("my_objective:soft_clip", "my_environment:corridor", "split_kl:SPLIT_KL")
-    )
+def test_the_commands_run(says, tmp_path):
+    """Those of the docstrings. Searches are dry, and look for earlier runs where there are none."""
+    text = "".join(path.read_text().replace("\\\n", " ") for path in EXAMPLES.glob("*.py"))
+    commands = re.findall("^ +PYTHONPATH=docs/examples discovery (.*)$", text, re.MULTILINE)
+    assert len(commands) == 6
+    for command in map(shlex.split, commands):
+        dry = ["--output", tmp_path] if command[0] == "search" else []
+        assert says(*command, *dry)[0] == 0
     assert not list(tmp_path.iterdir())
 
 
-def test_every_example_shows_commands():
-    assert len(commands()) == 6
-
-
-def soft_clip_loss(above, below):
-    """The loss of (log r, A), with widths given."""
+def loss(log_ratio, advantage):
+    """The loss with a width of 0.2 above ratio 1, and of 0.4 below."""
     policy_loss = build("my_objective:soft_clip").policy_loss
     assert policy_loss is not None
-    meta_params = {"log_width": jnp.log(jnp.array([above, below]))}
-    return lambda log_ratio, advantage: policy_loss.per_sample(
-        meta_params, log_ratio, jnp.zeros_like(log_ratio), advantage, NOW
+    meta_params = {"log_width": jnp.log(jnp.array([0.2, 0.4]))}
+    return policy_loss.per_sample(
+        meta_params, log_ratio, jnp.zeros_like(log_ratio), advantage, Progress(0, 10)
     )
 
 
 def test_the_loss_by_hand():
     """-(1 + 0.2 tanh(0.5 / 0.2)) 2, and -(1 - 0.4 tanh(0.5 / 0.4)) (-1); unclipped where r A falls."""
-    loss = soft_clip_loss(0.2, 0.4)
     got = loss(jnp.log(jnp.array([1.5, 0.5, 1.5, 0.5])), jnp.array([2.0, -1.0, -1.0, 2.0]))
     expected = [-2.0 * (1 + 0.2 * 0.9866143), 1 - 0.4 * 0.8482836, 1.5, -1.0]
     np.testing.assert_allclose(got, expected, rtol=1e-6)
@@ -77,7 +54,6 @@ def test_the_loss_by_hand():
 
 def test_the_drift_is_legal():
     """Zero and flat at ratio 1, so that the loss is -A with the slope -A; nowhere negative."""
-    loss = soft_clip_loss(0.2, 0.4)
     for advantage in (-1.5, 0.0, 2.0):
         value, slope = jax.value_and_grad(loss)(jnp.float32(0), jnp.float32(advantage))
         assert (float(value), float(slope)) == (-advantage, -advantage)
@@ -86,40 +62,25 @@ def test_the_drift_is_legal():
     assert float(drift.min()) > -1e-5 and float(drift.max()) > 1
 
 
-def test_the_option():
-    start = build("my_objective:soft_clip", {"width": 0.3}).init(jax.random.key(0))
-    np.testing.assert_allclose(jnp.exp(start["log_width"]), [0.3, 0.3], rtol=1e-6)
-    with pytest.raises(ValueError, match=r"width must be positive, got 0"):
-        build("my_objective:soft_clip", {"width": 0})
-
-
-def walk(actions):
-    """Steps of one episode in the corridor, from its beginning."""
+@pytest.mark.parametrize(
+    ("actions", "reached", "reward"),
+    [([1] * 5, [1, 2, 3, 4, 5], 1), ([0] * 10 + [1, 1], [0] * 10 + [1, 2], 0)],
+    ids=["its end", "out of time"],
+)
+def test_an_episode_in_the_corridor(actions, reached, reward):
     environment, key = make("my_environment:corridor"), jax.random.key(0)
     state, _ = environment.reset(key, ())
 
     def move(state, action):
         return environment.step(key, state, action, ())
 
-    return jax.lax.scan(move, state, jnp.array(actions, jnp.int32))
-
-
-def test_the_end_of_the_corridor():
-    state, steps = walk([1] * 5)
-    np.testing.assert_array_equal(steps.reward, [0, 0, 0, 0, 1])
-    np.testing.assert_array_equal(steps.terminated, [False] * 4 + [True])
-    assert not steps.truncated.any()
-    np.testing.assert_array_equal(steps.final_observation.argmax(1), [1, 2, 3, 4, 5])
-    np.testing.assert_array_equal(steps.observation.argmax(1), [1, 2, 3, 4, 0])
-    assert (int(state.position), int(state.time)) == (0, 0)
-
-
-def test_the_corridor_runs_out_of_time():
-    state, steps = walk([0] * 10 + [1, 1])
-    assert not steps.terminated.any() and not steps.reward.any()
-    np.testing.assert_array_equal(steps.truncated, [False] * 11 + [True])
-    np.testing.assert_array_equal(steps.final_observation.argmax(1), [0] * 10 + [1, 2])
-    assert int(steps.observation[-1].argmax()) == 0
+    state, steps = jax.lax.scan(move, state, jnp.array(actions, jnp.int32))
+    last = np.arange(len(actions)) == len(actions) - 1
+    np.testing.assert_array_equal(steps.reward, reward * last)
+    np.testing.assert_array_equal(steps.terminated, last & (reward == 1))
+    np.testing.assert_array_equal(steps.truncated, last & (reward == 0))
+    np.testing.assert_array_equal(steps.final_observation.argmax(1), reached)
+    np.testing.assert_array_equal(steps.observation.argmax(1), [*reached[:-1], 0])
     assert (int(state.position), int(state.time)) == (0, 0)
 
 

@@ -10,38 +10,13 @@ import numpy as np
 import pytest
 
 import objectives
-from discovery.app.command_line import main
 from discovery.app.loaded import load_run
 from discovery.inner import compile as compiled
 from objectives.base import Progress
+from tests.app.support import TINY
 
 DOCS = Path(__file__).parents[1] / "docs"
-TINY = """
-algorithm = "split_kl"
-algorithm_options = { start = 1.5 }
-generations = 2
-seeds = 1
-selection_seeds = 2
-executor = "inline"
-agents_per_call = 2
-
-[meta]
-population = 4
-mean_every = 1
-
-[[tasks]]
-name = "Catch"
-total_steps = 256
-
-[tasks.setup]
-environment = "Catch-bsuite"
-n_envs = 2
-n_steps = 8
-n_epochs = 2
-n_minibatches = 1
-hidden = [4]
-curve_points = 2
-"""
+SEARCH = TINY.replace("{ width = 4 }", '{ start = 1.5 }\nalgorithm = "split_kl"')
 
 
 @pytest.fixture(autouse=True)
@@ -60,12 +35,10 @@ def applied(tmp_path, monkeypatch):
     sys.modules.pop("objectives.split_kl", None)
 
 
-def test_it_is_listed_and_described(capfd):
-    assert main(["objectives"]) == 0
-    assert re.search(r"^split_kl +searched +PPO with a penalty", capfd.readouterr().out, re.MULTILINE)
-    assert main(["objectives", "split_kl"]) == 0
-    out = capfd.readouterr().out
-    assert "start: float = 1.0" in out and "kl_scale = 1" in out and "Compare with: ppo, ppo_kl" in out
+def test_it_is_listed_and_described(says):
+    assert re.search(r"^split_kl +searched ", says("objectives")[1], re.MULTILINE)
+    code, out, _ = says("objectives", "split_kl")
+    assert code == 0 and "start: float = 1.0" in out and "kl_scale = 1" in out
 
 
 def test_its_penalty_by_hand():
@@ -77,26 +50,18 @@ def test_its_penalty_by_hand():
     np.testing.assert_allclose(loss, penalty - np.array([1.5, -1.0]), rtol=1e-5)
 
 
-def test_its_numbers_have_limits(tmp_path, capfd):
-    (tmp_path / "tiny.toml").write_text(
-        TINY.replace("[tasks.setup]", "numbers = { kl_scale = -1.0 }\n\n[tasks.setup]")
-    )
-    assert main(["search", str(tmp_path / "tiny.toml"), "--output", str(tmp_path), "--dry-run"]) == 2
-    assert "number kl_scale must be between 0 and inf, got -1" in capfd.readouterr().err
-
-
-def test_it_is_searched_drawn_distilled_and_exported(tmp_path, capfd):
-    (tmp_path / "tiny.toml").write_text(TINY)
-    search, at = ["search", str(tmp_path / "tiny.toml"), "--quiet"], ["--output", str(tmp_path)]
-    assert main([*search, "--name", "found", *at]) == 0
-    capfd.readouterr()
-    assert main(["plot", "found", *at]) == 0
-    assert "penalties.png" in {Path(line).name for line in capfd.readouterr().out.splitlines()}
+def test_it_is_searched_drawn_distilled_and_exported(says, tmp_path):
+    (tmp_path / "tiny.toml").write_text(SEARCH)
+    search, at = ["search", tmp_path / "tiny.toml"], ["--output", tmp_path]
+    code, _, err = says(*search, "--dry-run", "--tasks.0.numbers", "kl_scale=-1", *at)
+    assert code == 2 and "kl_scale" in err and "-1" in err
+    assert says(*search, "--generations", 2, "--name", "found", *at)[0] == 0
+    assert "penalties.png" in {Path(line).name for line in says("plot", "found", *at)[1].splitlines()}
     file = tmp_path / "found.py"
-    assert main(["export", "found", "--out", str(file), "--verify", *at]) == 0
-    assert "verified at 10,000 points" in capfd.readouterr().out and "objectives" not in file.read_text()
+    assert says("export", "found", "--out", file, "--verify", *at)[0] == 0
+    assert "objectives" not in file.read_text()
 
-    ppo_kl = ["--generations", "0", "--start.sources", "ppo_kl", "--start.steps", "300"]
-    assert main([*search, *ppo_kl, "--name", "distilled", *at]) == 0
+    ppo_kl = ["--generations", 0, "--start.sources", "ppo_kl", "--start.steps", 300]
+    assert says(*search, *ppo_kl, "--name", "distilled", *at)[0] == 0
     mean = load_run(tmp_path / "distilled").meta_params()
     np.testing.assert_allclose(np.exp(mean["log_strength"]), 1.0, atol=0.05)  # what ppo_kl has

@@ -1,11 +1,11 @@
-"""A folder with a finished run, and a way to run verbs."""
+"""A folder with a finished run."""
 
 from pathlib import Path
 
 import pytest
 
 from discovery.app.command_line import main
-from tests.app.support import TINY, Says, at
+from tests.app.support import TINY, at
 
 
 @pytest.fixture(scope="session")
@@ -15,16 +15,3 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tiny.toml").write_text(TINY)
     assert main(["search", str(folder / "tiny.toml"), *at(folder), "--name", "done", "--quiet"]) == 0
     return folder
-
-
-@pytest.fixture
-def says(capfd: pytest.CaptureFixture[str]) -> Says:
-    """Runs a verb: exit code, standard output, standard error."""
-
-    def run(*argv: object) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = main([str(argument) for argument in argv])
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return run

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from discovery.store.differences import same_numbers
 from discovery.store.ledger import Ledger
-from discovery.store.rows import same_numbers
 
 ROOT = Path(__file__).parents[2]
 

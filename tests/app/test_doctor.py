@@ -11,14 +11,9 @@ from discovery.app.commands import doctor
 from tests.app.support import ROOT, Says
 
 
-def test_nothing_is_wrong_here(says: Says, tmp_path: Path) -> None:
+def test_what_it_finds_and_says(says: Says, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, err = says("doctor", "--output", tmp_path)
-    assert (code, err) == (0, "")
-    for word in ("jax 0.", "cores", "ready", str(ROOT / "environments")):
-        assert word in out
-
-
-def test_findings_for_programs(says: Says, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (code, err) == (0, "") and str(ROOT / "environments") in out
     monkeypatch.setattr(doctor, "worker", lambda: doctor.Finding("worker", 'said "no"', "wrong"))
     code, out, _ = says("doctor", "--output", tmp_path, "--json")
     found = [json.loads(line) for line in out.splitlines()]

@@ -1,4 +1,4 @@
-"""Verbs that show, judge and take away: list, show, plot, export, quickstart; and what there is to choose."""
+"""Verbs that show, judge and take away, and those that list what there is to choose."""
 
 import json
 import re
@@ -6,11 +6,16 @@ from pathlib import Path
 
 import pytest
 
+import objectives
 from discovery.app.command_line import VERBS
 from discovery.app.commands.catalog import actions_text, known, shape_text
 from discovery.core import presets
 from discovery.core.toml import load
 from discovery.store.ledger import Ledger
+from environments.chain import LENGTHS
+from environments.levelsets import SETS
+from environments.make import FAMILIES, make, registered
+from environments.memory import TASKS
 from tests.app.support import TINY, Says, at, recorded
 
 
@@ -18,8 +23,7 @@ from tests.app.support import TINY, Says, at, recorded
 def test_every_verb_has_help(verb: str, says: Says) -> None:
     code, out, err = says(verb, "--help")
     assert (code, err) == (0, "") and f"discovery {verb}" in out
-    assert says("help", verb)[1] == out
-    assert verb in says("--help")[1]
+    assert says("help", verb)[1] == out and verb in says("--help")[1]
 
 
 def test_usage_and_version(says: Says) -> None:
@@ -28,21 +32,18 @@ def test_usage_and_version(says: Says) -> None:
 
 
 def test_list_and_show_tell_how_far_a_run_is(says: Says, home: Path) -> None:
-    code, out, _ = says("list", *at(home))
-    assert code == 0 and re.search(r"^done .* 6/6 .* done$", out, re.MULTILINE)
+    assert re.search(r"^done .* 6/6 .* done$", says("list", *at(home))[1], re.MULTILINE)
     facts = [json.loads(line) for line in says("list", *at(home), "--json")[1].splitlines()]
     one = next(fact for fact in facts if fact["run"].endswith("/done"))
     assert (one["closed"], one["generations"], one["state"]) == (6, 6, "done") and "Catch" in one["scores"]
-    assert says("show", home / "runs" / "done")[0] == 0
-    shown = json.loads(says("show", home / "runs" / "done", "--json")[1])
-    assert shown["scores"] == one["scores"] and shown["trainings"] == recorded(home / "runs" / "done")
-    config = home / "runs" / "done" / "config.toml"
-    assert says("show", "done", *at(home), "--config")[1] == config.read_text()
+    run = home / "runs" / "done"
+    shown = json.loads(says("show", run, "--json")[1])
+    assert shown["scores"] == one["scores"] and shown["trainings"] == recorded(run)
+    assert says("show", "done", *at(home), "--config")[1] == (run / "config.toml").read_text()
 
 
 def test_list_survives_what_is_no_run(says: Says, tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
-    assert says("list", "--output", tmp_path)[0] == 0
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config.toml").write_text(TINY)
     (tmp_path / "broken" / "ledger.sqlite").write_text("no database")
@@ -54,41 +55,36 @@ def test_list_survives_what_is_no_run(says: Says, tmp_path: Path) -> None:
 
 def test_plot_and_export(says: Says, home: Path, tmp_path: Path) -> None:
     code, out, _ = says("plot", "done", *at(home))
-    assert code == 0 and all(Path(line).stat().st_size > 1000 for line in out.splitlines())
-    assert {"meta-learning-Catch.png", "objective.png"} <= {Path(line).name for line in out.splitlines()}
+    pictures = {Path(line).name: Path(line).stat().st_size for line in out.splitlines()}
+    assert code == 0 and min(pictures.values()) > 1000
+    assert {"meta-learning-Catch.png", "objective.png"} <= pictures.keys()
     file = tmp_path / "deep" / "found.py"
-    export = ("export", "done", *at(home), "--generation", "2", "--verify", "--out", file)
-    code, out, _ = says(*export)
+    code, out, _ = says("export", "done", *at(home), "--generation", "2", "--verify", "--out", file)
     assert code == 0 and out.startswith(f"{file}\nverified")
     assert "def policy_loss(" in file.read_text()
     code, _, err = says("show", "done@2", *at(home))
     assert code == 2 and "done@2" in err
-    code, out, _ = says("export", "done@2", *at(home), "--out", tmp_path / "same.py")
-    assert code == 0 and (tmp_path / "same.py").read_text() == file.read_text()
+    assert says("export", "done@2", *at(home), "--out", tmp_path / "same.py")[0] == 0
+    assert (tmp_path / "same.py").read_text() == file.read_text()
     assert says("export", "done", *at(home))[1] == f"{home / 'runs/done/exports/lpo_jax.py'}\n"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "word"),
-    [
-        (["--to", "optax"], "optax"),
-        (["--generation", "99"], "6"),
-        (["--generation", "best"], "best"),
-        (["--out", "{home}/tiny.toml/found.py"], "found.py"),
-    ],
-)
-def test_export_refuses(arguments: list[str], word: str, says: Says, home: Path) -> None:
-    code, _, err = says("export", "done", *at(home), *(text.format(home=home) for text in arguments))
-    assert code == 2 and word in err and err.count("\n") == 1
+def test_export_refuses(says: Says, home: Path) -> None:
+    for flag, value, word in (
+        ("--to", "optax", "optax"),
+        ("--generation", "99", "6"),
+        ("--generation", "best", "best"),
+        ("--out", home / "tiny.toml" / "found.py", "found.py"),
+    ):
+        code, _, err = says("export", "done", *at(home), flag, value)
+        assert code == 2 and word in err and err.count("\n") == 1
 
 
 def test_quickstart_does_it_all(says: Says, home: Path) -> None:
     """Also what `evaluate` does: with --seeds 2 there are two trainings for each of four subjects."""
     small = ("--preset", home / "tiny.toml", "--generations", 2, "--seeds", 2, "--name", "quick")
     code, out, err = says("quickstart", *small, *at(home))
-    assert (code, err) == (0, "")
-    for word in ("4/4", "ppo", "dpo", "comparison.png", "verified"):
-        assert word in out
+    assert (code, err) == (0, "") and "comparison.png" in out and "verified" in out
     with Ledger.open(home / "runs" / "quick") as ledger:
         # where the search chose its initial mean, one training serves both
         assert {row["subject"] for row in ledger.reports()} >= {"ppo", "dpo"}
@@ -103,43 +99,26 @@ def test_quickstart_does_it_all(says: Says, home: Path) -> None:
     assert says("evaluate", "quick@99", *at(home))[0] == 2
 
 
-def test_presets_can_be_listed_and_copied(says: Says, tmp_path: Path) -> None:
-    code, out, _ = says("presets")
-    assert code == 0 and all(name in out and presets.summary(name) in out for name in presets.names())
+def test_presets_and_objectives_are_listed(says: Says, tmp_path: Path) -> None:
+    for verb, names in (("presets", presets.names()), ("objectives", objectives.FAMILIES)):
+        code, out, _ = says(verb)
+        assert code == 0 and all(re.search(rf"^{name} ", out, re.MULTILINE) for name in names)
     (tmp_path / "mine.toml").write_text(says("presets", "lpo-catch")[1])
     assert load(tmp_path / "mine.toml") == presets.read("lpo-catch")[0]
-
-
-def told(id: str) -> tuple[str, str, int]:
-    """What making an environment shows, in the words of the list."""
-    from environments.make import make
-
-    environment = make(id)
-    return shape_text(environment.observation_shape), actions_text(environment), environment.horizon
+    _, out, _ = says("objectives", "lpo")
+    assert all(word in out for word in ("width", "128", "gamma", "drift.w_in"))
 
 
 def test_every_environment_is_listed(says: Says) -> None:
-    from environments.chain import LENGTHS
-    from environments.levelsets import SETS
-    from environments.make import FAMILIES, registered
-    from environments.memory import TASKS
-
     families = {"grid": SETS, "chain": LENGTHS, "memory": TASKS}
     ours = {f"{family}/{name}" for family, names in families.items() for name in names}
     extras = tuple(f"{prefix}/" for prefix, family in FAMILIES.items() if family.requires)
     installed = {id for id in known() if not id.startswith(extras)}
     assert installed == set(registered()) | ours
     for id in ("CartPole-v1", "Pendulum-v1", "grid/small", "memory/chain"):
-        assert told(id) == tuple(known()[id][:3])
+        made = make(id)
+        listed = shape_text(made.observation_shape), actions_text(made), made.horizon
+        assert listed == tuple(known()[id][:3])
     code, out, _ = says("envs")
     assert code == 0 and all(id in out for id in known())
     assert "tabular" in says("envs", "grid/small")[1]
-
-
-def test_objectives(says: Says) -> None:
-    from objectives import FAMILIES
-
-    code, out, _ = says("objectives")
-    assert code == 0 and all(re.search(rf"^{name} ", out, re.MULTILINE) for name in FAMILIES)
-    _, out, _ = says("objectives", "lpo")
-    assert all(word in out for word in ("width", "128", "gamma", "drift.w_in"))

@@ -13,13 +13,12 @@ import pytest
 from discovery.app.commands import session
 from discovery.app.commands.resume import moved_between
 from discovery.app.commands.where import Where, elsewhere
-from discovery.core import presets
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput
-from discovery.core.toml import load, loads
+from discovery.core.toml import load
 from discovery.store.ledger import Ledger
 from discovery.store.run import Run
-from tests.app.support import FLOWING, TINY, Says, at, change, differences, tree
+from tests.app.support import FLOWING, Says, at, change, differences, tree
 
 CATCH = "g1/p2/search/Catch/s0"
 
@@ -42,24 +41,16 @@ def test_dry_run_prints_a_config_that_can_be_run(says: Says, home: Path, tmp_pat
     assert plan["seconds"] is None and plan["config"]["meta"]["population"] == 6
 
 
-def test_dry_run_of_a_preset(says: Says, tmp_path: Path) -> None:
-    """tests/core/test_presets.py searches with every one."""
-    code, out, err = says("search", "mirror-grid", "--dry-run", "--output", tmp_path)
-    assert (code, err) == (0, "")
-    assert loads(out, "mirror-grid") == presets.read("mirror-grid")[0]
-
-
 def test_dry_run_with_options_and_varied_physics_of_an_environment(says: Says, home: Path) -> None:
     plan = ("search", home / "tiny.toml", *at(home), "--dry-run", "--tasks.0.setup.environment")
-    code, out, _ = says(*plan, "CartPole-v1", "--tasks.0.setup.vary", "gravity=5:15", "length=0.3:0.7")
+    out = says(*plan, "CartPole-v1", "--tasks.0.setup.vary", "gravity=5:15", "length=0.3:0.7")[1]
     varied = tomllib.loads(out)["tasks"][0]["setup"]["vary"]
-    assert code == 0 and varied == {"gravity": [5.0, 15.0], "length": [0.3, 0.7]}
-    code, out, _ = says(*plan, "grid/small", "--tasks.0.setup.options", "tabular=false")
-    assert code == 0 and tomllib.loads(out)["tasks"][0]["setup"]["options"] == {"tabular": False}
+    assert varied == {"gravity": [5.0, 15.0], "length": [0.3, 0.7]}
+    out = says(*plan, "grid/small", "--tasks.0.setup.options", "tabular=false")[1]
+    assert tomllib.loads(out)["tasks"][0]["setup"]["options"] == {"tabular": False}
     for arguments, word in (
         (("CartPole-v1", "--tasks.0.setup.vary", "gravty=5:15"), "gravty"),
         (("CartPole-v1", "--tasks.0.setup.vary", "gravity=5"), "LOWEST:HIGHEST"),
-        (("CartPole-v1", "--tasks.0.setup.vary", "gravity=9:5"), "gravity"),
         (("grid/small", "--tasks.0.setup.options", "tabula=true"), "tabular"),
         (("grid/smal",), "small"),
     ):
@@ -67,33 +58,27 @@ def test_dry_run_with_options_and_varied_physics_of_an_environment(says: Says, h
         assert code == 2 and word in err
 
 
-def test_search_says_how_it_goes_to_people_and_programs(says: Says, home: Path) -> None:
+def test_search_says_how_it_goes(says: Says, home: Path) -> None:
     search = ("search", "--seed", 3, home / "tiny.toml", *at(home), "--generations", 2)
     code, out, err = says(*search, "--name", "two")
     folder = home / "runs" / "two"
-    assert (code, err) == (0, "") and str(folder) in out.splitlines()[0]
-    assert re.findall(r"^ *(\d/2) ", out, re.MULTILINE) == ["0/2", "1/2", "2/2"]
+    assert (code, err) == (0, "") and str(folder) in out
     assert (load(folder / "config.toml").seed, load(folder / "config.toml").generations) == (3, 2)
     code, out, _ = says(*search, "--json")
     events = [json.loads(line) for line in out.splitlines()]
-    assert {"run", "started", "generation", "final", "result"} == {event["event"] for event in events}
     assert [e["generation"] for e in events if e["event"] == "generation"] == [0, 1]
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d-tiny-[0-9a-f]{6}", Path(events[0]["run"]).name)
-    assert events[-1]["run"] == events[0]["run"]
+    assert (events[0]["event"], events[-1]["event"]) == ("run", "result")
+    assert Path(events[-1]["run"]) == Path(events[0]["run"]) and "-tiny-" in events[0]["run"]
 
 
-def test_a_run_is_a_config_to_search_again_under_another_name(says: Says, home: Path) -> None:
-    config = home / "runs" / "done" / "config.toml"
-    assert says("search", config, *at(home), "--name", "again", "--quiet") == (0, "", "")
-    assert differences(home / "runs" / "again", home / "runs" / "done") == []
-    assert says("search", config, *at(home), "--name", "done")[0] == 2
-
-
-def test_resume_of_a_finished_run_writes_nothing(says: Says, home: Path) -> None:
+def test_resume_leaves_a_run_alone_that_is_finished_or_being_written(says: Says, home: Path) -> None:
     before = tree(home / "runs" / "done")
-    code, out, _ = says("resume", "done", *at(home))
-    assert code == 0 and "generation" in out
+    assert says("resume", "done", *at(home))[0] == 0
     assert tree(home / "runs" / "done") == before
+    with Ledger.open(home / "runs" / "done", write=True):
+        code, _, err = says("resume", "done", *at(home))
+        assert code == 1 and err.count("\n") == 1
+        assert re.search(r"^done .* running$", says("list", *at(home))[1], re.MULTILINE)
 
 
 def test_resume_extends(says: Says, home: Path) -> None:
@@ -121,13 +106,9 @@ def test_resume_and_repeat_warn_of_other_devices_and_versions(says: Says, home: 
     change(moved, "UPDATE meta SET value = 'abc' WHERE key IN ('source', 'commit')")
     for verb in (("resume", "done"), ("repeat", "done", "--name", "again")):
         code, _, err = says(*verb, "--output", moved.parent, "--quiet")
-        assert code == 0 and "0.9.0" in err and "abc" in err and "commit" not in err
-
-
-def test_which_moves_are_warned_of() -> None:
+        assert code == 0 and "0.9.0" in err and "abc" in err
     assert moved_between({"cpu"}, accelerated=True)
-    assert moved_between({"H200"}, accelerated=False)
-    assert moved_between({"cpu"}, False) == moved_between({"H200"}, True) == moved_between(set(), True) == ""
+    assert moved_between({"H200"}, True) == moved_between(set(), True) == ""
 
 
 def test_a_run_moves_between_executors_and_takes_along_what_fits() -> None:
@@ -146,7 +127,11 @@ def test_a_run_moves_between_executors_and_takes_along_what_fits() -> None:
         elsewhere(config, Where(gpu_workers=2))
 
 
-def test_repeat_compares_all_numbers(says: Says, home: Path) -> None:
+def test_a_run_is_searched_again_or_repeated_and_all_numbers_are_compared(says: Says, home: Path) -> None:
+    config = home / "runs" / "done" / "config.toml"
+    assert says("search", config, *at(home), "--name", "again", "--quiet") == (0, "", "")
+    assert differences(home / "runs" / "again", home / "runs" / "done") == []
+    assert says("search", config, *at(home), "--name", "done")[0] == 2
     assert says("repeat", "done", *at(home), "--name", "once-more")[0] == 0
     assert differences(home / "runs" / "once-more", home / "runs" / "done") == []
     shutil.copytree(home / "runs" / "done", home / "changed" / "done")
@@ -192,14 +177,7 @@ def test_repeat_learns_in_the_order_of_an_asynchronous_run(says: Says, home: Pat
     assert says("repeat", "flowing", *at(home))[0] == 1
 
 
-def test_resume_refuses_a_run_that_is_being_written(says: Says, home: Path) -> None:
-    with Ledger.open(home / "runs" / "done", write=True):
-        code, _, err = says("resume", "done", *at(home))
-        assert code == 1 and err.count("\n") == 1
-        assert re.search(r"^done .* running$", says("list", *at(home))[1], re.MULTILINE)
-
-
-def test_a_search_ends_when_every_training_fails(
+def test_search_and_evaluate_end_when_every_training_fails(
     says: Says, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def explode(*_: object) -> None:
@@ -209,14 +187,9 @@ def test_a_search_ends_when_every_training_fails(
     code, _, err = says(*search, "--name", "wild", "--tasks.0.numbers", "learning_rate=1e38")
     assert code == 1 and "diverged" in err and err.count("\n") == 1
     assert "1/3" in says("list", *at(home))[1]  # once all of a generation had
+    code, out, err = says("evaluate", "wild@initial", *at(home), "--seeds", 2)
+    assert (code, err) == (1, "") and "diverged" in out
     monkeypatch.setattr("discovery.inner.compile.run_chunk", explode)
     code, _, err = says(*search, "--name", "hopeless", "--meta.population", 20)
     assert code == 1 and "no luck" in err
     assert "16 failed" in says("show", "hopeless", *at(home))[1]  # before the end of the generation
-
-
-def test_evaluate_says_that_everything_failed(says: Says, home: Path) -> None:
-    (home / "wild.toml").write_text(TINY.replace("learning_rate = 0.01", "learning_rate = 1e38"))
-    assert says("search", home / "wild.toml", *at(home), "--name", "hurt", "--quiet")[0] == 1
-    code, out, err = says("evaluate", "hurt@initial", *at(home), "--seeds", 2)
-    assert (code, err) == (1, "") and "diverged" in out

@@ -12,9 +12,10 @@ import pytest
 from discovery.inner.loops.on_policy import advance, init, parts
 from discovery.inner.networks.network import Body, make_network
 from discovery.inner.rollout import rollout
-from discovery.inner.update import minibatch_step, sequences, update
-from objectives.base import Head, ParamInfo, Progress
+from discovery.inner.update import sequences, update
+from objectives.base import Head, Progress
 from tests.inner.states import ENDINGS, PPO, assert_same_bits, numbers
+from tests.objectives.by_hand import sigmoid
 
 SHAPE = (4, 5, 2)
 HEADS = {"mean": Head(2, scale=0.01), "log_std": Head(2, free=True), "value": Head(0, torso="critic")}
@@ -33,9 +34,6 @@ BODIES = {
 STEPS = 8
 RECURRENT = {"gru": STEPS, "linear": STEPS // 2}
 """Recurrence to length of sequences, in rollouts of 8 steps."""
-
-one_recurrence = pytest.mark.parametrize("name", ["gru", pytest.param("linear", marks=pytest.mark.slow)])
-"""For tests that compile for long."""
 
 SECOND_LOOK = ("wide", "deep", "experts", "gru")
 """What others are made of, too."""
@@ -71,11 +69,10 @@ def made(name, shared):
 @every_agent
 def test_shapes_and_types(name, shared):
     _, params, carry, _, _, _, (following, outputs, activations) = made(name, shared)
+    assert set(outputs) == set(heads_of(name))
     for head, output in outputs.items():
         declared = heads_of(name)[head]
-        actions = (declared.actions,) if declared.actions else ()
-        assert output.shape == (T, E, *actions, *((declared.size,) if declared.size else ()))
-    assert set(outputs) == set(heads_of(name))
+        assert output.shape == (T, E, *(n for n in (declared.actions, declared.size) if n))
     every = jax.tree.leaves((params, following, outputs, activations))
     assert {str(x.dtype) for x in every} == {"float32"}
     assert jax.tree.map(jnp.shape, following) == jax.tree.map(jnp.shape, carry)
@@ -84,11 +81,11 @@ def test_shapes_and_types(name, shared):
 
 @every_agent
 def test_it_says_what_its_parameters_are(name, shared):
-    network, params, _, _, _, _, (_, _, activations) = made(name, shared)
+    network, params, *_, (_, _, activations) = made(name, shared)
     leaves, treedef = jax.tree.flatten(params)
     seen, depths = set(), set()
     for leaf, info in zip(leaves, treedef.flatten_up_to(network.param_info), strict=True):
-        assert isinstance(info, ParamInfo) and 0 <= info.layer < info.n_layers
+        assert 0 <= info.layer < info.n_layers
         depths.add((info.role, info.layer))
         if info.path is not None:
             torso, layer = info.path
@@ -103,15 +100,12 @@ def test_it_says_what_its_parameters_are(name, shared):
 @every_agent
 def test_every_parameter_is_in_use(name, shared):
     network, params, carry, x, start, _, _ = made(name, shared)
-    weights = dict(zip(heads_of(name), range(1, 7), strict=False))
 
     @jax.jit
+    @jax.grad
     def gradient(params):
-        def total(params):
-            _, outputs, _ = network.unroll(params, carry, x, start)
-            return sum(weights[k] * (jnp.sin(v) ** 2).sum() for k, v in outputs.items())
-
-        return jax.grad(total)(params)
+        _, outputs, _ = network.unroll(params, carry, x, start)
+        return sum(n * (jnp.sin(outputs[head]) ** 2).sum() for n, head in enumerate(heads_of(name), 1))
 
     for path, leaf in jax.tree.leaves_with_path(gradient(params)):
         assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0, jax.tree_util.keystr(path)
@@ -126,8 +120,8 @@ def test_step_by_step_is_the_whole_sequence(name, shared):
         carry, outputs_t, _ = unroll(params, carry, x[t : t + 1], start[t : t + 1])
         seen.append(outputs_t)
     stepped = jax.tree.map(lambda *xs: jnp.concatenate(xs), *seen)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), stepped, outputs)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), carry, last)
+    close = functools.partial(np.testing.assert_allclose, atol=2e-5)
+    jax.tree.map(close, (stepped, carry), (outputs, last))
 
 
 @every_agent
@@ -164,7 +158,6 @@ def test_an_action_model_by_hand():
     """c = W x + b, h = tanh(c), a step of an LSTM for each action, a hidden layer, a head; loops in numpy."""
     _, params, _, x, _, _, (_, outputs, _) = made("actions", False)
     p = jax.tree.map(lambda w: np.asarray(w, np.float64), params["actor"])
-    sigmoid = lambda v: 1 / (1 + np.exp(-v))  # noqa: E731
     for t, e in [(0, 0), (4, 2)]:
         h = np.asarray(x, np.float64)[t, e]
         for layer in ("hidden_0", "hidden_1"):
@@ -192,10 +185,8 @@ def test_heads_that_cannot_share_an_action_model_are_refused():
 
 
 def setup_of(name):
-    length = RECURRENT[name]
-    return replace(
-        ENDINGS, n_steps=STEPS, recurrence=name, sequence_length=length, n_epochs=2, n_minibatches=2
-    )
+    sizes = {"n_steps": STEPS, "n_epochs": 2, "n_minibatches": 2}
+    return replace(ENDINGS, recurrence=name, sequence_length=RECURRENT[name], **sizes)
 
 
 begin = jax.jit(init, static_argnums=(0, 1))
@@ -218,35 +209,21 @@ def lived(name):
     return setup, network, state, following, experience, targets
 
 
-@one_recurrence
-def test_it_recalls_in_learning_what_it_knew_in_acting(name):
-    """With the behavior's parameters the ratio is one everywhere: carries are stored, episodes cut."""
-    setup, network, state, _, experience, targets = lived(name)
-    pieces = sequences(experience.trajectory, experience.recall, targets, setup.steps_per_sequence)
-    assert pieces.start.shape == (RECURRENT[name], 4 * STEPS // RECURRENT[name])
-    assert all(np.abs(c).max() > 1e-3 for c in jax.tree.leaves(pieces.carry))
-    started = np.asarray(pieces.start)
-    assert started[1:].any() and not started[0].all()
-    agent = (state.params, state.opt_state)
-    step = jax.jit(functools.partial(minibatch_step, PPO, network))
-    _, seen = step(numbers(), agent, pieces, Progress(2, 10), jax.random.key(0))
-    assert abs(float(seen.kl)) < 1e-9 and float(seen.clip_fraction) == 0.0
-    for wrong in (
-        pieces._replace(carry=jax.tree.map(jnp.zeros_like, pieces.carry)),
-        pieces._replace(start=jnp.zeros_like(pieces.start)),
-    ):
-        _, seen = step(numbers(), agent, wrong, Progress(2, 10), jax.random.key(0))
-        assert float(seen.kl) > 1e-5
+@pytest.mark.parametrize(
+    ("name", "length"),
+    [("gru", STEPS), ("gru", STEPS // 2), pytest.param("linear", STEPS // 2, marks=pytest.mark.slow)],
+)
+def test_it_recalls_in_learning_what_it_knew_in_acting(name, length):
+    """While nothing is learned the ratio is one in every shuffled minibatch of every epoch.
 
-
-@one_recurrence
-def test_shuffled_sequences_keep_their_carries(name):
-    """While nothing is learned the ratio stays one, in every minibatch of every epoch."""
+    So sequences keep their order, their carries, and where episodes begin in them.
+    """
     _, network, state, _, experience, targets = lived(name)
-    setup = replace(setup_of(name), sequence_length=STEPS // 2)
+    setup = replace(setup_of(name), sequence_length=length)
     pieces = sequences(experience.trajectory, experience.recall, targets, setup.steps_per_sequence)
-    assert pieces.start.shape == (STEPS // 2, 8) and pieces.start[1:].any()
-    assert all(np.abs(c).reshape(8, -1).max(1).min() > 0.1 for c in jax.tree.leaves(pieces.carry))
+    n = 4 * STEPS // length
+    assert pieces.start.shape == (length, n) and pieces.start[1:].any() and not pieces.start[0].all()
+    assert all(np.abs(c).reshape(n, -1).max(1).min() > 0.1 for c in jax.tree.leaves(pieces.carry))
     agent, still = (state.params, state.opt_state), numbers(learning_rate=0.0)
 
     @jax.jit
@@ -257,31 +234,16 @@ def test_shuffled_sequences_keep_their_carries(name):
     assert_same_bits(params, state.params)
     assert abs(float(seen.kl)) < 1e-9 and float(seen.clip_fraction) == 0.0
     for wrong in (
+        pieces._replace(carry=jax.tree.map(jnp.zeros_like, pieces.carry)),
         pieces._replace(carry=jax.tree.map(lambda c: jnp.roll(c, 1, 0), pieces.carry)),
+        pieces._replace(start=jnp.zeros_like(pieces.start)),
         pieces._replace(start=jnp.roll(pieces.start, 1, 1)),
     ):
         _, seen = learn(wrong)
         assert float(seen.kl) > 1e-6
 
 
-@one_recurrence
-def test_sequences_keep_their_order(name):
-    setup, _, _, _, experience, targets = lived(name)
-    length = setup.steps_per_sequence
-    tagged = experience.trajectory._replace(reward=jnp.arange(4.0 * STEPS).reshape(STEPS, 4))
-    pieces = sequences(tagged, experience.recall, targets, length)
-    tags = np.asarray(pieces.batch.reward).T
-    assert {tuple(row) for row in tags} == {
-        tuple(float(4 * (begin + t) + e) for t in range(length))
-        for e in range(4)
-        for begin in range(0, STEPS, length)
-    }
-    for row, carry in zip(tags, jax.tree.leaves(pieces.carry)[0], strict=True):
-        t, e = divmod(int(row[0]), 4)
-        np.testing.assert_array_equal(carry, jax.tree.leaves(experience.recall.carry)[0][t, e])
-
-
-@one_recurrence
+@pytest.mark.parametrize("name", ["gru", pytest.param("linear", marks=pytest.mark.slow)])
 def test_values_after_a_step_follow_from_what_is_remembered_there(name):
     """Within an episode the next output is the next step's; at its end it is one more step of the same."""
     _, network, state, (worlds, carry), experience, _ = lived(name)
@@ -319,7 +281,7 @@ every_setup = pytest.mark.parametrize(
 
 
 @every_setup
-def test_splitting_changes_no_bit(name):
+def test_splitting_changes_no_bit_and_a_second_instance_compiles_nothing(name):
     setup = SETUPS[name]
     start = begin(PPO, setup, numbers(), jax.random.key(0), 20)
     whole, _ = go(PPO, setup, numbers(), start, 5)
@@ -327,13 +289,6 @@ def test_splitting_changes_no_bit(name):
     assert_same_bits(whole, part)
     assert int(whole.record.nonfinite_update) == -1
     assert all(np.abs(c).max() > 0 for c in jax.tree.leaves(whole.carry))
-
-
-@every_setup
-def test_a_second_instance_compiles_nothing(name):
-    setup = SETUPS[name]
-    go(PPO, setup, numbers(), begin(PPO, setup, numbers(), jax.random.key(0), 20), 5)
-    compiled = go._cache_size()
-    again = replace(setup)
+    compiled, again = go._cache_size(), replace(setup)
     go(PPO, again, numbers(gamma=0.5), begin(PPO, again, numbers(), jax.random.key(1), 7), 3)
     assert again is not setup and go._cache_size() == compiled

@@ -1,8 +1,6 @@
-"""What `environments.base` promises, for every environment that has a name and whose library is installed.
+"""What `environments.base` promises, for every environment of the catalog whose library is installed.
 
-The catalog says which there are, so that a family added to it is tested without being told. Those that
-take long to compile wait for `make test-worlds`. The extras, which that does not install, are held to the
-same by tests/environments/test_extras.py.
+Those that take long to compile wait for `make test-worlds`, the extras for tests/environments/test_extras.py.
 """
 
 import functools
@@ -31,9 +29,6 @@ AFFORDABLE = (
 DEAR = ("Seaquest-MinAtar", "Freeway-MinAtar", "Asterix-MinAtar", "SpaceInvaders-MinAtar")
 """Those of gymnax that it cannot: their programs compile for long."""
 
-LONG_TOGETHER = ("brax/inverted_pendulum",)
-"""Quick ones whose vmapped program is not: that test of theirs waits, too."""
-
 CONTACTS = ("brax/ant", "brax/halfcheetah", "brax/humanoidstandup")
 """In whose contacts a rounding error grows, within ten steps from the fifth digit to the second."""
 
@@ -43,21 +38,14 @@ TERMINATE_IN_TIME = (
     "chain/short", "chain/long", "memory/repeat-first", "memory/repeat-previous", "memory/chain",
 )  # fmt: skip
 """Whose episodes are never truncated, because they terminate at the horizon at the latest."""
-SHOW_NOTHING = ("SimpleBandit-bsuite",)
-"""Whose observation is the same for ever."""
 REWARDS: dict[str, tuple[float, float]] = {
-    "CartPole-v1": (1.0, 1.0),
+    **dict.fromkeys(("CartPole-v1", "brax/inverted_pendulum"), (1.0, 1.0)),
+    **dict.fromkeys(("Catch-bsuite", "grid/sparse", "grid/rand-sparse"), (-1.0, 1.0)),
+    **dict.fromkeys(("chain/short", "chain/long"), (-1.0, 1.0)),
+    **dict.fromkeys(("FourRooms-misc", "FrozenLake-misc"), (0.0, 1.0)),
     "Acrobot-v1": (-1.0, 0.0),
     "MountainCar-v0": (-1.0, -1.0),
     "Pendulum-v1": (-16.28, 0.0),
-    "Catch-bsuite": (-1.0, 1.0),
-    "FourRooms-misc": (0.0, 1.0),
-    "FrozenLake-misc": (0.0, 1.0),
-    "grid/sparse": (-1.0, 1.0),
-    "grid/rand-sparse": (-1.0, 1.0),
-    "chain/short": (-1.0, 1.0),
-    "chain/long": (-1.0, 1.0),
-    "brax/inverted_pendulum": (1.0, 1.0),
     "brax/reacher": (-3.0, 0.0),
 }
 """Smallest and largest reward of a step, where they are known."""
@@ -95,9 +83,6 @@ def params(ids: tuple[str, ...], gymnax_too: bool = True, but: tuple[str, ...] =
 
 
 every = pytest.mark.parametrize("id", params(IDS))
-every_gymnax = pytest.mark.parametrize("id", params(GYMNAX))
-every_but_few_of_gymnax = pytest.mark.parametrize("id", params(IDS, gymnax_too=False))
-"""For tests that compile a program of their own."""
 
 
 class Rollout(NamedTuple):
@@ -105,20 +90,14 @@ class Rollout(NamedTuple):
 
     first_observation: Any
     step: Step
-    bare: Any
-    """What gymnax itself returns for the same key, state and action; () for other families."""
-    time: Any
-    """Time in the state that the step returned; () where states have none."""
-    limit: Any
-    """Steps after which the level's episodes are truncated, ``[5]``."""
+    bare: Any  # what gymnax itself returns for the same key, state and action; () for other families
+    time: Any  # in the state that the step returned; () where states have none
+    limit: Any  # steps after which the level's episodes are truncated, [5]
 
 
 @functools.cache
 def rollout(id: str) -> tuple[Rollout, Any]:
-    """The rollout, and the jitted function that made it: one compilation for all tests of an id.
-
-    The streams are run one after the other, because a vmapped program takes twice as long to compile.
-    """
+    """The rollout, and the jitted function that made it stream by stream: a vmapped one compiles longer."""
     environment = made(id)
     bare = functools.partial(bare_step, *gymnax.make(id)) if id in GYMNAX else None
     program = jax.jit(functools.partial(stream, environment, bare))
@@ -138,8 +117,7 @@ def random_actions(environment: Environment, generator: np.random.Generator, n_s
     """Uniform; a continuous action exceeds its bounds in a third of the cases."""
     if not environment.continuous:
         return generator.integers(environment.n_actions, size=n_steps, dtype=np.int32)
-    assert environment.action_low is not None and environment.action_high is not None
-    low, high = 1.5 * environment.action_low, 1.5 * environment.action_high
+    low, high = (1.5 * np.asarray(bound) for bound in (environment.action_low, environment.action_high))
     return generator.uniform(low, high, (n_steps, environment.n_actions)).astype(np.float32)
 
 
@@ -204,12 +182,10 @@ def abstract_step(id: str):
 @every
 def test_describes_itself(id):
     environment = made(id)
-    assert made(id) is environment
-    assert environment.id == id
-    assert type(environment.horizon) is int and environment.horizon > 0
-    assert type(environment.observation_size) is int
+    assert made(id) is environment and environment.id == id
+    for size in (environment.horizon, environment.observation_size, environment.n_actions):
+        assert type(size) is int and size > 0
     assert environment.observation_size == np.prod(environment.observation_shape)
-    assert type(environment.n_actions) is int and environment.n_actions > 0
     for bound in (environment.action_low, environment.action_high):
         if environment.continuous:
             assert isinstance(bound, np.ndarray)
@@ -249,12 +225,11 @@ def test_runs_under_vmap(id):
     step = jax.vmap(environment.step, in_axes=(0, 0, 0, None))
     after = jax.eval_shape(step, keys, before[0], actions[:3], level)
     for batched, alone in zip((before, after), one, strict=True):
-        assert arrays(batched) == jax.tree.map(
-            lambda leaf: ((3, *leaf.shape), leaf.dtype, leaf.weak_type), alone
-        )
+        expected = jax.tree.map(lambda leaf: ((3, *leaf.shape), leaf.dtype, leaf.weak_type), alone)
+        assert arrays(batched) == expected
 
 
-@pytest.mark.parametrize("id", params(IDS, gymnax_too=False, but=LONG_TOGETHER))
+@pytest.mark.parametrize("id", params(IDS, gymnax_too=False, but=("brax/inverted_pendulum",)))
 def test_together_is_one_by_one(id):
     """The streams of a vmapped program are those of one that knows of no other."""
     environment = made(id)
@@ -268,24 +243,18 @@ def test_together_is_one_by_one(id):
 
 
 @every
-def test_a_second_call_gives_the_same_without_compiling(id):
+def test_equal_keys_give_equal_episodes_without_compiling_again(id):
     result, program = rollout(id)
+    jax.tree.map(lambda leaf: np.testing.assert_array_equal(leaf[0], leaf[2]), result)
     again = program(*stream_arguments(made(id), 1))
     assert program._cache_size() == 1
     jax.tree.map(lambda leaf, same: np.testing.assert_array_equal(leaf[1], same), result, again)
 
 
 @every
-def test_equal_keys_give_equal_episodes(id):
-    result, _ = rollout(id)
-    jax.tree.map(lambda leaf: np.testing.assert_array_equal(leaf[0], leaf[2]), result)
-
-
-@every
 def test_levels_differ_between_keys(id):
     """Those of gymnax have none, unless their physics vary."""
-    environment = made(id)
-    draw = environment.sample_level
+    draw = made(id).sample_level
     keys = jax.random.split(jax.random.key(0), 8)
     levels = jax.tree.leaves(jax.jit(lambda keys: jax.lax.map(draw, keys))(keys))
     if family(id) in ("gymnax", "brax"):
@@ -293,7 +262,7 @@ def test_levels_differ_between_keys(id):
     assert not levels or any(len(np.unique(leaf, axis=0)) > 1 for leaf in levels)
 
 
-@every_gymnax
+@pytest.mark.parametrize("id", params(GYMNAX))
 def test_agrees_with_gymnax(id):
     environment = made(id)
     _, step, bare, *_ = rollout(id)[0]
@@ -335,16 +304,20 @@ def test_truncates_exactly_at_the_time_limit(id):
 
 @every
 def test_resets_by_itself(id):
-    """Where an episode ended, the state is that of the next one; elsewhere time goes on."""
+    """Where an episode ended, the next one has begun, and the final observation is what was reached."""
     result, _ = rollout(id)
     finished = result.step.terminated | result.step.truncated
     assert finished.any()
     if isinstance(result.time, np.ndarray):
-        assert (result.time[finished] == 0).all()
-        assert (result.time[~finished] > 0).all()
+        np.testing.assert_array_equal(result.time == 0, finished)
+    observation, final_observation = result.step.observation, result.step.final_observation
+    np.testing.assert_array_equal(observation[~finished], final_observation[~finished])
+    # A bandit shows nothing, and chance may lead back to the start; elsewhere the two differ.
+    if id != "SimpleBandit-bsuite":
+        assert (observation[finished] != final_observation[finished]).any()
 
 
-@every_but_few_of_gymnax
+@pytest.mark.parametrize("id", params(IDS, gymnax_too=False))
 def test_the_next_episode_begins_as_episodes_do(id):
     """What is seen after an end lies among what resets of that level show, in every feature."""
     environment = made(id)
@@ -363,18 +336,6 @@ def test_the_next_episode_begins_as_episodes_do(id):
         margin = high - low + 1e-5  # as the draws do not reach the ends
         next_first = observation[i][ended[i]]
         assert (next_first >= low - margin).all() and (next_first <= high + margin).all()
-
-
-@every
-def test_final_observation_is_the_one_before_the_reset(id):
-    """Equal to `observation` within an episode; at its end, the one that was reached."""
-    result, _ = rollout(id)
-    finished = result.step.terminated | result.step.truncated
-    observation, final_observation = result.step.observation, result.step.final_observation
-    np.testing.assert_array_equal(observation[~finished], final_observation[~finished])
-    # A bandit shows nothing, and chance may lead back to the start; elsewhere the two differ.
-    if id not in SHOW_NOTHING:
-        assert (observation[finished] != final_observation[finished]).any()
 
 
 def test_every_family_and_every_environment_of_gymnax_is_in_the_catalog():

@@ -1,6 +1,5 @@
 """What holds for every algorithm: shapes, types, transformations, derivatives, and honest defaults."""
 
-from collections.abc import Callable, Container
 from typing import Any
 
 import jax
@@ -11,79 +10,51 @@ import pytest
 
 from discovery.inner.rollout import Recall
 from discovery.inner.update import sequences
-from objectives import FAMILIES, build, factory
+from objectives import FAMILIES, build
 from objectives.base import Algorithm, ParamInfo, Progress, Trajectory
 from objectives.optimizers import ADAM_DEFAULTS
 
 T, E, D, A = 5, 4, 3, 3
 B = T * E
 NOW = Progress(3, 10, 1, 4)
-LPO = {
-    "ta_lpo_anchored": {"temporal": True, "anchored": True, "activation": "relu", "width": 8},
-}
-MEMBERS = {name: (name, {}) for name in FAMILIES} | {name: ("lpo", options) for name, options in LPO.items()}
-MEMBERS["a2c_sgd"] = ("a2c", {"optimizer": "sgd", "normalize_advantage": True})
 LPG = {"width": 8, "targets": 3}
-LSTM = {"temporal": True, "discount_input": True, "recurrence": "lstm", "optimizer": "sgd"}
-MEMBERS["lpg"], MEMBERS["ta_lpg"] = ("lpg", LPG), ("lpg", {**LPG, **LSTM})
-AMPO = {
-    "ampo": {"units": 6},
-    "ampo_l2": {"map": "l2"},
-    "ta_ampo_normalized": {"units": 6, "anchored": False, "temporal": True, "normalized": True},
-}
-MEMBERS |= {name: ("ampo", options) for name, options in AMPO.items()}
 DISCO = {"predictions": 4, "units": 5, "lifetime": 3, "embedding": 4, "bins": 7, "optimizer": "adam"}
-MEMBERS["disco"] = ("disco", DISCO)
-DISCRETE_ONLY = {"disco", "pqn", *AMPO}
-NOT_MIRROR_LEARNING = {"vsop"}
-"""Whose gradient at ratio 1 is not the policy gradient."""
-
-LEARNS_NOTHING = {"random"}
-"""Whose loss is zero, and which takes the numbers of others' recipes without reading any."""
-
-SCALES = {"disco": 0.5}
-"""Of the random weights of networks that larger ones would saturate."""
-
-WITHOUT_EFFECT = {"disco['pi_hat']['out']['bias']"}
-"""Entries that move nothing: this one adds the same to all logits of a policy."""
-
-LEARNED_OPTIMIZERS = {"lodo", "open", "optim4rl"}
-"""Whose policy loss is PPO's. They take the numbers of its recipes, and leave to Adam what it alone reads."""
-
-RECURRENT_OPTIMIZERS = {"open", "optim4rl"}
-
+MEMBERS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, {}) for name in FAMILIES},
+    "a2c_sgd": ("a2c", {"optimizer": "sgd", "normalize_advantage": True}),
+    "ta_lpo_anchored": ("lpo", {"temporal": True, "anchored": True, "activation": "relu", "width": 8}),
+    "lpg": ("lpg", LPG),
+    "ta_lpg": (
+        "lpg",
+        {**LPG, "temporal": True, "discount_input": True, "recurrence": "lstm", "optimizer": "sgd"},
+    ),
+    "ampo": ("ampo", {"units": 6}),
+    "ampo_l2": ("ampo", {"map": "l2"}),
+    "ta_ampo_normalized": ("ampo", {"units": 6, "anchored": False, "temporal": True, "normalized": True}),
+    "disco": ("disco", DISCO),
+}
+DISCRETE_ONLY = {"disco", "pqn", "ampo", "ampo_l2", "ta_ampo_normalized"}
 SLOW_DERIVATIVES = {"disco", "ta_ampo_normalized", "ta_lpg"}
 """Which compile for long; of LPG and AMPO, others are differentiated in the fast tests."""
 
+KINDS = [
+    (name, continuous)
+    for name in MEMBERS
+    for continuous in (False, True)
+    if not (continuous and name in DISCRETE_ONLY)
+]
 every_algorithm = pytest.mark.parametrize("name", MEMBERS)
-WITH_POLICY_LOSS = [name for name, member in MEMBERS.items() if build(*member).policy_loss is not None]
-with_policy_loss = pytest.mark.parametrize("name", WITH_POLICY_LOSS)
-kinds_of_action = pytest.mark.parametrize("continuous", [False, True], ids=["discrete", "continuous"])
-
-
-def with_action(
-    slow: Callable[[str, bool], bool], continuous_of: Container[str] = frozenset(MEMBERS)
-) -> pytest.MarkDecorator:
-    """Every member with every kind of action that it has; `slow` says what the fast tests leave out.
-
-    `continuous_of`: whose continuous actions are tested, too.
-    """
-    return pytest.mark.parametrize(
-        ("name", "continuous"),
-        [
-            pytest.param(
-                name, continuous, id=f"{name}-{kind}", marks=[pytest.mark.slow] * slow(name, continuous)
-            )
-            for name in MEMBERS
-            for kind, continuous in (("discrete", False), ("continuous", True))
-            if not continuous or (name not in DISCRETE_ONLY and name in continuous_of)
-        ],
-    )
-
-
-every_algorithm_and_action = with_action(slow=lambda name, continuous: continuous and name == "ta_lpg")
-differentiated = with_action(
-    slow=lambda name, _: name in SLOW_DERIVATIVES, continuous_of=("ppo", "ta_lpo_anchored")
+every_algorithm_and_action = pytest.mark.parametrize(
+    ("name", "continuous"),
+    [pytest.param(*kind, marks=[pytest.mark.slow] * (kind == ("ta_lpg", True))) for kind in KINDS],
+)
+differentiated = pytest.mark.parametrize(
+    ("name", "continuous"),
+    [
+        pytest.param(name, continuous, marks=[pytest.mark.slow] * (name in SLOW_DERIVATIVES))
+        for name, continuous in KINDS
+        if not continuous or name in ("ppo", "ta_lpo_anchored")
+    ],
 )
 """The kind of action reaches a loss through its distribution only."""
 
@@ -92,27 +63,18 @@ def make(name: str) -> Algorithm:
     return build(*MEMBERS[name])
 
 
-def policy_loss(algorithm: Algorithm) -> Callable[..., jax.Array]:
-    assert algorithm.policy_loss is not None
-    return algorithm.policy_loss.per_sample
-
-
 def numbers_of(algorithm: Algorithm, seed: int = 0) -> dict[str, Any]:
     """Defaults, and random weights in place of initial ones, which may be zero and hide things."""
     leaves, treedef = jax.tree.flatten(jax.eval_shape(algorithm.init, jax.random.key(seed)))
     keys = jax.random.split(jax.random.key(seed + 1), max(len(leaves), 1))
 
     def draw(keys: Any) -> list[jax.Array]:
-        scale = SCALES.get(algorithm.name, 1.0)
+        scale = 0.5 if algorithm.name == "disco" else 1.0  # larger weights would saturate its networks
         return [scale * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=False)]
 
     drawn = jax.jit(draw)(keys)
     plain = {key: jnp.asarray(value, float) for key, value in algorithm.defaults}
     return {**plain, **jax.tree.unflatten(treedef, drawn)}
-
-
-def heads_of(algorithm: Algorithm, continuous: bool) -> dict[str, Any]:
-    return algorithm.policy.heads(A, continuous)
 
 
 def linear(params: Any, observation: jax.Array) -> dict[str, jax.Array]:
@@ -121,13 +83,13 @@ def linear(params: Any, observation: jax.Array) -> dict[str, jax.Array]:
     return {name: y[..., 0] if name == "value" else y for name, y in outputs.items()}
 
 
-def linear_params(algorithm: Algorithm, continuous: bool, seed: int, scale: float = 0.3) -> Any:
+def linear_params(algorithm: Algorithm, continuous: bool, seed: int) -> Any:
     rng = np.random.default_rng(seed)
     shapes = {
         name: (D, head.actions, head.size) if head.actions else (D, max(head.size, 1))
-        for name, head in heads_of(algorithm, continuous).items()
+        for name, head in algorithm.policy.heads(A, continuous).items()
     }
-    return {name: jnp.asarray(rng.normal(0, scale, shape)) for name, shape in shapes.items()}
+    return {name: jnp.asarray(rng.normal(0, 0.3, shape)) for name, shape in shapes.items()}
 
 
 def make_trajectory(algorithm: Algorithm, meta_params: Any, continuous: bool) -> Trajectory:
@@ -161,9 +123,7 @@ def memory_of(algorithm: Algorithm, meta_params: Any, params: Any) -> Any:
     return algorithm.memory.init(meta_params, params, jax.random.key(2))
 
 
-def losses(
-    algorithm: Algorithm, meta_params: Any, params: Any, trajectory: Trajectory, memory: Any = None
-) -> jax.Array:
+def losses(algorithm: Algorithm, meta_params: Any, params: Any, trajectory: Any, memory: Any = None) -> Any:
     """Targets and loss of a whole rollout, [B]; by default the first of a life."""
     memory = memory_of(algorithm, meta_params, params) if memory is None else memory
     targets = algorithm.targets(meta_params, memory, trajectory, NOW)
@@ -194,7 +154,7 @@ def learn(algorithm: Algorithm, meta_params: Any, params: Any, trajectory: Traje
         return (optax.apply_updates(agent[0], updates), state), None
 
     agent = params, optimizer.init(params)
-    if algorithm.name in RECURRENT_OPTIMIZERS:
+    if algorithm.name in ("open", "optim4rl"):
         return jax.lax.scan(step, agent, jax.random.split(jax.random.key(7), 2))[0][0]
     return step(agent, jax.random.key(7))[0][0]
 
@@ -220,12 +180,12 @@ def test_says_whether_it_reads_what_lies_beyond_a_termination(name):
     meta_params, params = numbers_of(algorithm), linear_params(algorithm, False, 1)
     trajectory = make_trajectory(algorithm, meta_params, False)
     noise = np.random.default_rng(2)  # a constant would leave every softmax as it is
-    other = {
-        head: jnp.where(
-            trajectory.terminated.reshape(T, E, *[1] * (x.ndim - 2)), x + noise.normal(size=x.shape), x
-        )
-        for head, x in trajectory.outputs_next.items()
-    }
+
+    def moved(x):
+        beyond = trajectory.terminated.reshape(T, E, *[1] * (x.ndim - 2))
+        return jnp.where(beyond, x + noise.normal(size=x.shape), x)
+
+    other = jax.tree.map(moved, trajectory.outputs_next)
     loss = jax.jit(lambda t: losses(algorithm, meta_params, params, t))
     unmoved = np.array_equal(loss(trajectory), loss(trajectory._replace(outputs_next=other)))
     assert unmoved != algorithm.reads_terminal_outputs
@@ -244,34 +204,37 @@ def test_loss_is_one_float_per_sample_under_jit_and_vmap(name, continuous):
         params = linear_params(algorithm, continuous, seed)
         alone = [loss(meta_params, params, trajectory) for meta_params in proposals]
         for got in alone:
-            assert got.shape == (B,) and got.dtype == jnp.float32
-            assert np.isfinite(got).all()
-    if continuous:
-        return
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *proposals)
-    together = jax.jit(jax.vmap(lambda m: losses(algorithm, m, params, trajectory)))(stacked)
-    np.testing.assert_allclose(together, jnp.stack(alone), rtol=1e-4, atol=1e-5)
+            assert got.shape == (B,) and got.dtype == jnp.float32 and np.isfinite(got).all()
+    if not continuous:
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *proposals)
+        together = jax.jit(jax.vmap(lambda m: losses(algorithm, m, params, trajectory)))(stacked)
+        np.testing.assert_allclose(together, jnp.stack(alone), rtol=1e-4, atol=1e-5)
 
 
-@with_policy_loss
-def test_policy_loss_is_elementwise(name):
-    """A function of each sample alone: any shape, and a diagonal Jacobian; jit changes nothing."""
+@pytest.mark.parametrize("name", [name for name in MEMBERS if make(name).policy_loss is not None])
+def test_policy_loss_is_elementwise_and_at_ratio_one_the_policy_gradient(name):
+    """A function of each sample alone: any shape, and a diagonal Jacobian. Its slope at ratio 1 is -A."""
     algorithm = make(name)
     meta_params = numbers_of(algorithm)
     rng = np.random.default_rng(0)
-    log_prob, old, advantage = (jnp.asarray(rng.normal(0, 0.5, 6), jnp.float32) for _ in range(3))
+    log_prob, old, advantage = (jnp.asarray(rng.normal(0, 0.5, 50), jnp.float32) for _ in range(3))
 
     def loss(log_prob, old, advantage):
-        return policy_loss(algorithm)(meta_params, log_prob, old, advantage, NOW)
+        assert algorithm.policy_loss is not None
+        return algorithm.policy_loss.per_sample(meta_params, log_prob, old, advantage, NOW)
 
     f = jax.jit(loss)
     whole = f(log_prob, old, advantage)
-    assert whole.shape == (6,) and whole.dtype == jnp.float32
-    in_two = f(*(x.reshape(3, 2) for x in (log_prob, old, advantage)))
+    assert whole.shape == (50,) and whole.dtype == jnp.float32
+    in_two = f(*(x.reshape(25, 2) for x in (log_prob, old, advantage)))
     np.testing.assert_allclose(in_two.ravel(), whole, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(f(log_prob[0], old[0], advantage[0]), whole[0], rtol=1e-5, atol=1e-6)
-    jacobian = np.asarray(jax.jit(jax.jacrev(loss))(log_prob, old, advantage))
-    np.testing.assert_array_equal(jacobian - np.diag(np.diag(jacobian)), np.zeros((6, 6)))
+    jacobian_of = jax.jit(jax.jacrev(loss))
+    jacobian = np.asarray(jacobian_of(log_prob, old, advantage))
+    np.testing.assert_array_equal(jacobian, np.diag(np.diag(jacobian)))
+    if name != "vsop":  # it is no mirror learning
+        slopes = np.diag(jacobian_of(old, old, advantage))
+        np.testing.assert_allclose(slopes, -advantage, rtol=1e-6, atol=1e-7)
 
 
 @differentiated
@@ -304,7 +267,8 @@ def test_whole_update_matches_finite_differences(name, continuous):
             for path, slope in jax.tree.leaves_with_path(slopes[searched]):
                 entry = searched + jax.tree_util.keystr(path)
                 reached = np.abs(slope).max() > 1e-6
-                assert reached != (entry in WITHOUT_EFFECT), f"no gradient reaches {entry}"
+                # One entry moves nothing: it adds the same to all logits of a policy.
+                assert reached != (entry == "disco['pi_hat']['out']['bias']"), f"no gradient reaches {entry}"
 
 
 def check_directions(value_and_grad: Any, at: Any, h: float = 1e-6) -> Any:
@@ -324,17 +288,6 @@ def check_directions(value_and_grad: Any, at: Any, h: float = 1e-6) -> Any:
     return gradient
 
 
-@pytest.mark.parametrize("name", [name for name in WITH_POLICY_LOSS if name not in NOT_MIRROR_LEARNING])
-def test_gradient_at_ratio_one_is_the_policy_gradient(name):
-    """Elementwise -A."""
-    algorithm = make(name)
-    meta_params = numbers_of(algorithm)
-    rng = np.random.default_rng(0)
-    old, advantage = (jnp.asarray(rng.normal(-1, 2, 50), jnp.float32) for _ in range(2))
-    f = jax.jit(jax.grad(lambda x: policy_loss(algorithm)(meta_params, x, old, advantage, NOW).sum()))
-    np.testing.assert_allclose(f(old), -advantage, rtol=1e-6, atol=1e-7)
-
-
 @every_algorithm
 def test_defaults_are_what_the_parts_read(name):
     """A missing default would be a KeyError in a run; one that nothing reads would be a lie in a record."""
@@ -349,33 +302,26 @@ def test_defaults_are_what_the_parts_read(name):
 
         jax.eval_shape(life)  # tracing reads; nothing needs computing
         read |= meta_params.read
-    if name in LEARNS_NOTHING:
+    if name == "random":  # it takes the numbers of others' recipes without reading any
         assert not read and algorithm.defaults == build("ppo").defaults
         return
     declared = set(dict(algorithm.defaults)) | set(jax.eval_shape(algorithm.init, jax.random.key(0)))
-    unread = READ_BY_THE_LOOP | (set(ADAM_DEFAULTS) if name in LEARNED_OPTIMIZERS else set())
+    # The clip fraction is a diagnostic of the loop; algorithms without clipping share its default.
+    unread = {"clip"}
+    if name in ("lodo", "open", "optim4rl"):  # they take the numbers of PPO's recipes, Adam's among them
+        unread |= set(ADAM_DEFAULTS)
     assert declared - read <= unread, f"declared but never read: {declared - read}"
 
 
-@pytest.mark.parametrize("name", sorted(LEARNS_NOTHING))
-@kinds_of_action
-def test_what_learns_nothing_stays_as_it_is(name, continuous):
-    """Loss zero, parameters as before, and a policy that no output of the network moves."""
-    algorithm = make(name)
+@pytest.mark.parametrize("continuous", [False, True])
+def test_the_random_policy_learns_nothing(continuous):
+    algorithm = make("random")
     meta_params = numbers_of(algorithm)
     trajectory = make_trajectory(algorithm, meta_params, continuous)
-    here, there = (linear_params(algorithm, continuous, seed) for seed in (0, 1))
-    assert not np.any(losses(algorithm, meta_params, there, trajectory))
-    after = learn(algorithm, meta_params, there, trajectory)
-    jax.tree.map(np.testing.assert_array_equal, after, there)
-    for params in (here, there):
-        outputs = linear(params, trajectory.observation)
-        log_prob = algorithm.policy.distribution(meta_params, outputs, NOW).log_prob(trajectory.action)
-        np.testing.assert_array_equal(log_prob, trajectory.log_prob)
-
-
-READ_BY_THE_LOOP = {"clip"}
-"""For the clip fraction, a diagnostic; algorithms without clipping share the default."""
+    params = linear_params(algorithm, continuous, 1)
+    assert not np.any(losses(algorithm, meta_params, params, trajectory))
+    after = learn(algorithm, meta_params, params, trajectory)
+    jax.tree.map(np.testing.assert_array_equal, after, params)
 
 
 @every_algorithm
@@ -391,25 +337,3 @@ def test_an_algorithm_is_hashable_named_and_sorted(name):
     for a, b, c in zip(*(jax.tree.leaves(x) for x in (searched, same, other)), strict=True):
         np.testing.assert_array_equal(a, b)
         assert not np.any(a) or not np.array_equal(a, c)
-
-
-def test_unknown_options_are_refused_with_the_valid_ones():
-    for name, valid in (("lpo", "width"), ("lodo", "layers, block"), ("random", "none")):
-        with pytest.raises(ValueError, match=rf"{name}.*'widht'.*{valid}"):
-            build(name, {"widht": 3})
-
-
-def test_unknown_algorithms_are_refused_with_the_nearest_names():
-    with pytest.raises(ValueError, match="did you mean ppo"):
-        build("ppoo")
-    with pytest.raises(ValueError, match="a2c"):
-        build("xyzzy")
-    for path in ("objectives.known:nothing", "objectives.nowhere:ppo"):
-        with pytest.raises(ValueError, match="cannot be imported"):
-            build(path)
-    assert factory("objectives.known:ppo") is factory("ppo")
-
-
-def test_every_registered_name_builds():
-    for name, path in FAMILIES.items():
-        assert isinstance(build(name), Algorithm), path

@@ -17,7 +17,7 @@ from discovery.inner import compile as compiled
 def test_a_search_compiles_once_whatever_its_numbers(
     finished_run: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Proposals and means are one program, which a search with other numbers and lifetimes uses again."""
+    """Proposals and means are one program; a search with other numbers and lifetimes uses it again."""
     assert len(finished_run.programs) == 1
     programs = dict(finished_run.programs)
     monkeypatch.setattr(compiled, "_executables", programs)
@@ -42,15 +42,8 @@ def test_every_preset_compiles_once_for_each_kind_of_task(
         replace(task, total_steps=min(task.total_steps, 16 * task.setup.steps_per_update))
         for task in config.tasks
     )
-    small = replace(
-        config,
-        generations=2,
-        seeds=1,
-        selection_seeds=2,
-        tasks=tasks,
-        meta=replace(config.meta, population=4, mean_every=1),
-    )
+    meta = replace(config.meta, population=4, mean_every=1)
+    small = replace(config, generations=2, seeds=1, selection_seeds=2, tasks=tasks, meta=meta)
     run = discover(small, tmp_path, "small", Inline(2))
-    assert run.n_generations == 2
-    assert np.isfinite(run.scores).all()
+    assert run.n_generations == 2 and np.isfinite(run.scores).all()
     assert len(programs) == len({task.setup for task in tasks})

@@ -12,13 +12,11 @@ import pytest
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.search import SearchConfig
 from discovery.core.jobs import AlgorithmSpec, Job, JobResult
-from discovery.display.formats import (
-    rows,
-    status,
-)
+from discovery.display.formats import rows, status
 from discovery.display.progress import Json, View, view
 from discovery.meta.base import RequestId, Result, ScoreResult
 from discovery.search.progress import SearchProgress, expected_steps, final_row, planned, trainings_of
+from discovery.search.requests import jobs_of
 from discovery.statistics import interval
 from environments.task import Setup, Task
 from tests.ids import job_key, request_id, score_request
@@ -30,8 +28,7 @@ CONFIG = SearchConfig(
 
 
 class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
+    now = 0.0
 
     def __call__(self) -> float:
         return self.now
@@ -42,14 +39,8 @@ def job(name: str = "g0/p0/search/Catch/s0", lifetime: int = 10) -> Job:
 
 
 def result(error: str | None = None, seconds: float = 1.0, compiling: float = 0.0) -> JobResult:
-    return JobResult(
-        job_key("g0/p0/search/Catch/s0"),
-        None,
-        error,
-        seconds=seconds,
-        compile_seconds=compiling,
-        worker="inline",
-    )
+    key = job_key("g0/p0/search/Catch/s0")
+    return JobResult(key, None, error, seconds=seconds, compile_seconds=compiling, worker="inline")
 
 
 def results(generation: int = 0, mean: bool = True) -> dict[RequestId, Result]:
@@ -69,17 +60,11 @@ def test_plan_counts_trainings_and_steps() -> None:
     assert planned(CONFIG) == (36, 36 * 160)
     assert planned(CONFIG, 3) == (4, 4 * 160)
     assert planned(CONFIG, 4) == (0, 0)
-
-
-def test_plan_agrees_with_the_jobs_that_are_run() -> None:
-    from discovery.search.requests import jobs_of
-
     task = replace(TASK, shortest_life=0.1)
-    config = replace(CONFIG, tasks=(task,), seeds=200)
-    jobs = jobs_of(score_request(0, 0), config)
+    assert expected_steps(task) == expected_steps(TASK, True) == 160
+    jobs = jobs_of(score_request(0, 0), replace(CONFIG, tasks=(task,), seeds=200))
     steps = np.mean([j.lifetime * TASK.setup.steps_per_update for j in jobs])
     assert steps == pytest.approx(expected_steps(task, True), rel=0.1)
-    assert expected_steps(task) == expected_steps(TASK, True) == 160
 
 
 def test_tally_tells_speed_and_time_left() -> None:
@@ -157,31 +142,24 @@ def play(shown: View) -> None:
 def test_json_is_one_object_a_line() -> None:
     out = io.StringIO()
     play(Json(SearchProgress(CONFIG), out))
-    events = [json.loads(line) for line in out.getvalue().splitlines()]
-    assert [e["event"] for e in events] == ["run", "started", "warning", "generation", "result"]
-    assert events[1] == {"event": "started", "generation": 0, "trainings": 12, "finished_before": 3}
-    assert events[2]["text"] == "processes/0 was replaced"
-    assert events[3]["tasks"]["Catch"]["selection"][0]["mean"] == 2.0
-    assert events[3]["metrics"] == {"sigma": 0.3}
-    assert events[4]["scores"] == {"Catch": None}
+    _, started, warning, generation, result = (json.loads(line) for line in out.getvalue().splitlines())
+    assert started == {"event": "started", "generation": 0, "trainings": 12, "finished_before": 3}
+    assert (warning["event"], warning["text"]) == ("warning", "processes/0 was replaced")
+    assert generation["tasks"]["Catch"]["selection"][0]["mean"] == 2.0
+    assert generation["metrics"] == {"sigma": 0.3}
+    assert (result["event"], result["scores"]) == ("result", {"Catch": None})
 
 
 def test_quiet_says_only_warnings(capsys: pytest.CaptureFixture[str]) -> None:
-    out = io.StringIO()
+    logger, out = logging.getLogger("discovery.executors"), io.StringIO()
+    before = list(logger.handlers), logger.propagate
     play(View(SearchProgress(CONFIG), out))
     assert out.getvalue() == ""
-    assert "processes/0 was replaced" in capsys.readouterr().err
+    assert capsys.readouterr().err.count("processes/0 was replaced") == 1
+    assert (list(logger.handlers), logger.propagate) == before  # warnings go where they went before
 
 
-def test_warnings_go_where_they_went_before_after_a_view() -> None:
-    logger = logging.getLogger("discovery.executors")
-    before = list(logger.handlers), logger.propagate
-    with view(CONFIG, as_json=True, out=io.StringIO()):
-        assert not logger.propagate
-    assert (list(logger.handlers), logger.propagate) == before
-
-
-def test_trainings_without_a_search_and_several_tasks_are_shown() -> None:
+def test_trainings_without_a_search_are_shown() -> None:
     out = io.StringIO()
     with view(None, out=out) as shown:
         shown.started(-1, [job()] * 2, 1)

@@ -1,25 +1,16 @@
-"""The extra environments as their own libraries run them, by their public functions alone: an oracle.
-
-A `Bare` has the library's own time limit, where it has one, and no auto-reset.
-"""
+"""The extra environments as their own libraries run them, by their public functions alone: an oracle."""
 
 import importlib
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+Bare = tuple[Callable[..., Any], Callable[..., Any]]
+"""key -> (state, observation), and (key, state, action) -> (state, observation, reward, done).
 
-class Bare(NamedTuple):
-    """`begin`: key -> (state, observation); `move`: ... -> (state, observation, reward, done).
-
-    Observations are as our environment should show them, before flattening.
-    """
-
-    begin: Callable[[Any], Any]
-    move: Callable[[Any, Any, Any], Any]
+With the library's own time limit, where it has one, and no auto-reset; observations before flattening."""
 
 
 def bare(id: str, episode_length: int) -> Bare:
@@ -42,7 +33,7 @@ def craftax(name, episode_length):
         observation, state, reward, done, _ = env.step(key, state, action, params)
         return state, observation, reward, done
 
-    return Bare(begin, move)
+    return begin, move
 
 
 def jumanji(name, episode_length):
@@ -70,7 +61,7 @@ def jumanji(name, episode_length):
         done = timestep.last() | (time + 1 >= episode_length)  # 2048 has no limit of its own
         return (state, time + 1), shown(timestep.observation), timestep.reward, done
 
-    return Bare(begin, move)
+    return begin, move
 
 
 def navix(name, episode_length):
@@ -84,7 +75,7 @@ def navix(name, episode_length):
         timestep = env.step(timestep, action)
         return timestep, layers(timestep.observation, (11, 6, 4)), timestep.reward, timestep.is_done()
 
-    return Bare(begin, move)
+    return begin, move
 
 
 def pgx(name, episode_length):
@@ -101,7 +92,7 @@ def pgx(name, episode_length):
         done = state.terminated | (time + 1 >= episode_length)
         return (state, time + 1), state.observation, state.rewards[0], done
 
-    return Bare(begin, move)
+    return begin, move
 
 
 def xminigrid(name, episode_length):
@@ -115,19 +106,16 @@ def xminigrid(name, episode_length):
         timestep = env.step(params, timestep, action)
         return timestep, layers(timestep.observation, (13, 12)), timestep.reward, timestep.last()
 
-    return Bare(begin, move)
+    return begin, move
 
 
 def layers(symbols, sizes):
     """Each layer of symbols as rows of an identity matrix; nothing may lie outside."""
-    rows = [np.eye(size, dtype=np.float32) for size in sizes]
-    return jnp.concatenate(
-        [
-            jnp.asarray(row).at[symbols[..., index]].get(mode="fill", fill_value=jnp.nan)
-            for index, row in enumerate(rows)
-        ],
-        axis=-1,
-    )
+    rows = [
+        jnp.eye(size).at[symbols[..., index]].get(mode="fill", fill_value=jnp.nan)
+        for index, size in enumerate(sizes)
+    ]
+    return jnp.concatenate(rows, axis=-1)
 
 
 def keys_of(key: jax.Array) -> jax.Array:

@@ -19,11 +19,8 @@ def make() -> Environment:
         observation_size=2,
         observation_shape=(2,),
         n_actions=2,
-        continuous=False,
-        action_low=None,
-        action_high=None,
         horizon=HORIZON,
-        sample_level=_sample_level,
+        sample_level=lambda key: jax.random.choice(key, jnp.array(LEVELS)),
         reset=_reset,
         step=_step,
     )
@@ -31,10 +28,6 @@ def make() -> Environment:
 
 def not_an_environment() -> str:
     return "CartPole-v1"
-
-
-def _sample_level(key):
-    return jax.random.choice(key, jnp.array(LEVELS))
 
 
 def _reset(key, level):

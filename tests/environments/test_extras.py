@@ -1,11 +1,7 @@
-"""The environments of other libraries, which `make test-extras` installs: the contract, and an oracle.
-
-What is not installed is skipped; what is said about that is tested everywhere.
-"""
+"""The environments of other libraries, which `make test-extras` installs: the contract, and an oracle."""
 
 import functools
 import importlib
-import importlib.util
 from typing import Any, NamedTuple
 
 import jax
@@ -17,13 +13,13 @@ from discovery.app.commands.catalog import actions_text, known, shape_text
 from discovery.inner.loops import train
 from discovery.inner.loops.on_policy import complete
 from environments import vector
-from environments.base import Step
 from environments.make import FAMILIES, make
 from environments.task import Setup
 from objectives import build
+from tests.contracts import test_environments as contract
 from tests.environments.bare import bare, keys_of
 
-FAMILY = ("craftax", "jumanji", "navix", "pgx", "xminigrid")
+pytestmark = pytest.mark.extras
 
 
 class Case(NamedTuple):
@@ -32,6 +28,7 @@ class Case(NamedTuple):
     Attributes:
         bank: as the option of that name.
         ends: whether some episodes end by themselves.
+        same: whether all episodes begin in the same way.
         doom: fields of the library's state that end the next episode but one, for a game that is long.
     """
 
@@ -39,6 +36,7 @@ class Case(NamedTuple):
     n_steps: int
     bank: int = 0
     ends: bool = True
+    same: bool = False
     doom: dict[str, Any] | None = None
 
 
@@ -48,170 +46,88 @@ CASES = {
     "jumanji/Maze-v0": Case(200, 3000, bank=5),
     "jumanji/Snake-v1": Case(8, 100, bank=2),
     "navix/Navix-Dynamic-Obstacles-5x5-Random-v0": Case(9, 150),
-    "navix/Navix-Empty-5x5-v0": Case(60, 1500),
+    "navix/Navix-Empty-5x5-v0": Case(60, 1500, same=True),
     "pgx/minatar-breakout": Case(12, 100, bank=4),
     "pgx/minatar-freeway": Case(7, 20, ends=False),
     "xminigrid/MiniGrid-EmptyRandom-5x5": Case(60, 800, bank=2),
     "xminigrid/MiniGrid-MemoryS8": Case(80, 1200),
 }
-SAME_START = ("navix/Navix-Empty-5x5-v0",)
-"""Episodes of these begin in one and the same way."""
 
 each = pytest.mark.parametrize(
     "id", [pytest.param(id, marks=pytest.mark.xdist_group(id)) for id in CASES]
 )  # tests of one environment share what one process has compiled
-extras = pytest.mark.extras
 
 
 @pytest.fixture(autouse=True)
 def installed(request):
     """Skips the tests of a family that is not installed."""
-    parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
-    if request.node.get_closest_marker("extras"):
-        name = parameters.get("id") or parameters["family"]
-        pytest.importorskip(FAMILIES[name.partition("/")[0]].requires)
+    parameters = request.node.callspec.params
+    name = parameters.get("id") or parameters["family"]
+    pytest.importorskip(FAMILIES[name.partition("/")[0]].requires)
 
 
-@functools.cache
-def jitted(id: str) -> tuple[Any, Any, Any]:
-    environment = make(id, {"episode_length": CASES[id].episode_length, "bank": CASES[id].bank})
-    reset, step = (jax.jit(function) for function in (environment.reset, environment.step))
-    return environment, reset, step
-
-
-def played(id: str, n_steps: int) -> tuple[Any, list[tuple[int, Any, Step]]]:
-    """The first observation, and for each step its action, the state before it, and what it returned."""
-    environment, reset, step = jitted(id)
-    generator = np.random.default_rng(0)
-    state, first = reset(jax.random.key(7), ())
-    seen = []
-    for index in range(n_steps):
-        action = int(generator.integers(environment.n_actions))
-        state = doomed(id, index, state)
-        before = state
-        state, taken = step(jax.random.key(index), state, np.int32(action), ())
-        seen.append((action, before, taken))
-    return first, seen
-
-
-def doomed(id, index, state):
-    """Ours or the bare state, about to end where the case says so."""
-    doom = CASES[id].doom
-    if not doom or index != CASES[id].episode_length + 2:
-        return state
-    game = state.game if hasattr(state, "game") else state
-    game = game.replace(**{name: jnp.full_like(getattr(game, name), value) for name, value in doom.items()})
-    return state._replace(game=game) if hasattr(state, "game") else game
-
-
-@functools.cache
-def whole(id: str):
-    return played(id, CASES[id].n_steps)
-
-
-@extras
 @each
-def test_types_shapes_and_vmap(id):
-    environment, _, _ = jitted(id)
-    key, action = jax.random.key(0), jnp.int32(0)
-    state, observation = jax.eval_shape(environment.reset, key, ())
-    after, step = jax.eval_shape(environment.step, key, state, action, ())
-    kinds = [(leaf.shape, leaf.dtype, leaf.weak_type) for leaf in (observation, *step)]
-    wide, flag = ((environment.observation_size,), np.float32, False), ((), np.bool_, False)
-    assert kinds == [wide, wide, ((), np.float32, False), flag, flag, wide]
-    assert environment.observation_size == np.prod(environment.observation_shape)
-    assert not environment.continuous and environment.action_low is None
-    assert jax.tree.structure(state) == jax.tree.structure(after)
-    for one, other in zip(jax.tree.leaves(state), jax.tree.leaves(after), strict=True):
-        assert (one.shape, one.dtype, one.weak_type) == (other.shape, other.dtype, False)
-    keys = jax.random.split(key, 3)
-    states, _ = jax.eval_shape(jax.vmap(environment.reset, (0, None)), keys, ())
-    _, steps = jax.eval_shape(jax.vmap(environment.step, (0, 0, None, None)), keys, states, action, ())
-    assert steps.observation.shape == (3, environment.observation_size)
+def test_keeps_the_types_of_the_contract(id):
+    contract.test_describes_itself(id)
+    contract.test_types_and_shapes(id)
+    contract.test_state_keeps_its_types(id)
+    contract.test_runs_under_vmap(id)
 
 
-@extras
 @each
 def test_is_the_bare_library(id):
-    """Step by step for the same keys; where an episode ends, the next begins as the bare one does."""
+    """Step by step for the same keys; where an episode ends, the next begins as the bare one does.
+
+    Some episodes run into the limit, some end before; our own count of steps says which is which.
+    """
     case = CASES[id]
-    library = bare(id, case.episode_length)
-    begin, move = (jax.jit(function) for function in library)
-    first, seen = whole(id)
+    environment = make(id, {"episode_length": case.episode_length, "bank": case.bank})
+    reset: Any = jax.jit(environment.reset)
+    step: Any = jax.jit(environment.step)
+    begin, move = (jax.jit(function) for function in bare(id, case.episode_length))
     key = jax.random.key_data(jax.random.key(7))
     bank = jax.random.split(key, case.bank) if case.bank else [key]
-    state, shown = begin(bank[0])
-    np.testing.assert_array_equal(first, np.ravel(shown).astype(np.float32))
-    used = 1
-    for index, (action, _, taken) in enumerate(seen):
+    ours, first = reset(jax.random.key(7), ())
+    theirs, shown = begin(bank[0])
+    starts, ends, age = [flat(shown)], set(), 0
+    np.testing.assert_array_equal(first, starts[0])
+    generator = np.random.default_rng(0)
+    for index in range(case.n_steps):
+        if case.doom and index == case.episode_length + 2:
+            ours, theirs = ours._replace(game=doomed(ours.game, case.doom)), doomed(theirs, case.doom)
+        action = np.int32(generator.integers(environment.n_actions))
         key_move, key_next = keys_of(jax.random.key(index))
-        state, shown, reward, done = move(key_move, doomed(id, index, state), np.int32(action))
-        np.testing.assert_allclose(
-            taken.final_observation, np.ravel(shown).astype(np.float32), rtol=1e-6, atol=1e-6
-        )
+        ours, taken = step(jax.random.key(index), ours, action, ())
+        theirs, shown, reward, done = move(key_move, theirs, action)
+        age += 1
+        np.testing.assert_allclose(taken.final_observation, flat(shown), rtol=1e-6, atol=1e-6)
         np.testing.assert_allclose(taken.reward, reward, rtol=1e-6)
+        assert bool(taken.truncated) == (age == case.episode_length), index
         assert bool(done) == bool(taken.terminated | taken.truncated), index
         if done:
-            if case.bank:
-                key_next = bank[used % case.bank]
-            state, shown = begin(key_next)
-            used += 1
-            np.testing.assert_array_equal(taken.observation, np.ravel(shown).astype(np.float32))
+            ends.add((bool(taken.terminated), bool(taken.truncated)))
+            theirs, shown = begin(bank[len(starts) % case.bank] if case.bank else key_next)
+            starts.append(flat(shown))
+            age = 0
+            np.testing.assert_array_equal(taken.observation, starts[-1])
         else:
             np.testing.assert_array_equal(taken.observation, taken.final_observation)
+        assert int(ours.time) == age
+    assert (False, True) in ends and ((True, False) in ends) == case.ends
+    assert (len({tuple(start) for start in starts}) == 1) == case.same
+    assert step._cache_size() == 1
 
 
-@extras
-@each
-def test_truncated_by_time_and_by_nothing_else(id):
-    """Some episodes run into the limit, some end before; our own count of steps says which is which."""
-    case, (_, seen) = CASES[id], whole(id)
-    age, terminated = 0, 0
-    for _, before, taken in seen:
-        assert int(before.time) == age
-        age += 1
-        assert bool(taken.truncated) == (age == case.episode_length)
-        terminated += int(taken.terminated)
-        if taken.terminated | taken.truncated:
-            age = 0
-    assert any(taken.truncated and not taken.terminated for *_, taken in seen)
-    assert any(taken.terminated and not taken.truncated for *_, taken in seen) == case.ends
+def flat(shown):
+    return np.ravel(shown).astype(np.float32)
 
 
-@extras
-@each
-def test_episodes_begin_anew_and_keys_decide(id):
-    case, (first, seen) = CASES[id], whole(id)
-    starts = [tuple(np.asarray(first))] + [
-        tuple(np.asarray(taken.observation)) for *_, taken in seen if taken.terminated | taken.truncated
-    ]
-    different = len(set(starts))
-    assert different == 1 if id in SAME_START else different > 1
-    if case.bank:
-        assert different <= case.bank
-        environment, *_ = jitted(id)
-        assert environment.refresh is not None
-        state = seen[-1][1]
-        renewed = jax.jit(environment.refresh)(jax.random.key(1), state, ())
-        assert not np.array_equal(renewed.bank[1], state.bank[1])
-        jax.tree.map(np.testing.assert_array_equal, renewed.game, state.game)
-    _, again = played(id, 10)
-    for (*_, one), (*_, other) in zip(seen, again, strict=False):
-        jax.tree.map(np.testing.assert_array_equal, one, other)
+def doomed(game, fields):
+    """The library's state, about to end."""
+    return game.replace(**{name: jnp.full_like(getattr(game, name), x) for name, x in fields.items()})
 
 
-@extras
-@each
-def test_a_second_make_compiles_nothing(id):
-    whole(id)
-    case = CASES[id]
-    environment, reset, step = jitted(id)
-    assert make(id, {"bank": case.bank, "episode_length": case.episode_length}) is environment
-    assert reset._cache_size() == step._cache_size() == 1
-
-
-@extras
-@pytest.mark.parametrize("family", FAMILY)
+@pytest.mark.parametrize("family", ["craftax", "jumanji", "navix", "pgx", "xminigrid"])
 def test_the_catalog_is_what_there_is(family):
     ids = [id for id in known() if id.startswith(f"{family}/")]
     with pytest.raises(ValueError, match="no environment is called") as info:
@@ -224,7 +140,6 @@ def test_the_catalog_is_what_there_is(family):
         assert [shape, actions, environment.horizon] == known()[id][:3], id
 
 
-@extras
 @pytest.mark.parametrize(
     "id",
     [
@@ -246,7 +161,6 @@ def test_trains(id):
     assert int(outcome.nonfinite_step) == -1
 
 
-@extras
 @pytest.mark.parametrize("id", ["pgx/minatar-freeway"])
 def test_freeways_own_end_is_never_met(id):
     environment = make(id)
@@ -261,7 +175,6 @@ def test_freeways_own_end_is_never_met(id):
         make(id, {"episode_length": 2501})
 
 
-@extras
 @pytest.mark.parametrize("id", ["xminigrid/XLand-MiniGrid-R1-9x9"])
 def test_rulesets_are_levels(id, tmp_path):
     """Two rulesets, a ball or a key to pick up: each training has one of them, for all its episodes."""
@@ -288,7 +201,6 @@ def test_rulesets_are_levels(id, tmp_path):
         make("xminigrid/MiniGrid-Empty-5x5", {"rulesets": str(path)})
 
 
-@extras
 @pytest.mark.parametrize("id", ["craftax/Craftax-Classic-Symbolic-v1"])
 def test_craftax_varies(id):
     """Noon of a long day is lighter than night; what does not vary stays what it is."""
@@ -296,39 +208,25 @@ def test_craftax_varies(id):
     level = environment.sample_level(jax.random.key(0))
     assert 100 <= level["day_length"] <= 300 and 0 <= level["spawn_cow_chance"] <= 0.2
     state, _ = jax.jit(environment.reset)(jax.random.key(0), level)
-    step = jax.jit(environment.step)
     state = state._replace(game=state.game.replace(timestep=jnp.int32(150)))
+    step = jax.jit(environment.step)
 
     def light(day_length):
-        now, _ = step(
-            jax.random.key(0), state, jnp.int32(0), {**level, "day_length": jnp.float32(day_length)}
-        )
-        return float(now.game.light_level)
+        changed = {**level, "day_length": jnp.float32(day_length)}
+        return float(step(jax.random.key(0), state, jnp.int32(0), changed)[0].game.light_level)
 
     assert light(300.0) != light(190.0)
 
 
-@extras
 @pytest.mark.parametrize(
     ("id", "options", "vary", "word"),
     [
-        ("craftax/Craftax-Pixels-v1", {}, {}, "'craftax/Craftax-Pixels-v1'"),
         ("jumanji/Snake-v1", {"episode_length": 0}, {}, "episode_length .*got 0"),
         ("navix/Navix-Empty-5x5-v0", {"bank": -1}, {}, "bank .*got -1"),
         ("pgx/minatar-breakout", {}, {"speed": (1.0, 2.0)}, "'speed'"),
         ("craftax/Craftax-Symbolic-v1", {}, {"wind": (1.0, 2.0)}, "day_length"),
-        ("xminigrid/MiniGrid-Playground", {}, {}, "'xminigrid/MiniGrid-Playground'"),
-        ("navix/Navix-Empty-5x5-v0", {"backend": 1}, {}, "episode_length, bank"),
     ],
 )
 def test_what_there_is_not_is_refused(id, options, vary, word):
     with pytest.raises(ValueError, match=word):
         make(id, options, vary)
-
-
-@pytest.mark.parametrize("family", FAMILY)
-def test_what_is_not_installed_is_named_with_its_extra(family, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    name = next(id for id in known() if id.startswith(f"{family}/"))
-    with pytest.raises(ValueError, match=rf"pip install 'rl-discovery\[{family}\]'"):
-        make(name)

@@ -6,7 +6,8 @@ mazes, rand-small) was copied from the released source, EmptyJackson/groove at 0
 
 import functools
 import hashlib
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 
 from environments.gridworld import Grid
 from environments.handmade import MAZES
-from environments.levels import TRIES, Lifetimes, solvable
+from environments.levels import Lifetimes, solvable
 from environments.levelsets import SETS, grid_task
 from environments.make import make
 
@@ -29,12 +30,15 @@ class Random(NamedTuple):
 
 
 class Made(NamedTuple):
-    """A row of the table of hand-made levels; each object as kind, reward, p_terminate, p_respawn."""
+    """A row of the table of hand-made levels; each object as kind, reward, p_terminate, p_respawn.
+
+    `walls`: whether there is one, by row and column.
+    """
 
     size: int
     steps: int
     objects: tuple[tuple[int, float, float, float], ...]
-    walls: str = ""
+    walls: Callable[[Any, Any], Any] = lambda row, column: row < 0
     random_places: bool = False
 
 
@@ -45,59 +49,38 @@ RANDOM = {
     "large": Random((8, 10), (2, 5), 15, (250, 750)),
     "all": _ALL,
 }
-drawn_for_long = pytest.mark.parametrize(
-    "name", ["small", *(pytest.param(n, marks=pytest.mark.slow) for n in ("medium", "large")), "all"]
-)
 SAME_AS_ALL = ("all-shortlife", "all-randlife", "all-vrandlife")
 
 _DENSE = ((0, 1, 0, 0.05), (0, 1, 0, 0.05), (1, -1, 0.5, 0.1), (2, -1, 0, 0.5))
 _LONG = ((0, 1, 0, 0.01), (0, 1, 0, 0.01), (1, -1, 0.5, 1), (1, -1, 0.5, 1))
 _LONGER = ((0, 1, 0.1, 0.01), (0, 1, 0.1, 0.01), (1, -1, 0.8, 1), (1, -1, 0.8, 1), (1, -1, 0.8, 1))
-_TWO_GAPS = """
-    ....#....
-    .........
-    ....#....
-    ....#....
-    ....#....
-    ....#....
-    ....#....
-    .........
-    ....#....
-"""
-_CROSS = """
-    ...........
-    .....#.....
-    .....#.....
-    .....#.....
-    ##.#####.##
-    .....#.....
-    .....#.....
-    ...........
-    .....#.....
-    .....#.....
-    .....#.....
-"""
-_TWO_CELLS = """
-    .......
-    ..#....
-    .......
-    ....#..
-    .......
-    .......
-    .......
-"""
+_SMALL = ((0, 1, 0, 0.05), (0, 1, 0, 0.05), (1, -1, 0.5, 0.1), (1, -1, 0.5, 0.1))
+
+
+def _two_gaps(row, column):
+    return (column == 4) & (row != 1) & (row != 7)
+
+
+def _cross(row, column):
+    """Four gaps, in two walls that meet in row 4."""
+    upright = (column == 5) & (row != 0) & (row != 7)
+    return upright | (row == 4) & (column != 2) & (column != 8)
+
+
+def _two_cells(row, column):
+    return (row == 1) & (column == 2) | (row == 3) & (column == 4)
+
+
 MADE = {
     "dense": Made(11, 500, _DENSE),
     "sparse": Made(13, 50, ((0, 1, 1, 0), (1, -1, 1, 0))),
     "long": Made(11, 1000, _LONG),
-    "longer": Made(9, 2000, _LONGER, _TWO_GAPS),  # the code's three traps
-    "longer-paper": Made(9, 2000, (*_LONGER, (1, -1, 0.8, 1), (1, -1, 0.8, 1)), _TWO_GAPS),
-    "long-dense": Made(11, 2000, ((0, 1, 0, 0.005),) * 4, _CROSS),
+    "longer": Made(9, 2000, _LONGER, _two_gaps),  # the code's three traps
+    "longer-paper": Made(9, 2000, (*_LONGER, (1, -1, 0.8, 1), (1, -1, 0.8, 1)), _two_gaps),
+    "long-dense": Made(11, 2000, ((0, 1, 0, 0.005),) * 4, _cross),
     "rand-dense": Made(11, 500, _DENSE, random_places=True),
     "rand-long": Made(11, 1000, _LONG, random_places=True),
-    "rand-small": Made(
-        7, 500, ((0, 1, 0, 0.05), (0, 1, 0, 0.05), (1, -1, 0.5, 0.1), (1, -1, 0.5, 0.1)), _TWO_CELLS, True
-    ),
+    "rand-small": Made(7, 500, _SMALL, _two_cells, True),
     "rand-sparse": Made(7, 50, ((0, 1, 1, 1), (1, -1, 1, 1), (1, -1, 1, 1)), random_places=True),
     "rand-very-dense": Made(11, 2000, ((0, 1, 0, 1),), random_places=True),
 }
@@ -185,22 +168,12 @@ def digest(walls):
     return hashlib.sha256("".join("01"[wall] for wall in walls.astype(int)).encode()).hexdigest()[:16]
 
 
-def sides(name):
-    """Of sampled levels, that of the smallest square that holds what is not wall."""
-    size = SETS[name].grid.size
-    row, column = np.divmod(np.arange(size * size), size)
-    return np.where(sampled(name).walls, 0, np.maximum(row, column) + 1).max(1)
-
-
 # --- tables --------------------------------------------------------------------------------------
 
 
 def test_every_set_is_in_a_table():
     assert SETS["all"].grid.observation_size == 3201  # as published
-    assert set(SETS) == {*RANDOM, *SAME_AS_ALL, *MADE, *MAZE_DIGESTS, "mazes"} == set(LIFETIMES)
-
-
-def test_lifetimes():
+    assert set(SETS) == {*RANDOM, *SAME_AS_ALL, *MADE, *MAZE_DIGESTS, "mazes"}
     assert {name: one.lifetimes for name, one in SETS.items()} == {
         name: Lifetimes(*ends) for name, ends in LIFETIMES.items()
     }
@@ -209,24 +182,25 @@ def test_lifetimes():
 # --- random levels -------------------------------------------------------------------------------
 
 
-@drawn_for_long
-def test_sides_of_random_levels(name):
-    law = RANDOM[name]
-    assert SETS[name].grid == Grid(law.side[1], law.objects[1], law.objects[1])
-    assert SETS[name].horizon == law.steps[1]
+@pytest.mark.parametrize(
+    "name", ["small", *(pytest.param(n, marks=pytest.mark.slow) for n in ("medium", "large")), "all"]
+)
+def test_sides_and_walls_of_random_levels(name):
+    law, size, walls = RANDOM[name], SETS[name].grid.size, sampled(name).walls
     low, high = law.side
-    counts = np.bincount(sides(name), minlength=high + 1)
+    assert SETS[name].grid == Grid(high, law.objects[1], law.objects[1])
+    assert SETS[name].horizon == law.steps[1]
+
+    # A level's side is that of the smallest square that holds what is not wall.
+    reach = np.indices((size, size)).max(0).reshape(-1)
+    side = np.where(walls, 0, reach + 1).max(1)
+    counts = np.bincount(side, minlength=high + 1)
     assert len(counts) == high + 1
     assert counts[:low].sum() <= 4  # where walls close in all but a corner, the rest is wall too
     assert counts[low:] / 400 == pytest.approx(1 / (high - low + 1), abs=0.08)
     assert counts[low:].min() > 20
 
-
-@drawn_for_long
-def test_walls_of_random_levels(name):
-    law, size, side = RANDOM[name], SETS[name].grid.size, sides(name)
-    walls = sampled(name).walls
-    outside = (np.indices((size, size)).max(0).reshape(-1)) >= side[:, None]
+    outside = reach >= side[:, None]
     inside = walls & ~outside
     assert (walls | ~outside).all()
     largest = inside[side == size]
@@ -236,6 +210,7 @@ def test_walls_of_random_levels(name):
     assert largest.mean() == pytest.approx(share, rel=0.12)
     smaller = side < size  # what is outside vanishes
     assert inside[smaller].sum() / (~outside[smaller]).sum() == pytest.approx(share, rel=0.12)
+    assert (~inside.any(1)).sum() <= 16  # bare after too many tries, or a small one by chance
 
 
 @pytest.mark.parametrize("name", RANDOM)
@@ -262,15 +237,6 @@ def test_sets_that_differ_from_all_by_their_lifetimes_only(name):
     assert str(jax.make_jaxpr(SETS[name].sample)(key)) == str(jax.make_jaxpr(SETS["all"].sample)(key))
 
 
-def test_redrawing_is_not_needed_often():
-    row, column = np.divmod(np.arange(100), 10)
-    bare = sum(
-        any(np.array_equal(wall, (row >= side) | (column >= side)) for side in range(4, 11))
-        for wall in sampled("all").walls
-    )
-    assert TRIES > 1 and bare <= 16  # of 400; a 4 x 4 level has no wall by chance once in 19
-
-
 # --- hand-made levels ----------------------------------------------------------------------------
 
 
@@ -289,8 +255,7 @@ def test_hand_made_levels(name):
         (p_respawn.astype(np.float32), levels.p_respawn),
     ]:
         np.testing.assert_array_equal(ours, np.broadcast_to(published, (400, count)))
-    rows = made.walls.split() or ["." * made.size] * made.size
-    walls = np.array([[sign == "#" for sign in row] for row in rows]).reshape(-1)
+    walls = made.walls(*np.indices((made.size, made.size))).reshape(-1)
     np.testing.assert_array_equal(levels.walls, np.broadcast_to(walls, (400, made.size**2)))
     places = np.concatenate([levels.start[:, None], levels.cell], axis=1)  # other ones in every level
     assert (np.diff(np.sort(places, axis=1)) > 0).all()
@@ -333,7 +298,7 @@ def test_every_level_can_be_solved(name):
         return
     places = np.concatenate([np.asarray(levels.start)[:, None], np.asarray(levels.cell)], axis=1)
     for row, walls, present in zip(places, levels.walls, np.asarray(levels.present), strict=True):
-        used = row[np.concatenate([[True], present])]
+        used = row[np.append(True, present)]
         assert len(set(used)) == len(used) and not walls[used].any()
 
 
@@ -362,5 +327,3 @@ def test_the_task_of_a_set_has_its_lives():
     assert tabular.total_steps == 2500 * 1280 and tabular.shortest_life == 1.0
     assert planes.n_updates == 25_000 and planes.setup.hidden == (32,)
     assert grid_task("all", tabular=False).setup.options == {"tabular": False}
-    with pytest.raises(ValueError, match="'grid/al'"):
-        grid_task("al")

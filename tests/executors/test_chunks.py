@@ -7,7 +7,7 @@ import pytest
 
 from discovery.core.jobs import AlgorithmSpec
 from discovery.executors.call import Reply, call
-from discovery.executors.chunks import Chunk, again, cut, finished, halves, onward
+from discovery.executors.chunks import Chunk, again, cut, finished, onward
 from tests.executors import fakes
 from tests.executors.fakes import TASK, job, key
 
@@ -27,31 +27,22 @@ def random_jobs(seed):
     return jobs
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_cut_keeps_every_job_once_and_mixes_no_programs(seed):
+@pytest.mark.parametrize("seed", range(7))
+def test_cut(seed):
+    """Every job once, no two programs in a chunk, only a program's last chunk short, lifetimes in order."""
     jobs, width = random_jobs(seed), 1 + seed % 5
-    chunks = cut(jobs, width)
+    chunks, programs = cut(jobs, width), {}
     assert Counter(one.id for chunk in chunks for one in chunk.jobs) == Counter(one.id for one in jobs)
     for chunk in chunks:
-        assert 1 <= len(chunk.jobs) <= width
-        assert len({one.algorithm for one in chunk.jobs}) == 1
-        assert all(one.task == chunk.jobs[0].task for one in chunk.jobs)
-        assert len({len(one.meta_params) for one in chunk.jobs}) == 1
-    costs = [chunk.cost for chunk in chunks]
-    assert costs == sorted(costs, reverse=True)
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_only_the_last_chunk_of_a_program_is_short_and_lifetimes_do_not_interleave(seed):
-    jobs = [replace(one, task=TASK) for one in random_jobs(seed)]
-    chunks = cut(jobs, 4)
-    groups = {}
-    for chunk in chunks:
-        groups.setdefault((chunk.jobs[0].algorithm, len(chunk.jobs[0].meta_params)), []).append(chunk)
-    for group in groups.values():
-        assert sum(len(chunk.jobs) < 4 for chunk in group) <= 1
+        assert len(chunk.jobs) <= width
+        (program,) = {(one.algorithm, one.task == TASK, len(one.meta_params)) for one in chunk.jobs}
+        programs.setdefault(program, []).append(chunk)
+    for group in programs.values():
+        assert sum(len(chunk.jobs) < width for chunk in group) <= 1
         ranges = sorted((chunk.jobs[0].lifetime, chunk.jobs[-1].lifetime) for chunk in group)
         assert all(high <= low for (_, high), (low, _) in itertools.pairwise(ranges))
+    costs = [chunk.cost for chunk in chunks]
+    assert costs == sorted(costs, reverse=True)
 
 
 def test_leaves_of_other_shapes_do_not_share_a_chunk():
@@ -70,20 +61,14 @@ def test_a_request_has_its_full_width_and_repeats_the_first_job():
         )
 
 
-def test_halves_keep_width_and_order_and_end_at_one():
-    chunk = Chunk(tuple(job(index) for index in range(5)), width=8, attempts=2)
-    left, right = halves(chunk)
-    assert left.jobs + right.jobs == chunk.jobs
-    assert left.width == right.width == 8 and left.attempts == 2
-    assert halves(Chunk((job(0),), width=8)) == ()
-
-
 def test_a_lost_chunk_is_tried_again_once_then_cut_then_given_up():
-    fresh = Chunk((job(0), job(1)), width=2)
+    fresh = Chunk(tuple(job(index) for index in range(3)), width=8)
     (retry,) = again(fresh.started())
     assert retry.jobs == fresh.jobs
     left, right = again(retry.started())
-    assert again(left.started()) == () == again(right.started())
+    assert left.jobs + right.jobs == fresh.jobs
+    assert left.width == right.width == 8 and left.attempts == 2
+    assert len(again(left.started())) == 2 and again(right.started()) == ()
     assert len(again(Chunk((job(0),), width=2).started())) == 1
 
 

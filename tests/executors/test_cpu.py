@@ -1,4 +1,4 @@
-"""jax's CPU thread pool: counted, kept at one thread, refused where it is too late. Real jax here."""
+"""jax's CPU thread pool and the settings that numbers depend on. Real jax here."""
 
 import os
 import subprocess
@@ -6,13 +6,26 @@ import sys
 
 import pytest
 
+from discovery.executors.environment import NUMERICS
+
 INLINE = "from discovery.executors.inline import Inline; Inline()\n"
 COUNT = "from discovery.executors.cpu import cpu_pool_threads; print(cpu_pool_threads())\n"
+START = "import jax; jax.devices()\n"
+PUBLIC = "import jax, discovery as d; d.load_run; d.discover\n" + START
+OTHERS = "from discovery.executors import make_executor; make_executor('processes', 1).close()\n"
+BACKEND = "import jax; print(jax.default_backend())\n"
+DRAW = """
+from discovery.executors.cpu import fix_numerics
+fix_numerics()
+import jax
+print(jax.random.normal(jax.random.key(0), (3,)).tolist(), jax.config.jax_debug_nans)
+"""
 
 
 def python(code, **environment):
-    """Run `code` in a process where PJRT_NPROC is not set unless given."""
-    inherited = {name: value for name, value in os.environ.items() if name != "PJRT_NPROC"}
+    """What `code` prints in a process that has only the given settings of jax's; its errors."""
+    unset = {*NUMERICS, "PJRT_NPROC"}
+    inherited = {name: value for name, value in os.environ.items() if name not in unset}
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=inherited | {"PYTHONPATH": os.pathsep.join(sys.path), "JAX_PLATFORMS": "cpu"} | environment,
@@ -23,38 +36,45 @@ def python(code, **environment):
     return done.stdout.split(), done.stderr
 
 
-def test_threads_of_the_pool_are_counted():
-    printed, _ = python(COUNT + "import jax; jax.devices()\n" + COUNT, PJRT_NPROC="3")
-    assert printed == ["0", "3"]
-
-
-def test_inline_makes_the_pool_one_thread_wide_even_after_jax_was_imported():
-    printed, errors = python("import jax\n" + INLINE + "jax.devices()\n" + COUNT + INLINE, PJRT_NPROC="4")
-    assert printed == ["1"] and not errors
-
-
-@pytest.mark.parametrize("threads", ["1", pytest.param("3", marks=pytest.mark.slow)])
-def test_the_public_names_start_jax_with_one_thread_unless_told_otherwise(threads):
-    """gymnax and evosax start jax when they are imported."""
-    code = "import jax, discovery as d; d.load_run; d.discover; jax.devices()\n" + COUNT
-    told = {} if threads == "1" else {"PJRT_NPROC": threads}
-    assert python(code + INLINE * (threads == "1"), **told) == ([threads], "")
+@pytest.mark.parametrize(
+    ("code", "wished", "printed"),
+    [
+        (COUNT + START + COUNT, "3", ["0", "3"]),
+        ("import jax\n" + INLINE + START + COUNT + INLINE, "4", ["1"]),
+        # gymnax and evosax start jax when they are imported
+        (PUBLIC + COUNT + INLINE, None, ["1"]),
+        pytest.param(PUBLIC + COUNT, "3", ["3"], marks=pytest.mark.slow),
+    ],
+)
+def test_the_pool_has_one_thread_unless_another_number_is_wished(code, wished, printed):
+    assert python(code, **{"PJRT_NPROC": wished} if wished else {}) == (printed, "")
 
 
 def test_inline_refuses_a_pool_of_several_threads_and_says_what_to_do():
-    _, errors = python("import jax; jax.devices()\n" + INLINE, PJRT_NPROC="2")
+    _, errors = python(START + INLINE, PJRT_NPROC="2")
     last = errors.strip().splitlines()[-1]
     assert "ExecutorError" in last and "PJRT_NPROC=1" in last
 
 
-def test_inline_leaves_jax_alone_where_it_was_told_to_use_something_else():
-    code = INLINE + "import os; print(os.environ.get('PJRT_NPROC'))"
-    assert python(code, JAX_PLATFORMS="cuda,cpu")[0] == ["None"]
+@pytest.mark.parametrize(
+    ("code", "platforms", "printed"),
+    [
+        (INLINE + "import os; print(os.environ.get('PJRT_NPROC'))", "cuda,cpu", "None"),
+        # where others train, this process needs no accelerator: jax would not start on this platform
+        (OTHERS + BACKEND, "tpu", "cpu"),
+        ("import jax\n" + OTHERS + BACKEND, "tpu", "cpu"),
+    ],
+)
+def test_other_platforms_are_left_to_who_trains(code, platforms, printed):
+    found, errors = python(code, JAX_PLATFORMS=platforms)
+    assert found == [printed], errors
 
 
-@pytest.mark.parametrize("before", ["", "import jax\n"])
-def test_where_others_train_this_process_leaves_accelerators_alone(before):
-    """jax would not start here otherwise: there is no such platform."""
-    code = before + "from discovery.executors import make_executor; make_executor('processes', 1).close()\n"
-    printed, errors = python(code + "import jax; print(jax.default_backend())", JAX_PLATFORMS="tpu")
-    assert printed == ["cpu"], errors
+def test_settings_change_no_number_and_64_bits_are_refused():
+    usual, _ = python(DRAW)
+    other, errors = python(
+        DRAW, JAX_DEFAULT_PRNG_IMPL="rbg", JAX_THREEFRY_PARTITIONABLE="0", JAX_DEBUG_NANS="1"
+    )
+    assert usual == other and usual[-1] == "False", errors
+    printed, errors = python(DRAW, JAX_ENABLE_X64="1")
+    assert not printed and "BadInput" in errors and "JAX_ENABLE_X64" in errors

@@ -9,7 +9,7 @@ import jax.tree_util as tree
 import numpy as np
 import pytest
 
-from discovery.core.errors import BadInput, ExecutorError
+from discovery.core.errors import BadInput
 from discovery.core.jobs import JobKey
 from discovery.executors import make_executor
 from discovery.executors.base import together
@@ -138,17 +138,10 @@ def test_utilization_is_the_share_of_their_time_in_which_workers_have_a_chunk(wa
         assert 0.4 * busy < executor.worker_use().utilization < 0.6 * busy
 
 
-def test_names():
-    with make_executor("processes", workers=2, agents_per_call=3, timeout=5.0) as executor:
-        assert isinstance(executor, Processes) and executor.workers == 2
-    assert isinstance(make_executor("inline"), Inline)
-    with pytest.raises(BadInput, match=r"'proceses'.*processes"):
-        make_executor("proceses")
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"name": "proceses"}, r"'proceses'.*processes"),
         ({"name": "inline", "workers": 2}, "workers=2"),
         ({"name": "inline", "memory_limit": 10}, "memory"),
         ({"name": "inline", "agents_per_call": 0}, "agents_per_call"),
@@ -158,28 +151,17 @@ def test_names():
         ({"name": "processes", "address": "auto"}, "address"),
         ({"name": "inline", "gpu_workers": 1}, "gpu_workers"),
         ({"name": "ray", "memory_limit": 10**9}, "memory"),
-        ({"name": "ray", "gpu_workers": -1}, "gpu_workers"),
-        ({"name": "ray", "gpus_per_worker": 0.0}, "gpus_per_worker"),
+        ({"name": "ray", "address": "ray://head:10001"}, "address"),
+        ({"name": "ray", "address": "head"}, "address"),
+        ({"name": "ray", "address": ":6379"}, "address"),
+        ({"name": "ray", "address": "a:70000"}, "address"),
         ({"name": "ray", "gpus_per_worker": 1.5}, r"gpus_per_worker.*1\.5"),
         ({"name": "ray", "gpus_per_worker": 0.5}, "without gpu_workers"),
-        ({"name": "ray", "workers": 0}, "workers"),
     ],
 )
-def test_bad_options(options, message):
+def test_bad_options_are_named(options, message):
     with pytest.raises(BadInput, match=message):
         make_executor(**options)
-
-
-def test_a_closed_executor_has_no_workers_and_says_so():
-    executor = Processes(1, function=RUN_CHUNK)
-    assert len(list(executor.run([job(0)]))) == 1
-    (worker,) = executor._active.values()
-    assert worker.process.poll() is None
-    for _ in range(2):  # closing twice is safe
-        executor.close()
-        assert worker.process.poll() is not None
-        with pytest.raises(ExecutorError, match="closed"):
-            executor.run([job(0)])
 
 
 def test_importing_our_light_packages_imports_no_jax():

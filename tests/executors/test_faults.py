@@ -7,10 +7,9 @@ import time
 import pytest
 
 from discovery.core.errors import ExecutorError
+from discovery.executors.inline import Inline
 from discovery.executors.processes import Processes
 from tests.executors.fakes import RUN_CHUNK, job, key
-
-MIB = 2**20
 
 
 def run(jobs, workers=2, width=4, function=RUN_CHUNK, **options):
@@ -51,7 +50,7 @@ def test_a_caller_who_takes_his_time_makes_nobody_late():
 
 
 def test_what_swells_is_stopped_and_fails_alone():
-    results = run([job(0), job(1, "swell")], width=2, workers=1, memory_limit=300 * MIB)
+    results = run([job(0), job(1, "swell")], width=2, workers=1, memory_limit=300 * 2**20)
     assert results[key(0)].error is None
     assert results[key(1)].error == "out_of_memory" and "300 MiB" in results[key(1)].detail
 
@@ -62,58 +61,47 @@ def test_an_exception_for_want_of_memory_gets_a_fresh_worker():
     assert "\n" not in result.detail and result.detail
 
 
-def test_what_an_accelerator_has_no_memory_for_is_tried_once_more_and_not_in_halves_that_are_as_wide(
-    tmp_path,
-):
+@pytest.mark.parametrize(
+    ("way", "fault", "calls"), [(Inline, "exhausted", 1), (Processes, "exhausted_gpu", 2)]
+)
+def test_want_of_a_devices_memory_is_not_tried_in_halves_that_are_as_wide(way, fault, calls, tmp_path):
     log = tmp_path / "log"
-    jobs = [job(index, "exhausted_gpu" if index == 2 else "none", log=str(log)) for index in range(4)]
-    with Processes(1, 4, function=RUN_CHUNK) as executor:
+    jobs = [job(index, fault if index == 2 else "none", log=str(log)) for index in range(4)]
+    with way(agents_per_call=4, function=RUN_CHUNK) as executor:
         results = list(executor.run(jobs))
-    assert [(result.error, result.attempts) for result in results] == [("out_of_memory", 2)] * 4
-    assert len(log.read_text().splitlines()) == 2
+    assert [(result.error, result.attempts) for result in results] == [("out_of_memory", calls)] * 4
+    assert "RESOURCE_EXHAUSTED" in results[0].detail and len(log.read_text().splitlines()) == calls
 
 
-def test_a_worker_killed_between_runs_is_replaced():
-    with Processes(2, 1, function=RUN_CHUNK) as executor:
-        first = scores(executor)
-        victim = executor.pids()[0]
-        os.kill(victim, signal.SIGKILL)
-        time.sleep(0.2)
-        second = scores(executor)
-        assert first == second and None not in first.values()
-        assert victim not in executor.pids() and len(executor.pids()) == 2
-
-
-def test_workers_are_kept_between_runs_and_no_more_than_needed():
+def test_workers_are_kept_between_runs_and_one_that_was_killed_is_replaced():
     with Processes(3, 2, function=RUN_CHUNK) as executor:
-        list(executor.run([job(0), job(1), job(2)]))
-        pids = executor.pids()
-        assert len(pids) == 2  # two chunks
-        list(executor.run([job(3), job(4), job(5)]))
-        assert executor.pids() == pids
 
+        def scores():
+            found = {result.id: result.outcome for result in executor.run([job(0), job(1), job(2)])}
+            return {id: outcome.score for id, outcome in found.items() if outcome is not None}
 
-def test_a_reply_that_cannot_travel_is_a_failed_job():
-    result = run([job(0)], function="tests.executors.fakes:unpicklable_chunk")[key(0)]
-    assert result.error == "failed" and "unpicklable_chunk" in result.detail
-
-
-def test_a_request_that_cannot_travel_is_a_failed_job():
-    results = run([job(0, log=Unpicklable()), job(1)])
-    assert results[key(0)].error == "failed" and "pickle" in results[key(0)].detail
-    assert results[key(1)].error is None
-
-
-def test_workers_that_cannot_start_end_the_run_with_their_last_words():
-    with pytest.raises(ExecutorError, match="nowhere_at_all"):
-        run([job(0)], function="nowhere_at_all:run_chunk")
-
-
-def scores(executor):
-    results = list(executor.run([job(0), job(1)]))
-    return {result.id: result.outcome and result.outcome.score for result in results}
+        first, pids = scores(), executor.pids()
+        assert len(first) == 3 and len(pids) == 2  # two chunks
+        assert scores() == first and executor.pids() == pids
+        os.kill(pids[0], signal.SIGKILL)
+        time.sleep(0.2)
+        assert scores() == first
+        assert pids[0] not in executor.pids() and len(executor.pids()) == 2
 
 
 class Unpicklable:
     def __reduce__(self):
         raise TypeError("cannot pickle this")
+
+
+def test_what_cannot_travel_is_a_failed_job():
+    reply = run([job(0)], function="tests.executors.fakes:unpicklable_chunk")[key(0)]
+    assert reply.error == "failed" and "unpicklable_chunk" in reply.detail
+    requests = run([job(0, log=Unpicklable()), job(1)])
+    assert requests[key(0)].error == "failed" and "pickle" in requests[key(0)].detail
+    assert requests[key(1)].error is None
+
+
+def test_workers_that_cannot_start_end_the_run_with_their_last_words():
+    with pytest.raises(ExecutorError, match="nowhere_at_all"):
+        run([job(0)], function="nowhere_at_all:run_chunk")

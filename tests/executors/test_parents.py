@@ -7,14 +7,14 @@ import sys
 import threading
 import time
 import weakref
-from pathlib import Path
 
 import pytest
 
+from discovery.core.errors import ExecutorError
+from discovery.executors.environment import NUMERICS
 from discovery.executors.processes import Processes
+from tests.executors.conftest import ROOT, wait_gone
 from tests.executors.fakes import RUN_CHUNK, job, key
-
-ROOT = Path(__file__).parents[2]
 
 SCRIPT = """
 import sys, threading
@@ -60,23 +60,6 @@ def wait_for_calls(log, number):
     raise AssertionError(f"{number} calls did not begin")
 
 
-def wait_gone(pids, seconds=10.0):
-    """Whether all processes end in time (a zombie has ended)."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if not any(alive(pid) for pid in pids):
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
 @pytest.mark.parametrize(
     ("fault", "start"),
     [
@@ -116,19 +99,14 @@ def test_a_dropped_executor_ends_its_workers():
     assert reference() is None and wait_gone(pids)
 
 
-def test_a_run_that_is_left_early_leaves_a_clean_executor():
+def test_a_run_that_is_left_early_or_forgotten_leaves_a_clean_executor():
     with Processes(2, 1, function=RUN_CHUNK) as executor:
         for _ in executor.run([job(0), job(1, "hang"), job(2, "hang"), job(3)]):
             break
-        again = {result.id: result for result in executor.run([job(4), job(5)])}
-        assert set(again) == {key(4), key(5)} and all(result.error is None for result in again.values())
-
-
-def test_a_new_run_ends_one_that_was_forgotten():
-    with Processes(2, 1, function=RUN_CHUNK) as executor:
-        forgotten = executor.run([job(0), job(1, "hang"), job(2, "hang")])
-        assert next(forgotten).id == key(0)
-        assert [result.id for result in executor.run([job(3)])] == [key(3)]
+        forgotten = executor.run([job(4), job(5, "hang"), job(6, "hang")])
+        assert next(forgotten).id == key(4)
+        again = {result.id: result.error for result in executor.run([job(7), job(8)])}
+        assert again == {key(7): None, key(8): None}
         assert list(forgotten) == []
 
 
@@ -149,27 +127,30 @@ def test_ctrl_c_in_the_middle_of_a_run_leaves_a_clean_executor(tmp_path):
         assert [result.error for result in executor.run([job(1)])] == [None]
 
 
-def test_close_ends_busy_workers():
+def test_close_ends_busy_workers_and_can_be_repeated():
     executor = Processes(2, 1, function=RUN_CHUNK)
     results = executor.run([job(0), job(1, "hang"), job(2, "hang")])
     next(results)
     pids = executor.pids()
-    executor.close()
-    assert wait_gone(pids, 1.0) and executor.pids() == []
+    for _ in range(2):
+        executor.close()
+        assert wait_gone(pids, 1.0) and executor.pids() == []
+        with pytest.raises(ExecutorError, match="closed"):
+            executor.run([job(0)])
 
 
-def test_a_worker_has_one_thread_and_no_secrets(tmp_path, monkeypatch):
+def test_a_worker_has_one_thread_no_secrets_and_the_settings_of_the_search(tmp_path, monkeypatch):
     secrets = ("OPENAI_API_KEY", "GITHUB_TOKEN", "my_secret", "DB_PASSWORD", "AWS_CREDENTIALS", "APIKEY")
     for name in secrets:
         monkeypatch.setenv(name, "hush")
-    monkeypatch.setenv("PJRT_NPROC", "7")
-    monkeypatch.setenv("JAX_DEBUG_KEY_REUSE", "0")
+    kept = {"JAX_DEBUG_KEY_REUSE": "0", "JAX_COMPILATION_CACHE_DIR": "/a", "PATH": os.environ["PATH"]}
+    for name, value in {"PJRT_NPROC": "7", "JAX_DEFAULT_PRNG_IMPL": "rbg", **kept}.items():
+        monkeypatch.setenv(name, value)
     log = tmp_path / "environment"
     with Processes(1, 1, function="tests.executors.fakes:environment_chunk") as executor:
         (result,) = executor.run([job(0, log=str(log))])
     assert result.error is None
     environment = dict(line.split("=", 1) for line in log.read_text().splitlines() if "=" in line)
     assert "hush" not in environment.values() and not set(secrets) & set(environment)
-    assert environment["PJRT_NPROC"] == environment["OMP_NUM_THREADS"] == "1"
-    assert environment["JAX_PLATFORMS"] == "cpu" and environment["JAX_DEBUG_KEY_REUSE"] == "0"
-    assert environment["PATH"] == os.environ["PATH"]
+    expected = {"PJRT_NPROC": "1", "OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu", **NUMERICS, **kept}
+    assert expected.items() <= environment.items()

@@ -5,7 +5,6 @@ from multiprocessing import Pipe
 
 import pytest
 
-from discovery.app.commands.doctor_ray import _workers
 from discovery.core.errors import ExecutorError
 from discovery.core.versions import versions
 from discovery.executors import pool
@@ -120,12 +119,10 @@ def test_a_cpu_of_another_kind_is_told_once(monkeypatch, caplog):
     with ray.Ray(2, 2) as executor:
         assert len(executor.start_workers(5.0)) == 2
         (record,) = caplog.records
-        (hint, ready) = _workers(executor)
     assert "10.0.0.7" in record.getMessage() and Quick.cpu in record.getMessage()
-    assert hint.verdict == "hint" and Quick.cpu in hint.found and ready.verdict == "ok"
 
 
-def test_a_worker_of_another_version_is_refused_in_plain_words(monkeypatch):
+def test_a_worker_of_another_version_is_refused(monkeypatch):
     """At once: it did not crash, and the next one there would be no better."""
     monkeypatch.setattr(ray, "_Bridge", Quick)
     monkeypatch.setattr(Quick, "jax", "0.1")

@@ -13,25 +13,23 @@ from discovery.core.jobs import AlgorithmSpec
 from discovery.export.trials import MIRROR_MAP, reference
 from discovery.export.verify import compare, probe
 from discovery.export.write import resolve
-from environments import Setup, Task
 from objectives.mirror_map.algorithm import SMALLEST
 
-SPECS: dict[str, tuple[AlgorithmSpec, dict[str, float]]] = {
-    "temporal": (
-        AlgorithmSpec("ampo", (("normalized", True), ("temporal", True), ("units", 12))),
-        {"eta": 0.5},
-    ),
-    "tsallis": (AlgorithmSpec("ampo", (("map", "tsallis"),)), {"tsallis_q": 0.7}),
-    "negative_entropy": (AlgorithmSpec("ampo", (("map", "negative_entropy"),)), {"eta": 2.0}),
-    "l2": (AlgorithmSpec("ampo", (("map", "l2"),)), {"eta": 2.0}),
-    "learned": (AlgorithmSpec("ampo"), {}),
-    "learned, random": (AlgorithmSpec("ampo", (("anchored", False), ("units", 6))), {"eta": 3.0}),
-    "tsallis, sparse": (AlgorithmSpec("ampo", (("map", "tsallis"),)), {"tsallis_q": 1.5}),
-    "tsallis at 1": (AlgorithmSpec("ampo", (("map", "tsallis"),)), {"tsallis_q": 1.0}),
-}
-NOW = ("temporal",)
-"""Compared by default; `make test-slow` compares the others."""
 
+def ampo(**options):
+    return AlgorithmSpec("ampo", tuple(options.items()))
+
+
+SPECS: dict[str, tuple[AlgorithmSpec, dict[str, float]]] = {
+    "temporal": (ampo(normalized=True, temporal=True, units=12), {"eta": 0.5}),
+    "tsallis": (ampo(map="tsallis"), {"tsallis_q": 0.7}),
+    "negative_entropy": (ampo(map="negative_entropy"), {"eta": 2.0}),
+    "l2": (ampo(map="l2"), {"eta": 2.0}),
+    "learned": (ampo(), {}),
+    "learned, random": (ampo(anchored=False, units=6), {"eta": 3.0}),
+    "tsallis, sparse": (ampo(map="tsallis"), {"tsallis_q": 1.5}),
+    "tsallis at 1": (ampo(map="tsallis"), {"tsallis_q": 1.0}),
+}
 POINTS = 400
 
 
@@ -51,13 +49,6 @@ def ours(searched):
     return compute
 
 
-@pytest.fixture(scope="module")
-def theirs(source_of, ours):
-    right = source_of("temporal")
-    at, expected = ours("temporal")
-    return at, expected, *probe([right, right.replace("RISE = 0.6931", "RISE = 0.6932")], at)
-
-
 def assert_same(spec, theirs, ours, at):
     compare(spec, theirs, ours, at, MIRROR_MAP)
     values, probabilities = ours["float64/value"], ours["float64/value"][:, :4]
@@ -66,22 +57,19 @@ def assert_same(spec, theirs, ours, at):
     np.testing.assert_allclose(theirs["float32/value"], ours["float32/value"], rtol=1e-4, atol=1e-4)
 
 
-def test_policy_loss_and_derivatives_are_ours(theirs):
-    at, expected, found, _ = theirs
-    assert_same(SPECS["temporal"][0], found, expected, at)
+def test_policy_loss_and_derivatives_are_ours_and_another_number_is_refused(source_of, ours):
+    spec, right, (at, expected) = SPECS["temporal"][0], source_of("temporal"), ours("temporal")
+    found, wrong = probe([right, right.replace("RISE = 0.6931", "RISE = 0.6932")], at)
+    assert_same(spec, found, expected, at)
+    with pytest.raises(RunError, match=r"value of 'ampo'.*n/N 0"):
+        compare(spec, wrong, expected, at, MIRROR_MAP)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in SPECS if name not in NOW])
+@pytest.mark.parametrize("name", [name for name in SPECS if name != "temporal"])
 def test_policy_loss_and_derivatives_are_ours_for_every_map(name, source_of, ours):
     at, expected = ours(name)
     assert_same(SPECS[name][0], probe([source_of(name)], at)[0], expected, at)
-
-
-def test_another_number_is_refused(theirs):
-    at, expected, _, wrong = theirs
-    with pytest.raises(RunError, match=r"value of 'ampo'.*n/N 0"):
-        compare(SPECS["temporal"][0], wrong, expected, at, MIRROR_MAP)
 
 
 def euclidean(z: np.ndarray) -> np.ndarray:
@@ -141,6 +129,3 @@ def test_a_temporal_map_requires_the_fraction_and_uses_it(source_of, load):
     scores = jnp.array([1.0, 0.0, -1.0])
     early, late = (policy(scores, fraction=fraction) for fraction in (0.0, 0.9))
     assert np.abs(early - late).max() > 1e-3
-
-
-TASK = Task("cart", Setup(n_envs=4), 50_000, {"value_coef": 0.3})

@@ -38,7 +38,7 @@ SPECS: dict[str, tuple[AlgorithmSpec, dict[str, float]]] = {
 }
 SMALL = ("open", "open anchored", "open with few features", "open without features", "optim4rl", "lodo")
 NOW = ("open anchored", "open without features", "optim4rl")
-"""Compared by default: what the others do is in these, or small; `make test-slow` compares them."""
+"""Compared by default: what the others do is in these, or small."""
 
 
 def searched(spec, size=0.5):
@@ -68,81 +68,59 @@ def ours(name):
     return at, reference(algorithm, entries, resolved, at, OPTIMIZER)
 
 
-@pytest.fixture(scope="module")
-def theirs():
-    """What right files and a wrong one compute, in one process that cannot import our packages."""
+def assert_ours(name, theirs):
+    at, expected = ours(name)
+    compare(SPECS[name][0], theirs, expected, at, OPTIMIZER)
+    size = np.abs(expected["float64/value"]).max()
+    assert expected["float64/value"].shape[0] == 8 and size > 1e-5
+    np.testing.assert_allclose(theirs["float32/value"], expected["float32/value"], atol=2e-4 * size)
+
+
+def test_with_all_arguments_and_one_tree_it_is_ours_and_another_rate_is_refused():
+    """Right files and a wrong one, in one process that cannot import our packages."""
     texts = {name: source_of(name) for name in NOW}
     texts["wrong"] = texts["optim4rl"].replace("ANNEAL = 1.0\n", "ANNEAL = 0.999999\n")
-    at, _ = ours("optim4rl")
-    return dict(zip(texts, probe(list(texts.values()), at), strict=True))
-
-
-def assert_same(name, theirs, ours, at):
-    compare(SPECS[name][0], theirs, ours, at, OPTIMIZER)
-    size = np.abs(ours["float64/value"]).max()
-    assert ours["float64/value"].shape[0] == 8 and size > 1e-5
-    np.testing.assert_allclose(theirs["float32/value"], ours["float32/value"], atol=2e-4 * size)
-
-
-@pytest.mark.parametrize("name", NOW)
-def test_with_all_arguments_and_one_tree_it_is_ours(name, theirs):
-    at, expected = ours(name)
-    assert_same(name, theirs[name], expected, at)
+    at, expected = ours("optim4rl")
+    theirs = dict(zip(texts, probe(list(texts.values()), at), strict=True))
+    for name in NOW:
+        assert_ours(name, theirs[name])
+    with pytest.raises(RunError, match=r"value of 'optim4rl'.*parameter (actor|critic)/"):
+        compare(SPECS["optim4rl"][0], theirs["wrong"], expected, at, OPTIMIZER)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in SPECS if name not in NOW])
 def test_with_all_arguments_and_one_tree_it_is_ours_whatever_the_options(name):
-    at, expected = ours(name)
-    assert_same(name, probe([source_of(name)], at)[0], expected, at)
-
-
-def test_another_rate_is_refused(theirs):
-    at, expected = ours("optim4rl")
-    with pytest.raises(RunError, match=r"value of 'optim4rl'.*parameter (actor|critic)/"):
-        compare(SPECS["optim4rl"][0], theirs["wrong"], expected, at, OPTIMIZER)
-
-
-# What it takes to be true where nobody says it
+    assert_ours(name, probe([source_of(name)], ours(name)[0])[0])
 
 
 def agent(dtype: Any = jnp.float32):
     """One tree of an actor with a free vector, and a critic."""
     rng = np.random.default_rng(1)
-    shapes = {
-        "actor": {
-            "layer_0": {"bias": (3,), "kernel": (2, 3)},
-            "layer_1": {"kernel": (3, 1)},
-            "log_std": (1,),
-        },
-        "critic": {"layer_0": {"bias": (2,), "kernel": (2, 2)}},
-    }
-    return jax.tree.map(
-        lambda shape: jnp.asarray(rng.normal(0, 1, shape), dtype), shapes, is_leaf=lambda x: type(x) is tuple
-    )
+
+    def normal(*shape):
+        return jnp.asarray(rng.normal(0, 1, shape), dtype)
+
+    first = {"bias": normal(3), "kernel": normal(2, 3)}
+    actor = {"layer_0": first, "layer_1": {"kernel": normal(3, 1)}, "log_std": normal(1)}
+    return {"actor": actor, "critic": {"layer_0": {"bias": normal(2), "kernel": normal(2, 2)}}}
 
 
-def test_networks_of_a_tree(file):
-    networks = file("open")["networks"]
+def test_networks_and_layers_of_a_tree(file):
+    networks, describe = file("open")["networks"], file("open")["describe"]
     assert networks(agent()) == [0, 0, 0, 0, 1, 1]
     assert networks({"params": agent()["actor"]}) == [0] * 4
     assert networks([{"w": jnp.ones(2)}, {"w": jnp.ones(2)}]) == [0, 0]
     assert networks(jnp.ones(3)) == [0]
 
-
-def test_layers_of_a_tree(file):
-    describe = file("open")["describe"]
     info = describe(agent())["actor"]
     assert info["layer_0"]["kernel"][3:] == (("actor", "layer_0"), 1)
     assert info["log_std"][3:] == (None, 0)
-
     many = {"params": {f"Dense_{i}": {"bias": jnp.ones(2), "kernel": jnp.ones((2, 2))} for i in range(12)}}
     described = describe(many, lambda path: True)["params"]
-    assert [described[f"Dense_{i}"]["bias"].layer for i in range(12)] == list(range(12))
-    assert {(info.role, info.n_layers) for layer in described.values() for info in layer.values()} == {
-        ("actor", 12)
-    }
-
+    for i in range(12):
+        layer = described[f"Dense_{i}"]
+        assert layer["bias"][:3] == layer["kernel"][:3] == ("actor", i, 12)
     flat = describe({"w": jnp.ones((2, 3)), "b": jnp.ones(3)})
     assert {tuple(info)[:3] for info in flat.values()} == {("other", 0, 1)}
 
@@ -174,13 +152,12 @@ def test_dormancy_is_one_unless_it_is_told(file):
     active = {"actor": {"layer_0": jnp.array([[[1.0, -3.0, 0.0]], [[3.0, 1.0, 0.0]]])}}  # means 2, 2, 0
     np.testing.assert_allclose(dormancy(active, info, (2, 3)), [[1.5, 1.5, 0.0]] * 2, atol=1e-6)
     np.testing.assert_array_equal(dormancy(active, info._replace(path=None), (2, 3)), 1.0)
-    with pytest.raises(ValueError, match=r"4 neurons.*\(2, 1, 3\)"):
+    with pytest.raises(ValueError, match="4 neurons"):
         dormancy(active, info, (2, 4))
 
 
 def test_a_step_with_nothing_told_is_open_by_hand(file):
-    """In numpy: dormancy 1, the counter's time, layers by their names, each network's own norm, noise by
-    `seed`."""
+    """In numpy: no dormancy, the counter's time, layers by name, each network's own norm, noise by `seed`."""
     spec, numbers = SPECS["open"]
     weights = jax.tree.map(lambda w: np.asarray(w, np.float64), searched(spec)["optimizer"])
     by_hand, params = Open(weights, numbers["open_scale"]), agent()
@@ -221,12 +198,8 @@ def test_an_extra_argument_goes_before_its_default(file):
     swapped = jax.tree.map(lambda i: i._replace(role="other"), info, is_leaf=lambda x: hasattr(x, "role"))
     key = jax.random.fold_in(jax.random.key(5), 0)
     defaults = {"key": key, "progress": (0, 4, 0, 2), "activations": ones, "param_info": info}
-    others = {
-        "key": jax.random.key(1),
-        "progress": (2, 4, 1, 2),
-        "activations": silent,
-        "param_info": swapped,
-    }
+    changed = {"key": jax.random.key(1), "progress": (2, 4, 1, 2)}
+    changed |= {"activations": silent, "param_info": swapped}
 
     @jax.jit
     def all_of_them():
@@ -237,29 +210,22 @@ def test_an_extra_argument_goes_before_its_default(file):
             updates, _ = tx.update(gradients, state, params, **context)
             return optax.tree.norm(optax.tree.sub(updates, plain)) / optax.tree.norm(plain)
 
-        return change(**defaults), {name: change(**{name: value}) for name, value in others.items()}
+        return change(**defaults), {name: change(**{name: value}) for name, value in changed.items()}
 
     same, changes = all_of_them()
     assert same < 1e-5
     assert min(changes.values()) > 1e-4, changes
 
 
-# Other people's loops
-
-
 def regression():
-    """A function of two numbers, a network without a library, and its loss."""
+    """A network without a library, and its loss on a function of two numbers."""
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(0, 1, (32, 2)), jnp.float32)
-    params = {
-        "params": {
-            "Dense_0": {"bias": jnp.zeros(8), "kernel": jnp.asarray(rng.normal(0, 0.7, (2, 8)), jnp.float32)},
-            "Dense_1": {
-                "bias": jnp.zeros(1),
-                "kernel": jnp.asarray(rng.normal(0, 0.35, (8, 1)), jnp.float32),
-            },
-        }
-    }
+    first, second = (
+        {"bias": jnp.zeros(n), "kernel": jnp.asarray(rng.normal(0, size, (m, n)), jnp.float32)}
+        for m, n, size in ((2, 8, 0.7), (8, 1, 0.35))
+    )
+    params = {"params": {"Dense_0": first, "Dense_1": second}}
 
     def loss(params):
         first, second = params["params"]["Dense_0"], params["params"]["Dense_1"]
@@ -293,9 +259,8 @@ def test_a_supervised_loss_falls_in_a_plain_loop(name, number, load):
     spec, _ = SPECS[name]
     rate = 0.3 if name == "lodo" else 0.02
     source = export(spec, searched(spec, 0.0), {number: rate}, Provenance(), "optax")
-    state, losses = trained(source, load, **({} if name == "lodo" else {"total_steps": 150}))
+    _, losses = trained(source, load, **({} if name == "lodo" else {"total_steps": 150}))
     assert losses[0] > 0.4 and losses[-1] < 0.15 * losses[0]
-    assert name == "lodo" or int(state.opt_state[0].count) == 150
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -323,33 +288,25 @@ def test_types_of_updates_and_state_are_stable_without_rank_promotion(name, dtyp
         assert jax.tree.structure(following) == jax.tree.structure(state)
 
 
-def test_what_sees_the_parameters_says_so_when_they_are_missing(file):
+def test_missing_parameters_and_counts_that_no_training_has_are_refused(file):
     params, optimizer = agent(), file("open")["optimizer"]()
     with pytest.raises(ValueError, match="params"):
         jax.eval_shape(lambda: optimizer.update(params, optimizer.init(params)))
-
-
-@pytest.mark.parametrize(("counts", "name"), [((8, 0), "n_epochs"), ((0,), "total_steps")])
-def test_counts_that_no_training_has_are_refused(counts, name, file):
-    with pytest.raises(ValueError, match=name):
-        file("optim4rl")["optimizer"](*counts)
-
-
-# The file as a file
-
-TASK = Task("cart", Setup(n_envs=4, n_epochs=3, n_minibatches=2), 50_000, {"max_grad_norm": 0.7})
+    for counts, name in (((8, 0), "n_epochs"), ((0,), "total_steps")):
+        with pytest.raises(ValueError, match=name):
+            file("optim4rl")["optimizer"](*counts)
 
 
 @pytest.mark.parametrize("name", ["open", "optim4rl", "lodo"])
 def test_numbers_and_recipe_are_in_the_file(name, load):
     spec, numbers = SPECS[name]
-    provenance = Provenance(run="r", tasks=(TASK,))
-    source = export(spec, searched(spec), {**numbers, "max_grad_norm": 0.7}, provenance, "optax")
-    module = load(source)
+    task = Task("cart", Setup(n_envs=4, n_epochs=3, n_minibatches=2), 50_000, {"max_grad_norm": 0.7})
+    provenance = Provenance(run="r", tasks=(task,))
+    numbers = {**numbers, "max_grad_norm": 0.7}
+    module = load(export(spec, searched(spec), numbers, provenance, "optax"))
     assert module["RECIPE"]["max_grad_norm"] == 0.7
     for _, number, default in numbers_in_files(spec):
-        wanted = {**numbers, "max_grad_norm": 0.7}.get(number, default)
-        assert module[number.upper()] == wanted
+        assert module[number.upper()] == numbers.get(number, default)
     if name != "lodo":
         assert (module["N_EPOCHS"], module["N_MINIBATCHES"]) == (3, 2)
         jax.tree.map(np.testing.assert_array_equal, module["WEIGHTS"], searched(spec)["optimizer"])

@@ -12,7 +12,8 @@ from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
 from discovery.export import Provenance, VerifyReport, export, verify
 from discovery.export.known import Symbol, constants
-from discovery.export.source import Source, imports
+from discovery.export.source import imports
+from discovery.export.specialize import StandaloneSource
 from objectives.base import PolicyLoss
 from objectives.parts import actor_critic
 
@@ -20,25 +21,21 @@ OFFSET = 0.5
 
 
 class Pair(NamedTuple):
-    """Two numbers."""
-
     first: Any
     second: Any
 
 
 def scaled(x, factor, shift=OFFSET):
-    """x times a factor, and shifted."""
     return Pair(x * factor, shift)
 
 
 def layers(weights, x):
-    """Layers in a list."""
     for w, b in weights:
         x = jnp.tanh(x @ w + b)
     return x
 
 
-def run(source: Source) -> dict[str, Any]:
+def run(source: StandaloneSource) -> dict[str, Any]:
     """The names of a file with what was written."""
     numbers = "".join(f"{name} = {text}\n" for name, text in source.numbers.items())
     body = f"{numbers}\n{source.definitions}\n{source.weights}"
@@ -49,7 +46,7 @@ def run(source: Source) -> dict[str, Any]:
 
 def written(function: Any, **known: Any) -> tuple[str, Any]:
     """Source of a function, and the function that it makes."""
-    source = Source()
+    source = StandaloneSource()
     name = source.function(function, known, as_value=True).name
     return source.definitions, run(source)[name]
 
@@ -72,7 +69,7 @@ def test_known_values_take_their_place():
     assert float(function(3.0)) == chosen({"rate": 2.0}, 3.0, False, "x") == -5.5
 
 
-def test_variables_do_not_hide_functions_of_the_file():
+def test_names_of_variables_functions_and_python_stay_apart():
     def _total(x):
         return x.sum()
 
@@ -86,8 +83,6 @@ def test_variables_do_not_hide_functions_of_the_file():
     _, function = written(_of_rows)
     np.testing.assert_allclose(function(np.array([1.0, 3.0])), [4.25, 4.75])
 
-
-def test_the_names_of_python_stay_free():
     def _sum(x):
         return 10 * x
 
@@ -96,8 +91,6 @@ def test_the_names_of_python_stay_free():
 
     assert written(outer)[1](1) == 13
 
-
-def test_a_variable_that_is_assigned_later_is_no_name_of_the_module():
     def shifted(xs):
         out, i = [], 0
         while i < len(xs):
@@ -109,6 +102,14 @@ def test_a_variable_that_is_assigned_later_is_no_name_of_the_module():
 
     assert written(shifted)[1]([1, 3, 7]) == shifted([1, 3, 7]) == [2, 4, 1, 3, 7]
 
+    def around(x, n):
+        def inner(n):
+            return n + 1
+
+        return [inner(n) for n in range(2)] + [inner(x), n]
+
+    assert written(around, n=constants({"n": 7})["n"])[1](4) == [1, 2, 5, 7]
+
 
 def test_several_entries_with_leaves_of_one_name():
     known = constants({"one": {"w": np.array([1], np.float32)}, "two": {"w": np.array([2], np.float32)}})
@@ -116,7 +117,7 @@ def test_several_entries_with_leaves_of_one_name():
     def both(meta_params):
         return meta_params["one"]["w"] + 10 * meta_params["two"]["w"], meta_params["two"]
 
-    source = Source()
+    source = StandaloneSource()
     source.function(both, {"meta_params": known})
     value, two = run(source)["both"]()
     assert value == 21 and two["w"] == 2
@@ -138,31 +139,14 @@ def test_one_function_for_different_constants_is_written_twice():
     assert text.count("def scaled") == 2 and function(1.0) == 5.0
 
 
-def test_inner_functions_hide_what_is_known():
-    def outer(x, n):
-        def inner(n):
-            return n + 1
-
-        return [inner(n) for n in range(2)] + [inner(x), n]
-
-    _, function = written(outer, n=constants({"n": 7})["n"])
-    assert function(4) == [1, 2, 5, 7]
-
-
 def own(normalize_advantage: bool = False) -> Any:
     """An algorithm of a user's own, whose weights are pairs in a list."""
 
     def init(key):
-        keys = jax.random.split(key, 2)
-        return {
-            "net": [
-                (jax.random.normal(keys[0], (2, 4)), jnp.zeros(4)),
-                (jax.random.normal(keys[1], (4, 1)), jnp.ones(1)),
-            ]
-        }
+        first, second = jax.random.normal(key, (2, 4)), jax.random.normal(key, (4, 1))
+        return {"net": [(first, jnp.zeros(4)), (second, jnp.ones(1))]}
 
     def per_sample(meta_params, log_prob, old_log_prob, advantage, progress):
-        """net(log r, A) - log pi A."""
         x = jnp.stack([log_prob - old_log_prob, advantage * progress.fraction], -1)
         return layers(meta_params["net"], x)[..., 0] - log_prob * advantage
 
@@ -171,9 +155,8 @@ def own(normalize_advantage: bool = False) -> Any:
 
 def wrapped() -> Any:
     """One whose loss is not made by `def`."""
-    return actor_critic(
-        "wrapped", PolicyLoss(lambda meta_params, new, old, advantage, progress: -new * advantage)
-    )
+    loss = PolicyLoss(lambda meta_params, new, old, advantage, progress: -new * advantage)
+    return actor_critic("wrapped", loss)
 
 
 def foreign() -> Any:

@@ -45,21 +45,18 @@ def test_what_was_found_is_remembered(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     found = []
 
-    def find():
-        found.append(1)
-        return 512
+    def asked(device):
+        """How often it was looked for so far, this time included."""
+        assert room.remembered({"device": device, "n": (1, 2)}, lambda: found.append(1) or 512) == 512
+        return len(found)
 
-    for _ in range(3):
-        assert room.remembered({"device": "a", "n": (1, 2)}, find) == 512
-    assert len(found) == 1
-    room.remembered({"device": "b", "n": (1, 2)}, find)
-    assert len(found) == 2
+    assert [asked("a"), asked("a"), asked("b"), asked("a")] == [1, 1, 2, 2]
     for path in (tmp_path / "rl-discovery" / "room").iterdir():
         path.write_text("{half")
-    assert room.remembered({"device": "a", "n": (1, 2)}, find) == 512 and len(found) == 3
+    assert asked("a") == 3
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))  # no folder can be made there
-    assert room.remembered({"device": "a", "n": (1, 2)}, find) == 512 and len(found) == 4
+    assert asked("a") == 4
 
 
 def test_a_device_that_does_not_tell_its_memory_is_not_guessed_at():

@@ -35,16 +35,11 @@ def said(process: subprocess.Popen) -> str:
 
 
 def test_it_is_in_the_users_cache_folder_and_can_be_turned_off_or_moved(tmp_path: Path) -> None:
-    usual, off, moved = (
-        said(started(ENABLE, tmp_path, **settings))
-        for settings in (
-            {},
-            {"JAX_ENABLE_COMPILATION_CACHE": "0"},
-            {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "mine")},
-        )
-    )
-    assert Path(usual).parent == tmp_path / "rl-discovery" and Path(usual).is_dir()
-    assert off == "None" and moved == str(tmp_path / "mine")
+    usual = Path(said(started(ENABLE, tmp_path)))
+    assert usual.parent == tmp_path / "rl-discovery" and usual.is_dir()
+    assert said(started(ENABLE, tmp_path, JAX_ENABLE_COMPILATION_CACHE="0")) == "None"
+    mine = str(tmp_path / "mine")
+    assert said(started(ENABLE, tmp_path, JAX_COMPILATION_CACHE_DIR=mine)) == mine
 
 
 @pytest.mark.slow

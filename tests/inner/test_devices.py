@@ -6,13 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
 from discovery.core.jobs import AlgorithmSpec
 from discovery.inner import compile as compiled
 from environments.task import Setup, Task
+from tests.inner import test_compile
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ import sys, json, warnings
 import jax
 jax.config.update("jax_num_cpu_devices", 2)
 import numpy as np
-from discovery.inner import compiled
+from discovery.inner import compile as compiled
 from tests.inner.test_devices import COLLECTIVES, LIFETIMES, chunk
 warnings.simplefilter("error")
 whole, _ = chunk([0, 1, 2, 3])
@@ -55,11 +55,9 @@ print(json.dumps({
 
 def chunk(seeds, until=None, checkpoint=None):
     """Outcome and states of trainings with these seeds."""
-    keys = np.stack([np.asarray(jax.random.key_data(jax.random.key(seed))) for seed in seeds])
-    lifetimes = np.asarray([LIFETIMES[seed] for seed in seeds], np.int32)
-    until = None if until is None else np.asarray(until, np.int32)
-    outcome, states, _ = compiled.run_chunk(SPEC, TASK, {}, keys, lifetimes, until, checkpoint)
-    return outcome, states
+    lifetimes = [LIFETIMES[seed] for seed in seeds]
+    stretch = () if until is None else (np.asarray(until), checkpoint)
+    return test_compile.chunk(SPEC, TASK, {}, seeds, lifetimes, *stretch)[:2]
 
 
 @pytest.fixture(scope="module")
@@ -73,15 +71,17 @@ def on_two():
 
 
 def test_lanes_are_spread_over_devices_that_do_not_speak(on_two):
-    """Half of the lanes on each; where they cannot be halved, all on one. No device waits for another."""
+    """Half of the lanes on each; where they cannot be halved, all on one. No device waits for another.
+
+    A lane has the same bits on whichever device. States to go on from are used up on the device, and intact
+    on the host.
+    """
     assert on_two["devices"] == [2, 1, 2]
     assert on_two["collectives"] == []
     numbers = len(compiled.arguments_of(SPEC, TASK, {}, np.zeros((1, 2)), np.ones(1))[0])
     assert on_two["argument bytes"] == 4 * numbers + 2 * (8 + 4)
-
-
-def test_a_lane_has_the_same_bits_on_whichever_device(on_two):
     assert on_two["curves"] == on_two["turned"]
+    assert on_two["intact"] and on_two["alias bytes"] == on_two["state bytes"] / 2  # of each device
 
 
 def test_on_one_device_or_two_numbers_differ_by_rounding(on_two):
@@ -90,7 +90,3 @@ def test_on_one_device_or_two_numbers_differ_by_rounding(on_two):
     for name in ("curves", "stopped"):
         np.testing.assert_allclose(np.asarray(on_two[name], float), one.curve, rtol=1e-4)
     np.testing.assert_allclose(np.asarray(on_two["odd"], float), one.curve[:3], rtol=1e-4)
-
-
-def test_states_to_go_on_from_are_used_up_on_the_device_and_intact_on_the_host(on_two):
-    assert on_two["intact"] and on_two["alias bytes"] == on_two["state bytes"] / 2  # of each device

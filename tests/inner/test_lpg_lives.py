@@ -20,8 +20,7 @@ from tests.inner.states import ENDINGS, assert_same_bits
 OPTIONS = {"temporal": True, "optimizer": "sgd", "width": 4, "embedding": 3, "targets": 3}
 TA_LPG = build("lpg", {**OPTIONS, "initial": "random"})
 CHAIN = Setup("chain/short", n_envs=16, n_steps=20, n_epochs=1, n_minibatches=1, hidden=(), curve_points=5)
-LEVEL = 3
-"""A seed whose chain has seven steps; the first action 1 is the good one."""
+LEVEL = 3  # a seed whose chain has seven steps; the first action 1 is the good one
 
 RANDOM = jax.tree.map(lambda w: w + 0.1, jax.jit(TA_LPG.init)(jax.random.key(0)))  # no relu is silent
 ZERO = jax.tree.map(jnp.zeros_like, RANDOM)
@@ -46,72 +45,37 @@ def reinforce() -> Any:
     return {"lpg": jax.tree.map(jnp.asarray, lpg)}
 
 
-def live(searched: Any, lifetime: Any, n_updates: Any) -> Any:
-    """The state at birth, and after `n_updates` of a life of `lifetime`."""
-    meta_params = complete(TA_LPG, {}, searched)
-    born = init(TA_LPG, CHAIN, meta_params, jax.random.key(LEVEL), lifetime)
-    return born, advance(TA_LPG, CHAIN, meta_params, born, n_updates)[0]
+def live(algorithm: Any, setup: Setup, numbers: Any, searched: Any, lifetime: Any, n_updates: Any) -> Any:
+    """The state after `n_updates` of a life of `lifetime`."""
+    meta_params = complete(algorithm, numbers, searched)
+    born = init(algorithm, setup, meta_params, jax.random.key(LEVEL), lifetime)
+    return advance(algorithm, setup, meta_params, born, n_updates)[0]
 
 
-together = jax.jit(jax.vmap(live))
-
-
-def lanes(*lives: tuple[Any, int, int]) -> list[tuple[Any, Any]]:
-    """Four lives (weights, lifetime, updates) side by side; the states before and after each."""
+@pytest.fixture(scope="module")
+def lanes():
+    """States after five lives side by side."""
+    lives = [(RANDOM, 10, 10), (RANDOM, 25, 10), (timeless(), 10, 10), (timeless(), 25, 10)]
+    lives += [(reinforce(), 60, 60)]
     weights = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(searched for searched, _, _ in lives))
-    states = together(weights, *(jnp.array([x[i] for x in lives], jnp.int32) for i in (1, 2)))
-    return [jax.tree.map(lambda x, i=i: x[i], states) for i in range(4)]
+    lifetimes, updates = (jnp.array([x[i] for x in lives], jnp.int32) for i in (1, 2))
+    together = jax.jit(jax.vmap(functools.partial(live, TA_LPG, CHAIN, {})))
+    states = together(weights, lifetimes, updates)
+    return [jax.tree.map(lambda x, i=i: x[i], states) for i in range(len(lives))]
 
 
-@pytest.fixture(scope="module")
-def ten():
-    """Ten updates of four agents each."""
-    return lanes((RANDOM, 10, 10), (RANDOM, 25, 10), (timeless(), 10, 10), (timeless(), 25, 10))
-
-
-@pytest.fixture(scope="module")
-def mixed():
-    """Lives of different length."""
-    return lanes((RANDOM, 10, 10), (RANDOM, 25, 25), (reinforce(), 60, 60), (ZERO, 5, 5))
-
-
-def params(lane: tuple[Any, Any]) -> Any:
-    return lane[1].params
-
-
-def test_a_life_of_ten_updates_is_ten_updates_whatever_others_do(ten, mixed):
-    """Beside a life of sixty it ends with the same bits; and as an agent that is trained alone."""
-    assert_same_bits(mixed[0][1], ten[0][1])
-    assert int(mixed[0][1].update) == 10 and int(mixed[1][1].update) == 25
-    _, alone = jax.jit(live, static_argnums=2)(RANDOM, 10, 10)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), alone.params, params(mixed[0]))
-
-
-def test_the_length_of_a_life_matters_to_who_looks_at_it(ten):
+def test_the_length_of_a_life_matters_to_who_looks_at_it(lanes):
     """After ten updates: lives of 10 and of 25 differ, unless the weights of n/N and log N are zero."""
-    actor = lambda lane: np.asarray(params(lane)["actor"]["logits"]["kernel"])  # noqa: E731
-    assert np.abs(actor(ten[0]) - actor(ten[1])).max() > 1e-2
-    assert_same_bits(params(ten[2]), params(ten[3]))
+    short, long, *blind = (state.params for state in lanes[:4])
+    heads = [np.asarray(params["actor"]["logits"]["kernel"]) for params in (short, long)]
+    assert np.abs(heads[0] - heads[1]).max() > 1e-2
+    assert not np.any(short["actor"]["logits"]["bias"])
+    assert_same_bits(*blind)
 
 
-def test_a_zero_network_leaves_the_policy_as_it_is(mixed):
-    born, last = mixed[3]
-    assert_same_bits(born.params["actor"], last.params["actor"])
-    assert int(last.update) == 5 and int(last.record.nonfinite_update) == -1
-
-
-def test_random_weights_move_policy_and_bootstrap_vector(mixed):
-    born, last = mixed[1]
-    for torso, head in (("actor", "logits"), ("critic", "bootstrap")):
-        before, after = born.params[torso][head], last.params[torso][head]
-        assert np.abs(after["kernel"] - before["kernel"]).max() > 0.01
-        assert not np.any(after["bias"])
-
-
-def test_weights_of_reinforce_learn_the_delayed_chain(mixed):
+def test_weights_of_reinforce_learn_the_delayed_chain(lanes):
     """pi_hat is the discounted return: from a coin's 0 to nearly always the good branch."""
-    _, last = mixed[2]
-    curve = last.record.windows.means()["episode_return"]
+    curve = lanes[4].record.windows.means()["episode_return"]
     assert curve[-1] > 0.9 and curve[-1] > curve[0] + 0.1, curve
 
 
@@ -119,15 +83,8 @@ def test_weights_of_reinforce_learn_the_delayed_chain(mixed):
 def test_weights_of_reinforce_teach_an_agent_with_a_hidden_layer_by_adam():
     """As `lpg` is by default, with the numbers of `DEEP_LPG`: the chain of seven steps, 600 updates."""
     adam = build("lpg", {**OPTIONS, "optimizer": "adam"})
-    setup = replace(CHAIN, hidden=(16,))
-
-    @jax.jit
-    def lived(n_updates):
-        meta_params = complete(adam, DEEP_LPG, reinforce())
-        born = init(adam, setup, meta_params, jax.random.key(LEVEL), n_updates)
-        return advance(adam, setup, meta_params, born, n_updates)[0]
-
-    last = lived(jnp.int32(600))
+    life = jax.jit(functools.partial(live, adam, replace(CHAIN, hidden=(16,)), DEEP_LPG))
+    last = life(reinforce(), 600, 600)
     assert last.params["actor"]["hidden_0"]["kernel"].shape[1] == 16
     curve = last.record.windows.means()["episode_return"]
     assert curve[-1] > 0.9 and curve[-1] > curve[0] + 0.5, curve
@@ -137,73 +94,67 @@ def test_what_it_recommends_on_a_delayed_chain():
     """On an episode that an agent lived in the environment, as on the same written by hand."""
     environment, network = parts(TA_LPG, CHAIN)
     meta_params, now = complete(TA_LPG, {}, RANDOM), Progress(2, 10)
+    recommend = jax.jit(functools.partial(recommended, TA_LPG))
 
     @jax.jit
     def lived():
         state = init(TA_LPG, CHAIN, meta_params, jax.random.key(LEVEL), 10)
         worlds = (state.environments, state.carry)
         arguments = (meta_params, state.params, worlds, now, jax.random.key(1))
-        trajectory = rollout(TA_LPG, environment, CHAIN, network, *arguments)[1].trajectory
-        return state.environments.level, trajectory, recommended(TA_LPG, RANDOM, trajectory, now)
+        _, experience = rollout(TA_LPG, environment, CHAIN, network, *arguments)
+        return state.environments.level, experience.trajectory
 
-    level, trajectory, targets = lived()
-    length = int(level.length)
-    assert (length, int(level.good)) == (7, 1)
+    level, trajectory = lived()
+    targets, length = recommend(RANDOM, trajectory, now), int(level.length)
     good = np.asarray(trajectory.action[0] == level.good)
-    assert good.any() and not good.all()
-    recommend = jax.jit(functools.partial(recommended, TA_LPG))
-    for e in (int(good.argmax()), int(good.argmin())):
+    y, y_next = (jax.nn.softmax(x["bootstrap"]) for x in (trajectory.outputs, trajectory.outputs_next))
+    for e, end in ((int(good.argmax()), 1.0), (int(good.argmin()), -1.0)):
         reward = trajectory.reward[:length, e]
-        np.testing.assert_array_equal(reward, [*[0.0] * (length - 1), 1.0 if good[e] else -1.0])
-        y, y_next = (jax.nn.softmax(x["bootstrap"]) for x in (trajectory.outputs, trajectory.outputs_next))
+        np.testing.assert_array_equal(reward, [*[0.0] * (length - 1), end])
         bootstrap = jnp.concatenate([y[:length, e], y_next[length - 1 : length, e]])
         written = episode(reward, jnp.exp(trajectory.log_prob[:length, e]), bootstrap)
         got = recommend(RANDOM, written, now)
         np.testing.assert_allclose(got.pi_hat[:, 0], targets.pi_hat[:length, e], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(got.y_hat[:, 0], targets.y_hat[:length, e], rtol=1e-4)
-    by_hand = recommend(reinforce(), written, now)
-    assert np.all(np.sign(by_hand.pi_hat) == float(reward[-1]))
+        assert np.all(np.sign(recommend(reinforce(), written, now).pi_hat) == end)
 
 
 def double(tree: Any) -> Any:
     return jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), tree)
 
 
-def outcome_of(setup: Setup, n_updates: int) -> Any:
-    """Weights to (log-probabilities and bootstrap vectors after a life, slopes), float64, keys frozen.
+@pytest.mark.slow
+def test_derivative_of_a_life_by_the_weights():
+    """An agent with a hidden layer, after three updates in float64, keys frozen: each array by itself.
 
     Episodes of every ending. No step of the agent is cut off, so that every update counts.
     """
+    setup = replace(ENDINGS, hidden=(4,))
     numbers = {"learning_rate": 0.5, "critic_rate": 1.0, "bias_rate": 1.0, "max_grad_norm": 10.0}
-    seen = jnp.stack(jnp.meshgrid(jnp.arange(3.0), jnp.arange(3.0)), axis=-1).reshape(-1, 2)
     _, network = parts(TA_LPG, setup)
 
-    def outcome(searched: Any) -> Any:
+    @jax.jit
+    @jax.value_and_grad
+    def outcome(searched):
+        """Of log-probabilities and bootstrap vectors in nine states."""
         meta_params = {**double(complete(TA_LPG, numbers, {})), **searched}
-        state = init(TA_LPG, setup, meta_params, jax.random.key(0), n_updates)
-        state = state._replace(params=double(state.params))
-        state, _ = advance(TA_LPG, setup, meta_params, state, n_updates)
-        start = jnp.zeros(len(seen), bool)
-        outputs = network.unroll(state.params, state.carry, seen.astype(jnp.float64), start)[1]
+        state = init(TA_LPG, setup, meta_params, jax.random.key(0), 3)
+        state, _ = advance(TA_LPG, setup, meta_params, state._replace(params=double(state.params)), 3)
+        seen = double(jnp.stack(jnp.meshgrid(jnp.arange(3.0), jnp.arange(3.0)), axis=-1).reshape(-1, 2))
+        outputs = network.unroll(state.params, state.carry, seen, jnp.zeros(9, bool))[1]
         log_y = jax.nn.log_softmax(outputs["bootstrap"])
         return jax.nn.log_softmax(outputs["logits"])[:, 0].sum() + jnp.sin(log_y[:, 1]).sum()
 
-    return jax.jit(jax.value_and_grad(outcome))
-
-
-@pytest.mark.slow
-def test_derivative_of_a_life_by_the_weights():
-    """An agent with a hidden layer, after three updates: each of the weights' arrays by itself."""
     with jax.enable_x64(True):
-        searched, both = double(RANDOM), outcome_of(replace(ENDINGS, hidden=(4,)), 3)
-        value, slopes = both(searched)
+        searched = double(RANDOM)
+        value, slopes = outcome(searched)
         assert value.dtype == jnp.float64
         leaves, structure = jax.tree.flatten(searched)
         names = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(searched)]
         for index, slope in enumerate(jax.tree.leaves(slopes)):
             direction = jnp.asarray(np.random.default_rng(index).normal(0, 1, slope.shape))
             there, here = (
-                float(both(jax.tree.unflatten(structure, [*leaves[:index], moved, *leaves[index + 1 :]]))[0])
+                float(outcome(structure.unflatten([*leaves[:index], moved, *leaves[index + 1 :]]))[0])
                 for moved in (leaves[index] + h * direction for h in (1e-5, -1e-5))
             )
             expected = float((slope * direction).sum())

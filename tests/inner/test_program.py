@@ -27,7 +27,7 @@ def equations(jaxpr):
 def life(setup, algorithm="ppo"):
     """The jaxpr of a chunk of two lanes."""
     spec, task = AlgorithmSpec(algorithm), Task("task", setup, 10 * setup.steps_per_update)
-    searched = compiled.build_algorithm(spec).init(jax.random.key(0)) if algorithm != "ppo" else {}
+    searched = compiled.build_algorithm(spec).init(jax.random.key(0))
     stacked = jax.tree.map(lambda x: np.stack([np.asarray(x)] * 2), searched)
     lanes = np.zeros((2, 2), np.uint32), np.full(2, 10)
     arguments = compiled.arguments_of(spec, task, stacked, *lanes)
@@ -39,14 +39,11 @@ def names(jaxpr):
     return Counter(equation.primitive.name for equation in equations(jaxpr))
 
 
-def of_the_host(found):
-    return [name for name in found if "callback" in name or "infeed" in name or "print" in name]
-
-
 @pytest.mark.parametrize("algorithm", ["ppo", "lpo", "open"])
 def test_nothing_waits_for_the_host_and_nothing_is_computed_again(algorithm):
     found = names(life(SETUP, algorithm))
-    assert not of_the_host(found) and not found["checkpoint"] + found["remat2"] + found["remat"]
+    unwanted = ("callback", "infeed", "print", "checkpoint", "remat")
+    assert not [name for name in found if any(word in name for word in unwanted)]
     assert found["scan"] > 0 and found["while"] > 0
 
 
@@ -59,10 +56,3 @@ def test_loops_are_loops():
     (scans,) = filter(None, ([e for e in body if e.primitive.name == "scan"] for body in inside))
     lengths = {scan.params["length"] for scan in scans}
     assert lengths >= {SETUP.n_steps, SETUP.n_epochs, SETUP.n_minibatches}
-
-
-def test_an_order_is_one_sort_of_single_words():
-    """What is cheapest on a GPU too: keys without values."""
-    sorts = [e for e in equations(life(SETUP)) if e.primitive.name == "sort"]
-    assert [len(sort.invars) for sort in sorts] == [1]
-    assert sorts[0].invars[0].aval.dtype == np.uint32  # type: ignore[union-attr]

@@ -9,28 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from discovery.inner.loops.on_policy import complete, init, parts
-from discovery.inner.networks.network import Body, make_network
-from discovery.inner.rollout import of_torsos, read_by, rollout
+from discovery.inner.loops.on_policy import init, parts
+from discovery.inner.rollout import rollout
 from environments import vector
 from environments.episodes import Game, with_episodes
 from environments.task import Setup
 from objectives.base import Progress
 from tests.inner.states import ENDINGS, PPO, applied, numbers, recorded
 from tests.inner.worlds import FINAL
-
-
-def test_outputs_next_are_at_the_final_observation_where_an_episode_ended():
-    network, state, environments, (trajectory, _, episodes), _ = recorded()
-    ended = np.asarray(episodes.finished)
-    assert ended.any(0).all()
-    at_end, _ = applied(network, state.params, jnp.full((1, 2), FINAL))
-    reached, _ = applied(network, state.params, environments.observation)
-    value, value_next = trajectory.outputs["value"], np.asarray(trajectory.outputs_next["value"])
-    following = np.concatenate([value[1:], reached["value"][None]])
-    np.testing.assert_allclose(value_next[~ended], following[~ended], atol=1e-5)
-    np.testing.assert_allclose(value_next[ended], np.full(ended.sum(), at_end["value"][0]), atol=1e-5)
-    assert (np.abs(value_next - following)[ended] > 1e-3).all()
 
 
 @pytest.mark.parametrize("recurrence", ["none", "gru"])
@@ -63,35 +49,30 @@ def test_few_states_are_valued_as_in_a_pass_over_every_step(recurrence):
     assert n_cut.all() and n_ended.all()
 
 
-def test_heads_that_no_action_depends_on_are_valued_apart():
-    """The critic of separate torsos; neither of two heads that share one."""
-    outputs = {"logits": jnp.zeros((4, 2)), "value": jnp.zeros(4)}
+def test_what_is_recorded_of_episodes_of_every_ending():
+    """Ends, lengths and returns by their kind; log-probabilities; and values where each step leads.
 
-    def decide(outputs):
-        return PPO.policy.distribution(numbers(), outputs, Progress(0, 10)).sample(jax.random.key(0))
-
-    assert read_by(decide, outputs) == ["logits"]
-    assert read_by(lambda outputs: decide(outputs) * outputs["value"].astype(int), outputs) == list(outputs)
-    for shared, names in ((False, ["logits"]), (True, ["logits", "value"])):
-        network = parts(PPO, replace(ENDINGS, shared_torso=shared))[1]
-        assert list(of_torsos(network, ["logits"], outputs)) == names
-
-
-def test_episodes_of_every_ending_are_counted():
-    _, _, _, (trajectory, _, episodes), _ = recorded()
+    Where an episode ended, `outputs_next` are those at its final observation.
+    """
+    network, state, environments, (trajectory, _, episodes), _ = recorded()
     ended = np.asarray(episodes.finished)
+    assert ended.any(0).all()
     kind = np.asarray(trajectory.observation)[..., 1][ended]
-    np.testing.assert_array_equal(np.asarray(episodes.episode_length)[ended], kind + 3)
-    np.testing.assert_array_equal(np.asarray(episodes.episode_return)[ended], kind + 3)
-    np.testing.assert_array_equal(np.asarray(trajectory.terminated)[ended], kind != 1)
-    np.testing.assert_array_equal(np.asarray(trajectory.truncated)[ended], kind != 0)
-
-
-def test_behavior_log_probabilities_are_those_of_the_recorded_outputs():
-    _, _, _, (trajectory, _, _), _ = recorded()
+    np.testing.assert_array_equal(episodes.episode_length[ended], kind + 3)
+    np.testing.assert_array_equal(episodes.episode_return[ended], kind + 3)
+    np.testing.assert_array_equal(trajectory.terminated[ended], kind != 1)
+    np.testing.assert_array_equal(trajectory.truncated[ended], kind != 0)
     log_p = np.asarray(jax.nn.log_softmax(trajectory.outputs["logits"]))
     expected = np.take_along_axis(log_p, np.asarray(trajectory.action)[..., None], -1)[..., 0]
     np.testing.assert_allclose(trajectory.log_prob, expected, atol=1e-6)
+
+    at_end, _ = applied(network, state.params, jnp.full((1, 2), FINAL))
+    reached, _ = applied(network, state.params, environments.observation)
+    value_next = np.asarray(trajectory.outputs_next["value"])
+    following = np.concatenate([trajectory.outputs["value"][1:], reached["value"][None]])
+    np.testing.assert_allclose(value_next[~ended], following[~ended], atol=1e-5)
+    np.testing.assert_allclose(value_next[ended], np.full(ended.sum(), at_end["value"][0]), atol=1e-5)
+    assert (np.abs(value_next - following)[ended] > 1e-3).all()
 
 
 def test_legacy_truncation_changes_the_targets_of_time_limits_only():
@@ -118,16 +99,15 @@ def test_squashed_actions_are_recorded_as_they_were_chosen():
     setup = Setup("Pendulum-v1", n_envs=2, n_steps=8, hidden=(4,), actions="squash")
     environment, network = parts(PPO, setup)
 
+    @jax.jit
     def play(key):
-        meta_params = complete(PPO, {}, {})
-        state = init(PPO, setup, meta_params, key, 1)
-        params = jax.tree.map(lambda leaf: leaf, state.params)
-        params["actor"]["log_std"] = jnp.array([1.5])  # as wide as actions ever are
-        now = Progress(state.update, state.lifetime, jnp.int32(0), 1)
-        start = (state.environments, state.carry)
-        return rollout(PPO, environment, setup, network, meta_params, params, start, now, key)[1].trajectory
+        state = init(PPO, setup, numbers(), key, 1)
+        state.params["actor"]["log_std"] = jnp.array([1.5])  # as wide as actions ever are
+        worlds = (state.environments, state.carry)
+        args = (network, numbers(), state.params, worlds, Progress(0, 1), key)
+        return rollout(PPO, environment, setup, *args)[1].trajectory
 
-    seen = jax.jit(play)(jax.random.key(0))
+    seen = play(jax.random.key(0))
     action, mean = np.asarray(seen.action), np.asarray(seen.outputs["mean"])
     assert np.abs(action).max() > environment.action_high
     z = (action - mean) / np.exp(1.5)
@@ -138,12 +118,8 @@ def test_squashed_actions_are_recorded_as_they_were_chosen():
     np.testing.assert_allclose(torque, 2 * np.tanh(action[:-1, :, 0]), atol=1e-3)
 
 
-def test_discrete_actions_cannot_be_squashed():
-    with pytest.raises(ValueError, match="'CartPole-v1' are discrete"):
-        parts(PPO, Setup("CartPole-v1", actions="squash"))
-
-
-def prepared(renew):
+@pytest.mark.parametrize("renew", [True, False])
+def test_each_rollout_renews_prepared_beginnings(renew):
     """Episodes of three steps that show a random beginning all along; two are kept prepared."""
 
     def begin(key, level):
@@ -153,22 +129,16 @@ def prepared(renew):
     def move(key, state, action, level):
         return state, state, jnp.float32(1), jnp.bool_(False)
 
-    return with_episodes("prepared", Game(begin, move, 2), 3, bank=2, renew=renew)
-
-
-@pytest.mark.parametrize("renew", [True, False])
-def test_each_rollout_renews_prepared_beginnings(renew):
-    environment, setup = prepared(renew), Setup(n_envs=2, n_steps=8)
-    network = make_network(PPO.policy.heads(2, False), (2,), Body((4,)))
+    environment = with_episodes("prepared", Game(begin, move, 2), 3, bank=2, renew=renew)
+    network, agent, *_ = recorded()
+    setup = replace(ENDINGS, n_envs=2, n_steps=8)
 
     @jax.jit
     def play(key):
-        params = network.init(key)
         first = vector.reset(environment, setup, key)
 
         def go(state, key):
-            now = Progress(0, 10)
-            args = (environment, setup, network, numbers(), params, state, now, key)
+            args = (environment, setup, network, numbers(), agent.params, state, Progress(0, 10), key)
             state, experience = rollout(PPO, *args)
             return state, (state[0].env_state, experience.episodes.finished.sum(0))
 

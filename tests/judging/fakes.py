@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 
 from discovery.core.jobs import Job, JobResult, Outcome
-from discovery.core.suites import Reference, SuiteTask
+from discovery.core.suites import Reference, Suite, SuiteTask
 from discovery.executors.base import More, WorkerUse, no_more
 from discovery.judging.comparison import Cell, Comparison
 from discovery.judging.robustness import Robustness
@@ -61,13 +61,14 @@ def cell(subject: str, task: str, scores: Sequence[float], first_seed: int = 0) 
     return Cell(subject, task, seeds, np.asarray(scores, float), curves, np.array([1.0, 2, 3]))
 
 
-def entry(name: str, random: float, ppo: float, score: str = "final") -> SuiteTask:
+def entry(name: str, random: float, ppo: float) -> SuiteTask:
     """A suite's task with references written by hand."""
     low, high = (Reference(mean, mean - 0.1, mean + 0.1, 4) for mean in (random, ppo))
-    return SuiteTask(Task(name, SETUP, 512, {"learning_rate": 0.01}, score), low, high)  # type: ignore[arg-type]
+    return SuiteTask(Task(name, SETUP, 512, {"learning_rate": 0.01}), low, high)
 
 
 ENTRIES = (entry("one", 0.0, 10.0), entry("two", -5.0, -1.0), entry("three", 0.0, 1.0))
+SUITE = Suite("hand", "", ENTRIES[:1], ENTRIES[1:2], ENTRIES[2:])
 
 
 def judged(*cells: Cell, entries: Sequence[SuiteTask] = ENTRIES, sweeps: tuple[Robustness, ...] = ()):

@@ -5,29 +5,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from discovery.app.api import evaluate
 from discovery.core.errors import RunError
 from discovery.core.jobs import MACHINE_FAILURES
-from discovery.core.suites import Suite
 from discovery.judging.comparison import Cell, Comparison, Training
-from discovery.judging.evaluate import train_subjects
 from discovery.judging.failures import interval_of, settled, worst_score
+from discovery.judging.sentences import cautions
 from discovery.judging.suite import chosen_tasks, train_on_suite
 from discovery.results.subjects import subjects
 from discovery.statistics import interval
 from discovery.store.ledger import Ledger
-from tests.judging.fakes import ENTRIES, NAN, Pretender, cell, judged
-
-SUITE = Suite("hand", "", ENTRIES[:1], ENTRIES[1:2], ENTRIES[2:])
-TASKS = [ENTRIES[0].task]
+from tests.judging.fakes import NAN, SUITE, Pretender, cell, judged
 
 
-def test_worst_score() -> None:
+def test_worst_and_settled_scores() -> None:
     assert worst_score([np.array([3.0, NAN, 2.0]), np.array([NAN]), np.array([5.0])]) == 2
     assert np.isnan(worst_score([np.array([NAN]), np.array([])]))
     assert np.isnan(worst_score([]))
-
-
-def test_settled_scores() -> None:
     np.testing.assert_array_equal(settled(np.array([3.0, NAN]), 1.0, 0.0), [3, 1])
     np.testing.assert_array_equal(settled(np.array([NAN, NAN]), 1.0, 0.0), [0, 0])  # as random actions
     np.testing.assert_array_equal(settled(np.array([NAN, NAN]), -1.0, 0.0), [-1, -1])
@@ -44,9 +38,8 @@ def test_intervals_of_samples_with_failures() -> None:
 
 @pytest.mark.parametrize("error", sorted(MACHINE_FAILURES))
 def test_what_the_machine_made_fail_is_missing(error: str) -> None:
-    trainings = [Training(2, NAN, None, error, "why"), Training(1, 4.0, np.ones(3), None, ""),
-                 Training(0, NAN, None, "failed", "own")]  # fmt: skip
-    found = Cell.of("ppo", "one", trainings, 300)
+    lost, failed = Training(2, NAN, None, error, "why"), Training(0, NAN, None, "failed", "own")
+    found = Cell.of("ppo", "one", [lost, Training(1, 4.0, np.ones(3), None, ""), failed], 300)
     assert (found.missing, found.seeds.tolist()) == (1, [0, 1])
     np.testing.assert_array_equal(found.scores, [NAN, 4])
     np.testing.assert_array_equal(found.steps, [100, 200, 300])
@@ -59,33 +52,27 @@ def test_missing_seeds_take_no_part_in_differences() -> None:
     row = found.row("dpo", "one")
     assert row is not None and (row.n, row.failed, row.missing) == (3, 0, 1)
     assert row.difference is not None and row.difference.estimate == pytest.approx((8 + 7 + 6) / 3)
-    assert any("1 trainings of dpo on one are missing" in line for line in found.verdicts())
+    assert any("1 trainings of dpo on one" in line for line in cautions(found))
 
 
-def test_evaluate_retries_the_machine_and_keeps_the_record(tmp_path: Path) -> None:
+def test_evaluate_retries_the_machine_and_keeps_the_record(copy: Path) -> None:
     """After time-outs the next command trains again; own failures stay until they are asked for."""
-    with Ledger.create(tmp_path / "kept", {}) as ledger:
 
-        def run(executor: Pretender, retry_failed: bool = False) -> Comparison:
-            who = subjects(["ppo", "dpo"])
-            return train_subjects(who, TASKS, 2, executor, ledger, retry_failed=retry_failed)
+    def trained(executor: Pretender, expected: tuple[int, int, int], retry_failed: bool = False) -> int:
+        found = evaluate(copy, ("ppo", "dpo"), "cart", 2, executor, retry_failed=retry_failed)
+        ppo, dpo = ((row.n, row.failed, row.missing) for row in found.rows if row.subject != "discovered")
+        assert (ppo, dpo) == ((2, 0, 0), expected)
+        return [job.algorithm.name for job in executor.jobs].count("dpo")
 
-        first = run(Pretender(failing=("dpo",), error="timeout"))
-        assert [(row.n, row.failed, row.missing) for row in first.rows] == [(2, 0, 0), (0, 0, 2)]
-        second = run(again := Pretender(failing=("dpo",), error="failed"))
-        assert [job.algorithm.name for job in again.jobs] == ["dpo", "dpo"]
-        assert [(row.n, row.failed, row.missing) for row in second.rows] == [(2, 0, 0), (2, 2, 0)]
-        assert ledger.reports()[-1]["attempts"] == 2
-        assert [(r["error"], r["detail"], r["attempts"]) for r in ledger.retries()] == [
-            ("timeout", "why", 1)
-        ] * 2
-        run(third := Pretender())
-        assert not third.jobs  # an algorithm's own failure is a result
-        last = run(fourth := Pretender(), retry_failed=True)
-        assert len(fourth.jobs) == 2
-        assert [(row.n, row.failed, row.missing) for row in last.rows] == [(2, 0, 0), (2, 0, 0)]
-        assert [r["error"] for r in ledger.retries()] == ["timeout"] * 2 + ["failed"] * 2
+    assert trained(Pretender(failing=("dpo",), error="timeout"), (0, 0, 2)) == 2
+    assert trained(again := Pretender(failing=("dpo",), error="failed"), (2, 2, 0)) == 2
+    assert len(again.jobs) == 2
+    assert trained(Pretender(), (2, 2, 0)) == 0  # an algorithm's own failure is a result
+    assert trained(Pretender(), (2, 0, 0), retry_failed=True) == 2
+    with Ledger.open(copy) as ledger:
+        retries = [(row["error"], row["detail"], row["attempts"]) for row in ledger.retries()]
         assert {row["attempts"] for row in ledger.reports() if row["subject"] == "dpo"} == {3}
+    assert retries == [("timeout", "why", 1)] * 2 + [("failed", "why", 2)] * 2
 
 
 def test_compare_counts_common_seeds_and_retries(tmp_path: Path) -> None:

@@ -1,30 +1,22 @@
 """Failures of the machine, end to end: real workers that hang, die and run out of memory, then work again."""
 
-import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from discovery.app.api import Silence, evaluate, resume
+from discovery.app.api import evaluate, resume
 from discovery.app.begin import begin
 from discovery.app.loaded import load_run
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.search import SearchConfig
-from discovery.core.jobs import Job, JobResult
 from discovery.executors.inline import Inline
 from discovery.executors.processes import Processes
 from discovery.search.loop import search
 from discovery.store.ledger import Ledger
-from discovery.store.rows import same_numbers
 from environments.task import Setup, Task
 from tests.judging.machine import RUN_CHUNK
-
-
-@pytest.fixture
-def copy(finished_run: SimpleNamespace, tmp_path: Path) -> Path:
-    return shutil.copytree(finished_run.folder, tmp_path / "copy")
+from tests.search.interrupting import Interrupted, Interrupting, differences
 
 
 def workers(timeout: float = 60.0) -> Processes:
@@ -51,31 +43,6 @@ def test_evaluate_after_the_machine_failed(error: str, copy: Path, monkeypatch: 
     assert again.rows == found.rows  # nothing is left to train
 
 
-def test_an_algorithm_s_own_failure_counts_until_it_is_retried(
-    copy: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FAULT", "failed")
-    executor = Inline(4, function=RUN_CHUNK)
-    for fault in ("failed", ""):
-        monkeypatch.setenv("FAULT", fault)
-        found = evaluate(copy, "ppo", seeds=2, executor=executor)
-        assert [(row.n, row.failed, row.missing) for row in found.rows] == [(2, 2, 0), (2, 2, 0)]
-    found = evaluate(copy, "ppo", seeds=2, executor=executor, retry_failed=True)
-    assert [(row.n, row.failed, row.missing) for row in found.rows] == [(2, 0, 0), (2, 0, 0)]
-
-
-class Stops(Silence):
-    """Interrupts a search after some trainings."""
-
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def finished(self, job: Job, result: JobResult) -> None:
-        self.left -= 1
-        if not self.left:
-            raise KeyboardInterrupt
-
-
 def test_a_resumed_search_trains_again_what_the_machine_made_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,12 +57,12 @@ def test_a_resumed_search_trains_again_what_the_machine_made_fail(
         run, _ = begin(config, tmp_path, "search", name, executor)
         folders.append(run.folder)
         monkeypatch.setenv("FAULT", fault)
-        with run, pytest.raises(KeyboardInterrupt):
-            search(run, executor, Stops(3))
+        with run, pytest.raises(Interrupted):
+            search(run, executor, Interrupting(3))
         monkeypatch.setenv("FAULT", "")
         resume(run.folder, executor)
+    assert differences(*folders) == []
     with Ledger.open(folders[0]) as sound, Ledger.open(folders[1]) as broken:
-        assert same_numbers(sound, broken) == []
         assert [row["error"] for row in broken.retries()] == ["environment"] * 3
         assert not sound.retries()
         assert np.isfinite([row["score"] for row in broken.evaluations()]).all()

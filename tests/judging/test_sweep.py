@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,27 +17,16 @@ from discovery.judging.suite import store
 from discovery.judging.sweep import check_sweep, parse_sweep, sweep, varied
 from discovery.results.subjects import subjects
 from discovery.store.run import Run
-from environments.task import Setup, Task
-from tests.judging.fakes import ENTRIES, NAN, Pretender, cell
+from environments.task import Task
+from tests.judging.fakes import ENTRIES, NAN, SETUP, Pretender, cell
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("learning_rate=1,0.1,10", ("learning_rate", (0.1, 1.0, 10.0))),
-        ("n-envs=2,2", ("n_envs", (2.0,))),
-    ],
-)
-def test_sweeps_are_read(text: str, expected: tuple) -> None:
-    assert parse_sweep(text) == expected
-
-
-@pytest.mark.parametrize(
-    "text", ["learning_rate", "=1,2", "clip=", "clip=a", "clip=0,1", "clip=-1", "clip=inf"]
-)
-def test_what_is_no_sweep(text: str) -> None:
-    with pytest.raises(BadInput, match=r"sweep is given as NAME=FACTOR|must be positive and finite"):
-        parse_sweep(text)
+def test_sweeps_are_read() -> None:
+    assert parse_sweep("learning_rate=1,0.1,10") == ("learning_rate", (0.1, 1.0, 10.0))
+    assert parse_sweep("n-envs=2,2") == ("n_envs", (2.0,))
+    for text in ("learning_rate", "=1,2", "clip=", "clip=a", "clip=0,1", "clip=-1", "clip=inf"):
+        with pytest.raises(BadInput, match=r"clip|sweep"):
+            parse_sweep(text)
 
 
 def test_what_is_varied() -> None:
@@ -49,49 +39,39 @@ def test_what_is_varied() -> None:
     assert varied(ppo, task, "hidden", 0.25).setup.hidden == (2, 2)
     assert varied(ppo, task, "hidden", 0.01).setup.hidden == (1, 1)
     assert varied(ppo, task, "n_envs", 1.5).setup.n_envs == 3
-    assert varied(ppo, task, "n_envs", 2).total_steps == task.total_steps
-    assert varied(ppo, task, "n_envs", 2).name == task.name
+    more = varied(ppo, task, "n_envs", 2)
+    assert (more.total_steps, more.name) == (task.total_steps, task.name)
 
 
 @pytest.mark.parametrize(
-    ("parameter", "factor", "message"),
+    ("parameter", "factor", "word"),
     [
-        ("lerning_rate", 2, "ppo cannot be swept over it: .* did you mean learning_rate"),
-        ("entropy_coef", 2, "entropy_coef x 2 of ppo on one: it is 0, of which every factor is the same"),
-        ("gamma", 2, "gamma x 2 of ppo on one: number gamma must be between 0 and 1, got 1.98"),
-        ("n_envs", 16, "n_envs x 16 of ppo on one: total_steps .* at least one rollout"),
-        (
-            "n_envs",
-            0.5,
-            "n_envs x 0.5 of ppo on one: n_minibatches must divide n_envs \\* n_steps = 15, got 2",
-        ),
+        ("lerning_rate", 2, "did you mean learning_rate"),
+        ("entropy_coef", 2, "entropy_coef x 2 of ppo on one: it is 0"),
+        ("gamma", 2, "1.98"),
+        ("n_envs", 16, "n_envs x 16 of ppo on one: total_steps"),
+        ("n_envs", 0.5, "n_minibatches"),
     ],
 )
-def test_variants_that_make_no_sense(parameter: str, factor: float, message: str) -> None:
-    setup = Setup("CartPole-v1", n_envs=2, n_steps=15, n_epochs=1, n_minibatches=2, hidden=(8,))
-    task = Task("one", setup, 400)
-    with pytest.raises(BadInput, match=message):
+def test_variants_that_make_no_sense(parameter: str, factor: float, word: str) -> None:
+    task = Task("one", replace(SETUP, n_steps=15), 400)
+    with pytest.raises(BadInput, match=word):
         check_sweep(parameter, (factor,), subjects(["ppo"]), [task])
 
 
 def test_a_sweep_trains_variants_on_the_same_seeds(tmp_path: Path) -> None:
     who, tasks = subjects(["ppo", "dpo"]), [ENTRIES[0].task]
+    one, two = Pretender(), Pretender()
     with store(tmp_path / "kept") as ledger:
-        first = sweep(
-            "learning_rate", (1, 3), who, tasks, comparisons(who, tasks, 2, one := Pretender(), ledger)
-        )
-        again = sweep(
-            "learning_rate", (3, 1, 0.1), who, tasks, comparisons(who, tasks, 2, two := Pretender(), ledger)
-        )
+        first = sweep("learning_rate", (1, 3), who, tasks, comparisons(who, tasks, 2, one, ledger))
+        again = sweep("learning_rate", (3, 1, 0.1), who, tasks, comparisons(who, tasks, 2, two, ledger))
         rows = ledger.reports()
     assert (len(one.jobs), len(two.jobs)) == (8, 4)
     assert {tuple(job.key) for job in one.jobs} == {tuple(job.key) for job in two.jobs}
-    assert {row["variant"] for row in rows} == {"", "learning_rate x 3", "learning_rate x 0.1"}
     assert {row["task"] for row in rows} == {"one"}
-    rates = {row["id"]: row["variant"] for row in rows}
-    for job in (*one.jobs, *two.jobs):
-        factor = job.task.numbers["learning_rate"] / 0.01
-        assert rates[str(job.id)] == ("" if factor == 1 else f"learning_rate x {factor:g}")
+    names = {1.0: "", 3.0: "learning_rate x 3", 0.1: "learning_rate x 0.1"}
+    rates = {str(job.id): round(100 * job.task.numbers["learning_rate"], 6) for job in (*one.jobs, *two.jobs)}
+    assert {row["id"]: row["variant"] for row in rows} == {id: names[rate] for id, rate in rates.items()}
     assert again.factors == (0.1, 1.0, 3.0)
     assert first.scores("ppo", "one") == again.scores("ppo", "one")[1:]
 

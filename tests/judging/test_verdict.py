@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from discovery.judging.comparison import Comparison
+from discovery.judging.sentences import cautions
 from discovery.judging.verdict import LEAST_SEEDS, Pair, Verdict, fewest_seeds, judge, relation
 from discovery.statistics import Interval, paired_difference, paired_p_value
 from tests.judging.fakes import NAN, cell, judged, rng_scores
@@ -112,12 +113,5 @@ def test_evaluate_compare_and_report_judge_alike() -> None:
     assert one == other
     report = Verdict.of(judge([Comparison(tuple(cells)).pair("dpo", "ppo", "one") or pair([], [])]))
     assert report.judgments == (one,)
-
-
-def test_sentences_name_relation_task_and_numbers() -> None:
-    cells = [cell("dpo", "one", rng_scores(0, 20, 5.0)), cell("ppo", "one", rng_scores(1, 20, 0.0))]
-    for found in (Comparison(tuple(cells)), judged(*cells)):
-        first = found.verdicts()[0]
-        assert "dpo" in first and "better" in first and "ppo" in first and "one" in first
-    few = Comparison(tuple(cell(s, "one", [1.0, 2, 3]) for s in ("dpo", "ppo"))).verdicts()
-    assert any("3 seeds" in line and "unreliable" in line for line in few)
+    few = Comparison(tuple(cell(subject, "one", [1.0, 2, 3]) for subject in ("dpo", "ppo")))
+    assert any("unreliable" in line for line in cautions(few))

@@ -65,15 +65,8 @@ def search(meta: MetaOptimizer, n_generations: int, score_fn=score, state=None):
 
 @pytest.fixture(scope="session")
 def problem() -> SimpleNamespace:
-    return SimpleNamespace(
-        flat=flat,
-        initial_mean=initial_mean,
-        score=score,
-        key_of=key_of,
-        results_of=results_of,
-        search=search,
-        target=TARGET,
-    )
+    functions = (flat, initial_mean, score, key_of, results_of, search)
+    return SimpleNamespace(**{function.__name__: function for function in functions})
 
 
 @functools.cache

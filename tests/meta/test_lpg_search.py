@@ -1,25 +1,14 @@
-# pyright: reportAttributeAccessIssue=false
 """Learned targets are found: an evolution strategy that begins at a network of zeros."""
 
 import pytest
 
-from discovery.app.api import Silence, discover
+from discovery.app.api import discover
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.search import SearchConfig
 from discovery.executors.inline import Inline
+from discovery.search.selection import selection_scores
+from discovery.store.run import Run
 from environments.task import Setup, Task
-
-
-class Means(Silence):
-    """Keeps the mean's score on the selection seeds, of each generation that has one."""
-
-    def __init__(self):
-        self.scores = {}
-
-    def closed(self, generation, results, metrics):
-        for name, result in results.items():
-            if name.is_answer:
-                self.scores[generation] = float(result.scores["grid"].mean())
 
 
 @pytest.mark.slow
@@ -40,6 +29,6 @@ def test_a_search_from_zero_finds_targets_that_teach_on_grid_worlds(tmp_path):
         selection_doublings=0,
         antithetic_tasks=True,
     )
-    means = Means()
-    discover(config, tmp_path, "search", Inline(8), means)
-    assert means.scores[9] > means.scores[0] + 0.25, means.scores
+    with Run.open(discover(config, tmp_path, "search", Inline(8)).folder) as run:
+        means = {generation: scores["grid"].mean() for generation, scores in selection_scores(run).items()}
+    assert means[9] > means[0] + 0.25, means

@@ -12,21 +12,20 @@ from discovery.meta.base import ScoreResult
 from discovery.meta.make import make_meta
 from tests.meta.conftest import config_of
 
-STRATEGIES = ("Open_ES", "PBE")
 
-
-def init(key):
-    return {"drift": jnp.ones(3), "optimizer": {"w": jnp.full((2,), 0.5)}}
-
-
-def in_units(key):
-    """The same beginning, where the optimizer's numbers are counted in eighths."""
-    return {"drift": jnp.ones(3), "optimizer": {"w": jnp.full((2,), 4.0)}}
+def plain(meta_params, unit) -> np.ndarray:
+    """``[5]``: the optimizer's numbers last, in plain units."""
+    return np.concatenate([meta_params["drift"], unit * np.asarray(meta_params["optimizer"]["w"])])
 
 
 def score(meta_params, unit) -> float:
-    drift, optimizer = np.asarray(meta_params["drift"]), np.asarray(meta_params["optimizer"]["w"]) * unit
-    return -float(np.square(drift - 3.0).sum() + 100 * np.square(optimizer - 0.25).sum())
+    x = plain(meta_params, unit)
+    return -float(np.square(x[:3] - 3.0).sum() + 100 * np.square(x[3:] - 0.25).sum())
+
+
+def init(key, unit=1.0):
+    """The optimizer's numbers are counted in units."""
+    return {"drift": jnp.ones(3), "optimizer": {"w": jnp.full((2,), 0.5 / unit)}}
 
 
 def means(meta, unit):
@@ -38,24 +37,21 @@ def means(meta, unit):
         scores = {r.id: {"task": np.array([score(r.proposal.meta_params, unit)])} for r in requests}
         state = meta.tell(state, {name: ScoreResult(name, each) for name, each in scores.items()})
         found.append(meta.answer(state).meta_params)
-    flat = [np.concatenate([np.ravel(m["drift"]), np.ravel(m["optimizer"]["w"]) * unit]) for m in found]
-    return np.stack(flat), requests
+    return np.stack([plain(meta_params, unit) for meta_params in found]), requests
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", ["Open_ES", "PBE"])
 def test_a_scaled_entry_is_searched_in_its_own_units(strategy):
     """With a factor that is a power of 2, bit for bit."""
     scaled = make_meta(config_of(strategy, population=8, scales={"optimizer": 0.125}), init)
-    plain = make_meta(config_of(strategy, population=8), in_units)
+    in_units = make_meta(config_of(strategy, population=8), lambda key: init(key, 0.125))
     found, requests = means(scaled, 1.0)
-    expected, in_eighths = means(plain, 0.125)
+    expected, in_eighths = means(in_units, 0.125)
     np.testing.assert_array_equal(found, expected)
     assert np.ptp(found, axis=0).min() > 0
     for one, other in zip(requests, in_eighths, strict=True):
-        np.testing.assert_array_equal(
-            one.proposal.meta_params["optimizer"]["w"],
-            0.125 * np.asarray(other.proposal.meta_params["optimizer"]["w"]),
-        )
+        ours, theirs = plain(one.proposal.meta_params, 1.0), plain(other.proposal.meta_params, 0.125)
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_an_entry_that_is_not_searched_has_no_scale():

@@ -1,9 +1,9 @@
-"""What several tests of formulas need: random rollouts, and in numpy what every network has."""
+"""What several tests of formulas need: rollouts, minibatches, and in numpy what every network has."""
 
 import jax.numpy as jnp
 import numpy as np
 
-from objectives.base import Trajectory
+from objectives.base import Batch, Trajectory
 
 
 def sigmoid(x):
@@ -49,6 +49,13 @@ def random_rollout(steps, n_envs, heads, terminated, truncated, n_actions=3, tar
         outputs_next=outputs(),
         **({"target_outputs": outputs(), "target_outputs_next": outputs()} if target else {}),
     )
+
+
+def batch_of(action, targets, **others):
+    """A minibatch with these actions, targets and `others`; all else in it is zero."""
+    zeros, no = jnp.zeros(len(action)), jnp.zeros(len(action), bool)
+    action = jnp.asarray(action, jnp.int32)
+    return Batch(zeros[:, None], action, zeros, zeros, no, no, {}, targets)._replace(**others)
 
 
 def mean_of_n_step_returns(rollout, value_next, gamma, decay):

@@ -5,7 +5,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 from scipy import optimize
 
 from objectives.mirror_map.learned_potential import MonotoneNetwork, learned
@@ -60,33 +59,20 @@ def slow_projection(inverse, z, low=1e-8):
     return np.array([phi(z_a + offset) for z_a in z])
 
 
-def bregman(
-    potential: Potential, weights: Any, p: Float[Array, "... A"], q: Float[Array, "... A"]
-) -> Float[Array, "..."]:
+def bregman(potential: Potential, weights: Any, p: Any, q: Any) -> Any:
     """D(p, q) = sum_a H(p_a) - H(q_a) - phi^{-1}(q_a) (p_a - q_a) >= 0, for positive q."""
     gap = potential.integral(weights, p) - potential.integral(weights, q)
     return (gap - potential.inverse(weights, q) * (p - q)).sum(-1)
 
 
-def mirror_descent(
-    potential: Potential,
-    weights: Any,
-    transition: Float[Array, "S A S"],
-    reward: Float[Array, "S A"],
-    discount: Float[Array, ""] | float,
-    step_size: Float[Array, ""] | float,
-    n_steps: int,
-) -> tuple[Float[Array, "S A"], Float[Array, "K S"]]:
+def mirror_descent(potential, weights, transition, reward, discount, step_size, n_steps):
     """`n_steps` steps of policy mirror descent from the uniform policy, with exact values.
 
-    In no state does any step lower the value, whatever the potential. To be differentiated by `weights`,
-    and mapped over them or over processes.
-
     Returns:
-        the last policy, and the values before the first step and after each, ``K = n_steps + 1``.
+        the last policy, and the values before the first step and after each, ``[n_steps + 1, S]``.
     """
 
-    def step(policy: Array, _: None) -> tuple[Array, Array]:
+    def step(policy, _):
         value, action_value = evaluate(transition, reward, discount, policy)
         return mirror_descent_step(potential, weights, policy, action_value, step_size), value
 

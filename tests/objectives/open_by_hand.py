@@ -12,8 +12,7 @@ MOMENTUM, GRADIENT = 3, 13
 
 
 class Tensor(NamedTuple):
-    """One tensor of an agent at one step: its share of layers, and activations ``[B, H]`` of what it
-    feeds."""
+    """One tensor of an agent at one step: its share of layers, and activations ``[B, H]`` that it feeds."""
 
     parameter: np.ndarray
     gradient: np.ndarray
@@ -27,16 +26,21 @@ def layer_norm(x: np.ndarray, weights: Any) -> np.ndarray:
     return (x - x.mean(-1, keepdims=True)) / np.sqrt(variance + 1e-6) * weights["scale"] + weights["shift"]
 
 
+def gru(weights: Any, h: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The next hidden state; rows are parameters."""
+    w_r, w_z, w_y = np.split(weights["input"], 3)
+    b_r, b_z, b_y = np.split(weights["input_bias"], 3)
+    u_r, u_z, u_y = np.split(weights["inner"], 3)
+    r = sigmoid(x @ w_r.T + b_r + h @ u_r.T)
+    z = sigmoid(x @ w_z.T + b_z + h @ u_z.T)
+    y = np.tanh(x @ w_y.T + b_y + r * (h @ u_y.T + weights["inner_bias"]))
+    return (1 - z) * y + z * h
+
+
 def network(weights: Any, h: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows are parameters: ``[n, G]``, ``[n, 19]`` to ``[n, G]``, ``[n, 3]``; without features 8 and 2."""
     if "gru" in weights:
-        w_r, w_z, w_y = np.split(weights["gru"]["input"], 3)
-        b_r, b_z, b_y = np.split(weights["gru"]["input_bias"], 3)
-        u_r, u_z, u_y = np.split(weights["gru"]["inner"], 3)
-        r = sigmoid(x @ w_r.T + b_r + h @ u_r.T)
-        z = sigmoid(x @ w_z.T + b_z + h @ u_z.T)
-        y = np.tanh(x @ w_y.T + b_y + r * (h @ u_y.T + weights["gru"]["inner_bias"]))
-        x = h = (1 - z) * y + z * h
+        x = h = gru(weights["gru"], h, x)
     for name in ("first", "second"):
         x = x @ weights[name]["kernel"].T + weights[name]["bias"]
         x = np.maximum(layer_norm(x, weights[name]), 0)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from objectives import build
-from objectives.base import Batch, Head, Progress
-from objectives.disco.algorithm import DISCO_DEFAULTS, DiscoMemory, disco_loss, remember
+from objectives.base import Progress
+from objectives.disco.algorithm import DiscoMemory, disco_loss, remember
 from objectives.disco.network import DiscoTargets, initial_life
-from objectives.disco.values import Moments, Values, add_to_moments, no_moments, two_hot, values_of
-from tests.objectives.by_hand import random_rollout, sigmoid, softmax
+from objectives.disco.values import Moments, add_to_moments, no_moments, two_hot, values_of
+from tests.objectives.by_hand import batch_of, random_rollout, sigmoid, softmax
 
 T, E, A, M, BINS = 5, 2, 3, 4, 7
 NOW = Progress(0, 10)
@@ -24,10 +24,6 @@ DISCO = build("disco", SMALL)
 NUMBERS = {**dict(DISCO.defaults), "gamma": 0.9}
 
 
-def shapes_of(algorithm: Any) -> Any:
-    return jax.eval_shape(algorithm.init, jax.random.key(0))
-
-
 def random_weights() -> Any:
     """Of gain 1, biases too."""
     rng = np.random.default_rng(0)
@@ -35,16 +31,13 @@ def random_weights() -> Any:
     def drawn(leaf: Any) -> Any:
         return jnp.asarray(rng.normal(0, leaf.shape[0] ** -0.5, leaf.shape), jnp.float32)
 
-    return jax.tree.map(drawn, shapes_of(DISCO))["disco"]
+    return jax.tree.map(drawn, jax.eval_shape(DISCO.init, jax.random.key(0)))["disco"]
 
 
 WEIGHTS = random_weights()
 ROLLOUT = random_rollout(T, E, HEADS, terminated=[(1, 0)], truncated=[(2, 1)], n_actions=A, target=True)
 LIFE = tuple(jnp.asarray(x, jnp.float32) for x in np.random.default_rng(5).normal(0, 0.5, (2, 5)))
 MEMORY = DiscoMemory({"w": jnp.ones(2)}, {"w": jnp.zeros(2)}, Moments(*jnp.array([0.1, 0.4, 0.3])), LIFE)
-
-
-# Sizes
 
 
 def test_the_published_network_has_754_778_numbers_in_42_arrays():
@@ -60,7 +53,7 @@ def test_the_published_network_has_754_778_numbers_in_42_arrays():
     of_trajectory = inputs + look_back + gate + y_hat + z_hat + summary + pi_hat  # 6 + 1 + 1 + 2 + 1 + 2
     step = (27 + 2) * 16 + 16
     of_life = inputs + step + (16 + 128) * 4 * 128 + 4 * 128  # 6 + 1 + 1
-    leaves = jax.tree.leaves(shapes_of(build("disco")))
+    leaves = jax.tree.leaves(jax.eval_shape(build("disco").init, jax.random.key(0)))
     assert sum(math.prod(leaf.shape) for leaf in leaves) == of_trajectory + of_life == 754_778
     assert len(leaves) == 2 * (13 + 8) == 42
 
@@ -80,27 +73,17 @@ def test_random_weights_have_the_published_deviations():
         assert np.any(leaf) != ("bias" in jax.tree_util.keystr(path)), path
 
 
-def test_heads_and_numbers():
+def test_heads_have_the_published_sizes_and_deviations():
     heads = build("disco").policy.heads(4, False)
-    sizes = {name: (head.actions, head.size) for name, head in heads.items()}
-    assert sizes == {"logits": (0, 4), "y": (0, 600), "z": (4, 600), "next_policy": (4, 4), "q": (4, 601)}
-    assert {head.torso for head in heads.values()} == {"actor"} and heads["z"].units == Head(1).units == 128
-    deviations = {name: round(head.deviation, 4) for name, head in heads.items()}
-    of_model = dict.fromkeys(("z", "next_policy", "q"), 0.0884)  # of 128 inputs, each with variance 1 / 128
-    assert deviations == {"logits": 0.01, "y": 0.01, **of_model}
-    numbers = dict(build("disco").defaults)
-    assert numbers.items() >= DISCO_DEFAULTS.items()
-    assert (numbers["learning_rate"], numbers["adam_eps"], numbers["max_update"]) == (3e-4, 1e-8, 1.0)
-    with pytest.raises(ValueError, match="discrete"):
-        build("disco").policy.heads(2, True)
-
-
-@pytest.mark.parametrize(
-    ("options", "says"), [({"units": 0}, "600, 0"), ({"bins": 1}, "and 1$"), ({"optimizer": "sgd"}, "sgd")]
-)
-def test_options_that_make_no_sense_are_refused(options, says):
-    with pytest.raises(ValueError, match=says):
-        build("disco", options)
+    declared = {name: (head.actions, head.size, round(head.deviation, 4)) for name, head in heads.items()}
+    of_model = 0.0884  # of 128 inputs, each with variance 1 / 128
+    assert declared == {
+        "logits": (0, 4, 0.01),
+        "y": (0, 600, 0.01),
+        "z": (4, 600, of_model),
+        "next_policy": (4, 4, of_model),
+        "q": (4, 601, of_model),
+    }
 
 
 # The network, once more: numpy, float64, one step of one environment at a time
@@ -186,12 +169,6 @@ def in_loops(weights: Any, life: Any, tr: Any, values: Any, moments: Any) -> Any
 
 
 @pytest.fixture(scope="module")
-def seen() -> tuple[Values, Moments]:
-    values = jax.jit(values_of)(NUMBERS, ROLLOUT)
-    return values, add_to_moments(MEMORY.advantages, values.advantage, NUMBERS["moments_decay"])
-
-
-@pytest.fixture(scope="module")
 def reflected() -> Any:
     """Targets and the next memory."""
 
@@ -204,22 +181,26 @@ def reflected() -> Any:
     return both
 
 
-def test_targets_and_life_are_those_of_loops_in_numpy(seen, reflected):
+def test_targets_and_life_are_those_of_loops_in_numpy(reflected):
     """Resets at both kinds of end; the lifetime makes one step of an LSTM for the whole rollout."""
     targets, after = reflected(MEMORY)
-    pi_hat, y_hat, z_hat, life = in_loops(WEIGHTS, LIFE, ROLLOUT, *seen)
+    values = jax.jit(values_of)(NUMBERS, ROLLOUT)
+    moments = add_to_moments(MEMORY.advantages, values.advantage, NUMBERS["moments_decay"])
+    pi_hat, y_hat, z_hat, life = in_loops(WEIGHTS, LIFE, ROLLOUT, values, moments)
     assert min(np.ptp(pi_hat), np.ptp(y_hat), np.ptp(z_hat)) > 0.05
-    for got, expected in zip(
-        (targets.pi_hat, targets.y_hat, targets.z_hat), (pi_hat, y_hat, z_hat), strict=True
+    for got, expected in (
+        (targets.pi_hat, pi_hat),
+        (targets.y_hat, y_hat),
+        (targets.z_hat, z_hat),
+        (after.life, life),
     ):
         np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(after.life, life, rtol=1e-3, atol=1e-4)
     np.testing.assert_array_equal(targets.policy_next, ROLLOUT.outputs_next["logits"])
-    np.testing.assert_allclose(targets.q_target, seen[0].q_target, rtol=2e-4)
-    np.testing.assert_allclose(after.advantages, seen[1], rtol=1e-6)
+    np.testing.assert_allclose(targets.q_target, values.q_target, rtol=2e-4)
+    np.testing.assert_allclose(after.advantages, moments, rtol=1e-6)
 
 
-def test_a_life_begins_at_zero_and_changes_once_per_rollout(reflected):
+def test_a_memory_begins_at_zero_and_changes_once_per_rollout(reflected):
     params = {"w": jnp.array([3.0, 4.0])}
     born = DISCO.memory.init({}, params, jax.random.key(0))
     assert all(not np.any(x) for x in (*born.life, *born.advantages))
@@ -227,20 +208,12 @@ def test_a_life_begins_at_zero_and_changes_once_per_rollout(reflected):
     assert [x.shape for x in initial_life(5)] == [x.shape for x in born.life] == [(5,), (5,)]
     first = reflected(MEMORY._replace(life=born.life, advantages=no_moments()))[1]
     second = reflected(first)[1]
+    # The target network follows with parameters from before the update: 0, and then 7.
+    np.testing.assert_allclose(first.target["w"], 0.9, rtol=1e-6)
+    np.testing.assert_allclose(second.target["w"], 0.9 * 0.9 + 0.1 * 7, rtol=1e-6)
     for a, b in zip(first.life, second.life, strict=True):
         assert np.abs(a - b).max() > 1e-4 and np.any(a)
     np.testing.assert_allclose([first.advantages.weight, second.advantages.weight], [0.01, 0.0199], rtol=1e-4)
-
-
-def test_the_target_network_follows_with_parameters_from_before_the_update(reflected):
-    """From 1, with theta = 0 and then 7: 0.9, and 0.9 * 0.9 + 0.1 * 7."""
-    _, first = reflected(MEMORY)
-    np.testing.assert_allclose(first.target["w"], 0.9, rtol=1e-6)
-    np.testing.assert_array_equal(first.latest["w"], 7.0)
-    np.testing.assert_allclose(reflected(first)[1].target["w"], 0.81 + 0.7, rtol=1e-6)
-
-
-# What gradients reach
 
 
 def test_gradients_pass_through_y_and_z_and_not_through_policies_and_values():
@@ -265,9 +238,6 @@ def test_gradients_pass_through_y_and_z_and_not_through_policies_and_values():
     assert all(np.any(x) for x in (*by_memory.life, *by_memory.advantages))
 
 
-# The loss
-
-
 def test_loss_and_its_slopes_by_hand():
     """Five terms with coefficients of different sizes; slopes in what is a distribution: q - p."""
     rng = np.random.default_rng(0)
@@ -278,17 +248,8 @@ def test_loss_and_its_slopes_by_hand():
     logits = [rng.normal(0, 1, (n, size)) for size in (A, M, M, A)]
     said: Any = DiscoTargets(*logits, q_target=rng.normal(0, 500, n))  # type: ignore[arg-type]
     single = lambda x: jnp.asarray(x, jnp.float32)  # noqa: E731
-    zeros = jnp.zeros(n)
-    batch = Batch(
-        observation=zeros[:, None],
-        action=jnp.asarray(action, jnp.int32),
-        log_prob=zeros,
-        reward=zeros,
-        terminated=jnp.asarray(terminated),
-        truncated=jnp.asarray(~terminated),
-        outputs={},
-        targets=jax.tree.map(single, said),
-    )
+    ends = {"terminated": jnp.asarray(terminated), "truncated": jnp.asarray(~terminated)}
+    batch = batch_of(action, jax.tree.map(single, said), **ends)
     names = ("policy_coef", "y_coef", "z_coef", "next_policy_coef", "q_coef")
     coefs: dict[str, Any] = dict(zip(names, (1.0, 0.5, 0.25, 2.0, 0.2), strict=True))
 

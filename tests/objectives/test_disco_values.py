@@ -60,20 +60,10 @@ def test_two_hot_is_two_neighbors_whose_mean_is_the_number():
     np.testing.assert_allclose(back, x[:-2], rtol=1e-3, atol=2e-3)
 
 
-def test_two_hot_at_the_published_size_by_hand():
-    """h(3) = 1.003 lies between the bins of 1 and 2: numbers 301 and 302."""
-    p = np.asarray(two_hot(jnp.float32(3.0), 601))
-    assert p.shape == (601,) and np.count_nonzero(p) == 2
-    np.testing.assert_allclose(p[[301, 302]], [0.997, 0.003], atol=1e-4)
-
-
 def test_expected_is_exact_where_bins_are():
     logits = jnp.full((601,), -1e9).at[300 + 17].set(0.0)
     np.testing.assert_allclose(expected(logits), h_inverse(17.0), rtol=1e-5)
     assert float(expected(jnp.zeros(601))) == pytest.approx(0.0, abs=1e-4)
-
-
-# Retrace
 
 
 def as_a_sum(reward, discount, ended, q, value_next, trace):
@@ -104,9 +94,6 @@ def test_retrace_is_the_sum_of_temporal_differences():
     np.testing.assert_allclose(got[-1], one_step[-1])
 
 
-# Moving averages
-
-
 def test_averages_forget_and_have_no_bias_towards_zero():
     rng = np.random.default_rng(0)
     batches = rng.normal(3.0, 2.0, (5, T, E))
@@ -117,17 +104,11 @@ def test_averages_forget_and_have_no_bias_towards_zero():
     weights /= weights.sum()
     mean = weights @ batches.mean((1, 2))
     deviation = np.sqrt(weights @ np.square(batches).mean((1, 2)) - mean**2)
-    np.testing.assert_allclose(
-        normalize(moments, jnp.asarray(batches[0], jnp.float32)), (batches[0] - mean) / deviation, rtol=1e-4
-    )
-
-
-def test_equal_numbers_are_normalized_to_zero():
-    same = normalize(add_to_moments(no_moments(), jnp.full((T, E), 2.0), 0.99), jnp.full((T, E), 2.0))
-    np.testing.assert_allclose(same, 0.0, atol=1e-2)
-
-
-# All values of a trajectory
+    got = normalize(moments, jnp.asarray(batches[0], jnp.float32))
+    np.testing.assert_allclose(got, (batches[0] - mean) / deviation, rtol=1e-4)
+    same = jnp.full((T, E), 2.0)
+    still = normalize(add_to_moments(no_moments(), same, 0.99), same)
+    np.testing.assert_allclose(still, 0.0, atol=1e-2)
 
 
 def test_values_along_a_trajectory():
@@ -136,9 +117,10 @@ def test_values_along_a_trajectory():
     trajectory = random_rollout(T, E, heads, **ends, target=True, seed=2)
     got = jax.jit(values_of)({"gamma": 0.9, "trace_lambda": 0.8}, trajectory)
     bins = np.linspace(-300, 300, 11)
-    four = trajectory.outputs, trajectory.outputs_next, trajectory.target_outputs
-    four = (*four, trajectory.target_outputs_next)
-    q, q_next, q_target, q_target_next = (h_inverse(softmax(o["q"]) @ bins) for o in four)
+    names = ("outputs", "outputs_next", "target_outputs", "target_outputs_next")
+    q, q_next, q_target, q_target_next = (
+        h_inverse(softmax(getattr(trajectory, name)["q"]) @ bins) for name in names
+    )
     pi, pi_next = softmax(trajectory.outputs["logits"]), softmax(trajectory.outputs_next["logits"])
     target_value = (pi * q_target).sum(-1)
     rows, columns = np.indices((T, E))
@@ -154,13 +136,12 @@ def test_values_along_a_trajectory():
         (pi_next * q_target_next).sum(-1),
         trace,
     )
-    close: Any = {
-        "rtol": 2e-3,
-        "atol": 2e-2,
-    }  # of numbers in the thousands, from sums of h that nearly cancel
-    np.testing.assert_allclose(got.value, (pi * q).sum(-1), **close)
-    np.testing.assert_allclose(got.value_next, (pi_next * q_next).sum(-1), **close)
-    np.testing.assert_allclose(got.action_value, q_target, **close)
-    np.testing.assert_allclose(got.action_advantage, q_target - target_value[..., None], **close)
-    np.testing.assert_allclose(got.q_target, q_hat, **close)
-    np.testing.assert_allclose(got.advantage, q_hat - target_value, **close)
+    for found, exact in (
+        (got.value, (pi * q).sum(-1)),
+        (got.value_next, (pi_next * q_next).sum(-1)),
+        (got.action_value, q_target),
+        (got.action_advantage, q_target - target_value[..., None]),
+        (got.q_target, q_hat),
+        (got.advantage, q_hat - target_value),
+    ):  # numbers in the thousands, from sums of h that nearly cancel
+        np.testing.assert_allclose(found, exact, rtol=2e-3, atol=2e-2)

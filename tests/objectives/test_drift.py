@@ -7,17 +7,14 @@ import pytest
 
 from objectives import build
 from objectives.base import Progress
-from objectives.drift import ACTIVATIONS, drift_features
+from objectives.drift import ACTIVATIONS
 
 NOW = Progress(3, 10)
-VARIANTS = [{}, {"temporal": True, "anchored": True}, {"activation": "relu", "width": 16}]
-
-
-def name_of(options: dict) -> str:
-    return "-".join(f"{k}={v}" for k, v in options.items()) or "default"
-
-
-variants = pytest.mark.parametrize("options", VARIANTS, ids=name_of)
+VARIANTS = [
+    {},
+    {"temporal": True, "anchored": True},
+    *({"activation": name, "width": 16} for name in ACTIVATIONS),
+]
 
 
 def drift_of(algorithm):
@@ -48,22 +45,11 @@ def grid():
     return log_ratio.ravel(), advantage.ravel()
 
 
-def test_features_by_hand_in_the_order_of_the_original():
-    r, a = 1.5, -2.0
-    u = np.array([np.log(r), np.log(r) ** 2, 1 - r, (1 - r) ** 2])
-    expected = np.concatenate([u, a * u])
-    features = drift_features(jnp.log(jnp.array([r])), jnp.array([a]))
-    assert features.shape == (1, 8)
-    np.testing.assert_allclose(features[0], expected, rtol=1e-5)
-    features = drift_features(jnp.log(jnp.array([r])), jnp.array([a]), 0.25)
-    assert features.shape == (1, 16)
-    np.testing.assert_allclose(features[0], np.concatenate([expected, 0.25 * expected]), rtol=1e-5)
-
-
-@variants
-def test_zero_and_flat_at_ratio_one(options):
-    """1e3 random advantages, random weights of three sizes, several points of the life: exactly zero."""
+@pytest.mark.parametrize("options", VARIANTS, ids=str)
+def test_the_drift_is_legal_whatever_its_weights(options):
+    """Exactly zero and flat at ratio one, early and late in life; never negative, somewhere positive."""
     algorithm = build("lpo", options)
+    drift = jax.jit(drift_of(algorithm))
     advantage = jnp.asarray(np.random.default_rng(0).normal(0, 4, 1000), jnp.float32)
     at_one = jnp.zeros(1000)
 
@@ -80,15 +66,7 @@ def test_zero_and_flat_at_ratio_one(options):
             value, slope = value_and_slope(meta_params, jnp.int32(update))
             np.testing.assert_array_equal(value, -advantage)
             np.testing.assert_array_equal(slope, -advantage)
-
-
-@variants
-def test_never_negative_and_somewhere_positive(options):
-    algorithm = build("lpo", options)
-    log_ratio, advantage = grid()
-    drift = jax.jit(drift_of(algorithm))
-    for seed in range(3):
-        f = drift(random_meta_params(algorithm, seed), log_ratio, advantage)
+        f = drift(random_meta_params(algorithm, seed), *grid())
         # The drift is recovered from the loss by adding r A, of size up to 60: hence the rounding.
         assert (f >= -1e-4).all() and (f > 0.1).any()
 
@@ -130,7 +108,7 @@ def test_parity_in_the_weights():
 
 def test_default_initial_mean_is_no_dead_point():
     """A search that starts at exactly zero and samples antithetic pairs sees no slope: so it must not."""
-    for options in VARIANTS:
+    for options in VARIANTS[:2]:
         weights = build("lpo", options).init(jax.random.key(0))["drift"]
         assert np.abs(weights["w_in"]).max() > 0.1
         assert bool(np.any(weights["w_out"])) != bool(options.get("anchored"))
@@ -138,38 +116,27 @@ def test_default_initial_mean_is_no_dead_point():
     assert np.std(scaled) == pytest.approx(2.0 / 128**0.5, rel=0.3)
 
 
-def test_temporal_gates_change_with_the_share_of_life_and_only_with_it():
-    algorithm = build("lpo", {"temporal": True})
-    meta_params = random_meta_params(algorithm, 0)
-    log_ratio, advantage = grid()
-    drift = jax.jit(
-        lambda n, n_updates: drift_of(algorithm)(meta_params, log_ratio, advantage, Progress(n, n_updates))
-    )
-    early, late, same = drift(0, 10), drift(5, 10), drift(10, 20)
-    assert np.abs(early - late).max() > 0.1
-    np.testing.assert_allclose(late, same, atol=1e-4)
-    # At n = 0 the gated half is silent: an ungated drift with the first eight rows.
-    plain = {**meta_params, "drift": {**meta_params["drift"], "w_in": meta_params["drift"]["w_in"][:8]}}
-    expected = jax.jit(drift_of(build("lpo")))(plain, log_ratio, advantage)
-    np.testing.assert_allclose(early, expected, atol=1e-4)
-
-
-def test_drift_against_numpy():
-    """The whole formula once more, with numpy and float64."""
-    for options in ({}, {"anchored": True, "xi": 0.3, "log_ratio_clip": 1.0}):
-        algorithm = build("lpo", options)
-        meta_params = random_meta_params(algorithm, 4)
-        log_ratio, advantage = (np.asarray(x, np.float64) for x in grid())
-        x = log_ratio.clip(*((-1.0, 1.0) if options else (-3.0, 3.0)))
-        u = np.stack([x, x**2, 1 - np.exp(x), (1 - np.exp(x)) ** 2], -1)
-        features = np.concatenate([u, advantage[:, None] * u], -1)
-        weights = jax.tree.map(lambda w: np.asarray(w, np.float64), meta_params["drift"])
-        g = np.tanh(features @ weights["w_in"]) @ weights["w_out"]
-        r = np.exp(log_ratio)
-        base = np.maximum((r - r.clip(0.8, 1.2)) * advantage, 0) if options else 0.0
-        expected = np.maximum(base + g - options.get("xi", 1e-4), 0.0)
-        got = jax.jit(drift_of(algorithm))(meta_params, *grid())
-        np.testing.assert_allclose(got, expected, atol=5e-3)
+@pytest.mark.parametrize(
+    "options", [{}, {"temporal": True}, {"anchored": True, "xi": 0.3, "log_ratio_clip": 1.0}], ids=str
+)
+def test_drift_against_numpy(options):
+    """The whole formula once more, with numpy and float64, features in the order of the original."""
+    algorithm = build("lpo", options)
+    meta_params = random_meta_params(algorithm, 4)
+    log_ratio, advantage = (np.asarray(x, np.float64) for x in grid())
+    bound = options.get("log_ratio_clip", 3.0)
+    x = log_ratio.clip(-bound, bound)
+    u = np.stack([x, x**2, 1 - np.exp(x), (1 - np.exp(x)) ** 2], -1)
+    features = np.concatenate([u, advantage[:, None] * u], -1)
+    if "temporal" in options:
+        features = np.concatenate([features, 0.3 * features], -1)  # three of ten updates
+    weights = jax.tree.map(lambda w: np.asarray(w, np.float64), meta_params["drift"])
+    g = np.tanh(features @ weights["w_in"]) @ weights["w_out"]
+    r = np.exp(log_ratio)
+    base = np.maximum((r - r.clip(0.8, 1.2)) * advantage, 0) if "anchored" in options else 0.0
+    expected = np.maximum(base + g - options.get("xi", 1e-4), 0.0)
+    got = jax.jit(drift_of(algorithm))(meta_params, *grid())
+    np.testing.assert_allclose(got, expected, atol=5e-3)
 
 
 def test_far_ratios_stay_finite():
@@ -181,23 +148,3 @@ def test_far_ratios_stay_finite():
     loss = lambda x: algorithm.policy_loss.per_sample(meta_params, x, jnp.zeros(4), advantage, NOW)  # noqa: E731
     assert np.isfinite(jax.jit(loss)(log_ratio)).all()
     assert np.isfinite(jax.jit(jax.grad(lambda x: loss(x).sum()))(log_ratio)).all()
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ({"activation": "sigmoid"}, "tanh"),
-        ({"width": 0}, "width"),
-        ({"xi": 0.0}, "xi"),
-        ({"xi": -1e-4}, "xi"),
-        ({"log_ratio_clip": 0.0}, "log_ratio_clip"),
-    ],
-)
-def test_options_that_would_break_legality_are_refused(options, says):
-    with pytest.raises(ValueError, match=says):
-        build("lpo", options)
-
-
-def test_activations_vanish_at_zero():
-    for name, activation in ACTIVATIONS.items():
-        assert float(activation(jnp.zeros(()))) == 0.0, name

@@ -39,9 +39,9 @@ def value_and_slope(algorithm: Any, ratio: Any, advantage: Any) -> tuple[Any, An
     return function(ratio, advantage), slope
 
 
-def grid(n: int = 2000) -> tuple[np.ndarray, np.ndarray]:
+def grid() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
-    return np.exp(rng.uniform(-2, 2, n)), rng.uniform(-8, 8, n)
+    return np.exp(rng.uniform(-2, 2, 2000)), rng.uniform(-8, 8, 2000)
 
 
 def test_dpo_slopes_match_the_table():
@@ -51,12 +51,15 @@ def test_dpo_slopes_match_the_table():
 
 
 def test_dpo_value_by_hand():
-    for r, a, drift in [(2.0, 3.0, 3 - 2 * np.tanh(1.5)), (0.5, 3.0, 0.0), (2.0, -3.0, 0.0)]:
-        got = dpo_drift({"dpo_alpha": 2.0, "dpo_beta": 0.6}, jnp.log(r), jnp.float32(a), NOW)
-        assert float(got) == pytest.approx(drift, abs=1e-6)
     x = 3 * np.log(2)
-    got = dpo_drift({"dpo_alpha": 2.0, "dpo_beta": 0.6}, jnp.log(0.5), jnp.float32(-3), NOW)
-    assert float(got) == pytest.approx(x - 0.6 * np.tanh(x / 0.6), rel=1e-5)
+    for r, a, drift in [
+        (2.0, 3.0, 3 - 2 * np.tanh(1.5)),
+        (0.5, 3.0, 0.0),
+        (2.0, -3.0, 0.0),
+        (0.5, -3.0, x - 0.6 * np.tanh(x / 0.6)),
+    ]:
+        got = dpo_drift({"dpo_alpha": 2.0, "dpo_beta": 0.6}, jnp.log(r), jnp.float32(a), NOW)
+        assert float(got) == pytest.approx(drift, rel=2e-6, abs=1e-6)
 
 
 def test_ppo_is_the_clipped_surrogate_in_value_and_slope():
@@ -84,9 +87,10 @@ def test_ppo_kl_penalty_estimates_the_divergence():
 
 
 def test_policy_gradient_has_no_drift():
-    got, slope = value_and_slope(build("policy_gradient"), *grid())
-    np.testing.assert_allclose(got, -grid()[0] * grid()[1], rtol=1e-5)
-    np.testing.assert_allclose(slope, -grid()[1], rtol=1e-5)
+    ratio, advantage = grid()
+    got, slope = value_and_slope(build("policy_gradient"), ratio, advantage)
+    np.testing.assert_allclose(got, -ratio * advantage, rtol=1e-5)
+    np.testing.assert_allclose(slope, -advantage, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "weight"), [("a2c", lambda a: a), ("vsop", lambda a: max(a, 0.0))])
@@ -98,8 +102,7 @@ def test_losses_without_a_ratio(name, weight):
                 dict(algorithm.defaults), jnp.float32(log_prob), jnp.float32(old), jnp.float32(advantage), NOW
             )
             assert float(got) == pytest.approx(-log_prob * weight(advantage), rel=1e-6)
-    assert not algorithm.policy_loss.normalize_advantage and not algorithm.loss.couples_batch
-    assert dict(algorithm.defaults)["value_clip"] == float("inf")
+    assert not algorithm.policy_loss.normalize_advantage
 
 
 def test_random_ignores_the_network():
@@ -140,9 +143,8 @@ def test_closed_form_drifts_are_legal(drift, numbers):
 def test_far_ratios_stay_finite(advantage):
     """Where r overflows float32, PPO's min(r A, clip(r) A) is finite or huge, never NaN; so is ours."""
     algorithm = build("ppo")
-    loss = jax.grad(
-        lambda new: algorithm.policy_loss.per_sample(
-            dict(algorithm.defaults), new, jnp.float32(-100.0), jnp.float32(advantage), NOW
-        )
+    numbers, old = dict(algorithm.defaults), jnp.float32(-100.0)
+    slope = jax.grad(
+        lambda new: algorithm.policy_loss.per_sample(numbers, new, old, jnp.float32(advantage), NOW)
     )
-    assert np.isfinite(float(loss(jnp.float32(-0.1)))) and float(loss(jnp.float32(-0.1))) == 0.0
+    assert float(slope(jnp.float32(-0.1))) == 0.0

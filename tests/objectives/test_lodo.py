@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from objectives import build
 from objectives.learned_optimizers.lodo import backward, forward, initial_operator, scale_by_lodo
 
 
@@ -24,20 +23,11 @@ def dense(operator, n):
     return matrix
 
 
-def test_width_is_twice_the_parameters_and_a_bit():
-    for n, block, width in ((3, 2, 8), (5, 4, 12), (6, 4, 16), (100, 4, 204)):
-        shapes = jax.eval_shape(lambda k, n=n, b=block: initial_operator(k, n, 2, b), jax.random.key(0))
-        assert shapes.order.shape == (2, width) and shapes.blocks.shape == (2, width // block, block, block)
-    operator = jax.jit(lambda key: initial_operator(key, 5, 2, 4))(jax.random.key(0))
-    for order, back in zip(np.asarray(operator.order), np.asarray(operator.back), strict=True):
-        np.testing.assert_array_equal(np.sort(order), np.arange(12))
-        np.testing.assert_array_equal(order[back], np.arange(12))
-    assert np.any(operator.order[0] != operator.order[1])
-
-
 def test_operator_is_its_matrix_and_begins_as_the_identity():
+    """Twice as wide as there are parameters, filled up to whole blocks."""
     with jax.enable_x64(True):
         operator = jax.jit(lambda key: initial_operator(key, 5, 3, 4, jnp.float64))(jax.random.key(0))
+        assert operator.order.shape == (3, 12) and np.any(operator.order[0] != operator.order[1])
 
         @jax.jit
         def images(operator):
@@ -138,9 +128,3 @@ def test_figures_on_the_noisy_bowl():
     for beta, expected, spread in ((0.0, 11.2, 0.15), (0.5, 12.1, 0.15), (0.9, 46.6, 0.3)):
         loss = bowl(beta, [1e-3], 6000)[0, -1000:].mean()
         assert loss == pytest.approx(expected, rel=spread), beta
-
-
-def test_sizes_that_make_no_sense_are_refused():
-    for options in ({"layers": 0}, {"block": 0}):
-        with pytest.raises(ValueError, match="layers and block"):
-            build("lodo", options)

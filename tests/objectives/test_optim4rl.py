@@ -5,22 +5,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from objectives import build
 from objectives.base import Progress
-from tests.objectives.by_hand import sigmoid
+from tests.objectives.open_by_hand import gru
 
 
 def unit(weights, h, x):
-    """One unit for one parameter: hidden state and output."""
-    w, b = weights["gru"]["input"][:, 0], weights["gru"]["input_bias"]
-    gates = (w * x + b).reshape(3, -1)
-    r, z, y = (u @ h for u in np.split(weights["gru"]["inner"], 3))
-    r, z = sigmoid(gates[0] + r), sigmoid(gates[1] + z)
-    y = np.tanh(gates[2] + r * (y + weights["gru"]["inner_bias"]))
-    h = (1 - z) * y + z * h
-    return h, weights["out"]["kernel"][0] @ h + weights["out"]["bias"][0]
+    """One unit for parameters ``[7]``: hidden states ``[7, 8]`` and outputs ``[7]``."""
+    h = gru(weights["gru"], h, x[:, None])
+    return h, h @ weights["out"]["kernel"][0] + weights["out"]["bias"][0]
 
 
 def test_steps_are_those_of_a_loop_over_parameters():
@@ -35,17 +29,16 @@ def test_steps_are_those_of_a_loop_over_parameters():
     rng = np.random.default_rng(0)
     params = {"actor": jnp.zeros((2, 3)), "critic": jnp.zeros(1)}
     state, update = optimizer.init(params), jax.jit(optimizer.update)
-    hidden = np.zeros((2, 7, 8))
+    first, second = np.zeros((2, 7, 8))
     for n in range(3):
         g = rng.normal(0, 1, 7)
         g[3] = 0.0
         gradients = {"actor": jnp.asarray(g[:6].reshape(2, 3), jnp.float32), "critic": jnp.float32(g[6:])}
         updates, state = update(gradients, state, params, progress=Progress(n, 4))
-        expected = []
-        for i, x in enumerate(g.clip(-1, 1)):
-            hidden[0, i], o_1 = unit(double["first"], hidden[0, i], x)
-            hidden[1, i], o_2 = unit(double["second"], hidden[1, i], x * x)
-            expected.append(-0.1 * (1 - 0.5 * n / 4) * np.sign(x) * np.exp(o_1) / np.sqrt(np.exp(o_2) + 1e-8))
+        x = g.clip(-1, 1)
+        first, o_1 = unit(double["first"], first, x)
+        second, o_2 = unit(double["second"], second, x * x)
+        expected = -0.1 * (1 - 0.5 * n / 4) * np.sign(x) * np.exp(o_1) / np.sqrt(np.exp(o_2) + 1e-8)
         got = np.concatenate([np.ravel(updates["actor"]), updates["critic"]])
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-7)
         assert np.abs(g).max() > 1 and got[3] == 0
@@ -58,9 +51,3 @@ def test_zero_weights_are_sign_descent():
     params = {"actor": jnp.array([3.0, -1e-6, 0.0])}
     step: Any = optimizer.update(params, optimizer.init(params), params, progress=Progress(0, 4))[0]
     np.testing.assert_allclose(step["actor"], [-3e-4, 3e-4, 0.0], rtol=1e-6)
-
-
-def test_options_that_make_no_sense_are_refused():
-    for options, says in (({"width": 0}, "width"), ({"start": "one"}, "zeros, random")):
-        with pytest.raises(ValueError, match=says):
-            build("optim4rl", options)

@@ -17,72 +17,50 @@ from objectives.optimizers import (
     ADAM_DEFAULTS,
     CAPPED_ADAM_DEFAULTS,
     LIMITS,
-    LION_DEFAULTS,
     OPTIMIZERS,
-    RMSPROP_DEFAULTS,
     TUNED_ADAM,
     TUNED_SGD,
     capped_adam,
-    lion,
-    rmsprop,
 )
 
 
 @pytest.mark.parametrize(
-    ("make_ours", "defaults", "theirs"),
+    ("name", "theirs"),
     [
-        (rmsprop, RMSPROP_DEFAULTS, lambda rate: optax.rmsprop(rate, decay=0.99, eps=1e-5)),
-        (lion, LION_DEFAULTS, lambda rate: optax.lion(rate, b1=0.9, b2=0.99, weight_decay=0.0)),
+        ("adam", lambda rate: optax.adam(rate, eps=1e-5)),
+        ("radam", lambda rate: optax.radam(rate, eps=1e-8)),
+        ("rmsprop", lambda rate: optax.rmsprop(rate, decay=0.99, eps=1e-5)),
+        ("lion", lambda rate: optax.lion(rate, b1=0.9, b2=0.99, weight_decay=0.0)),
+        (
+            "capped_adam",
+            lambda rate: optax.chain(
+                optax.scale_by_adam(0.9, 0.999, 1e-8), optax.clip(0.5), optax.scale(-rate)
+            ),
+        ),
     ],
-    ids=["rmsprop", "lion"],
 )
-def test_rmsprop_and_lion_are_optax_s_behind_a_clip_and_an_annealed_rate(make_ours, defaults, theirs):
+def test_they_are_optax_s_behind_a_clip_and_an_annealed_rate(name, theirs):
+    """Eight steps; from the sixth on, the variance that RAdam waits for is small enough."""
     rng = np.random.default_rng(0)
     params = {"actor": jnp.zeros(3), "critic": jnp.zeros((2, 2))}
-    ours = make_ours({**defaults, "learning_rate": 0.1, "anneal": 1.0, "max_grad_norm": 1.5})
+    make_ours, defaults = OPTIMIZERS[name]
+    numbers = {"learning_rate": 0.1, "anneal": 1.0, "max_grad_norm": 1.5, "max_update": 0.5}
+    ours = make_ours({**defaults, **numbers})
     state = ours.init(params)
     clip = optax.clip_by_global_norm(1.5)
-    steps = [theirs(0.1 * (1 - n / 4)) for n in range(4)]
+    steps = [theirs(0.1 * (1 - n / 8)) for n in range(8)]
     other = steps[0].init(params)
-    for n in range(4):
+    for n in range(8):
         gradients = jax.tree.map(lambda p: jnp.asarray(rng.normal(0, 1, p.shape), jnp.float32), params)
         gradients["actor"] = gradients["actor"].at[0].set(0.0)
-        got, state = ours.update(gradients, state, params, progress=Progress(n, 4))
+        got, state = ours.update(gradients, state, params, progress=Progress(n, 8))
         expected, other = steps[n].update(clip.update(gradients, clip.init(params))[0], other, params)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-8), got, expected)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), got, expected)
 
 
-def test_rmsprop_has_a_derivative_where_gradients_are_zero():
-    params = {"actor": jnp.zeros(3)}
-
-    def after(numbers):
-        optimizer = rmsprop(numbers)
-        _, state = optimizer.update(params, optimizer.init(params), params, progress=Progress(0, 4))
-        updates: Any = optimizer.update(params, state, params, progress=Progress(1, 4))[0]
-        return updates["actor"].sum()
-
-    slopes = jax.grad(after)({name: jnp.float32(value) for name, value in RMSPROP_DEFAULTS.items()})
-    assert all(np.isfinite(x) for x in slopes.values())
-
-
-def test_capped_adam_is_optax_s_with_each_element_cut_off():
-    rng = np.random.default_rng(0)
-    params = {"actor": jnp.zeros(4), "critic": jnp.zeros((2, 2))}
-    ours = capped_adam({**CAPPED_ADAM_DEFAULTS, "learning_rate": 0.1, "max_update": 0.1})
-    state, theirs = ours.init(params), optax.scale_by_adam(0.9, 0.999, 1e-8)
-    other = theirs.init(params)
-    for n in range(4):
-        gradients = jax.tree.map(lambda p: jnp.asarray(rng.normal(0, 1, p.shape), jnp.float32), params)
-        gradients["actor"] = gradients["actor"].at[0].set(0.0)
-        got, state = ours.update(gradients, state, params, progress=Progress(n, 4))
-        expected: Any
-        expected, other = theirs.update(gradients, other)
-        assert any((jnp.abs(x) > 0.1).any() for x in jax.tree.leaves(expected))
-        jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, -0.1 * np.clip(b, -0.1, 0.1), rtol=1e-5, atol=1e-8),
-            got,
-            expected,
-        )
+def test_numbers_are_within_their_limits():
+    for _, numbers in OPTIMIZERS.values():
+        assert all(LIMITS[name][0] <= value <= LIMITS[name][1] for name, value in numbers.items())
 
 
 def test_no_derivative_passes_capped_adam_s_denominator():
@@ -104,12 +82,6 @@ def test_no_derivative_passes_capped_adam_s_denominator():
     assert all(np.isfinite(x) for x in of_numbers.values()) and float(of_numbers["adam_b2"]) != 0.0
 
 
-def test_numbers_are_within_their_limits():
-    for _, numbers in OPTIMIZERS.values():
-        for name, value in numbers.items():
-            assert LIMITS[name][0] <= value <= LIMITS[name][1]
-
-
 @pytest.mark.parametrize(("optimizer", "tuned"), [("adam", TUNED_ADAM), ("sgd", TUNED_SGD)])
 def test_tuned_numbers_are_read_and_of_environments_that_there_are(optimizer, tuned):
     for name, numbers in tuned.items():
@@ -117,16 +89,11 @@ def test_tuned_numbers_are_read_and_of_environments_that_there_are(optimizer, tu
         assert name.startswith("brax/") or make(name)
 
 
-@pytest.mark.parametrize(("name", "tasks"), [("minatar", 4), ("minatar-small", 4), ("brax", 1)])
-def test_recipes_have_the_tuned_numbers(name, tasks):
-    """Brax's recipe is PureJaxRL's, with its decays; OPEN's authors tuned others, but the same rate."""
+@pytest.mark.parametrize("name", ["minatar", "minatar-small"])
+def test_recipes_have_the_tuned_numbers(name):
     found = {task.name: task.numbers for task in load_suite(name, measured=False).tasks}
     shared = found.keys() & TUNED_ADAM.keys()
-    assert len(shared) == tasks
+    assert len(shared) == 4
     for each in shared:
-        complete, tuned = {**ADAM_DEFAULTS, **found[each]}, TUNED_ADAM[each]
-        if name == "brax":
-            tuned = {"learning_rate": tuned["learning_rate"]}
-        else:
-            tuned = {**tuned, "anneal": 1.0, "adam_eps": 1e-5}
-        assert {number: complete[number] for number in tuned} == tuned
+        numbers = {**TUNED_ADAM[each], "anneal": 1.0, "adam_eps": 1e-5}
+        assert {**ADAM_DEFAULTS, **found[each]}.items() >= numbers.items()

@@ -1,6 +1,5 @@
-"""PQN: returns against their definition as a mixture of n-step returns, the schedule and the step by hand."""
+"""PQN: returns against their definition as a mixture of n-step returns, the schedule by hand."""
 
-import functools
 from typing import Any
 
 import jax
@@ -8,11 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from discovery.inner.loops.on_policy import check_numbers, complete
+from discovery.inner.loops.on_policy import complete
 from objectives import build
-from objectives.base import Batch, Progress
-from objectives.optimizers import OPTIMIZERS
-from tests.objectives.by_hand import mean_of_n_step_returns, random_rollout
+from objectives.base import Progress
+from tests.objectives.by_hand import batch_of, mean_of_n_step_returns, random_rollout
 
 T, E, A = 7, 3, 4
 GAMMA, LAMBDA = 0.9, 0.6
@@ -43,37 +41,6 @@ def test_epsilon_falls_linearly_and_then_stays(n, epsilon):
 
 def test_loss_is_half_the_squared_error_of_the_action_that_was_taken():
     q = jnp.array([[1.0, 2.0, 3.0, 4.0], [0.0, -1.0, 5.0, 2.0]])
-    none = jnp.zeros(2)
-    batch = Batch(none, jnp.array([3, 1]), none, none, none, none, {}, targets=jnp.array([1.0, 1.0]))
+    batch = batch_of([3, 1], jnp.array([1.0, 1.0]))
     loss = build("pqn").loss.per_sample({}, batch, {"q": q}, NOW, jax.random.key(0))
     np.testing.assert_allclose(loss, [4.5, 2.0])
-
-
-def test_rectified_adam_by_hand():
-    """Liu et al. 2020, Algorithm 2: below rho = 5 the step is momentum's alone."""
-    b1, b2, eps, rate = 0.9, 0.999, 1e-8, 0.1
-    steps, defaults = OPTIMIZERS["radam"]
-    numbers = {**defaults, "learning_rate": rate, "anneal": 0.0, "max_grad_norm": 1e9}
-    optimizer, draw = steps(numbers), np.random.default_rng(0)
-    params = {"critic": {"w": jnp.zeros(3)}}
-    update_of = jax.jit(functools.partial(optimizer.update, progress=NOW))
-    state, m, v = optimizer.init(params), np.zeros(3), np.zeros(3)
-    limit = 2 / (1 - b2) - 1
-    for t in range(1, 12):
-        gradient = draw.normal(size=3)
-        update, state = update_of({"critic": {"w": jnp.asarray(gradient, jnp.float32)}}, state, params)
-        m, v = b1 * m + (1 - b1) * gradient, b2 * v + (1 - b2) * gradient**2
-        rho, step = limit - 2 * t * b2**t / (1 - b2**t), m / (1 - b1**t)
-        if rho >= 5:
-            rectified = (rho - 4) * (rho - 2) * limit / ((limit - 4) * (limit - 2) * rho)
-            step = np.sqrt(rectified) * step / (np.sqrt(v / (1 - b2**t)) + eps)
-        # rho is the difference of numbers near 2,000, of which float32 keeps 0.01
-        (moved,) = jax.tree.leaves(update)
-        np.testing.assert_allclose(moved, -rate * step, rtol=2e-2)
-
-
-def test_what_makes_no_sense_is_refused():
-    with pytest.raises(ValueError, match="discrete"):
-        build("pqn").policy.heads(2, True)
-    with pytest.raises(ValueError, match="epsilon_end"):
-        check_numbers(build("pqn"), {"epsilon_end": 2.0})

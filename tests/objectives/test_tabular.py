@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import optimize, special
+from scipy import optimize
 
 from objectives.mirror_map.learned_potential import learned
 from objectives.tabular import evaluate, mirror_descent_step
-from tests.objectives.maps import bregman, members, mirror_descent, network, networks
+from tests.objectives.maps import bregman, members, mirror_descent, networks
 
 S, A, GAMMA = 5, 3, 0.9
 
@@ -74,17 +74,6 @@ def test_a_step_solves_its_optimization_problem(name):
         level = np.where(new > 0, slack, np.nan)
         assert np.nanmax(np.nanmax(level, -1) - np.nanmin(level, -1)) < 1e-5  # one multiplier per state
         assert (slack <= np.nanmin(level, -1, keepdims=True) + 1e-5).all()
-
-
-def test_a_step_with_the_logarithm_alone_is_softmax():
-    """c log y: softmax(eta Q + log policy) with step size c eta: the map times c divides it by c."""
-    step = jax.jit(lambda w, p, q, eta: mirror_descent_step(learned, w, p, q, eta))
-    for c in (1.0, 20.0, 100.0):
-        net = network(linear=0.0, log=c)._replace(w_out=jnp.zeros((6, 21)))
-        for seed, eta in ((0, 0.3), (1, 1.0), (2, 10.0)):
-            policy, q = policy_of(seed), np.random.default_rng(seed).normal(size=(S, A))
-            got = step(net, jnp.asarray(policy, float), jnp.asarray(q, float), c * eta)
-            np.testing.assert_allclose(got, special.softmax(eta * q + np.log(policy), -1), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["l2", "tsallis_0.5", "learned_sparse"])

@@ -60,18 +60,14 @@ def exported(finished_run: SimpleNamespace, tmp_path_factory: pytest.TempPathFac
 # Brackets
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
+def test_brackets() -> None:
+    for name, expected in (
         ("ppo[]", ("ppo", {})),
         ("f[a=sgd, b-c=no]", ("f", {"a": "sgd", "b_c": "no"})),
-        ("a2c[normalize_advantage=true]", ("a2c", {"normalize_advantage": True})),
-        ("m.n:f[width=8,rate=1e-3]", ("m.n:f", {"width": 8, "rate": 1e-3})),
+        ("m.n:f[width=8,rate=1e-3,flag=true]", ("m.n:f", {"width": 8, "rate": 1e-3, "flag": True})),
         ("runs/x@3", ("runs/x@3", {})),
-    ],
-)  # fmt: skip
-def test_brackets(name: str, expected: tuple) -> None:
-    assert split_name(name) == expected
+    ):
+        assert split_name(name) == expected
 
 
 def test_options_and_numbers_are_told_apart() -> None:
@@ -86,12 +82,9 @@ def test_options_and_numbers_are_told_apart() -> None:
 
 
 def test_numbers_replace_the_tasks() -> None:
-    task = one("ppo[learning_rate=0.5,clip=0.1]").task(TASK)
-    assert task.numbers == {"learning_rate": 0.5, "clip": 0.1}
-    assert (task.name, task.setup, TASK.numbers) == ("cart", SETUP, {"learning_rate": 0.01})
-    assert one("ppo").task(TASK) is TASK
-    plain, changed = jobs_of("ppo", "ppo[learning_rate=0.5]")
-    assert (plain.task.numbers, changed.task.numbers) == ({"learning_rate": 0.01}, {"learning_rate": 0.5})
+    plain, changed = jobs_of("ppo", "ppo[learning_rate=0.5,clip=0.1]")
+    assert plain.task == TASK
+    assert changed.task == replace(TASK, numbers={"learning_rate": 0.5, "clip": 0.1})
     np.testing.assert_array_equal(plain.key, changed.key)  # the same seeds all the same
 
 
@@ -99,27 +92,31 @@ def test_equal_numbers_are_one_subject_or_one_training() -> None:
     with pytest.raises(BadInput, match="twice"):
         subjects(["ppo[clip=0.1,gamma=0.9]", "ppo[gamma=.9,clip=.10]"])
     assert len(jobs_of("ppo", "ppo[learning_rate=0.01]", "ppo[clip=0.2]")) == 1
-    assert len(jobs_of("ppo", "ppo[clip=0.1]")) == 2
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "word"),
     [
         ("ppo[clip]", "'clip'"),
         ("ppo[clip=0.1", "option=value"),
         ("ppo[clop=1]", "'clop'"),
         ("a2c[optimizer=sgd,adam_b1=0.5]", "'adam_b1'"),
-        ("ppo[clip=true]", "clip of 'ppo' .*True"),
+        ("ppo[clip=true]", "True"),
         ("a2c[optimizer=sdg]", "'sdg'"),
         ("objectives.drift:lpo[width=big]", "'big'"),
         ("lpo[width=4]", "family"),
-        ("ppoo[clip=0.1]", "ppoo"),
         ("{run}[clip=0.1]", "options"),
+        ("{run}@7", "generation 7"),
+        ("{run}@", "generation"),
+        ("{run}@g0/p99", "did you mean g0/p"),
+        ("{run}/..", "is no run"),
+        ("{run}/../tinny", "did you mean .*tiny"),
+        ("objectives.known:nothing", "imported"),
         ("nowhere/found.py", "nowhere/found.py"),
     ],
-)  # fmt: skip
-def test_bad_subjects(name: str, message: str, finished_run: SimpleNamespace) -> None:
-    with pytest.raises(BadInput, match=message):
+)
+def test_bad_subjects(name: str, word: str, finished_run: SimpleNamespace) -> None:
+    with pytest.raises(BadInput, match=word):
         one(name.replace("{run}", str(finished_run.folder)))
 
 
@@ -155,33 +152,35 @@ def test_no_config_can_have_a_file_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "word"),
     [
         ("x = 1", "policy_loss"),
         ("import no_such_module", "no_such_module"),
         ("def (", "SyntaxError"),
-        (MINIMAL.replace("advantage):", "advantage, more):"), "policy_loss of .* TypeError"),
+        (MINIMAL.replace("advantage):", "advantage, more):"), "TypeError"),
         ("def policy_loss(*a): ...", "NORMALIZED_ADVANTAGE"),
-        ("def score_loss(*a): ...", "policy, NORMALIZED"),
-        ("def optimizer(): return 3", "optimizer of .* AttributeError"),
+        ("def score_loss(*a): ...", "NORMALIZED"),
+        ("def optimizer(): return 3", "AttributeError"),
     ],
 )
-def test_files_that_are_no_exports(text: str, message: str, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=message):
+def test_files_that_are_no_exports(text: str, word: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=word):
         one(str(written(tmp_path / "found.py", text + "\n")))
 
 
-KINDS: dict[str, tuple[AlgorithmSpec, dict[str, float], str]] = {
-    "mirror map": (AlgorithmSpec("ampo", (("temporal", True), ("units", 6))), {"eta": 2.0}, "jax"),
-    "optimizer": (AlgorithmSpec("open", (("gru_width", 0), ("width", 4))), {"open_scale": 0.1}, "optax"),
-}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_file_trains_as_what_was_exported(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("spec", "numbers", "target"),
+    [
+        (AlgorithmSpec("ampo", (("temporal", True), ("units", 6))), {"eta": 2.0}, "jax"),
+        (AlgorithmSpec("open", (("gru_width", 0), ("width", 4))), {"open_scale": 0.1}, "optax"),
+    ],
+    ids=["mirror map", "optimizer"],
+)
+def test_every_kind_of_file_trains_as_what_was_exported(
+    spec: AlgorithmSpec, numbers: dict[str, float], target: str, tmp_path: Path
+) -> None:
     """To rounding: its weights are constants of another program, which is compiled otherwise."""
-    spec, numbers, target = KINDS[kind]
     noise = np.random.default_rng(0)
     entries = jax.tree.map(
         lambda x: np.float32(x + 0.1 * noise.standard_normal(x.shape)),
@@ -223,16 +222,9 @@ def test_trainings_of_a_file_are_told_by_its_content(tmp_path: Path) -> None:
     (first,) = jobs_of(str(path))
     (moved,) = jobs_of(str(shutil.copy(path, tmp_path / "elsewhere.py")))
     assert moved.id == first.id
+    digest = file_digest(path)
+    assert one(str(path)).spec == AlgorithmSpec(FILE, (("digest", digest), ("path", str(path))))
     (changed,) = jobs_of(str(written(path, MINIMAL + "\nWEIGHT = 2\n")))
     assert changed.id != first.id
-
-
-def test_a_file_that_changed_after_it_was_named(tmp_path: Path) -> None:
-    path = written(tmp_path / "mine.py")
-    spec, digest = one(str(path)).spec, file_digest(path)
-    assert spec == AlgorithmSpec(
-        FILE, (("digest", digest), ("path", str(path)))
-    )  # workers build it from that
-    written(path, MINIMAL + "\n")
-    with pytest.raises(BadInput, match="has changed"):
+    with pytest.raises(BadInput, match="has changed"):  # workers build it from its specification
         from_file(str(path), digest)

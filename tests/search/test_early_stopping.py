@@ -21,11 +21,10 @@ from discovery.search.early_stopping import anchored
 from discovery.search.loop import search
 from discovery.search.progress import SearchProgress, planned
 from discovery.search.requests import jobs_of
-from discovery.store.ledger import Ledger
-from discovery.store.rows import same_numbers
 from discovery.store.run import Run
 from environments.task import Setup, Task
 from tests.ids import request_id, score_request
+from tests.search.interrupting import Interrupted, Interrupting, differences
 
 TASKS = tuple(Task(name, total_steps=51_200) for name in ("a", "b"))
 N = TASKS[0].n_updates
@@ -50,6 +49,10 @@ def played(config, score):
     return losing.played(requests_of(config.meta.population), config, score)
 
 
+def scores_of(results, i):
+    return results[request_id(f"g0/p{i}")].scores["a"]
+
+
 def proposals_of(stage):
     return sorted({request.id.index for _, request in stage if request.id.index >= 0})
 
@@ -71,21 +74,17 @@ def test_a_race_stops_what_is_clearly_below_the_field():
     def score(i, task, seed, share):
         return (-9.0 if i in (2, 5) else i) + seed + 0.1 * noise[i, seed]
 
-    config = config_of("racing", seeds=8, first_seeds=4)
-    seen, results = played(config, score)
-    first, second = seen
+    (first, second), results = played(config_of("racing", seeds=8, first_seeds=4), score)
     assert proposals_of(first) == [*range(8)]
     assert {job.id.seed for job, r in first if r.id.index >= 0} == {0, 1, 2, 3}
     assert {job.id.seed for job, _ in second} == {4, 5, 6, 7}
-    assert sum(r.id.index == -1 for _, r in first) == 2 and all(r.id.index >= 0 for _, r in second)
+    assert sum(r.id.index == ANSWER for _, r in first) == 2 and all(r.id.index >= 0 for _, r in second)
     assert {2, 5}.isdisjoint(proposals_of(second)) and 7 in proposals_of(second)
-    for i in proposals_of(second):  # measured in full: as it is
-        np.testing.assert_array_equal(
-            results[request_id(f"g0/p{i}")].scores["a"], [np.float32(score(i, "a", s, 1)) for s in range(8)]
-        )
-    means = np.array([results[request_id(f"g0/p{i}")].scores["a"].mean() for i in range(8)])
-    whole = np.array([np.mean([score(i, "a", s, 1) for s in range(8)]) for i in range(8)])
-    np.testing.assert_allclose(means, whole, atol=0.2)  # and what was stopped, as if it had gone on
+    found = np.stack([scores_of(results, i) for i in range(8)])
+    whole = np.array([[score(i, "a", seed, 1) for seed in range(8)] for i in range(8)])
+    measured = proposals_of(second)
+    np.testing.assert_array_equal(found[measured], whole[measured].astype(np.float32))
+    np.testing.assert_allclose(found.mean(1), whole.mean(1), atol=0.2)  # the others as if they had gone on
 
 
 def test_a_race_in_stages_is_the_race_whose_errors_are_known():
@@ -99,24 +98,24 @@ def test_a_race_in_stages_is_the_race_whose_errors_are_known():
 
 
 def test_a_race_drops_failures_at_once_and_gives_them_no_score():
+    """Scores are comparable also where all that went on have failed."""
+
     def score(i, task, seed, share):
         return None if i == 1 and seed == 0 else math.nan if i == 7 and seed == 5 else float(i)
 
-    seen, results = played(config_of("racing", seeds=8, first_seeds=4), score)
-    assert 1 not in proposals_of(seen[1]) and 7 in proposals_of(seen[1])
-    for i in (1, 7):
-        assert np.isnan(results[request_id(f"g0/p{i}")].scores["a"]).all()
-    assert np.isfinite(results[request_id("g0/p0")].scores["a"]).all()
-
-
-def test_scores_are_comparable_also_where_all_that_went_on_have_failed():
-    def score(i, task, seed, share):
-        return -1000.0 + i if i < 7 else math.nan if seed >= 4 else 0.0
-
     config = config_of("racing", seeds=8, first_seeds=4)
-    _, results = played(config, lambda i, t, s, share: score(i, t, s, share) + 0.01 * ((i * 7 + s) % 3))
-    assert np.isnan(results[request_id("g0/p7")].scores["a"]).all()
-    assert all(np.isfinite(results[request_id(f"g0/p{i}")].scores["a"]).all() for i in range(7))
+    seen, results = played(config, score)
+    assert 1 not in proposals_of(seen[1]) and 7 in proposals_of(seen[1])
+    assert np.isnan([scores_of(results, i) for i in (1, 7)]).all()
+    assert np.isfinite(scores_of(results, 0)).all()
+
+    def only_the_last(i, task, seed, share):
+        common = 0.01 * ((i * 7 + seed) % 3)
+        return common + (-1000.0 + i if i < 7 else math.nan if seed >= 4 else 0.0)
+
+    _, results = played(config, only_the_last)
+    assert np.isnan(scores_of(results, 7)).all()
+    assert np.isfinite([scores_of(results, i) for i in range(7)]).all()
 
 
 def test_tasks_count_the_same_whatever_their_scale():
@@ -145,8 +144,8 @@ def test_halving_trains_the_best_for_longer_from_where_they_stopped():
     assert sum(job.updates for stage in seen for job, r in stage if r.id.index >= 0) == 4 * (
         8 * ends[0] + 4 * (ends[1] - ends[0]) + 2 * (N - ends[1])
     )
-    np.testing.assert_array_equal(results[request_id("g0/p7")].scores["a"], [7, 8, 9, 10])
-    means = [results[request_id(f"g0/p{i}")].scores["a"].mean() for i in range(8)]
+    np.testing.assert_array_equal(scores_of(results, 7), [7, 8, 9, 10])
+    means = [scores_of(results, i).mean() for i in range(8)]
     assert np.argsort(means).tolist() == [*range(8)]
 
 
@@ -187,15 +186,13 @@ def test_what_halving_costs_is_planned():
         ({"stopping": Stopping("halving", rungs=5)}, "at least 16"),
     ],
 )
-def test_what_does_not_go_together_is_refused(changes, message):
+def test_what_does_not_go_together_or_makes_no_sense_is_refused(changes, message):
     with pytest.raises(BadInput, match=message):
         replace(config_of("halving"), **changes)
-
-
-@pytest.mark.parametrize("wrong", [{"error": 1.0}, {"first_seeds": 1}, {"rungs": 1}, {"eta": 1}])
-def test_senseless_numbers_are_refused(wrong):
-    with pytest.raises(BadInput):
-        Stopping("halving", **wrong)
+    wrong: list[dict[str, Any]] = [{"error": 1.0}, {"first_seeds": 1}, {"rungs": 1}, {"eta": 1}]
+    for options in wrong:
+        with pytest.raises(BadInput):
+            Stopping("halving", **options)
 
 
 REAL = SearchConfig(
@@ -208,22 +205,6 @@ REAL = SearchConfig(
     stopping=Stopping("halving", rungs=2),
     executor="inline",
 )
-
-
-class Interrupted(Exception):
-    pass
-
-
-class Interrupting(Silence):
-    """Ends a search after so many trainings."""
-
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def finished(self, job, result):
-        self.left -= 1
-        if self.left == 0:
-            raise Interrupted
 
 
 @pytest.mark.slow
@@ -246,8 +227,7 @@ def test_a_halved_search_that_is_interrupted_ends_with_the_same_numbers(tmp_path
             wholes = [row for row in rows if row["split"] == "search" and row["until"] == row["lifetime"]]
             assert {row["begun"] for row in wholes} == {4}, "no training starts anew"
             assert not (tmp_path / name / "arrays" / "checkpoints").exists()
-            with Ledger.open(tmp_path / "whole") as ours, Ledger.open(tmp_path / name) as theirs:
-                assert same_numbers(ours, theirs) == []
+            assert differences(tmp_path / "whole", tmp_path / name) == []
 
 
 @pytest.mark.slow
@@ -264,6 +244,6 @@ def test_the_numbers_do_not_depend_on_how_many_stretches_there_are(tmp_path):
         with Inline(4) as executor:
             search(run, executor, Silence())
     for name in ("five", "parts"):
-        with Ledger.open(tmp_path / "two") as ours, Ledger.open(tmp_path / name) as theirs:
-            assert same_numbers(ours, theirs) == []
-            assert {(row["begun"], row["until"]) for row in theirs.evaluations()} == {(0, 8)}
+        assert differences(tmp_path / "two", tmp_path / name) == []
+        with Run.open(tmp_path / name) as run:
+            assert {(row["begun"], row["until"]) for row in run.ledger.evaluations()} == {(0, 8)}

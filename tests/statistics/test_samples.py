@@ -7,30 +7,11 @@ import pytest
 import scipy.stats
 
 from discovery import statistics as st
-from discovery.core.errors import BadInput
 from discovery.statistics import Interval
 from discovery.statistics.bootstrap import trimmed_mean_limits
 from discovery.statistics.samples import TRIM
 
 SKEWED = np.random.default_rng(3).exponential(size=24)
-
-
-# --- estimates ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("scores", "expected"),
-    [
-        ([5.0], 5.0),
-        ([1.0, 3.0], 2.0),
-        ([0.0, 1.0, 100.0], (0.25 * 0 + 1 * 1 + 0.25 * 100) / 1.5),
-        ([0.0, 1.0, 2.0, 100.0], 1.5),
-        ([0.0, 1.0, 2.0, 3.0, 4.0, 99.0], (0.5 * 1 + 2 + 3 + 0.5 * 4) / 3),
-        ([9.0, 1.0, 5.0, 3.0, 7.0, 100.0, -100.0, 2.0], (2 + 3 + 5 + 7) / 4),
-    ],
-)
-def test_iqm_by_hand(scores, expected):
-    assert st.iqm(scores) == pytest.approx(expected, rel=1e-14)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 6, 7, 8, 16, 33])
@@ -42,28 +23,15 @@ def test_iqm_is_the_trimmed_mean_of_four_copies(n):
         assert st.iqm(scores) == pytest.approx(scipy.stats.trim_mean(scores, 0.25), abs=1e-13)
 
 
-def test_mean_and_median_by_hand():
-    assert st.mean([1, 2, 6]) == 3.0
-    assert (st.median([9.0, 1.0, 2.0]), st.median([9.0, 1.0, 2.0, 4.0])) == (2.0, 3.0)
-
-
-# --- failures ----------------------------------------------------------------------------------
-
-
 def test_intervals_report_failures():
     scores = [*range(20), np.nan, -np.inf]
     dropped = st.interval(scores, failures="drop")
     assert (dropped.n, dropped.failed, dropped.estimate) == (20, 2, 9.5)
     worst = st.interval(scores, failures=0.0)
     assert (worst.n, worst.failed, worst.estimate) == (22, 2, pytest.approx(190 / 22))
-    with pytest.raises(BadInput):
-        st.interval(scores)
     nothing = st.interval([np.nan] * 3, failures="drop")
     assert np.isnan(nothing.estimate)
     assert nothing[1:] == (-np.inf, np.inf, 0.95, 0, 3)
-
-
-# --- intervals against scipy -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("level", [0.8, 0.95])
@@ -92,54 +60,16 @@ def test_bootstrap_interval(statistic, method):
     assert [ours.low, ours.high] == pytest.approx(list(expected), abs=0.04 * (expected.high - expected.low))
 
 
-# --- coverage ----------------------------------------------------------------------------------
-
-SIMULATIONS = 2000
-MONTE_CARLO_ERROR = np.sqrt(0.95 * 0.05 / SIMULATIONS)  # 0.5%
-
-_QUARTERS = np.array([0.25, 0.75])
-DISTRIBUTIONS = {  # name: (draw, mean, IQM)
-    "normal": (lambda generator, shape: generator.normal(size=shape), 0.0, 0.0),
-    "skewed": (
-        lambda generator, shape: generator.exponential(size=shape),
-        1.0,
-        2 * np.diff(_QUARTERS - _QUARTERS * np.log(_QUARTERS))[0],  # twice the integral of -log u
-    ),
-    "two modes": (
-        lambda generator, shape: generator.normal(size=shape) + 4 * (generator.random(shape) < 0.5),
-        2.0,
-        2.0,
-    ),
-}
-
-
-@pytest.mark.parametrize("statistic", ["mean", "iqm"])
-@pytest.mark.parametrize("name", DISTRIBUTIONS)
-def test_intervals_cover(name, statistic):
-    """93% to 97%, and three Monte Carlo errors on either side."""
-    draw, *truths = DISTRIBUTIONS[name]
-    truth, hits = truths[statistic == "iqm"], 0
-    for chunk in range(SIMULATIONS // 500):
-        samples = np.sort(draw(np.random.default_rng([16, chunk]), (500, 16)), axis=1)
-        low, high = trimmed_mean_limits(samples, TRIM[statistic], 0.95, "full")
-        hits += ((low <= truth) & (truth <= high)).sum()
-    tolerance = 3 * MONTE_CARLO_ERROR
-    assert 0.93 - tolerance < hits / SIMULATIONS < 0.97 + tolerance
-
-
 def test_differences_of_pairs_cover_without_a_correction_for_skewness():
     """One training in ten fails, independently of its partner: the skew of few failures is luck."""
-    hits = 0
-    for chunk in range(SIMULATIONS // 500):
-        generator = np.random.default_rng([1, chunk])
+    covered = []
+    for part in range(4):
+        generator = np.random.default_rng([1, part])
         failures = generator.random((2, 500, 30)) < 0.1
         pairs = np.sort(failures[0] - 1.0 * failures[1] + 0.1 * generator.normal(size=(500, 30)), axis=1)
         low, high = trimmed_mean_limits(pairs, 0.0, 0.95, "none")
-        hits += ((low <= 0) & (high >= 0)).sum()
-    assert 0.925 < hits / SIMULATIONS < 0.97
-
-
-# --- properties of intervals -------------------------------------------------------------------
+        covered.append((low <= 0) & (high >= 0))
+    assert 0.925 < np.mean(covered) < 0.97
 
 
 @pytest.mark.parametrize("statistic", ["mean", "iqm"])
@@ -187,39 +117,12 @@ def test_capped_returns_give_finite_limits_within_the_cap(statistic):
 
 
 @pytest.mark.parametrize("method", [None, "bca", "t", "percentile"])
-@pytest.mark.parametrize("n", [4, 16])
-def test_equal_scores_have_no_width(method, n):
+def test_equal_scores_have_no_width_and_too_few_infinite_limits(method):
     for statistic in ("mean", "iqm"):
-        assert st.interval([7.0] * n, statistic, method=method) == (7.0, 7.0, 7.0, 0.95, n, 0)
-
-
-@pytest.mark.parametrize("method", [None, "bca", "t", "percentile"])
-@pytest.mark.parametrize(("statistic", "n"), [("mean", 1), ("iqm", 1), ("iqm", 3)])
-def test_too_few_scores_have_infinite_limits(statistic, n, method):
-    ours = st.interval(np.arange(n), statistic, method=method)
-    assert ours[1:] == (-np.inf, np.inf, 0.95, n, 0)
-
-
-@pytest.mark.parametrize(
-    ("ask", "word"),
-    [
-        *((lambda estimate=estimate: estimate([1.0, np.nan]), "1 of 2") for estimate in (st.mean, st.iqm)),
-        (lambda: st.median([[1.0, 2.0]]), r"\[1, 2\]"),
-        (lambda: st.settle_failures([1.0, np.nan], "raise"), "say how"),
-        (lambda: st.settle_failures([1.0, np.nan], "dorp"), "drop"),  # pyright: ignore[reportArgumentType]
-        (lambda: st.settle_failures([1.0, np.nan], np.nan), "finite"),
-        (lambda: st.interval([]), "no scores"),
-        (lambda: st.interval([1.0, 2.0], level=95), "95"),
-        (lambda: st.interval([1.0, 2.0], "iqr"), "iqm"),  # pyright: ignore[reportArgumentType]
-        (lambda: st.interval([1.0, 2.0], "median", method="bca"), "ranks"),
-    ],
-)
-def test_bad_input_is_refused(ask, word):
-    with pytest.raises(BadInput, match=word):
-        ask()
-
-
-# --- comparisons -------------------------------------------------------------------------------
+        for n in (4, 16):
+            assert st.interval([7.0] * n, statistic, method=method) == (7.0, 7.0, 7.0, 0.95, n, 0)
+        for n in (1,) if statistic == "mean" else (1, 3):
+            assert st.interval(np.arange(n), statistic, method=method)[1:] == (-np.inf, np.inf, 0.95, n, 0)
 
 
 def test_paired_difference_sees_through_common_noise():
@@ -238,19 +141,23 @@ def test_paired_difference_settles_pairs():
     given = st.paired_difference(a, b, failures=0.0)
     assert given.estimate == pytest.approx(np.mean([1, -1, 3, 0, 4]))
     assert (given.n, given.failed) == (5, 3)
-    with pytest.raises(BadInput, match="3 of 5"):
-        st.paired_difference(a, b)
-    with pytest.raises(BadInput, match="2 and 1 scores"):
-        st.paired_difference([1.0, 2.0], [1.0])
 
 
 def test_apart():
     def span(low: float, high: float) -> Interval:
         return Interval((low + high) / 2, low, high, 0.95, 16)
 
-    assert st.apart(span(0, 1), span(1.5, 2))
-    assert st.apart(span(1.5, 2), span(0, 1))
-    assert not st.apart(span(0, 1), span(1, 2))
-    assert not st.apart(span(0, 3), span(1, 2))
-    assert not st.apart(st.interval([1.0]), span(50, 60))
-    assert not st.apart(st.interval([np.nan], failures="drop"), span(50, 60))
+    assert st.apart(span(0, 1), span(1.5, 2)) and st.apart(span(1.5, 2), span(0, 1))
+    assert not st.apart(span(0, 1), span(1, 2)) and not st.apart(span(0, 3), span(1, 2))
+    for nothing_known in (st.interval([1.0]), st.interval([np.nan], failures="drop")):
+        assert not st.apart(nothing_known, span(50, 60))
+
+
+def test_intervals_as_text_have_two_significant_digits_of_their_width():
+    for numbers, expected in (
+        ((1.23456, 1.1, 1.4), "1.23 [1.10, 1.40]"),
+        ((-85.04, -86.66, -83.34), "-85.0 [-86.7, -83.3]"),
+        ((3.0, 3.0, 3.0), "3 [3, 3]"),
+        ((1.5, -np.inf, np.inf), "1.5"),
+    ):
+        assert st.interval_text(Interval(*numbers, 0.95, 16)) == expected

@@ -12,9 +12,6 @@ from discovery.core.errors import BadInput
 NAN = np.nan
 
 
-# --- clearly worse ------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("against", ["best", "field"])
 @pytest.mark.parametrize("n", [2, 5, 20])
 def test_clearly_worse_is_a_paired_t_test(against, n):
@@ -44,7 +41,6 @@ def test_equal_differences():
 
 def test_one_seed_and_one_candidate_drop_nobody():
     assert not st.clearly_worse(np.array([[0.0], [9.0]]), 0.5, 1, 2).any()
-    assert not st.clearly_worse(np.zeros((1, 9)), 0.5, 1, 1).any()
     assert not st.clearly_worse(np.zeros((1, 9)), 0.5, 1, 4).any()
 
 
@@ -55,43 +51,18 @@ def test_a_failure_is_out_unless_all_failed():
     assert not st.clearly_worse(scores[[0, 3]], 0.05, 1, 4).any()
 
 
-def test_bad_input_is_refused():
-    fine, wrong = np.zeros((3, 3)), "bst"
-    for ask, word in (
-        (lambda: st.clearly_worse(np.zeros(3), 0.05, 1, 3), r"\[3\]"),
-        (lambda: st.clearly_worse(fine, 5, 1, 3), "5"),
-        (lambda: st.clearly_worse(fine, 0.05, 1, 2), "3 of 2"),
-        (lambda: st.clearly_worse(fine, 0.05, 1, 3, wrong), "best"),  # pyright: ignore[reportArgumentType]
-        (lambda: st.filled(np.array([[1.0, NAN], [NAN, 1.0]])), "all seeds"),
-        (lambda: st.filled(np.array([[1.0, 1.0], [NAN, NAN]])), "one seed"),
-        (lambda: st.filled(np.array([[1.0, np.inf]])), "infinite"),
-        (lambda: st.filled(np.array([1.0])), "candidates"),
-        *((lambda look=look: st.race_looks(*look), "first") for look in ((0, 4), (5, 4), (2, 8, 1))),
-        *((lambda keep=keep: st.survivors([1.0, 2.0], keep), "kept") for keep in (0, 3)),
-        *((lambda rungs=rungs: st.halving_schedule(*rungs), "rungs") for rungs in ((8, 3, 3), (8, 0, 2))),
-    ):
-        with pytest.raises(BadInput, match=word):
-            ask()
-
-
-# --- races --------------------------------------------------------------------------------------
-
-
 def test_race_looks():
-    assert st.race_looks(4, 64) == [4, 8, 16, 32, 64]
     assert st.race_looks(5, 64, 3) == [5, 15, 45, 64]
     assert st.race_looks(7, 7) == [7]
 
 
-def run_race(scores, error, against: st.Against = "best", first=4):
-    return race(
-        lambda alive, columns: scores[np.ix_(alive, columns)],
-        len(scores),
-        first,
-        scores.shape[1],
-        error,
-        against,
-    )
+def run_race(scores, error, against: st.Against = "best"):
+    """A race whose first look is at four seeds."""
+
+    def told(alive, columns):
+        return scores[np.ix_(alive, columns)]
+
+    return race(told, len(scores), 4, scores.shape[1], error, against)
 
 
 def test_race_runs_survivors_on_all_seeds_and_others_on_some():
@@ -124,13 +95,6 @@ def test_the_error_is_not_spent_for_nothing(against):
     assert spent < 1
 
 
-@pytest.mark.parametrize(("gap", "most"), [(1.0, 0.9), (3.0, 0.45), (10.0, 0.3)])
-def test_large_gaps_save_seeds(gap, most):
-    share, spent = raced(scores(np.full(7, gap), 32, 200), 0.05, "best")
-    assert share <= 0.05
-    assert spent < most
-
-
 def test_the_field_needs_no_winner():
     """Five equals and three far below: these go at the second look, without a leader to stand out."""
     scores = np.random.default_rng(0).normal(np.repeat([0.0, -5.0], [5, 3])[:, None], 1, (8, 32))
@@ -138,9 +102,6 @@ def test_the_field_needs_no_winner():
     assert ours.spent[5:].max() <= 8
     assert ours.survivors.size >= 4
     assert ours.survivors.max() < 5
-
-
-# --- what was not run ---------------------------------------------------------------------------
 
 
 def test_filled_recovers_an_additive_grid():
@@ -159,9 +120,6 @@ def test_filled_by_hand():
     np.testing.assert_allclose(ours[2], [1.0, 5.0, 7 + (-1 + 2) / 2])
 
 
-# --- successive halving -------------------------------------------------------------------------
-
-
 def test_survivors_are_the_best_ties_by_index():
     assert st.survivors([1.0, 3.0, 2.0, 3.0, 0.0], 3).tolist() == [1, 3, 2]
     assert st.survivors([NAN, 1.0, np.inf, -5.0], 3).tolist() == [1, 3, 0]
@@ -171,17 +129,6 @@ def test_halving_schedule_by_hand():
     assert st.halving_schedule(16, 3, 2) == [(0.25, 16), (0.5, 8), (1.0, 4)]
     assert st.halving_schedule(29, 3) == [(1 / 9, 29), (1 / 3, 9), (1.0, 3)]
     assert st.halving_schedule(5, 1) == [(1.0, 5)]
-
-
-@pytest.mark.parametrize("gaps", [[0.0] * 7, [0.2] * 7, list(np.linspace(0.1, 2, 7)), [3.0] * 7])
-@pytest.mark.parametrize("keep", [1, 4])
-def test_the_bound_on_what_halving_loses_holds(gaps, keep):
-    deviation, seeds = 1.5, 4
-    generator = np.random.default_rng(0)
-    truth = -np.array([0.0, *gaps])
-    scores = generator.normal(truth, deviation / np.sqrt(seeds), (20_000, 8))
-    missing = np.mean((scores > scores[:, :1]).sum(1) >= keep)
-    assert missing <= halving_loss_bound(gaps, deviation, seeds, keep) + 3 * np.sqrt(0.25 / 20_000)
 
 
 # Two rivals with the same noise, ahead together or not at all, where two are kept; then one, where one is.
@@ -204,18 +151,6 @@ def test_the_bound_over_three_rungs_is_nearly_reached():
     assert share == pytest.approx(1 - (1 - p) ** 2, abs=float(3 * np.sqrt(2 * p / 1500)))
     assert 0.8 * 2 * p < share < 2 * p
     assert spent == pytest.approx((4 * 1 + 2 * 1 + 1 * 2) / 16)
-
-
-@pytest.mark.parametrize(
-    "gaps",
-    [
-        np.array([[0.25], [0.5], [1.0]]) * np.linspace(1, 4, 7),
-        np.array([[-0.5], [1.0], [2.0]]) * np.full(7, 1.0),
-    ],
-)
-def test_the_bound_over_three_rungs_holds(gaps):
-    share, _ = halved(scores(gaps, 4, 200))
-    assert share <= halving_loss_bound(gaps[:-1], 1.0, 4, kept(8)) + 3 * np.sqrt(0.25 / 200)
 
 
 def test_the_bound_is_exact_for_two():

@@ -5,7 +5,6 @@ import pytest
 import scipy.stats
 
 from discovery import statistics as st
-from discovery.core.errors import BadInput
 
 
 def test_sign_flips_by_hand():
@@ -45,29 +44,11 @@ def test_many_pairs_are_sampled():
     assert st.paired_p_value(a + 100, b) == 1 / 65_536
 
 
-def test_p_values_are_uniform_without_a_difference():
-    generator = np.random.default_rng(0)
-    p = np.array([st.paired_p_value(x, np.zeros(8)) for x in generator.normal(size=(4000, 8))])
-    for level in (0.05, 0.2):
-        error = np.sqrt(level * (1 - level) / 4000)
-        assert level - 1 / 128 - 3 * error < np.mean(p <= level) < level + 3 * error
-
-
 def test_holm_by_hand():
     """Sorted: 4 * 0.005, 3 * 0.01, 2 * 0.03, and 1 * 0.04, which the one before it lifts to 0.06."""
     np.testing.assert_allclose(st.holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
     np.testing.assert_allclose(st.holm([0.6, 0.7]), [1, 1])
     assert st.holm([]).size == 0
-    for wrong in ([1.1], [-0.1], [np.nan]):
-        with pytest.raises(BadInput, match="between 0 and 1"):
-            st.holm(wrong)
-
-
-def test_holm_keeps_the_family_s_error():
-    """Of 6 tests without any difference, one or more are significant in at most 5%."""
-    p = np.random.default_rng(0).random((4000, 6))
-    false_alarm = np.mean([(st.holm(row) <= 0.05).any() for row in p])
-    assert 0.03 < false_alarm < 0.05 + 3 * 0.0035
 
 
 @pytest.mark.parametrize(("effect", "pairs", "per_group"), [(0.2, 199, 394), (0.5, 34, 64), (0.8, 15, 26)])
@@ -76,33 +57,3 @@ def test_seeds_needed_of_published_tables(effect, pairs, per_group):
     assert st.seeds_needed(1e4, 1.0) == 2
     assert st.seeds_needed(effect, 1.0) == pairs
     assert st.seeds_needed(-3 * effect, 3.0, paired=False) == per_group
-
-
-def test_seeds_needed_are_the_fewest_that_suffice():
-    """Power by simulation: 80% within three Monte Carlo errors, and a seed less has less."""
-    n = st.seeds_needed(1.0, 1.3)
-    generator = np.random.default_rng(0)
-    power = []
-    for m in (n, n - 1):
-        samples = generator.normal(1, 1.3, (20_000, m))
-        t = samples.mean(1) * np.sqrt(m) / samples.std(axis=1, ddof=1)
-        power.append(np.mean(np.abs(t) >= scipy.stats.t.ppf(0.975, m - 1)))
-    assert power[0] > 0.8 - 3 * 0.0028
-    assert power[1] < 0.8 + 3 * 0.0028
-
-
-@pytest.mark.parametrize(
-    ("ask", "word"),
-    [
-        (lambda: st.paired_p_value([1.0, 2.0], [1.0]), "2 and 1"),
-        (lambda: st.paired_p_value([1.0, np.nan], [1.0, 2.0]), "settle"),
-        (lambda: st.paired_p_value([], []), "0 and 0"),
-        (lambda: st.seeds_needed(0.0, 1.0), "difference of 0"),
-        (lambda: st.seeds_needed(1.0, 0.0), "deviation"),
-        (lambda: st.seeds_needed(1.0, 1.0, 0.04), "power"),
-        (lambda: st.seeds_needed(1e-9, 1.0), "10"),
-    ],
-)
-def test_bad_input_is_refused(ask, word):
-    with pytest.raises(BadInput, match=word):
-        ask()

@@ -1,31 +1,31 @@
 """What was found is drawn by what was searched: in plots, notebooks and reports, for every family."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import matplotlib.image
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from discovery.app.api import discover
 from discovery.app.command_line import main
 from discovery.app.loaded import LoadedRun, load_run
+from discovery.core.config.evolution import ESConfig
+from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
 from discovery.display.pictures import found as pictures
 from discovery.display.pictures.found import draw_found, pictures_of
 from discovery.display.pictures.runs import plot_run
 from discovery.display.report import write_report
-from discovery.results.learned import Learned, learned_of
+from discovery.executors.inline import Inline
+from discovery.results.learned import learned_of
+from environments.task import Setup, Task
 from objectives import build
-from objectives.base import Algorithm
 from objectives.family import Picture
-from objectives.known import drift_loss, ppo_drift
-from objectives.parts import actor_critic
 from tests.display.report.fabricated import CONFIG, FAR, NEAR, begin, search
 from tests.display.report.pages import Page
 
@@ -38,18 +38,20 @@ FAMILIES: dict[str, tuple[str, dict[str, Any], str, str]] = {
 """Name to algorithm, options, what is searched, and the file of its picture."""
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> LoadedRun:
+@pytest.fixture
+def made(tmp_path: Path) -> LoadedRun:
     """A fabricated run that searched an optimizer."""
     algorithm, options, *_ = FAMILIES["open"]
     near, far = (replace(task, numbers={"learning_rate": 0.02}) for task in (NEAR, FAR))
     changes = {"algorithm": algorithm, "algorithm_options": options, "tasks": (near,), "held_out": (far,)}
-    with begin(replace(CONFIG, **changes), tmp_path_factory.mktemp("runs")) as run:
+    with begin(replace(CONFIG, **changes), tmp_path) as run:
         search(run)
     return load_run(run.folder)
 
 
-def test_a_plot_and_the_report_show_what_was_searched(made: LoadedRun, tmp_path: Path, capsys: Any) -> None:
+def test_a_plot_a_notebook_and_the_report_show_what_was_searched(
+    made: LoadedRun, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     paths = plot_run(made, tmp_path / "plots")
     assert [path.name for path in paths] == ["meta-learning-near.png", "optimizer.png"]
     assert matplotlib.image.imread(paths[1]).std() > 0.05  # not blank
@@ -60,104 +62,57 @@ def test_a_plot_and_the_report_show_what_was_searched(made: LoadedRun, tmp_path:
     page = Page(write_report(made, tmp_path / "page.html").read_text(encoding="utf-8"))
     assert ("img", "alt", picture.alt) in page.attributes
 
-
-def test_notebooks_get_any_mean_and_are_told_of_unknown_parts(made: LoadedRun) -> None:
-    assert made.generation_number() != 0
     assert isinstance(made.plot_objective("initial", "optimizer"), Figure)
     first, last = (made.learned(number).meta_params["optimizer"] for number in ("initial", None))
-    assert any(np.any(a != b) for a, b in zip(_leaves(first), _leaves(last), strict=True))
+    assert any(np.any(a != b) for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(last), strict=True))
     with pytest.raises(BadInput, match="'drift'"):
         made.plot_objective(part="drift")
-    with pytest.raises(BadInput, match="no elementwise policy loss"):
+    with pytest.raises(BadInput, match="policy loss"):
         made.objective()
 
 
-def _leaves(tree: Any) -> list[Any]:
-    return [leaf for item in tree.values() for leaf in _leaves(item)] if isinstance(tree, dict) else [tree]
-
-
-def both() -> Learned:
-    """A drift and an optimizer, searched together."""
-    spec = AlgorithmSpec("lpo+open", (("lpo_width", 2), ("open_gru_width", 0), ("open_width", 2)))
-    return learned_of(spec, build(spec.name, dict(spec.options)).init(jax.random.key(0)), {}, "joined")
-
-
 def test_parts_that_are_searched_together_are_drawn_apart() -> None:
-    found = both()
-    assert {entry: picture.name for entry, picture in pictures_of(found).items()} == {
-        "drift": "objective",
-        "optimizer": "optimizer",
-    }
+    spec = AlgorithmSpec("lpo+open", (("lpo_width", 2), ("open_gru_width", 0), ("open_width", 2)))
+    found = learned_of(spec, build(spec.name, dict(spec.options)).init(jax.random.key(0)), {}, "joined")
+    drawn = {entry: picture.name for entry, picture in pictures_of(found).items()}
+    assert drawn == {"drift": "objective", "optimizer": "optimizer"}
     with pytest.raises(BadInput, match="driftt"):
         draw_found(found, "driftt")
-
-
-def two_entries() -> Algorithm:
-    """PPO's drift times one searched number plus another."""
-
-    def init(key: Any) -> dict[str, Any]:
-        return {"slope": jnp.ones(()), "shift": jnp.zeros(())}
-
-    def drift(meta_params: Any, log_ratio: Any, advantage: Any, progress: Any) -> Any:
-        base = ppo_drift(meta_params, log_ratio, advantage, progress)
-        return meta_params["slope"] * base + meta_params["shift"]
-
-    return actor_critic("two_entries", drift_loss(drift), init)
 
 
 def test_a_picture_that_fails_is_an_error_of_ours_or_bad_input_of_the_users() -> None:
     def draw(found: Any, plots: Any) -> Any:
         raise KeyError("eta")
 
-    broken, own = Picture("x", draw, "", ""), AlgorithmSpec(f"{__name__}:two_entries")
+    broken = Picture("x", draw, "", "")
     with pytest.raises(KeyError):
-        pictures.draw(broken, both())
+        pictures.draw(broken, learned_of(AlgorithmSpec("ppo")))
     with pytest.raises(BadInput, match="eta"):
-        pictures.draw(broken, learned_of(own, build(own.name).init(jax.random.key(0))))
+        pictures.draw(broken, learned_of(AlgorithmSpec("objectives.known:ppo")))
 
 
-def searched_tiny(
-    folder: Path, algorithm: str, options: dict[str, Any], meta: str = "", task: str = ""
-) -> list[str]:
-    """Search two generations from the command line; returns where, as the other commands want it."""
-    text = ", ".join(f"{name} = {json.dumps(value)}" for name, value in options.items())
-    passes = 1 if algorithm == "lpg" else 2
-    (folder / "tiny.toml").write_text(f"""
-algorithm = "{algorithm}"
-algorithm_options = {{ {text} }}
-generations = 2
-seeds = 1
-selection_seeds = 2
-executor = "inline"
-agents_per_call = 2
-
-[meta]
-population = 4
-mean_every = 1
-{meta}
-
-[[tasks]]
-name = "Catch"
-total_steps = 256
-{task}
-
-[tasks.setup]
-environment = "Catch-bsuite"
-n_envs = 2
-n_steps = 8
-n_epochs = {passes}
-n_minibatches = 1
-hidden = [4]
-curve_points = 2
-""")
-    at = ["--output", str(folder / "runs")]
-    assert main(["search", str(folder / "tiny.toml"), *at, "--name", "done", "--quiet"]) == 0
-    return at
+def searched_tiny(folder: Path, algorithm: str, options: dict[str, Any], **changes: Any) -> list[str]:
+    """Search two generations; returns where, as verbs want it."""
+    n_epochs = 1 if algorithm == "lpg" else 2
+    setup = Setup(
+        "Catch-bsuite", n_envs=2, n_steps=8, n_epochs=n_epochs, n_minibatches=1, hidden=(4,), curve_points=2
+    )
+    config = SearchConfig(
+        generations=2,
+        algorithm=algorithm,
+        algorithm_options=options,
+        meta=ESConfig(population=4, mean_every=1, **changes.pop("meta", {})),
+        tasks=(Task("Catch", setup, 256, **changes),),
+        seeds=1,
+        selection_seeds=2,
+    )
+    discover(config, folder / "runs", "done", Inline(2))
+    return ["--output", str(folder / "runs")]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
-def test_searched_and_plotted_from_the_command_line(
+def test_what_was_searched_is_plotted_shown_and_reported(
     family: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     algorithm, options, entry, file = FAMILIES[family]
@@ -175,18 +130,16 @@ def test_searched_and_plotted_from_the_command_line(
 
 
 @pytest.mark.slow
-def test_two_parts_are_searched_at_once_from_the_command_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_two_parts_are_searched_at_once(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Both entries leave their start, the optimizer's numbers in steps a tenth as long as the drift's."""
     options = {"lpo_width": 2, "open_gru_width": 2, "open_width": 2, "open_start": "random"}
-    meta = "scales = { optimizer = 0.1 }\nlearning_rate = 0.2"
+    meta = {"scales": {"optimizer": 0.1}, "learning_rate": 0.2}
     # Steps so large that proposals differ in what they score, which moves the mean.
-    at = searched_tiny(tmp_path, "lpo+open", options, meta, "numbers = { open_scale = 1.0 }")
+    at = searched_tiny(tmp_path, "lpo+open", options, meta=meta, numbers={"open_scale": 1.0})
     run = load_run(tmp_path / "runs" / "done")
     first, last = run.meta_params("initial"), run.meta_params("last")
     moved = {
-        entry: [np.abs(a - b).max() for a, b in zip(_leaves(last[entry]), _leaves(first[entry]), strict=True)]
+        entry: jax.tree.leaves(jax.tree.map(lambda a, b: np.abs(a - b).max(), last[entry], first[entry]))
         for entry in ("drift", "optimizer")
     }
     assert min(moved["drift"]) > 0.1 and min(moved["optimizer"]) > 0.01, moved

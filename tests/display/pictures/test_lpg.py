@@ -49,11 +49,8 @@ def lines(figure: Figure, panel: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("good", [True, False])
 def test_rewards_are_those_of_the_environment(good: bool) -> None:
-    chain, key, level = (
-        from_chain("short", {}),
-        jax.random.key(0),
-        ChainLevel(jnp.int32(LENGTH), jnp.int32(1)),
-    )
+    chain, key = from_chain("short", {}), jax.random.key(0)
+    level = ChainLevel(jnp.int32(LENGTH), jnp.int32(1))
     state, rewards = chain.reset(key, level)[0], []
     for step in range(LENGTH):
         state, said = chain.step(key, state, jnp.int32(good), level)
@@ -68,15 +65,11 @@ def test_targets_are_the_familys_own(figure: Figure, panel: int, update: int) ->
     rewards, half = np.eye(LENGTH)[-1], jnp.full(LENGTH, 0.5)
     wanted: list[np.ndarray] = []
     for _ in range(3):
-        said = [
-            recommended(
-                one.algorithm,
-                one.meta_params,
-                episode(jnp.asarray(sign * rewards, float), half, jnp.asarray(y, float)),
-                Progress(update, N),
-            )
+        episodes = [
+            episode(jnp.asarray(sign * rewards, float), half, jnp.asarray(y, float))
             for sign, y in zip((1, -1), settled, strict=True)
         ]
+        said = [recommended(one.algorithm, one.meta_params, each, Progress(update, N)) for each in episodes]
         wanted.append(np.stack([each.pi_hat[:, 0] for each in said]))
         y_hat = [np.asarray(each.y_hat[:, 0], np.float64) for each in said]
         both = np.sqrt(y_hat[0][0] * y_hat[1][0])
@@ -96,13 +89,10 @@ def test_a2c_is_a_closed_form(figure: Figure) -> None:
     np.testing.assert_allclose(known, [first, -first], atol=1e-6)
 
 
-def test_targets_that_do_not_change_have_one_panel(figure: Figure) -> None:
+def test_panels_do_not_overlap_and_targets_that_do_not_change_have_one(figure: Figure) -> None:
+    check_layout(figure)
+    check_all_lines_are_inside(figure)
     assert len(figure.axes) == 4
     assert [axes.get_title() for axes in lpg_picture(found(False), plots).axes] == ["found", "A2C"]
     with pytest.raises(NothingToDraw, match="ppo"):
         lpg_picture(learned_of(AlgorithmSpec("ppo")), plots)
-
-
-def test_nothing_overlaps_or_is_cut(figure: Figure) -> None:
-    check_layout(figure)
-    check_all_lines_are_inside(figure)

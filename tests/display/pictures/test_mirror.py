@@ -100,16 +100,13 @@ def test_policies_are_the_projections_of_the_scores(figure: Figure) -> None:
             np.testing.assert_allclose(policy[index], expected, atol=2e-4)
 
 
-def test_a_map_that_does_not_change_is_drawn_once() -> None:
+def test_panels_do_not_overlap_and_a_map_that_does_not_change_is_drawn_once(figure: Figure) -> None:
+    check_layout(figure)
     still = found(False)
-    figure = mirror_picture(still, plots)
-    assert [axes.get_title() for axes in figure.subfigs[1].axes][:2] == ["found", "negative entropy"]
+    titles = [axes.get_title() for axes in mirror_picture(still, plots).subfigs[1].axes]
+    assert titles[:2] == ["found", "negative entropy"]
     broken = jax.tree.map(lambda x: np.full_like(x, np.nan), still.meta_params["potential"])
     blank = mirror_picture(learned_of(still.spec, {"potential": broken}), plots)
     assert np.isnan(lines(blank, 1)["ampo"][1]).all()
     with pytest.raises(NothingToDraw, match="ppo"):
         mirror_picture(learned_of(AlgorithmSpec("ppo")), plots)
-
-
-def test_nothing_overlaps_or_is_cut(figure: Figure) -> None:
-    check_layout(figure)

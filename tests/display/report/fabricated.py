@@ -1,16 +1,16 @@
 """Runs whose ledgers hold numbers chosen by hand, so that what a report says can be checked by hand."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from discovery.app.loaded import LoadedRun, load_run
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.search import SearchConfig
-from discovery.core.jobs import AlgorithmSpec, JobKey, JobResult, Outcome
+from discovery.core.jobs import JobKey, JobResult, Outcome
 from discovery.inner.compile import build_algorithm
 from discovery.judging.comparison import Cell, Comparison
 from discovery.meta.base import Proposal, ScoreRequest
@@ -37,29 +37,26 @@ CONFIG = SearchConfig(
 """One generation of two proposals. A rollout has 8 x 64 steps, so a training of 1,024 steps has two."""
 
 
-def result(name: JobKey, score: float | None, **other: Any) -> JobResult:
+def result(name: JobKey, score: float | None) -> JobResult:
     """What a training returned; None for one whose algorithm raised."""
     if score is None:
         return JobResult(name, None, "failed", "it broke <b>here</b>", seconds=2.0, compile_seconds=0.5)
     zeros = np.zeros(4, np.float32)
     curve = np.full(4, score, np.float32)
     outcome = Outcome(score, score, score, curve, zeros, zeros, -1, {"entropy": zeros})
-    return JobResult(name, outcome, seconds=2.0, compile_seconds=0.5, worker="w0", **other)
+    return JobResult(name, outcome, seconds=2.0, compile_seconds=0.5, worker="w0")
 
 
-def begin(config: SearchConfig, folder: Path, name: str = "made", **meta: str) -> Run:
-    """A run whose initial state is closed."""
-    run = Run.create(config, folder, name=name)
+def begin(config: SearchConfig, folder: Path) -> Run:
+    """A run "made" whose initial state is closed."""
+    run = Run.create(config, folder, name="made")
     run.ledger.close_generation(-1, {"x": np.zeros(1)}, {}, answer=Proposal(mean_of(config)))
     return run
 
 
 def mean_of(config: SearchConfig, scale: float = 1.0) -> dict[str, Any]:
     """A mean with weights 0.1, 0.2, ... times `scale`; nothing where nothing is searched."""
-    import jax
-
-    spec = AlgorithmSpec(config.algorithm, tuple(sorted(config.algorithm_options.items())))
-    tree = build_algorithm(spec).init(jax.random.key(0))
+    tree = build_algorithm(config.spec).init(jax.random.key(0))
     return jax.tree.map(
         lambda x: scale * np.arange(1, x.size + 1, dtype=np.float32).reshape(x.shape) / 10, tree
     )
@@ -76,12 +73,7 @@ def evaluate(ledger: Ledger, proposal: str, task: str, scores: Sequence[float | 
 
 
 def report(
-    ledger: Ledger,
-    subject: str,
-    task: str,
-    scores: Sequence[float | None],
-    source: str = "",
-    variant: str = "",
+    ledger: Ledger, subject: str, task: str, scores: Sequence[float | None], source: str, variant: str = ""
 ) -> None:
     """Record trainings on fresh seeds."""
     for seed, score in enumerate(scores):
@@ -100,15 +92,15 @@ def search(run: Run) -> None:
     """The whole search: proposals scored 2, 4 and (failed), 6; means 1, 3 and 5, 7."""
     ledger = run.ledger
     ledger.propose([request("g0/p0"), request("g0/p1"), request("g0/answer")])
-    for task in (task.name for task in run.config.tasks):
-        evaluate(ledger, "g0/p0", task, [2.0, 4.0])
-        evaluate(ledger, "g0/p1", task, [None, 6.0])
-        evaluate(ledger, "g0/answer", task, [1.0, 3.0])
+    for task in run.config.tasks:
+        evaluate(ledger, "g0/p0", task.name, [2.0, 4.0])
+        evaluate(ledger, "g0/p1", task.name, [None, 6.0])
+        evaluate(ledger, "g0/answer", task.name, [1.0, 3.0])
     scores = {request_id("g0/p0"): 3.0, request_id("g0/p1"): float("nan")}
     ledger.close_generation(0, {"x": np.zeros(1)}, {}, scores, Proposal(mean_of(run.config, 2.0)))
     ledger.propose([request("g1/answer")])
-    for task in (task.name for task in run.config.tasks):
-        evaluate(ledger, "g1/answer", task, [5.0, 7.0])
+    for task in run.config.tasks:
+        evaluate(ledger, "g1/answer", task.name, [5.0, 7.0])
 
 
 def judge(run: Run) -> None:
@@ -127,20 +119,18 @@ def judge(run: Run) -> None:
     run.ledger.record_test("discovery evaluate made ppo dpo --test", ["made", "ppo", "dpo"], ["far"], 16, 0)
 
 
-def whole_run(folder: Path, **changes: Any) -> LoadedRun:
+def whole_run(folder: Path) -> LoadedRun:
     """A run that was searched and judged."""
-    with begin(replace(CONFIG, **changes), folder) as run:
+    with begin(CONFIG, folder) as run:
         search(run)
         judge(run)
     return load_run(run.folder)
 
 
-def comparison(scores: Mapping[Any, Any], first: int = 0) -> Comparison:
+def comparison(scores: Mapping[tuple[str, str], np.ndarray]) -> Comparison:
     """From scores by subject and task; "found" comes from a run, the others are known."""
-    cells = []
-    for (subject, task), values in scores.items():
-        seeds = np.arange(first, first + len(values))
-        curves = np.asarray(values, float)[:, None]
-        cells.append(Cell(subject, task, seeds, np.asarray(values, float), curves, np.ones(1)))
-    sources = {subject: "run@1" if subject == "found" else "" for subject, _ in scores}
-    return Comparison(tuple(cells), sources)
+    cells = tuple(
+        Cell(subject, task, np.arange(len(values)), values, values[:, None], np.ones(1))
+        for (subject, task), values in scores.items()
+    )
+    return Comparison(cells, {subject: "run@1" if subject == "found" else "" for subject, _ in scores})

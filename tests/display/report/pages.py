@@ -1,6 +1,7 @@
 """Reading a page as a browser would: its elements, its numbers, whether it is well-formed."""
 
 import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 
@@ -16,7 +17,7 @@ class Page(HTMLParser):
         attributes: (tag, name, value) of all elements.
         data: (value, text) of every number.
         cells: text of every table cell outside of its numbers.
-        tables: (rows, caption) of every table, rows as lists of texts.
+        tables: rows of every table, as lists of texts.
         text: all text that is shown.
     """
 
@@ -28,7 +29,6 @@ class Page(HTMLParser):
         self.data: list[tuple[str, str]] = []
         self.cells: list[str] = []
         self.tables: list[list[list[str]]] = []
-        self.headings: list[tuple[int, str]] = []
         self.text = ""
         self._open: list[str] = []
         self._value = ""
@@ -55,8 +55,6 @@ class Page(HTMLParser):
             self.tables[-1].append([])
         if tag in ("td", "th"):
             self.tables[-1][-1].append("")
-        if re.fullmatch("h[1-6]", tag):
-            self.headings.append((int(tag[1]), ""))
 
     def handle_endtag(self, tag: str) -> None:
         assert self._open and self._open[-1] == tag, f"</{tag}> closes {self._open[-1:]}"
@@ -72,34 +70,21 @@ class Page(HTMLParser):
             self.tables[-1][-1][-1] += data
             if "data" not in self._open:
                 self.cells.append(data)
-        if self._open and re.fullmatch("h[1-6]", self._open[-1]):
-            level, text = self.headings[-1]
-            self.headings[-1] = level, text + data
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         raise AssertionError(f"<{tag}/> is no HTML")
 
 
-def numbers(value: Any) -> set[float]:
-    """Every number anywhere in JSON."""
-    if isinstance(value, bool) or value is None or isinstance(value, str):
-        return set()
+def leaves(value: Any) -> Iterator[Any]:
+    """Every value anywhere in JSON, and every name."""
     if isinstance(value, dict):
-        return set().union(*map(numbers, value.values()))
+        yield from value
+        value = list(value.values())
     if isinstance(value, list):
-        return set().union(*map(numbers, value))
-    return {value}
-
-
-def strings(value: Any) -> set[str]:
-    """Every string anywhere in JSON, names included."""
-    if isinstance(value, str):
-        return {value}
-    if isinstance(value, dict):
-        return set(value) | set().union(*map(strings, value.values()))
-    if isinstance(value, list):
-        return set().union(*map(strings, value))
-    return set()
+        for item in value:
+            yield from leaves(item)
+    else:
+        yield value
 
 
 def rounds(value: float, text: str) -> bool:

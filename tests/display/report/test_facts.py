@@ -36,28 +36,29 @@ def facts(made: LoadedRun) -> RunFacts:
 
 def test_what_was_searched(facts: RunFacts) -> None:
     one = facts.searched
-    assert one.algorithm == "lpo"
+    assert (one.algorithm, one.size) == ("lpo", 8 * 2 + 2)
     assert dict(one.shapes) == {"drift.w_in": (8, 2), "drift.w_out": (2,)}
-    assert one.size == 8 * 2 + 2
-    assert one.options["width"] == 2
-    assert one.options["anchored"] is False
+    assert (one.options["width"], one.options["anchored"]) == (2, False)
     near, far = one.tasks
     assert (near.name, near.use, near.steps, near.updates) == ("near", "search and selection", 1024, 2)
     assert dict(near.numbers) == {"learning_rate": 0.01, "value_clip": "inf"}
     assert (far.name, far.use, far.envs, far.length) == ("far", "held out", 8, 64)
 
 
-def test_cost(facts: RunFacts) -> None:
+def test_cost_and_failures(facts: RunFacts) -> None:
     """4 trainings of proposals, 4 of means, 16 x 9 reports; each of 1,024 steps, and 2 s, 0.5 to compile."""
-    parts = {part.part: part for part in facts.cost.parts}
-    assert [parts[name].trainings for name in ("search", "selection", "report")] == [4, 4, 144]
-    assert [parts[name].failed for name in ("search", "selection", "report")] == [1, 0, 1]
-    assert parts["search"].steps == 4 * 1024
-    assert facts.cost.total.steps == 152 * 1024
-    assert facts.cost.total.seconds == pytest.approx(152 * 1.5)
-    assert facts.cost.total.compile_seconds == pytest.approx(152 * 0.5)
-    assert facts.cost.workers == 1
-    assert facts.cost.saved is None
+    parts = {part.part: (part.trainings, part.failed, part.steps) for part in facts.cost.parts}
+    assert parts["search"] == (4, 1, 4 * 1024)
+    assert parts["selection"] == (4, 0, 4 * 1024)
+    assert parts["report"] == (144, 1, 144 * 1024)
+    total = facts.cost.total
+    assert total.steps == 152 * 1024
+    assert (total.seconds, total.compile_seconds) == pytest.approx((152 * 1.5, 152 * 0.5))
+    assert (facts.cost.workers, facts.cost.saved) == (1, None)
+    found = {(one.part, one.kind): one for one in facts.failures}
+    lost = found["search", "failed"]
+    assert (lost.count, lost.share, lost.example) == (1, 0.25, "g0/p1/search/near/s0")
+    assert found["report", "failed"].share == pytest.approx(1 / 144)
 
 
 def test_steps_saved_by_stopping(tmp_path: Path) -> None:
@@ -70,9 +71,8 @@ def test_steps_saved_by_stopping(tmp_path: Path) -> None:
             name = JobKey(request_id("g0/p1"), "search", "near", seed, until=1)
             what = Evaluation(str(name), "g0/p1", 0, "search", "near", seed, 2, 1, 0, KEY)
             run.ledger.record(what, result(name, 1.0))
-        run.ledger.close_generation(
-            0, {"x": np.zeros(1)}, {}, {request_id("g0/p0"): 3.0, request_id("g0/p1"): 1.0}
-        )
+        scores = {request_id("g0/p0"): 3.0, request_id("g0/p1"): 1.0}
+        run.ledger.close_generation(0, {"x": np.zeros(1)}, {}, scores)
     assert collect(load_run(run.folder)).cost.saved == pytest.approx(0.25)
 
 
@@ -84,14 +84,6 @@ def test_generations_and_means(facts: RunFacts) -> None:
     assert (second.generation, second.scores["near"].estimate, second.status) == (1, 6.0, "chosen")
     assert facts.method.complete
     assert (facts.chosen, facts.label) == (1, "discovered")
-
-
-def test_failures(facts: RunFacts) -> None:
-    found = {(one.part, one.kind): one for one in facts.failures}
-    assert found["search", "failed"].count == 1
-    assert found["search", "failed"].share == 0.25
-    assert found["search", "failed"].example == "g0/p1/search/near/s0"
-    assert found["report", "failed"].share == pytest.approx(1 / 144)
 
 
 def test_verdict_of_the_run(facts: RunFacts) -> None:
@@ -109,8 +101,7 @@ def test_winners_curse(facts: RunFacts) -> None:
     assert (one.task, one.generation) == ("near", 1)
     # Of two proposals one failed. The other scored 2 and 4, and was not trained on fresh seeds.
     assert (one.proposal, one.proposal_search, one.proposal_report) == ("g0/p0", 3.0, None)
-    assert one.selection is not None
-    assert one.selection.estimate == 6.0
+    assert one.selection is not None and one.selection.estimate == 6.0
     assert one.decline == pytest.approx(6.0 - (-1 + sum(range(1, 16)) - 30) / 16)
     assert (one.ranked, one.correlation) == (1, None)
 
@@ -121,8 +112,7 @@ def test_the_best_proposal_on_fresh_seeds(tmp_path: Path) -> None:
         report(run.ledger, "proposal g0/p0", "near", [1.0, 2.0], "made@g0/p0")
     (one,) = collect(load_run(run.folder)).declines
     assert (one.proposal, one.proposal_search) == ("g0/p0", 3.0)
-    assert one.proposal_report is not None
-    assert one.proposal_report.estimate == 1.5
+    assert one.proposal_report is not None and one.proposal_report.estimate == 1.5
     assert one.report is None and one.decline is None  # what was chosen was not trained on fresh seeds
 
 
@@ -132,12 +122,10 @@ def test_sweeps(facts: RunFacts) -> None:
     found = {level.factor: level for level in one.levels if level.subject == "discovered"}
     assert sorted(found) == [0.5, 1.0, 2.0]
     lower = found[0.5].difference
-    assert lower is not None
-    assert lower[:3] == (-1.0, -1.0, -1.0)
+    assert lower is not None and lower[:3] == (-1.0, -1.0, -1.0)
     assert found[0.5].score.estimate == 6.5
     # At any factor the worst is -3: what the failed training at factor 1 counts as.
     assert found[1.0].score.estimate == pytest.approx((-3 + sum(range(1, 16)) - 30) / 16)
-    assert facts.commands.swept
     assert facts.commands.sweep == ("discovery evaluate made ppo --sweep learning_rate=0.5,1,2",)
 
 
@@ -155,11 +143,6 @@ def test_json_holds_everything(facts: RunFacts) -> None:
     assert set(data) == {field for field in facts.__dataclass_fields__}
 
 
-def _around(center: float, n: int = 16) -> np.ndarray:
-    """n differences of deviation 1 around a center, in pairs of opposite deviation."""
-    return center + np.resize([1.0, -1.0, 0.5, -0.5], n)
-
-
 def test_the_best_known_is_the_yardstick_task_by_task() -> None:
     base = np.linspace(0, 10, 16)
     scores = {("found", "a"): base, ("ppo", "a"): base + 1, ("dpo", "a"): base + 2}
@@ -172,44 +155,38 @@ def test_the_best_known_is_the_yardstick_task_by_task() -> None:
 
 def test_not_yet_judged_without_a_known_algorithm_or_a_held_out_task() -> None:
     base = np.linspace(0, 10, 16)
-    alone = comparison({("found", "a"): base})
-    assert verdict("found", ["a"], alone).status == "not yet judged"
-    both = comparison({("found", "a"): base, ("ppo", "a"): base})
-    assert verdict("found", [], both).status == "not yet judged"
-    failed = comparison({("found", "a"): base * math.nan, ("ppo", "a"): base})
-    assert verdict("found", ["a"], failed).status == "not yet judged"
-
-
-LOOK = ("discovery evaluate made ppo --suite mine --test", ["made", "ppo"])
+    both = {("found", "a"): base, ("ppo", "a"): base}
+    lost = both | {("found", "a"): base * math.nan}
+    for scores, tasks in (({("found", "a"): base}, ["a"]), (both, []), (lost, ["a"])):
+        assert verdict("found", tasks, comparison(scores)).status == "not yet judged"
 
 
 @pytest.mark.parametrize("look", ["none", "before", "after"])
 def test_the_verdict_rests_on_declared_tasks_and_on_looks_that_came_first(look: str, tmp_path: Path) -> None:
     """Of two tasks one decides; the other one is far above PPO, but only a look makes it count."""
-    base = np.arange(16.0)
+    base, noise = np.arange(16.0), np.resize([1.0, -1.0, 0.5, -0.5], 16)
+    scores = {("far", "discovered"): base + noise, ("other", "discovered"): base + 3}
+    scores |= {(task, "ppo"): base for task in ("far", "other")}
     with begin(CONFIG, tmp_path) as run:
         search(run)
-        scores = {("far", "discovered"): base + _around(0), ("other", "discovered"): base + 3}
-        scores |= {(task, "ppo"): base for task in ("far", "other")}
+        looked = ("discovery evaluate made ppo --test", ["made", "ppo"], ["other"], 16, 0)
         if look == "before":
-            run.ledger.record_test(*LOOK, ["other"], 16, 0)
+            run.ledger.record_test(*looked)
         for (task, subject), values in scores.items():
             report(run.ledger, subject, task, list(values), "made@1" if subject == "discovered" else "")
         if look == "after":
-            run.ledger.record_test(*LOOK, ["other"], 16, 0)
+            run.ledger.record_test(*looked)
     found = collect(load_run(run.folder))
     standings = {table.task: table.standing for table in found.tables}
-    said = " ".join(found.limits)
+    assert "other" in " ".join(found.limits)
+    assert len(found.looks) == (look != "none")
     if look == "before":
         assert standings == {"far": "held out", "other": "held out"}
         assert (found.verdict.status, found.verdict.better) == ("confirmed", 1)
         holm = [one.corrected > one.p_value for one in found.verdict.judgments]
         assert holm == [False, True]  # over both
-        assert "other" in said
     else:
         assert standings == {"far": "held out", "other": "not part of the search"}
         assert found.verdict.status == "inconclusive"
         (one,) = found.verdict.judgments
         assert one.task == "far" and one.corrected == one.p_value
-        assert "other" in said
-    assert len(found.looks) == (look != "none")

@@ -2,18 +2,21 @@
 
 import json
 import re
+import webbrowser
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from discovery.app.command_line import main
 from discovery.app.loaded import LoadedRun, load_run
 from discovery.core.errors import BadInput
 from discovery.display.report import write_report
+from discovery.display.report.figures import Images
 from discovery.store.run import Run
 from tests.display.report.fabricated import CONFIG, FAR, NEAR, begin, evaluate, report, request, search
-from tests.display.report.pages import NUMBER, Page, numbers, rounds, strings
+from tests.display.report.pages import NUMBER, Page, leaves, rounds
 from tests.ids import request_id
 
 EXAMPLE = Path(__file__).parents[3] / "docs/reports/drift-classic.html"
@@ -22,11 +25,6 @@ EXAMPLE = Path(__file__).parents[3] / "docs/reports/drift-classic.html"
 @pytest.fixture(scope="module")
 def written(made: LoadedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(made, tmp_path_factory.mktemp("written") / "found.html")
-
-
-@pytest.fixture(scope="module")
-def page(written: Path) -> Page:
-    return Page(written.read_text(encoding="utf-8"))
 
 
 @pytest.fixture
@@ -44,8 +42,8 @@ def checked_file(path: Path) -> Page:
     source = path.read_text(encoding="utf-8")
     found = Page(source)
     assert len(found.ids) == len(set(found.ids))
-    links = [value for tag, name, value in found.attributes if (tag, name) == ("a", "href")]
-    assert {link.removeprefix("#") for link in links} <= set(found.ids)
+    links = {value for tag, name, value in found.attributes if (tag, name) == ("a", "href")}
+    assert links <= {f"#{id}" for id in found.ids}
     _nothing_from_outside(found, source)
     _every_number_is_in(json.loads(path.with_suffix(".json").read_text(encoding="utf-8")), found)
     return found
@@ -58,14 +56,14 @@ def _nothing_from_outside(found: Page, source: str) -> None:
         if name in ("src", "href"):
             assert value.startswith(("data:", "#")), value[:80]
     styles = "".join(re.findall(r"<style>(.*?)</style>", source, re.DOTALL))
-    assert styles
-    assert "url(" not in styles
-    assert "@import" not in styles
+    assert styles and "url(" not in styles and "@import" not in styles
 
 
 def _every_number_is_in(data: dict, found: Page) -> None:
-    known = numbers(data)
-    texts = {"".join(c if c.isprintable() or c == "\n" else "?" for c in text) for text in strings(data)}
+    held = list(leaves(data))
+    known = {value for value in held if isinstance(value, int | float) and not isinstance(value, bool)}
+    strings = {value for value in held if isinstance(value, str)}
+    texts = {"".join(c if c.isprintable() or c == "\n" else "?" for c in text) for text in strings}
     assert found.data
     for value, text in found.data:
         assert float(value) in known, f"{text} ({value}) is not in report.json"
@@ -78,24 +76,15 @@ def _every_number_is_in(data: dict, found: Page) -> None:
         assert not NUMBER.search(bare.replace("95%", "")), f"a number of its own: {cell!r}"
 
 
-def test_every_number_of_the_page_is_in_the_json(written: Path) -> None:
-    found = checked_file(written)
-    assert len(found.data) > 150
-    assert len(found.tables) >= 12
-
-
-def test_the_example_is_such_a_page() -> None:
-    """The report that the documents show, of a search of 7,904 trainings."""
+def test_pages_are_sound_and_can_be_read_without_eyes(written: Path) -> None:
+    """The report of the documents too, of a search of 7,904 trainings."""
     assert len(checked_file(EXAMPLE).data) > 500
-
-
-def test_pictures_and_tables_can_be_read_without_eyes(page: Page) -> None:
+    page = checked_file(written)
+    assert len(page.data) > 150 and len(page.tables) >= 12
     alts = [value for tag, name, value in page.attributes if (tag, name) == ("img", "alt")]
-    assert len(alts) == page.tags.count("img") == 7
-    assert all(alts)
+    assert len(alts) == page.tags.count("img") == 7 and all(alts)
     assert page.tags.count("caption") == page.tags.count("table")
-    scopes = [value for tag, name, value in page.attributes if (tag, name) == ("th", "scope")]
-    assert len(scopes) == page.tags.count("th")
+    assert [(tag, name) for tag, name, _ in page.attributes].count(("th", "scope")) == page.tags.count("th")
     assert ("html", "lang", "en") in page.attributes
 
 
@@ -120,51 +109,45 @@ def test_no_name_can_break_it(tmp_path: Path) -> None:
     assert "<script>alert(1)</script>" in found.text
 
 
-# Runs of every kind --------------------------------------------------------------------------------
+# Runs of every kind
 
 
-def test_a_run_that_has_not_begun(tmp_path: Path) -> None:
+def test_a_run_that_has_not_begun_or_was_interrupted_in_its_first_generation(tmp_path: Path) -> None:
     Run.create(CONFIG, tmp_path, name="new").close()
     found = checked(load_run(tmp_path / "new"), tmp_path)
     assert "not yet judged" in found.text and "discovery evaluate new" in found.text
-
-
-def test_a_run_that_was_interrupted_in_its_first_generation(tmp_path: Path) -> None:
     with begin(CONFIG, tmp_path) as run:
         run.ledger.propose([request("g0/p0"), request("g0/p1")])
         evaluate(run.ledger, "g0/p0", "near", [2.0, None])
-    found = checked(load_run(run.folder), tmp_path)
-    assert "discovery resume made" in found.text and "0 of 1 generations" in found.text
+    assert "discovery resume made" in checked(load_run(run.folder), tmp_path).text
 
 
 @pytest.mark.usefixtures("without_objective")
 def test_a_run_whose_trainings_all_failed(tmp_path: Path) -> None:
+    names = ("g0/p0", "g0/p1", "g0/answer")
     with begin(CONFIG, tmp_path) as run:
-        run.ledger.propose([request("g0/p0"), request("g0/p1"), request("g0/answer")])
-        for name in ("g0/p0", "g0/p1", "g0/answer"):
+        run.ledger.propose([request(name) for name in names])
+        for name in names:
             evaluate(run.ledger, name, "near", [None, None])
-        scores = {request_id("g0/p0"): float("nan"), request_id("g0/p1"): float("nan")}
+        scores = {request_id(name): float("nan") for name in names[:2]}
         run.ledger.close_generation(0, {"x": np.zeros(1)}, {}, scores)
         for subject, source in (("initial mean", "made@0"), ("ppo", "")):
             report(run.ledger, subject, "far", [None] * 16, source)
-    found = checked(load_run(run.folder), tmp_path)
-    assert "not yet judged" in found.text
-    assert "Failed trainings" in found.text
+    assert "not yet judged" in checked(load_run(run.folder), tmp_path).text
 
 
 @pytest.mark.usefixtures("without_objective")
 def test_several_tasks_and_selection_tasks(tmp_path: Path) -> None:
     other, chosen = replace(NEAR, name="other"), replace(NEAR, name="chosen on")
     with begin(replace(CONFIG, tasks=(NEAR, other), selection=(chosen,)), tmp_path) as run:
-        ledger = run.ledger
-        ledger.propose([request("g0/p0"), request("g0/p1"), request("g0/answer")])
-        for name in ("g0/p0", "g0/p1"):
-            for task in ("near", "other"):
-                evaluate(ledger, name, task, [2.0, 4.0])
-        evaluate(ledger, "g0/answer", "chosen on", [1.0, 3.0])
+        run.ledger.propose([request("g0/p0"), request("g0/p1"), request("g0/answer")])
+        for task in ("near", "other"):
+            evaluate(run.ledger, "g0/p0", task, [2.0, 4.0])
+            evaluate(run.ledger, "g0/p1", task, [2.0, 4.0])
+        evaluate(run.ledger, "g0/answer", "chosen on", [1.0, 3.0])
     found = checked(load_run(run.folder), tmp_path)
-    rows = [row for rows in found.tables for row in rows]
-    assert ["chosen on: CartPole-v1", "selection"] in [row[:2] for row in rows]
+    rows = [row[:2] for rows in found.tables for row in rows]
+    assert ["chosen on: CartPole-v1", "selection"] in rows
 
 
 @pytest.mark.parametrize("algorithm", ["a2c", "random", "nowhere.at_all:made"])
@@ -181,7 +164,28 @@ def test_algorithms_without_a_drift(algorithm: str, tmp_path: Path) -> None:
     assert said in found.text
 
 
-# Files ---------------------------------------------------------------------------------------------
+# Files
+
+
+def test_the_verb_writes_says_where_and_opens_a_browser_when_asked(
+    made: LoadedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setattr("discovery.display.report.write.draw", lambda *_: Images())  # others draw them
+    out = tmp_path / "sub" / "found.html"
+    assert main(["report", str(made.folder), "--out", str(out)]) == 0
+    assert capsys.readouterr().out.split() == [str(out), str(out.with_suffix(".json"))]
+    assert out.read_text(encoding="utf-8").startswith("<!DOCTYPE html>") and not opened
+    assert main(["report", str(made.folder), "--out", str(out), "--open", "yes"]) == 0
+    assert opened == [out.as_uri()]
+    for words, said in (
+        (["nothing-here"], "nothing-here"),
+        ([str(made.folder), "--out", str(tmp_path / "x.json")], ".html"),
+        ([str(made.folder), "--open", "perhaps"], "perhaps"),
+    ):
+        assert main(["report", *words]) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_where_it_is_written(tmp_path: Path) -> None:
@@ -192,6 +196,3 @@ def test_where_it_is_written(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "report.json", run.folder / "config.toml" / "x.html"):
         with pytest.raises(BadInput, match=path.stem):
             write_report(run, path)
-
-
-# Values --------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from discovery.app.loaded import LoadedRun, load_run
 from discovery.core.jobs import AlgorithmSpec
 from discovery.display.pictures.loss import ADVANTAGE, LOG_RATIO
 from discovery.display.report import shape
-from discovery.display.report.formula import Formula, formula_of
+from discovery.display.report.formula import Formula
 from discovery.display.report.shape import Found, found_objective
 from discovery.results.objective import Objective, objective_of
 from tests.display.report.fabricated import CONFIG, begin, search
@@ -64,14 +64,8 @@ def found(
 def evaluated(formula: Formula, r: np.ndarray, A: np.ndarray, p: float) -> Any:
     """The page's formula, line by line, as Python."""
     arrays = {name: np.array(array) for name, array in formula.weights.items()}
-    known: dict[str, Any] = {
-        "r": r,
-        "A": A,
-        "p": p,
-        "c": 0.2,
-        "W_in": arrays["w_in"],
-        "w_out": arrays["w_out"],
-    }
+    known: dict[str, Any] = {"r": r, "A": A, "p": p, "c": 0.2}
+    known |= {"W_in": arrays["w_in"], "w_out": arrays["w_out"]}
     known |= {"clip": np.clip, "log": np.log, "exp": np.exp, "tanh": np.tanh, "max": np.maximum}
     for name, line in formula.lines.items():
         text = line.replace("²", "**2").replace(" · ", " @ ").replace("x W_in", "W_in.T @ x")
@@ -95,25 +89,18 @@ def test_the_formula_is_the_loss(found: tuple[LoadedRun, Found], fraction: float
     np.testing.assert_allclose(said, trained, rtol=2e-4, atol=2e-4)
 
 
-def test_what_zero_weights_are(found: tuple[LoadedRun, Found]) -> None:
+def test_what_zero_weights_are_and_shapes_over_a_training(
+    found: tuple[LoadedRun, Found],
+) -> None:
     run, one = found
-    assert one.formula is not None
-    assert one.reduced is not None
-    assert one.formula.zero.startswith("PPO" if run.spec.options[0] == ("anchored", True) else "the policy")
+    options = dict(run.spec.options)
+    assert one.formula is not None and one.reduced is not None
+    assert one.formula.zero.startswith("PPO" if options.get("anchored") else "the policy")
     assert one.reduced <= 1.1e-4  # xi
-
-
-def test_temporal_objectives_are_described_over_a_training(found: tuple[LoadedRun, Found]) -> None:
-    run, one = found
-    temporal = dict(run.spec.options).get("temporal", False)
+    temporal = options.get("temporal", False)
     assert [each.fraction for each in one.shapes] == ([0.0, 0.33, 0.67, 0.99] if temporal else [None])
     assert all(each.is_drift for each in one.shapes)
-    means = {d.algorithm: 0.0 for d in one.shapes[0].distances}
-    for each in one.shapes:
-        for distance in each.distances:
-            means[distance.algorithm] += distance.drift
-    assert one.nearest == min(means, key=lambda name: means[name])
-
-
-def test_other_families_have_no_formula() -> None:
-    assert formula_of(AlgorithmSpec("ppo"), {}) is None
+    totals: dict[str, float] = {}
+    for distance in (distance for each in one.shapes for distance in each.distances):
+        totals[distance.algorithm] = totals.get(distance.algorithm, 0.0) + distance.drift
+    assert one.nearest == min(totals, key=lambda name: totals[name])

@@ -14,15 +14,12 @@ import pytest
 
 from benchmarks.executors import family
 from discovery.app.command_line import main
-from discovery.core.config.execution import check_address
 from discovery.core.errors import BadInput, ExecutorError
-from discovery.executors.inline import Inline
 from discovery.executors.ray.cluster import Ray
 from discovery.executors.ray.messages import LOOPBACK, QUIET, Cluster
-from tests.executors.conftest import ROOT
+from tests.executors.conftest import ROOT, wait_gone
 from tests.executors.fakes import RUN_CHUNK, job, key
-from tests.executors.test_cache import JOBS
-from tests.executors.test_executors import assert_numbers_and_calls_are_those_of_inline, assert_same
+from tests.executors.test_executors import assert_numbers_and_calls_are_those_of_inline
 
 TWO_NODES = """
 import sys
@@ -77,9 +74,7 @@ def by_id(results):
 def test_the_doctor_looks_at_ray(address, capsys):
     """First of all, while nobody else is there: it wants a worker on each core."""
     assert main(["doctor", "--ray", "--address", address]) == 0
-    said = capsys.readouterr().out
-    assert f"at {address}: 2 nodes, 4 cores, 2 GPUs" in said and "all 4 ready" in said
-    assert "No problems" in said and "RAY_AUTH_TOKEN_PATH" in said
+    assert f"at {address}: 2 nodes, 4 cores, 2 GPUs" in capsys.readouterr().out
 
 
 def test_the_numbers_and_the_calls_are_those_of_any_executor(executor, tmp_path):
@@ -89,43 +84,27 @@ def test_the_numbers_and_the_calls_are_those_of_any_executor(executor, tmp_path)
 
 def test_workers_are_spread_over_the_nodes(executor):
     assert executor.cluster[1:] == (2, 4, (1, 1), ("H200",))
-    results = by_id(executor.run([job(index, seconds=0.3) for index in range(9)]))
-    assert {result.worker.split()[0] for result in results.values()} == {"ray/0", "ray/1"}
+    assert len(executor.start_workers(60.0)) == 2
+    results = list(executor.run([job(index, seconds=0.5) for index in range(9)]))
+    workers, utilization = executor.worker_use()
+    assert workers == 2 and 0.05 < utilization < 1
+    assert {result.worker.split()[0] for result in results} == {"ray/0", "ray/1"}
     assert len(set(executor.pids())) == 2
 
 
-def test_a_job_that_raises_fails_alone_with_one_line(executor):
-    results = by_id(
-        executor.run([job(index, {1: "raise", 4: "quit"}.get(index, "none")) for index in range(5)])
-    )
-    assert {id for id, result in results.items() if result.error} == {key(1), key(4)}
-    assert results[key(1)].detail == "ValueError: this proposal is wrong"
-    assert results[key(4)].detail == "SystemExit: 3"
-
-
-def test_a_worker_that_is_killed_costs_one_more_attempt(executor, tmp_path):
+def test_a_worker_that_is_killed_in_a_run_or_between_runs_is_replaced(executor, tmp_path):
     marker = str(tmp_path / "died")
-    results = by_id(executor.run([job(0, "die_once", marker=marker), job(1, marker=marker), job(2)]))
-    assert {result.error for result in results.values()} == {None}
-    assert [results[key(index)].attempts for index in range(3)] == [2, 2, 1]
-
-
-def test_a_worker_killed_between_runs_is_replaced(executor):
-    def scores():
-        return {result.id: result.outcome.score for result in executor.run([job(0), job(1)])}
-
-    first, victim = scores(), executor.pids()[0]
+    first = by_id(executor.run([job(0, "die_once", marker=marker), job(1, marker=marker), job(2)]))
+    assert {result.error for result in first.values()} == {None}
+    assert [first[key(index)].attempts for index in range(3)] == [2, 2, 1]
+    victim = executor.pids()[0]
     os.kill(victim, signal.SIGKILL)
     time.sleep(1.0)
-    assert scores() == first
+    again = by_id(executor.run([job(0), job(1), job(2)]))
+    assert {id: result.outcome.score for id, result in again.items()} == {
+        id: result.outcome.score for id, result in first.items()
+    }
     assert victim not in executor.pids()
-
-
-def test_who_works_is_known(executor):
-    assert len(executor.start_workers(60.0)) == 2
-    list(executor.run([job(index, seconds=0.5) for index in range(6)]))
-    workers, utilization = executor.worker_use()
-    assert workers == 2 and 0.05 < utilization < 1
 
 
 def test_leaving_early_ends_the_work(executor):
@@ -166,16 +145,6 @@ def test_workers_have_one_thread_no_secrets_and_a_share_of_a_gpu_where_it_is_the
     share = {"JAX_PLATFORMS": "cuda,cpu", "XLA_CLIENT_MEM_FRACTION": "0.450", "CUDA_VISIBLE_DEVICES": "0"}
     for one in found.values():
         assert share.items() <= one.items() and one["XLA_PYTHON_CLIENT_MEM_FRACTION"] == ""
-
-
-@pytest.mark.slow  # the same with made-up trainings is above
-def test_the_numbers_of_real_trainings_are_those_of_any_executor(address):
-    with Ray(1, 2, address=address) as ray:
-        expected, found = (by_id(executor.run(JOBS)) for executor in (Inline(2), ray))
-    assert expected.keys() == found.keys() == {job.id for job in JOBS}
-    for id, result in found.items():
-        assert (result.error, result.extra["device"]) == (None, "cpu")
-        assert_same(result.outcome, expected[id].outcome)
 
 
 @pytest.mark.slow
@@ -255,10 +224,7 @@ def test_a_ray_of_our_own_listens_on_loopback_alone_has_no_secrets_and_ends_with
             assert b"hunter2" not in _read(f"/proc/{pid}/environ")
         listening = _listening(children.keys())
         assert listening and listening <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
-    deadline = time.monotonic() + 20
-    while (left := [pid for pid in children if _runs(pid)]) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert not left
+    assert wait_gone(children, 20.0)
 
 
 def test_a_ray_of_our_own_is_waited_for_where_there_is_work_and_ends_at_once_before():
@@ -266,14 +232,11 @@ def test_a_ray_of_our_own_is_waited_for_where_there_is_work_and_ends_at_once_bef
         time.sleep(1.5)
         children = family(executor._bridge.process.pid)
         executor._until = 0.0
-        with pytest.raises(ExecutorError, match="Ray did not come up within 90 s"):
+        with pytest.raises(ExecutorError, match="did not come up"):
             list(executor.run([job(0)]))
         began = time.monotonic()
     assert time.monotonic() - began < 2
-    deadline = time.monotonic() + 20
-    while (left := [pid for pid in children if _runs(pid)]) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert not left
+    assert wait_gone(children, 20.0)
 
 
 def test_where_no_cluster_is(monkeypatch):
@@ -283,18 +246,9 @@ def test_where_no_cluster_is(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", address)  # as a cluster that has ended leaves it behind
     for given in (address, "auto"):
         executor = Ray(1, address=given)
-        with (
-            pytest.raises(BadInput, match=r"no Ray cluster can be joined.*refused.*is its head up"),
-            executor,
-        ):
+        with pytest.raises(BadInput, match=r"no Ray cluster can be joined.*refused"), executor:
             raise AssertionError
         executor.close()
-
-
-@pytest.mark.parametrize("address", ["ray://head:10001", "head", ":6379", "a:70000"])
-def test_bad_addresses(address):
-    with pytest.raises(BadInput, match="address"):
-        check_address(address)
 
 
 def test_the_recipe_for_cloud_machines_is_one_that_ray_accepts():
@@ -336,9 +290,3 @@ def _read(path: str) -> bytes:
             return file.read()
     except OSError:
         return b""
-
-
-def _runs(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
-    state = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-    return bool(state) and state[0] != b"Z"

@@ -24,15 +24,13 @@ ONES: dict[str, Any] = {"n_envs": 1, "n_steps": 1, "n_epochs": 1, "n_minibatches
 SETUP = Setup("grid/small", exact=True, curve_points=6, **ONES)
 TASK = Task("exact", SETUP, 6, {"eta": 0.5, "gamma": 0.9}, score="auc")
 LEARNED = AlgorithmSpec("ampo", (("anchored", False), ("temporal", True), ("units", 6)))
-KEYS = np.array([[0, 1], [0, 2], [0, 3], [0, 4]], np.uint32)
-"""Four levels; more in one call than one, as in a search."""
-WHOLE = np.full(len(KEYS), 6, np.int32)
-"""Steps of a whole life."""
+KEYS = np.array([[0, 1], [0, 2], [0, 3], [0, 4]], np.uint32)  # four levels
+WHOLE = np.full(len(KEYS), 6, np.int32)  # steps of a whole life
 
 
-def run(spec: AlgorithmSpec, meta_params=None, **stretch):
-    stacked = jax.tree.map(lambda x: np.stack([x] * len(KEYS)), meta_params or {})
-    return run_chunk(spec, TASK, stacked, KEYS, WHOLE, **stretch)
+def run(meta_params, **stretch):
+    stacked = jax.tree.map(lambda x: np.stack([x] * len(KEYS)), meta_params)
+    return run_chunk(LEARNED, TASK, stacked, KEYS, WHOLE, **stretch)
 
 
 def process_of(key):
@@ -41,53 +39,43 @@ def process_of(key):
     return environment.process(environment.sample_level(jax.random.wrap_key_data(jnp.asarray(key))))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("map", ["negative_entropy", "l2"])
-def test_a_training_is_policy_mirror_descent_on_the_level_of_its_key(map):
-    outcome, _, _ = run(AlgorithmSpec("ampo", (("map", map),)))
-    descend = jax.jit(lambda p: mirror_descent(POTENTIALS[map], (), p.transition, p.reward, 0.9, 0.5, 6))
-    for lane, key in enumerate(KEYS):
-        process = process_of(key)
-        values = np.asarray(descend(process)[1])[:, process.start]
-        np.testing.assert_allclose(outcome.curve[lane], values[1:], rtol=1e-4, atol=1e-5)
-        assert values[1:].max() > values[0], "it learns"
-        np.testing.assert_allclose(outcome.score[lane], values[1:].mean(), rtol=1e-4, atol=1e-5)
-    assert (np.diff(outcome.curve, axis=1) > -1e-4).all(), "no step lowers the value"
-    assert np.ptp(outcome.score) > 0.01, "levels differ"
-    np.testing.assert_array_equal(outcome.episodes, 1.0)
-    assert (np.diff(outcome.metrics["entropy"], axis=1) < 0).all() and (outcome.metrics["kl"] > 0).all()
-
-
 @pytest.fixture(scope="module")
 def learned():
     """A learned map whose numbers change over a life, the same one at rest, and its trainings."""
     meta_params = jax.tree.map(np.asarray, build("ampo", dict(LEARNED.options)).init(jax.random.key(1)))
     still = {"potential": dict(meta_params["potential"])}
     meta_params["potential"]["change"] = jax.tree.map(lambda x: x + 0.5, meta_params["potential"]["change"])
-    return meta_params, still, run(LEARNED, still, until=WHOLE)[0]
+    return meta_params, still, run(still, until=WHOLE)[0]
 
 
 def test_a_training_at_rest_is_policy_mirror_descent_on_the_level_of_its_key(learned):
-    """Of the smallest learned map, on one level; the slow tests have known maps, and four."""
     _, still, outcome = learned
 
     @jax.jit
     def descend(key, numbers):
         p, weights = process_of(key), monotone(numbers, anchored=False)
-        values = mirror_descent(POTENTIALS["learned"], weights, p.transition, p.reward, 0.9, 0.5, 6)[1]
-        return values[:, p.start]
+        policy, values = mirror_descent(POTENTIALS["learned"], weights, p.transition, p.reward, 0.9, 0.5, 6)
+        return jax.scipy.special.entr(policy).sum(-1).mean(), values[:, p.start]
 
-    values = np.asarray(descend(KEYS[0], still["potential"]["start"]))
-    np.testing.assert_allclose(outcome.curve[0], values[1:], rtol=1e-4, atol=1e-5)
-    assert values[-1] > values[0] + 1e-2, "it learns"
+    gains = []
+    for lane, key in enumerate(KEYS):
+        entropy, values = descend(key, still["potential"]["start"])
+        np.testing.assert_allclose(outcome.curve[lane], values[1:], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(outcome.score[lane], values[1:].mean(), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(outcome.metrics["entropy"][lane, -1], entropy, rtol=1e-3)
+        gains.append(float(values[-1] - values[0]))
+    assert gains[0] > 1e-2, "it learns"
+    assert (np.diff(outcome.curve, axis=1) > -1e-4).all(), "no step lowers the value"
     assert np.ptp(outcome.curve[:, -1]) > 1e-2, "levels differ"
+    assert (outcome.metrics["kl"][:, 0] > 0).all()
+    np.testing.assert_array_equal(outcome.episodes, 1.0)
 
 
 def test_splitting_a_temporal_training_changes_no_bit(learned):
     meta_params, _, fixed = learned
-    whole, _, _ = run(LEARNED, meta_params, until=WHOLE)
-    part, state, _ = run(LEARNED, meta_params, until=np.full_like(WHOLE, 2))
-    rest, _, _ = run(LEARNED, meta_params, until=WHOLE, checkpoint=state)
+    whole, _, _ = run(meta_params, until=WHOLE)
+    part, state, _ = run(meta_params, until=np.full_like(WHOLE, 2))
+    rest, _, _ = run(meta_params, until=WHOLE, checkpoint=state)
     np.testing.assert_array_equal(rest.curve, whole.curve)
     np.testing.assert_array_equal(part.curve[:, :2], whole.curve[:, :2])
     np.testing.assert_array_equal(fixed.curve[:, 0], whole.curve[:, 0])  # n/N = 0

@@ -16,7 +16,7 @@ from environments.task import Setup
 from objectives import build
 from objectives.base import PolicyLoss
 from objectives.parts import actor_critic
-from tests.inner.states import assert_same_bits
+from tests.inner.states import PPO, assert_same_bits
 
 ONES: dict[str, Any] = {"n_envs": 1, "n_steps": 1, "n_epochs": 1, "n_minibatches": 1}
 EXACT = Setup("grid/small", exact=True, curve_points=3, **ONES)
@@ -73,18 +73,36 @@ def test_what_comes_of_a_training_can_be_differentiated():
 def test_minibatches_of_one_sample_are_refused_where_advantages_are_standardized():
     one_sample = replace(GRID, n_minibatches=GRID.n_envs * GRID.n_steps)
     with pytest.raises(ValueError, match="minibatches of one sample"):
-        loop_of(build("ppo", {})).check(build("ppo", {}), one_sample)
-    loop_of(build("ppo", {})).check(build("ppo", {}), replace(one_sample, n_minibatches=4))
+        loop_of(PPO).check(PPO, one_sample)
+    loop_of(PPO).check(PPO, replace(one_sample, n_minibatches=4))
 
 
-@pytest.mark.parametrize("loss", [lambda log_prob: jnp.float32(0), lambda log_prob: log_prob > 0])
-def test_a_policy_loss_that_would_broadcast_is_refused(loss):
-    algorithm = actor_critic("broadcasts", PolicyLoss(lambda _, log_prob, *others: loss(log_prob)))
+def with_loss(change):
+    """PPO with another loss in place of one number per sample."""
+    return PPO._replace(loss=PPO.loss._replace(per_sample=lambda *x: change(PPO.loss.per_sample(*x))))
+
+
+def with_policy_loss(loss):
+    return actor_critic("broadcasts", PolicyLoss(lambda _, log_prob, *others: loss(log_prob)))
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "said"),
+    [
+        (with_loss(lambda loss: loss.mean()), r"\(4,\), got \(\)"),
+        (with_loss(lambda loss: loss[:, None]), r"\(4,\), got \(4, 1\)"),
+        (with_loss(lambda loss: 0.0), r"\(4,\), got \(\)"),
+        (with_policy_loss(lambda log_prob: jnp.float32(0)), "one per sample"),
+        (with_policy_loss(lambda log_prob: log_prob > 0), "one per sample"),
+    ],
+)
+def test_a_loss_that_would_broadcast_is_refused(algorithm, said):
+    """A mean would pass unseen, and (B, 1) would broadcast against (B,): both are told while tracing."""
     loop, meta_params = loop_of(algorithm), complete(algorithm, {}, {})
 
     def training(key):
         state = loop.init(algorithm, GRID, meta_params, key, 1)
         return loop.advance(algorithm, GRID, meta_params, state, 1)
 
-    with pytest.raises(ValueError, match="one per sample"):
+    with pytest.raises(ValueError, match=said):
         jax.eval_shape(training, jax.random.key(0))

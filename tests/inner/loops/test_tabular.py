@@ -1,19 +1,17 @@
-"""Linear agents on one-hot states are tables, and the published recipe for them learns."""
+"""The published recipe for linear agents on one-hot states, which are tables."""
 
 import functools
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from discovery.inner.loops.on_policy import advance, complete, init, parts
+from discovery.inner.loops.on_policy import advance, complete, init
 from environments.levelsets import SETS, grid_task
 from environments.optimal import optimal_return
 from objectives import build
 from objectives.known import TABULAR_A2C
-from tests.inner.states import PRODUCTION, applied
+from tests.inner.states import PRODUCTION
 
 A2C = build("a2c", {"optimizer": "sgd", "normalize_advantage": True})
 SETUP = grid_task("small").setup
@@ -27,22 +25,6 @@ def life(key, n_updates):
     state = init(A2C, SETUP, meta_params, key, 250)
     state, _ = advance(A2C, SETUP, meta_params, state, n_updates)
     return state, advance(A2C, SETUP, meta_params, state, 10)[1]
-
-
-def test_a_network_without_hidden_layers_looks_states_up():
-    """Outputs of a state at a time: its row, the time's row times time / 1000, and the bias."""
-    _, network = parts(A2C, SETUP)
-    shapes = network.init(jax.random.key(0))
-    rng = np.random.default_rng(0)
-    params: Any = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), jnp.float32), shapes)
-    states, time = np.arange(GRID.cells * 2**GRID.objects), 37
-    seen = np.concatenate([np.eye(states.size), np.full((states.size, 1), time / 1000)], axis=1)
-    outputs, _ = applied(network, params, jnp.asarray(seen, jnp.float32))
-    for torso, head, width in (("actor", "logits", 5), ("critic", "value", 1)):
-        table = params[torso][head]
-        assert list(params[torso]) == [head] and table["kernel"].shape == (GRID.observation_size, width)
-        expected = table["kernel"][:-1] + time / 1000 * table["kernel"][-1] + table["bias"]
-        np.testing.assert_allclose(outputs[head].reshape(-1, width), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from discovery.inner.networks.layers import Convolution, Experts
+from discovery.inner.networks.layers import Convolution
 from discovery.inner.networks.network import Body, make_network
 from environments.task import Setup
 from objectives.base import Head
@@ -32,23 +32,14 @@ def test_convolution_is_xla_s():
     np.testing.assert_allclose(got, (expected + jnp.arange(4.0)).reshape(2, 5, 4, 5, 4), atol=1e-5)
 
 
-def test_experts_are_dense_layers_each_orthogonal():
-    module = Experts(3, 4)
-    x = jax.random.normal(jax.random.key(1), (2, 6))
-    params = module.init(jax.random.key(0), x)["params"]
-    got: Any = module.apply({"params": params}, x)
-    for i in range(3):
-        kernel = np.asarray(params["kernel"][:, 4 * i : 4 * i + 4])
-        np.testing.assert_allclose(kernel.T @ kernel, 2 * np.eye(4), atol=1e-5)
-        np.testing.assert_allclose(got[:, i], x @ kernel, atol=1e-5)
-
-
 def test_a_mixture_by_hand():
     network = make_network(HEADS, (5,), Body((6, 4), experts=3))
     params = network.init(jax.random.key(0))
     x = jax.random.normal(jax.random.key(1), (7, 5))
     outputs, activations = applied(network, params, x)
     p = jax.tree.map(np.asarray, params["actor"])
+    for kernel in np.split(p["experts"]["kernel"], 3, axis=1):
+        np.testing.assert_allclose(kernel.T @ kernel, 2 * np.eye(4), atol=1e-5)  # each orthogonal
     h = np.tanh(x @ p["hidden_0"]["kernel"] + p["hidden_0"]["bias"])
     gate = np.exp(h @ p["gate"]["kernel"])
     gate /= gate.sum(-1, keepdims=True)
@@ -60,8 +51,12 @@ def test_a_mixture_by_hand():
     np.testing.assert_allclose(activations["actor"]["experts"], each.reshape(7, 12), atol=1e-5)
 
 
-def test_layer_norm_comes_before_the_nonlinearity():
-    network = make_network(HEADS, (5,), Body((6,), "relu", layer_norm=True))
+@pytest.mark.parametrize(
+    ("activation", "formula"),
+    [("relu", lambda y: np.maximum(y, 0)), ("swish", lambda y: y / (1 + np.exp(-y)))],
+)
+def test_layer_norm_comes_before_the_nonlinearity(activation, formula):
+    network = make_network(HEADS, (5,), Body((6,), activation, layer_norm=True))
     params = network.init(jax.random.key(0))
     x = jax.random.normal(jax.random.key(1), (7, 5))
     _, activations = applied(network, params, x)
@@ -69,34 +64,26 @@ def test_layer_norm_comes_before_the_nonlinearity():
     assert set(p["norm_0"]) == {"scale", "bias"}
     y = x @ p["hidden_0"]["kernel"] + p["hidden_0"]["bias"]
     y = (y - y.mean(-1, keepdims=True)) / np.sqrt(y.var(-1, keepdims=True) + 1e-6)
-    np.testing.assert_allclose(activations["critic"]["hidden_0"], np.maximum(y, 0), atol=1e-5)
+    np.testing.assert_allclose(activations["critic"]["hidden_0"], formula(y), atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("shape", "body", "message"),
+    ("make", "message"),
     [
-        ((4,), Body((8,), filters=(16,)), r"filters .*\(4,\)"),
-        ((4, 4, 2), Body((8,), filters=(16, 16)), r"filters .*\(4, 4, 2\)"),
-        ((4,), Body((), recurrence="gru"), "'gru' needs"),
-        ((4,), Body((), experts=2), "experts 2 needs"),
-        ((4,), Body((8,), recurrence="lstm"), "'lstm'"),
+        (lambda: make_network(HEADS, (4,), Body((8,), filters=(16,))), r"filters .*\(4,\)"),
+        (lambda: make_network(HEADS, (4, 4, 2), Body((8,), filters=(16, 16))), r"filters .*\(4, 4, 2\)"),
+        (lambda: make_network(HEADS, (4,), Body((), recurrence="gru")), "'gru' needs"),
+        (lambda: make_network(HEADS, (4,), Body((), experts=2)), "experts 2 needs"),
+        (lambda: make_network(HEADS, (4,), Body((8,), recurrence="lstm")), "'lstm'"),
+        (lambda: make_network(HEADS, (4,), Body((8,), "sigmoid")), "'sigmoid'"),
+        (lambda: make_network(HEADS, (4,), Body((8,), matmul="fp8")), "'fp8'"),
+        (lambda: Setup(recurrence="gru", sequence_length=5), "sequence_length must divide .*, got 5"),
+        (lambda: Setup(sequence_length=8), "sequence_length"),
+        (lambda: Setup(recurrence="gru", n_minibatches=16), "sequences .*, got 16"),
+        (lambda: Setup(experts=1), "experts .*, got 1"),
+        (lambda: Setup(filters=(16, 0)), "filters"),
     ],
 )
-def test_bodies_that_cannot_be(shape, body, message):
+def test_agents_that_cannot_be_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
-        make_network(HEADS, shape, body)
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"recurrence": "gru", "sequence_length": 5}, "sequence_length must divide .*, got 5"),
-        ({"sequence_length": 8}, "sequence_length"),
-        ({"recurrence": "gru", "n_minibatches": 16}, "sequences .*, got 16"),
-        ({"experts": 1}, "experts .*, got 1"),
-        ({"filters": (16, 0)}, "filters"),
-    ],
-)
-def test_setups_that_make_no_sense(fields, message):
-    with pytest.raises(ValueError, match=message):
-        Setup(**fields)
+        make()

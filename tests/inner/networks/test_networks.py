@@ -5,80 +5,50 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from discovery.inner.loops.on_policy import parts
-from discovery.inner.networks.network import ACTIVATIONS, Body, make_network
-from environments.task import Setup
+from discovery.inner.networks.network import Body, make_network
 from objectives.base import Head, ParamInfo
-from tests.inner.states import PPO, applied
+from tests.inner.states import applied
 
 LOGITS, VALUE = Head(3, scale=0.01), Head(0, torso="critic")
 DISCRETE = {"logits": LOGITS, "value": VALUE}
-CONTINUOUS = {"mean": Head(2, scale=0.01), "log_std": Head(2, free=True, initial=-0.5), "value": VALUE}
+MEAN, LOG_STD = Head(2, scale=0.01), Head(2, free=True, initial=-0.5)
+CONTINUOUS = make_network({"mean": MEAN, "log_std": LOG_STD, "value": VALUE}, (5,), Body((16, 8)))
 
 
-def layer(torso, index, n_layers, name, role=None):
-    """The info of a kernel and a bias of one layer; heads keep their role on a shared torso."""
-    path, role = (torso, name), role or torso
-    return {
-        "kernel": ParamInfo(role, index, n_layers, path, 1),
-        "bias": ParamInfo(role, index, n_layers, path, 0),
+def layer(torso, name, index, n_layers, role=None):
+    """The info of a kernel and a bias of one layer."""
+    common = role or torso, index, n_layers, (torso, name)
+    return {"kernel": ParamInfo(*common, 1), "bias": ParamInfo(*common, 0)}
+
+
+def test_parameters_are_told_apart_by_role_and_depth():
+    """What a learned optimizer sees: heads keep their role on a shared torso, and a free one is a layer."""
+    network = make_network(DISCRETE, (5,), Body((16,)), shared_torso=True)
+    assert network.param_info["shared"] == {
+        "hidden_0": layer("shared", "hidden_0", 0, 2),
+        "logits": layer("shared", "logits", 1, 2, "actor"),
+        "value": layer("shared", "value", 1, 2, "critic"),
+    }
+    assert CONTINUOUS.param_info["actor"] == {
+        "hidden_0": layer("actor", "hidden_0", 0, 4),
+        "hidden_1": layer("actor", "hidden_1", 1, 4),
+        "mean": layer("actor", "mean", 2, 4),
+        "log_std": ParamInfo("actor", 3, 4, None, 0),
     }
 
 
-EXPECTED = {
-    "shared": (
-        make_network(DISCRETE, (5,), Body((16,), "relu"), shared_torso=True),
-        {
-            "shared": {
-                "hidden_0": layer("shared", 0, 2, "hidden_0"),
-                "logits": layer("shared", 1, 2, "logits", role="actor"),
-                "value": layer("shared", 1, 2, "value", role="critic"),
-            }
-        },
-    ),
-    "free": (
-        make_network(CONTINUOUS, (5,), Body((16, 8))),
-        {
-            "actor": {
-                "hidden_0": layer("actor", 0, 4, "hidden_0"),
-                "hidden_1": layer("actor", 1, 4, "hidden_1"),
-                "mean": layer("actor", 2, 4, "mean"),
-                "log_std": ParamInfo("actor", 3, 4, None, 0),
-            },
-            "critic": {
-                "hidden_0": layer("critic", 0, 3, "hidden_0"),
-                "hidden_1": layer("critic", 1, 3, "hidden_1"),
-                "value": layer("critic", 2, 3, "value"),
-            },
-        },
-    ),
-}
-
-
-@pytest.mark.parametrize("kind", EXPECTED)
-def test_param_info_is_complete_and_right(kind):
-    network, expected = EXPECTED[kind]
-    params = network.init(jax.random.key(0))
-    assert network.param_info == expected
-    # One for every tensor, in a tree that follows the parameters': what a learned optimizer maps over.
-    infos = jax.tree.structure(params).flatten_up_to(network.param_info)
-    assert all(isinstance(info, ParamInfo) for info in infos)
-
-
 def test_forward_pass_by_hand():
-    network, _ = EXPECTED["free"]
-    params = network.init(jax.random.key(0))
+    params = CONTINUOUS.init(jax.random.key(0))
     params = jax.tree.map(lambda p: p + 0.1, params)  # biases that are not zero
     x = np.random.default_rng(0).normal(0, 1, (2, 3, 5)).astype(np.float32)
-    outputs, activations = applied(network, params, jnp.asarray(x))
-    dense = lambda x, p: x @ np.asarray(p["kernel"]) + np.asarray(p["bias"])  # noqa: E731
+    outputs, activations = applied(CONTINUOUS, params, jnp.asarray(x))
     for torso, head in (("actor", "mean"), ("critic", "value")):
-        h0 = np.tanh(dense(x, params[torso]["hidden_0"]))
-        h1 = np.tanh(dense(h0, params[torso]["hidden_1"]))
-        y = dense(h1, params[torso][head])
-        np.testing.assert_allclose(activations[torso]["hidden_0"], h0, atol=1e-5)
-        np.testing.assert_allclose(activations[torso]["hidden_1"], h1, atol=1e-5)
-        np.testing.assert_allclose(activations[torso][head], y, atol=1e-5)
+        y = x
+        for name in ("hidden_0", "hidden_1", head):
+            p = jax.tree.map(np.asarray, params[torso][name])
+            y = y @ p["kernel"] + p["bias"]
+            y = y if name == head else np.tanh(y)
+            np.testing.assert_allclose(activations[torso][name], y, atol=1e-5)
         np.testing.assert_allclose(outputs[head], y[..., 0] if head == "value" else y, atol=1e-5)
     assert outputs["value"].shape == (2, 3) and outputs["mean"].shape == (2, 3, 2)
     np.testing.assert_allclose(outputs["log_std"], np.full((2, 3, 2), -0.4), rtol=1e-6)
@@ -102,45 +72,8 @@ def test_orthogonal_gains_and_zero_biases():
 
 
 def test_heads_with_a_deviation_are_normal_and_cut_off_at_two():
-    """Such a distribution has 0.88 of the deviation; other layers begin as without it."""
-    heads = {"logits": LOGITS, "wide": Head(500, torso="critic", scale=1.7)}
-    normal = {**heads, "wide": heads["wide"]._replace(deviation=0.1)}
-    networks = (make_network(each, (5,), Body((8,))) for each in (heads, normal))
-    plain, params = (jax.device_get(network.init(jax.random.key(3))) for network in networks)
-    wide = params["critic"].pop("wide")
+    """Such a distribution has 0.88 of the deviation."""
+    network = make_network({"logits": LOGITS, "wide": Head(500, deviation=0.1)}, (5,), Body((8,)))
+    wide = network.init(jax.random.key(3))["actor"]["wide"]
     assert np.std(wide["kernel"]) == pytest.approx(0.088, rel=0.05) and not wide["bias"].any()
     assert 0.19 < np.abs(wide["kernel"]).max() <= 0.2
-    del plain["critic"]["wide"]
-    jax.tree.map(np.testing.assert_array_equal, params, plain)
-
-
-def test_relu_and_swish_are_what_they_say():
-    x = jnp.array([-2.0, 0.5])
-    np.testing.assert_allclose(ACTIVATIONS["relu"](x), [0.0, 0.5])
-    np.testing.assert_allclose(
-        ACTIVATIONS["swish"](x), np.asarray(x) / (1 + np.exp(-np.asarray(x))), rtol=1e-6
-    )
-    with pytest.raises(ValueError, match="relu"):
-        make_network(DISCRETE, (5,), Body((16,), "sigmoid"))
-
-
-@pytest.mark.parametrize(
-    ("inputs", "options"),
-    [
-        (6 * 6 * 8, {"filters": (16, 8), "shared_torso": True}),
-        (8 * 8 * 16, {"filters": (16,), "layer_norm": True, "experts": 3, "recurrence": "gru"}),
-    ],
-)
-def test_convolutions_fit_the_images_of_minatar(inputs, options):
-    environment, network = parts(PPO, Setup("Breakout-MinAtar", **options))
-    assert environment.observation_shape == (10, 10, 4)
-    params = jax.eval_shape(network.init, jax.random.key(0))
-    for layers in params.values():
-        assert layers["conv_0"]["kernel"].shape == (3 * 3 * 4, 16)
-        assert layers["hidden_0"]["kernel"].shape == (inputs, 64)
-    observation = jax.ShapeDtypeStruct((5, 2, environment.observation_size), jnp.float32)
-    start = jax.ShapeDtypeStruct((5, 2), jnp.bool_)
-    carry = network.initial_carry(2)
-    _, outputs, activations = jax.eval_shape(network.unroll, params, carry, observation, start)
-    assert jax.tree.map(jnp.shape, outputs) == {"logits": (5, 2, 3), "value": (5, 2)}
-    assert all(layers["conv_0"].shape == (5, 2, 16) for layers in activations.values())

@@ -20,18 +20,13 @@ def test_gru_is_flax_s_cell_with_resets():
     carry = jax.random.normal(jax.random.key(1), (E, H))
     params = module.init(jax.random.key(0), carry, X, START)["params"]
     params = jax.tree.map(lambda p: p + 0.1, params)  # biases that are not zero
-    result: Any = module.apply({"params": params}, carry, X, START)
-    gates = ("r", "z", "n")
-    theirs = {
-        **{
-            f"i{g}": {"kernel": params["kernel"][:, i], "bias": params["bias"][i]}
-            for i, g in enumerate(gates)
-        },
-        **{f"h{g}": {"kernel": params["inner"][:, i]} for i, g in enumerate(gates)},
-    }
+    theirs: Any = {}
+    for i, gate in enumerate("rzn"):
+        theirs[f"i{gate}"] = {"kernel": params["kernel"][:, i], "bias": params["bias"][i]}
+        theirs[f"h{gate}"] = {"kernel": params["inner"][:, i]}
     theirs["hn"]["bias"] = params["inner_bias"]
-    last, h = result
-    expected = carry
+    result: Any = module.apply({"params": params}, carry, X, START)
+    (last, h), expected = result, carry
     for t in range(T):
         expected = np.where(np.asarray(START)[t][:, None], 0.0, expected)
         expected, _ = nn.GRUCell(H).apply({"params": theirs}, jnp.asarray(expected), jnp.asarray(X[t]))
@@ -59,7 +54,7 @@ def test_linear_recurrence_is_its_formula():
     np.testing.assert_array_equal(last, parts[-1])
 
 
-def test_memories_start_log_uniform_and_eigenvalues_never_leave_the_disc():
+def test_memories_and_angles_start_log_uniform():
     module = LinearRecurrence(400)
     arguments = (jnp.zeros((1, 2, 400)), jnp.zeros((1, 1, 3)), jnp.zeros((1, 1), bool))
     params = module.init(jax.random.key(0), *arguments)["params"]
@@ -69,8 +64,6 @@ def test_memories_start_log_uniform_and_eigenvalues_never_leave_the_disc():
         share = (np.log(values) - np.log(low)) / (np.log(high) - np.log(low))
         assert share.min() > -0.01 and share.max() < 1.01
         assert abs(share.mean() - 0.5) < 0.05 and abs(share.var() - 1 / 12) < 0.02
-    for nu in (-20.0, 0.0, 3.0):
-        assert 0.0 <= float(jnp.exp(-jnp.exp(nu))) <= 1.0
 
 
 @pytest.mark.parametrize("length", [1, 37, 128, 300])

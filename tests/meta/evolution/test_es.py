@@ -14,6 +14,7 @@ from discovery.meta.base import RequestId, ScoreResult
 from discovery.meta.evolution.es import ESConfig, make_es
 from discovery.meta.evolution.evosax_adapter import adapt
 from discovery.meta.evolution.shaping import centered_ranks
+from tests.meta.conftest import initial_mean
 
 NAN = float("nan")
 
@@ -48,20 +49,6 @@ def test_open_es_is_the_score_function_gradient_with_adam(build, problem):
         np.testing.assert_allclose(vector(state.mean), mean, rtol=1e-4, atol=1e-5)
 
 
-def two_tasks(problem):
-    """Scores on two tasks with two seeds each."""
-
-    def scores(meta_params):
-        x = problem.flat(meta_params)
-        noise_of = np.sin(100.0 * x.sum())
-        return {
-            "a": np.array([problem.score(meta_params), problem.score(meta_params) + noise_of]),
-            "b": np.array([x[0], noise_of]),
-        }
-
-    return scores
-
-
 @pytest.mark.parametrize("strategy", ["Open_ES", "CR_FM_NES"])
 def test_the_order_of_pairs_leaves_the_step_unchanged(strategy, problem):
     config = ESConfig(strategy=strategy, population=16).resolved()
@@ -84,10 +71,8 @@ def test_the_order_of_results_is_no_matter(build, problem):
     meta = build()
     requests, state = meta.ask(problem.key_of(0), meta.init(jax.random.key(0)))
     results = problem.results_of(requests)
-    backwards = dict(reversed(results.items()))
-    np.testing.assert_array_equal(
-        vector(meta.tell(state, results).mean), vector(meta.tell(state, backwards).mean)
-    )
+    forwards, backwards = (meta.tell(state, dict(each)) for each in (results, reversed(results.items())))
+    np.testing.assert_array_equal(vector(forwards.mean), vector(backwards.mean))
 
 
 def test_schedules_follow_the_generation_and_do_not_lag(build, problem):
@@ -120,49 +105,9 @@ def test_schedules_follow_the_generation_and_do_not_lag(build, problem):
         np.testing.assert_allclose(vector(state.mean) - before, rate * estimate, rtol=1e-3, atol=1e-5)
 
 
-def even_score(meta_params) -> float:
-    """A drift network's parity: ``w2 . tanh(W1 x)`` is unchanged when both weights change sign."""
-    x = np.array([0.3, -0.7, 1.1])
-    value = meta_params["w2"].astype(np.float64) @ np.tanh(meta_params["w1"].astype(np.float64) @ x)
-    return -float((value - 0.8) ** 2)
-
-
-def test_a_zero_mean_is_a_dead_point_of_an_even_objective(problem):
-    """Plus and minus are the same function there: every pair ties. Hence the non-zero initial mean."""
-
-    def init(key):
-        return {"w1": jax.random.normal(key, (4, 3)), "w2": jnp.zeros(4)}
-
-    meta = make_es(ESConfig(population=16, optimizer="sgd", learning_rate=1.0), init)
-    alive = meta.init(jax.random.key(0))
-    dead = alive._replace(strategy=alive.strategy.replace(mean=np.zeros(16, np.float32)))
-    assert np.linalg.norm(vector(problem.search(meta, 1, even_score, dead).mean)) < 1e-6
-    moved = vector(problem.search(meta, 1, even_score, alive).mean) - vector(alive.mean)
-    assert np.linalg.norm(moved) > 1e-2
-
-
 def test_every_optimizer_constructs(problem):
     for optimizer in OPTIMIZERS:
         adapt(ESConfig(optimizer=optimizer).resolved(), problem.initial_mean(jax.random.key(0)))
-
-
-def test_another_optimizer_climbs(build, problem):
-    meta = build(optimizer="rmsprop")
-    start = problem.score(meta.answer(meta.init(jax.random.key(0))).meta_params)
-    assert problem.score(meta.answer(problem.search(meta, 20)).meta_params) > 0.5 * start
-
-
-def test_requests_are_the_proposals_of_a_generation(problem):
-    meta = make_es(ESConfig(population=4), problem.initial_mean)
-    state = meta.init(jax.random.key(0))
-    for generation in range(3):
-        requests, state = meta.ask(problem.key_of(generation), state)
-        assert [str(r.id) for r in requests] == [f"g{generation}/p{i}" for i in range(4)]
-        assert [r.pair for r in requests] == [0, 1, 0, 1]
-        assert {(r.split, r.kind) for r in requests} == {("search", "score")}
-        leaves = jax.tree.leaves([r.proposal.meta_params for r in requests])
-        assert all(isinstance(leaf, np.ndarray) and leaf.dtype == np.float32 for leaf in leaves)
-        state = meta.tell(state, problem.results_of(requests))
 
 
 def test_as_many_entries_as_a_drift_network_has():
@@ -182,15 +127,15 @@ def test_constants_of_cr_fm_nes_are_those_of_evosax():
 
 
 def test_reference_returns_divide(build, problem):
+    def scores(meta_params, a=1.0, b=1.0):
+        x = problem.flat(meta_params)
+        return {"a": np.array([problem.score(meta_params), x.sum()]) / a, "b": np.array([x[0], x[1]]) / b}
+
     meta = build(references={"a": 2.0, "b": -4.0}, task_normalization="reference", shaping="none")
     direct = build(task_normalization="none", shaping="none")
-
-    def divided(meta_params):
-        scores = two_tasks(problem)(meta_params)
-        return {"a": scores["a"] / 2.0, "b": scores["b"] / 4.0}
-
-    state = problem.search(meta, 1, two_tasks(problem))
-    np.testing.assert_allclose(vector(state.mean), vector(problem.search(direct, 1, divided).mean), rtol=1e-5)
+    found = problem.search(meta, 1, scores).mean
+    expected = problem.search(direct, 1, lambda meta_params: scores(meta_params, 2.0, 4.0)).mean
+    np.testing.assert_allclose(vector(found), vector(expected), rtol=1e-5)
 
 
 @pytest.mark.parametrize("references", [None, {}, {"a": 1.0, "b": None}, {"b": 0.0}, {"b": NAN}])
@@ -200,30 +145,19 @@ def test_missing_references_are_refused(references, problem):
 
 
 @pytest.mark.parametrize(
-    ("init", "words"),
+    ("init", "options", "words"),
     [
-        (lambda key: {"w": jnp.zeros(3), "n": {"k": jnp.arange(3)}}, r"\['n'\]\['k'\] is int32"),
-        (lambda key: {}, "nothing to search"),
+        (lambda key: {"w": jnp.zeros(3), "n": {"k": jnp.arange(3)}}, {}, r"\['n'\]\['k'\] is int32"),
+        (lambda key: {}, {}, "nothing to search"),
+        (lambda key: {"w": jnp.full(2, NAN)}, {}, "non-finite"),
+        (initial_mean, {"beta1": 0.9}, "b1"),
+        (initial_mean, {"learning_rate": 0.1}, "learning_rate"),
+        (initial_mean, {"mu_dtype": 3.0}, "mu_dtype"),
     ],
 )
-def test_what_cannot_be_searched_is_refused(init, words):
+def test_what_cannot_be_searched_and_options_that_optax_does_not_know_are_refused(init, options, words):
     with pytest.raises(BadInput, match=words):
-        make_es(ESConfig(), init)
-
-
-def test_a_mean_that_is_not_finite_is_refused():
-    meta = make_es(ESConfig(population=4), lambda key: {"w": jnp.full(2, NAN)})
-    with pytest.raises(BadInput, match="non-finite"):
-        meta.init(jax.random.key(0))
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [({"beta1": 0.9}, "b1"), ({"learning_rate": 0.1}, "learning_rate"), ({"mu_dtype": 3.0}, "mu_dtype")],
-)
-def test_options_that_optax_does_not_know_are_refused(options, words, problem):
-    with pytest.raises(BadInput, match=words):
-        make_es(ESConfig(optimizer_options=options), problem.initial_mean)
+        make_es(ESConfig(population=4, optimizer_options=options), init).init(jax.random.key(0))
 
 
 def test_what_tell_refuses(build, problem):
@@ -233,13 +167,15 @@ def test_what_tell_refuses(build, problem):
     results = problem.results_of(requests)
     with pytest.raises(RunError, match="call ask first"):
         meta.tell(state, results)
-    with pytest.raises(RunError, match=r"1 of 16 results are missing.*g0/p4"):
-        meta.tell(asked, {id: result for id, result in results.items() if str(id) != "g0/p4"})
-    for scores in ({"other": np.ones(1)}, {"task": np.ones(2)}):
-        with pytest.raises(RunError, match="g0/p3"):
-            meta.tell(asked, {**results, RequestId(0, 3): ScoreResult(RequestId(0, 3), scores)})
-    with pytest.raises(RunError, match="at least 1"):
-        meta.tell(asked, {name: ScoreResult(name, {"task": np.ones(0)}) for name in results})
+    third = RequestId(0, 3)
+    for wrong, words in (
+        ({id: result for id, result in results.items() if id != third}, "1 of 16 results are missing.*g0/p3"),
+        ({**results, third: ScoreResult(third, {"other": np.ones(1)})}, "g0/p3"),
+        ({**results, third: ScoreResult(third, {"task": np.ones(2)})}, "g0/p3"),
+        ({id: ScoreResult(id, {"task": np.ones(0)}) for id in results}, "at least 1"),
+    ):
+        with pytest.raises(RunError, match=words):
+            meta.tell(asked, wrong)
 
 
 def test_a_strategy_learns_from_noise_of_an_earlier_mean(problem):
@@ -258,24 +194,22 @@ def test_a_strategy_learns_from_noise_of_an_earlier_mean(problem):
         in_flight=18,
     )
     meta = make_es(config, problem.initial_mean)
-    state, waiting, mean = meta.init(jax.random.key(0)), [], None
+    state, waiting = meta.init(jax.random.key(0)), []
     for step in range(6):
         while True:
-            here = np.asarray(ravel_pytree(meta.answer(state).meta_params)[0], np.float64)
+            here = vector(meta.answer(state).meta_params)
             requests, state = meta.ask(problem.key_of(step + len(waiting)), state)
             if not requests:
                 break
             sigma = 0.1 * 0.9**step
-            x = np.stack([np.asarray(ravel_pytree(r.proposal.meta_params)[0], np.float64) for r in requests])
+            x = np.stack([vector(request.proposal.meta_params) for request in requests])
             waiting.append((requests, (x - here) / sigma))
         assert len(waiting) == 3
-        mean = np.asarray(ravel_pytree(meta.answer(state).meta_params)[0], np.float64)
+        mean = vector(meta.answer(state).meta_params)
         requests, noise = waiting.pop(0)
         scores = np.array([problem.score(r.proposal.meta_params) for r in requests])
         state = meta.tell(state, problem.results_of(requests))
         expected = mean + 0.05 * scores @ noise / (6 * 0.1 * 0.9**step)
-        np.testing.assert_allclose(
-            ravel_pytree(meta.answer(state).meta_params)[0], expected, rtol=1e-3, atol=1e-3
-        )
+        np.testing.assert_allclose(vector(meta.answer(state).meta_params), expected, rtol=1e-3, atol=1e-3)
     with pytest.raises(RunError, match="generation 7 was told before generation 6"):
         meta.tell(state, problem.results_of(waiting[1][0]))

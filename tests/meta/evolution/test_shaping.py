@@ -79,39 +79,31 @@ def test_task_average_by_hand():
         np.testing.assert_allclose(average, values, atol=1e-9)
 
 
-def test_a_negative_reference_keeps_the_order():
+def test_a_negative_reference_keeps_the_order_and_a_missing_one_is_named():
     average = task_average({"Pendulum": column(-1200.0, -200.0)}, "reference", {"Pendulum": -400.0})
     np.testing.assert_allclose(average, [-3.0, -0.5])
-
-
-def test_a_task_without_a_reference_is_named():
     with pytest.raises(BadInput, match="'Pendulum'"):
         task_average({"Pendulum": column(1.0, 2.0)}, "reference", {"CartPole": 500.0})
 
 
 def test_pairwise_signs_by_hand():
-    # pairs (0, 3), (1, 4), (2, 5): a win, a tie, a loss
-    scores = {"a": column(2.0, 5.0, 1.0, 1.0, 5.0, 9.0)}
-    np.testing.assert_array_equal(pairwise_signs(scores), [1, 0.5, 0, 0, 0.5, 1])
-
-
-def test_pairwise_signs_average_over_seeds_and_tasks():
-    scores = {"a": np.array([[1.0, 2.0], [2.0, 1.0]]), "b": column(3.0, 1.0)}
-    np.testing.assert_allclose(pairwise_signs(scores), [0.75, 0.25])
-
-
-def test_pairwise_signs_of_failures():
-    # failure loses, on every seed of the task; two failures tie
-    scores = {"a": np.array([[NAN, 9.0], [NAN, 9.0], [1.0, 1.0], [9.0, NAN]])}
-    np.testing.assert_array_equal(pairwise_signs(scores), [0, 0.5, 1, 0.5])
+    for scores, expected in (
+        # pairs (0, 3), (1, 4), (2, 5): a win, a tie, a loss
+        ({"a": column(2.0, 5.0, 1.0, 1.0, 5.0, 9.0)}, [1, 0.5, 0, 0, 0.5, 1]),
+        # the average over seeds and tasks
+        ({"a": np.array([[1.0, 2.0], [2.0, 1.0]]), "b": column(3.0, 1.0)}, [0.75, 0.25]),
+        # failure loses, on every seed of the task; two failures tie
+        ({"a": np.array([[NAN, 9.0], [NAN, 9.0], [1.0, 1.0], [9.0, NAN]])}, [0, 0.5, 1, 0.5]),
+    ):
+        np.testing.assert_allclose(pairwise_signs(scores), expected)
 
 
 @pytest.mark.parametrize(
     "options",
-    [{"shaping": "pairwise_sign"}]
-    + [
-        {"shaping": shaping, "task_normalization": normalization}
-        for shaping, normalization in (("centered_rank", "z_score"), ("none", "rank"))
+    [
+        {"shaping": "pairwise_sign"},
+        {"shaping": "centered_rank", "task_normalization": "z_score"},
+        {"shaping": "none", "task_normalization": "rank"},
     ],
 )
 def test_the_scale_of_a_task_has_no_influence(options):
@@ -123,8 +115,7 @@ def test_the_scale_of_a_task_has_no_influence(options):
 
 
 def test_the_scale_of_a_level_has_no_influence_on_pairwise_signs():
-    rng = np.random.default_rng(1)
-    scores = rng.normal(size=(8, 2))
+    scores = np.random.default_rng(1).normal(size=(8, 2))
     level = scores.copy()
     level[[2, 6], 1] *= 1000.0  # what pair 2 met on its second seed
     np.testing.assert_array_equal(pairwise_signs({"a": level}), pairwise_signs({"a": scores}))
@@ -137,10 +128,7 @@ def test_utilities_are_finite_and_failures_lowest(shaping):
     assert np.isfinite(utility).all() and utility[1] == utility.min()
 
 
-def test_strategies_that_read_the_order_get_ranks():
+def test_some_strategies_get_ranks_and_random_search_compares_across_generations():
     np.testing.assert_allclose(shaped({"a": column(5.0, 1.0, 100.0)}, strategy="SNES"), [0.0, -0.5, 0.5])
-
-
-def test_random_search_compares_across_generations():
     scores = {"a": column(-5.0, NAN, -7.0), "b": column(NAN, 2.0, 3.0)}
     np.testing.assert_array_equal(shaped(scores, strategy="RandomSearch"), [-np.inf, -np.inf, -2.0])

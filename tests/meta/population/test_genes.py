@@ -17,14 +17,13 @@ from discovery.meta.population.genes import LIMIT, children, founders, spread, s
 P, DEVIATION = 128, 1e-2
 
 
-@functools.partial(jax.jit, static_argnames=("generations", "kept", "mutation", "self_referential"))
+@functools.partial(jax.jit, static_argnames=("generations", "mutation", "self_referential"))
 def evolve(
     key,
     n_parents,
     deviations,
     optimum=(jnp.inf, 0.0, 0.0),
     generations=1000,
-    kept=64,
     mutation: Mutation = "additive",
     self_referential=False,
 ):
@@ -41,10 +40,9 @@ def evolve(
         x = genes[0, :, 0]
         where = optimum[0] + optimum[1] * time + optimum[2] * time**2
         height = jnp.where(jnp.isinf(where), x, -jnp.abs(x - where))
-        parents = survivors(key_ties, genes, height, kept)
-        return children(key_make, parents, n_parents, deviations, P, mutation, self_referential), parents[
-            0, 0, 0
-        ]
+        parents = survivors(key_ties, genes, height, P // 2)
+        made = children(key_make, parents, n_parents, deviations, P, mutation, self_referential)
+        return made, parents[0, 0, 0]
 
     key_first, key_rest = jax.random.split(key)
     times = jnp.arange(float(generations)), jax.random.split(key_rest, generations)
@@ -70,18 +68,10 @@ def self_referential(mutation, n_parents) -> np.ndarray:
     return lives(0, 20, n_parents, [DEVIATION, DEVIATION], **options)
 
 
-def slope(best, first=300) -> float:
-    """Slope of log fitness over log generation, from generation `first` on."""
-    time, height = np.log(1.0 + np.arange(first, len(best))), np.log(np.asarray(best[first:], np.float64))
+def slope(best) -> float:
+    """Slope of log fitness over log generation, from generation 300 on."""
+    time, height = np.log(1.0 + np.arange(300, len(best))), np.log(np.asarray(best[300:], np.float64))
     return float(np.polyfit(time, height, 1)[0])
-
-
-# Growth -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("order", "n_parents"), [(0, 2), (0, 64), (1, 2), (1, 13), (2, 13), (2, 64)])
-def test_order_n_grows_as_the_power_n_plus_1(order, n_parents):
-    assert slope(np.median(world(order, n_parents), axis=0)) == pytest.approx(order + 1, abs=0.1)
 
 
 @pytest.mark.parametrize(
@@ -91,9 +81,12 @@ def test_order_n_grows_as_the_power_n_plus_1(order, n_parents):
         (1, 2, 2.4e3), (1, 13, 6.5e3), (2, 13, 9.9e5), (2, 64, 1.4e6),
     ],
 )  # fmt: skip
-def test_heights_after_1000_generations_are_those_of_another_simulation(order, n_parents, reached):
-    """In numpy and float64, 6 seeds."""
-    assert np.median(world(order, n_parents)[:, -1]) == pytest.approx(reached, rel=0.15)
+def test_order_n_grows_as_the_power_n_plus_1_to_the_heights_of_another_simulation(order, n_parents, reached):
+    """After 1000 generations; the other simulation is in numpy and float64, 6 seeds."""
+    best = np.median(world(order, n_parents), axis=0)
+    assert best[-1] == pytest.approx(reached, rel=0.15)
+    if n_parents > 1:
+        assert slope(best) == pytest.approx(order + 1, abs=0.1)
 
 
 @pytest.mark.slow
@@ -138,17 +131,6 @@ def test_self_reference_grows_exponentially(mutation, n_parents, figures):
         assert np.diff(growth[60:]).mean() == pytest.approx(math.log10(2), rel=0.02)
 
 
-def test_self_reference_needs_parents_too():
-    """With one the sign of x_1 is luck, and with two still so where it only doubles."""
-
-    def grown(mutation, n_parents):
-        return (self_referential(mutation, n_parents)[:, -1] > 1).mean()
-
-    assert max(grown("additive", 1), grown("multiplicative", 1)) < 0.8
-    assert grown("additive", 2) < 1 == grown("multiplicative", 2)
-    assert grown("additive", 13) == grown("multiplicative", 13) == grown("multiplicative", 64) == 1
-
-
 def lag(order, optimum) -> float:
     """How far 64 parents are behind after 1000 generations, as a share of the way."""
     best = lives(3, 2, 64, [DEVIATION * 0.1**i * (i <= order) for i in range(3)], optimum=optimum)
@@ -160,17 +142,6 @@ def test_a_moving_optimum_is_followed_by_an_order_that_is_high_enough():
     walking, speeding = (0.0, 0.05, 0.0), (0.0, 0.0, 5e-4)
     assert lag(0, walking) > 0.5 and lag(1, walking) < 0.01
     assert lag(0, speeding) > 0.9 and 0.2 < lag(1, speeding) < 0.6 and lag(2, speeding) < 0.01
-
-
-# One generation -----------------------------------------------------------------------------------
-
-RULES = [
-    (0, "additive", False),
-    (2, "additive", False),
-    (2, "additive", True),
-    (2, "multiplicative", False),
-    (2, "multiplicative", True),
-]
 
 
 def by_hand(parent, noise, deviations, mutation, self_referential):
@@ -189,7 +160,16 @@ def by_hand(parent, noise, deviations, mutation, self_referential):
     return child
 
 
-@pytest.mark.parametrize(("order", "mutation", "self_referential"), RULES)
+@pytest.mark.parametrize(
+    ("order", "mutation", "self_referential"),
+    [
+        (0, "additive", False),
+        (2, "additive", False),
+        (2, "additive", True),
+        (2, "multiplicative", False),
+        (2, "multiplicative", True),
+    ],
+)
 def test_a_generation_by_hand(order, mutation, self_referential):
     rng = np.random.default_rng(0)
     genes = jnp.asarray(rng.normal(size=(order + 1, 6, 3)))
@@ -209,16 +189,6 @@ def test_a_generation_by_hand(order, mutation, self_referential):
         expected = by_hand(parent, noise[:, child], deviations.tolist(), mutation, self_referential)
         np.testing.assert_allclose(made[:, child], expected, rtol=1e-5, atol=1e-6)
     assert set(picks) == {0, 1, 2}
-
-
-def test_without_noise_steps_add_up_as_binomials_do():
-    """x_0 after t generations is the sum over i of binomial(t, i) x_i."""
-    genes = start = jnp.array([[[1.0, 2.0]], [[3.0, -1.0]], [[0.5, 0.25]], [[2.0, 1.0]]])
-    inherit = jax.jit(lambda genes: children(jax.random.key(0), genes, 1, jnp.zeros(4), 1))
-    for time in range(1, 6):
-        genes = inherit(genes)
-        expected = sum(math.comb(time, i) * np.asarray(start[i, 0]) for i in range(4))
-        np.testing.assert_allclose(genes[0, 0], expected)
 
 
 def test_founders_have_the_standard_deviations_asked_for():

@@ -2,7 +2,6 @@
 """Population-based evolution as a meta-optimizer: who becomes a parent, what is answered and recorded."""
 
 import random
-from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -10,17 +9,9 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from discovery.app.api import Silence
-from discovery.app.loaded import load_run
 from discovery.core.config.population import PBEConfig
-from discovery.executors.inline import Inline
 from discovery.meta.base import ScoreResult
 from discovery.meta.population.pbe import make_pbe
-from discovery.search.loop import search
-from discovery.store.ledger import Ledger
-from discovery.store.rows import same_numbers
-from discovery.store.run import Run
-from tests.search.test_early_stopping import Interrupted, Interrupting
 
 NAN = float("nan")
 
@@ -32,13 +23,10 @@ def rows(requests) -> np.ndarray:
 
 def told(meta, requests, asked, **tasks):
     """The state after a generation with these scores ``[P]`` or ``[P, S]`` on each task."""
-    scores = {
-        name: np.asarray(values, np.float64).reshape(len(requests), -1) for name, values in tasks.items()
-    }
-    results = {
-        request.id: ScoreResult(request.id, {name: table[i] for name, table in scores.items()})
-        for i, request in enumerate(requests)
-    }
+    results = {}
+    for i, request in enumerate(requests):
+        scores = {name: np.atleast_1d(np.float64(values[i])) for name, values in tasks.items()}
+        results[request.id] = ScoreResult(request.id, scores)
     return meta.tell(asked, results)
 
 
@@ -114,16 +102,6 @@ def test_where_all_failed_somewhere_the_best_of_them_are_parents(pbe, problem):
     assert {tuple(row) for row in state.parents[0]} == {tuple(row) for row in rows(requests)[best]}
 
 
-def test_founders_are_drawn_anew_until_one_succeeds(pbe, problem):
-    meta = pbe(order=1)
-    requests, asked = meta.ask(problem.key_of(0), meta.init(jax.random.key(0)))
-    state = told(meta, requests, asked, task=np.full(16, NAN))
-    assert (state.told, state.n_parents, state.skipped) == (1, 0, 1)
-    again = rows(meta.ask(problem.key_of(1), state)[0])
-    assert not np.array_equal(again, rows(requests))
-    np.testing.assert_allclose(again.mean(axis=0), ravel_pytree(state.mean)[0], atol=0.3)
-
-
 def test_parents_that_are_kept_are_scored_again(pbe, problem):
     meta = pbe(order=1, parents=4, elitism=True)
     requests, asked = meta.ask(problem.key_of(0), meta.init(jax.random.key(0)))
@@ -137,18 +115,6 @@ def test_parents_that_are_kept_are_scored_again(pbe, problem):
     assert not any((row == lucky.parents[:, 0]).all() for row in after.parents.swapaxes(0, 1))
 
 
-def test_where_all_score_the_same_kept_parents_are_not_favored(pbe, problem):
-    meta = pbe(parents=4, elitism=True)
-    requests, asked = meta.ask(problem.key_of(0), meta.init(jax.random.key(0)))
-    state = told(meta, requests, asked, task=np.arange(16.0))
-    kept = 0
-    for generation in range(1, 41):
-        requests, asked = meta.ask(problem.key_of(generation), state)
-        before, state = state.parents, told(meta, requests, asked, task=np.zeros(16))
-        kept += sum((parent == old).all() for parent in state.parents[0] for old in before[0])
-    assert 20 < kept < 60  # 40 are expected: 4 of 16, 4 times in 40 generations
-
-
 def test_references_divide(build, problem):
     meta = build(strategy="PBE", task_normalization="reference", references={"a": 1.0, "b": 100.0})
     requests, asked = meta.ask(problem.key_of(0), meta.init(jax.random.key(0)))
@@ -157,30 +123,11 @@ def test_references_divide(build, problem):
     np.testing.assert_array_equal(state.parents[0], rows(requests)[[15, 14, 13, 12]])
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"order": 2},
-        {"order": 2, "mutation": "multiplicative", "self_referential": True, "elitism": True},
-    ],
-    ids=str,
-)
-def test_every_rule_climbs_and_goes_on_bit_for_bit(options, pbe, problem):
-    meta = pbe(**options)
-
-    def climb(state, n):
-        return problem.search(meta, n, lambda x: problem.flat(x).sum(), state)
-
+def test_the_richest_rule_climbs(pbe, problem):
+    meta = pbe(order=2, mutation="multiplicative", self_referential=True, elitism=True)
     start = meta.init(jax.random.key(0))
-    half = climb(start, 4)
-    restored = jax.tree.unflatten(
-        jax.tree.structure(start), [np.array(leaf) for leaf in jax.tree.leaves(half)]
-    )
-    first, second = climb(half, 4), climb(restored, 4)
-    assert jax.tree.structure(first) == jax.tree.structure(second)
-    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
-        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
-    assert problem.flat(first.mean).sum() > problem.flat(start.mean).sum() + 1
+    end = problem.search(meta, 8, lambda x: problem.flat(x).sum(), start)
+    assert problem.flat(end.mean).sum() > problem.flat(start.mean).sum() + 1
 
 
 def test_parents_are_the_best_of_the_last_that_were_told(problem):
@@ -223,33 +170,3 @@ def test_half_precision_is_kept():
     requests, asked = meta.ask(jax.random.key(1), meta.init(jax.random.key(0)))
     state = told(meta, requests[:8], asked, task=np.arange(8.0))
     assert requests[0].proposal.meta_params["w"].dtype == state.mean["w"].dtype == jnp.bfloat16
-
-
-# A real search ------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def config(finished_run):
-    """That of the session's run, whose compiled training serves here too, with another meta-optimizer."""
-    meta = PBEConfig(population=4, mean_every=2, order=1, parents=2, elitism=True)
-    return replace(load_run(finished_run.folder).config, meta=meta, held_out=())
-
-
-@pytest.fixture(scope="module")
-def whole(config, tmp_path_factory):
-    """The folder of a search, and what it chose."""
-    with Inline(4) as executor, Run.create(config, tmp_path_factory.mktemp("runs"), name="whole") as run:
-        return run.folder, search(run, executor, Silence())
-
-
-def test_a_search_that_is_interrupted_ends_with_the_same_numbers(config, whole, tmp_path):
-    with Inline(4) as executor:
-        with Run.create(config, tmp_path, name="parts") as run:
-            for after in (13, 4):
-                with pytest.raises(Interrupted):
-                    search(run, executor, Interrupting(after))
-        with Run.open(tmp_path / "parts", write=True) as run:
-            assert run.config == config
-            assert search(run, executor, Silence()).generation == whole[1].generation
-    with Ledger.open(whole[0]) as ours, Ledger.open(tmp_path / "parts") as theirs:
-        assert same_numbers(ours, theirs) == []
