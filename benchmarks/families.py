@@ -153,10 +153,8 @@ def overview(runs: Mapping[str, LoadedRun]) -> Figure:
         for name, run in runs.items()
         for place, task in enumerate(run.config.tasks)
     ]
-    rows = -(-len(drawn) // COLUMNS)
-    figure = plots.Picture(figsize=(10, 2.6 * rows), layout="constrained")
-    panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
-    for panel, (name, run, place, task) in zip(panels, drawn, strict=False):
+    figure, panels = plots.panel_grid(len(drawn), (10 / COLUMNS, 2.6), columns=COLUMNS)
+    for panel, (name, run, place, task) in zip(panels, drawn, strict=True):
         scores = run.task_scores[:, :, place].mean(axis=-1)
         low, high = np.nanquantile(scores, (0.1, 0.9), axis=1)
         spread: Any = {"color": plots.COLORS[0], "alpha": 0.3, "linewidth": 0.5}
@@ -170,8 +168,6 @@ def overview(runs: Mapping[str, LoadedRun]) -> Figure:
         panel.plot(generations, middle, "o-", color=plots.COLORS[1], markersize=3, label=label)
         plots.tidy(panel, title=f"{name}\n{task}", ylabel="score")
         panel.set_xlabel("generation")
-    for panel in panels[len(drawn) :]:
-        panel.set_axis_off()
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     return figure
 

@@ -95,19 +95,14 @@ def report(name: str, study: Study, results: Results) -> None:
 
 def overview(found: Mapping[str, Results]) -> Figure:
     """Curves of several studies, one panel each."""
-    columns = min(len(found), 4)
-    rows = -(-len(found) // columns)
-    figure = plots.Picture(figsize=(3.2 * columns, 2.6 * rows), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    figure, panels = plots.panel_grid(len(found), (3.2, 2.6), columns=4)
     notes, agents = dict[str, None](), dict[str, Any]()
-    for axes, (name, results) in zip(panels, found.items(), strict=False):
+    for axes, (name, results) in zip(panels, found.items(), strict=True):
         steps, curves, title = _curves(STUDIES[name], results)
         notes[plots.draw_curves(axes, steps, curves, title)] = None
         axes.title.set_fontsize(10)
         lines, labels = axes.get_legend_handles_labels()
         agents |= dict(zip(labels, lines, strict=True)) if len(curves) > 1 else {}
-    for axes in panels[len(found) :]:
-        axes.remove()
     figure.supxlabel(f"environment steps ({'; '.join(filter(None, notes))})", fontsize=10)
     figure.supylabel("mean return", fontsize=10)
     if agents:

@@ -3,9 +3,9 @@
 import discovery as d
 run = d.load_run("runs/...")
 
-Names load what they need when they are first used: importing this package imports no jax. Where
-that starts jax on a CPU, it is with one thread: on more, compiled trainings can hang for ever, and
-gain next to nothing (`discovery/executors/cpu.py`). PJRT_NPROC=4 in the environment has it otherwise.
+Names load what they need when they are first used: importing this package imports no jax. If that starts jax
+on a CPU, it uses one thread: with more, compiled trainings can hang and are hardly faster
+(`discovery/executors/cpu.py`). PJRT_NPROC=4 in the environment overrides this.
 """
 
 import importlib

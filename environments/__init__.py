@@ -1,10 +1,10 @@
-"""Where learning algorithms are judged.
+"""Environments in which learning algorithms are judged.
 
-`base.py` holds the contract (`Environment`, `Step`), `make.py` turns an id into an environment,
-`gymnax.py` adapts that library, as `brax.py`, `craftax.py`, `jumanji.py`, `navix.py`, `pgx.py` and
-`xminigrid.py` do theirs (the last five share `episodes.py`), `vector.py` is what one agent steps, and
-`task.py` describes an inner training as plain data. Nothing here imports jax until an environment is
-made or a name of the contract is asked for, so that configuration and command line stay light.
+`base.py` has the contract (`Environment`, `Step`), and `make.py` makes an environment from an id.
+`gymnax.py`, `brax.py`, `craftax.py`, `jumanji.py`, `navix.py`, `pgx.py` and `xminigrid.py` adapt libraries
+(the last five share `episodes.py`). `vector.py` steps the environments of one agent, and `task.py` describes
+an inner training as plain data. Nothing here imports jax until an environment is made or a name of the
+contract is used, so configuration and command line stay fast.
 """
 
 import importlib

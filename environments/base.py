@@ -1,7 +1,7 @@
-"""The contract: what an environment is.
+"""The contract of environments.
 
-An `Environment` is a NamedTuple of pure functions with one `Step` type. Quirks of the libraries
-(int rewards, scalar observations, dropped final observations) end in their adapter.
+An `Environment` is a NamedTuple of pure functions with one `Step` type. Adapters hide quirks of the libraries
+(int rewards, scalar observations, dropped final observations).
 """
 
 from collections.abc import Callable, Mapping
@@ -14,11 +14,11 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 
 class Step(NamedTuple):
-    """What one step returns.
+    """The result of one step.
 
-    Where an episode ended, `observation` (and the returned state) already belong to the next
-    episode, and `final_observation` is the one the episode ended in; elsewhere the two are equal.
-    `terminated` (the task ended) and `truncated` (time ran out) may both be true.
+    If an episode ended, `observation` and the returned state already belong to the next episode, and
+    `final_observation` is the last one of the episode; otherwise the two are equal. `terminated` (the task
+    ended) and `truncated` (time ran out) may both be true.
     """
 
     observation: Float[Array, " D"]
@@ -31,24 +31,24 @@ class Step(NamedTuple):
 class Environment(NamedTuple):
     """One task's dynamics, for a single instance; vmap over instances.
 
-    A *level* is what may differ between trainings of the same task (a maze, a mass, a gravity): a
-    pytree sampled once per training. Environments without levels use the empty tuple.
+    A *level* holds what differs between trainings of the same task (a maze, a mass, a gravity): a pytree
+    sampled once per training. Environments without levels use the empty tuple.
 
     Attributes:
         id: the id it was made from.
         observation_size: D, after flattening.
-        observation_shape: shape before flattening, for networks that want the image.
+        observation_shape: shape before flattening, for networks that use the image.
         n_actions: the number of discrete actions, or the dimension of a continuous action.
         horizon: steps after which an episode is truncated.
         sample_level: ``key -> level``.
         reset: ``(key, level) -> (state, observation [D])``.
         step: ``(key, state, action, level) -> (state, Step)``; resets by itself when an episode ends.
-        refresh: ``(key, state, level) -> state``, called once before each rollout, for environments whose
-            resets are so costly that they are prepared; None for others.
-        shortest_truncation: no episode is truncated before this many steps, on any level. What is known of it
-            saves work: states beyond a truncation are valued one by one, see `discovery.inner.rollout`.
-        process: ``level -> `environments.explicit.Explicit` ``, the same as a Markov decision process in
-            arrays, for methods that need exact values; None for those that have none.
+        refresh: ``(key, state, level) -> state``, called once before each rollout, for environments that
+            prepare costly resets; None for others.
+        shortest_truncation: no episode is truncated before this many steps, on any level. A large value saves
+            work: states after a truncation are evaluated separately, see `discovery.inner.rollout`.
+        process: ``level -> `environments.explicit.Explicit` ``, the environment as a Markov decision process
+            in arrays, for methods that need exact values; None if not available.
         continuous: whether actions are float vectors ``[A]`` (else an int32 scalar).
         action_low, action_high: bounds ``[A]`` of a continuous action; `step` clips to them.
     """
@@ -76,7 +76,7 @@ def autoreset(
     terminated: Array,
     truncated: Array | bool = False,
 ) -> tuple[Any, Step]:
-    """What `step` returns: what was reached or, where the episode is over, how the next one begins.
+    """The result of `step`: the reached state or, if the episode is over, the first one of the next episode.
 
     Args:
         first: state and observation ``[D]`` that the next episode begins with.
@@ -94,7 +94,7 @@ def autoreset(
 
 
 def uniform_levels(vary: Mapping[str, tuple[float, float]]) -> Callable[[PRNGKeyArray], Any]:
-    """A `sample_level` that draws each parameter uniformly from (lowest, highest): a dict, or () of none."""
+    """A `sample_level` that draws each parameter uniformly from (lowest, highest): a dict, or ()."""
 
     def sample_level(key: PRNGKeyArray) -> Any:
         if not vary:

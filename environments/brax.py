@@ -1,16 +1,16 @@
-"""The adapter for brax 0.14: its quirks end here.
+"""The adapter for brax 0.14.
 
-What brax does, and what leaves this file instead:
+What brax does -> what this adapter does instead:
 
-* its auto-reset forgets the observation an episode ended in, and returns to the same first state for
-  ever -> `final_observation`, and a fresh random start for every episode (`starts`);
+* its auto-reset drops the last observation of an episode, and always returns to the same first state ->
+  `final_observation`, and a fresh random start for every episode (`starts`);
 * `done` covers time limits, as a float -> `terminated` and `truncated`;
-* an action repeated beyond the end of an episode goes on being rewarded -> it stops there;
+* an action repeated beyond the end of an episode still gets rewards -> it stops there;
 * actions are expected in [-1, 1] -> clipped;
 * backends "spring" and "positional" take masses to a power of the model's, for ant and hopper to the power
-  0, so that no mass matters -> factors act on what the backend makes of them (`_inertia`);
-* swimmer's water calls jax by an argument name that is gone -> `_mended`;
-* loading a model warns, prints, and leaves a log file behind -> `_quiet`.
+  0, so masses have no effect -> factors act on the backend's values (`_inertia`);
+* swimmer's water uses a removed argument name of jax -> `_mended`;
+* loading a model warns, prints, and writes a log file -> `_quiet`.
 
 Brax environments are frozen benchmarks: only its training code is maintained since 0.13.
 """
@@ -36,10 +36,10 @@ Backend = Literal["generalized", "positional", "spring", "mjx"]
 Starts = Literal["bank", "fresh", "same"]
 
 ONLY: Mapping[str, tuple[str, ...]] = {"swimmer": ("generalized",)}
-"""Environments that do not go together with every backend, and the backends they do go with."""
+"""Environments that do not support every backend, and their backends."""
 
 VARIABLE = ("gravity", "mass")
-"""What `vary` can change: factors on the model's gravity, and on the mass and inertia of every link."""
+"""Parameters of `vary`: factors on the model's gravity, and on the mass and inertia of every link."""
 
 
 class Repeated(NamedTuple):
@@ -72,7 +72,7 @@ def from_brax(
         bank: B, prepared resets per instance.
 
     Raises:
-        ValueError: unknown names, or an environment and a backend that do not go together.
+        ValueError: unknown names, or a backend that the environment does not support.
     """
     library = _import()
     _check_names(name, sorted(library._envs), vary, backend, starts)
@@ -94,7 +94,7 @@ def from_brax(
             now, total = carry
             then = strong(moving.step(now.env, action))
             after = (Repeated(then, now.time + 1), total + then.reward)
-            if action_repeat == 1:  # nothing is over before the first
+            if action_repeat == 1:  # nothing ends before the first step
                 return after, None
             over = (now.env.done > 0) | (now.time >= episode_length)
             return jax.tree.map(lambda old, new: jnp.where(over, old, new), carry, after), None
@@ -114,8 +114,8 @@ def from_brax(
 
 
 def _import() -> Any:
-    """brax.envs, quietly, and mended."""
-    with _quiet(), contextlib.redirect_stdout(io.StringIO()):  # it prints what else is not installed
+    """brax.envs, without output and with fixes."""
+    with _quiet(), contextlib.redirect_stdout(io.StringIO()):  # it prints which packages are not installed
         import brax.envs
         import brax.fluid
 
@@ -131,7 +131,7 @@ def _mended() -> Any:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Silences brax, which announces its retirement, and mujoco, which deprecates what its models use."""
-    mujoco: Any = importlib.import_module("mujoco")  # its types lack what its library defines
+    mujoco: Any = importlib.import_module("mujoco")  # its type stubs are incomplete
     mujoco.set_mju_user_warning(lambda _: None)  # else also MUJOCO_LOG.TXT in the working directory
     try:
         with warnings.catch_warnings():
@@ -142,7 +142,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _check_names(name: str, names: Sequence[str], vary: Mapping[str, Any], backend: str, starts: str) -> None:
-    """One clear message for what does not exist, or does not go together."""
+    """One clear message for names that do not exist, or combinations that are not supported."""
     if name not in names:
         raise ValueError(f"no environment is called 'brax/{name}'; there are: {', '.join(names)}")
     choices = [("backend", backend, get_args(Backend)), ("starts", starts, get_args(Starts))]
@@ -154,8 +154,7 @@ def _check_names(name: str, names: Sequence[str], vary: Mapping[str, Any], backe
     fitting = ONLY.get(name, get_args(Backend))
     if backend not in fitting:
         raise ValueError(
-            f"environment 'brax/{name}' does not go together with backend {backend!r}; "
-            f"use {' or '.join(fitting)}"
+            f"environment 'brax/{name}' does not support backend {backend!r}; use {' or '.join(fitting)}"
         )
 
 
@@ -166,7 +165,7 @@ def _check_numbers(name: str, **numbers: int) -> None:
 
 
 def _with(env: Any, level: Any) -> Any:
-    """The environment with a level's physics; brax's own backends and mjx read different fields."""
+    """The environment with a level's physics; brax's backends and mjx read different fields."""
     if not level:
         return env
     changed, system = copy.copy(env), env.sys
@@ -190,7 +189,7 @@ def _with(env: Any, level: Any) -> Any:
 def _inertia(system: Any, factor: Array, backend: str) -> dict[str, Array]:
     """The links' masses and inertias times a factor, as a backend of brax uses them.
 
-    "spring" and "positional" use m ** (1 - s) for a mass and the same, with an s of its own, for the diagonal
+    "spring" and "positional" use m ** (1 - s) for a mass and the same, with another s, for the diagonal
     of an inertia. The factor belongs to the power, so the powers are computed here, and s is 0 from then on.
     """
     mass, inertia = system.link.inertia.mass, system.link.inertia.i

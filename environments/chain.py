@@ -1,7 +1,7 @@
 """Delayed chains of LPG (Oh et al. 2020): the first action decides the reward at the end.
 
 One of two actions, which one depends on the level, leads to +1 at the end of the chain, the other to
--1; what is done in between has no influence. With noise, every step in between is rewarded with +1
+-1; actions in between have no effect. With noise, every step in between is rewarded with +1
 or -1 at random.
 """
 
@@ -19,14 +19,14 @@ LENGTHS = {"short": (5, 30), "long": (5, 50)}
 
 
 class ChainLevel(NamedTuple):
-    """How long the chain is, and which first action is the good one."""
+    """The length of the chain, and the good first action."""
 
     length: Int[Array, ""]
     good: Int[Array, ""]
 
 
 class ChainState(NamedTuple):
-    """Steps taken, and whether the first was good; of no meaning before it."""
+    """Steps taken, and whether the first was good (undefined before it)."""
 
     time: Int[Array, ""]
     on_good: Bool[Array, ""]

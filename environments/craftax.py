@@ -1,9 +1,9 @@
-"""The adapter for craftax 1.6: survival in a generated world, in symbols.
+"""The adapter for craftax 1.6: survival in a generated world, with symbolic observations.
 
-What craftax does, and what leaves this file instead:
+What craftax does -> what this adapter does instead:
 
-* `done` covers the time limit -> the library's limit is set out of reach, ours truncates;
-* a world is generated at every reset; with one at every step, all is 17 times slower -> a bank;
+* `done` covers the time limit -> the library's limit is never reached; `episodes.py` truncates;
+* a world is generated at every reset; at every step, this would be 17 times slower -> a bank;
 * importing it may print, about textures that symbols do not need -> quiet.
 
 Observations are float32 already: a map of one-hot symbols around the player, and the inventory.
@@ -27,10 +27,10 @@ CLASSES = {
     ),
     "Craftax-Symbolic-v1": ("craftax.craftax.envs.craftax_symbolic_env", "CraftaxSymbolicEnvNoAutoReset"),
 }
-"""Names, and the module and the class behind each. Pixels are left out: too many for flat networks."""
+"""Names -> module and class. Pixels are left out: too many for flat networks."""
 
 NEVER = 2**31 - 1
-"""A time limit that no int32 counter passes."""
+"""A time limit that an int32 counter never exceeds."""
 
 
 def from_craftax(
@@ -45,14 +45,14 @@ def from_craftax(
         name: of `CLASSES`, for example "Craftax-Classic-Symbolic-v1".
         vary: numbers among the library's parameters, lowest and highest; a level draws each uniformly:
             "day_length", and in Classic the chances that creatures appear ("spawn_zombie_base_chance").
-        episode_length: steps after which an episode is truncated; the library's own limit without
-            (10,000 in Classic, 100,000 else).
-        bank: B, worlds that each instance keeps prepared. They are generated once per rollout and used
-            in turn: with 1, an instance that dies twice within a rollout begins in one world twice.
-            With 0, a world is generated at every step, and thrown away at most of them.
+        episode_length: steps after which an episode is truncated; by default the library's limit (10,000 in
+            Classic, else 100,000).
+        bank: B, worlds that each instance keeps prepared. They are generated once per rollout and used in
+            turn: with 1, two deaths within a rollout lead to the same world. With 0, a world is generated at
+            every step, and is mostly unused.
 
     Raises:
-        ValueError: unknown names, or numbers that make no sense.
+        ValueError: unknown names, or invalid numbers.
     """
     id = f"craftax/{name}"
     check_name(id, name, CLASSES)
@@ -79,5 +79,5 @@ def from_craftax(
 
 
 def _numbers(params: Any) -> list[str]:
-    """Parameters that a traced number may replace."""
+    """Parameters that a traced number can replace."""
     return ["day_length", *(name for name, value in vars(params).items() if isinstance(value, float))]

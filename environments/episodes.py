@@ -1,14 +1,14 @@
-"""From a game that only begins and moves to an `Environment`: time limits, new episodes, lasting types.
+"""Makes an `Environment` of a game that only begins and moves: time limits, new episodes, stable types.
 
-Six libraries (brax, craftax, jumanji, navix, pgx, xminigrid) agree on no more than this, so their adapters
-say how a game begins and moves, and the rest is done here, once:
+Six libraries (brax, craftax, jumanji, navix, pgx, xminigrid) have only this in common. Their adapters define
+how a game begins and moves, and this module does the rest:
 
-* time: counted here, and the library's own limit is switched off or never reached, because most of
-  them report it as the end of the task -> `truncated`, never `terminated`;
-* new episodes: each from a reset of its own, with a new key; where resets are costly, from a bank of
-  first states that is renewed once per rollout, or never;
-* `final_observation`: what the game showed before the reset;
-* keys: typed ones from us, uint32 ``[2]`` to the libraries, which keep them in their states;
+* time: counted here, and the library's limit is turned off or never reached, because most report it as the
+  end of the task -> `truncated`, never `terminated`;
+* new episodes: each from a new reset, with a new key; if resets are costly, from a bank of first states that
+  is renewed once per rollout, or never;
+* `final_observation`: the observation before the reset;
+* keys: typed here, uint32 ``[2]`` for the libraries, which keep them in their states;
 * types: float32 observations ``[D]``, and a state whose types never change.
 """
 
@@ -31,8 +31,8 @@ class Game(NamedTuple):
 
     Attributes:
         begin: ``(key, level) -> (state, observation)``.
-        move: ``(key, state, action, level) -> (state, observation, reward, terminated)``; a game whose
-            state holds its own key ignores `key`.
+        move: ``(key, state, action, level) -> (state, observation, reward, terminated)``; a game whose state
+            has a key ignores `key`.
         n_actions: the number of discrete actions, or the dimension of a continuous action.
         bounds: lowest and highest continuous action ``[A]``, which `move` clips to; None for discrete ones.
     """
@@ -47,10 +47,10 @@ class Running(NamedTuple):
     """A running instance.
 
     Attributes:
-        game: the library's own state.
+        game: the library's state.
         time: steps of the episode so far.
-        bank: prepared beginnings, ``(states, observations)`` with a leading axis ``[B]``: the next
-            episodes begin in them, in turn; or the empty tuple.
+        bank: prepared beginnings, ``(states, observations)`` with a leading axis ``[B]``, which the next
+            episodes use in turn; or the empty tuple.
         used: how many of them were used.
     """
 
@@ -74,13 +74,13 @@ def with_episodes(
         id: the environment's id.
         game: how it begins and moves.
         episode_length: steps after which an episode is truncated.
-        bank: B, beginnings that each instance keeps prepared. With 0, every episode has a reset of its
-            own, which is computed at every step.
-        sample_level: of the environment; no levels without.
+        bank: B, beginnings that each instance keeps prepared. With 0, every episode has a new reset, which is
+            computed at every step.
+        sample_level: of the environment; by default, there are no levels.
         renew: whether the bank is renewed, once per rollout.
 
     Raises:
-        ValueError: numbers that make no sense.
+        ValueError: invalid numbers.
     """
     if episode_length < 1:
         raise ValueError(f"episode_length of environment {id!r} must be at least 1, got {episode_length}")
@@ -162,7 +162,7 @@ def one_hot(symbols: Array, sizes: Iterable[int]) -> Array:
 
 
 def _legacy(key: Array) -> Array:
-    """A typed key's own data; the same random numbers come from it."""
+    """A typed key's raw data, which gives the same random numbers."""
     return jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
 
 

@@ -32,15 +32,13 @@ def explicit(grid: Grid, level: Level) -> Explicit:
     Its S = cells * 2^objects states take 4 A S^2 bytes: 1.7 MB for "grid/small", 200 MB for "grid/large".
 
     Raises:
-        ValueError: for a grid-world of random places, whose states are too many.
+        ValueError: for a grid-world with random places, which has too many states.
     """
     if grid.random_places:
         raise ValueError("explicit needs objects that stay in their places, got random_places=True")
     cells, n_masks, n_actions = jnp.arange(grid.cells), 2**grid.objects, len(MOVES)
     exists = (jnp.arange(n_masks)[:, None] >> jnp.arange(grid.objects)) % 2 == 1
-    collected = exists[:, None] & (
-        level.cell == cells[:, None]
-    )  # [masks, cells, K], by the cell one is then in
+    collected = exists[:, None] & (level.cell == cells[:, None])  # [masks, cells, K], by the agent's new cell
     gain = jnp.where(collected, level.reward, 0.0).sum(-1)
     goes_on = jnp.where(collected, 1.0 - level.p_terminate, 1.0).prod(-1)
     appears = jnp.where(level.present, level.p_respawn, 0.0)

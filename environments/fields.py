@@ -1,7 +1,7 @@
-"""Fields of frozen dataclasses as their types say: one check for Python, TOML files and the command line.
+"""Type checks of frozen dataclasses' fields, for Python, TOML files and the command line.
 
-A config converts its fields where it is made, so no later code meets a list in place of a tuple, a NumPy
-number in place of Python's, or a string in place of a number.
+A config converts its fields when it is made, so later code never gets a list instead of a tuple, a NumPy
+number instead of Python's, or a string instead of a number.
 """
 
 import contextlib
@@ -63,7 +63,7 @@ def convert(hint: Any, value: Any, where: str) -> Any:
 
 
 def _build(cls: Any, data: Any, where: str) -> Any:
-    """A dataclass from a mapping, as a TOML file has it."""
+    """A dataclass from a mapping, such as a TOML file."""
     if not isinstance(data, Mapping):
         raise ValueError(f"{where or 'the file'} must be {_name(cls)}, got {data!r}")
     hints, prefix = _hints(cls), where and f"{where}."
@@ -90,7 +90,7 @@ def _convert_union(choices: tuple[Any, ...], value: Any, where: str) -> Any:
 
 
 def _tagged(choices: tuple[Any, ...], value: Mapping[str, Any], where: str) -> Any:
-    """The dataclass that a mapping's tag names: the first field of each choice has its own value; else the
+    """The dataclass named by a mapping's tag, the first field of each choice, whose values differ; else the
     first choice.
     """
     tag = dataclasses.fields(choices[0])[0]

@@ -1,18 +1,18 @@
 """Grid-worlds of LPG and GROOVE (Oh et al. 2020; Jackson et al. 2023), where a level is data.
 
-An agent walks on a grid and collects objects. Each object is worth a reward, ends the episode with
-one probability, and, once collected, re-appears with another. A `Level` says all of that in arrays
-of fixed size, so that thousands of different levels run in one compiled program.
+An agent walks on a grid and collects objects. Each object is worth a reward, ends the episode with one
+probability, and, once collected, re-appears with another. A `Level` describes this in arrays of fixed size,
+so thousands of different levels run in one compiled program.
 
 One step, in this order:
 
-1. The agent moves up, down, left, right, or stays; a wall or the border stops it.
-2. An object in the cell it is then in is collected: its reward is added, it vanishes, and the episode
+1. The agent moves up, down, left, right, or stays; walls and the border block it.
+2. An object in its new cell is collected: its reward is added, it vanishes, and the episode
    ends with the object's `p_terminate`.
-3. Each object that was absent before the step re-appears with its `p_respawn`: in its own place, or, in
-   a grid-world of random places, in a free cell drawn uniformly (no wall, no agent, no other object).
+3. Each object that was absent before the step re-appears with its `p_respawn`: in its own place, or, in a
+   grid-world with random places, in a free cell drawn uniformly (no wall, no agent, no other object).
 
-So what is collected cannot re-appear in the same step. Time runs out after the level's `max_steps`.
+So a collected object cannot re-appear in the same step. Time runs out after the level's `max_steps`.
 
 Observations: *tabular*, one-hot over (cell, which objects exist), ``S * S * 2**K`` numbers; or *planes*,
 one for the agent and one per kind of object, ``S * S`` each. Both end in time / 1000.
@@ -32,12 +32,12 @@ MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1), (0, 0))
 
 
 class Grid(NamedTuple):
-    """What a compiled program depends on: sizes that hold for every level of a distribution.
+    """The sizes that a compiled program depends on, common to all levels of a distribution.
 
     Attributes:
         size: S, side of the square that holds all levels; cells are numbered ``row * S + column``.
-        objects: K, objects at most.
-        kinds: number of kinds of objects, which have a plane each.
+        objects: K, maximal number of objects.
+        kinds: number of kinds of objects, each with a plane.
         tabular: tabular observations, else planes.
         random_places: objects start, and re-appear, in random places, else in the level's.
     """
@@ -64,11 +64,11 @@ class Level(NamedTuple):
     """One grid-world. Everything outside its own height and width is wall.
 
     Attributes:
-        walls: which cells nobody can be in.
+        walls: cells that cannot be entered.
         start: cell in which every episode begins.
-        present: which of the K objects this level has.
-        cell: where each is; of no meaning in a grid-world of random places.
-        kind: which plane shows it.
+        present: the objects, among K, that this level has.
+        cell: of each object; unused in a grid-world with random places.
+        kind: the plane of each object.
         reward, p_terminate, p_respawn: of each object.
         max_steps: steps of an episode.
     """
@@ -85,7 +85,7 @@ class Level(NamedTuple):
 
 
 class GridState(NamedTuple):
-    """Where the agent is, which objects exist and where, and the time of the episode."""
+    """The agent's cell, the existing objects and their cells, and the time of the episode."""
 
     agent: Int[Array, ""]
     exists: Bool[Array, " K"]
@@ -135,7 +135,7 @@ def transition(
 
 
 def observe(grid: Grid, state: GridState, level: Level) -> Float[Array, " D"]:
-    """What the agent sees of a state."""
+    """The observation of a state."""
     cells = jnp.arange(grid.cells)
     time = state.time.astype(jnp.float32)[None] / 1000.0
     if grid.tabular:

@@ -1,15 +1,15 @@
-"""The adapter for gymnax 1.0: its quirks end here.
+"""The adapter for gymnax 1.0.
 
-What differs between its environments, and what leaves this file:
+What differs between its environments -> what this adapter returns:
 
 * observations: images, int32 vectors, a bare integer (FrozenLake) -> float32 ``[D]``, integers of
   a `Discrete` space one-hot;
 * rewards: int32 or bool in places -> float32 scalar;
 * actions: out-of-bounds continuous ones reach some rewards unclipped -> clipped in `step`;
 * horizon: a float in BernoulliBandit -> int;
-* parameters that follow from others (CartPole's) stay as they are when those change -> they follow;
-* state: Python numbers in `reset`, arrays in `step` -> arrays whose types never change, so that a
-  program compiled for a state compiles once.
+* parameters that depend on others (CartPole's) do not follow their changes -> they follow;
+* state: Python numbers in `reset`, arrays in `step` -> arrays whose types never change, so a program compiles
+  once.
 
 Auto-reset, `terminated`, `truncated` and `final_observation` are gymnax's own and already right.
 """
@@ -33,7 +33,7 @@ DERIVED: Mapping[str, Callable[[Any], Any]] = {
     "total_mass": lambda params: params.masscart + params.masspole,
     "polemass_length": lambda params: params.masspole * params.length,
 }
-"""Parameters of CartPole that gymnax keeps as numbers of their own: they follow, and cannot vary."""
+"""Parameters of CartPole that depend on others but that gymnax stores as numbers: they cannot vary."""
 
 
 class _Actions(NamedTuple):
@@ -53,11 +53,11 @@ def from_gymnax(
 ) -> Environment:
     """Makes the registered gymnax environment `id`.
 
-    Its parameters are constants, the default ones but for those in `parameters`. Those in `vary` are none: a
-    level draws each of these uniformly from (lowest, highest), so that every training has its own physics.
+    Its parameters are constants: the defaults, except those in `parameters`. A level draws each parameter in
+    `vary` uniformly from (lowest, highest), so every training has different physics.
 
     Raises:
-        ValueError: `vary` names something that is no number among the parameters.
+        ValueError: `vary` names something that is not a number among the parameters.
     """
     env, params = gymnax.make(id)
     params = params.replace(**(parameters or {}))
@@ -128,7 +128,7 @@ def _observations(
         return (n,), lambda observation: jax.nn.one_hot(observation, n, dtype=jnp.float32).reshape(n)
     if not isinstance(space, spaces.Box):
         raise ValueError(_unsupported(id, "observation", space))
-    # The space is what the environment declares; what it returns is what counts.
+    # The space is only declared; the returned shape counts.
     observation, _ = jax.eval_shape(env.reset, jax.random.key(0), params)
     return tuple(observation.shape), lambda observation: observation.astype(jnp.float32).reshape(-1)
 
@@ -153,7 +153,7 @@ def _actions(id: str, space: Any) -> _Actions:
 def _unsupported(id: str, kind: str, space: Any) -> str:
     return (
         f"environment {id!r} has {kind} space {space!r}; supported are Discrete and Box: "
-        'wrap it in a function of yours and pass "package.module:function"'
+        'wrap it in a function and pass "package.module:function"'
     )
 
 

@@ -21,7 +21,7 @@ from environments.levels import (
 )  # fmt: skip
 
 Kind = tuple[int, float, float, float]
-"""How many objects, with which reward, p_terminate and p_respawn."""
+"""The number of objects, and their reward, p_terminate and p_respawn."""
 
 
 def _hand_made(
@@ -32,7 +32,7 @@ def _hand_made(
     walls: Sequence[tuple[int, int]] = (),
     random_places: bool = False,
 ) -> LevelSet:
-    """Levels that differ in their places only, which are drawn once per level, or at every episode."""
+    """Levels that differ only in places, which are drawn once per level, or at every episode."""
     count = sum(kind[0] for kind in kinds)
     grid = Grid(side, count, len(kinds), tabular=not random_places, random_places=random_places)
     blocked = np.zeros((side, side), bool)
@@ -250,7 +250,7 @@ def walls_of(picture: str) -> Bool[np.ndarray, " cells"]:
 
 
 def maze_level(key: PRNGKeyArray, grid: Grid, walls: Bool[Array, " cells"]) -> Level:
-    """A maze with three objects of random worth, in places that can be reached, and 25 to 50 steps."""
+    """A maze with three objects of random reward, in reachable places, and 25 to 50 steps."""
     key_start, key_place, key_object, key_steps = jax.random.split(key, 4)
     start = draw_places(key_start, walls, 1)[0]
     closed = ~reachable(walls, start) | (jnp.arange(grid.cells) == start)

@@ -1,10 +1,10 @@
-"""The adapter for jumanji 1.1: three of its games, those that an array of one shape describes.
+"""The adapter for jumanji 1.1: three of its games, whose observations fit one array.
 
-What jumanji does, and what leaves this file instead:
+What jumanji does -> what this adapter does instead:
 
 * observations are structures with a clock and a mask of moves in them -> one image per game, see
-  `GAMES`; the mask follows from the image, and the clock is left out as in all other environments;
-* a time limit has discount 0, as the end of the task has -> set out of reach, ours truncates.
+  `GAMES`; the mask follows from the image, and the clock is left out, as in all other environments;
+* a time limit has discount 0, as the end of the task has -> never reached; `episodes.py` truncates.
 """
 
 import importlib
@@ -19,7 +19,7 @@ from environments.base import Environment
 from environments.episodes import Game, check_name, check_varied, with_episodes
 
 NEVER = 2**31 - 1
-"""A time limit that no int32 counter passes."""
+"""A time limit that an int32 counter never exceeds."""
 
 TILES = 18
 """Exponents on a board of 2048, 0 for an empty cell: no board of 16 cells holds more than 2 ** 17."""
@@ -29,7 +29,7 @@ class Kind(NamedTuple):
     """One of jumanji's games.
 
     Attributes:
-        make: makes it from jumanji's module of environments, without a time limit.
+        make: constructor that takes jumanji's module of environments, without a time limit.
         image: its observation ``[rows, columns, features]``.
         episode_length: steps after which an episode is truncated unless the user says otherwise.
     """
@@ -63,7 +63,7 @@ GAMES = {
     "Maze-v0": Kind(lambda library: library.Maze(time_limit=NEVER), _maze, 100),
     "Snake-v1": Kind(lambda library: library.Snake(time_limit=NEVER), _snake, 4000),
 }
-"""Names as jumanji registers them. Lengths are jumanji's; its 2048 has none, and may stand still for ever."""
+"""Names as jumanji registers them. Lengths are jumanji's; its 2048 has none, and may never end."""
 
 
 def from_jumanji(
@@ -76,13 +76,13 @@ def from_jumanji(
 
     Args:
         name: of `GAMES`, for example "Snake-v1".
-        vary: nothing can.
-        episode_length: steps after which an episode is truncated; as `GAMES` says without.
+        vary: must be empty.
+        episode_length: steps after which an episode is truncated; by default as in `GAMES`.
         bank: prepared resets per instance, see `environments.episodes.with_episodes`. Without any (0),
             Maze is twenty times slower, as it builds a maze at every step, and Snake half as fast.
 
     Raises:
-        ValueError: unknown names, or numbers that make no sense.
+        ValueError: unknown names, or invalid numbers.
     """
     library = importlib.import_module("jumanji.environments")
     id = f"jumanji/{name}"

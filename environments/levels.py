@@ -1,7 +1,7 @@
 """Levels of grid-worlds, and random ones, as LPG and GROOVE draw them.
 
-Facts are those of GROOVE's appendix and source (Jackson et al. 2023); known bugs of that source are not
-repeated: walls never seal anything off here (`solvable`), and objects never appear in walls.
+Facts are those of GROOVE's appendix and source (Jackson et al. 2023); known bugs of that source are fixed:
+here, walls never enclose anything (`solvable`), and objects never appear in walls.
 """
 
 import functools
@@ -19,21 +19,21 @@ Sampler = Callable[[PRNGKeyArray], Level]
 
 
 class Lifetimes(NamedTuple):
-    """How many rollouts agents live on a set: log-uniform whole numbers from `low` to `high`."""
+    """Rollouts per training on a set: log-uniform whole numbers from `low` to `high`."""
 
     low: int
     high: int
 
 
 class LevelSet(NamedTuple):
-    """Levels that share a compiled program: what "grid/NAME" makes.
+    """Levels that share a compiled program, as made by "grid/NAME".
 
     Attributes:
         grid: sizes.
         horizon: steps of the longest episode.
         lifetimes: of the agents that are trained on it, in rollouts of 20 steps in 64 workers.
         sample: ``key -> Level``.
-        about: what it is, in a few words.
+        about: a short description.
     """
 
     grid: Grid
@@ -54,13 +54,13 @@ def log_uniform_int(key: PRNGKeyArray, low: int, high: int) -> Int[Array, ""]:
 
 
 class Law(NamedTuple):
-    """The law of a distribution of random levels; every pair is smallest and largest.
+    """The distribution of random levels; every pair is (smallest, largest).
 
     Attributes:
         side: of the square, uniform.
         objects: in use, uniform; each its own kind.
-        walls: distinct cells of the largest square that are drawn as walls; those outside a level's own
-            square vanish.
+        walls: distinct cells of the largest square that are drawn as walls; those outside a level's square
+            are ignored.
         steps: of an episode, log-uniform.
     """
 
@@ -74,13 +74,14 @@ P_TERMINATE, P_RESPAWN = (0.01, 1.0), (0.001, 0.1)
 """Log-uniform, for each object of a random level or a maze."""
 
 TRIES = 16
-"""Wall patterns that are drawn for a level; the first that seals nothing off counts, else none has walls."""
+"""Wall patterns that are drawn for a level; the first that encloses nothing is used, else there are no
+walls."""
 
 
 def random_level(key: PRNGKeyArray, grid: Grid, law: Law) -> Level:
     """A random level: square, walls, start and objects in distinct cells off the walls, all reachable.
 
-    Rewards are uniform, of the first object in (0, 1), of the others in (-1, 1).
+    Rewards are uniform: in (0, 1) for the first object, in (-1, 1) for the others.
     """
     key_side, key_count, key_place, key_object, key_steps = jax.random.split(key, 5)
     side = jax.random.randint(key_side, (), law.side[0], law.side[1] + 1)
@@ -105,7 +106,7 @@ def random_level(key: PRNGKeyArray, grid: Grid, law: Law) -> Level:
 def _solvable_layout(
     key: PRNGKeyArray, grid: Grid, n_walls: int, side: Array
 ) -> tuple[Bool[Array, " cells"], Int[Array, " places"]]:
-    """Walls that seal nothing off, and distinct cells for the start and the objects."""
+    """Walls that enclose nothing, and distinct cells for the start and the objects."""
     outside = _outside(grid.size, side)
 
     def draw(key: PRNGKeyArray) -> tuple[Array, Array, Array]:
@@ -131,7 +132,7 @@ def _outside(size: int, side: Array | int) -> Bool[Array, " cells"]:
 
 
 def draw_places(key: PRNGKeyArray, walls: Bool[Array, " cells"], n: int) -> Int[Array, " n"]:
-    """n distinct cells off the walls, uniformly; there must be so many."""
+    """n distinct cells off the walls, uniformly; at least n must exist."""
     weight = jnp.where(walls, -1.0, jax.random.uniform(key, walls.shape))
     return jax.lax.top_k(weight, n)[1].astype(jnp.int32)
 
@@ -142,7 +143,7 @@ def solvable(walls: Bool[Array, " cells"], start: Array) -> Bool[Array, ""]:
 
 
 def reachable(walls: Bool[Array, " cells"], start: Array) -> Bool[Array, " cells"]:
-    """The cells that a walk from `start` can lead to: a flood fill, in as many rounds as it needs."""
+    """The cells that a walk from `start` can lead to: a flood fill."""
     size = math.isqrt(walls.shape[0])
     free = ~walls.reshape(size, size)
     begun = (jnp.arange(walls.shape[0]) == start).reshape(size, size) & free
@@ -158,6 +159,6 @@ def reachable(walls: Bool[Array, " cells"], start: Array) -> Bool[Array, " cells
 
 
 def random_set(about: str, law: Law, lifetimes: Lifetimes) -> LevelSet:
-    """The levels of a law."""
+    """The level set of a law."""
     grid = Grid(law.side[1], law.objects[1], law.objects[1])
     return LevelSet(grid, law.steps[1], lifetimes, functools.partial(random_level, grid=grid, law=law), about)

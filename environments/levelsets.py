@@ -35,7 +35,7 @@ def level_sets() -> dict[str, LevelSet]:
 
 
 SETS: Mapping[str, LevelSet] = level_sets()
-"""Every set by name: what "grid/NAME" makes."""
+"""Every set by name, as made by "grid/NAME"."""
 
 
 def from_grid(
@@ -48,9 +48,9 @@ def from_grid(
 
     Args:
         name: a name in `SETS`.
-        vary: nothing can be varied: levels are what differs.
+        vary: must be empty: only levels differ.
         tabular: observations as one-hot states, else as planes. By default as published.
-        random_places: objects start and re-appear anywhere. By default as published: with planes they do.
+        random_places: objects start and re-appear anywhere. By default as published: only with planes.
 
     Raises:
         ValueError: unknown names.
@@ -68,11 +68,11 @@ def from_grid(
 
 
 def grid_task(name: str, tabular: bool | None = None) -> Task:
-    """The task that LPG and GROOVE make of a set: 64 instances, rollouts of 20 steps that are learned from
-    once, agents that are linear in tabular observations (one layer of 32 units for planes), lives of the set.
+    """The task of LPG and GROOVE on a set: 64 instances, rollouts of 20 steps with one epoch, agents that are
+    linear in tabular observations (one layer of 32 units for planes), and the set's lifetimes.
 
-    A search draws lives log-uniformly up to the longest (`Task.shortest_life`). The numbers are the agent's:
-    `objectives.known.TABULAR_A2C` are those of the published tabular one.
+    A search draws lifetimes log-uniformly up to the longest (`Task.shortest_life`). The numbers are the
+    agent's: `objectives.known.TABULAR_A2C` are those of the published tabular one.
 
     Args:
         name: a name in `SETS`.

@@ -1,9 +1,8 @@
 """From an id to an environment: one object per process per id and options.
 
-Ids are gymnax's own, "family/name" for the adapters in `FAMILIES`, or "package.module:function" for a
-function of yours. Compiled programs are cached by the functions they were made from, so a second
-object for the same id would compile everything again. Libraries are imported on first use: this module
-is light.
+Ids are gymnax's, "family/name" for the adapters in `FAMILIES`, or "package.module:function" for a
+user-defined function. Compiled programs are cached by the functions they were made from, so a second object
+for the same id would compile everything again. Libraries are imported on first use.
 """
 
 import functools
@@ -23,13 +22,13 @@ DOWNLOADS_DATA = ("MNISTBandit-bsuite",)
 
 
 class Family(NamedTuple):
-    """Where the environments of a prefix come from.
+    """The source of the environments with a prefix.
 
     Attributes:
-        maker: "module:function": ``(name, vary, **options) -> Environment``; or "module:mapping" from
-            names to functions ``(vary, **options) -> Environment``, where each has options of its own.
+        maker: "module:function": ``(name, vary, **options) -> Environment``; or "module:mapping" from names
+            to functions ``(vary, **options) -> Environment``, each with its options.
         requires: the module that must be installed, "" for none.
-        extra: the extra of ours that installs it.
+        extra: this package's extra that installs it.
     """
 
     maker: str
@@ -48,7 +47,7 @@ FAMILIES: Mapping[str, Family] = {
     "pgx": Family("environments.pgx:from_pgx", "pgx", "pgx"),
     "xminigrid": Family("environments.xminigrid:from_xminigrid", "xminigrid", "xminigrid"),
 }
-"""Prefix of an id, as in "brax/ant", to where it leads."""
+"""Prefix of an id, as in "brax/ant" -> its family."""
 
 Pairs = tuple[tuple[str, Any], ...]
 """A mapping as pairs, so that it can be the key of a cache."""
@@ -62,16 +61,16 @@ def make(
     """Returns the environment called `id`, always the same object for the same arguments.
 
     Args:
-        id: a gymnax id; "family/name"; or ``"package.module:function"`` for a function of yours that
+        id: a gymnax id; "family/name"; or ``"package.module:function"`` for a user-defined function that
             returns an `Environment`.
-        options: of the family, or keyword arguments of your function. gymnax's have none.
+        options: of the family, or keyword arguments of the user-defined function. gymnax's have none.
         vary: parameters of the environment that differ between trainings, drawn uniformly from
-            (lowest, highest) for each: fields of gymnax's parameters, or factors where the family says so.
+            (lowest, highest) for each: fields of gymnax's parameters, or factors, depending on the family.
 
     Raises:
-        ValueError: nothing is called so, a library is not installed, an option or a parameter does not
-            exist, or your function is not there, raises, or returns something else than an environment
-            that keeps to the contract.
+        ValueError: the id is unknown, a library is not installed, an option or a parameter does not exist, or
+            a user-defined function is missing, raises, or does not return an environment that follows the
+            contract.
     """
     return _make(id, _pairs(options), _pairs(vary))
 
@@ -85,7 +84,7 @@ def _make(id: str, options: Pairs, vary: Pairs) -> "Environment":
     import jax
 
     # The first call may come from within a traced function. The arrays an environment is built of
-    # would then be tracers, and be kept here for ever.
+    # would then be tracers, and be cached here.
     with jax.ensure_compile_time_eval():
         if ":" in id:
             from environments.own import from_function
@@ -105,7 +104,7 @@ def options_of(id: str) -> dict[str, Any]:
 
 
 def _parameters(maker: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """What a maker takes beside what varies."""
+    """The options of a maker, besides `vary`."""
     return dict(list(inspect.signature(maker).parameters.items())[1:])
 
 
@@ -122,14 +121,14 @@ def _maker(id: str) -> "Callable[..., Environment]":
 
 
 def registered() -> tuple[str, ...]:
-    """Returns the ids of all gymnax environments that `make` supports, the user's own included."""
+    """Returns the ids of all gymnax environments that `make` supports, including user-registered ones."""
     import gymnax
 
     return tuple(id for id in gymnax.registered_envs if id not in DOWNLOADS_DATA)
 
 
 def _unknown(id: str, names: Sequence[str]) -> str:
-    """The message for an id that nothing has."""
+    """The message for an unknown id."""
     if id in DOWNLOADS_DATA:
         return f"environment {id!r} is not supported: it downloads data; choose another one"
     return (

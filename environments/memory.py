@@ -1,20 +1,20 @@
-"""Tasks that cannot be solved from what is seen at the moment: an agent has to remember.
+"""Tasks that cannot be solved from the current observation: an agent needs memory.
 
 * *repeat-first* (POPGym's RepeatFirst): symbols are shown one after another, and at every step the agent
   has to name the first of them.
-* *repeat-previous* (POPGym's RepeatPrevious): it has to name the k-th symbol from the end, the present one
-  counted: the one shown k - 1 steps ago.
+* *repeat-previous* (POPGym's RepeatPrevious): it has to name the k-th symbol from the end, i.e. the one shown
+  k - 1 steps ago.
 * *cartpole-position* (POPGym's PositionOnlyCartPole): CartPole without the two velocities.
-* *chain*: gymnax's MemoryChain of a length of one's choice: a bit is shown, and asked for at the end.
+* *chain*: gymnax's MemoryChain with any length: a bit is shown, and asked for at the end.
 
-The first two follow POPGym (Morad et al. 2023; github.com/proroklab/popgym): of `length` symbols the first
-is seen at the reset and one more after each of length - 1 actions, and a right answer is worth as much as a
-wrong one costs, so that a perfect episode returns 1 and one of wrong answers -1. An action before the
-k-th symbol, of which nothing is asked, is worth 0. The end is part of the task: `terminated`.
+The first two follow POPGym (Morad et al. 2023; github.com/proroklab/popgym): of `length` symbols, the first
+is seen at the reset and one more after each of length - 1 actions. A right answer is worth as much as a wrong
+one costs, so a perfect episode returns 1 and one of wrong answers -1. An action before the k-th symbol is
+worth 0. The end is part of the task: `terminated`.
 
-What differs: POPGym deals 52 cards without putting them back, so that the later ones say a little about the
-first; here all symbols are independent. And the observation begins with a flag that marks an episode's first
-symbol, as in POPGym's description and its first versions; it later dropped the flag.
+Differences: POPGym deals 52 cards without replacement, so later ones give some information about the first;
+here all symbols are independent. The observation begins with a flag that marks an episode's first symbol, as
+in POPGym's description and its first versions; it later dropped the flag.
 """
 
 from collections.abc import Callable, Mapping
@@ -41,7 +41,7 @@ def repeat_first(vary: Vary, length: int = 52, symbols: int = 4) -> Environment:
     """Name the first symbol at every step; each answer is worth +-1 / (length - 1).
 
     Raises:
-        ValueError: for options that make no sense, or something to vary; as for all of these tasks.
+        ValueError: for invalid options or a nonempty `vary`, as for all of these tasks.
     """
     _check("repeat-first", vary, length=(length, 2), symbols=(symbols, 2))
     return _recall("repeat-first", length, symbols, 1)
@@ -54,7 +54,7 @@ def repeat_previous(vary: Vary, length: int = 52, symbols: int = 4, k: int = 4) 
 
 
 def cartpole_position(vary: Vary) -> Environment:
-    """CartPole-v1 of which only the cart's position and the pole's angle are seen."""
+    """CartPole-v1 with only the cart's position and the pole's angle observed."""
     full = from_gymnax("CartPole-v1", vary)
 
     def hide(observation: Float[Array, " 4"]) -> Float[Array, " 2"]:
@@ -81,9 +81,9 @@ def cartpole_position(vary: Vary) -> Environment:
 def chain(vary: Vary, length: int = 10) -> Environment:
     """gymnax's MemoryChain, as in bsuite (Osband et al. 2020): recall a bit after `length` more steps.
 
-    Observations are (1 - t / length, which bit is asked for, the bit as +-1). As in bsuite a step returns
-    what was to be seen before it, so that the bit is there at the reset and once more after the first
-    step, and the last of the length + 1 actions is the answer, worth 1 or -1.
+    Observations are (1 - t / length, which bit is asked for, the bit as +-1). As in bsuite, a step returns
+    the observation of the state before it, so the bit is shown at the reset and again after the first step.
+    The last of the length + 1 actions is the answer, worth 1 or -1.
     """
     _check("chain", vary, length=(length, 1))
     parameters = {"memory_length": length, "max_steps_in_episode": length + 2}  # it ends before
@@ -97,7 +97,7 @@ TASKS: Mapping[str, Callable[..., Environment]] = {
     "cartpole-position": cartpole_position,
     "chain": chain,
 }
-"""Every task by name: what "memory/NAME" makes."""
+"""Every task by name, as made by "memory/NAME"."""
 
 
 def _check(name: str, vary: Vary, **counts: tuple[int, int]) -> None:

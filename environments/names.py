@@ -1,4 +1,4 @@
-"""What error messages say about names that nothing has."""
+"""Error messages for unknown names."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def nearest(name: str, names: Iterable[str], n: int = 3, cutoff: float = 0.0) -> list[str]:
-    """The names most like `name`; case says nothing, and a cutoff of 0 always finds someone."""
+    """The names most like `name`, ignoring case; a cutoff of 0 always finds some."""
     by_lower = {known.lower(): known for known in names}
     return [by_lower[close] for close in difflib.get_close_matches(name.lower(), list(by_lower), n, cutoff)]
 

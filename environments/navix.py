@@ -1,13 +1,13 @@
 """The adapter for navix 0.7: MiniGrid's rooms, seen from above.
 
-What navix does, and what leaves this file instead:
+What navix does -> what this adapter does instead:
 
 * observations are uint8 triples (thing, color, state) per cell -> one-hot, 21 numbers per cell;
 * it resets one step late, on the step after the last -> at the last step, with `final_observation`;
 * its state carries sprites for drawing -> left out of the state that is carried.
 
-The agent sees the whole room, with itself in it. Rooms that do not say "Random" begin in the same way in
-every episode, as far as their layout allows.
+The agent sees the whole room, with itself in it. Rooms without "Random" in their name begin in the same way
+in every episode, as far as their layout allows.
 """
 
 import importlib
@@ -20,11 +20,11 @@ from environments.base import Environment
 from environments.episodes import Game, check_name, check_varied, one_hot, with_episodes
 
 SYMBOLS = (11, 6, 4)
-"""How many things, colors and states (of a door, or the direction of the player) there are."""
+"""Numbers of things, colors and states (of a door, or the direction of the player)."""
 
 LEFT_OUT = ("Navix-GoToDoor", "Navix-KeyCorridor")
-"""Registered, but the color of the right door is in no observation, and the reward in the corridor is for
-reaching a goal where there is only a ball."""
+"""Registered, but not solvable: no observation has the color of the right door, and the corridor rewards
+reaching a goal although it has only a ball."""
 
 
 def from_navix(
@@ -33,13 +33,13 @@ def from_navix(
     """Makes the navix environment `name`.
 
     Args:
-        name: as navix registers it (but for `LEFT_OUT`), for example "Navix-Empty-5x5-v0".
-        vary: nothing can.
+        name: as navix registers it (except `LEFT_OUT`), for example "Navix-Empty-5x5-v0".
+        vary: must be empty.
         episode_length: steps after which an episode is truncated.
         bank: prepared resets per instance, see `environments.episodes.with_episodes`.
 
     Raises:
-        ValueError: unknown names, or numbers that make no sense.
+        ValueError: unknown names, or invalid numbers.
     """
     library = importlib.import_module("navix")
     id = f"navix/{name}"
@@ -51,7 +51,7 @@ def from_navix(
         timestep = env.reset(key)
         return timestep.state.replace(cache=None), one_hot(timestep.observation, SYMBOLS)
 
-    # What navix's own step does between its reset of the last episode and its time limit.
+    # The part of navix's step between its reset of the last episode and its time limit.
     def move(key: Array, state: Any, action: Array, level: Any) -> tuple[Any, Array, Array, Array]:
         reached = env.transitions_fn(state, action, env.action_set)
         observation = one_hot(env.observation_fn(reached), SYMBOLS)

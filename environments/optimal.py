@@ -1,4 +1,4 @@
-"""The best return that anybody can reach in a grid-world, by finite-horizon value iteration."""
+"""The optimal return of a grid-world, by finite-horizon value iteration."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ def optimal_return(grid: Grid, level: Level) -> Float[Array, ""]:
     objects exist), exactly; a traced level gives a traced result, so it can be vmapped over levels.
 
     Raises:
-        ValueError: for a grid-world of random places, whose states are too many.
+        ValueError: for a grid-world with random places, which has too many states.
     """
     if grid.random_places:
         raise ValueError("optimal_return needs objects that stay in their places, got random_places=True")

@@ -1,4 +1,4 @@
-"""Environments of the user's own: found by name, and held against the contract before they are used."""
+"""User-defined environments: found by name, and checked against the contract before they are used."""
 
 import functools
 import importlib
@@ -21,7 +21,7 @@ def from_function(id: str, options: Mapping[str, Any], vary: Mapping[str, Any]) 
     """
     if vary:
         raise ValueError(
-            f"environment {id!r}: what varies is its own affair (sample_level), got vary={dict(vary)}"
+            f"environment {id!r}: vary is not supported, use sample_level; got vary={dict(vary)}"
         )
     module_name, _, function_name = id.partition(":")
     try:
@@ -53,10 +53,10 @@ def from_function(id: str, options: Mapping[str, Any], vary: Mapping[str, Any]) 
 
 
 def _check_own(who: str, environment: Environment) -> None:
-    """Traces what a user's environment is made of, without running it, and compares with the contract.
+    """Traces the functions of a user's environment, without running them, and checks the contract.
 
     Raises:
-        ValueError: a function raises, or what it returns has another type or shape than `Environment` says.
+        ValueError: a function raises, or its result has another type or shape than in `Environment`.
     """
 
     def check(what: str, got: Any, wanted: str, why: str = "") -> None:
@@ -90,7 +90,7 @@ def _check_own(who: str, environment: Environment) -> None:
 
 
 def _called(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """What `function` returns; whatever it raises becomes a ValueError that says whose fault it is."""
+    """The result of `function`; any exception becomes a ValueError that names the function."""
     try:
         return function(*arguments)
     except Exception as error:

@@ -1,9 +1,9 @@
 """The adapter for pgx 2.6: its MinAtar games, which have one player.
 
-What pgx does, and what leaves this file instead:
+What pgx does -> what this adapter does instead:
 
-* no game has a time limit, but Freeway, whose limit looks like the end of the task -> all are
-  truncated, after as many steps as gymnax's games of the same names;
+* no game except Freeway has a time limit, and Freeway's looks like the end of the task -> all are truncated,
+  after as many steps as gymnax's games of the same names;
 * rewards are ``[1]``, one per player -> a scalar.
 
 Unlike gymnax's, these games repeat the last action in one step of ten ("sticky actions").
@@ -28,7 +28,7 @@ LENGTHS = {
 """Names, and steps after which an episode is truncated unless the user says otherwise."""
 
 FREEWAY_ENDS = 2500
-"""Steps after which Freeway has no other: a longer episode would end as if the task were over."""
+"""Steps after which Freeway itself ends: longer episodes would end as if the task were over."""
 
 
 def from_pgx(
@@ -41,12 +41,12 @@ def from_pgx(
 
     Args:
         name: of `LENGTHS`, for example "minatar-breakout".
-        vary: nothing can.
-        episode_length: steps after which an episode is truncated; as `LENGTHS` says without.
+        vary: must be empty.
+        episode_length: steps after which an episode is truncated; by default as in `LENGTHS`.
         bank: prepared resets per instance, see `environments.episodes.with_episodes`.
 
     Raises:
-        ValueError: unknown names, or numbers that make no sense.
+        ValueError: unknown names, or invalid numbers.
     """
     library = importlib.import_module("pgx")
     id = f"pgx/{name}"

@@ -1,6 +1,6 @@
-"""A task: an environment, an agent and recipe to train on it, a budget, and how to score it.
+"""A task: an environment, an agent and a recipe, a budget, and a score.
 
-`Setup` is what a compiled program depends on; `Task` adds the numbers, which are traced.
+`Setup` has what a compiled program depends on; `Task` adds the numbers, which are traced.
 """
 
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ Option = bool | int | float | str
 
 INT32_MAX = 2**31 - 1
 LARGEST_CURVE = 100_000
-"""Most points of a learning curve: each is a number in every metric of every training."""
+"""Most points of a learning curve; every metric of every training has as many numbers."""
 
 SCORES = {"final": "mean return, last fifth of training", "auc": "mean return over training"}
-"""What each kind of `Task.score` is, in words."""
+"""The kinds of `Task.score`, in words."""
 
 
 class Settings(dict[str, Any]):
-    """A mapping that nobody changes, so that what holds it can be the key of a cache."""
+    """An immutable mapping, so that objects with it can be cache keys."""
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(frozenset(self.items()))
@@ -33,7 +33,8 @@ class Setup:
     """The structure of an inner training: change any field and it compiles again."""
 
     environment: str = "CartPole-v1"
-    """Environment id: gymnax's own, "brax/ant", "grid/all" ..., or your own as "package.module:function"."""
+    """Environment id: gymnax's own, "brax/ant", "grid/all" ..., or a user-defined
+    "package.module:function"."""
     n_envs: int = 8
     """E: environments that one agent steps in parallel."""
     n_steps: int = 64
@@ -53,7 +54,7 @@ class Setup:
     layer_norm: bool = False
     """Normalize each layer before its nonlinearity, convolutions over their filters."""
     experts: int = 0
-    """Number of experts of which the last hidden layer is a soft mixture, each of that width; 0 for an
+    """Number of experts in the soft mixture that is the last hidden layer, each of its width; 0 for an
     ordinary layer."""
     recurrence: Literal["none", "gru", "linear"] = "none"
     """Layer after the hidden layers, as wide as the last: none; a gated recurrent unit; or a diagonal linear
@@ -61,7 +62,7 @@ class Setup:
     sequence_length: int | None = None
     """Length of the sequences that a recurrent agent learns from; must divide n_steps. Default: n_steps."""
     matmul: Literal["float32", "tensorfloat32", "bfloat16"] = "float32"
-    """Precision of the factors in matrix products, recurrences excepted; sums are float32."""
+    """Precision of the factors in matrix products, except in recurrences; sums are float32."""
     normalize_observation: bool = False
     """Standardize observations by running statistics."""
     normalize_reward: bool = False
@@ -80,7 +81,7 @@ class Setup:
     """Options of the environment, for example backend or tabular; `discovery envs ID` lists them."""
     vary: Mapping[str, tuple[float, float]] = field(default_factory=Settings)
     """Parameters of the environment that each training draws uniformly between a lowest and a highest value:
-    gymnax's own ("gravity" of CartPole), or factors ("gravity" and "mass" in brax)."""
+    gymnax's ("gravity" of CartPole), or factors ("gravity" and "mass" in brax)."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -134,12 +135,12 @@ class Setup:
 
     @property
     def steps_per_sequence(self) -> int:
-        """L: steps that are learned from together, in their order; 1 for agents without a memory."""
+        """L: length of the sequences that are learned from; 1 for agents without a memory."""
         return 1 if self.recurrence == "none" else self.sequence_length or self.n_steps
 
 
 YOUNGER: Mapping[str, Any] = {"exact": False, "matmul": "float32"}
-"""Fields of a setup, with their defaults, that came after returns were first measured and recorded."""
+"""Fields of a setup, with their defaults, that were added after returns had been recorded."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class Task:
     setup: Setup = field(default_factory=Setup)
     """Structure of the inner training."""
     total_steps: int = 50_000
-    """Environment steps of one agent; a training takes as many as make whole rollouts."""
+    """Environment steps of one agent, rounded down to whole rollouts."""
     numbers: Mapping[str, float] = field(default_factory=dict)
     """Numbers of the recipe, by name, for example learning_rate=1e-3."""
     score: Literal["final", "auc"] = "final"
@@ -184,12 +185,12 @@ class Task:
 
     @property
     def n_updates(self) -> int:
-        """N: rollouts in a full life."""
+        """N: rollouts in a full training."""
         return self.total_steps // self.setup.steps_per_update
 
     @property
     def trained_steps(self) -> int:
-        """Environment steps of a full life: `total_steps`, cut to whole rollouts."""
+        """Environment steps of a full training: `total_steps`, rounded down to whole rollouts."""
         return self.n_updates * self.setup.steps_per_update
 
     def environment(self):

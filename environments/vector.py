@@ -1,10 +1,10 @@
-"""What one agent steps: E instances of an environment, normalization, and episode statistics.
+"""The environments of one agent: E instances, normalization, and episode statistics.
 
-Normalization follows PureJaxRL's `NormalizeVecObservation` and `NormalizeVecReward`: statistics
-start at mean 0, variance 1, count 1e-4, take in each new batch of E values first, and normalize it
-then; nothing is clipped. Two differences, both at the end of an episode:
+Normalization follows PureJaxRL's `NormalizeVecObservation` and `NormalizeVecReward`: statistics start at mean
+0, variance 1, count 1e-4, and include each new batch of E values before it is normalized; nothing is clipped.
+Two differences, both at the end of an episode:
 
-* `final_observation` is normalized too, with the same statistics, which it does not enter;
+* `final_observation` is normalized too, with the same statistics, but does not enter them;
   PureJaxRL drops it.
 * The discounted return is a plain ``G_t = gamma G_{t-1} + r_t`` up to and including the last step
   of an episode and restarts from zero after it. PureJaxRL resets one step early: an episode's last
@@ -12,10 +12,10 @@ then; nothing is clipped. Two differences, both at the end of an episode:
 
 Options that are off cost nothing: their statistics are the empty tuple.
 
-Squashed actions: the agent chooses u, unbounded, and the environment receives a = low + (high - low)
-(tanh(u) + 1) / 2. Agents keep u and its density. That of a is p(u) / |da/du|, and the Jacobian depends on
-nothing but u, so that it cancels in every ratio of probabilities and every KL, and no gradient of a
-log-probability sees it. What does differ is the entropy: an entropy bonus counts that of u, not of a.
+Squashed actions: the agent chooses u, unbounded, and the environment receives a = low + (high - low) (tanh(u)
++ 1) / 2. Agents keep u and its density. The density of a is p(u) / |da/du|, and the Jacobian depends only on
+u, so it cancels in every ratio of probabilities and every KL, and does not affect gradients of
+log-probabilities. The entropy does differ: an entropy bonus uses that of u, not of a.
 """
 
 from typing import Any, NamedTuple
@@ -35,7 +35,7 @@ EPSILON = 1e-8
 
 
 class Moments(NamedTuple):
-    """Running mean and (biased) variance of everything seen, ``[...]`` of one sample's shape."""
+    """Running mean and (biased) variance of all samples, ``[...]`` of one sample's shape."""
 
     mean: Float[Array, "..."]
     var: Float[Array, "..."]
@@ -50,7 +50,7 @@ class RewardStats(NamedTuple):
 
 
 class VectorState(NamedTuple):
-    """E running instances. `observation` is what the agent sees: normalized where that is on.
+    """E running instances. `observation` is the agent's: normalized if that is on.
 
     `episode_return` and `episode_length` are of the episodes under way, undiscounted and raw.
     """
@@ -65,11 +65,11 @@ class VectorState(NamedTuple):
 
 
 class VectorStep(NamedTuple):
-    """What one step of E instances returns; see `Step` for what happens where an episode ends.
+    """The result of one step of E instances; see `Step` for the end of an episode.
 
-    `observation`, `final_observation` and `reward` are normalized where that is on.
-    `episode_return` (undiscounted, never normalized) and `episode_length` count the present step
-    and are those of a completed episode only where `finished`.
+    `observation`, `final_observation` and `reward` are normalized if that is on. `episode_return`
+    (undiscounted, never normalized) and `episode_length` include the current step and are those of a
+    completed episode only where `finished`.
     """
 
     observation: Float[Array, "E D"]
@@ -83,7 +83,7 @@ class VectorStep(NamedTuple):
 
 
 def check(environment: Environment, setup: Setup) -> None:
-    """Raises unless the environment has what the setup asks of it.
+    """Raises unless the environment supports the setup.
 
     Raises:
         ValueError: actions are to be squashed, but they are discrete or a bound is not finite.
@@ -108,7 +108,7 @@ def check(environment: Environment, setup: Setup) -> None:
 
 
 def bounded(environment: Environment, setup: Setup, action: Array) -> Array:
-    """What the environment receives when the agent chooses `action`, of the same shape ``[..., A]``.
+    """The environment's action when the agent chooses `action`, of the same shape ``[..., A]``.
 
     Raises:
         ValueError: as for `check`.
@@ -151,7 +151,7 @@ def reset(environment: Environment, setup: Setup, key: PRNGKeyArray, level: Any 
 
 
 def refresh(environment: Environment, setup: Setup, key: PRNGKeyArray, state: VectorState) -> VectorState:
-    """What is to be done before a rollout: prepared resets are renewed, where the environment has any."""
+    """Prepares a rollout: renews prepared resets, if the environment has any."""
     if environment.refresh is None:
         return state
     keys = jax.random.split(key, setup.n_envs)
@@ -169,7 +169,7 @@ def step(
 ) -> tuple[VectorState, VectorStep]:
     """Steps E instances with ``action`` (int32 ``[E]``, or float32 ``[E, A]``), as the agent chose it.
 
-    `gamma` discounts the return whose spread normalizes rewards; unused where that is off.
+    `gamma` discounts the return whose spread normalizes rewards; unused if that is off.
     """
     keys = jax.random.split(key, setup.n_envs)
     env_state, raw = jax.vmap(environment.step, in_axes=(0, 0, 0, None))(
@@ -220,7 +220,7 @@ def _normalize_reward(
     reward: Float[Array, " E"],
     finished: Bool[Array, " E"],
 ) -> tuple[Float[Array, " E"], RewardStats]:
-    """Divides by the standard deviation of the discounted return; the mean stays where it is."""
+    """Divides by the standard deviation of the discounted return; the mean is not subtracted."""
     discounted_return = gamma * stats.discounted_return + reward
     moments = _merge(stats.moments, discounted_return)
     reward = reward / jnp.sqrt(moments.var + EPSILON)
@@ -236,7 +236,7 @@ def _no_samples(shape: tuple[int, ...]) -> Moments:
 
 
 def _merge(moments: Moments, batch: Float[Array, "E ..."]) -> Moments:
-    """Takes a batch into the moments (Chan's parallel form of Welford's update)."""
+    """Adds a batch to the moments (Chan's parallel form of Welford's update)."""
     batch_count = batch.shape[0]
     delta = batch.mean(0) - moments.mean
     count = moments.count + batch_count

@@ -1,10 +1,10 @@
 """The adapter for xminigrid 0.9 (XLand-MiniGrid): MiniGrid's rooms seen by the agent, and XLand's rules.
 
-What xminigrid does, and what leaves this file instead:
+What xminigrid does -> what this adapter does instead:
 
 * observations are uint8 pairs (tile, color) of the cells before the agent -> one-hot, 25 numbers per cell;
-* the end of the task and the time limit are one step type -> told apart by the discount;
-* XLand's rooms have no goal of their own -> `rulesets`, one of which is the level of a training.
+* the end of the task and the time limit are one step type -> distinguished by the discount;
+* XLand's rooms have no goal -> `rulesets`, one of which is the level of a training.
 """
 
 import importlib
@@ -18,7 +18,7 @@ from environments.base import Environment
 from environments.episodes import Game, check_name, check_varied, one_hot, with_episodes
 
 SYMBOLS = (13, 12)
-"""How many tiles and colors there are."""
+"""Numbers of tiles and colors."""
 
 GOALLESS = "MiniGrid-Playground"
 """Registered, but nothing in it is ever rewarded."""
@@ -34,18 +34,18 @@ def from_xminigrid(
     """Makes the xminigrid environment `name`.
 
     Args:
-        name: as xminigrid registers it (but for `GOALLESS`), for example "MiniGrid-Empty-5x5" or
+        name: as xminigrid registers it (except `GOALLESS`), for example "MiniGrid-Empty-5x5" or
             "XLand-MiniGrid-R4-9x9".
-        vary: nothing can.
-        episode_length: steps after which an episode is truncated, the library's own limit without. A
+        vary: must be empty.
+        episode_length: steps after which an episode is truncated; by default the library's limit. A
             reward is ``1 - 0.9 t / episode_length``.
         bank: prepared resets per instance, see `environments.episodes.with_episodes`.
-        rulesets: a file of the library's with goals and rules, for XLand only and needed there: each
-            training draws one, uniformly. `xminigrid.load_benchmark` downloads such files. They are
-            pickled: use none that you do not trust.
+        rulesets: a file of the library with goals and rules, required for XLand and only there: each training
+            draws one, uniformly. `xminigrid.load_benchmark` downloads such files. They are pickled: use only
+            files that you trust.
 
     Raises:
-        ValueError: unknown names, numbers that make no sense, or rules where there can be none or must be.
+        ValueError: unknown names, invalid numbers, or rules that are missing or not allowed.
     """
     library = importlib.import_module("xminigrid")
     id = f"xminigrid/{name}"
@@ -71,17 +71,17 @@ def from_xminigrid(
 
 
 def _rulesets(id: str, path: str) -> Any:
-    """The rulesets in a file; None for an environment that has a goal of its own."""
+    """The rulesets in a file; None for an environment with a goal."""
     is_xland = id.startswith("xminigrid/XLand")
     if is_xland and not path:
         raise ValueError(
-            f"environment {id!r} has no goal of its own; give a file of goals and rules as its option "
+            f"environment {id!r} has no goal; give a file of goals and rules as its option "
             "'rulesets' (`xminigrid.load_benchmark` downloads one)"
         )
     if path and not is_xland:
-        raise ValueError(f"environment {id!r} has a goal of its own; rulesets are for XLand only")
+        raise ValueError(f"environment {id!r} has a goal; rulesets are for XLand only")
     if not path:
         return None
     if not Path(path).is_file():
-        raise ValueError(f"rulesets of environment {id!r} must be a file, but there is none at {path!r}")
+        raise ValueError(f"rulesets of environment {id!r} must be a file, but {path!r} does not exist")
     return importlib.import_module("xminigrid.benchmarks").load_benchmark_from_path(path)

@@ -1,7 +1,7 @@
-"""What is searched: families of learning algorithms as pure maths on jax, flax and optax.
+"""Families of learning algorithms to search, as pure functions on jax, flax and optax.
 
 Read `objectives/base.py` first, then `objectives/family.py`. This module imports no jax until a family is
-asked for.
+requested.
 """
 
 import difflib
@@ -33,7 +33,7 @@ FAMILIES: dict[str, str] = {
     "random": "objectives.known:random_policy",
     "vsop": "objectives.known:vsop",
 }
-"""Name -> place of the `Family` record."""
+"""Name -> import path of the `Family` record."""
 
 __all__ = [
     "FAMILIES",
@@ -50,12 +50,12 @@ __all__ = [
 
 
 def is_known(name: str) -> bool:
-    """Whether `name` is, or is made of, names in `FAMILIES` and places of your own."""
+    """Whether `name` consists of names in `FAMILIES` and import paths of user-defined algorithms."""
     return all(part in FAMILIES or ":" in part for part in name.split("+"))
 
 
 def parts_of(name: str, options: Mapping[str, Any] | None = None) -> list[tuple[str, dict[str, Any]]]:
-    """What `name` is made of, each with its own options.
+    """The parts of `name`, each with its options.
 
     "lpo+open" with the option ``lpo_width = 8`` is ``[("lpo", {"width": 8}), ("open", {})]``; a name without
     "+" is itself.
@@ -74,13 +74,13 @@ def family_of(name: str) -> "Family":
     """The family called `name`, or the one at "package.module:name": a `Family`, or a function that makes an
     `Algorithm`.
 
-    A function is the family that a record in its module says; without such a record, one with no picture,
-    lesson or exporter of its own. "lpo+open" is `lpo` with the optimizer of `open`, both to be searched; its
-    options are those of both, as ``lpo_width`` and ``open_width``.
+    A function belongs to the family whose record in its module has it; without such a record, to one with no
+    picture, lesson or exporter. "lpo+open" is `lpo` with the optimizer of `open`, and both are searched; it
+    has the options of both, as ``lpo_width`` and ``open_width``.
 
     Raises:
-        ValueError: for an unknown name, with the nearest ones; for what cannot be imported or is neither;
-            or for parts that do not go together.
+        ValueError: for an unknown name, with the nearest ones; for an object that cannot be imported or is
+            neither; or for parts that do not go together.
     """
     from objectives.family import Family, load
 
@@ -91,7 +91,7 @@ def family_of(name: str) -> "Family":
         close = difflib.get_close_matches(name, FAMILIES, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(FAMILIES)}"
         raise ValueError(
-            f'there is no algorithm named {name!r}; {hint} Your own is "package.module:function"'
+            f'there is no algorithm named {name!r}; {hint} User-defined ones are "package.module:function"'
         )
     try:
         found = load(place)
@@ -111,7 +111,7 @@ def family_of(name: str) -> "Family":
 
 
 def baselines_of(name: str) -> tuple[str, ...]:
-    """Known algorithms to compare a finding with; PPO and DPO where the family's code is missing."""
+    """Known algorithms to compare a finding with; PPO and DPO if the family's code is missing."""
     try:
         return family_of(name).baselines
     except ValueError:
@@ -124,13 +124,13 @@ def factory(name: str) -> Callable[..., Any]:
 
 
 def place_of(name: str) -> str:
-    """The place "package.module:function" of the factory of an algorithm by name or place."""
+    """The import path "package.module:function" of an algorithm's factory."""
     make = factory(name)
     return f"{make.__module__}:{make.__qualname__}"
 
 
 def all_options(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The options of a factory, those that are not given at their defaults.
+    """The options of a factory, with defaults for those that are not given.
 
     Raises:
         ValueError: for an unknown name.
@@ -146,7 +146,7 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> Any:
 
     Raises:
         ValueError: for an unknown name or option, with the valid ones; for an option of another type than the
-            factory declares; and for a function of your own that returns something else.
+            factory declares; and for a user-defined function that returns something else.
     """
     family = family_of(name)
     valid = family.options
@@ -177,11 +177,11 @@ _WANTED: dict[Any, tuple[str, type]] = {
     bool: ("true or false", bool),
     str: ("text", str),
 }
-"""The declared types of options that are checked: what they ask for, in words and as a class."""
+"""The declared types of options that are checked, in words and as a class."""
 
 
 def _short(name: str) -> str:
-    """What the options of a part begin with: its name, of your own function the last part of its place."""
+    """The prefix of a part's options: its name, or the name of a user-defined function."""
     return name.rpartition(":")[2]
 
 
@@ -195,12 +195,12 @@ def _combined(name: str) -> "Family":
         optimizers = ", ".join(each for each in FAMILIES if family_of(each).optimizer)
         raise ValueError(
             f"an algorithm of two parts is one with the learned optimizer of another, for example lpo+open; "
-            f"behind the + stands one of {optimizers}, got {name!r}"
+            f"after the + comes one of {optimizers}, got {name!r}"
         )
     one, other = (f"{_short(part)}_" for part in names)
     if one.startswith(other) or other.startswith(one):
         raise ValueError(
-            f"the parts of {name!r} have the same name, so that their options cannot be told apart"
+            f"the parts of {name!r} have the same name, so their options cannot be distinguished"
         )
 
     def make(**options: Any) -> Any:

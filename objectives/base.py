@@ -1,17 +1,15 @@
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 """The contract: what a learning algorithm is. Read this file first.
 
-An `Algorithm` is four parts and a memory, each a value made of pure functions. PPO is an
-`Algorithm` whose parts are all fixed; a search opens one part, or several at once, by letting it
-read an entry of `meta_params` that the search proposes.
+An `Algorithm` consists of four parts and a memory, each made of pure functions. In PPO, all parts are fixed;
+in a searched algorithm, one or several parts read entries of `meta_params` that the search proposes.
 
-`meta_params` is one dict that holds *everything numeric* an algorithm's maths reads:
+`meta_params` is one dict with *all numbers* that an algorithm reads:
 
 * entries that are searched, for example ``meta_params["drift"]``, a network's weights, made by
   `Algorithm.init`;
-* plain numbers such as ``meta_params["gamma"]`` or ``meta_params["learning_rate"]``: the defaults
-  of `Algorithm.defaults`, overridden by a task's recipe, overridden by the search where it opens
-  them.
+* plain numbers such as ``meta_params["gamma"]`` or ``meta_params["learning_rate"]``: the defaults of
+  `Algorithm.defaults`, overridden by a task's recipe, overridden by the search if it searches them.
 
 All of them reach the compiled program as traced arrays, so changing a number never recompiles.
 
@@ -34,16 +32,16 @@ Outputs = Mapping[str, Array]
 one ``[..., A, size]``."""
 
 NO_OUTPUTS: Outputs = {}
-"""Those of no network."""
+"""Outputs without a network."""
 
 
 class Progress(NamedTuple):
-    """How far a training is. All fields are scalars and traced.
+    """The progress of a training. All fields are traced scalars.
 
     Attributes:
         update: n, the number of rollouts learned from before this one, ``0 <= n < N``.
-        n_updates: N, the number of rollouts in the agent's life.
-        epoch: which pass over the present rollout this is, ``0 <= epoch < n_epochs``; 0 while acting.
+        n_updates: N, the number of rollouts in the training.
+        epoch: the current pass over the rollout, ``0 <= epoch < n_epochs``; 0 while acting.
         n_epochs: passes over each rollout.
     """
 
@@ -54,7 +52,7 @@ class Progress(NamedTuple):
 
     @property
     def fraction(self) -> Float[Array, ""]:
-        """n / N, in [0, 1]: the share of the life that has passed (temporally-aware papers' n/N)."""
+        """n / N, in [0, 1]: the share of the training that has passed."""
         return jax.numpy.minimum(jax.numpy.asarray(self.update, "float32") / self.n_updates, 1.0)
 
 
@@ -73,17 +71,17 @@ class Head(NamedTuple):
 
     Attributes:
         size: number of outputs; 0 means one output whose axis is squeezed away (a scalar head).
-        torso: the body it sits on when torsos are separate, "actor" or "critic" by custom; it is
-            also the role its parameters have in `ParamInfo`.
+        torso: the body it is on if torsos are separate, "actor" or "critic" by convention; also the role of
+            its parameters in `ParamInfo`.
         scale: gain of the orthogonal initializer of its kernel.
-        free: a parameter vector that does not see the observation (a Gaussian's log standard
+        free: a parameter vector that does not depend on the observation (a Gaussian's log standard
             deviation), initialized to `initial`.
         initial: initial value of a free head.
         actions: A > 0 makes the head action-conditional: ``[..., A, size]``, one vector for each of A
-            discrete actions. Such heads of a torso sit on one model of what an action leads to.
-        units: of that model, and of the hidden layer that such a head has for itself.
-        deviation: above 0, its kernel begins normal with this standard deviation, cut off at two of them,
-            and not orthogonal; `scale` then means nothing.
+            discrete actions. Such heads of a torso share a model of the action's effect.
+        units: of that model, and of each such head's hidden layer.
+        deviation: if above 0, its kernel is initialized normally with this standard deviation, truncated at
+            two of them, and not orthogonally; `scale` is then ignored.
     """
 
     size: int
@@ -101,7 +99,7 @@ class Policy(NamedTuple):
 
     Attributes:
         heads: ``(n_actions, continuous) -> {name: Head}``; `n_actions` is the number of discrete
-            actions, or the dimension of a continuous one. No head is presumed, not even a value.
+            actions, or the dimension of a continuous one. No head is required, not even a value.
         distribution: ``(meta_params, outputs, progress) -> Distribution``, for acting and learning.
     """
 
@@ -112,13 +110,13 @@ class Policy(NamedTuple):
 class Trajectory(NamedTuple):
     """One rollout, time first.
 
-    `outputs` are the network's at the state acted in; `outputs_next` at the state reached, which
-    is the episode's final observation (not the reset one) where an episode was truncated. `terminated`
-    and `truncated` may both be true; only `terminated` stops the bootstrap. At terminated steps
-    `outputs_next` may hold any finite number, unless the algorithm `reads_terminal_outputs`.
+    `outputs` are the network's at the state acted in; `outputs_next` at the state reached, which is the
+    episode's final observation (not the reset one) if an episode was truncated. `terminated` and `truncated`
+    may both be true; only `terminated` stops the bootstrap. At terminated steps `outputs_next` may hold any
+    finite number, unless the algorithm `reads_terminal_outputs`.
 
-    `target_outputs` and `target_outputs_next` are those of the target network at the same states, where
-    the algorithm's memory keeps one (`Memory.target_params`); else there are none.
+    `target_outputs` and `target_outputs_next` are those of the target network at the same states, if the
+    algorithm's memory has one (`Memory.target_params`); else they are empty.
     """
 
     observation: Float[Array, "T E D"]
@@ -136,8 +134,7 @@ class Trajectory(NamedTuple):
 class Batch(NamedTuple):
     """A minibatch of transitions for the loss; `targets` is what `Algorithm.targets` returned.
 
-    `outputs` are the behavior policy's, as in `Trajectory`; the loss receives the present ones
-    beside the batch.
+    `outputs` are the behavior policy's, as in `Trajectory`; the loss receives the current ones separately.
     """
 
     observation: Float[Array, "B D"]
@@ -155,12 +152,12 @@ Targets = Callable[[MetaParams, Any, Trajectory, Progress], Any]
 
 
 class Loss(NamedTuple):
-    """What is minimized, as one number per sample; the loop takes the mean.
+    """The loss, as one number per sample; the loop takes the mean.
 
     Attributes:
         per_sample: ``(meta_params, batch, outputs, progress, key) -> [B]``.
         couples_batch: whether a sample's loss depends on the other samples of its minibatch (as
-            with advantage normalization); hosts that split minibatches further must know.
+            with advantage normalization); hosts that split minibatches further must know this.
     """
 
     per_sample: Callable[[MetaParams, Batch, Outputs, Progress, PRNGKeyArray], Float[Array, " B"]]
@@ -168,13 +165,13 @@ class Loss(NamedTuple):
 
 
 Optimizer = Callable[[MetaParams], optax.GradientTransformationExtraArgs]
-"""``meta_params -> transformation`` over one tree of all agent parameters. It owns clipping and the
+"""``meta_params -> transformation`` over one tree of all agent parameters. It includes clipping and the
 learning rate. Its update receives ``key``, ``progress``, ``activations`` (a tree
 ``{torso: {layer: [B, H]}}``) and ``param_info`` (a tree like the parameters', of `ParamInfo`)."""
 
 
 class ParamInfo(NamedTuple):
-    """What one parameter tensor is: plain data, derived from the network.
+    """Description of one parameter tensor: plain data, derived from the network.
 
     Attributes:
         role: the torso it belongs to ("actor", "critic", or "shared" for the body that heads share).
@@ -192,14 +189,14 @@ class ParamInfo(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What an algorithm remembers over the agent's life; reset with the agent.
+    """The state of an algorithm during a training; reset with the agent.
 
     Attributes:
         init: ``(meta_params, params, key) -> memory``.
-        update: ``(meta_params, memory, trajectory, params, metrics, progress) -> memory``, once per
-            rollout, after the parameters changed; `metrics` are that update's `Metrics`, in which
-            ``metrics.named`` holds what the loop reports ("kl", "loss", ...).
-        target_params: ``memory -> params`` of a target network; None where there is none. The loop runs
+        update: ``(meta_params, memory, trajectory, params, metrics, progress) -> memory``, once per rollout,
+            after the parameters changed; `metrics` are that update's `Metrics`, in which ``metrics.named``
+            has the loop's metrics ("kl", "loss", ...).
+        target_params: ``memory -> params`` of a target network; None without one. The loop runs
             the agent's network with them over each rollout, for `Trajectory.target_outputs`.
     """
 
@@ -216,7 +213,7 @@ NO_MEMORY = Memory(init=_no_memory, update=_no_memory)
 
 
 class PolicyLoss(NamedTuple):
-    """The elementwise heart of an actor-critic loss: what drift families, programs and exports define.
+    """The elementwise part of an actor-critic loss, which drift families, programs and exports define.
 
     Attributes:
         per_sample: ``(meta_params, log_prob, old_log_prob, advantage, progress) -> same shape``,
@@ -232,15 +229,15 @@ class Algorithm(NamedTuple):
     """A learning algorithm.
 
     Attributes:
-        name: for people and records; nothing in the inner loop looks at it.
+        name: for messages and records; the inner loop does not read it.
         policy, targets, loss, optimizer, memory: the parts.
         init: ``key -> dict`` of the searched entries of `meta_params`; empty when nothing is searched.
         defaults: names and values of the plain numbers its parts read.
-        policy_loss: the elementwise loss inside `loss`, where it has one: for pictures and exports.
-        loop: what trains it: a name in `discovery.inner.loops.LOOPS`.
+        policy_loss: the elementwise loss in `loss`, if it has one: for pictures and exports.
+        loop: its training loop, a name in `discovery.inner.loops.LOOPS`.
         reads_terminal_outputs: whether `targets` or `loss` reads `Trajectory.outputs_next` where an episode
-            terminated. Valuing those states costs a second pass of the network over each rollout.
-        limits: names of numbers of its own, each with its smallest and largest sensible value;
+            terminated. Evaluating those states costs a second pass of the network over each rollout.
+        limits: names of its specific numbers, each with its smallest and largest sensible value;
             `objectives.build` sets them from the family's record.
     """
 

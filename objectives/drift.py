@@ -28,7 +28,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "swish": jax.nn.swish,
     "gelu": jax.nn.gelu,
 }
-"""Nonlinearities with value zero at zero, which legality needs."""
+"""Nonlinearities with value zero at zero, which a drift needs."""
 
 
 def drift_features(
@@ -36,7 +36,7 @@ def drift_features(
     advantage: Float[Array, "..."],
     fraction: Array | float | None = None,
 ) -> Float[Array, "... F"]:
-    """The network's inputs ``[..., F]``: (u, A u), and where `fraction` n/N is given also n/N (u, A u), with
+    """The network's inputs ``[..., F]``: (u, A u), and if `fraction` n/N is given also n/N (u, A u), with
     u = (log r, (log r)^2, 1 - r, (1 - r)^2).
     """
     one_minus_ratio = -jnp.expm1(log_ratio)

@@ -1,4 +1,4 @@
-"""The record of a family: its factory, and all that the rest of the program needs to know about it.
+"""The record of a family: its factory, and everything else that the program needs to know about it.
 
     AMPO = Family(
         ampo,
@@ -7,8 +7,8 @@
         lesson="objectives.mirror_map.lesson:LESSON",
     )
 
-`objectives.FAMILIES` has one line per family, its name and the place of its record. A picture, a lesson or an
-exporter is given as a record, or as its place "package.module:NAME", which is imported when it is first
+`objectives.FAMILIES` has one line per family: its name and the import path of its record. A picture, a lesson
+or an exporter is given as a record, or as its import path "package.module:NAME", which is imported when first
 needed: a search never imports matplotlib.
 """
 
@@ -27,10 +27,10 @@ from objectives.base import Algorithm, MetaParams
 
 @runtime_checkable
 class Found(Protocol):
-    """What a picture is drawn from: an algorithm and all that it reads.
+    """The data of a picture: an algorithm and everything that it reads.
 
     Attributes:
-        label: what pictures call it.
+        label: its name in pictures.
         algorithm: its parts.
         meta_params: everything numeric it reads, searched entries and plain numbers.
         n_updates: N, the rollouts of the training that is drawn.
@@ -54,10 +54,10 @@ class Picture(NamedTuple):
     """A kind of picture.
 
     Attributes:
-        name: of its file, without an ending.
+        name: of its file, without a suffix.
         draw: ``(found, plots) -> matplotlib Figure``; `found` is a `Found`, `plots` the module of drawing
-            helpers that all pictures share (`discovery.display.plots`), handed over because this package
-            imports nothing of discovery. It raises `NothingToDraw` where there is nothing to show.
+            helpers that all pictures share (`discovery.display.plots`), passed because this package imports
+            nothing from discovery. It raises `NothingToDraw` if there is nothing to show.
         alt: what the picture shows, for readers who cannot see it.
         caption: what to look for.
     """
@@ -69,15 +69,15 @@ class Picture(NamedTuple):
 
 
 class Lesson(NamedTuple):
-    """How a family imitates another algorithm: both answer the same questions on made-up inputs.
+    """How a family imitates another algorithm: both are evaluated on the same synthetic inputs.
 
     Attributes:
         answers: ``(algorithm, meta_params, key, agent) -> [K, ...]``; the key makes the inputs, `agent` is a
-            small actor-critic network of discovery's for questions that need one. Each of the K kinds of
-            answers has a scale of its own, by which its errors are divided.
-        suits: whether an algorithm can be asked.
+            small actor-critic network for answers that need one. The errors of each of the K kinds of answers
+            are divided by the scale of that kind.
+        suits: whether an algorithm can be imitated.
         what: the answers, in words.
-        learning_rate: of the student, at first.
+        learning_rate: of the student, initially.
     """
 
     answers: Callable[[Algorithm, MetaParams, PRNGKeyArray, Any], Float[Array, "K ..."]]
@@ -87,14 +87,14 @@ class Lesson(NamedTuple):
 
 
 class Export(NamedTuple):
-    """How a family's part is written to a standalone file, where it is not an elementwise policy loss.
+    """How a family's part is written to a standalone file, if it is not an elementwise policy loss.
 
     Attributes:
         kind: what the file holds, the name of a kind in `discovery.export.parts`.
-        about: ``subject -> {"description", "usage", "differences"}``, what the file's header says of a
+        about: ``subject -> {"description", "usage", "differences"}``, the texts of the file's header for a
             learned optimizer; `subject` is a `discovery.export.parts.Subject`.
-        needs_progress: whether a learned optimizer needs to know how far the training is.
-        needs_context: whether it needs the parameters, what each is, activations and a key.
+        needs_progress: whether a learned optimizer needs the training progress.
+        needs_context: whether it needs the parameters, their descriptions, activations and a key.
     """
 
     kind: str
@@ -108,15 +108,15 @@ class Family:
     """A family of algorithms.
 
     Attributes:
-        build: the factory. Its keyword arguments are the family's options, their defaults and annotations
-            the options' own; the first line of its docstring says what the family is.
+        build: the factory. Its keyword arguments, with defaults and annotations, are the family's options;
+            the first line of its docstring describes the family.
         limits: smallest and largest sensible value of numbers that only this family reads.
         baselines: names of known algorithms that it is compared with.
         optimizer: whether its learned part is the optimizer, which another algorithm can take ("lpo+open").
-        starts: options that only say where a search begins, and not how the searched numbers are read.
+        starts: options that only affect the initial values, and not how the searched numbers are read.
         picture: how the searched entries are drawn. None: drift and slope of its elementwise policy loss.
         lesson: how they are fitted to another algorithm. None: to the drift and slope of its policy loss.
-        export: how what was found is written to a file. None: its policy loss, where it has one.
+        export: how the result is written to a file. None: its policy loss, if it has one.
     """
 
     build: Callable[..., Algorithm]
@@ -130,7 +130,7 @@ class Family:
 
     @property
     def summary(self) -> str:
-        """What the family is, in one line."""
+        """A description in one line."""
         return (inspect.getdoc(self.build) or "").partition("\n")[0].replace("``", "")
 
     @property
@@ -140,7 +140,7 @@ class Family:
 
 
 def load(place: Any) -> Any:
-    """What stands at "package.module:NAME"; anything but text is returned as it is.
+    """The object at "package.module:NAME"; anything except text is returned unchanged.
 
     Raises:
         ImportError: there is no such module.

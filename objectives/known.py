@@ -1,4 +1,4 @@
-"""Known algorithms in the form of everything else here: baselines, and oracles for tests.
+"""Known algorithms as an `Algorithm` each: baselines, and references for tests.
 
 Mirror learning (Kuba et al. 2022) writes a policy loss as -(r A - f(r, A)), r = pi / pi_old, with
 a *drift* f that is non-negative, zero at r = 1, and flat there. `ppo_drift` and `dpo_drift` are such
@@ -116,7 +116,7 @@ def ppo_kl(optimizer: str = "adam") -> Algorithm:
 
 
 def dpo(optimizer: str = "adam") -> Algorithm:
-    """DPO, the closed form read out of LPO (Lu et al. 2022), alpha = 2, beta = 0.6."""
+    """DPO, the closed form derived from LPO (Lu et al. 2022), alpha = 2, beta = 0.6."""
     return actor_critic("dpo", drift_loss(dpo_drift), optimizer=optimizer, dpo_alpha=2.0, dpo_beta=0.6)
 
 
@@ -137,7 +137,7 @@ def _a2c_loss(
 def vsop(optimizer: str = "adam") -> Algorithm:
     """VSOP (Jesson et al. 2023): -log pi max(A, 0); advantages not normalized; unclipped value loss.
 
-    Its 0.5 mean (V - R)^2 has no further half, which is value_coef = 1 here.
+    Its value loss 0.5 mean (V - R)^2 corresponds to value_coef = 1 here.
     """
     return actor_critic(
         "vsop",
@@ -169,7 +169,7 @@ environments, 20 steps, one epoch of one minibatch. LPG (Oh et al. 2020) tunes i
 def a2c(optimizer: str = "adam", normalize_advantage: bool = False) -> Algorithm:
     """A2C-style: -log pi A, no ratio; unclipped value loss.
 
-    It is on-policy: use it with one epoch, or expect the many-epoch failure it is known for.
+    It is on-policy: use it with one epoch, since it is known to fail with many.
 
     Args:
         optimizer: "adam" or "sgd"; numbers for tabular agents trained by SGD are in `TABULAR_A2C`.
@@ -207,7 +207,7 @@ def _stay(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
 
 
 def random_policy() -> Algorithm:
-    """Uniformly random actions: the network is ignored, nothing is learned. What a normalized score of 0 is.
+    """Uniformly random actions: the network is ignored, nothing is learned. Defines the normalized score 0.
 
     Discrete actions are equally probable. Continuous ones are u = logit(U) / 2 with U uniform: with
     ``actions = "squash"`` the environment receives low + (high - low) U, uniform within its bounds; with

@@ -1,7 +1,7 @@
-"""Optimizers by name: what a learned one is compared with, and what algorithms leave fixed.
+"""Optimizers by name: fixed ones for algorithms, and baselines for learned ones.
 
-Each is ``meta_params -> transformation`` over one tree ``{torso: tree}`` of all agent parameters, and owns
-its clipping and its learning rate.
+Each is ``meta_params -> transformation`` over one tree ``{torso: tree}`` of all agent parameters, and
+includes clipping and learning rate.
 """
 
 from math import inf
@@ -19,10 +19,10 @@ CLIP_DEFAULTS: dict[str, float] = {"max_grad_norm": 0.5, "clip_by_torso": 0.0}
 RATE_DEFAULTS: dict[str, float] = {"learning_rate": 3e-4, "anneal": 1.0, **CLIP_DEFAULTS}
 
 ADAM_DEFAULTS: dict[str, float] = {**RATE_DEFAULTS, "adam_b1": 0.9, "adam_b2": 0.999, "adam_eps": 1e-5}
-"""What `adam` reads, with PureJaxRL's values."""
+"""Numbers of `adam`, with PureJaxRL's values."""
 
 SGD_DEFAULTS: dict[str, float] = {**RATE_DEFAULTS, "critic_rate": 1.0, "bias_rate": 1.0, "clip_by_torso": 1.0}
-"""What `sgd` reads: also learning rates of the critic and of biases, as shares of the others'."""
+"""Numbers of `sgd`: also learning rates of the critic and of biases, as shares of the others'."""
 
 RMSPROP_DEFAULTS: dict[str, float] = {
     **RATE_DEFAULTS,
@@ -30,10 +30,10 @@ RMSPROP_DEFAULTS: dict[str, float] = {
     "rmsprop_decay": 0.99,
     "rmsprop_eps": 1e-5,
 }
-"""What `rmsprop` reads, with the values usual for A2C."""
+"""Numbers of `rmsprop`, with the usual values for A2C."""
 
 LION_DEFAULTS: dict[str, float] = {**RATE_DEFAULTS, "learning_rate": 1e-4, "lion_b1": 0.9, "lion_b2": 0.99}
-"""What `lion` reads: the paper's decays, and a third of Adam's rate (the paper advises 3 to 10 times
+"""Numbers of `lion`: the paper's decays, and a third of Adam's rate (the paper advises 3 to 10 times
 less)."""
 
 CAPPED_ADAM_DEFAULTS: dict[str, float] = {
@@ -43,10 +43,10 @@ CAPPED_ADAM_DEFAULTS: dict[str, float] = {
     "adam_eps": 1e-8,
     "max_update": 1.0,
 }
-"""What `capped_adam` reads, with DiscoRL's values: a constant rate, and no clip of the gradient's norm."""
+"""Numbers of `capped_adam`, with DiscoRL's values: a constant rate, and no clip of the gradient's norm."""
 
 RADAM_DEFAULTS: dict[str, float] = {**ADAM_DEFAULTS, "adam_eps": 1e-8}
-"""What `radam` reads, with optax's values."""
+"""Numbers of `radam`, with optax's values."""
 
 LIMITS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("anneal", "clip_by_torso"), (0.0, 1.0)),
@@ -80,8 +80,8 @@ TUNED_SGD: dict[str, dict[str, float]] = {
     "grid/all": {"learning_rate": 1.33},
     "CartPole-v1": {"learning_rate": 2.5e-4},
 }
-"""The same for SGD, with anneal = 1, by Goldie et al. 2025 (arXiv 2507.17668). CartPole's is as they give it,
-though it is a rate for Adam."""
+"""The same for SGD, with anneal = 1, by Goldie et al. 2025 (arXiv 2507.17668). CartPole's is the published
+value, though it is a rate for Adam."""
 
 
 def clip_by_global_norm(
@@ -89,10 +89,10 @@ def clip_by_global_norm(
 ) -> optax.GradientTransformation:
     """Scale gradients ``{torso: tree}`` such that their norm is at most `max_norm`.
 
-    If `by_torso` is 1, that is the norm of each torso's gradient: actor and critic then do not take each
-    other's share. If it is 0, it is the norm of all; in between, factors are weighted means of both.
+    If `by_torso` is 1, this applies to the norm of each torso's gradient, so actor and critic do not affect
+    each other. If it is 0, to the norm of all; in between, factors are weighted means of both.
 
-    Unlike optax's, its derivative is finite (zero) where all gradients are zero, which
+    Unlike that of optax's function, its derivative is finite (zero) where all gradients are zero, as
     meta-gradients through an update need.
     """
 
@@ -130,12 +130,12 @@ def anneal_by_progress(
 
 
 def _stateless(params: Any) -> optax.EmptyState:
-    """The state of a transformation that has none."""
+    """The state of a stateless transformation."""
     return optax.EmptyState()
 
 
 def adam(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
-    """Adam behind a global-norm clip, its learning rate annealed over the life.
+    """Adam after a global-norm clip, with its learning rate annealed over the training.
 
     `eps_root` is tiny instead of zero, which keeps the derivative of the square root finite where a
     gradient is exactly zero and changes no step (ADR 3).
@@ -150,7 +150,7 @@ def adam(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
 
 
 def radam(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
-    """Rectified Adam (Liu et al. 2020, Algorithm 2) behind a norm clip: momentum alone while the variance of
+    """Rectified Adam (Liu et al. 2020, Algorithm 2) after a norm clip: only momentum while the variance of
     Adam's denominator is too large, then Adam with a rectified step.
 
     Reads what `adam` does. `eps_root` is tiny as in `adam`.
@@ -165,11 +165,11 @@ def radam(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
 
 
 def capped_adam(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
-    """Adam whose denominator passes no meta-gradient, each element of its direction cut off at
-    +- "max_update" (DiscoRL, Oh et al. 2025).
+    """Adam whose denominator passes no meta-gradient, with each element of its direction clipped to +-
+    "max_update" (DiscoRL, Oh et al. 2025).
 
-    Its steps are Adam's. Its meta-gradients are not those of its steps: they leave out how the second moment
-    depends on earlier gradients, which makes Adam's own huge where second moments are tiny (ADR 3).
+    Its steps are Adam's. Its meta-gradients are not exact: they ignore how the second moment depends on
+    earlier gradients, a term that makes Adam's meta-gradients huge where second moments are tiny (ADR 3).
 
     Reads what `adam` does, and "max_update".
     """
@@ -199,12 +199,12 @@ def capped_adam(meta_params: MetaParams) -> optax.GradientTransformationExtraArg
 
 
 def sgd(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
-    """Stochastic gradient descent behind a norm clip, each torso's own by default, as GROOVE's agents.
+    """Stochastic gradient descent after a norm clip, by default of each torso, as in GROOVE's agents.
 
     theta <- theta - learning_rate (1 - anneal n/N) c clip(b g), with c "critic_rate" for the critic's
-    parameters and b "bias_rate" for biases, else 1. Biases begin at zero, so that ``bias_rate = 0`` means a
-    network without any. Learning rates that suit a table (tens, for a state is seen once in tens of samples)
-    are far too large for a bias, which every sample moves.
+    parameters and b "bias_rate" for biases, else 1. Biases are initialized to zero, so ``bias_rate = 0``
+    means a network without biases. Learning rates that suit a table (tens, since a state occurs once in tens
+    of samples) are far too large for a bias, which every sample updates.
 
     Reads "learning_rate", "anneal", "max_grad_norm", "clip_by_torso", "critic_rate" and "bias_rate".
     """
@@ -229,10 +229,10 @@ def sgd(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
 
 
 def rmsprop(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
-    """RMSprop (Tieleman & Hinton 2012) behind a norm clip: g / sqrt(v + eps), v an average of g^2 from zero
-    on.
+    """RMSprop (Tieleman & Hinton 2012) after a norm clip: g / sqrt(v + eps), with v an average of g^2,
+    starting at zero.
 
-    Epsilon is inside the root, so that its derivative is finite where a gradient is zero.
+    Epsilon is inside the root, so its derivative is finite where a gradient is zero.
     Reads "learning_rate", "anneal", "max_grad_norm", "clip_by_torso", "rmsprop_decay" and "rmsprop_eps".
     """
     return optax.chain(
@@ -243,7 +243,7 @@ def rmsprop(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
 
 
 def lion(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
-    """Lion (Chen et al. 2023) behind a norm clip, without weight decay: sign(b1 m + (1 - b1) g), then
+    """Lion (Chen et al. 2023) after a norm clip, without weight decay: sign(b1 m + (1 - b1) g), then
     m = b2 m + (1 - b2) g.
 
     Reads "learning_rate", "anneal", "max_grad_norm", "clip_by_torso", "lion_b1" and "lion_b2".

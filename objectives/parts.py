@@ -1,7 +1,7 @@
-"""The usual parts: what PPO is made of, and what most learned algorithms leave fixed.
+"""The standard parts: those of PPO, which most learned algorithms keep fixed.
 
-`actor_critic` puts them together around a `PolicyLoss`, so that a drift family, a program or an
-export has to define nothing but an elementwise loss of (log_prob, old_log_prob, advantage).
+`actor_critic` combines them with a `PolicyLoss`, so a drift family, a program or an export only defines an
+elementwise loss of (log_prob, old_log_prob, advantage).
 """
 
 from collections.abc import Callable
@@ -43,8 +43,9 @@ LOSS_DEFAULTS: dict[str, float] = {
 """Numbers that targets and loss read, with PureJaxRL's values."""
 
 DEFAULTS: dict[str, float] = ADAM_DEFAULTS | LOSS_DEFAULTS
-"""Numbers of PPO. `value_clip = inf` means an unclipped value loss; `anneal` is the share of the learning
-rate that is gone at the end of life; `clip_by_torso = 1` clips the gradients of actor and critic apart."""
+"""Numbers of PPO. `value_clip = inf` means an unclipped value loss; `anneal` is the share by which the
+learning rate falls until the end of training; `clip_by_torso = 1` clips the gradients of actor and critic
+separately."""
 
 LIMITS: dict[str, tuple[float, float]] = {
     **OPTIMIZER_LIMITS,
@@ -79,7 +80,7 @@ class AdvantageTargets(NamedTuple):
 
 
 def gae(meta_params: MetaParams, memory: Any, trajectory: Trajectory, progress: Progress) -> AdvantageTargets:
-    """Generalized advantage estimation (Schulman et al. 2016, eq. 16), time limits handled.
+    """Generalized advantage estimation (Schulman et al. 2016, eq. 16), with time limits handled.
 
     delta_t = r_t + gamma (1 - terminated_t) V(s'_t) - V(s_t), where s'_t is the state reached,
     an episode's final observation included; A_t = delta_t + gamma lambda (1 - ended_t) A_{t+1},
@@ -112,7 +113,7 @@ def value_loss(
 def standardize(x: Float[Array, " B"]) -> Float[Array, " B"]:
     """(x - mean) / (std + 1e-8) over the minibatch; equal values give zeros, with derivative zero.
 
-    The square root's own derivative is infinite there, and would make meta-gradients NaN.
+    Without this, the square root's derivative is infinite there, and meta-gradients are NaN.
     """
     variance = x.var()
     spread = variance > 0
@@ -123,7 +124,7 @@ def actor_critic_loss(policy: Policy, policy_loss: PolicyLoss) -> Loss:
     """The usual total: policy loss + value_coef * clipped value loss - entropy_coef * entropy.
 
     Its `per_sample` raises a ValueError while tracing if the policy loss is not one real number per sample;
-    anything else would broadcast without a word.
+    anything else would broadcast silently.
     """
 
     def per_sample(
@@ -165,7 +166,7 @@ def actor_critic(
     """An actor-critic `Algorithm` around `policy_loss`: GAE, clipped value loss, entropy bonus, Adam.
 
     Args:
-        name: for people and records.
+        name: for messages and records.
         policy_loss: the elementwise policy loss.
         init: makes the entries of `meta_params` that `policy_loss` reads and a search proposes.
         optimizer: a name in `OPTIMIZERS`.
@@ -191,11 +192,11 @@ def actor_critic(
 
 
 class LearnedOptimizer(NamedTuple):
-    """An `Optimizer` that other algorithms can take, with the numbers that go with it wherever it is used.
+    """An `Optimizer` that other algorithms can use, with the numbers that it always needs.
 
     Attributes:
         steps: ``meta_params -> transformation``, the optimizer itself.
-        numbers: names and values. OPEN clips actor and critic apart whatever it optimizes.
+        numbers: names and values. OPEN always clips actor and critic separately.
     """
 
     steps: Optimizer
@@ -206,10 +207,10 @@ class LearnedOptimizer(NamedTuple):
 
 
 def with_optimizer(algorithm: Algorithm, other: Algorithm) -> Algorithm:
-    """`algorithm`, its optimizer replaced by the one of `other`; what is searched of either is searched.
+    """`algorithm` with the optimizer of `other`; the searched entries of both are searched.
 
-    The numbers of `other`'s `LearnedOptimizer` go with it. All others are those of `algorithm`, above all the
-    learning rate; where it has none of a name, the value of `other`.
+    The numbers of `other`'s `LearnedOptimizer` go with it. All others, such as the learning rate, are those
+    of `algorithm`, or of `other` if `algorithm` lacks them.
 
     Raises:
         ValueError: `other` has no `LearnedOptimizer`; both search an entry of the same name; or `other` has a
@@ -218,8 +219,8 @@ def with_optimizer(algorithm: Algorithm, other: Algorithm) -> Algorithm:
     optimizer = other.optimizer
     if not isinstance(optimizer, LearnedOptimizer):
         raise ValueError(
-            f"the optimizer of {other.name} is not an objectives.parts.LearnedOptimizer, which says what "
-            "numbers go with it; make it with objectives.learned_optimizers.open.ppo_with"
+            f"the optimizer of {other.name} is not an objectives.parts.LearnedOptimizer, which declares the "
+            "numbers it needs; make it with objectives.learned_optimizers.open.ppo_with"
         )
     key = jax.eval_shape(lambda: jax.random.key(0))
     mine, others = (set(jax.eval_shape(each.init, key)) for each in (algorithm, other))
@@ -227,7 +228,7 @@ def with_optimizer(algorithm: Algorithm, other: Algorithm) -> Algorithm:
         both = ", ".join(sorted(mine & others))
         raise ValueError(f"{algorithm.name} and {other.name} both search {both}; take another part")
     if other.memory is not NO_MEMORY:
-        raise ValueError(f"{other.name} has a memory of its own, which its optimizer alone would not have")
+        raise ValueError(f"{other.name} has a memory, which its optimizer alone would not have")
 
     def init(key: PRNGKeyArray) -> dict[str, Any]:
         first, second = jax.random.split(key)

@@ -1,4 +1,4 @@
-"""Parallelized Q-networks (PQN): Q-learning without replay buffer and target network, on rollouts.
+"""Parallelized Q-networks (PQN): Q-learning on rollouts, without replay buffer and target network.
 
 Reference: Gallici et al. 2025, arXiv 2407.04811.
 """
@@ -37,26 +37,26 @@ PQN_DEFAULTS: dict[str, float] = {
     "epsilon_decay": 0.1,
     "reward_scale": 1.0,
 }
-"""The paper's values for MinAtar. `epsilon_decay` is the share of the life after which epsilon is
+"""The paper's values for MinAtar. `epsilon_decay` is the share of the training after which epsilon is
 `epsilon_end`; rewards are multiplied by `reward_scale` in targets."""
 
 
 def _heads(n_actions: int, continuous: bool) -> dict[str, Head]:
     if continuous:
-        raise ValueError("pqn needs discrete actions, each of which has a value; these are continuous")
+        raise ValueError("pqn needs discrete actions, since each has a value; these are continuous")
     return {"q": Head(n_actions, torso="critic")}
 
 
 def epsilon(meta_params: MetaParams, progress: Progress) -> Float[Array, ""]:
     """Probability of a uniformly random action: linear from "epsilon_start" to "epsilon_end" over the share
-    "epsilon_decay" of the life, constant after it.
+    "epsilon_decay" of the training, constant after it.
     """
     start, end = meta_params["epsilon_start"], meta_params["epsilon_end"]
     return start + (end - start) * jnp.clip(progress.fraction / meta_params["epsilon_decay"], 0.0, 1.0)
 
 
 def epsilon_greedy(meta_params: MetaParams, outputs: Outputs, progress: Progress) -> Distribution:
-    """The action of the greatest value with probability 1 - epsilon, else any."""
+    """The action with the greatest value with probability 1 - epsilon, else a uniformly random one."""
     q, exploring = outputs["q"], epsilon(meta_params, progress)
     greedy = jax.nn.one_hot(jnp.argmax(q, axis=-1), q.shape[-1], dtype=q.dtype)
     return Discrete(exploring / q.shape[-1] + (1.0 - exploring) * greedy)
@@ -65,11 +65,10 @@ def epsilon_greedy(meta_params: MetaParams, outputs: Outputs, progress: Progress
 def lambda_returns(
     meta_params: MetaParams, memory: Any, trajectory: Trajectory, progress: Progress
 ) -> Float[Array, "T E"]:
-    """Q(lambda) returns (Gallici et al. 2025, Algorithm 1), time limits handled.
+    """Q(lambda) returns (Gallici et al. 2025, Algorithm 1), with time limits handled.
 
     G_t = r_t + gamma (1 - terminated_t) ((1 - lambda) max_a Q(s'_t, a) + lambda G_{t+1}), where s'_t is the
-    state reached. After the last step and where an episode was truncated, there is no G_{t+1}, and
-    max_a Q(s'_t, a) takes its place.
+    state reached. After the last step and where an episode was truncated, max_a Q(s'_t, a) replaces G_{t+1}.
 
     Reads "gamma", "q_lambda" and "reward_scale".
     """

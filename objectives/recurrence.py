@@ -1,4 +1,4 @@
-"""Recurrent cells as pure functions, and reading a rollout backwards with them.
+"""Recurrent cells as pure functions, and a backward pass over a rollout with them.
 
 Weights are ``{"kernel": [F, G H], "bias": [G H], "inner": [H, G H], ...}``: G gates side by side, of H units
 each, that see F inputs.
@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 Weights = Mapping[str, Array]
 Carry = tuple[Array, ...]
-"""What a cell remembers: arrays ``[E, H]``, the first of which is its output."""
+"""A cell's state: arrays ``[E, H]``, the first of which is its output."""
 
 matrix = jax.nn.initializers.lecun_normal()
 rotation = jax.nn.initializers.orthogonal()
@@ -25,7 +25,7 @@ class Cell(NamedTuple):
     Attributes:
         gates: G.
         arrays: how many arrays its carry has.
-        inner_bias: whether the candidate's recurrent part has a bias of its own, ``"inner_bias"`` ``[H]``.
+        inner_bias: whether the candidate's recurrent part has its own bias, ``"inner_bias"`` ``[H]``.
         step: ``(weights, carry, seen [E, G H]) -> carry``, where seen = x kernel + bias.
     """
 
@@ -83,10 +83,10 @@ def initial_weights(cell: Cell, key: PRNGKeyArray, inputs: int, width: int) -> d
 def read_backwards(
     cell: Cell, weights: Weights, x: Float[Array, "T E F"], ended: Bool[Array, "T E"]
 ) -> Float[Array, "T E H"]:
-    """Outputs h_t of a cell that reads x_T-1, ..., x_0: h_t knows of x_t and of what came later.
+    """Outputs h_t of a cell that reads x_T-1, ..., x_0: h_t depends on x_t and later inputs.
 
-    The carry is zero before x_T-1 is read, and is set to zero before x_t is read where `ended`: what came
-    later there belongs to another episode.
+    The carry is zero before x_T-1 is read, and is set to zero before x_t is read where `ended`, since later
+    inputs there belong to another episode.
     """
     seen = x @ weights["kernel"] + weights["bias"]
     nothing = jnp.zeros((x.shape[1], weights["inner"].shape[0]), seen.dtype)

@@ -1,7 +1,7 @@
 """Exact policy mirror descent on a Markov decision process in arrays (Xiao 2022; Alfano et al. 2023).
 
 A process is ``transition [S, A, S]``, ``reward [S, A]`` and a discount. Rows of `transition` may sum to less
-than 1: the rest is the probability that the episode ends, after which nothing is worth anything.
+than 1: the rest is the probability that the episode ends, after which all values are zero.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from objectives.mirror_map.potentials import Potential
 from objectives.mirror_map.simplex import project
 
 SMALLEST = 1e-8
-"""Stands for probability zero, where phi^{-1} may be infinite."""
+"""Replaces probability zero, where phi^{-1} may be infinite."""
 
 
 def evaluate(

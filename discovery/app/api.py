@@ -59,13 +59,13 @@ def discover(
 
     Args:
         config: what to search, how, on what; or the name of a preset, or a TOML file.
-        output: the folder in which the run's own is made.
-        name: the run's; by default date, "search" and a short id.
-        executor: where trainings run; by default what the config says, closed at the end.
-        listener: told how it goes.
+        output: the folder in which the run's folder is created.
+        name: of the run; by default the date, "search" and a short id.
+        executor: where trainings run; by default the config's, which is closed at the end.
+        listener: receives progress.
 
     Raises:
-        BadInput: before anything is written, if the config names what is not there or does not fit.
+        BadInput: before anything is written, if the config is invalid or names something that does not exist.
     """
     short = "search"
     if not isinstance(config, SearchConfig):
@@ -79,7 +79,7 @@ def discover(
 def resume(
     folder: Path | str, executor: Executor | None = None, listener: Listener | None = None
 ) -> LoadedRun:
-    """Go on with a run that was interrupted, and load it; one that is finished is only loaded."""
+    """Continue an interrupted run, and load it; a finished run is only loaded."""
     with Run.open(folder, write=True) as run, _Lent(run.config, executor) as lent:
         search(run, lent, listener or Silence())
     return load_run(folder)
@@ -99,22 +99,22 @@ def evaluate(
 ) -> Comparison:
     """Compare what a run found with others on held-out seeds, and record every training in the run.
 
-    What is recorded is not trained again, except trainings that failed because of the machine.
+    Recorded trainings are not repeated, except those that failed because of the machine.
 
     Args:
         run: the run, or its folder.
-        against: known algorithms, other runs, or "initial" for the mean this one began with.
-        tasks: names; by default those that the run has seen, and with `test` its held-out ones.
-        seeds: S, trainings of each on each task.
-        executor: where they run; by default what the run's config says, closed at the end.
-        listener: hears how it goes.
+        against: known algorithms, other runs, or "initial" for this run's initial mean.
+        tasks: names; by default those of the run's search, and with `test` also its held-out ones.
+        seeds: S, trainings of each subject on each task.
+        executor: where they run; by default the run's, which is closed at the end.
+        listener: receives progress.
         first_seed: index of the first seed.
-        test: train on held-out tasks too; the ledgers of the runs that hold them out record that it was done.
+        test: train on held-out tasks too; the ledgers of the runs that hold them out record this.
         sweeps: parameter -> factors, for example ``{"learning_rate": (0.1, 1, 10)}``.
-        retry_failed: train again everything that failed, for whatever reason.
+        retry_failed: repeat all failed trainings.
 
     Raises:
-        BadInput: a task is held out by one of the runs, and not `test`; or a task or subject does not exist.
+        BadInput: a run holds a task out and `test` is false, or a task or subject does not exist.
     """
     folder = Path(_name(run))
     others = [against] if isinstance(against, Subject) else against
@@ -148,27 +148,28 @@ def compare_suite(
 ) -> SuiteComparison:
     """Compare algorithms, runs and exported files on a suite, as `discovery compare` does.
 
-    Trainings are recorded in a folder, where the tables and pictures are written too. What is recorded is not
-    trained again, except trainings that failed because of the machine.
+    Trainings are recorded in a folder, where the tables and pictures are written too. Recorded trainings are
+    not repeated, except those that failed because of the machine.
 
     Args:
         subjects: runs, or names as on the command line: "ppo", "ppo[clip=0.1]", "RUN@initial", "found.py".
         suite: its name, or its file.
-        tasks: names; by default those for meta-training and selection, and with `test` the held-out ones.
+        tasks: names; by default those for meta-training and selection, and with `test` also the held-out
+            ones.
         seeds: S, trainings of each subject on each task.
-        test: train on held-out tasks too; the ledger records that it was done.
+        test: train on held-out tasks too; the ledger records this.
         first_seed: index of the first seed.
         sweeps: parameter -> factors, for example ``{"learning_rate": (0.1, 1, 10)}``.
-        executor: where they run; by default in a process per core, closed at the end.
-        listener: hears how it goes.
-        output: the folder in which the comparison's own is made.
-        name: the comparison's; by default "compare-" and the suite's.
-        retry_failed: train again everything that failed, for whatever reason.
-        command: what is recorded as the command.
+        executor: where they run; by default one process per core, closed at the end.
+        listener: receives progress.
+        output: the folder in which the comparison's folder is created.
+        name: of the comparison; by default "compare-" and the suite's name.
+        retry_failed: repeat all failed trainings.
+        command: recorded as the command line.
 
     Raises:
         BadInput: before anything is written, if a subject, task, suite or sweep does not fit.
-        RunError: the machine made so many trainings fail that no task is left to compare on.
+        RunError: so many trainings failed because of the machine that no task is left to compare on.
     """
     found, names = load_suite(suite), [_name(each) for each in subjects]
     tasks = [tasks] if isinstance(tasks, str) else tasks
@@ -185,12 +186,12 @@ def compare_suite(
 
 
 def algorithms() -> tuple[str, ...]:
-    """Names of the algorithms and families there are; `build` makes one."""
+    """Names of the available algorithms and families; `build` makes one."""
     return tuple(sorted(FAMILIES))
 
 
 class _Lent:
-    """The caller's executor, left open; or one of the config's, closed at the end."""
+    """The caller's executor, left open, or the config's, closed at the end."""
 
     def __init__(self, config: SearchConfig, executor: Executor | None) -> None:
         self._own = None

@@ -1,4 +1,4 @@
-"""How every search begins: from a config to a run in a folder of its own, and an executor."""
+"""The start of every search: from a config to a run in its folder, and an executor."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ from discovery.store.run import Run, new_folder
 
 
 def refuse_unsuitable(config: SearchConfig, output: Path, short: str, name: str | None) -> None:
-    """Raise a BadInput, before anything is written, where a search could not begin."""
+    """Raise a BadInput, before anything is written, if the search cannot begin."""
     new_folder(config, output, short, name)
     check(config)
-    from discovery.results.distillation.start import sources_of  # after `check` gave jax its one thread
+    from discovery.results.distillation.start import sources_of  # after `check` limited jax to one thread
 
     sources_of(config)
 
@@ -30,16 +30,16 @@ def begin(
 
     Args:
         config: the search.
-        output: the folder in which the run gets its own.
-        short: what the run is called beside the date, unless it is named.
-        name: the run's.
-        executor: where trainings run; by default what the config asks for.
+        output: the folder in which the run's folder is created.
+        short: the part of the run's default name after the date.
+        name: of the run.
+        executor: where trainings run; by default the config's.
 
     Returns:
         the open run and the executor; the caller closes both.
 
     Raises:
-        BadInput: before anything is written, if the config does not fit.
+        BadInput: before anything is written, if the config is invalid.
     """
     refuse_unsuitable(config, output, short, name)
     config = config if executor else with_width(config)

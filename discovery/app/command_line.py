@@ -98,7 +98,7 @@ def _open_closed_streams() -> None:
 
 
 def _check_encoding(arguments: Sequence[str]) -> None:
-    """Refuse names of files that are not UTF-8: records and reports are."""
+    """Refuse file names that are not UTF-8, since records and reports are."""
     for argument in arguments:
         if argument.encode(errors="replace") != argument.encode(errors="surrogateescape"):
             raise BadInput(f"{argument!a} is not UTF-8; rename the file or folder")

@@ -81,7 +81,7 @@ class Comparison(Shown, comparison.Comparison):
         return score_intervals(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the curves as JSON can hold it."""
+        """Everything except the curves, JSON-serializable."""
         swept = {"robustness": [each.to_dict() for each in self.robustness]} if self.robustness else {}
         return super().to_dict() | {"verdicts": self.verdicts()} | swept
 
@@ -109,7 +109,7 @@ class SuiteComparison(Shown, suite_comparison.SuiteComparison):
         return suite_sentences(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the curves as JSON can hold it."""
+        """Everything except the curves, JSON-serializable."""
         return super().to_dict() | {"verdicts": self.verdicts()}
 
     def plot(self) -> "dict[str, Figure]":

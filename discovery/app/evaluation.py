@@ -1,4 +1,4 @@
-"""Evaluating subjects: what the verb `discovery evaluate` and `discovery.evaluate` have in common."""
+"""Evaluating subjects: what the verb `discovery evaluate` and `discovery.evaluate` share."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,13 +24,13 @@ class Plan:
     Attributes:
         names: of subjects, runs as their paths. Trainings are recorded in the first run among them.
         tasks: on which tasks.
-        looks: which of them are held out from which run; see `discovery.store.held_out`.
+        looks: run's folder -> tasks held out from it; see `discovery.store.held_out`.
         seeds, first_seed: on which seeds.
-        command: for the record.
+        command: the command line, to be recorded.
         hidden: names of tasks that a suite holds out.
         sweeps: parameter -> factors.
-        place: folder of the record where no run takes part; None for no record.
-        retry_failed: train again everything that failed, for whatever reason.
+        place: folder of the record if no run takes part; None records nothing.
+        retry_failed: repeat all failed trainings.
     """
 
     names: Sequence[str]

@@ -1,4 +1,4 @@
-"""A loaded run as users hold it: its data, and methods that draw and report.
+"""A loaded run for users: its data, and methods that plot and report.
 
 run = load_run("runs/...")
 run.plot_objective()
@@ -29,7 +29,7 @@ def load_run(path: str | Path) -> "LoadedRun":
 
 
 class LoadedRun(loaded.RunData):
-    """A run as it stood when it was loaded; its data are those of `discovery.results.loaded`."""
+    """A snapshot of a run; its data are described in `discovery.results.loaded`."""
 
     def __repr__(self) -> str:
         return f"LoadedRun({summary.line(self)})"
@@ -42,7 +42,7 @@ class LoadedRun(loaded.RunData):
         return runs.meta_learning(self, task or self.config.tasks[0].name)
 
     def plot_objective(self, generation: Generation = None, part: str | None = None) -> Figure:
-        """What was found, beside known ones: a drift as in LPO's picture, a mirror map, an optimizer, or
+        """What was found, next to known ones: a drift as in LPO's picture, a mirror map, an optimizer, or
         targets.
 
         Args:
@@ -51,18 +51,18 @@ class LoadedRun(loaded.RunData):
                 first.
 
         Raises:
-            BadInput: there is no such part, or no picture of it.
+            BadInput: there is no such part, or it has no picture.
         """
         return draw_found(self.learned(generation), part)
 
     def plot_learning_curves(self, task: str | None = None) -> Figure:
-        """Learning curves of all that was reported on a task."""
+        """Learning curves of all subjects reported on a task."""
         return runs.learning_curves(self, task or self.config.tasks[0].name)
 
     def plot_comparison(self) -> Figure:
-        """Intervals of all that was reported, a panel for each task."""
+        """Intervals of all reported subjects, a panel for each task."""
         return runs.comparison_picture(self)
 
     def report(self, out: str | Path | None = None) -> Path:
-        """Write the report: one page of HTML, and its numbers as JSON beside it; returns the page's path."""
+        """Write the report: one page of HTML, and its numbers as JSON next to it; returns the page's path."""
         return write_report(self, out)

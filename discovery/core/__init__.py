@@ -1,1 +1,1 @@
-"""What every room uses: errors, files, jobs, configs, suites and presets. Imports no jax."""
+"""What all packages use: errors, files, jobs, configs, suites and presets. Imports no jax."""

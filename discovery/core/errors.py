@@ -1,12 +1,12 @@
-"""What can go wrong, as one tree.
+"""The exceptions of this package, as one tree.
 
 DiscoveryError
-├── BadInput          the user asked for something that cannot be     (exit code 2)
-└── RunError          a run could not go on                           (exit code 1)
+├── BadInput          the user's request is invalid                   (exit code 2)
+└── RunError          a run could not continue                        (exit code 1)
     ├── LedgerError   its records cannot be read or written
     └── ExecutorError its workers cannot be started or kept
 
-A proposal that diverges, times out or crashes is none of these: it is a recorded outcome.
+A proposal that diverges, times out or crashes raises no exception: it is a recorded outcome.
 Ctrl-C is Python's own KeyboardInterrupt                              (exit code 130).
 """
 
@@ -21,13 +21,13 @@ class DiscoveryError(Exception):
 
 
 class BadInput(DiscoveryError, ValueError):
-    """The user asked for something that cannot be; the message says what can."""
+    """The user's request is invalid; the message says what is possible."""
 
     exit_code = 2
 
 
 class RunError(DiscoveryError):
-    """A run could not go on; what was recorded is kept."""
+    """A run could not continue; what was recorded is kept."""
 
 
 class LedgerError(RunError):

@@ -1,4 +1,4 @@
-"""Files that are there as a whole or not at all."""
+"""Files that exist completely or not at all."""
 
 import os
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 from discovery.core.errors import BadInput
 
 OF_A_RUN = ("config.toml", "ledger.sqlite", "lock")
-"""Files of a run's folder that nothing may replace."""
+"""Files of a run's folder that must not be overwritten."""
 
 
 def check_writable(path: Path, flag: str, folder: bool = False) -> None:
-    """Refuse, before the work for it begins, a file (or a folder) that could not be written.
+    """Refuse a file (or a folder) that could not be written, before the work for it begins.
 
     Raises:
-        BadInput: with the `flag` that names another place.
+        BadInput: the message names the `flag` for another place.
     """
     if not folder and path.is_dir():
         raise BadInput(f"{path} is a folder; {flag} takes a file")
@@ -27,10 +27,10 @@ def check_writable(path: Path, flag: str, folder: bool = False) -> None:
 
 
 def write_whole(path: Path, text: str) -> Path:
-    """Write `text` to `path`, whose folders are made; what was there stays until all of it is written.
+    """Write `text` to `path`, creating its folders; a former file stays until all of it is written.
 
     Raises:
-        OSError: it cannot be written; nothing half-made is left.
+        OSError: it cannot be written; no partial file is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")

@@ -11,9 +11,9 @@ from objectives import parts_of
 
 MACHINE_FAILURES = frozenset({"crashed", "timeout", "out_of_memory", "environment"})
 """Errors that say nothing about an algorithm: a worker died, time or memory ran out, an environment raised.
-They do not count against it, and a later command trains it again."""
+They do not count against it, and a later command repeats the training."""
 EXPORTED_FILE = "discovery.results.exported_file:from_file"
-"""The algorithm that an exported file is; only `results.subjects` names it, for a user who names the file."""
+"""The algorithm of an exported file; only `results.subjects` uses it, when a user names the file."""
 
 
 class Outcome(NamedTuple):
@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
         episodes: ``[K]`` how many episodes were completed in each window.
         length: ``[K]`` their mean length in steps.
         nonfinite_step: environment step at which anything first became non-finite, or -1.
-        metrics: ``{name: [K]}``, what else the training's loop reports, under names of its own.
+        metrics: ``{name: [K]}``, what else the training's loop reports.
     """
 
     score: Any
@@ -42,7 +42,7 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class AlgorithmSpec:
-    """Which algorithm, by name and options: hashable, and small enough to send to a worker.
+    """An algorithm by name and options: hashable, and small enough to send to a worker.
 
     `options` are keyword arguments of its factory, as sorted (name, value) pairs.
     """
@@ -52,21 +52,21 @@ class AlgorithmSpec:
 
     @property
     def parts(self) -> tuple["AlgorithmSpec", ...]:
-        """What it is made of, each with its own options: "lpo+open" is `lpo` and `open`."""
+        """Its parts, each with its options: "lpo+open" has `lpo` and `open`."""
         parts = parts_of(self.name, dict(self.options))
         return tuple(AlgorithmSpec(name, tuple(sorted(options.items()))) for name, options in parts)
 
 
 @dataclass(frozen=True)
 class JobKey:
-    """Names one training within a run. Its text is for the database and for logs; nothing reads it back.
+    """Names one training within a run. Its text is for the database and for logs, and is never parsed.
 
     Attributes:
-        owner: whose training it is: the id of a request of a search, or the name of a subject.
+        owner: the id of a search's request, or the name of a subject.
         split: which seeds: "search", "selection" or "report".
         task: the task's name.
         seed: index of the seed.
-        until: the rollout at which the training stops early; None where it lives to its end.
+        until: the rollout at which the training stops early; None to train to the end.
     """
 
     owner: Hashable
@@ -111,7 +111,7 @@ class Job:
         lifetime: N, number of rollouts.
         until: stop after this many rollouts and return a checkpoint; None: train to the end.
         checkpoint: where to continue; None: start afresh.
-        stretches: calls that a whole life is trained in, by whoever is free.
+        stretches: number of calls that a whole training is split into, for any free workers.
     """
 
     id: JobKey
@@ -133,7 +133,7 @@ class Job:
 
 @dataclass(frozen=True)
 class JobResult:
-    """What became of a job. Either `outcome` is set, or `error` is one of `MACHINE_FAILURES` or "failed" (the
+    """The result of a job. Either `outcome` is set, or `error` is one of `MACHINE_FAILURES` or "failed" (the
     algorithm raised), with the reason in `detail`.
 
     `checkpoint` is the state of a job that was asked to stop, see `Job.until`.
@@ -143,7 +143,7 @@ class JobResult:
     Observational (not reproducible, and not compared between runs): seconds, compile_seconds, worker,
     attempts, more.
 
-    `more` results came at the same time, and follow at once: they can be recorded together.
+    If `more`, further results came at the same time and follow at once: they can be recorded together.
     """
 
     id: JobKey

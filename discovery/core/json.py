@@ -1,4 +1,4 @@
-"""Strict JSON: a number that is not finite becomes null, and no other text than valid JSON is written."""
+"""Strict JSON: non-finite numbers become null, and only valid JSON is written."""
 
 import json
 import math
@@ -33,5 +33,5 @@ def json_line(value: Any) -> str:
 
 
 def json_text(value: Any) -> str:
-    """`json_value` as indented text, for files that people read too."""
+    """`json_value` as indented text, for files that people also read."""
     return json.dumps(json_value(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses, tuples and mappings as dicts and lists, without what is None."""
+    """Dataclasses, tuples and mappings as dicts and lists, without entries that are None."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         pairs = ((f.name, plain(getattr(value, f.name))) for f in dataclasses.fields(value))
         return {name: item for name, item in pairs if item is not None and item != {}}
@@ -24,7 +24,7 @@ def plain(value: Any) -> Any:
 
 
 def recipe(task: Task) -> dict[str, Any]:
-    """A task as plain data, for fingerprints: what came later counts only where it is set."""
+    """A task as plain data, for fingerprints: settings added later count only if they are set."""
     data = plain(task)
     data["setup"] = {
         name: value for name, value in data["setup"].items() if (name, value) not in YOUNGER.items()

@@ -1,13 +1,13 @@
-"""Suites: named sets of tasks in three splits, with what random actions and tuned PPO reach on each.
+"""Suites: named sets of tasks in three splits, with the scores of random actions and tuned PPO on each.
 
     suite = load_suite("classic")
     for entry in suite.test:
-        normalized = entry.normalized(score)    # 0 as random actions, 1 as tuned PPO
+        normalized = entry.normalized(score)    # 0 for random actions, 1 for tuned PPO
 
-A suite is ``environments/suites/NAME.toml``, or a file of your own, in the same form as a search's tasks:
-tables ``[[train]]``, ``[[selection]]`` and ``[[test]]``, and ``[recipe]`` with what they all share. An
-environment is called like its task, unless the setup says otherwise. Beside it lies NAME.references.toml,
-which `discovery suites NAME --measure` writes. A suite is not loaded without measured references.
+A suite is ``environments/suites/NAME.toml``, or any file in the same form as a search's tasks: tables
+``[[train]]``, ``[[selection]]`` and ``[[test]]``, and ``[recipe]`` with what they all share. By default, a
+task has the environment of the same name. `discovery suites NAME --measure` writes NAME.references.toml next
+to it. A suite is not loaded without measured references.
 """
 
 import hashlib
@@ -30,19 +30,20 @@ from discovery.core.plain import build, recipe
 from environments.task import Task
 
 SPLITS = ("train", "selection", "test")
-"""Meta-train tasks, tasks to choose between what was found, and held-out tasks."""
+"""Meta-train tasks, tasks for selection, and held-out tasks."""
 
 REFERENCES = ".references.toml"
 FIRST_SEED = 10_000
-"""Index of the first seed that references are measured on. Comparisons count from 0, so they share none."""
+"""Index of the first seed that references are measured on. Comparisons count from 0, so they share no
+seeds."""
 
 SMALL = "-small"
-"""Ending of the name of a suite's variant with budgets for a CPU."""
+"""Suffix of the name of a suite's variant with budgets for a CPU."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A mean score over `seeds` trainings, with its 95% interval; of 0 seeds where nothing was measured."""
+    """A mean score over `seeds` trainings, with its 95% interval; `seeds` is 0 if nothing was measured."""
 
     mean: float
     low: float
@@ -51,7 +52,7 @@ class Reference:
 
     @property
     def sound(self) -> bool:
-        """Whether it is a mean inside of its interval, of seeds that one can have."""
+        """Whether the mean is inside its interval, and the number of seeds is valid."""
         limits = self.low, self.mean, self.high
         return self.seeds >= 2 and all(map(math.isfinite, limits)) and self.low <= self.mean <= self.high
 
@@ -61,20 +62,20 @@ NOT_MEASURED = Reference(math.nan, math.nan, math.nan, 0)
 
 @dataclass(frozen=True)
 class SuiteTask:
-    """A task, and the scores between which its scores are normalized."""
+    """A task, and the reference scores that normalize its scores."""
 
     task: Task
     random: Reference = NOT_MEASURED
     ppo: Reference = NOT_MEASURED
 
     def normalized(self, scores: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-        """(score - random) / (ppo - random): 0 as uniformly random actions, 1 as tuned PPO."""
+        """(score - random) / (ppo - random): 0 for uniformly random actions, 1 for tuned PPO."""
         return (scores - self.random.mean) / (self.ppo.mean - self.random.mean)
 
 
 @dataclass(frozen=True)
 class Suite:
-    """Tasks in three splits. `path` is the file they are from."""
+    """Tasks in three splits. `path` is their file."""
 
     name: str
     summary: str
@@ -101,12 +102,12 @@ def suite_names() -> tuple[str, ...]:
 
 
 def load_suite(name: str | Path, measured: bool = True) -> Suite:
-    """A suite by name, or from a TOML file of one's own.
+    """A suite by name, or from a TOML file.
 
     Args:
         name: one of `suite_names`, or a path.
-        measured: refuse a suite in which references are missing, or are not those of its recipes. Without
-            it such tasks have `NOT_MEASURED` in their place.
+        measured: refuse a suite whose references are missing or were measured with other recipes. If false,
+            such references are `NOT_MEASURED`.
 
     Raises:
         BadInput: there is no such suite; its file is wrong; a task is in two splits; references are missing,
@@ -131,9 +132,9 @@ def load_suite(name: str | Path, measured: bool = True) -> Suite:
 
 
 def fingerprint(task: Task) -> str:
-    """Twelve hex digits of what a task's references depend on, versions apart.
+    """Twelve hex digits of what a task's references depend on, except versions.
 
-    That is its name (seeds derive from it), setup, budget, score and PPO's numbers, defaults included.
+    These are its name (seeds derive from it), setup, budget, score and PPO's numbers, defaults included.
     """
     from objectives import build as build_algorithm
 
@@ -145,7 +146,7 @@ def fingerprint(task: Task) -> str:
 def save_reference(
     suite: Suite, task: Task, random: Reference, ppo: Reference, about: Mapping[str, Any]
 ) -> None:
-    """Write what was measured on a task beside the suite's file; what is there of other tasks stays.
+    """Write what was measured on a task next to the suite's file; entries of other tasks are kept.
 
     Raises:
         RunError: the file cannot be written.
@@ -160,7 +161,7 @@ def save_reference(
             "ppo": {"algorithm": "ppo", **asdict(ppo)},
         }
     }
-    names = [each.name for each in suite.tasks]  # what is no longer in the suite is left out
+    names = [each.name for each in suite.tasks]  # tasks no longer in the suite are left out
     ordered = {name: known[name] for name in names if name in known}
     head = f"# Measured: `discovery suites {suite.name} --measure` writes this file. Do not edit.\n\n"
     try:
@@ -172,7 +173,7 @@ def save_reference(
 
 
 def record_of(suite: Suite, task: str) -> Mapping[str, Any]:
-    """What the references file says of a task: score, fingerprint, command, date, versions, references."""
+    """A task's entry in the references file: score, fingerprint, command, date, versions, references."""
     return _recorded(_references_path(suite.path)).get(task, {})
 
 
@@ -207,7 +208,7 @@ def _read(path: Path, text: str) -> Suite:
 
 
 def _tasks(recipe: Mapping[str, Any], tables: Any, split: str) -> Iterator[SuiteTask]:
-    """The tasks of a split, each with what it shares with the others of its suite."""
+    """The tasks of a split, each merged with the settings that its suite shares."""
     if not isinstance(tables, list):
         raise BadInput(f"{split} must be a list of tables, [[{split}]], got {tables!r}")
     for i, own in enumerate(tables):
@@ -260,7 +261,7 @@ def _recorded(path: Path) -> dict[str, Any]:
 
 
 def _with_references(suite: Suite) -> tuple[Suite, dict[str, str]]:
-    """The suite with what was measured, and task -> what it lacks."""
+    """The suite with its measured references, and task -> what it lacks."""
     recorded = _recorded(_references_path(suite.path))
     lacking: dict[str, str] = {}
 
@@ -288,7 +289,7 @@ def _with_references(suite: Suite) -> tuple[Suite, dict[str, str]]:
 
 
 def _not_measured(suite: Suite, name: str, lacking: Mapping[str, str]) -> BadInput:
-    """One line: which task lacks what, what measures it, and the smaller variant where there is one."""
+    """What each task lacks, the command that measures it, and the smaller variant if there is one."""
     alike: dict[str, list[str]] = {}
     for task, what in lacking.items():
         alike.setdefault(what, []).append(task)
@@ -302,7 +303,7 @@ def _not_measured(suite: Suite, name: str, lacking: Mapping[str, str]) -> BadInp
 
 
 def measure_command(name: str, tasks: Sequence[str] = ()) -> str:
-    """What to type to measure a suite's references, or those of some of its tasks."""
+    """The command that measures the references of a suite or of some of its tasks."""
     only = f" --tasks {' '.join(tasks)}" if tasks else ""
     return f"`discovery suites {name} --measure{only}`"
 
@@ -313,7 +314,7 @@ def _check_references(suite: Suite) -> None:
         if not ppo.low > random.high:
             raise BadInput(
                 f"suite {suite.name}: PPO's interval on {entry.task.name}, [{ppo.low:.4g}, {ppo.high:.4g}], "
-                f"is not above that of random actions, [{random.low:.4g}, {random.high:.4g}], so that no "
+                f"is not above that of random actions, [{random.low:.4g}, {random.high:.4g}], so no "
                 "score can be normalized between them; tune the task's recipe, measure more seeds, or leave "
                 "the task out"
             )

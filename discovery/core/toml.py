@@ -1,7 +1,7 @@
 """Configs as TOML files: strict on the way in, complete on the way out.
 
-The same frozen dataclasses are the command line, the file and the record. Unset options (None) are
-left out of the file, since TOML has no null, and so are empty tables.
+The command line, the file and the record use the same frozen dataclasses. Unset options (None) and empty
+tables are left out of the file, since TOML has no null.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ CONFIG = "config.toml"
 
 
 def is_run(folder: str | Path) -> bool:
-    """Whether a folder is a run's: it holds a config."""
+    """Whether a folder is a run's, since it holds a config."""
     return (Path(folder) / CONFIG).is_file()
 
 
@@ -34,19 +34,19 @@ def load(path: Path) -> SearchConfig:
     """Read a search config.
 
     Raises:
-        BadInput: if the file cannot be read, is no TOML, or holds an unknown or unsuitable setting.
+        BadInput: if the file cannot be read, is not TOML, or holds an unknown or unsuitable setting.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")  # some editors write a BOM
     except OSError as error:
         raise BadInput(f"config file {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise BadInput(f"config file {path} is no text in UTF-8: {error}") from error
+        raise BadInput(f"config file {path} is not UTF-8 text: {error}") from error
     return loads(text, f"config file {path}")
 
 
 def loads(text: str, source: str) -> SearchConfig:
-    """A search config from TOML text; `source` is what messages call it.
+    """A search config from TOML text; messages call it `source`.
 
     Raises:
         BadInput: as for `load`.
@@ -58,13 +58,13 @@ def loads(text: str, source: str) -> SearchConfig:
         config = build(SearchConfig, {**data, "meta": _renamed(data["meta"])} if "meta" in data else data)
         return from_suite(config, config.suite) if config.suite and "tasks" not in data else config
     except tomllib.TOMLDecodeError as error:
-        raise BadInput(f"{source} is no valid TOML: {error}") from error
+        raise BadInput(f"{source} is not valid TOML: {error}") from error
     except ValueError as error:
         raise BadInput(f"{source}: {error}") from error
 
 
 def _renamed(meta: Any) -> Any:
-    """The options of a method, where they are written as in configs of older runs."""
+    """The options of a method, also from the form in configs of older runs."""
     if not isinstance(meta, Mapping):
         return meta
     meta = {"batch" if name == "brood" else name: value for name, value in meta.items()}

@@ -1,4 +1,4 @@
-"""What a run's numbers depend on beside its config: versions, platform, kind of CPU and source.
+"""What a run's numbers depend on besides its config: versions, platform, kind of CPU and source.
 
 Nothing here names the machine.
 """
@@ -18,7 +18,7 @@ LIBRARIES = ("jax", "jaxlib", "numpy", "flax", "optax", "evosax", "gymnax")
 CPUINFO = Path("/proc/cpuinfo")
 VENDORS = {"AuthenticAMD": "AMD", "GenuineIntel": "Intel"}
 VECTORS = ("avx512f", "avx2", "avx", "sve2", "sve", "asimd")
-"""What CPUs say of the width of their vectors, the best first."""
+"""CPU flags for the width of vectors, the best first."""
 
 
 def versions() -> dict[str, str]:
@@ -32,14 +32,14 @@ def versions() -> dict[str, str]:
 
 
 def changes(recorded: Mapping[str, str]) -> list[str]:
-    """What is different now from what a run recorded, each as "name was X, is Y"; the commit's name apart."""
+    """What differs now from what a run recorded, except the commit, each as "name was X, is Y"."""
     now = versions()
     names = [name for name in now if name != "commit" and name in recorded]
     return [f"{name} was {recorded[name]}, is {now[name]}" for name in names if recorded[name] != now[name]]
 
 
 def commit() -> str:
-    """The commit of this source tree, with "+" when it was changed since; "" outside a checkout."""
+    """The commit of this source tree, with "+" if it has changed since; "" outside a checkout."""
     try:
         said = subprocess.run(
             ["git", "describe", "--always", "--abbrev=12", "--dirty=+"],
@@ -54,7 +54,7 @@ def commit() -> str:
 def cpu() -> str:
     """The kind of CPU, for example "AMD family 25 model 1, avx2".
 
-    Compilers choose instructions by it, and so the order of sums: CPUs of different kinds round differently.
+    Compilers choose instructions, and so the order of sums, by it: CPUs of different kinds round differently.
     """
     try:
         text = CPUINFO.read_text()
@@ -75,7 +75,7 @@ def cpu() -> str:
 
 @functools.cache
 def source_hash() -> str:
-    """Twelve hex digits that tell versions of our source apart, commits or not; taken once per process."""
+    """Twelve hex digits that identify this source, committed or not; computed once per process."""
     content = hashlib.sha256()
     for package in PACKAGES:
         for path in sorted((HOME / package).rglob("*.py")):

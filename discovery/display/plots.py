@@ -195,15 +195,12 @@ def comparison(
         raise BadInput("there is nothing to compare; give at least one (name, task, interval) row")
     names = list(dict.fromkeys(name for name, _, _ in rows))
     tasks = list(dict.fromkeys(task for _, task, _ in rows))
-    columns = min(len(tasks), PANELS_IN_A_ROW)
-    lines = -(-len(tasks) // columns)
     height = 0.7 + 0.5 * len(names) + (0.2 if measures else 0.0)
-    figure = Picture(figsize=(1.5 + 3.2 * columns, 0.9 + lines * height), layout="constrained")
-    panels = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
+    figure, panels = panel_grid(len(tasks), (3.2, height), margin=(1.5, 0.9), sharey=True)
     looks = complete_styles(names, styles)
     for name, task, score in rows:
         _draw_interval(panels[tasks.index(task)], names.index(name), score, looks[name])
-    for panel, task in zip(panels, tasks, strict=False):
+    for panel, task in zip(panels, tasks, strict=True):
         panel.set_yticks(range(len(names)), list(map(in_lines, names)))
         panel.set_ylim(len(names) - 0.5, -0.7)
         panel.margins(x=0.45)
@@ -211,11 +208,27 @@ def comparison(
         tidy(panel, title=task)
         _add_small_print(panel, (measures or {}).get(task, ""))
         panel.tick_params(axis="y", length=0)
-    for panel in panels[len(tasks) :]:
-        panel.remove()
     figure.supxlabel(xlabel, fontsize=10)
     figure.suptitle(title, fontsize=11)
     return figure
+
+
+def panel_grid(
+    count: int,
+    size: tuple[float, float],
+    margin: tuple[float, float] = (0.0, 0.0),
+    columns: int = PANELS_IN_A_ROW,
+    sharey: bool = False,
+) -> tuple[Picture, list[Axes]]:
+    """A figure with `count` panels of about `size` inches, in rows, and `margin` inches in addition."""
+    columns = min(count, columns)
+    rows = -(-count // columns)
+    figsize = margin[0] + columns * size[0], margin[1] + rows * size[1]
+    figure = Picture(figsize=figsize, layout="constrained")
+    panels = list(figure.subplots(rows, columns, sharey=sharey, squeeze=False).ravel())
+    for unused in panels[count:]:
+        unused.remove()
+    return figure, panels[:count]
 
 
 def style(number: int) -> Style:

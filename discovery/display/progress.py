@@ -3,9 +3,9 @@
 `view` picks one. Each is a `discovery.search.listener.Listener` and a context manager. Imports no jax.
 
 The row of generation g shows the proposals that were sampled around mean g, and the score of mean g on the
-selection seeds where it was due. After the last generation comes a row with the final mean. An asynchronous
-search shows the proposals that it learned from since the last row, and all means that finished since then,
-with their generations; the last row shows the remaining means.
+selection seeds if it was evaluated. After the last generation comes a row with the final mean. An
+asynchronous search shows the proposals that it learned from since the last row, and all means that finished
+since then, with their generations; the last row shows the remaining means.
 """
 
 import logging
@@ -39,7 +39,7 @@ def view(
     Args:
         config: of the search; None for trainings outside a search (`discovery evaluate`).
         quiet: only warnings.
-        as_json: one object a line.
+        as_json: one object per line.
         out: instead of standard output.
     """
     progress, stream = SearchProgress(config), out or sys.stdout
@@ -171,7 +171,7 @@ class Live(Lines):
 
 
 class Json(View):
-    """One JSON object a line, with null for NaN; "event" names its kind.
+    """One JSON object per line, with null for NaN; "event" names its kind.
 
     started      generation, trainings, finished_before; again for further stages or batches
     generation   generation, tasks (name: mean, spread, best, selection), trainings, failures, steps,

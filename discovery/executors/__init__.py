@@ -1,4 +1,4 @@
-"""Executors: one interface, the same numbers (`base.py`). `make_executor` makes one by name."""
+"""Executors: one interface and equal numbers (`base.py`). `make_executor` makes one by name."""
 
 from typing import TYPE_CHECKING
 

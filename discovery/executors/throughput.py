@@ -84,7 +84,7 @@ class Pace:
     ) -> int:
         """Index of the chunk that a free worker should take, if all workers are equally fast.
 
-        The longest chunk of the first of these groups, all of the earliest turn: programs that nobody has
+        The longest chunk of the first of these groups, all of the earliest turn: programs that no worker has
         compiled, so that each worker compiles another one; those that this worker has compiled; those that
         others have compiled; those that others are compiling now.
 

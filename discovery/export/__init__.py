@@ -1,13 +1,13 @@
-"""Taking away what was found: one standalone file for other people's code.
+"""Exporting what was found: one standalone file for use in other code.
 
     source = export(spec, meta_params, numbers, provenance, "purejaxrl")
     path.write_text(source)
     print(verify(path, spec, meta_params, numbers))
 
-What is exported is one part of an algorithm (`parts.py`), in a format that takes such parts: an elementwise
-policy loss (`policy_losses.py`), with a host's adapter from `hosts.py`; a mirror map, which is a
-policy and a loss of scores (`mirror_maps.py`); or a learned optimizer (`optimizers.py`). An algorithm that
-has none of these (it learns targets, say) is refused.
+An export has one part of an algorithm (`parts.py`), in a format for such parts: an elementwise policy loss
+(`policy_losses.py`), with a host's adapter from `hosts.py`; a mirror map, which is a policy and a loss of
+scores (`mirror_maps.py`); or a learned optimizer (`optimizers.py`). An algorithm without such a part (for
+example with learned targets) is refused.
 
 Importing this package imports no jax; calling `export` or `verify` does.
 """

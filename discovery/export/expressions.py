@@ -1,4 +1,4 @@
-"""Expressions of a function on its way into a file: what is known of them, and how they are written anew."""
+"""Expressions of a function that is written into a file: their known values, and how they are rewritten."""
 
 import ast
 import copy
@@ -29,13 +29,13 @@ from discovery.export.source import Source
 
 
 class Expressions(ast.NodeTransformer):
-    """The names of one function, or class, and what they stand for.
+    """The names of one function or class, and their meaning.
 
     Attributes:
-        known: what variables stand for whose value is known.
+        known: values of variables whose value is known.
         locals: the other variables.
-        outer: what names outside the function stand for.
-        symbols: names of the `Symbol` that it needs.
+        outer: meaning of names outside the function.
+        symbols: names of each `Symbol` that it needs.
     """
 
     def __init__(self, source: Source, made: Any, known: Mapping[str, Any]) -> None:
@@ -52,7 +52,7 @@ class Expressions(ast.NodeTransformer):
 
     @contextmanager
     def _inside(self, names: set[str]) -> Iterator[None]:
-        """In here, these names are variables whatever they are outside."""
+        """Within this context, these names are variables, regardless of their meaning outside."""
         known, local = self.known, self.locals
         self.known = {name: value for name, value in known.items() if name not in names}
         self.locals = local | names
@@ -60,10 +60,10 @@ class Expressions(ast.NodeTransformer):
         self.known, self.locals = known, local
 
     def value(self, node: ast.expr) -> Any:
-        """What is known of an expression.
+        """The known value of an expression.
 
         Raises:
-            Unknown: nothing is.
+            Unknown: it is not known.
         """
         match node:
             case ast.Constant():
@@ -102,7 +102,7 @@ class Expressions(ast.NodeTransformer):
         return Constant(name.upper().lstrip("_"), value) if is_number else value
 
     def _decided(self, node: ast.BoolOp) -> Any:
-        """The value of `and` and `or`, where what comes first may decide."""
+        """The value of `and` and `or`; the first operands may decide it."""
         for each in node.values:
             value = self.value(each)
             if truth(value) is isinstance(node.op, ast.Or):
@@ -110,7 +110,7 @@ class Expressions(ast.NodeTransformer):
         return value
 
     def _picked(self, node: ast.Call) -> Any:
-        """The value of a call of a function that only picks one, as ``return meta_params["eta"]`` does."""
+        """The value of a call whose function only returns a known value: ``return meta_params["eta"]``."""
         function = self.value(node.func)
         if not is_ours(function) or _is_starred(node):
             raise Unknown
@@ -120,14 +120,14 @@ class Expressions(ast.NodeTransformer):
                 return inner.value(result)
         raise Unknown
 
-    # Written anew
+    # Rewriting
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        """A variable, or the value that is known in its place."""
+        """A variable, or its known value."""
         return self._replaced(node, node.id)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        """An attribute, or its value; of a library, it is called as here."""
+        """An attribute, or its value; those of a library keep their name."""
         module = self._value_or_none(node.value)
         if isinstance(module, ModuleType) and in_library(module.__name__):
             return self._visited(node)
@@ -138,14 +138,14 @@ class Expressions(ast.NodeTransformer):
         return self._replaced(node, "")
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
-        """A choice, or what is chosen."""
+        """A conditional expression, or the chosen branch."""
         try:
             return self.visit(node.body if truth(self.value(node.test)) else node.orelse)
         except Unknown:
             return self._visited(node)
 
     def visit_Lambda(self, node: ast.Lambda) -> ast.Lambda:
-        """A function without a name."""
+        """A lambda."""
         node.args.defaults = [self.visit(each) for each in node.args.defaults]
         with self._inside(set(trees.parameters(node.args))):
             node.body = self.visit(node.body)
@@ -171,11 +171,12 @@ class Expressions(ast.NodeTransformer):
         return self._visited(node) if written is None else written
 
     def _reference(self, value: Any, hint: str) -> ast.expr | None:
-        """The expression for a known value; None for what has its name in the file too: ``jnp.exp``, ``len``.
+        """The expression for a known value; None for names that are valid in the file too: ``jnp.exp``,
+        ``len``.
 
         Args:
-            value: which.
-            hint: how it is called here; "" for nothing that a constant could be named by.
+            value: the known value.
+            hint: its name here, from which a constant could be named; "" for none.
         """
         if isinstance(value, Constant | Expression):
             return ast.Name(self.source.constant(value), ast.Load())
@@ -196,7 +197,7 @@ class Expressions(ast.NodeTransformer):
         return None
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
-        """A call, of functions in the file with the arguments that are left; or its value."""
+        """A call, with the remaining arguments for functions in the file; or its value."""
         try:
             written = self._reference(self.value(node), "")
         except Unknown:
@@ -209,7 +210,7 @@ class Expressions(ast.NodeTransformer):
         return self._call(function, trees.bound(function, node))
 
     def _arguments_known(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Values of those arguments that have a known one, numbers apart that stand there themselves."""
+        """Known values of arguments, except literal numbers."""
         known: dict[str, Any] = {}
         for name, argument in given.items():
             is_number = isinstance(argument, ast.Constant) and type(argument.value) in (int, float)
@@ -249,7 +250,7 @@ def _is_starred(call: ast.Call) -> bool:
 
 
 def _of_file(name: str) -> ast.Name:
-    """The name of a function or a class in the file, which no variable may hide."""
+    """The name of a function or a class in the file, which no variable may shadow."""
     node = ast.Name(name, ast.Load())
     node.of_file = True  # type: ignore[attr-defined]
     return node

@@ -1,6 +1,6 @@
-"""Hosts: what follows the kernel so that it drops into a particular code base.
+"""Hosts: the code after the kernel that adapts it to a particular code base.
 
-Every format is the same kernel text; an `Adapter` adds imports, code and the words for the header.
+Every format has the same kernel text; an `Adapter` adds imports, code and texts for the header.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,13 +12,13 @@ from discovery.export.recipe import purejaxrl_config, rejax_config
 
 
 class Adapter(NamedTuple):
-    """What a host needs beside the kernel.
+    """What a host needs besides the kernel.
 
     Attributes:
         host: for the title.
         usage: how to use the file there, as code.
-        differences: what that host does otherwise than the inner loop.
-        code: source behind the policy loss; empty for none.
+        differences: what that host does differently from the inner loop.
+        code: source after the policy loss; may be empty.
     """
 
     host: str
@@ -28,7 +28,7 @@ class Adapter(NamedTuple):
 
 
 class Needs(NamedTuple):
-    """What adapters must know of a kernel: whether it wants normalized advantages, and `fraction`."""
+    """What adapters must know about a kernel: whether it expects normalized advantages, and `fraction`."""
 
     normalize_advantage: bool
     temporal: bool
@@ -128,7 +128,7 @@ class FiveValueStep:
     """An environment of gymnax 1.0, whose step returns six values, with the five that rejax 0.1.3 expects.
 
     It can be copied, deep-copied and pickled, which rejax needs: names with a leading underscore are
-    never looked up in the environment. (gymnax's own LegacyStepAPIWrapper looks them up, for ever.)
+    never looked up in the environment. (gymnax's LegacyStepAPIWrapper would look them up endlessly.)
     An environment with the old step passes through unchanged.
     """
 

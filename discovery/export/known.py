@@ -1,4 +1,4 @@
-"""What is known of an expression when a file is written: values, constants, arguments that are handed on."""
+"""Known values of expressions when a file is written: values, constants, arguments that are passed on."""
 
 import ast
 from collections.abc import Callable, Mapping, Sequence
@@ -13,11 +13,11 @@ LIBRARIES = frozenset(
         *("flax", "jax", "jaxlib", "ml_dtypes", "numpy", "optax"),
     }
 )
-"""Packages whose functions are called by a file, and not written into it."""
+"""Packages whose functions a file calls; they are not written into it."""
 
 
 class Constant(NamedTuple):
-    """A number, or a tree of arrays, that is a constant of the file by this name."""
+    """A number, or a tree of arrays, that is a constant of this name in the file."""
 
     name: str
     value: Any
@@ -31,7 +31,7 @@ class Expression(NamedTuple):
 
 
 class Symbol(NamedTuple):
-    """A keyword argument that every function which needs it hands on."""
+    """A keyword argument that is passed on by every function that needs it."""
 
     name: str
 
@@ -51,7 +51,7 @@ def constants(meta_params: Mapping[str, Any]) -> dict[str, Constant]:
 
 
 def prefix(name: str, value: Any) -> str:
-    """What the names of members of a constant begin with: W_IN of WEIGHTS, DRIFT_W_IN of DRIFT_WEIGHTS."""
+    """Prefix of the names of a constant's members: W_IN of WEIGHTS, DRIFT_W_IN of DRIFT_WEIGHTS."""
     return (
         name.removesuffix("WEIGHTS")
         if isinstance(value, Mapping) and name.endswith("WEIGHTS")
@@ -60,12 +60,12 @@ def prefix(name: str, value: Any) -> str:
 
 
 def is_ours(value: Any) -> bool:
-    """Whether a value is a function to be written into the file: ours, or a user's."""
+    """Whether a value is a function to write into the file: this project's, or a user's."""
     return isinstance(value, FunctionType) and not in_library(value.__module__)
 
 
 def in_library(name: str) -> bool:
-    """Whether a module is of a library."""
+    """Whether a module belongs to a library."""
     return name.partition(".")[0] in LIBRARIES
 
 
@@ -82,7 +82,7 @@ def truth(value: Any) -> bool:
 
 
 def attribute(value: Any, name: str) -> Any:
-    """The attribute of a known object; a constant's is not known, for it may be an array's shape."""
+    """The attribute of a known object; that of a constant is not known, since it may be an array's shape."""
     if isinstance(value, Constant | Symbol | Expression) or not hasattr(value, name):
         raise Unknown
     return getattr(value, name)
@@ -99,7 +99,7 @@ def item(value: Any, key: Any) -> Any:
 
 
 def length(value: Any) -> int:
-    """How many members a known value has."""
+    """The number of members of a known value."""
     if isinstance(value, Symbol | Expression) or not hasattr(plain(value), "__len__"):
         raise Unknown
     return len(plain(value))
@@ -128,7 +128,7 @@ def compared(operator: ast.cmpop, left: Any, right: Any) -> bool:
 
 
 def identity(value: Any) -> Any:
-    """A key that is the same for values in whose place a file would say the same."""
+    """A key that is equal for values that a file would write in the same way."""
     if isinstance(value, Constant | Symbol | Expression):
         return type(value).__name__, value.name
     if isinstance(value, Sequence) and hasattr(value, "_fields"):

@@ -16,7 +16,7 @@ def formatted(source: str) -> str:
     """Python source in ruff's format, without extraneous parentheses.
 
     Raises:
-        RuntimeError: ruff does not accept it, which is a bug of ours.
+        RuntimeError: ruff does not accept it, which is a bug in this package.
     """
     source = _ruff(source, "check", "--select", "UP034", "--fix", "--exit-zero", "--quiet")
     return _ruff(source, "format", "--line-length", str(LINE_LENGTH))
@@ -47,7 +47,7 @@ def _docstrings(tree: ast.FunctionDef | ast.ClassDef, indent: int) -> Iterator[t
 
 
 def _filled(docstring: str, indent: int) -> str:
-    """A docstring, lines that are too long split, with the indent of all but its first line."""
+    """A docstring with long lines split, and with all lines except the first indented."""
     lines: list[str] = []
     for line in inspect.cleandoc(docstring).splitlines():
         start = " " * (len(line) - len(line.lstrip()))

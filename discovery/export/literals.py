@@ -17,8 +17,8 @@ READABLE = 4096
 def plain(value: Any) -> Any:
     """A Python number for a numpy or jax scalar: the shortest decimal that names the same float32.
 
-    So ``np.float32(0.2)`` is 0.2, not 0.20000000298: in float32 they are one number, and in float64 the
-    decimal is what was meant. Other values are returned as they are.
+    So ``np.float32(0.2)`` is 0.2, not 0.20000000298: in float32 they are equal, and in float64 the decimal is
+    the intended number. Other values are returned as they are.
     """
     if isinstance(value, float | int | str | bool):  # np.float64 is a float
         return float(value) if isinstance(value, np.floating) else value
@@ -47,7 +47,7 @@ def literal(value: Any) -> str:
 
 
 def dictionary(name: str, values: Mapping[str, Any]) -> str:
-    """``NAME = {...}``, one entry a line, nested dictionaries indented; longer than a line or not."""
+    """``NAME = {...}``, one entry per line, with nested dictionaries indented."""
     return f"{name} = {_block(values, '')}\n"
 
 

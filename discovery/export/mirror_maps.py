@@ -71,7 +71,7 @@ _MAPS = {
 
 
 def write(subject: Subject, target: str) -> Contents:
-    """What the file says that holds the policy and the loss of `subject`."""
+    """The contents of the file with the policy and the loss of `subject`."""
     from objectives.mirror_map.algorithm import probabilities, score_error
 
     projected, temporal = subject.algorithm.policy.distribution, bool(subject.options["temporal"])

@@ -1,8 +1,8 @@
-"""How a learned optimizer stands in any loop that uses optax: what is around it in an exported file.
+"""Adapts a learned optimizer to any loop that uses optax: the code around it in an exported file.
 
-Our inner loop tells an optimizer, at every update, how far the training is, what each parameter is and what
-the neurons say. Other loops tell it nothing. `optimizer` makes a transformation around `rule`, which is the
-objective's own, and finds out what it can. `source.Source` writes it into files; it runs nowhere else.
+The inner loop passes to an optimizer, at every update, the training progress, a description of each
+parameter, and the activations. Other loops pass nothing. `optimizer` wraps the objective's `rule` in a
+transformation that infers what it can. `source.Source` writes it into files; it runs nowhere else.
 """
 
 import re
@@ -16,7 +16,7 @@ import optax
 from objectives.base import ParamInfo, Progress
 
 N_EPOCHS, N_MINIBATCHES = 1, 1
-"""In files the recipe's."""
+"""In files, replaced by the recipe's."""
 
 Rule = Callable[[Mapping[str, Any]], optax.GradientTransformationExtraArgs]
 
@@ -141,10 +141,9 @@ def progress_at(count: Any, total_steps: Any, n_epochs: int, n_minibatches: int)
 def describe(params: Any, actor: Any = in_actor) -> Any:
     """A tree of ParamInfo like `params`, as far as the tree itself tells.
 
-    A layer is what holds arrays next to one another, as {"kernel": ..., "bias": ...}; an array beside
-    layers is a layer of its own, after them and without activations. The layers of a network, see
-    `networks`, have the order of their names, numbers in names counting as numbers. Neurons are along the
-    last axis.
+    A layer is what holds arrays next to one another, as {"kernel": ..., "bias": ...}; an array next to layers
+    is a separate layer, after them and without activations. The layers of a network, see `networks`, have the
+    order of their names, numbers in names counting as numbers. Neurons are along the last axis.
 
     Args:
         params: any tree of arrays.

@@ -30,7 +30,7 @@ Numbers that no training has, missing parameters, and activations that do not fi
 
 
 def write(subject: Subject, target: str) -> Contents:
-    """What the file says that holds the optimizer of `subject`."""
+    """The contents of the file with the optimizer of `subject`."""
     from discovery.export import optax_host
 
     own = load(family_of(subject.spec.name).export)

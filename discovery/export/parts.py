@@ -1,7 +1,7 @@
 """What can be exported: kinds of parts, the formats that take them, and the algorithms that have them.
 
-An algorithm is exported part by part: the format says which. So one that has a loss and an optimizer of its
-own gives the one to `jax` and the other to `optax`.
+An algorithm is exported part by part; the format decides which. If it has its own loss and optimizer, `jax`
+exports the loss and `optax` the optimizer.
 """
 
 import importlib
@@ -22,7 +22,7 @@ class Subject(NamedTuple):
         algorithm: the same, built.
         options: all options of its factory, defaults included.
         meta_params: everything numeric it reads: plain numbers, and searched entries as numpy arrays.
-        recipe: the first task's, see `recipe.recipe`; empty where there is none.
+        recipe: the first task's, see `recipe.recipe`; empty without one.
     """
 
     spec: AlgorithmSpec
@@ -33,16 +33,16 @@ class Subject(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """What a file says, beside where it comes from.
+    """The contents of a file, except its provenance.
 
     Attributes:
         title: what it is, "a policy loss for jax and numpy".
-        description: what it computes and wants, as a paragraph.
+        description: what it computes and expects, as a paragraph.
         usage: code that uses it.
         differences: from how it was trained, a sentence or more each.
         source: a `source.Source`: its functions with the constants and weights that they read.
         declared: constants that tell a host what it needs.
-        adapter: source for a host, behind the functions.
+        adapter: source for a host, after the functions.
     """
 
     title: str
@@ -58,10 +58,10 @@ class Kind(NamedTuple):
     """One kind of part.
 
     Attributes:
-        name: what people call it.
+        name: for messages.
         part: which part of an algorithm it is.
         entry: the function that files of this kind define, and no others.
-        formats: those that take it, the usual one first.
+        formats: those for it, the usual one first.
         module: of `discovery.export`, with ``write(subject, format) -> Contents``.
     """
 
@@ -84,17 +84,17 @@ OPTIMIZER = Kind("learned optimizer", "optimizer", "optimizer", ("optax",), "opt
 KINDS = (POLICY_LOSS, MIRROR_MAP, OPTIMIZER)
 
 FORMATS = tuple(dict.fromkeys(name for kind in KINDS for name in kind.formats))
-"""What `--to` accepts."""
+"""Values of `--to`."""
 
 
 def kinds_of(name: str, algorithm: Any = None) -> list[Kind]:
     """The parts of an algorithm, by name or place, that can be exported.
 
-    A family says what its files are (`Family.export`); an elementwise policy loss needs no saying.
+    A family declares its files (`Family.export`); an elementwise policy loss is recognized without that.
 
     Args:
         name: of the algorithm.
-        algorithm: the same, built; without it, a user's own is not known to have a policy loss.
+        algorithm: the same, built; without it, a user-defined one is not known to have a policy loss.
     """
     from objectives.family import load
 
@@ -106,14 +106,12 @@ def kinds_of(name: str, algorithm: Any = None) -> list[Kind]:
 
 
 def holder(spec: AlgorithmSpec, kind: Kind) -> AlgorithmSpec:
-    """Which of the parts of an algorithm, which has one, is of a kind: of "lpo+open", `open` has the
-    optimizer.
-    """
+    """The part of an algorithm that is of a kind: in "lpo+open", `open` is the optimizer."""
     return next((part for part in spec.parts if kind in kinds_of(part.name)), spec.parts[0])
 
 
 def formats_of(name: str) -> tuple[str, ...]:
-    """The formats that take a part of an algorithm, the usual one first; none if its code is not there."""
+    """The formats for a part of an algorithm, the usual one first; empty if its code is missing."""
     try:
         kinds = kinds_of(name)
     except ValueError:
@@ -122,16 +120,16 @@ def formats_of(name: str) -> tuple[str, ...]:
 
 
 def check_format(target: str) -> None:
-    """Raise a `BadInput` unless there is such a format."""
+    """Raise a `BadInput` unless the format exists."""
     if target not in FORMATS:
         raise unknown("export format", target, FORMATS)
 
 
 def kind_for(name: str, algorithm: Any, target: str) -> Kind:
-    """The part of an algorithm that a format takes.
+    """The part of an algorithm that a format exports.
 
     Raises:
-        BadInput: it takes none; the message says which format does.
+        BadInput: there is no such part; the message names a format that works.
     """
     own = kinds_of(name, algorithm)
     if not own:

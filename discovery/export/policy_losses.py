@@ -35,7 +35,7 @@ if not jnp.shape(log_prob) == jnp.shape(old_log_prob) == jnp.shape(advantage):
 
 
 def write(subject: Subject, target: str) -> Contents:
-    """What the file says that holds the policy loss of `subject`, for the host `target`."""
+    """The contents of the file with the policy loss of `subject`, for the host `target`."""
     loss = subject.algorithm.policy_loss
     formula = (loss.per_sample.__doc__ or "as below").strip().removesuffix(".")
     progress = SimpleNamespace(fraction=Symbol("fraction"))

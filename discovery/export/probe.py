@@ -1,11 +1,11 @@
-"""What an exported file computes, found out in a process of its own.
+"""What an exported file computes, evaluated in a separate process.
 
     python -I probe.py POINTS.npz RESULTS.npz FILE [FILE ...]
 
 This script runs outside the package (it is started by its path) and blocks the import of ours, so
 it proves that the file stands alone. It imports numpy and jax, and whatever the file imports.
 
-POINTS holds what `trials.py` says for files of one kind. RESULTS receives, for file i and dtype d,
+POINTS holds the inputs of `trials.py` for files of one kind. RESULTS receives, for file i and dtype d,
 "i/d/value" and, for a loss, "i/d/gradient".
 """
 
@@ -24,7 +24,7 @@ class Blocker(importlib.abc.MetaPathFinder):
     """Refuses to import our packages, installed or not."""
 
     def find_spec(self, fullname, path=None, target=None):
-        """Raise for our names, leave all others to the finders behind."""
+        """Raise for our names; leave all others to the other finders."""
         if fullname.partition(".")[0] in OURS:
             raise ImportError(f"an exported file must stand alone, but it imports {fullname!r}")
 
@@ -41,7 +41,7 @@ def load(path, name):
 
 
 def evaluate(module, points, dtype):
-    """Name of a result to array, by what the file defines."""
+    """Name of each result -> array, for the function that the file defines."""
     if hasattr(module, "optimizer"):
         return {"value": updates(module.optimizer(), points, dtype)}
     if hasattr(module, "score_loss"):
@@ -77,13 +77,13 @@ def losses(module, points, dtype):
 
 
 def policies_and_losses(shaped, points, dtype):
-    """Probabilities beside losses, [K N, A + 1], and derivatives of both by scores, [K N, 2 A].
+    """Probabilities and losses, [K N, A + 1], and derivatives of both by scores, [K N, 2 A].
 
     Args:
         shaped: ``(fraction of the policy, of the loss, scores [N, A], action [N], old_log_prob [N],
             advantage [N]) -> (probabilities [N, A], losses [N])``.
-        points: these for K times of a training, [K, ...]; and cotangents [K, N, A] of the probabilities.
-        dtype: of all.
+        points: these at K points of a training, [K, ...]; and cotangents [K, N, A] of the probabilities.
+        dtype: of all arrays.
     """
     import jax
     import jax.numpy as jnp
@@ -102,13 +102,13 @@ def policies_and_losses(shaped, points, dtype):
 
 
 def updates(transformation, points, dtype, info=Info, progress=tuple):
-    """What an optimizer says in some steps, all arguments given: [T, n], n numbers of a tree.
+    """The updates of an optimizer in some steps, with all arguments: [T, n], for n numbers of a tree.
 
     Args:
         transformation: of optax.
         points: "parameters", "gradients" [T, n], "activations" [T, m], "keys", "progress" [T, 4], and
-            "layout", which says how these are trees.
-        dtype: of all.
+            "layout", which describes their trees.
+        dtype: of all arrays.
         info: maker of a ParamInfo.
         progress: maker of a Progress.
     """
@@ -139,7 +139,7 @@ def updates(transformation, points, dtype, info=Info, progress=tuple):
 
 
 def quickly(function):
-    """Compiled for a few calls: compilation is what takes long."""
+    """Compiled for few calls, so with a short compile time."""
     import jax
 
     options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
@@ -147,13 +147,13 @@ def quickly(function):
 
 
 def described(values, info):
-    """What JSON says of a parameter, with a tuple where it has a list."""
+    """A parameter's description from JSON, with tuples instead of lists."""
     role, layer, n_layers, path, neuron_axis = values
     return info(role, layer, n_layers, None if path is None else tuple(path), neuron_axis)
 
 
 def tree(members, make):
-    """Nested dictionaries of what `make` makes of each member, at its "path"."""
+    """Nested dictionaries with `make` of each member, at its "path"."""
     whole = {}
     for member in members:
         *outer, last = member["path"]
@@ -179,7 +179,7 @@ def main(points_path, results_path, *files):
             for dtype in ("float64", "float32"):
                 for name, array in evaluate(module, points, dtype).items():
                     results[f"{index}/{dtype}/{name}"] = np.asarray(array)
-    except Exception as error:  # one line; jax would end its own with a notice
+    except Exception as error:  # one line; jax would append a notice
         sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())}")
     np.savez(results_path, **results)
 

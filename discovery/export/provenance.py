@@ -1,4 +1,4 @@
-"""Where an exported file comes from, and the header that says so."""
+"""The provenance of an exported file, and the header that states it."""
 
 import math
 import textwrap
@@ -16,13 +16,13 @@ class Score(NamedTuple):
     """One row of the header's table.
 
     Attributes:
-        algorithm: whose score, for example "discovered" or "ppo".
+        algorithm: which one, for example "discovered" or "ppo".
         task: on which task.
         mean: over seeds.
         low: lower end of the interval that `Provenance.interval` names.
         high: its upper end.
         seeds: how many.
-        iqm: interquartile mean, where it was computed.
+        iqm: interquartile mean, if it was computed.
         split: "held-out", "selection" ...
     """
 
@@ -38,18 +38,18 @@ class Score(NamedTuple):
 
 @dataclass(frozen=True)
 class Provenance:
-    """What the header of an exported file tells about its origin; empty fields are left out.
+    """The origin of an exported file, for its header; empty fields are left out.
 
     Attributes:
-        run: name of the run; empty for a known algorithm, which no search produced.
-        generation: of which generation's mean (or proposal) these weights are.
-        commit: of our code.
+        run: name of the run; empty for a known algorithm.
+        generation: the generation whose mean (or proposal) has these weights.
+        commit: of this package.
         config_hash: hash of the run's whole config.
         created: date, as text.
         versions: library name to version.
         tasks: what it was meta-trained on; their setups and numbers become RECIPE and TASKS.
         scores: rows of the table.
-        interval: what `low` and `high` of the rows are.
+        interval: meaning of `low` and `high` of the rows.
         notes: anything to add, a paragraph each.
     """
 
@@ -114,7 +114,7 @@ def header(
 
 
 def _safe(text: str) -> str:
-    """`text` such that nothing in it ends the docstring or is read as an escape."""
+    """`text`, changed so that nothing in it ends the docstring or is read as an escape."""
     text = "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
     return text.replace("\\", "\\\\").replace('"""', "'''")
 

@@ -1,4 +1,4 @@
-"""The inner-loop recipe a loss was tuned to, in our words and in a host's."""
+"""The inner-loop recipe that a loss was tuned to, by this package's names and by a host's."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -30,13 +30,13 @@ _GROUPS = {  # written out: objectives.parts would import jax, which an export n
         "clip_by_torso",
     ),
 }
-"""Order and grouping in which people look for these; all other numbers follow."""
+"""Order and groups of numbers in headers; all others follow."""
 
 _KEYS = [key for group in _GROUPS.values() for key in group]
 
 
 def recipe(task: Task, defaults: Mapping[str, float]) -> dict[str, Any]:
-    """Everything a stranger needs to repeat the inner training of `task`, by our names."""
+    """Everything needed to repeat the inner training of `task`, by this package's names."""
     setup = dataclasses.asdict(task.setup)
     del setup["curve_points"]  # what is recorded, not what is done
     numbers = {name: float(plain(value)) for name, value in {**defaults, **task.numbers}.items()}
@@ -44,13 +44,13 @@ def recipe(task: Task, defaults: Mapping[str, float]) -> dict[str, Any]:
 
 
 def ordered(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same entries in the order of the groups, the others by name after them."""
+    """The same entries in the order of the groups, followed by the others by name."""
     others = sorted(key for key in values if key not in _KEYS)
     return {key: values[key] for key in [*(k for k in _KEYS if k in values), *others]}
 
 
 def common(recipes: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """What all recipes share, and each one's rest by name: its environment and budget at least."""
+    """The entries that all recipes share, and each one's rest by name: at least environment and budget."""
     first = next(iter(recipes.values()), {})
     own = ("environment", "total_steps")
     shared = {

@@ -1,4 +1,4 @@
-"""Taking away what a run found: one file, its header filled from the ledger, and its proof."""
+"""Exporting what a run found: one file, with a header from the ledger, and its verification."""
 
 from pathlib import Path
 
@@ -12,27 +12,27 @@ from discovery.results.loaded import Generation, RunData, load_run
 from discovery.statistics import Interval, interval
 
 LIBRARIES = ("jax", "flax", "optax", "evosax", "gymnax")
-"""Whose versions the header names."""
+"""Packages whose versions are in the header."""
 
 
 def export_run(run: RunData, target: str, out: Path | str, generation: Generation = None) -> Path:
-    """Write what a run found to one standalone file: the part of its algorithm that the target takes.
+    """Write what a run found to one standalone file: the part of its algorithm that the target exports.
 
     Args:
         run: which run.
         target: a name in `discovery.export.FORMATS`.
-        out: the file; its folders are made. It replaces an exported file as a whole, and no other one.
+        out: the file; its folders are created. Only an exported file is overwritten.
         generation: whose mean; by default the chosen one.
 
     Raises:
-        BadInput: unknown target, no such generation, an algorithm that has nothing which the target takes,
-            or a file that cannot be written or is no exported one.
+        BadInput: unknown target, no such generation, an algorithm without a part for the target, or a file
+            that cannot be written or is not an exported one.
     """
     return write_file(out, source_of(run, target, generation))
 
 
 def source_of(run: RunData, target: str, generation: Generation = None) -> str:
-    """What `export_run` writes."""
+    """The text that `export_run` writes."""
     number = run.generation_number(generation)
     answer = run.answer(number)
     spec = answer.algorithm or run.spec
@@ -40,10 +40,10 @@ def source_of(run: RunData, target: str, generation: Generation = None) -> str:
 
 
 def write_file(out: Path | str, source: str) -> Path:
-    """Write an exported file, in place of none or of another exported file.
+    """Write an exported file; only another exported file is overwritten.
 
     Raises:
-        BadInput: it cannot be written, or something else is there.
+        BadInput: it cannot be written, or another file exists there.
     """
     out = Path(out)
     if out.is_dir():
@@ -51,7 +51,7 @@ def write_file(out: Path | str, source: str) -> Path:
     try:
         if out.exists() and MARK.encode() not in out.read_bytes()[:4096]:
             raise BadInput(
-                f"{out} exists and was not written by `discovery export`, which replaces no other file; "
+                f"{out} exists and was not written by `discovery export`, which overwrites no other files; "
                 "choose another one with --out, or move this one away"
             )
         return write_whole(out, source)
@@ -76,13 +76,13 @@ def verify_run(
 def verify_source(
     source: Path | str, run: RunData, generation: Generation = None
 ) -> VerifyReport | StepsReport:
-    """The same, also of a text that is in no file yet."""
+    """The same, also for a text that is not in a file yet."""
     answer = run.answer(generation)
     return verify(source, answer.algorithm or run.spec, answer.meta_params, _recipe(run))
 
 
 def provenance(run: RunData, generation: int) -> Provenance:
-    """What the header of an exported generation tells, from the run's ledger."""
+    """The provenance of an exported generation, from the run's ledger."""
     reports = recorded(run)
     return Provenance(
         run=run.name,
@@ -121,7 +121,7 @@ def _selection_scores(run: RunData, generation: int) -> list[Score]:
 
 
 def _report_scores(run: RunData, generation: int, reports: Comparison) -> list[Score]:
-    """This generation and what it is measured by: known algorithms, and the initial mean."""
+    """Scores of this generation and of what it is compared with: known algorithms, and the initial mean."""
     shown = {run.label(generation), INITIAL, *(s for s in reports.subjects if not reports.sources[s])}
     return [
         _score(
@@ -156,7 +156,7 @@ def _cautions(run: RunData, generation: int, reports: Comparison) -> list[str]:
 
 
 def _differing_numbers(run: RunData) -> list[str]:
-    """What to say of plain numbers that the file holds and its tasks do not agree on."""
+    """Notes on plain numbers of the file in which its tasks differ."""
     notes = []
     for part, name, default in numbers_in_files(run.spec):
         values = {task.name: task.numbers.get(name, default) for task in run.config.tasks}

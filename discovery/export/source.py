@@ -1,4 +1,4 @@
-"""A standalone file that is being put together: its functions, classes, constants and arrays."""
+"""A standalone file under construction: its functions, classes, constants and arrays."""
 
 import ast
 import builtins
@@ -21,9 +21,9 @@ class Written(NamedTuple):
     """A function of the file.
 
     Attributes:
-        name: there.
-        kept: which of its parameters it still has.
-        symbols: keyword arguments that it has beside them.
+        name: in the file.
+        kept: its remaining parameters.
+        symbols: keyword arguments that it has besides them.
     """
 
     name: str
@@ -32,11 +32,11 @@ class Written(NamedTuple):
 
 
 class Source(ABC):
-    """What was written so far; `specialize.StandaloneSource` writes functions and classes.
+    """The source written so far; `specialize.StandaloneSource` writes functions and classes.
 
     Attributes:
         numbers: constants by name, as source.
-        used: the `known.Constant` that functions read, by name.
+        used: each `known.Constant` that functions read, by name.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Source(ABC):
 
     @property
     def definitions(self) -> str:
-        """Source of all functions and classes, each behind what it uses."""
+        """Source of all functions and classes, each after those that it uses."""
         return formatted("\n\n\n".join(self._definitions))
 
     @property
@@ -74,27 +74,27 @@ class Source(ABC):
         first: str = "",
         as_value: bool = False,
     ) -> Written:
-        """Write a function, unless it is there already.
+        """Write a function, unless it is already written.
 
         Args:
-            function: of Python; one inside another is taken with what it closes over.
-            known: values of parameters: see `known`, or what only the writing needs (functions, flags, named
-                tuples and dictionaries of these).
-            name: in the file; its own without underscores by default.
-            docstring: in place of its own.
-            first: source of statements before its own.
-            as_value: it is not called but handed on, and keeps all its parameters.
+            function: a Python function; an inner one includes its closure.
+            known: values of parameters: see `known`, or values needed only while writing (functions, flags,
+                named tuples and dictionaries of these).
+            name: in the file; by default its name without underscores.
+            docstring: replaces the function's.
+            first: source of statements before the function's.
+            as_value: it is passed as a value and not called, so it keeps all its parameters.
 
         Raises:
-            BadInput: it uses what no file can name.
+            BadInput: it uses something that no file can name.
         """
 
     @abstractmethod
     def klass(self, made: type) -> str:
-        """Write a class, unless it is there already; returns its name."""
+        """Write a class, unless it is already written; returns its name."""
 
     def constant(self, constant: Constant | Expression) -> str:
-        """The name of a constant, which the file will have."""
+        """The name of a constant that the file will have."""
         if isinstance(constant, Expression):
             source = constant.source
         elif np.isscalar(constant.value) or type(constant.value) is tuple:
@@ -108,10 +108,10 @@ class Source(ABC):
         return name
 
     def library(self, value: Any) -> str:
-        """Where a function of a library is found: ``jnp.tanh``.
+        """The path of a library's function: ``jnp.tanh``.
 
         Raises:
-            BadInput: nowhere that a file can name.
+            BadInput: a file cannot name it.
         """
         for alias, module in (("jnp", jnp), ("jax.nn", jax.nn), ("jax.lax", jax.lax), ("optax", optax)):
             for name in dir(module):
@@ -123,7 +123,7 @@ class Source(ABC):
         )
 
     def _name(self, wanted: str, owner: Any) -> str:
-        """A name of the file: the one that is wanted, or that with a number."""
+        """A free name in the file: the wanted one, or the same with a number."""
         name, count = wanted, 1
         while self._names.setdefault(name, owner) != owner:
             count += 1
@@ -132,7 +132,7 @@ class Source(ABC):
 
 
 def _tree(value: Any, name: str, arrays: dict[str, str], indent: str = "") -> str:
-    """Nested dictionaries and sequences; their arrays go to `arrays`, each by the name of its path."""
+    """Nested dictionaries and sequences; their arrays go to `arrays`, each named by its path."""
     inner = indent + "    "
     if isinstance(value, Mapping):
         members = {key: f"{literal(key)}: " for key in value}
@@ -162,11 +162,11 @@ IMPORTS = {
     "re": "import re",
     "rejax": "import rejax",
 }
-"""What names of other people's code stand for in a file."""
+"""Import lines by the library names in a file."""
 
 
 def imports(source: str) -> str:
-    """The import lines that a file needs, by the names that it uses.
+    """The import lines that a file needs for the names that it uses.
 
     Raises:
         BadInput: a name that no file can have.

@@ -1,9 +1,9 @@
-"""Standalone source of an objective: its own functions, with everything that is known in its place.
+"""Standalone source of an objective: its functions, with known values substituted.
 
-A `Scope` takes a Python function and the values of some of its parameters, and writes the function anew:
-parameters with a known value are gone, numbers and weights are constants of the file, branches that these
-values rule out are left out, and so are annotations. The functions, classes and constants that it uses follow
-in the same way (`source.Source`). Nothing is run: values come from closures, modules, attributes and items.
+A `Scope` rewrites a Python function, given values of some of its parameters: parameters with a known value
+are removed, numbers and weights become constants of the file, and branches that these values rule out are
+left out, as are annotations. The functions, classes and constants that it uses are written in the same way
+(`source.Source`). Nothing is run: values come from closures, modules, attributes and items.
 """
 
 import ast
@@ -33,7 +33,7 @@ class StandaloneSource(Source):
     ) -> Written:
         key = (identity(function), tuple(sorted((k, identity(v)) for k, v in known.items())), as_value)
         if key in self._open:
-            raise BadInput(f"{function.__qualname__} calls itself, and cannot be exported for that reason")
+            raise BadInput(f"{function.__qualname__} is recursive, so it cannot be exported")
         if key not in self._written:
             self._open.append(key)
             name = self._name(name or function.__name__.lstrip("_"), key)
@@ -52,14 +52,14 @@ class StandaloneSource(Source):
 
 
 class Scope(Expressions):
-    """One function, or class, on its way into a file: its definition and its statements."""
+    """One function or class that is written into a file: its definition and its statements."""
 
     # Definitions
 
     def function(
         self, name: str, docstring: str, first: str, as_value: bool
     ) -> tuple[Written, ast.FunctionDef]:
-        """What callers must know of the function, and its tree; see `Source.function`."""
+        """What callers must know about the function, and its tree; see `Source.function`."""
         tree, names = self.tree, trees.parameters(self.tree.args)
         own = ast.get_docstring(tree) or ""
         body = self.block(trees.without_docstring(tree.body))
@@ -76,7 +76,7 @@ class Scope(Expressions):
         return Written(name, kept, frozenset(self.symbols)), tree
 
     def klass(self, name: str) -> ast.ClassDef:
-        """The tree of the class, its annotations without shapes."""
+        """The tree of the class, with annotations without shapes."""
         tree = self.tree
         docstring = trees.trimmed(ast.get_docstring(tree) or "", (), {})
         tree.name, tree.bases = name, [self.visit(base) for base in tree.bases]
@@ -114,7 +114,7 @@ class Scope(Expressions):
         )
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
-        """A function inside."""
+        """An inner function."""
         outside, self.assigned = self.assigned, trees.assigned(node)
         with self._inside({*trees.parameters(node.args), *self.assigned}):
             body = self.block(trees.without_docstring(node.body))
@@ -127,7 +127,7 @@ class Scope(Expressions):
     # Statements
 
     def block(self, statements: list[ast.stmt]) -> list[ast.stmt]:
-        """Statements without those that are never reached, or only name what is known."""
+        """Statements without those that are never reached, or only name known values."""
         kept: list[ast.stmt] = []
         for statement in statements:
             kept += self._statement(statement)
@@ -145,7 +145,7 @@ class Scope(Expressions):
                 return self._if(statement)
             case ast.Import() | ast.ImportFrom():
                 raise BadInput(
-                    f"{self.tree.name} imports inside, and cannot be exported for that reason: import at the "
+                    f"{self.tree.name} has imports inside, so it cannot be exported: import at the "
                     "top of its module"
                 )
             case ast.For():
@@ -178,7 +178,7 @@ class Scope(Expressions):
                 return [ast.Assign([ast.Tuple(names, ast.Store())], ast.Tuple(values, ast.Load()), lineno=0)]
 
     def _remember(self, target: ast.expr, value: ast.expr) -> bool:
-        """Whether a variable stands for a known value from here on, so that it need not be assigned."""
+        """Whether a variable has a known value from here on, so it need not be assigned."""
         if not isinstance(target, ast.Name) or isinstance(value, ast.Constant):
             return False
         if self.assigned[target.id] > 1:
@@ -191,7 +191,7 @@ class Scope(Expressions):
 
 
 def _rename(tree: ast.FunctionDef) -> None:
-    """Give variables that would hide functions of the file an underscore."""
+    """Add an underscore to variables that would shadow functions of the file."""
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
     referred = {node.id for node in names if hasattr(node, "of_file")}
     for node in names:

@@ -60,14 +60,14 @@ def assigned(tree: ast.AST) -> Counter[str]:
 
 
 def without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
-    """The statements behind a docstring."""
+    """The statements after a docstring."""
     first = body[0]
     documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
     return body[1:] if documented else body
 
 
 def documented(docstring: str, body: list[ast.stmt]) -> list[ast.stmt]:
-    """The statements behind this docstring, which may be empty."""
+    """The statements after this docstring, which may be empty."""
     return [ast.Expr(ast.Constant(docstring)), *body] if docstring else body
 
 
@@ -85,7 +85,7 @@ def expression_of(module: str, name: str) -> str:
     """The expression that a module assigns to one of its names.
 
     Raises:
-        BadInput: it assigns none.
+        BadInput: it does not assign the name.
     """
     for node in ast.parse(inspect.getsource(sys.modules[module])).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
@@ -94,9 +94,9 @@ def expression_of(module: str, name: str) -> str:
 
 
 def trimmed(docstring: str, dropped: Collection[str], known: Mapping[str, Any]) -> str:
-    """A docstring without the sentence on entries of `meta_params`, and without parameters that are gone.
+    """A docstring without the sentence on entries of `meta_params`, and without removed parameters.
 
-    Parameters that are constants of the file are called so.
+    Parameters that are constants of the file are named as such.
     """
     for name, value in known.items():
         if isinstance(value, Constant):

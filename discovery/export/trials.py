@@ -1,4 +1,4 @@
-"""Where an exported file is compared with us, and what we compute there: one trial for each kind of part."""
+"""The inputs on which an exported file is compared with this package: one trial for each kind of part."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -17,14 +17,14 @@ Arrays = dict[str, np.ndarray]
 
 
 class Trial(NamedTuple):
-    """How files of one kind are compared with us.
+    """How files of one kind are compared with this package.
 
     Attributes:
         points: ``(spec, algorithm, numbers, n_points, seed) -> inputs``, arrays by name.
         ours: ``(algorithm, meta_params, inputs, dtype) -> {"value": array, ...}``, as `probe.evaluate`.
-        place: ``(inputs, index of a number in a result) ->`` where that is, in words.
-        unit: what there are many of, in words.
-        small: whether results have a size of their own, to which they are compared, and not that of 1.
+        place: ``(inputs, index of a number in a result) ->`` the place of the number, in words.
+        unit: of the compared numbers, in words.
+        small: whether differences are relative to the size of the results, and not to 1.
     """
 
     points: Callable[[AlgorithmSpec, Any, Mapping[str, float], int, int], Arrays]
@@ -41,7 +41,7 @@ def reference(
     at: Mapping[str, np.ndarray],
     trial: "Trial | None" = None,
 ) -> Arrays:
-    """What the algorithm itself computes, as `verify.probe` returns it; weights are upcast exactly."""
+    """The results of the algorithm itself, as `verify.probe` returns them; weights are upcast exactly."""
     import jax
 
     ours, results = (trial or POLICY_LOSS).ours, {}
@@ -73,9 +73,9 @@ def _cpu() -> Any:
 
 
 def points(n_points: int, seed: int, log_ratio_clip: float, clip: float) -> Arrays:
-    """Where to compare: log ratios in [-3.5, 3.5], advantages 3 N(0, 1), n / N in [0, 1).
+    """The points of comparison: log ratios in [-3.5, 3.5], advantages 3 N(0, 1), n / N in [0, 1).
 
-    One in five has a log ratio on or beside a boundary: exactly 0, the drift's own clipping, PPO's
+    One in five has a log ratio on or next to a boundary: exactly 0, the drift's own clipping, PPO's
     clip range, the ends; one in ten has an advantage of exactly 0 or 1. Log probabilities are
     multiples of 2^-16, so that all points and their log ratios are exact in float32.
 
@@ -232,12 +232,12 @@ def _step_points(
 
 
 def _exact(x: np.ndarray) -> np.ndarray:
-    """Float64 numbers that float32 has too."""
+    """Float64 numbers that are exact in float32."""
     return x.astype(np.float32).astype(np.float64)
 
 
 def _layout(tree: Any) -> list[dict[str, Any]]:
-    """Where each array of a tree is in one that has all its numbers in a row."""
+    """The position of each array of a tree in one flat array of all its numbers."""
     import jax
 
     members, start = [], 0
@@ -266,4 +266,4 @@ def _step_place(at: Mapping[str, np.ndarray], index: tuple[int, ...]) -> str:
 OPTIMIZER = Trial(_step_points, _steps, _step_place, "numbers", small=True)
 
 TRIALS = {"policy_loss": POLICY_LOSS, "score_loss": MIRROR_MAP, "optimizer": OPTIMIZER}
-"""By the function that a file defines, see `parts.Kind.entry`."""
+"""Trials by the function that a file defines, see `parts.Kind.entry`."""

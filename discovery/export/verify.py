@@ -1,4 +1,4 @@
-"""Proof that an exported file computes what was trained: values and gradients, point by point, or steps."""
+"""Verification that an exported file computes what was trained: values and gradients by point, or steps."""
 
 import os
 import re
@@ -21,21 +21,21 @@ from discovery.export.write import own_of, resolve
 __all__ = ["StepsReport", "VerifyReport", "compare", "points", "probe", "reference", "verify"]
 
 ABSOLUTE, RELATIVE = 1e-9, 1e-9
-"""In float64, |a - b| <= ABSOLUTE + RELATIVE |b| must hold for every value and gradient; of an optimizer's
-updates, the first is times the largest."""
+"""In float64, |a - b| <= ABSOLUTE + RELATIVE |b| must hold for every value and gradient; for an optimizer's
+updates, ABSOLUTE is multiplied by the largest."""
 
 LONGEST_SECONDS = 300
 
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What `verify` found of a loss. It exists only for a file that passed.
+    """The result of `verify` for a loss. It exists only for a file that passed.
 
     Attributes:
-        n_points: at how many points.
-        float64_value, float64_gradient: largest |a - b| between the file and us in float64.
+        n_points: number of points.
+        float64_value, float64_gradient: largest |a - b| between the file and this package in float64.
         float32_value, float32_gradient: largest |a - b| / (1 + |b|) in float32, which is what a
-            training sees; not bounded, because at a kink rounding decides the side.
+            training sees; not bounded, because rounding decides the side at a kink.
     """
 
     n_points: int
@@ -54,13 +54,14 @@ class VerifyReport:
 
 @dataclass(frozen=True)
 class StepsReport:
-    """What `verify` found of an optimizer. It exists only for a file that passed.
+    """The result of `verify` for an optimizer. It exists only for a file that passed.
 
     Attributes:
-        n_steps: in how many steps.
-        n_parameters: of an agent of this size.
-        largest: update of ours; 0 says that these weights move nothing, which proves little.
-        float64: largest |a - b| between an update of the file's and ours in float64.
+        n_steps: number of steps.
+        n_parameters: number of the agent's parameters.
+        largest: largest update of this package; 0 means that these weights have no effect, which proves
+            little.
+        float64: largest |a - b| between updates of the file and of this package in float64.
         float32: the same in float32, which is what a training sees.
     """
 
@@ -88,16 +89,16 @@ def verify(
 ) -> VerifyReport | StepsReport:
     """Compare an exported file with the algorithm it was made from.
 
-    The file is imported in a fresh process in which our packages cannot be imported. Jax is used on
-    the CPU, in float64, without changing this process's settings.
+    The file is imported in a new process in which this package cannot be imported. jax is used on the CPU, in
+    float64, without changing this process's settings.
 
     Args:
         source: the file's path, as a `Path`; or its text, as a `str`.
         spec: which algorithm.
         meta_params: its searched entries, as `export` was given them.
         numbers: its plain numbers, likewise.
-        n_points: how many points, for a loss; `trials.py` says where. An optimizer takes a few steps.
-        seed: of the random ones.
+        n_points: number of points for a loss, see `trials.py`. An optimizer takes a few steps.
+        seed: of the random inputs.
 
     Raises:
         RunError: the file cannot be imported, or its values or gradients (by log_prob, or scores) differ;
@@ -135,10 +136,10 @@ def _report(theirs: Mapping[str, np.ndarray], ours: Mapping[str, np.ndarray]) ->
 
 
 def probe(sources: Sequence[str | Path], at: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """What the files compute, each "dtype/value" and "dtype/gradient" ``[N]``; see `probe.py`.
+    """The results of the files, each "dtype/value" and "dtype/gradient" ``[N]``; see `probe.py`.
 
     Raises:
-        RunError: the process failed, with its last words.
+        RunError: the process failed; the message has its last lines.
     """
     with tempfile.TemporaryDirectory(prefix="discovery-verify-") as name:
         folder = Path(name)
@@ -173,7 +174,7 @@ def probe(sources: Sequence[str | Path], at: Mapping[str, np.ndarray]) -> list[d
 
 
 def _missing(last_lines: str) -> str:
-    """What pip would call the module that was not found; "" if that was not it."""
+    """The pip name of the module that was not found; "" for another error."""
     found = re.search(r"ModuleNotFoundError: No module named '(\w+)", last_lines)
     return {"rejax": "rejax==0.1.3"}.get(found[1], found[1]) if found else ""
 
@@ -222,6 +223,6 @@ def _compare(
     raise RunError(
         f"the exported file does not compute the {kind} of {spec.name!r}: {int((excess > 1.0).sum()):,} of "
         f"{ours.size:,} {trial.unit} differ, most at {trial.place(at, tuple(map(int, worst)))}: the file "
-        f"gives {theirs[worst]:.12g}, we {ours[worst]:.12g} (allowed difference {allowed[worst]:.1e}). "
+        f"gives {theirs[worst]:.12g}, expected {ours[worst]:.12g} (allowed difference {allowed[worst]:.1e}). "
         "Do not use it; export it again"
     )

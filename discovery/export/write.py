@@ -14,7 +14,7 @@ from discovery.export.recipe import common, recipe
 from objectives import all_options
 
 MARK = "Written by rl-discovery, to be copied into your project: it needs nothing of it."
-"""What every exported file says at its beginning, and no other file."""
+"""Mark at the beginning of exported files, and of no others."""
 
 
 def export(
@@ -24,19 +24,19 @@ def export(
     provenance: Provenance,
     target: str,
 ) -> str:
-    """Source of one file with the part of an algorithm that a format takes, its weights inside.
+    """Source of one file with the part of an algorithm that a format exports, including its weights.
 
     Args:
         spec: which algorithm.
         meta_params: its searched entries, numpy arrays; empty for a known algorithm.
-        numbers: plain numbers that override the algorithm's defaults; those that the part reads become
+        numbers: plain numbers that override the algorithm's defaults; numbers that the part reads become
             constants of the file.
         provenance: where it comes from, for the header.
         target: a name in `FORMATS`.
 
     Raises:
         BadInput: unknown target, algorithm, option or number; entries of the wrong names or shapes; an
-            algorithm without a part that the target takes; or one that uses what no file can import.
+            algorithm without a part for the target; or one that uses something that no file can import.
     """
     check_format(target)
     kind = kind_for(spec.name, _built(spec)[0], target)
@@ -56,7 +56,7 @@ def _subject(spec: AlgorithmSpec, algorithm: Any, meta_params: Any, recipe: Mapp
 def own_of(
     part: AlgorithmSpec, meta_params: Mapping[str, Any], numbers: Mapping[str, float]
 ) -> tuple[dict[str, Any], dict[str, float]]:
-    """Those of an algorithm's entries and numbers that one of its parts has."""
+    """The entries and numbers of an algorithm that belong to one of its parts."""
     algorithm, searched = _built(part)
     defaults = dict(algorithm.defaults)
     return (
@@ -66,7 +66,7 @@ def own_of(
 
 
 def _built(spec: AlgorithmSpec) -> tuple[Any, Any]:
-    """The algorithm, and the shapes of its searched entries. Jax starts here."""
+    """The algorithm, and the shapes of its searched entries. This starts jax."""
     import jax
 
     from objectives import build
@@ -79,7 +79,7 @@ def _built(spec: AlgorithmSpec) -> tuple[Any, Any]:
 
 
 def numbers_in_files(spec: AlgorithmSpec) -> list[tuple[str, str, float]]:
-    """(part, name, default) of the plain numbers that files of an algorithm's parts hold."""
+    """(part, name, default) of the plain numbers in files of an algorithm's parts."""
     import jax
 
     found, whole = [], _built(spec)[0]

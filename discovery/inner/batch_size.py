@@ -1,7 +1,7 @@
-"""How many trainings fit into a device's memory side by side: found by compiling, and remembered.
+"""How many trainings fit into a device's memory side by side: found by compiling, and cached.
 
-What a program takes grows linearly with its lanes, so two narrow programs tell how wide one may be; that one
-is compiled to see. A program's memory is laid out before it runs and does not depend on the numbers.
+A program's memory grows linearly with its lanes, so two narrow programs predict how wide one may be; that one
+is compiled as a check. Memory is allocated before the program runs and does not depend on the numbers.
 """
 
 import contextlib
@@ -24,25 +24,25 @@ from discovery.inner.compile import Arguments, arguments_of, executable
 from environments.task import Task
 
 SHARE = 0.8
-"""Of a device's memory that a program may take; allocations leave gaps, and libraries need some."""
+"""Share of a device's memory that a program may take; allocations leave gaps, and libraries need some."""
 
 PROBES = 4, 8
-"""Lanes on each device of the programs that tell how memory grows."""
+"""Lanes per device of the programs that measure how memory grows."""
 
 MOST = 2**14
-"""More lanes than a generation has are not looked for."""
+"""Most lanes to try; generations are not larger."""
 
 
 def lanes_that_fit(bytes_at: Callable[[int], float], limit: float, devices: int = 1) -> int:
     """The largest power of two of lanes for each device, times `devices`, that takes at most `limit` bytes.
 
     Args:
-        bytes_at: what a program of so many lanes takes on each device; infinity if it cannot be compiled.
+        bytes_at: memory of a program with so many lanes on each device; infinity if it cannot be compiled.
         limit: bytes of each device.
-        devices: over which the lanes are spread.
+        devices: number of devices over which the lanes are spread.
 
     Raises:
-        MemoryError: one training on each device is too much.
+        MemoryError: not even one training fits on each device.
     """
     few, more = (lanes * devices for lanes in PROBES)
     slope = max((bytes_at(more) - bytes_at(few)) / (more - few), 1.0)
@@ -59,9 +59,9 @@ def lanes_that_fit(bytes_at: Callable[[int], float], limit: float, devices: int 
 
 
 def bytes_of(program: Any) -> int:
-    """What a compiled program takes on each device: arguments, results, all between, and its code.
+    """Memory of a compiled program on each device: arguments, results, temporaries and code.
 
-    An argument that is donated has its place among the results, so it counts once.
+    A donated argument shares memory with the results, so it counts once.
     """
     memory = program.memory_analysis()
     return (
@@ -74,20 +74,20 @@ def bytes_of(program: Any) -> int:
 
 
 def memory_of_device() -> int:
-    """Bytes that jax may take of each device of this process.
+    """Bytes that jax may use on each device of this process.
 
     Raises:
-        ValueError: jax does not say, as of a CPU.
+        ValueError: jax does not report it, as on a CPU.
     """
     device = jax.local_devices()[0]
     told = (device.memory_stats() or {}).get("bytes_limit")
     if not told:
-        raise ValueError(f"{device.device_kind} does not tell its memory; give agents_per_call")
+        raise ValueError(f"{device.device_kind} does not report its memory; set agents_per_call")
     return told
 
 
 def program_bytes(spec: AlgorithmSpec, task: Task, one: Arguments, lanes: int) -> float:
-    """What the program of so many lanes takes on each device; `one` are the arguments of a single lane."""
+    """Memory of the program with so many lanes on each device; `one` are the arguments of a single lane."""
 
     def wider(leaf: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((lanes, *leaf.shape[1:]), leaf.dtype)
@@ -102,16 +102,16 @@ def program_bytes(spec: AlgorithmSpec, task: Task, one: Arguments, lanes: int) -
 
 
 def measure_lanes(algorithm: AlgorithmSpec, task: Task, *lane: Any) -> tuple[dict[str, int], None, float]:
-    """How many such trainings fit side by side here, in place of training one.
+    """How many such trainings fit side by side here; trains none.
 
-    Takes what `run_chunk` does, with one `lane`, so that any executor can run it.
+    Takes the arguments of `run_chunk`, with one `lane`, so any executor can run it.
 
     Returns:
         ``{"lanes": that number}``, which becomes the job's `JobResult.extra`; None; and the seconds it took.
 
     Raises:
-        MemoryError: not one fits.
-        ValueError: jax does not say how much memory there is, as on a CPU.
+        MemoryError: not even one fits.
+        ValueError: jax does not report the memory, as on a CPU.
     """
     started, devices, memory = time.perf_counter(), jax.local_devices(), memory_of_device()
     one = arguments_of(algorithm, task, *lane)
@@ -126,16 +126,16 @@ def measure_lanes(algorithm: AlgorithmSpec, task: Task, *lane: Any) -> tuple[dic
         "shapes": [[list(leaf.shape), leaf.dtype.str] for leaf in jax.tree.leaves(one)],
         "devices": [device.device_kind for device in devices],
         "memory": memory,
-        "versions": {**versions(), "commit": ""},  # the source has a hash of its own
+        "versions": {**versions(), "commit": ""},  # the source has its own hash
     }
     return {"lanes": remembered(depends, find)}, None, time.perf_counter() - started
 
 
 def remembered(depends: Any, find: Callable[[], int]) -> int:
-    """What `find` returned when it was last called with equal `depends`, plain data.
+    """The result of `find`, cached for equal `depends` (plain data).
 
-    Kept in a file of its own in ``rl-discovery/room`` below ``$XDG_CACHE_HOME``, by default ``~/.cache``;
-    where that cannot be, it is found again.
+    It is kept in a file in ``rl-discovery/room`` below ``$XDG_CACHE_HOME``, by default ``~/.cache``; if that
+    is not possible, it is computed again.
     """
     text = json.dumps(depends, sort_keys=True, default=str)
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -1,7 +1,7 @@
 """jax's cache of compiled programs on disk: shared by workers, later commands and later runs.
 
-It is bounded, and lies in the user's cache folder: one folder for each kind of CPU, as code for one
-kind may not run on another. jax's own keys hold its version, the program and the compiler's options.
+Its size is limited. It is in the user's cache folder: one folder for each kind of CPU, since code for one
+kind may not run on another. jax's keys contain its version, the program and the compiler's options.
 ``JAX_ENABLE_COMPILATION_CACHE=0`` turns it off; ``JAX_COMPILATION_CACHE_DIR`` names another folder.
 """
 
@@ -21,23 +21,23 @@ from jax.experimental.compilation_cache import compilation_cache
 from discovery.core.versions import cpu
 
 MAX_BYTES = 2 * 2**30
-"""Size of the folder; what was used least recently is removed first."""
+"""Size of the folder; the least recently used programs are removed first."""
 
 MIN_SECONDS = 1.0
-"""Programs that compile faster are not kept."""
+"""Seconds; programs that compile faster are not kept."""
 
 WAIT_SECONDS = 900.0
-"""How long a process waits for another one that compiles the same program, before it compiles it itself."""
+"""Seconds that a process waits for another one that compiles the same program, before it does so itself."""
 
 
 def default_folder() -> Path:
-    """The folder of the cache, unless the user names another one."""
+    """The folder of the cache, unless the user sets another one."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "rl-discovery" / re.sub(r"[^A-Za-z0-9]+", "-", cpu())
 
 
 def enable() -> Path | None:
-    """Turn the cache on in this process, unless the user's settings say otherwise.
+    """Turn the cache on in this process, unless the user's settings disable it.
 
     Returns:
         its folder; None if it is off, or its folder cannot be written.
@@ -57,13 +57,13 @@ def enable() -> Path | None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_SECONDS)
-    compilation_cache.reset_cache()  # jax may have decided already that there is none
+    compilation_cache.reset_cache()  # jax may have decided already that there is no cache
     return folder
 
 
 @contextmanager
 def compiling(program: str) -> Iterator[None]:
-    """While inside, no other process compiles the program of this description: the first one does, and the
+    """Lock the compilation of the program with this description: the first process compiles it, and the
     others find it in the cache.
     """
     folder = enable()

@@ -1,7 +1,7 @@
 """Chunks of trainings, compiled once per (algorithm structure, task shape, width).
 
-Where this process has several devices, a chunk's lanes are spread over them in equal shares, and none waits
-for another. A lane's numbers differ by rounding with the width of its program, and with the devices it has.
+If this process has several devices, a chunk's lanes are divided evenly among them, and no device waits for
+another. A lane's numbers differ by rounding with the width of its program and the number of devices.
 """
 
 import functools
@@ -26,17 +26,17 @@ from objectives import build
 from objectives.base import Algorithm
 
 MAX_PROGRAMS = 128
-"""Compiled programs that a process keeps; beyond it, the one unused for longest is dropped."""
+"""Compiled programs that a process keeps; beyond this, the least recently used one is dropped."""
 
 
 @functools.lru_cache(maxsize=256)
 def build_algorithm(spec: AlgorithmSpec) -> Algorithm:
-    """The algorithm of a spec, one object per process, so that compiled programs are found again."""
+    """The algorithm of a spec, one object per process, so compiled programs are reused."""
     return build(spec.name, dict(spec.options))
 
 
 class Arguments(NamedTuple):
-    """What a program of W lanes is called with; see `run_chunk`.
+    """Arguments of a program of W lanes; see `run_chunk`.
 
     Without `until` every lane is trained to its end, and there is no checkpoint.
 
@@ -46,7 +46,7 @@ class Arguments(NamedTuple):
         keys: raw key data, uint32 ``[W, 2]``.
         lifetimes: int32 ``[W]``.
         until: int32 ``[W]``, updates after which to stop and return a checkpoint.
-        fresh: bool ``[W]``, whether a lane starts afresh, whatever its `checkpoint`.
+        fresh: bool ``[W]``, whether a lane starts afresh and ignores its `checkpoint`.
         checkpoint: leaves ``[W, ...]`` of the states to continue from.
     """
 
@@ -70,7 +70,7 @@ def _train_lane(
     fresh: Any,
     checkpoint: Any,
 ) -> tuple[Outcome, Any]:
-    """One lane of `Arguments`: its outcome, and a checkpoint where `until` is given.
+    """One lane of `Arguments`: its outcome, and a checkpoint if `until` is given.
 
     Fresh and continued trainings share a program, so that splitting a training changes no bit.
     """
@@ -86,7 +86,7 @@ def _train_lane(
 
 
 def _plain(state: Any) -> list[Any]:
-    """Its leaves, keys as raw data, which numpy can hold."""
+    """The leaves, with keys as raw data, which numpy can hold."""
     return [
         jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
         for leaf in jax.tree.leaves(state)
@@ -115,14 +115,14 @@ def _no_checkpoint(algorithm: Algorithm, setup: Setup, arguments: Arguments) -> 
 
 
 def _devices(width: int) -> tuple[Any, ...]:
-    """Those over which W lanes are spread evenly: all of this process, if their number divides W."""
+    """The devices over which W lanes are spread evenly: all of this process, if their number divides W."""
     local = jax.local_devices()
     return tuple(local[: math.gcd(width, len(local))])
 
 
 @functools.lru_cache(maxsize=256)
 def _program(algorithm: Algorithm, setup: Setup, devices: tuple[Any, ...]) -> Any:
-    """A function of `Arguments`, its lanes spread over `devices`; the memory of checkpoints is used again."""
+    """A function of `Arguments`, with lanes spread over `devices`; it reuses the memory of checkpoints."""
     lane = functools.partial(_train_lane, algorithm, setup)
     others = len(Arguments._fields) - 1
     lanes, donated = jax.vmap(lane, in_axes=(None, *[0] * others)), (Arguments._fields.index("checkpoint"),)
@@ -137,10 +137,10 @@ def _program(algorithm: Algorithm, setup: Setup, devices: tuple[Any, ...]) -> An
 
 
 _executables: dict[Any, Any] = {}
-"""Compiled programs, the one used last at the end."""
+"""Compiled programs, the most recently used one last."""
 
 _lock = threading.Lock()
-"""Of `_executables`; not held while compiling."""
+"""Lock of `_executables`; not held while compiling."""
 
 
 ON_CPU = {"xla_backend_optimization_level": 1}
@@ -148,7 +148,7 @@ ON_CPU = {"xla_backend_optimization_level": 1}
 
 
 def _compiler_options() -> dict[str, Any]:
-    """Those for this device, but for what XLA_FLAGS says itself."""
+    """The options for this device, except those that XLA_FLAGS sets."""
     said = os.environ.get("XLA_FLAGS", "")
     return {k: v for k, v in ON_CPU.items() if k not in said} if jax.default_backend() == "cpu" else {}
 
@@ -156,7 +156,7 @@ def _compiler_options() -> dict[str, Any]:
 def executable(spec: AlgorithmSpec, setup: Setup, arguments: Arguments) -> tuple[Any, float]:
     """The compiled program for these argument shapes, and the seconds spent compiling it now.
 
-    Two specs that build the same structure share nothing, but numbers never matter: only shapes do.
+    Two specs that build the same structure share no program. Numbers never matter, only shapes do.
     """
     leaves, structure = jax.tree.flatten(arguments)
     key = spec, setup, structure, tuple((leaf.shape, leaf.dtype.str) for leaf in leaves)
@@ -204,7 +204,7 @@ def arguments_of(
     until: np.ndarray | None = None,
     checkpoint: tuple[np.ndarray, ...] | None = None,
 ) -> Arguments:
-    """What the program of `run_chunk` is called with."""
+    """The arguments of the program of `run_chunk`."""
     built = build_algorithm(algorithm)
     check_numbers(built, task.numbers)
     numbers = {**dict(built.defaults), **task.numbers}
@@ -245,8 +245,8 @@ def run_chunk(
 
     Returns:
         an `Outcome` of numpy arrays ``[W, ...]``, of the training so far; the leaves of the states reached,
-        where `until` was given; and the seconds spent compiling. What remains of the learning curve is empty,
-        so that `final` and `auc` are what they would be if nothing changed any more.
+        if `until` is given; and the seconds spent compiling. The rest of the learning curve is empty, so
+        `final` and `auc` are computed as if nothing changed any more.
     """
     arguments = arguments_of(algorithm, task, meta_params, keys, lifetimes, until, checkpoint)
     program, compile_seconds = executable(algorithm, task.setup, arguments)

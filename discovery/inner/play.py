@@ -1,4 +1,4 @@
-"""Watching an agent: one episode of its present policy, with all that happened in it."""
+"""Playing one episode with an agent's current policy, with a record of every step."""
 
 from typing import Any, NamedTuple
 
@@ -17,12 +17,12 @@ class Episode(NamedTuple):
     """One episode, or its first T steps.
 
     Attributes:
-        level: what it was played on.
+        level: on which it was played.
         env_state: the environment's states, ``[T, ...]``, each before its step.
         action: ``[T]``, or ``[T, A]`` for continuous ones.
         reward: ``[T]``, as the environment gives it; 0 after the end.
-        running: which steps belong to the episode; states and actions after it are of no meaning.
-        terminated, truncated: how it ended; neither where T steps were too few.
+        running: which steps belong to the episode; later states and actions have no meaning.
+        terminated, truncated: how it ended; both false if T steps were too few.
     """
 
     level: Any
@@ -43,17 +43,17 @@ def play(
     n_steps: int,
     greedy: bool = False,
 ) -> Episode:
-    """One episode of the present policy on the training's own level, from its beginning.
+    """One episode of the current policy on the training's level, from its beginning.
 
-    The training stays what it is: observations are normalized by its statistics, which learn nothing here.
+    The training is not changed: observations are normalized by its statistics, which are not updated here.
 
     Args:
-        algorithm: what the agent learns by; its policy acts.
+        algorithm: of the agent; its policy acts.
         setup: the training's.
         meta_params: complete, see `discovery.inner.loops.on_policy.complete`.
-        state: the training, at any point of its life.
+        state: of the training, at any point.
         key: of the policy's and the environment's randomness.
-        n_steps: T, steps at most; the environment's horizon sees every episode end.
+        n_steps: T, at most; the environment's horizon is enough for every episode.
         greedy: take the most probable action instead of a random one.
     """
     environment, network = parts(algorithm, setup)
@@ -93,7 +93,7 @@ def play(
 def _look(
     network: Network, params: Any, memory: Any, observation: Float[Array, "1 D"]
 ) -> tuple[Any, Outputs]:
-    """What the agent remembers after seeing this, and the network's heads ``[1, ...]``."""
+    """The agent's carry after this observation, and the network's heads ``[1, ...]``."""
     goes_on = jnp.zeros((1, 1), bool)
     memory, outputs, _ = network.unroll(params, memory, observation[None], goes_on)
     return memory, jax.tree.map(lambda head: head[0], outputs)

@@ -1,4 +1,4 @@
-"""What a training writes down about itself, in memory that does not grow with its length."""
+"""The record of a training, in memory that does not grow with its length."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -11,10 +11,10 @@ from discovery.core.jobs import Outcome
 
 
 class Metrics(NamedTuple):
-    """Sums over some stretch of training, so that stretches add up; see `means`.
+    """Sums over a part of a training, so parts can be added; see `means`.
 
     `updates` updates were made; `episodes` were completed, with total undiscounted return `episode_return`
-    and total length `episode_length`. `named` is what else the loop reports: per-update means, summed.
+    and total length `episode_length`. `named` has the loop's other metrics: per-update means, summed.
     """
 
     updates: Float[Array, "*K"]
@@ -24,7 +24,7 @@ class Metrics(NamedTuple):
     named: Mapping[str, Float[Array, "*K"]]
 
     def means(self) -> dict[str, Array]:
-        """Mean return and length per episode, what is `named` per update; NaN where there was none."""
+        """Mean return and length per episode, and means of `named` per update; NaN where there was none."""
         return {
             "episode_return": self.episode_return / self.episodes,
             "episode_length": self.episode_length / self.episodes,
@@ -33,13 +33,13 @@ class Metrics(NamedTuple):
 
 
 def zero_metrics(names: Iterable[str], shape: tuple[int, ...] = ()) -> Metrics:
-    """Sums over nothing, of a loop that reports `names`."""
+    """Zero sums, for a loop that reports `names`."""
     zero = jnp.zeros(shape)
     return Metrics(zero, zero, zero, zero, {name: zero for name in names})
 
 
 class Record(NamedTuple):
-    """Sums per window of the life (K windows), and when anything first became non-finite.
+    """Sums per window of the training (K windows), and when anything first became non-finite.
 
     `nonfinite_update` is the index of that update, or -1.
     """
@@ -49,7 +49,7 @@ class Record(NamedTuple):
 
 
 def empty_record(names: Iterable[str], points: int) -> Record:
-    """A record with `points` windows and nothing in them, of a loop that reports `names`."""
+    """An empty record with `points` windows, for a loop that reports `names`."""
     return Record(zero_metrics(names, (points,)), jnp.int32(-1))
 
 
@@ -75,10 +75,10 @@ def _carry_forward(curve: Float[Array, " K"]) -> Float[Array, " K"]:
 
 
 def summarize(record: Record, steps_per_update: int) -> Outcome:
-    """Turn a record into an `Outcome`; `score` is left equal to `final` for the task to choose.
+    """Turn a record into an `Outcome`; `score` equals `final` until the task sets it.
 
     `final` is the mean return of the episodes completed in the last fifth of the windows, or in the
-    last window that has any; NaN when none was completed at all, or anything became non-finite.
+    last window that has any; NaN if none was completed, or anything became non-finite.
     """
     windows, means = record.windows, record.windows.means()
     points = windows.updates.shape[0]

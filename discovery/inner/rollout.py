@@ -1,4 +1,4 @@
-"""Acting: T steps in E environments with the present policy."""
+"""Acting: T steps in E environments with the current policy."""
 
 import functools
 from collections.abc import Callable
@@ -25,11 +25,11 @@ class Episodes(NamedTuple):
 
 
 class Recall(NamedTuple):
-    """What a recurrent agent needs to learn from a rollout as it lived it.
+    """The recurrent state with which a rollout was collected.
 
     Attributes:
         start: whether a step is the first of its episode, ``[T, E]``.
-        carry: what the agent remembered before each step, ``[T, E, ...]``; no arrays without a memory.
+        carry: of the agent before each step, ``[T, E, ...]``; no arrays without a memory.
     """
 
     start: Bool[Array, "T E"]
@@ -37,7 +37,7 @@ class Recall(NamedTuple):
 
 
 class Experience(NamedTuple):
-    """All that came of acting for T steps in E environments."""
+    """The data of T steps in E environments."""
 
     trajectory: Trajectory
     recall: Recall
@@ -58,17 +58,17 @@ def rollout(
 ) -> tuple[tuple[vector.VectorState, Any], Experience]:
     """Collect one rollout; `state` is the environments' and the agent's carry.
 
-    Actions are drawn from `algorithm.policy`. A target network, if the algorithm's `memory` keeps one, sees
-    the same states, with the agent's own carries.
+    Actions are drawn from `algorithm.policy`. A target network, if the algorithm's `memory` has one, gets the
+    same states and the agent's carries.
 
     A step that does not end its episode reaches the state in which the next step acts, whose outputs are
-    known. What remains are the states after the last step and those in which an episode was truncated. Where
-    an environment can truncate only one episode in a rollout, they are valued in a batch of 2 E states; else
-    the T E states that the steps reached are valued.
+    known. The other states are those after the last step and those in which an episode was truncated. If an
+    environment can truncate only one episode per rollout, they are evaluated in a batch of 2 E states;
+    otherwise, all T E states that the steps reached are evaluated.
     """
-    gamma = meta_params.get("gamma", DEFAULTS["gamma"])  # an algorithm need not discount
+    gamma = meta_params.get("gamma", DEFAULTS["gamma"])  # algorithms without discounting lack it
 
-    # Whether an environment can cut at most one episode in a rollout.
+    # Whether an environment can truncate at most one episode per rollout.
     once = setup.n_steps <= environment.shortest_truncation and not algorithm.reads_terminal_outputs
 
     def act(state: tuple[Any, Any, Any], key_t: PRNGKeyArray) -> tuple[tuple[Any, Any, Any], tuple[Any, ...]]:
@@ -96,20 +96,20 @@ def rollout(
         return (worlds_tp1, carry_tp1, where_cut), (seen, cut, reached, start, carry, episodes)
 
     worlds, carry = state
-    # fold_in leaves the other keys what they are without it
+    # fold_in does not change the other keys
     worlds = vector.refresh(environment, setup, jax.random.fold_in(key, setup.n_steps), worlds)
     keys = jax.random.split(key, setup.n_steps)
     (worlds, carry, where_cut), (seen, cut, reached, start, carries, episodes) = jax.lax.scan(
         act, (worlds, carry, (worlds.observation, carry)), keys
     )
     observation, action, log_prob, outputs, reward, terminated, truncated = seen
-    # Networks and minibatches read it as [T E, D]; without the barrier XLA transposes it for each of them.
+    # Networks and minibatches read it as [T E, D]; without the barrier, XLA transposes it for each of them.
     observation = jax.lax.optimization_barrier(observation)
     if len(outputs) < len(network.torso_of):  # the others in one batch, which is cheaper
         outputs = {**_outputs_at(network, params, carries, observation, start), **outputs}
 
     def outputs_next(params: Any, outputs: Any) -> Any:
-        """The network at the states reached ``[T, E, ...]``, given that at the states acted in."""
+        """The network's outputs at the reached states ``[T, E, ...]``, given those at the states acted in."""
         if not once:
             return _outputs_at(network, params, reached[1], reached[0])
         ends, memories = jax.tree.map(lambda *x: jnp.stack(x), (worlds.observation, carry), where_cut)
@@ -139,7 +139,7 @@ def rollout(
 
 
 def read_by(function: Callable[[Any], Any], outputs: Outputs) -> list[str]:
-    """Names of the outputs that a function makes use of."""
+    """Names of the outputs that a function uses."""
     jaxpr = jax.make_jaxpr(function)(outputs).jaxpr
     used = {id(x) for equation in jaxpr.eqns for x in equation.invars} | {id(x) for x in jaxpr.outvars}
     return [name for name, x in zip(sorted(outputs), jaxpr.invars, strict=True) if id(x) in used]
@@ -163,9 +163,9 @@ def _outputs_at(
     observation: Float[Array, "T E D"],
     start: Bool[Array, "T E"] | None = None,
 ) -> Any:
-    """Outputs ``[T, E, ...]`` one step on from T * E memories ``[T, E, ...]``: a batch of T * E sequences.
+    """Outputs ``[T, E, ...]`` one step after T * E memories ``[T, E, ...]``: a batch of T * E sequences.
 
-    Without `start`, all of them go on.
+    Without `start`, none is reset.
     """
     memories, seen = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (carry, observation))
     begins = jnp.zeros((1, len(seen)), bool) if start is None else start.reshape(1, -1)

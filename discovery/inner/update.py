@@ -27,14 +27,14 @@ class Diagnostics(NamedTuple):
 
 
 class Sequences(NamedTuple):
-    """N sequences of L steps each: what is shuffled and cut into minibatches.
+    """N sequences of L steps each, to be shuffled and cut into minibatches.
 
     Agents without a memory learn from sequences of one step, in any order.
 
     Attributes:
         batch: transitions ``[L, N, ...]``.
         start: whether a step is the first of its episode, ``[L, N]``.
-        carry: what the agent remembered before each sequence when it acted, ``[N, ...]``.
+        carry: of the agent before each sequence when it acted, ``[N, ...]``.
     """
 
     batch: Batch
@@ -68,9 +68,9 @@ def sequences(trajectory: Trajectory, recall: Recall, targets: Any, length: int)
 def shuffled(key: PRNGKeyArray, size: int) -> Int[Array, " {size}"]:
     """A random order of ``0 .. size - 1``, int32.
 
-    One sort of single words, random bits above and the index below: ten times faster on a CPU than
-    `jax.random.permutation`, which sorts pairs, twice. Two rows whose random bits coincide (one pair
-    in 2^(32 - bits of size)) keep their order.
+    It sorts single words, with random bits above the index: ten times faster on a CPU than
+    `jax.random.permutation`, which sorts pairs twice. Two rows whose random bits coincide (one pair in 2^(32
+    - bits of size)) keep their order.
     """
     index_mask = jnp.uint32((1 << max(size - 1, 1).bit_length()) - 1)
     words = (jax.random.bits(key, (size,)) & ~index_mask) | jnp.arange(size, dtype=jnp.uint32)
@@ -96,7 +96,7 @@ def minibatch_step(
     The network runs over whole sequences; the loss sees their steps as one flat batch.
 
     Raises:
-        ValueError: while tracing, where the loss is not one number per sample.
+        ValueError: while tracing, if the loss is not one number per sample.
     """
     params, opt_state = agent
     key_loss, key_optimizer = jax.random.split(key)

@@ -1,6 +1,7 @@
-"""What trainings of several subjects on the same seeds say: passive data, with 95% intervals.
+"""Results of several subjects trained on the same seeds: passive data, with 95% intervals.
 
-Failures count as `discovery.judging.failures` says. `discovery.judging.sentences` puts it into words.
+Failures count as `discovery.judging.failures` says. `discovery.judging.sentences` describes the results in
+words.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,7 @@ INITIAL = "initial mean"
 
 
 class Training(NamedTuple):
-    """One training: its score and learning curve, and the error by which it failed, if it did."""
+    """One training: its score, its learning curve, and its error if it failed."""
 
     seed: int
     score: float
@@ -42,12 +43,12 @@ class Cell:
 
     Attributes:
         subject, task: labels.
-        seeds: ``[n]`` seed indices, those of missing trainings left out.
+        seeds: ``[n]`` seed indices, without those of missing trainings.
         scores: ``[n]``, NaN where a training failed.
         curves: ``[n, K]`` learning curves; NaN where no episode ended in a window.
         steps: ``[K]`` environment steps at the windows' ends (rollouts for a task of unknown setup).
-        reason: why the first of the missing ones, else of the failed ones, has no score.
-        missing: how many trainings the machine made fail.
+        reason: why the first missing training, else the first failed one, has no score.
+        missing: how many trainings failed because of the machine.
     """
 
     subject: str
@@ -61,7 +62,7 @@ class Cell:
 
     @classmethod
     def of(cls, subject: str, task: str, trainings: Sequence[Training], steps: int = 1) -> "Cell":
-        """The cell of some trainings, each of `steps` environment steps in all."""
+        """The cell of some trainings, each of `steps` environment steps in total."""
         known = sorted(
             (one for one in trainings if one.error not in MACHINE_FAILURES), key=lambda one: one.seed
         )
@@ -100,7 +101,7 @@ class Row:
         task, subject: labels.
         n: trainings.
         failed: how many of them failed.
-        missing: how many more the machine made fail.
+        missing: how many more failed because of the machine.
         mean, iqm: of the scores.
         difference: mean of the scores minus the baseline's on the same seeds; None for the baseline.
     """
@@ -123,7 +124,7 @@ class Comparison:
         cells: the trainings, by subject and task; a subject need not have been trained on every task.
         sources: subject -> where it came from: "RUN@GENERATION", or "" for a known algorithm.
         held_out: held-out tasks that no search saw.
-        measures: task -> what its score is, "final" or "auc", where that is known.
+        measures: task -> the kind of its score, "final" or "auc", if known.
     """
 
     cells: tuple[Cell, ...]
@@ -143,13 +144,13 @@ class Comparison:
 
     @property
     def baseline(self) -> str:
-        """What differences are taken from: PPO where it takes part, else the first subject."""
+        """The subject that differences are taken from: PPO if it takes part, else the first one."""
         if not self.cells:
             raise BadInput("there is nothing to compare; train something with `discovery evaluate` first")
         return "ppo" if "ppo" in self.subjects else self.subjects[0]
 
     def measure(self, task: str) -> str:
-        """What a task's score is, in words; "" where that is not known."""
+        """The kind of a task's score, in words; "" if not known."""
         return SCORES.get(self.measures.get(task, ""), "")
 
     def cell(self, subject: str, task: str) -> Cell | None:
@@ -171,12 +172,12 @@ class Comparison:
         return next((r for r in self.rows if (r.subject, r.task) == (subject, task)), None)
 
     def worst(self, task: str) -> float:
-        """The worst score on a task, which a failed training counts as; NaN where there is none."""
+        """The worst score on a task, which a failed training counts as; NaN without any score."""
         return worst_score(cell.scores for cell in self.cells if cell.task == task)
 
     def pair(self, subject: str, other: str, task: str) -> Pair | None:
-        """Two subjects on the seeds that they share on a task; None where they share none, or where all
-        trainings of one failed.
+        """Two subjects on the seeds that they share on a task; None if they share none, or if all trainings
+        of one failed.
         """
         a, b = self.cell(subject, task), self.cell(other, task)
         if a is None or b is None or a.all_failed or b.all_failed:
@@ -187,7 +188,7 @@ class Comparison:
         return Pair(subject, other, task, a.scores[of_a], b.scores[of_b], self.worst(task))
 
     def difference(self, subject: str, other: str, task: str) -> Interval | None:
-        """Mean of subject minus other over the seeds of `pair`; None where there is no pair."""
+        """Mean of subject minus other over the seeds of `pair`; None without a pair."""
         pair = self.pair(subject, other, task)
         return None if pair is None else paired_difference(pair.own, pair.others, failures=pair.worst)
 
@@ -200,8 +201,9 @@ class Comparison:
 
     @property
     def opponents(self) -> list[tuple[str, str]]:
-        """Who is judged against whom. What a search found: against its initial mean, single proposals of its
-        run and all known algorithms. Without anything found: each subject against the baseline.
+        """Pairs of subjects to judge. What a search found is judged against its initial mean, single
+        proposals of its run and all known algorithms; if nothing was found, each subject against the
+        baseline.
         """
         found = [subject for subject in self.subjects if self._kind(subject) in ("found", "proposal")]
         if not found:
@@ -226,7 +228,7 @@ class Comparison:
         return judge(pair for pair in pairs if pair is not None)
 
     def frame(self) -> "pd.DataFrame":
-        """The rows as a data frame; limits of intervals in columns of their own."""
+        """The rows as a data frame; limits of intervals are separate columns."""
         import pandas as pd
 
         found = []
@@ -243,7 +245,7 @@ class Comparison:
         return pd.DataFrame(found)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the curves as JSON can hold it."""
+        """Everything except the curves, JSON-serializable."""
         rows = [
             {
                 "task": row.task,

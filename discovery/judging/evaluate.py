@@ -4,8 +4,8 @@
     result = train_subjects(who, tasks, seeds=16, executor=executor, ledger=run.ledger)
 
 Each training is recorded when it ends, under an id that is a hash of what was trained and how. So an
-interrupted comparison continues where it stopped, and a changed recipe is trained anew. A training that the
-machine made fail is trained again by the next command (see `discovery.judging.failures`).
+interrupted comparison continues where it stopped, and a changed recipe is trained anew. A training that
+failed because of the machine is repeated by the next command (see `discovery.judging.failures`).
 """
 
 import hashlib
@@ -31,7 +31,7 @@ from environments.task import Task
 
 
 class Watcher(Protocol):
-    """Hears of progress; any `discovery.search.listener.Listener` is one."""
+    """Receives progress; any `discovery.search.listener.Listener` is one."""
 
     def started(self, generation: int, jobs: Sequence[Job], done: int) -> None:
         """Trainings begin; `done` of them were finished before. `generation` is -1."""
@@ -44,8 +44,9 @@ class Variant(NamedTuple):
     """A change of recipes.
 
     Attributes:
-        name: what the ledger calls it, for example "learning_rate x 3"; "" for tasks as they are.
-        task: ``(subject, task) -> task`` to train that subject on. It keeps its name: seeds derive from it.
+        name: what the ledger calls it, for example "learning_rate x 3"; "" for unchanged tasks.
+        task: ``(subject, task) -> task`` to train that subject on, under the same name, since seeds derive
+            from it.
         without: labels of subjects to which the change does not apply; they are not trained.
     """
 
@@ -58,7 +59,7 @@ AS_IT_IS = Variant("", Subject.task)
 
 
 def pick_tasks(names: Sequence[str], *configs: SearchConfig) -> list[Task]:
-    """The tasks called `names`, whatever they are for, in the first config that has them."""
+    """The tasks called `names`, of any split, in the first config that has them."""
     known: dict[str, Task] = {}
     for config in configs:
         for task in config.every_task:
@@ -89,14 +90,14 @@ def train_subjects(
         tasks: full-length trainings on these.
         seeds: S, trainings of each subject on each task.
         executor: where they run.
-        ledger: open for writing. Every training is recorded; what is recorded is not trained again, except
-            trainings that failed because of the machine.
-        listener: hears what is to be trained, and what ended.
+        ledger: open for writing. Every training is recorded; recorded ones are not repeated, except those
+            that failed because of the machine.
+        listener: receives which trainings begin, and which ended.
         command: the command line, for the record.
         held_out: names of held-out tasks that no search saw, for the table.
         first_seed: index of the first held-out seed.
-        variant: how the tasks' recipes are changed.
-        retry_failed: train again everything that failed, for whatever reason.
+        variant: a change of the tasks' recipes.
+        retry_failed: repeat all failed trainings.
 
     Raises:
         BadInput: there is nothing to do, or a task's recipe has numbers that a subject does not read.
@@ -136,18 +137,18 @@ def train_subjects(
 
 
 def comparisons(*arguments: Any, **options: Any) -> Callable[[Variant], Comparison]:
-    """`train_subjects` with these arguments, as a function of the variant that trains none twice."""
+    """`train_subjects` with these arguments, as a function of the variant; it trains no variant twice."""
     return cache(lambda variant: train_subjects(*arguments, **options, variant=variant))
 
 
 def check_subjects(
     subjects: Sequence[Subject], tasks: Sequence[Task], seeds: int, first_seed: int = 0
 ) -> None:
-    """Check that there is something to compare, and that all of it can be trained.
+    """Check that there is something to compare, and that everything can be trained.
 
     Raises:
-        BadInput: there is nothing to do; two labels are equal; an environment does not exist or lacks what a
-            task's setup asks of it; or a task has numbers that a subject does not read.
+        BadInput: there is nothing to do; two labels are equal; an environment does not exist or does not
+            support a task's setup; or a task has numbers that a subject does not read.
     """
     if first_seed < 0:
         raise BadInput(f"first_seed must be at least 0, got {first_seed}")
@@ -165,8 +166,8 @@ def check_subjects(
 def recorded(run: RunData) -> Comparison:
     """What `discovery evaluate` has recorded in a run so far, as one comparison, without variants of sweeps.
 
-    Means of this run have the labels that they would get now ("discovered" is the generation it chooses).
-    Where a recipe has changed, only what was recorded last under a label counts.
+    Means of this run have the labels that they would get now ("discovered" is the generation it chooses). If
+    a recipe has changed, only the last recorded version of a label counts.
     """
     outcomes = run.outcomes("report")
     groups: dict[tuple[str, str], dict[str, list[Any]]] = {}
@@ -200,7 +201,7 @@ def recorded(run: RunData) -> Comparison:
 
 
 def label_now(run: RunData, label: str, source: str) -> str:
-    """The label that a recorded subject gets now, beside the means of `run` itself."""
+    """The label that a recorded subject gets now, next to the means of `run` itself."""
     name, _, generation = source.rpartition("@")
     if not generation.isdigit():
         return label
@@ -215,7 +216,7 @@ def _jobs(subject: Subject, task: Task, seeds: int, first_seed: int) -> list[Job
 
 
 def _fingerprint(subject: Subject, task: Task) -> str:
-    """Twelve hex digits of all that a training's numbers depend on, seed and device apart."""
+    """Twelve hex digits of everything that a training's numbers depend on, except seed and device."""
     from discovery.inner.compile import as_trained, build_algorithm
 
     algorithm = build_algorithm(subject.spec)

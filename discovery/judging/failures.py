@@ -1,8 +1,8 @@
-"""What failed trainings count for.
+"""How failed trainings count.
 
-A training that its own algorithm made fail counts as the worst score that any subject reached on the task, so
-that failing never helps. A training that the machine made fail (`MACHINE_FAILURES`) says nothing about its
-subject: it is missing, and a later command trains it again.
+A training that failed because of its algorithm counts as the worst score that any subject reached on the
+task, so failing never helps. A training that failed because of the machine (`MACHINE_FAILURES`) says nothing
+about its subject: it is missing, and a later command repeats it.
 """
 
 from collections.abc import Iterable
@@ -21,10 +21,10 @@ def worst_score(samples: Iterable[Float[np.ndarray, " n"]]) -> float:
 
 
 def interval_of(scores: Float[np.ndarray, " n"], worst: float, statistic: Statistic = "mean") -> Interval:
-    """The interval of a statistic, where a failure counts as `worst`.
+    """The interval of a statistic; a failure counts as `worst`.
 
-    There is no estimate where the sample is empty, or where all of it failed: `worst` would be the score of
-    another subject.
+    There is no estimate if the sample is empty, or if all of it failed: `worst` would be another subject's
+    score.
     """
     if scores.size == 0:
         return Interval(np.nan, -np.inf, np.inf, 0.95, 0)
@@ -37,8 +37,8 @@ def settled(scores: Float[np.ndarray, " n"], worst: float, random: float) -> Flo
     Args:
         scores: ``[n]`` of one subject, NaN where a training failed.
         worst: score of the worst training of any subject; NaN where all failed.
-        random: score of random actions. It takes the place of `worst` where all of the sample failed and
-            `worst` is better than that, or is not known.
+        random: score of random actions. It replaces `worst` if the whole sample failed and `worst` is better
+            than random, or unknown.
     """
     value = worst if np.isfinite(scores).any() else float(np.fmin(worst, random))
     return settle_failures(scores, value)[0]

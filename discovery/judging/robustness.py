@@ -19,12 +19,12 @@ _TIMES = " x "
 
 
 def variant_name(parameter: str, factor: float) -> str:
-    """What the ledger calls a recipe with a parameter times a factor; "" for the recipe as it is."""
+    """What the ledger calls a recipe with a parameter times a factor; "" for the unchanged recipe."""
     return "" if factor == 1 else f"{parameter}{_TIMES}{factor:g}"
 
 
 def parse_variant(name: str) -> tuple[str, float] | None:
-    """Parameter and factor of a `variant_name`; None for the recipe as it is."""
+    """Parameter and factor of a `variant_name`; None for the unchanged recipe."""
     parameter, times, factor = name.rpartition(_TIMES)
     return (parameter, float(factor)) if times else None
 
@@ -33,11 +33,11 @@ class Level(NamedTuple):
     """A subject on a task at one factor.
 
     Attributes:
-        factor: of the parameter; 1 is the task as it is.
+        factor: of the parameter; 1 is the unchanged task.
         subject, task: labels.
-        score: mean score, which knows how many trainings failed.
-        difference: from the baseline at the same factor, over common seeds; None for the baseline, and where
-            all trainings of one failed.
+        score: mean score, with the number of failed trainings.
+        difference: from the baseline at the same factor, over common seeds; None for the baseline, and if all
+            trainings of one failed.
     """
 
     factor: float
@@ -58,7 +58,7 @@ class Robustness:
         factors: in increasing order.
         cells: factor -> the trainings.
         held_out: held-out tasks that no search saw.
-        measures: task -> what its score is.
+        measures: task -> the kind of its score.
         left_out: labels of subjects that have no such number.
     """
 
@@ -81,7 +81,7 @@ class Robustness:
 
     @property
     def baseline(self) -> str:
-        """What differences are taken from: PPO where it takes part, else the first subject."""
+        """The subject that differences are taken from: PPO if it takes part, else the first one."""
         return "ppo" if "ppo" in self.subjects else self.subjects[0]
 
     @cached_property
@@ -100,7 +100,7 @@ class Robustness:
         return [level.score for level in self.levels if (level.subject, level.task) == (subject, task)]
 
     def frame(self) -> "pd.DataFrame":
-        """The levels as a data frame, except those of factor 1: the tasks as they are."""
+        """The levels as a data frame, except those of factor 1, the unchanged tasks."""
         import pandas as pd
 
         return pd.DataFrame(
@@ -112,7 +112,7 @@ class Robustness:
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
-        """The levels as JSON can hold them."""
+        """The levels, JSON-serializable."""
         rows = [
             {"subject": one.subject, "task": one.task, "factor": one.factor, "mean": one.score.estimate,
              "low": one.score.low, "high": one.score.high, "n": one.score.n, "failed": one.score.failed}
@@ -134,11 +134,11 @@ class Robustness:
 
 
 def recorded_sweeps(run: RunData, reports: Comparison) -> tuple[Robustness, ...]:
-    """Every sweep that was recorded in a run, one for each parameter and task, beside the task as it is.
+    """Every sweep that was recorded in a run, one for each parameter and task, with the unchanged task.
 
     Args:
         run: which run.
-        reports: what was recorded on its tasks as they are.
+        reports: what was recorded on its unchanged tasks.
     """
     groups: dict[tuple[str, str], dict[float, dict[str, dict[int, Training]]]] = {}
     for row in run.reports():

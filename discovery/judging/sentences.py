@@ -80,7 +80,7 @@ def suite_sentences(result: SuiteComparison) -> list[str]:
 
 
 def _subject(result: SuiteComparison, subject: str) -> Iterator[str]:
-    """A subject against the baseline: task by task, over all tasks, and the seeds that would tell."""
+    """A subject against the baseline: by task, over all tasks, and how many seeds would show a difference."""
     own = [one for one in result.judgments if one.subject == subject]
     groups: dict[str, list[str]] = {"better": [], "worse": [], "not distinguishable": []}
     for one in own:
@@ -101,7 +101,7 @@ def _subject(result: SuiteComparison, subject: str) -> Iterator[str]:
 
 
 def _over_all(difference: Interval, baseline: str, seeds: int) -> str:
-    """How an IQM over tasks stands, where every task has at least so many seeds."""
+    """The judgment of an IQM over tasks that have at least `seeds` seeds each."""
     found = relation(difference, seeds)
     words = {
         "better": "above",

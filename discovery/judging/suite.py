@@ -1,4 +1,4 @@
-"""Comparing on a suite, and the folder in which such a comparison is kept.
+"""Comparisons on a suite, and the folder that stores one.
 
     suite = load_suite("classic")
     chosen = chosen_tasks(suite)
@@ -38,8 +38,8 @@ class Chosen(NamedTuple):
     Attributes:
         entries: the tasks with their references.
         hidden: names of those that the suite holds out.
-        runs: run -> names of those that are held out from it, by itself or by the suite.
-        notes: sentences on what the suite holds out and a run was searched on all the same.
+        runs: run -> names of those held out from it, by its config or by the suite.
+        notes: sentences on tasks that the suite holds out although a run was searched on them.
     """
 
     entries: tuple[SuiteTask, ...]
@@ -56,13 +56,14 @@ class Chosen(NamedTuple):
 def chosen_tasks(
     suite: Suite, names: Sequence[str] = (), test: bool = False, runs: Sequence[Path] = ()
 ) -> Chosen:
-    """The tasks of a suite called `names`, by default those for meta-training and selection, with `test` all.
+    """The tasks of a suite called `names`; by default those for meta-training and selection, or with `test`
+    all.
 
     Args:
         suite: which suite.
         names: of tasks.
-        test: whether held-out tasks may be looked at.
-        runs: folders of the runs that will be judged: what they hold out is held out here too.
+        test: whether held-out tasks may be used.
+        runs: folders of the runs that will be judged; their held-out tasks are held out here too.
 
     Raises:
         BadInput: a held-out task is named without `test`, or no task has that name.
@@ -92,10 +93,10 @@ def chosen_tasks(
 
 @contextmanager
 def store(folder: Path) -> Iterator[Ledger]:
-    """The ledger of a store, open for writing; the folder is made if need be.
+    """The ledger of a store, open for writing; the folder is created if missing.
 
     Raises:
-        BadInput: the folder holds a search, or cannot be made.
+        BadInput: the folder holds a search, or cannot be created.
     """
     if is_run(folder):
         raise BadInput(f"{folder} is the run of a search; choose another name for the comparison")
@@ -127,21 +128,21 @@ def train_on_suite(
 
     Args:
         suite: with measured references.
-        chosen: from `chosen_tasks`. That held-out tasks are looked at is recorded before they are, in the
-            store and in the runs from which they are held out.
+        chosen: from `chosen_tasks`. The use of held-out tasks is recorded first, in the store and in the runs
+            from which they are held out.
         subjects: from `discovery.results.subjects.subjects`.
         seeds: S, trainings of each subject on each task (and at each factor).
         executor: where they run.
-        folder: the store, made if need be; None records nothing.
-        listener: told what is to run, and what ended.
+        folder: the store, created if missing; None records nothing.
+        listener: receives what will run, and what ended.
         command: the command line, for the record.
         first_seed: index of the first seed.
         sweeps: parameter -> factors.
-        retry_failed: train again everything that failed, for whatever reason.
+        retry_failed: repeat all failed trainings.
 
     Raises:
         BadInput: before anything is written, if a subject, a task or a variant does not fit.
-        RunError: the machine made so many trainings fail that no task is left to compare on.
+        RunError: so many trainings failed because of the machine that no task is left to compare on.
     """
     sweeps, tasks, labels = sweeps or {}, chosen.tasks, [subject.label for subject in subjects]
     check_subjects(subjects, tasks, seeds, first_seed)

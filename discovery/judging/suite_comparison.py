@@ -4,8 +4,9 @@
     result.aggregates                      # IQM, mean, median, optimality gap over tasks, with intervals
     result.judgments                       # on which tasks better, worse, not distinguishable
 
-Scores are normalized by the suite's references: 0 as uniformly random actions, 1 as tuned PPO. Failures count
-as `discovery.judging.failures` says. Seeds that one subject lacks on a task count for nobody.
+Scores are normalized by the suite's references: 0 for uniformly random actions, 1 for tuned PPO. Failures
+count as `discovery.judging.failures` says. A seed that any subject lacks on a task is excluded for all of
+them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,10 +46,10 @@ class AggregateRow:
     Attributes:
         subject: label.
         iqm, mean, median: maximized; see `discovery.statistics.aggregate`.
-        optimality_gap: what is missing to tuned PPO, minimized.
+        optimality_gap: mean shortfall below tuned PPO, minimized.
         difference: IQM minus the baseline's, over common seeds; None for the baseline.
-        improvement: probability that a training is above one of the baseline's, whatever their seeds; the
-            interval makes use of common seeds; None for the baseline.
+        improvement: probability that a training is above one of the baseline's, for any pair of seeds; the
+            interval uses common seeds; None for the baseline.
     """
 
     subject: str
@@ -66,10 +67,10 @@ class SuiteComparison:
 
     Attributes:
         suite: its name.
-        comparison: the trainings, and what they say task by task.
+        comparison: the trainings, and their results task by task.
         entries: the tasks with their references.
         robustness: sweeps, by parameter.
-        notes: what else a reader must know, in sentences.
+        notes: further notes for the reader, in sentences.
     """
 
     suite: str
@@ -91,12 +92,12 @@ class SuiteComparison:
 
     @property
     def baseline(self) -> str:
-        """What others are judged against: PPO where it takes part, else the first subject."""
+        """The subject that others are judged against: PPO if it takes part, else the first one."""
         return self.comparison.baseline
 
     @property
     def others(self) -> tuple[str, ...]:
-        """All subjects but the baseline."""
+        """All subjects except the baseline."""
         return tuple(subject for subject in self.comparison.subjects if subject != self.baseline)
 
     def settled(self, subject: str, task: str) -> Float[np.ndarray, " S"]:
@@ -106,7 +107,7 @@ class SuiteComparison:
         return settled(scores[subject], worst, self._references[task].random.mean)
 
     def normalized(self, subject: str) -> dict[str, Float[np.ndarray, " S"]]:
-        """A subject's normalized scores by task, failures settled."""
+        """A subject's normalized scores by task, with numbers for failures."""
         return {
             task: self._references[task].normalized(self.settled(subject, task))
             for task in self.comparison.tasks
@@ -141,7 +142,7 @@ class SuiteComparison:
 
     @cached_property
     def judgments(self) -> tuple[Judgment, ...]:
-        """Every subject but the baseline on every task, judged together: subject by subject."""
+        """Every subject except the baseline on every task, judged together: subject by subject."""
         return judge(
             Pair(s, self.baseline, task, self.settled(s, task), self.settled(self.baseline, task))
             for s in self.others
@@ -167,7 +168,7 @@ class SuiteComparison:
         return frame
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the curves as JSON can hold it."""
+        """Everything except the curves, JSON-serializable."""
         rows = self.comparison.to_dict()["rows"]
         for row in rows:
             row["normalized"] = self.normalized(row["subject"])[row["task"]]
@@ -190,7 +191,7 @@ class SuiteComparison:
         return json_value(facts)
 
     def _cell(self, subject: str, task: str) -> Cell:
-        """The trainings of a subject on a task with the seeds that all subjects have there."""
+        """The trainings of a subject on a task, on the seeds that all subjects have there."""
         return self._cells[subject, task]
 
     @cached_property
@@ -206,7 +207,7 @@ class SuiteComparison:
         curves = {}
         for subject in self.comparison.subjects:
             cell = self._cell(subject, task)
-            whole = np.where(np.isfinite(cell.scores)[:, None], cell.curves, np.nan)  # a failure's is none
+            whole = np.where(np.isfinite(cell.scores)[:, None], cell.curves, np.nan)  # failures have no curve
             curves[subject] = self._references[task].normalized(whole)
         areas = {subject: area_under_curve(own) for subject, own in curves.items()}
         worst = worst_score(areas.values())

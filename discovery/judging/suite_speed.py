@@ -8,8 +8,8 @@ from jaxtyping import Float
 from discovery.statistics import Interval, interval, reached, steps_to_threshold
 
 SHARE = 0.9
-"""A training is there when its learning curve first comes to this, where 0 is the score of random actions and
-1 that of tuned PPO: its return at the end, or its mean return over training, as the task is scored."""
+"""A task is learned when the learning curve first reaches this. 0 is the score of random actions and 1 that
+of tuned PPO: the return at the end, or the mean return over training, as the task is scored."""
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Speed:
 
     Attributes:
         subject, task: labels.
-        reached: share of the trainings that came to `SHARE`, with its 95% interval.
+        reached: share of the trainings that reached `SHARE`, with its 95% interval.
         median_steps: median number of environment steps until then, to the end of a window of the curve;
-            infinite where half of the trainings or more never came there.
+            infinite if half of the trainings or more never reached it.
         area: mean area under the normalized learning curve, with its 95% interval.
     """
 
@@ -55,10 +55,10 @@ def speed(
     Args:
         subject: label.
         task: label.
-        curves: normalized, 0 as random actions and 1 as tuned PPO; NaN where nothing is known, and all of
-            those of trainings that failed, which so never reach anything.
+        curves: normalized, 0 for random actions and 1 for tuned PPO; NaN where unknown. Those of failed
+            trainings are all NaN, so these never reach `SHARE`.
         steps: environment steps at the windows' ends.
-        areas: under the curves, failures settled.
+        areas: under the curves, with numbers for failures.
     """
     found = reached(steps_to_threshold(curves, steps, SHARE))
     return Speed(subject, task, found.share, found.median, interval(areas))

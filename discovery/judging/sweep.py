@@ -3,9 +3,9 @@
     parameter, factors = parse_sweep("learning_rate=0.1,1,10")
     result = sweep(parameter, factors, who, tasks, comparisons(who, tasks, 30, executor))
 
-Factors multiply what a subject is trained with on a task otherwise: its own number in brackets, else the
-task's, else its default. All variants have the same seeds; factor 1 is the task as it is, and shares those
-trainings. Subjects that have no such number are left out.
+Factors multiply the value that a subject is usually trained with on a task: its number in brackets, else the
+task's, else its default. All variants have the same seeds; factor 1 is the unchanged task, whose trainings it
+shares. Subjects that have no such number are left out.
 """
 
 import math
@@ -22,14 +22,14 @@ from discovery.results.subjects import Subject
 from environments.task import Setup, Task
 
 STRUCTURE = ("hidden", "n_envs")
-"""What a sweep may vary beside numbers: widths of the hidden layers, and environments in parallel."""
+"""What a sweep may vary besides numbers: widths of the hidden layers, and environments in parallel."""
 
 
 def parse_sweep(text: str) -> tuple[str, tuple[float, ...]]:
     """Parameter and factors of "NAME=F1,F2,..."; the factors in increasing order, each once.
 
     Raises:
-        BadInput: it is something else, or a factor is not positive and finite.
+        BadInput: the text has another form, or a factor is not positive and finite.
     """
     name, _, listed = text.partition("=")
     try:
@@ -47,7 +47,7 @@ def check_factors(name: str, factors: Sequence[float]) -> tuple[float, ...]:
     """The factors in increasing order, each once.
 
     Raises:
-        BadInput: there is none, or one is not positive and finite.
+        BadInput: there is no factor, or one is not positive and finite.
     """
     if not factors or not all(math.isfinite(factor) and factor > 0 for factor in factors):
         raise BadInput(f"factors of {name} must be positive and finite, got {', '.join(map(str, factors))}")
@@ -57,11 +57,11 @@ def check_factors(name: str, factors: Sequence[float]) -> tuple[float, ...]:
 def varied(subject: Subject, task: Task, parameter: str, factor: float) -> Task:
     """The task as a subject is trained on it with a parameter times `factor`.
 
-    Widths and environments are rounded, to 1 at least. The budget in steps stays.
+    Widths and environments are rounded, to at least 1. The budget in steps is unchanged.
 
     Raises:
-        BadInput: the subject does not read that number; a factor of it changes nothing; or what comes out
-            makes no sense.
+        BadInput: the subject does not read that number; a factor of it changes nothing; or the result is
+            invalid.
     """
     own = subject.task(task)
     where = f"{parameter} x {factor:g} of {subject.label} on {task.name}"
@@ -106,12 +106,12 @@ def sweep(
     Args:
         parameter: see `varied`.
         factors: likewise.
-        subjects: who is trained.
-        tasks: on which.
-        compared: their comparison on a variant of the tasks, all else being equal; see `comparisons`.
+        subjects: to train.
+        tasks: to train on.
+        compared: returns their comparison on a variant of the tasks; see `comparisons`.
 
     Raises:
-        BadInput: before anything is trained, if a variant makes no sense, or nobody has the parameter; see
+        BadInput: before anything is trained, if a variant is invalid, or no subject has the parameter; see
             `varied`.
     """
     factors = check_factors(parameter, factors)
@@ -128,10 +128,10 @@ def sweep(
 def check_sweep(
     parameter: str, factors: Sequence[float], subjects: Sequence[Subject], tasks: Sequence[Task]
 ) -> tuple[str, ...]:
-    """Make every variant of a sweep, train none, and return the labels of those that are left out of it.
+    """Check every variant of a sweep without training, and return the labels of the subjects left out.
 
     Raises:
-        BadInput: one makes no sense, or nobody has the parameter; see `varied`.
+        BadInput: a variant is invalid, or no subject has the parameter; see `varied`.
     """
     able = [subject for subject in subjects if _has(subject, parameter)]
     for subject in able or subjects:

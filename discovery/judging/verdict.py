@@ -1,6 +1,6 @@
-"""The one rule by which a subject counts as better or worse than another.
+"""The rule by which a subject counts as better or worse than another.
 
-On a task it does where
+On a task, this requires that
 
 * both were trained on at least `LEAST_SEEDS` common seeds,
 * the 95% interval of the paired difference excludes 0, and
@@ -35,7 +35,7 @@ LEAST_SEEDS = 16
 """Fewest common seeds for a verdict: bootstrap intervals are not tested below."""
 
 FEW_SEEDS = 30
-"""Fewest seeds without a warning: from here on 95% intervals were measured to cover in 93 to 97%."""
+"""Fewest seeds without a warning: from here on the measured coverage of 95% intervals is 93 to 97%."""
 
 POWER = 0.8
 MANY_SEEDS = 10_000
@@ -70,7 +70,7 @@ class Judgment:
         corrected: the p-value after Holm's correction for all tests that were made together.
         relation: the verdict.
         seeds_needed: how many seeds would show a difference as large with power 0.8, at the level of the
-            strictest test; None where it is shown, or where 10,000 seeds would not do.
+            strictest test; None if it is already shown, or if 10,000 seeds would not suffice.
     """
 
     subject: str
@@ -99,7 +99,7 @@ class Verdict:
 
     @classmethod
     def of(cls, judgments: Sequence[Judgment]) -> "Verdict":
-        """The verdict on the subject of all these judgments."""
+        """The verdict on the subject of these judgments."""
         better, worse = (sum(one.relation == word for one in judgments) for word in ("better", "worse"))
         status: Status = "not confirmed" if worse else "confirmed" if better else "inconclusive"
         return cls(status if judgments else "not yet judged", tuple(judgments), better, worse)
@@ -125,7 +125,7 @@ def judge(pairs: Iterable[Pair]) -> tuple[Judgment, ...]:
 
 
 def relation(difference: Interval, seeds: int, p_value: float = 0.0) -> Relation:
-    """The rule for one difference; without a p-value, for what has an interval and no test."""
+    """The rule for one difference; without a p-value, only the interval counts."""
     if seeds < LEAST_SEEDS:
         return "too few seeds"
     if p_value > LEVEL or difference.low <= 0 <= difference.high:
@@ -143,7 +143,7 @@ def rule(tests: int) -> str:
 
 
 def fewest_seeds(tests: int) -> int:
-    """Fewest common seeds at which the strictest of so many tests can pass.
+    """Fewest common seeds at which the strictest of `tests` tests can pass.
 
     The smallest p-value of a sign-flip test on n pairs is 2^(1 - n); Holm multiplies it by `tests`.
     """
@@ -156,6 +156,6 @@ def _seeds_needed(difference: Float[np.ndarray, " n"], tests: int) -> int | None
     effect = float(difference.mean()), float(difference.std(ddof=1))
     try:
         found = seeds_needed(*effect, POWER, LEVEL / tests)
-    except BadInput:  # more than anyone could train
+    except BadInput:  # more than can be trained
         return None
     return max(found, difference.size + 1, fewest_seeds(tests)) if found < MANY_SEEDS else None

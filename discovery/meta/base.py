@@ -136,7 +136,7 @@ class ScoreResult:
     """The scores of a proposal.
 
     Attributes:
-        id: the request's.
+        id: of the request.
         scores: task name -> float64 ``[S]``, one per seed; NaN where a training failed or diverged.
     """
 
@@ -150,7 +150,7 @@ class GradientResult:
     """A meta-gradient.
 
     Attributes:
-        id: the request's.
+        id: of the request.
         gradient: d(outer loss) / d(meta_params), a pytree like them; None after an error.
         carry: the trainings' states after the window.
         metrics: numbers of the window, by name.
@@ -170,7 +170,7 @@ class ReplyResult:
     """The reply of a language model.
 
     Attributes:
-        id: the request's.
+        id: of the request.
         text: the reply; empty after an error.
         metrics: tokens, price, latency, by name.
         error: a typed reason why there is no text; None if there is one.
@@ -195,7 +195,7 @@ class MetaOptimizer(NamedTuple):
         ask: ``(key, state) -> (requests, state)``: a batch of requests, which is a whole generation unless
             the search is asynchronous. Empty while the maximal number of batches is in flight.
         tell: ``(state, results) -> state``; `results` maps request ids to results, and holds one or several
-            whole batches. It may also hold the scores of an answer (`id.is_answer`), which are not to be
+            whole batches. It may also hold the scores of an answer (`id.is_answer`), which must not be
             learned from.
         answer: ``state -> Proposal``: its current answer.
         metrics: ``state -> {name: float}`` for records and progress (sigma, norms ...).

@@ -1,12 +1,12 @@
-"""An exported file as an algorithm: to judge it as it is, beside everything else.
+"""An exported file as an algorithm, to judge it like any other.
 
-The file is Python, and it is run: a user who names it as a subject names a module (ADR 6). Its digest is part
-of that name, so that a worker runs what the user named and nothing else. A run's config cannot name one as
-its algorithm (`core.config.search` refuses it), so that none is run to list, show or resume a run.
+The file is Python code and is executed: naming it as a subject is naming a module (ADR 6). Its digest is part
+of the name, so a worker runs exactly the file that the user named. A run's config cannot name a file as its
+algorithm (`core.config.search` refuses it), so listing, showing or resuming a run executes none.
 
-How a loss wants its advantages, and whether it needs to know how far the training is, the file declares
-itself. All other numbers come from the task, as for a known algorithm, PPO's where it has none. Constants of
-the file (CLIP, ETA, weights) stay the file's.
+The file declares whether its loss expects normalized advantages, and whether it depends on training progress.
+All other numbers come from the task, as for a known algorithm, or are PPO's defaults. Constants of the file
+(CLIP, ETA, weights) are kept.
 """
 
 import hashlib
@@ -31,45 +31,45 @@ ENTRIES = {
     "score_loss": ("mirror map", ("policy", *_LOSS)),
     "optimizer": ("learned optimizer", ()),
 }
-"""The function that files of a kind define, and no others, to the kind's name and what else they define."""
+"""The function that identifies a kind of file -> the kind's name, and what else such a file defines."""
 
 
 def file_digest(path: str | Path) -> str:
     """SHA-256 of a file, in hexadecimal.
 
     Raises:
-        BadInput: it cannot be read.
+        BadInput: the file cannot be read.
     """
     return hashlib.sha256(_content(path)).hexdigest()
 
 
 def from_file(path: str, digest: str, optimizer: str = "adam") -> Algorithm:
-    """What a file holds that `discovery export` wrote, as an algorithm: around a policy loss, the usual
-    actor-critic; a mirror map's policy and loss of its scores; PPO with a learned optimizer.
+    """An exported file as an algorithm: the usual actor-critic with a policy loss; a mirror map's policy and
+    the loss of its scores; or PPO with a learned optimizer.
 
-    The file is run in this process: judge none that you would not import.
+    The file is executed in this process: judge only files that you would import.
 
     Args:
         path: the file.
-        digest: its `file_digest`, so that trainings of another content are never taken for these.
+        digest: its `file_digest`, which distinguishes trainings of other contents.
         optimizer: of the actor-critic, a name in `objectives.parts.OPTIMIZERS`.
 
     Raises:
-        BadInput: the file cannot be read, has changed, raises, or is no exported file; or it is no policy
-            loss and yet another optimizer is asked for.
+        BadInput: the file cannot be read, has changed, raises, or is not an exported file; or another
+            optimizer is asked for although it is not a policy loss.
     """
     module = _module(Path(path), digest)
     entry = next((entry for entry in ENTRIES if hasattr(module, entry)), None)
     if entry is None:
         raise BadInput(
-            f"{path} is no exported file: it defines none of {', '.join(ENTRIES)}; "
+            f"{path} is not an exported file: it defines none of {', '.join(ENTRIES)}; "
             "`discovery export RUN --out FILE` writes one"
         )
     kind, declared = ENTRIES[entry]
     if missing := [name for name in declared if not hasattr(module, name)]:
-        raise BadInput(f"{path} is no exported {kind}: it does not define {', '.join(missing)}")
+        raise BadInput(f"{path} is not an exported {kind}: it does not define {', '.join(missing)}")
     if entry != "policy_loss" and optimizer != "adam":
-        raise BadInput(f"{path} is an exported {kind}, for which there is no option optimizer")
+        raise BadInput(f"{path} is an exported {kind}, which has no option optimizer")
     try:
         if entry == "policy_loss":
             return _with_policy_loss(module, Path(path).stem, optimizer)
@@ -121,7 +121,7 @@ def _with_mirror_map(module: ModuleType, name: str) -> Algorithm:
 
 def _with_optimizer(module: ModuleType, name: str) -> Algorithm:
     def optimizer(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
-        return module.optimizer()  # how far the training is, and the rest, it is told at every update
+        return module.optimizer()  # every update passes the training progress and the rest
 
     jax.eval_shape(module.optimizer().init, {"actor": {"kernel": jnp.zeros((2, 2))}})
     return ppo_with(name, optimizer, nothing_to_search, {})
@@ -135,7 +135,7 @@ def _content(path: str | Path) -> bytes:
 
 
 def _module(path: Path, digest: str) -> ModuleType:
-    """The file's names. It is compiled from its text: what Python caches beside it may be of an older one."""
+    """The file's names. It is compiled from its text, since Python's cached bytecode may be older."""
     source = _content(path)
     if hashlib.sha256(source).hexdigest() != digest:
         raise BadInput(f"{path} has changed since it was named; name it again")

@@ -18,9 +18,9 @@ class Curves(NamedTuple):
 
     Attributes:
         steps: ``[n, K]`` environment steps at which each window ends.
-        values: ``[n, K]`` mean over the window; NaN where no episode ended, or all of it where the
-            training gave nothing.
-        rows: which trainings they are, a data frame of n rows.
+        values: ``[n, K]`` mean over the window; NaN where no episode ended, and everywhere if the training
+            returned nothing.
+        rows: the trainings, a data frame of n rows.
     """
 
     steps: Float[np.ndarray, "n K"]
@@ -48,14 +48,14 @@ def curves(rows: Rows, field: str, steps_per_update: Callable[[str], int]) -> Cu
 
 
 def _curves_of(outcome: Outcome | None) -> dict[str, Any]:
-    """What an outcome has ``[K]``, by name."""
+    """The arrays ``[K]`` of an outcome, by name."""
     if outcome is None:
         return {}
     return {"curve": outcome.curve, "episodes": outcome.episodes, "length": outcome.length, **outcome.metrics}
 
 
 def trainings(rows: Rows, steps_per_update: Callable[[str], int]) -> pd.DataFrame:
-    """One row per training, with `steps`: the environment steps that it took, from where it went on."""
+    """One row per training; `steps` counts the environment steps that it took from its checkpoint on."""
     return pd.DataFrame([{**row, "steps": _updates(row) * steps_per_update(row["task"])} for row in rows])
 
 
@@ -64,8 +64,8 @@ def _updates(row: Mapping[str, Any]) -> int:
 
 
 def proposals(proposals: Rows, evaluations: Rows) -> pd.DataFrame:
-    """One row per proposal, with its failures and its mean score on each task, of trainings that lived to
-    their end; NaN where one failed, or there is none.
+    """One row per proposal, with its failures and its mean score on each task, over whole trainings; NaN if
+    one failed, or if there is none.
     """
     frame = pd.DataFrame(proposals).rename(columns={"idx": "index"})
     if frame.empty or not evaluations:

@@ -1,4 +1,4 @@
-"""A learning algorithm with its numbers inside: what pictures of its parts are drawn from."""
+"""A learning algorithm with its numbers, from which pictures of its parts are drawn."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,13 +16,13 @@ from objectives.base import Algorithm
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """An algorithm and all that it reads; make one with `learned_of`.
+    """An algorithm and everything that it reads; make one with `learned_of`.
 
     Attributes:
         label: what pictures call it.
         spec: which algorithm.
         numbers: plain numbers of a task's recipe.
-        n_updates: N, rollouts in the life that is drawn.
+        n_updates: N, rollouts in the training that is drawn.
         algorithm: its parts.
         meta_params: everything numeric it reads, searched entries and plain numbers.
     """
@@ -36,7 +36,7 @@ class Learned:
 
     @property
     def searched(self) -> tuple[str, ...]:
-        """Entries of `meta_params` that a search proposes, plain numbers apart."""
+        """Entries of `meta_params` that a search proposes, without plain numbers."""
         plain = dict(self.algorithm.defaults)
         return tuple(name for name in self.meta_params if name not in plain)
 
@@ -48,17 +48,17 @@ def learned_of(
     label: str = "",
     n_updates: int = 1000,
 ) -> Learned:
-    """An algorithm with its numbers inside.
+    """An algorithm with its numbers.
 
     Args:
         spec: which algorithm.
         meta_params: its searched entries; none for a known algorithm.
         numbers: plain numbers of a task's recipe, over the algorithm's defaults.
         label: what pictures call it; its name by default.
-        n_updates: N, rollouts in the life that is drawn.
+        n_updates: N, rollouts in the training that is drawn.
 
     Raises:
-        BadInput: its code is not at hand, its entries are missing, or it does not read one of the numbers.
+        BadInput: its code is missing, its entries are missing, or it does not read one of the numbers.
     """
     try:
         algorithm = build_algorithm(spec)

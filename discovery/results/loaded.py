@@ -2,12 +2,12 @@
 
     run = load_run("runs/...")
     run.frame()                          # one row per training
-    run.objective()                      # the loss that was found, as a function
+    run.objective()                      # the discovered loss, as a function
 
-What users load has methods for pictures and the report as well: `discovery.app.loaded`.
+For users, `discovery.app.loaded` adds methods for pictures and the report.
 
-Only the ledger is read, so a run may be looked at while its search is writing. What is loaded is
-how the run stood then; `RunData.reload` looks again.
+Only the ledger is read, so a run can be loaded while its search is writing. The loaded data are a snapshot;
+`RunData.reload` loads them again.
 
 Generations count updates of the search's mean: 0 is the initial mean, around which the proposals of
 generation 0 were drawn; g is the mean after g updates. The ledger keeps it as closed generation g - 1.
@@ -46,7 +46,7 @@ def load_run(path: str | Path) -> "RunData":
     """Load a run from its folder.
 
     Raises:
-        BadInput: if `path` is no run.
+        BadInput: if `path` is not a run.
         LedgerError: if its ledger cannot be read.
     """
     with Run.open(path) as run:
@@ -54,11 +54,11 @@ def load_run(path: str | Path) -> "RunData":
 
 
 class RunData:
-    """A run as it stood when it was loaded; see the module's docstring.
+    """A snapshot of a run; see the module's docstring.
 
     Attributes:
         name, config: of the run.
-        meta: its provenance: when, from which commit, with which versions it was begun.
+        meta: its provenance: when, from which commit and with which versions it began.
         selection: generation -> task -> ``[S]``: scores of the mean on the selection seeds.
     """
 
@@ -67,7 +67,7 @@ class RunData:
         self._folder = run.folder.absolute()
         self.config: SearchConfig = run.config
         self.meta: dict[str, str] = run.ledger.meta
-        # In this order: while a search writes, later tables may know more than earlier ones, never less.
+        # In this order: while a search writes, tables read later may hold more than earlier ones, never less.
         self._generations: Rows = run.ledger.generations()
         self._proposals: Rows = run.ledger.proposals()
         self._evaluations: Rows = run.ledger.evaluations(outcomes=False)
@@ -77,7 +77,7 @@ class RunData:
         self._regenerator: Regenerator | None = None
 
     def reload(self) -> Self:
-        """The same run as it stands now."""
+        """The same run, loaded again."""
         with Run.open(self.folder) as run:
             return type(self)(run)
 
@@ -96,12 +96,12 @@ class RunData:
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """Meta-train tasks, selection tasks that are others, held-out tasks."""
+        """Meta-train tasks, other selection tasks, held-out tasks."""
         return self.config.every_task
 
     @property
     def n_generations(self) -> int:
-        """G: closed generations, the initial state apart."""
+        """G: closed generations, without the initial state."""
         return max(0, len(self._generations) - 1)
 
     @property
@@ -119,7 +119,7 @@ class RunData:
         return self._choice
 
     def generation_number(self, generation: Generation = None) -> int:
-        """The number that `generation` means: None is the chosen one, "initial" (or -1) is 0."""
+        """The number of `generation`: None is the chosen one, "initial" (or -1) is 0."""
         if generation is None:
             return self.choice.generation
         number = {"initial": 0, -1: 0, "last": self.n_generations}.get(generation, generation)
@@ -131,14 +131,14 @@ class RunData:
         return number
 
     def label(self, generation: int) -> str:
-        """What tables call the mean of a generation."""
+        """The name of a generation's mean in tables."""
         if generation == 0:
             return "initial mean"
         chosen = self._choice is not None and generation == self._choice.generation
         return "discovered" if chosen else f"generation {generation}"
 
     def steps_per_update(self, task: str) -> int:
-        """Environment steps of a rollout; 1 for a task that is not the run's own, whose setup is not kept."""
+        """Environment steps of a rollout; 1 for a task of another run, whose setup is not stored."""
         known = {each.name: each for each in self.tasks}
         return known[task].setup.steps_per_update if task in known else 1
 
@@ -161,7 +161,7 @@ class RunData:
         return [dict(row) for row in self._reports]
 
     def outcomes(self, split: Split = "report") -> dict[str, Outcome | None]:
-        """All that trainings of a split returned, by the id in the rows; None where one crashed."""
+        """The outcomes of a split's trainings, by the id in the rows; None where one crashed."""
         return {row["id"]: row["outcome"] for row in self._read(split)}
 
     # Arrays
@@ -178,7 +178,7 @@ class RunData:
     @cached_property
     def task_scores(self) -> Float[np.ndarray, "G P tasks S"]:
         """Score of each training of the closed generations, tasks as in the config; NaN where one failed, or
-        was not lived to its end.
+        was not trained to its end.
         """
         names = [task.name for task in self.config.tasks]
         table = np.full((*self.scores.shape, len(names), self.config.seeds), np.nan)
@@ -203,7 +203,7 @@ class RunData:
         Args:
             split: "search" (proposals), "selection" (means) or "report" (what `evaluate` ran).
             task: its name; by default the first task of the config.
-            subject: of the reports, only this one's.
+            subject: of the reports, this one's only.
             generation: of the search, only this one's.
             field: "curve", "episodes", "length", or a metric of the trainings, such as "entropy".
 
@@ -247,7 +247,7 @@ class RunData:
     # What was found
 
     def answer(self, generation: Generation = None) -> Proposal:
-        """What the search answers with after a generation; by default after the chosen one."""
+        """The search's answer after a generation; by default after the chosen one."""
         number = self.generation_number(generation)
         with Run.open(self.folder) as run:
             return run.answer(number - 1)
@@ -259,12 +259,13 @@ class RunData:
     def proposal(self, generation: int, index: int) -> Proposal:
         """A proposal; index -1 is the answer before the generation.
 
-        Proposals are not stored. They are asked again from the stored state with the run's key, and
-        compared with the digest that was recorded, so these are the numbers that were trained.
+        Proposals are not stored. They are regenerated from the stored state with the run's key, and compared
+        with the recorded digest, so these are the numbers that were trained.
 
         Raises:
             BadInput: there is no such proposal.
-            LedgerError: what is asked now is not what was asked then (other versions, or another device).
+            LedgerError: the regenerated proposal differs from the recorded one (other versions, or another
+                device).
         """
         from discovery.search.regenerate import Regenerator
 
@@ -296,12 +297,13 @@ class RunData:
         return found[proposal]
 
     def best_proposal(self) -> str:
-        """Id of the proposal with the highest search score: the best one, or the luckiest.
+        """Id of the proposal with the highest search score, which may be the best or only the luckiest.
 
-        Of those that were trained whole. Several tasks: each is divided by its spread over all proposals.
+        Only whole trainings count. With several tasks, each score is divided by its spread over all
+        proposals.
 
         Raises:
-            RunError: none has a score yet.
+            RunError: no proposal has a score yet.
         """
         table = self.task_scores.mean(axis=-1)
         if not np.isfinite(table).all(axis=-1).any():
@@ -320,14 +322,14 @@ class RunData:
 
         Args:
             generation: which mean.
-            task: whose plain numbers it reads (PPO's clip range, say); by default the first task's.
+            task: the task whose plain numbers it reads (such as PPO's clip range); by default the first.
         """
         from discovery.results.objective import objective_in
 
         return objective_in(self.learned(generation, task))
 
     def learned(self, generation: Generation = None, task: str | None = None) -> "Learned":
-        """The algorithm of a generation's mean with its numbers inside; see `objective`."""
+        """The algorithm of a generation's mean with its numbers; see `objective`."""
         from discovery.results.learned import learned_of
 
         number, on = self.generation_number(generation), self.config.task(task or self.config.tasks[0].name)
@@ -336,7 +338,7 @@ class RunData:
         return learned_of(spec, found.meta_params, on.numbers, self.label(number), on.n_updates)
 
     def _read(self, split: Split, generation: int | None = None) -> Rows:
-        """Rows of a split with their outcomes, as the ledger has them now; those of changed recipes apart."""
+        """Current rows of a split with their outcomes, except those of changed recipes."""
         if split not in ("search", "selection", "report"):
             raise unknown("split", split, ("search", "selection", "report"))
         with Run.open(self.folder) as run:

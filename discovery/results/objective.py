@@ -1,4 +1,4 @@
-"""What an algorithm's policy maximizes, as functions of numbers: for pictures, tests and other people's code.
+"""An algorithm's policy objective as functions of numbers, for pictures, tests and users' code.
 
     found = objective_of(AlgorithmSpec("lpo"), meta_params, task.numbers)
     loss = found(log_prob, old_log_prob, advantage)                # minimize its mean
@@ -23,7 +23,7 @@ from objectives.base import PolicyLoss, Progress
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """An elementwise policy loss with its weights inside; make one with `objective_of`.
+    """An elementwise policy loss with its weights; make one with `objective_of`.
 
     Attributes:
         label: what tables and pictures call it.
@@ -63,15 +63,15 @@ class Objective:
     def drift(self, log_ratio: ArrayLike, advantage: ArrayLike, fraction: ArrayLike = 0.0) -> jax.Array:
         """The drift f(r, A) = loss + r A, shifted by a function of A such that f(1, A) = 0.
 
-        Drift families have f(1, A) = 0 by themselves. Others (A2C, VSOP) have the drift that this
-        formula says, at an old probability of 1.
+        Drift families satisfy f(1, A) = 0 by construction. For others (A2C, VSOP) this formula defines the
+        drift, at an old probability of 1.
         """
         log_ratio, advantage = jnp.broadcast_arrays(log_ratio, advantage)
         here = self(log_ratio, 0.0, advantage, fraction) + jnp.exp(log_ratio) * advantage
         return here - (self(0.0, 0.0, advantage, fraction) + advantage)
 
     def slope(self, log_ratio: ArrayLike, advantage: ArrayLike, fraction: ArrayLike = 0.0) -> jax.Array:
-        """d(r A - f)/dr = -d(loss)/dr: which way, and how hard, a sample pushes its action's probability."""
+        """d(r A - f)/dr = -d(loss)/dr: the direction and strength of a sample's push on its action."""
         log_ratio, advantage = jnp.broadcast_arrays(
             jnp.asarray(log_ratio, float), jnp.asarray(advantage, float)
         )
@@ -104,7 +104,7 @@ def objective_of(
 
 
 def objective_in(learned: Learned) -> Objective:
-    """The objective inside an algorithm.
+    """The objective of a learned algorithm.
 
     Raises:
         BadInput: it has no elementwise policy loss.
@@ -119,7 +119,7 @@ def objective_in(learned: Learned) -> Objective:
 
 
 def is_temporal(objective: Objective) -> bool:
-    """Whether it changes over a training: its drift does, somewhere on a coarse grid."""
+    """Whether the drift changes during training, somewhere on a coarse grid."""
     log_ratio, advantage = jnp.linspace(-1.5, 1.5, 13), jnp.linspace(-2.0, 2.0, 5)[:, None]
     early, late = (objective.drift(log_ratio, advantage, fraction) for fraction in (0.0, 0.75))
     return not jnp.array_equal(early, late, equal_nan=True)

@@ -1,10 +1,10 @@
-"""Who is judged: what the names of subjects mean.
+"""Subjects to judge, and the syntax of their names.
 
 runs/NAME    runs/NAME@12    runs/NAME@initial    what a run found; a generation's mean; the first one
 runs/NAME@g12/p3    runs/NAME@best                one of its proposals; the one with the best search score
-ppo          a2c[optimizer=sgd]                   a known algorithm; with options of its factory
-ppo[clip=0.1,learning_rate=1e-3]                  with numbers in place of the tasks' own
-package.module:function                           your own, likewise
+ppo    a2c[optimizer=sgd]                         a known algorithm; with options of its factory
+ppo[clip=0.1,learning_rate=1e-3]                  with numbers that replace the tasks'
+package.module:function                           a user-defined one, likewise
 exports/found.py                                  a file that `discovery export` wrote, likewise; it is run
 """
 
@@ -31,11 +31,11 @@ class Subject:
     """Something to judge.
 
     Attributes:
-        label: what tables call it.
+        label: its name in tables.
         spec: which algorithm.
         meta_params: its searched entries; empty for a known algorithm.
         source: "RUN@GENERATION", "RUN@PROPOSAL", an exported file, or "" for a known algorithm.
-        numbers: plain numbers that it is trained with in place of the tasks'.
+        numbers: plain numbers that replace the tasks'.
     """
 
     label: str
@@ -47,8 +47,8 @@ class Subject:
     def task(self, task: Task) -> Task:
         """A task as this subject is trained on it.
 
-        Recipes are PPO's or PQN's: of their numbers, those that another algorithm, or the same with another
-        optimizer, does not read are left out.
+        Recipes are PPO's or PQN's: numbers that another algorithm, or the same with another optimizer, does
+        not read are left out.
         """
         from discovery.inner.compile import build_algorithm
         from objectives.parts import DEFAULTS
@@ -61,7 +61,7 @@ class Subject:
 
     @property
     def options(self) -> list[tuple[str, Any]]:
-        """Options that its trainings depend on: a file's place is none of them, as its digest is there."""
+        """Options that its trainings depend on; a file counts by its digest, not by its path."""
         return [pair for pair in self.spec.options if (self.spec.name, pair[0]) != (FILE, "path")]
 
 
@@ -72,11 +72,11 @@ class _Place(NamedTuple):
 
 
 def subjects(names: Sequence[str]) -> list[Subject]:
-    """What the names mean; see the module's docstring.
+    """The subjects of these names; see the module's docstring.
 
     Raises:
-        BadInput: for what is none of these, with the nearest names; for options or numbers that an algorithm
-            does not have; or if two are the same.
+        BadInput: a name is unknown (the message has the nearest names), an algorithm does not have an option
+            or number, or two subjects are the same.
     """
     runs: dict[Path, RunData] = {}
     files = [Path(base).resolve() for base, _ in map(split_name, names) if _is_file(base)]
@@ -91,10 +91,10 @@ def subjects(names: Sequence[str]) -> list[Subject]:
 
 
 def split_name(name: str) -> tuple[str, dict[str, Value]]:
-    """A name, and what is in brackets behind it: "ppo[clip=0.1]" is ("ppo", {"clip": 0.1}).
+    """A name, and the options in brackets after it: "ppo[clip=0.1]" is ("ppo", {"clip": 0.1}).
 
     Raises:
-        BadInput: brackets that do not close, or hold something else than NAME=VALUE pairs.
+        BadInput: the brackets do not close, or hold something other than NAME=VALUE pairs.
     """
     base, bracket, rest = name.partition("[")
     if not bracket or Path(name).exists():
@@ -127,7 +127,7 @@ def _resolve(name: str, runs: dict[Path, RunData], files: Sequence[Path]) -> Sub
 
 
 def _place(run: RunData, wanted: str) -> _Place:
-    """What stands behind the @."""
+    """The generation or proposal after the @."""
     if wanted == "best":
         return _Place(run, proposal=run.best_proposal())
     if "/" in wanted:
@@ -146,7 +146,7 @@ def _is_file(base: str) -> bool:
 
 
 def _known(name: str, given: Mapping[str, Value]) -> Subject:
-    """A known algorithm by name, or one's own by its place."""
+    """A known algorithm by name, or a user-defined one by its module."""
     plain, at, wanted = name.partition("@")
     if at and is_known(plain):
         raise BadInput(f"{plain!r} is an algorithm, not a run: it has no {wanted!r}; name {plain!r} alone")
@@ -156,7 +156,7 @@ def _known(name: str, given: Mapping[str, Value]) -> Subject:
 
 
 def _of_file(name: str, given: Mapping[str, Value], files: Sequence[Path]) -> Subject:
-    """An exported file, called by its name, with as many folders as tell it from the others."""
+    """An exported file, labeled by its name and as many folders as distinguish it from the others."""
     from discovery.results.exported_file import file_digest
 
     path = Path(name).resolve()
@@ -171,7 +171,7 @@ def _of_file(name: str, given: Mapping[str, Value], files: Sequence[Path]) -> Su
 
 
 def _configured(subject: Subject, given: Mapping[str, Value]) -> Subject:
-    """The subject with options of its factory, and other numbers, given in brackets."""
+    """The subject with the options and numbers given in brackets."""
     name, fixed = subject.spec.name, dict(subject.spec.options)
     try:
         valid = [each for each in inspect.signature(factory(name)).parameters if each not in fixed]
@@ -206,7 +206,7 @@ def _built(spec: AlgorithmSpec, label: str) -> tuple[Any, list[str]]:
     except ValueError as error:
         raise BadInput(str(error)) from error
     except Exception as error:
-        # Options of the wrong type come to a TypeError; code of one's own may raise anything.
+        # Options of the wrong type come to a TypeError; user code may raise anything.
         if ":" not in spec.name and not isinstance(error, TypeError):
             raise
         raise BadInput(f"algorithm {label!r} cannot be made: {one_line(error)}") from error
@@ -236,7 +236,7 @@ def _is_number(value: Value) -> bool:
 
 
 def _runs_nearby(name: str) -> list[str]:
-    """Run folders beside the one that `name` would be, and those in the usual place."""
+    """Run folders in the same folder as `name`, and those in the default one."""
     parents = {Path(name.partition("@")[0]).parent, Path("runs")}
     return [str(path.parent) for parent in parents for path in parent.glob(f"*/{CONFIG}")]
 
@@ -247,7 +247,7 @@ def _of_run(place: _Place, several: bool) -> Subject:
         label = f"{run.name} {proposal}" if several else f"proposal {proposal}"
         found, source = run.proposal(*run.proposal_number(proposal)), f"{run.name}@{proposal}"
         return Subject(label, found.algorithm or run.spec, found.meta_params, source)
-    # A search may choose its initial mean: what it answers with is called "discovered" all the same.
+    # A search may choose its initial mean; its answer is called "discovered" even then.
     label = "discovered" if generation is None else run.label(generation)
     generation = run.generation_number(generation)
     if several:

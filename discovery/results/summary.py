@@ -1,4 +1,4 @@
-"""What a loaded run is, in a few short facts: for its repr, notebooks and the command line."""
+"""A summary of a loaded run, for its repr, notebooks and the command line."""
 
 from collections.abc import Mapping
 from html import escape
@@ -8,7 +8,7 @@ from discovery.store.start import origins_of
 
 
 def facts(run: RunData) -> dict[str, str]:
-    """The facts, name to text, in the order in which people ask for them."""
+    """The facts, name to text, the most important first."""
     config = run.config
     options = ", ".join(f"{name} {value}" for name, value in run.spec.options)
     evaluations, reports = run.evaluations(), run.reports()

@@ -6,8 +6,8 @@ which the ledger records their last results: a resumed search reads the recorded
 reaches the state that it had.
 
 Generations only structure the record: each group of P told proposals closes one, whichever proposals they
-are. The mean is evaluated beside the proposals when a generation is closed, and the search does not wait for
-its scores.
+are. The mean is evaluated alongside the proposals when a generation is closed, and the search does not wait
+for its scores.
 """
 
 from collections.abc import Mapping

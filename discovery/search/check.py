@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def check(config: SearchConfig) -> None:
     """Build everything that `config` names, so that errors are reported before any file is written.
 
-    Starts jax, with one CPU thread. The user's own algorithms and environments are traced as well, because
+    Starts jax, with one CPU thread. User-defined algorithms and environments are traced as well, because
     code that raises would fail every training.
 
     Raises:

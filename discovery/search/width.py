@@ -60,7 +60,7 @@ def trainings_at_once(config: SearchConfig) -> tuple[int, int]:
 
 
 def accelerators(config: SearchConfig) -> int:
-    """Number of accelerators that share a call; 0 for CPUs, also if CPU workers run beside accelerators."""
+    """Number of accelerators that share a call; 0 for CPUs, even if CPU workers run as well."""
     if config.executor == "ray":
         alone = (
             config.gpu_workers and not config.workers

@@ -41,7 +41,7 @@ def normalized(scores: ArrayLike, low: float, high: float) -> Float[np.ndarray, 
     """
     if not (np.isfinite(low) and np.isfinite(high) and high > low):
         raise BadInput(
-            f"returns from {low} to {high} are no scale; the reference must lie above the random one"
+            f"returns from {low} to {high} are not a scale; the reference must lie above the random one"
         )
     return (vector(scores) - low) / (high - low)
 

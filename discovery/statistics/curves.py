@@ -104,7 +104,7 @@ def steps_to_threshold(
     if not np.isfinite(steps).all() or (np.diff(steps) <= 0).any():
         raise BadInput("steps must be finite and increase from window to window")
     if not np.isfinite(threshold):
-        raise BadInput(f"a threshold of {threshold} says nothing; give a finite one")
+        raise BadInput(f"a threshold of {threshold} is not finite; give a finite one")
     there = np.isfinite(curves) & (curves >= threshold)
     return np.where(there.any(1), steps[there.argmax(1)], np.inf)
 

@@ -39,10 +39,9 @@ def clearly_worse(
 
     With one seed no candidate is dropped. If all differences are equal, as with capped returns, the t-test is
     undefined: a candidate that is worse by the same amount on at least three seeds is dropped, one that
-        equals
-    the leader is not. A candidate with a failed (non-finite) score is dropped at once if another has none:
-    failed candidates rank below all others, and no further seed changes that. If all candidates have failed,
-    none is dropped. The guarantees hold for candidates that do not fail.
+    equals the leader is not. A candidate with a failed (non-finite) score is dropped at once if another has
+    none: failed candidates rank below all others, and no further seed changes that. If all candidates have
+    failed, none is dropped. The guarantees hold for candidates that do not fail.
 
     Args:
         scores: complete, one row per candidate that is still running.
@@ -57,7 +56,7 @@ def clearly_worse(
     if not 0 < error < 1:
         raise BadInput(f"the probability of an error must lie between 0 and 1, not {error}")
     if looks < 1 or initial < len(scores):
-        raise BadInput(f"{looks} looks at {len(scores)} of {initial} candidates cannot be")
+        raise BadInput(f"{looks} looks at {len(scores)} of {initial} candidates are impossible")
     failed = np.array(~np.isfinite(scores).all(axis=1))
     running = scores[~failed]
     out = failed & ~failed.all()

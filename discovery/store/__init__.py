@@ -1,1 +1,1 @@
-"""A run's folder: its ledger, its arrays and what was looked at."""
+"""A run's folder: its ledger, its arrays and its uses of held-out tasks."""

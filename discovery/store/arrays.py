@@ -2,8 +2,8 @@
 
     arrays/<sha256>.npz      member "spec": JSON, one entry per leaf; member "leaf_<i>": its bits
 
-The name is the SHA-256 of the spec and of all bits, so two states are equal exactly when their
-digests are, and damage shows when a file is read.
+The name is the SHA-256 of the spec and of all bits, so two states are equal exactly when their digests are,
+and damage is detected when a file is read.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ def digest_of(tree: Any) -> str:
 
 
 def write_tree(folder: Path, tree: Any) -> str:
-    """Store a pytree in `folder` and return its digest. When this returns, it is on the disk.
+    """Store a pytree in `folder` and return its digest. When this returns, the tree is on disk.
 
     Leaves may be numpy and jax arrays, typed jax keys, Python and numpy numbers, strings and None.
     """
@@ -47,7 +47,7 @@ def write_tree(folder: Path, tree: Any) -> str:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-    # Also for a file that was there: whoever renamed it may have been killed before this line.
+    # Also for an existing file: the process that renamed it may have been killed before this line.
     sync_folder(folder)
     return digest
 
@@ -59,8 +59,8 @@ def read_tree(folder: Path, digest: str, template: Any = None) -> Any:
         folder: where it was stored.
         digest: what `write_tree` returned.
         template: a tree of the same structure, shapes and dtypes, whose leaves are not read; or a function
-            that makes one, called only where the tree is more than nested dicts. Without one, a tree of
-            nested dicts can be read.
+            that makes one, called only if the tree is more than nested dicts. Without one, a tree of nested
+            dicts can be read.
     """
     spec, arrays = _load(folder / f"{digest}.npz", digest)
     leaves = [_decode(entry, arrays.get(index)) for index, entry in enumerate(spec)]
@@ -73,7 +73,7 @@ def read_tree(folder: Path, digest: str, template: Any = None) -> Any:
 
 
 def discard_unfinished(folder: Path) -> None:
-    """Remove what a killed writer left half-written. Only for who holds the run's lock."""
+    """Remove the partial files of a killed writer. Call it only while holding the run's lock."""
     for path in folder.glob(f"{_PREFIX}*"):
         path.unlink(missing_ok=True)
 
@@ -90,8 +90,8 @@ def sync_folder(folder: Path) -> None:
 def pack(outcome: Outcome) -> bytes:
     """An outcome as bytes: header length (uint32), JSON header [[name, dtype, shape], ...], raw arrays.
 
-    Everything is little-endian, and the arrays follow one another in the header's order. Metrics stand in it
-    by their own names, beside the fields.
+    Everything is little-endian, and the arrays follow one another in the header's order. Metrics are listed
+    by name, after the fields.
     """
     fields = {name: np.asarray(value) for name, value in numbers_of(outcome).items()}
     if strange := [name for name, array in fields.items() if array.dtype.kind not in "biuf"]:
@@ -102,7 +102,7 @@ def pack(outcome: Outcome) -> bytes:
 
 
 def unpack(data: bytes) -> Outcome:
-    """The outcome that `pack` made bytes of, as numpy arrays with the same bits."""
+    """The outcome that `pack` encoded, as numpy arrays with the same bits."""
     (length,) = struct.unpack_from("<I", data)
     offset, fields = 4 + length, {}
     for name, dtype, shape in json.loads(data[4:offset]):
@@ -132,7 +132,7 @@ def _is_none(leaf: Any) -> bool:
 def _encode(tree: Any) -> tuple[str, bytes, dict[int, np.ndarray]]:
     """Digest, spec and the arrays by leaf index."""
     entries, arrays = [], {}
-    # None counts as a leaf, so that a state in which it took an array's place is another state.
+    # None counts as a leaf, so a state with None instead of an array is a different state.
     for path, leaf in jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_none)[0]:
         entry, array = _describe(leaf, path)
         if array is not None:
@@ -178,7 +178,7 @@ def _describe(leaf: Any, path: tuple) -> tuple[dict[str, Any], np.ndarray | None
 
 
 def _is_extended(dtype: np.dtype) -> bool:
-    """Whether it is bfloat16 or another of jax's own, which numpy's files would forget."""
+    """Whether it is bfloat16 or another dtype of jax, which numpy's files do not keep."""
     return dtype.kind == "V" and dtype.names is None and not dtype.name.startswith("void")
 
 
@@ -198,7 +198,7 @@ def _decode(entry: dict[str, Any], array: np.ndarray | None) -> Any:
         raise LedgerError(
             f"{_path_text(entry)!r} is {dtype.name}: start with JAX_ENABLE_X64=1, as the run did"
         )
-    # The only public way to a weakly typed array of given bits is to write them into one.
+    # The only public way to make a weakly typed array of given bits is to write them into one.
     weak = jnp.broadcast_to(jnp.asarray(array.dtype.type(0).item()), array.shape) if entry["weak"] else None
     return jnp.asarray(array) if weak is None or weak.dtype != dtype else weak.at[...].set(array)
 
@@ -215,9 +215,7 @@ def _load(path: Path, digest: str) -> tuple[list[dict[str, Any]], dict[int, np.n
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise LedgerError(f"{path} is damaged ({error}); restore it from a copy of the run") from error
     if _digest(spec, arrays) != digest:
-        raise LedgerError(
-            f"{path} is damaged (its content is not what its name says); restore it from a copy"
-        )
+        raise LedgerError(f"{path} is damaged (its content does not match its name); restore it from a copy")
     return entries, arrays
 
 
@@ -237,7 +235,7 @@ def _path_text(entry: dict[str, Any]) -> str:
 
 
 def _is_nested(spec: list[dict[str, Any]]) -> bool:
-    """Whether a tree consists of nested dicts, which can be told from their paths alone."""
+    """Whether a tree consists of nested dicts, which can be rebuilt from paths alone."""
     return all(kind == "key" for entry in spec for kind, _ in entry["path"])
 
 

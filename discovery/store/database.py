@@ -1,4 +1,4 @@
-"""The ledger's file: its schema, its lock, how it is opened, checked and copied, and its errors explained."""
+"""The ledger's file: schema and lock; opening, checking and copying it; explanations of its errors."""
 
 import errno
 import fcntl
@@ -76,7 +76,7 @@ MIGRATIONS = {
     UPDATE proposals SET id = 'g' || generation || '/answer' WHERE id = 'g' || generation || '/mean';
     """
 }
-"""What makes a ledger of an older schema one of the next."""
+"""The migration from each older schema to the next."""
 
 
 def acquire_lock(folder: Path) -> int:
@@ -97,11 +97,11 @@ def acquire_lock(folder: Path) -> int:
 
 
 def build_database(folder: Path, meta: Mapping[str, str]) -> None:
-    """Make the ledger of a new run: it is there completely, or not at all."""
+    """Make the ledger of a new run: it exists completely or not at all."""
     temporary = folder / f".{FILE}"
     temporary.unlink(missing_ok=True)
     with closing(sqlite3.connect(temporary, isolation_level=None)) as db:
-        db.execute("PRAGMA journal_mode = MEMORY")  # What is half-made is never used.
+        db.execute("PRAGMA journal_mode = MEMORY")  # A partial ledger is never used.
         db.executescript(f"BEGIN; {SCHEMA}")
         db.executemany("INSERT INTO meta VALUES (?, ?)", [(key, str(value)) for key, value in meta.items()])
         db.execute("COMMIT")
@@ -112,7 +112,7 @@ def build_database(folder: Path, meta: Mapping[str, str]) -> None:
 def open_writer(folder: Path) -> sqlite3.Connection:
     """A connection whose commits survive a power cut; a ledger of an older schema is migrated.
 
-    Before that, a copy of the older one is kept beside it.
+    Before that, the older one is copied to the same folder.
     """
     db = _connect(folder / FILE, "mode=rw")
     try:
@@ -123,7 +123,7 @@ def open_writer(folder: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
-        db.execute("BEGIN IMMEDIATE")  # Says at once whether it can be written.
+        db.execute("BEGIN IMMEDIATE")  # Fails at once if it cannot be written.
         db.execute("ROLLBACK")
     except BaseException:
         db.close()
@@ -132,9 +132,9 @@ def open_writer(folder: Path) -> sqlite3.Connection:
 
 
 def open_reader(folder: Path) -> tuple[sqlite3.Connection, str | None]:
-    """A connection that cannot write, and the folder to remove after it, if any.
+    """A connection that cannot write, and a folder to remove afterwards, if any.
 
-    A ledger of an older schema is left as it is: what is read is a copy that was migrated.
+    A ledger of an older schema is not changed: a migrated copy is read.
     """
     db, scratch = _open_as_it_is(folder)
     if version_of(db) not in MIGRATIONS:
@@ -158,7 +158,7 @@ def _open_as_it_is(folder: Path) -> tuple[sqlite3.Connection, str | None]:
             raise
         # In a folder that cannot be written, SQLite cannot set up what readers share with a writer.
         log = folder / f"{FILE}-wal"
-        if log.exists() and log.stat().st_size:  # It holds commits, of a run that was killed.
+        if log.exists() and log.stat().st_size:  # It holds commits of a run that was killed.
             scratch = tempfile.mkdtemp(prefix="discovery-")
             shutil.copy(folder / FILE, scratch)
             shutil.copy(log, scratch)
@@ -212,7 +212,7 @@ def check_database(folder: Path, db: sqlite3.Connection) -> None:
 
 
 def write_copy(db: sqlite3.Connection, folder: Path) -> None:
-    """Copy the ledger to `COPY`, replacing the former copy when the new one is safely on the disk."""
+    """Copy the ledger to `COPY`, replacing the former copy when the new one is safely on disk."""
     temporary = folder / f".{COPY}"
     try:
         temporary.unlink(missing_ok=True)
@@ -221,7 +221,7 @@ def write_copy(db: sqlite3.Connection, folder: Path) -> None:
             copy.execute("PRAGMA synchronous = OFF")
             db.backup(copy)
             if not _is_whole(copy):
-                return  # The former copy is worth more.
+                return  # The former copy is better than none.
         descriptor = os.open(temporary, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -235,11 +235,11 @@ def write_copy(db: sqlite3.Connection, folder: Path) -> None:
 
 @contextmanager
 def explained(folder: Path, doing: str, closed: int | None = None) -> Iterator[None]:
-    """Turn what SQLite and the system say into one `LedgerError` that says what to do."""
+    """Turn errors of SQLite and the system into a `LedgerError` that says what to do."""
     try:
         yield
     except sqlite3.ProgrammingError:
-        raise  # Our mistake, not the disk's.
+        raise  # A bug here, not a problem of the disk.
     except (sqlite3.Error, OSError) as error:
         raise LedgerError(_explanation(error, folder, doing, closed)) from error
 
@@ -250,7 +250,7 @@ def _explanation(error: Exception, folder: Path, doing: str, closed: int | None)
     go_on = f"then try again (`discovery resume {folder}` continues a search)"
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return _damaged(folder, str(error))
-    # SQLite calls it an I/O error when it is a file beside the ledger that does not fit.
+    # SQLite reports an I/O error if a file next to the ledger does not fit.
     full = name.startswith("SQLITE_IOERR") and shutil.disk_usage(folder).free < 2**17
     if full or name == "SQLITE_FULL" or number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         what = f"the disk is full; free some space, {go_on}"
@@ -263,7 +263,7 @@ def _explanation(error: Exception, folder: Path, doing: str, closed: int | None)
     elif name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         what = f"another program has {FILE} locked; close it, {go_on}"
     else:
-        what = f"{error}; see to the disk, {go_on}"
+        what = f"{error}; check the disk, {go_on}"
     return f"cannot {doing} in {folder}: {what}. {safe_generations(closed)}"
 
 
@@ -277,18 +277,18 @@ def safe_generations(closed: int | None) -> str:
 
 
 def _damaged(folder: Path, why: str) -> str:
-    """What to say of a damaged ledger: what is lost, and how to go on from the copy."""
-    message = f"the ledger of {folder} is damaged ({' '.join(why.split())}); it was left as it is"
+    """The message for a damaged ledger: what is lost, and how to continue from the copy."""
+    message = f"the ledger of {folder} is damaged ({' '.join(why.split())}); it was not changed"
     copy, file = folder / COPY, quote(str(folder / FILE))
     with suppress(sqlite3.Error), closing(_connect(copy, "immutable=1")) as db:
         if _is_whole(db):
             last = db.execute("SELECT max(generation) FROM generations").fetchone()[0]
             return (
-                f"{message}. In its copy, {safe_generations(last)}; to go on from there, and repeat "
+                f"{message}. In its copy, {safe_generations(last)}; to continue from there, and repeat "
                 f"what came later: `rm -f {file}* && cp {quote(str(copy))} {file} && "
                 f"discovery resume {quote(str(folder))}`"
             )
-    return f"{message}. Restore {folder / FILE} from a copy of yours, or begin a new run"
+    return f"{message}. Restore {folder / FILE} from your backup, or begin a new run"
 
 
 def _is_whole(db: sqlite3.Connection) -> bool:

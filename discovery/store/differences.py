@@ -14,11 +14,11 @@ OBSERVATIONAL = frozenset(
     {"closed_at", "recorded_at", "seconds", "compile_seconds", "worker", "attempts", "device"}
     | {"detail", "command", "source", "begun", "checkpoint"}
 )
-"""Columns that may differ between two runs with the same numbers: times, places, prose."""
+"""Columns that may differ between two runs with the same numbers: times, places, texts."""
 
 
 def same_numbers(a: Ledger, b: Ledger) -> list[str]:
-    """How two runs differ, row for row and bit for bit, observational columns apart; empty if they do not."""
+    """How two runs differ, bit for bit, except in observational columns; empty if they agree."""
     differences = []
     for table in NUMBERS:
         ours, theirs = _compared(a, table), _compared(b, table)
@@ -28,7 +28,7 @@ def same_numbers(a: Ledger, b: Ledger) -> list[str]:
                 differences.append(f"{table} {name}: only in {where}")
                 continue
             left, right = ours[name], theirs[name]
-            # Text of a float is exact, and tells 0.0 from -0.0 and 1 from 1.0.
+            # The text of a float is exact, and distinguishes 0.0 from -0.0 and 1 from 1.0.
             differs = [column for column in left if repr(left[column]) != repr(right[column])]
             differences += [f"{table} {name}: {_difference(c, left[c], right[c])}" for c in differs]
     return differences

@@ -1,9 +1,10 @@
-"""Held-out tasks: from which runs a task is held out, the gate before it, and the record of every look.
+"""Held-out tasks: from which runs a task is held out, the check before training on it, and the record of
+every use.
 
     looks = looks_at(["CartPole", "FourRooms"], run_folders_of(names), test=True)
     record_looks(looks, command, labels, seeds, first_seed)  # then train
 
-`discovery evaluate`, `discovery compare` and their functions in Python all come through here.
+`discovery evaluate`, `discovery compare` and their Python functions all use this module.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ from discovery.core.errors import BadInput
 from discovery.core.toml import CONFIG, is_run, load
 
 Looks = Mapping[Path, tuple[str, ...]]
-"""Run -> names of tasks that are held out from it, and are to be trained on."""
+"""Run -> names of tasks to train on that are held out from it."""
 
 
 def run_folders_of(names: Sequence[str]) -> list[Path]:
@@ -29,16 +30,16 @@ def run_folders_of(names: Sequence[str]) -> list[Path]:
 def looks_at(
     tasks: Sequence[str], runs: Iterable[Path], test: bool, hidden: Collection[str] = ()
 ) -> dict[Path, tuple[str, ...]]:
-    """Which of the tasks are held out from which run: by it, or by a suite whose task it has not seen.
+    """The tasks held out from each run: by its config, or by a suite if the run has not seen the task.
 
     Args:
-        tasks: names of those that are to be trained on.
-        runs: folders of those that are judged.
-        test: whether held-out tasks may be looked at.
-        hidden: names of those that a suite holds out.
+        tasks: names of the tasks to train on.
+        runs: folders of the runs that are judged.
+        test: whether held-out tasks may be used.
+        hidden: names of the tasks that a suite holds out.
 
     Raises:
-        BadInput: one is held out, and not `test`.
+        BadInput: a task is held out and `test` is false.
     """
     looks = {}
     for folder in runs:
@@ -51,7 +52,7 @@ def looks_at(
 
 
 def held_out_by(names: Sequence[str], whose: str) -> BadInput:
-    """The error of training on held-out tasks without saying so."""
+    """The error of training on held-out tasks without `test`."""
     return BadInput(
         f"{', '.join(names)} is held out by {whose}, for the last word; --test (in Python: test=True) trains "
         "on it, and the ledger records that it was done; --tasks names others"
@@ -66,7 +67,7 @@ def unseen(looks: Looks, hidden: Iterable[str] = ()) -> tuple[str, ...]:
 
 
 def record_looks(looks: Looks, command: str, labels: Sequence[str], seeds: int, first_seed: int) -> None:
-    """Record in the ledgers of runs that tasks held out from them are looked at, before they are."""
+    """Record in the runs' ledgers that tasks held out from them will be used. Call it before training."""
     from discovery.store.run import Run
 
     for folder, names in looks.items():

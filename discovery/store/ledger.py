@@ -6,8 +6,8 @@
         ledger.record(Evaluation(...), result)                 # each as it arrives
         ledger.close_generation(generation, state, metrics, fitness)
 
-A write either happened wholly or not at all, whenever the process is killed; large arrays are on
-the disk before the row that names them. One process writes; any number read beside it.
+Every write happens completely or not at all, whenever the process is killed; large arrays are on disk before
+the row that names them. One process writes; any number can read at the same time.
 """
 
 import json
@@ -58,7 +58,7 @@ __all__ = ["Evaluation", "Ledger", "Report"]
 class Ledger(Readings):
     """A run's ledger. Make one with `create` or `open`, and close it, or use it in a `with`.
 
-    What it tells is in `discovery/store/reader.py`.
+    Its reading methods are in `discovery/store/reader.py`.
     """
 
     def __init__(self, folder: Path, db: sqlite3.Connection, lock: int | None, scratch: str | None) -> None:
@@ -71,7 +71,7 @@ class Ledger(Readings):
 
     @classmethod
     def create(cls, folder: str | Path, meta: Mapping[str, str]) -> "Ledger":
-        """Begin a run in `folder`, which is made if need be, and open its ledger for writing.
+        """Begin a run in `folder`, which is created if missing, and open its ledger for writing.
 
         `meta` describes the run (id, config hash ...); `versions()` and the time are added.
         """
@@ -100,7 +100,7 @@ class Ledger(Readings):
             lock = acquire_lock(folder) if write else None
             db = scratch = None
             try:
-                # Looked at before it is opened for writing, so that a damaged file is left as it is.
+                # Checked before it is opened for writing, so a damaged file is not changed.
                 db, scratch = open_reader(folder)
                 check_database(folder, db)
                 if write:
@@ -127,17 +127,18 @@ class Ledger(Readings):
         self.close()
 
     def keep_start(self, start: Start) -> None:
-        """Keep what the search starts from, before it does."""
+        """Record what the search starts from, before it starts."""
         digest = self.put_state(start.mean)
         with self._transaction("keep the start"):
             for key, value in (("start", dumps(start.origins)), ("start_digest", digest)):
                 self._insert("meta", {"key": key, "value": value})
 
     def propose(self, requests: Iterable[Request]) -> None:
-        """Record what the meta-optimizer asked for, by reference to the last closed state: it asked from
-        that or, asynchronously, from what had become of it since.
+        """Record what the meta-optimizer asked for, with a reference to the last closed state: it asked from
+        that state or, asynchronously, from a later one.
 
-        After an interruption the same requests may come again; others than those recorded are refused.
+        After an interruption the same requests may come again; requests that differ from the recorded ones
+        are refused.
         """
         last = self._need_closed()
         asked = self._one("SELECT state_digest FROM generations WHERE generation = ?", last)["state_digest"]
@@ -153,7 +154,7 @@ class Ledger(Readings):
                     raise _changed(row["id"])
 
     def check_proposed(self, requests: Iterable[Request]) -> None:
-        """Refuse requests that are not those that were recorded."""
+        """Refuse requests that differ from the recorded ones."""
         for request in requests:
             known = self._one("SELECT * FROM proposals WHERE id = ?", str(request.id))
             if not _is_same(known, proposal_row(request, known["asked_digest"])):
@@ -166,7 +167,7 @@ class Ledger(Readings):
     def record_all(self, finished: Iterable[tuple[Evaluation | Report, JobResult]]) -> None:
         """Commit finished evaluations together: all of them or, on an error, none.
 
-        The result of a training that had failed takes the place of the failure, which is kept in `retries`.
+        The result of a training that had failed replaces the failure, which is kept in `retries`.
         """
         kept = [(what, result, self._put_checkpoint(result)) for what, result in finished]
         with self._transaction("record an evaluation"):
@@ -181,7 +182,7 @@ class Ledger(Readings):
                 self._insert(table, row | ({"checkpoint": checkpoint} if table == "evaluations" else {}))
 
     def record_response(self, result: Result) -> None:
-        """Commit the result of a gradient or reply request, before anyone uses it."""
+        """Commit the result of a gradient or reply request, before it is used."""
         row = {"id": str(result.id), "kind": result.kind, "text": "", "tree_digest": None}
         if isinstance(result, GradientResult):
             row["tree_digest"] = self.put_state({"gradient": result.gradient, "carry": result.carry})
@@ -203,7 +204,7 @@ class Ledger(Readings):
             return write_tree(self.folder / CHECKPOINTS, checkpoint_tree(result.checkpoint))
 
     def _set_aside(self, table: str, name: str) -> int:
-        """Move a failed training's row to `retries`; returns the attempts that it had, 0 without a row."""
+        """Move a failed training's row to `retries`; returns its number of attempts, 0 without a row."""
         failed = f"FROM {table} WHERE id = ? AND error IS NOT NULL"
         found = self._db.execute(f"SELECT attempts {failed}", [name]).fetchone()
         if found is None:
@@ -216,14 +217,14 @@ class Ledger(Readings):
     def record_test(
         self, command: str, subjects: Iterable[str], tasks: Iterable[str], seeds: int, first_seed: int
     ) -> None:
-        """Record that held-out tasks are looked at, before they are."""
+        """Record the use of held-out tasks. Call it before training on them."""
         names = {"subjects": json.dumps(list(subjects)), "tasks": json.dumps(list(tasks))}
         row = {"command": command, **names, "seeds": seeds, "first_seed": first_seed, "recorded_at": now()}
         with self._transaction("record a test"):
             self._insert("tests", row)
 
     def put_state(self, tree: Any) -> str:
-        """Store a pytree in the run's arrays; returns its digest once it is safely on the disk."""
+        """Store a pytree in the run's arrays; returns its digest once it is safely on disk."""
         self._need_writable()
         with explained(self.folder, "store a state", self._closed):
             return write_tree(self.folder / ARRAYS, tree)
@@ -242,11 +243,11 @@ class Ledger(Readings):
             generation: -1 for the initial state, then 0, 1, 2 ...
             state: the meta-optimizer's, after `tell`.
             metrics: its metrics.
-            fitness: request id -> aggregated score; NaN for one without. Asynchronously, also of proposals
-                that another generation counts.
-            answer: what the meta-optimizer would answer now.
+            fitness: request id -> aggregated score; NaN without a score. Asynchronously, also of proposals
+                that belong to another generation.
+            answer: the meta-optimizer's current answer.
 
-        The checkpoints of trainings that were stopped early are of no use any more, and are removed.
+        The checkpoints of trainings that were stopped early are no longer needed, and are removed.
         """
         if generation != (expected := -1 if self._closed is None else self._closed + 1):
             raise LedgerError(f"generation {generation} cannot be closed: {expected} comes next")
@@ -263,12 +264,12 @@ class Ledger(Readings):
         self._secure()
 
     def keep_fitness(self, fitness: Mapping[RequestId, float]) -> None:
-        """Record aggregated scores by request id; NaN for one without."""
+        """Record aggregated scores by request id; NaN without a score."""
         with self._transaction("record the fitness"):
             self._set_fitness(fitness)
 
     def keep_order(self, order: Sequence[int]) -> None:
-        """Keep the order in which a search that is repeated learned from batches, before it starts."""
+        """Record, before a repeated search starts, the order in which the original learned from batches."""
         with self._transaction("keep the order"):
             self._insert("meta", {"key": "order", "value": json.dumps(list(order))})
 
@@ -294,7 +295,7 @@ class Ledger(Readings):
 
     @contextmanager
     def _transaction(self, doing: str) -> Iterator[None]:
-        """All that happens inside is committed at the end, or nothing of it."""
+        """Everything inside is committed at the end, or nothing."""
         self._need_writable()
         with explained(self.folder, doing, self._closed):
             self._db.execute("BEGIN IMMEDIATE")
@@ -312,10 +313,10 @@ class Ledger(Readings):
             raise LedgerError(f"the ledger of {self.folder} is open for reading only")
 
     def _secure(self, now: bool = False) -> None:
-        """Move what is closed out of the write-ahead log, and now and then into a copy of the ledger.
+        """Move closed generations out of the write-ahead log, and occasionally into a copy of the ledger.
 
-        The copy is what a damaged ledger can be restored from. Neither may fail a run, nor take more
-        than 1% of its time.
+        A damaged ledger can be restored from the copy. Neither step may make a run fail or take more than 1%
+        of its time.
         """
         start = time.monotonic()
         with suppress(sqlite3.Error, OSError):
@@ -327,8 +328,8 @@ class Ledger(Readings):
 
 
 def _is_same(known: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
-    """Whether a recorded proposal is the one of `row`; how it was made is no part of that, since runs of
-    schema 2 do not say.
+    """Whether a recorded proposal equals that of `row`; its origin is not compared, since runs of schema 2 do
+    not record it.
     """
     return all(known[name] == value for name, value in row.items() if name != "operator")
 
@@ -341,7 +342,7 @@ def _changed(proposal: str) -> LedgerError:
 
 
 def _release(db: sqlite3.Connection | None, lock: int | None, scratch: str | None) -> None:
-    """Give back what a ledger holds."""
+    """Release a ledger's resources."""
     if db is not None:
         db.close()
     if lock is not None:

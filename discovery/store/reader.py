@@ -1,4 +1,4 @@
-"""What a ledger tells: the reading half of `discovery/store/ledger.py`."""
+"""Reading a ledger: one half of `discovery/store/ledger.py`."""
 
 import json
 import sqlite3
@@ -17,10 +17,10 @@ from discovery.store.rows import nan_if_null, proposal_of, readable_row, result_
 
 
 class Readings:
-    """Everything that can be asked of a run's ledger.
+    """Queries on a run's ledger.
 
     Attributes:
-        folder: the run's.
+        folder: of the run.
     """
 
     folder: Path
@@ -29,9 +29,9 @@ class Readings:
     """The last closed generation, for messages."""
 
     def load_start(self, template: Any = None) -> Any:
-        """The meta-parameters that the search starts from; None if they are the family's own initial values.
+        """The meta-parameters that the search starts from; None for the family's initial values.
 
-        `template` as for `load_answer`.
+        `template` is as for `load_answer`.
         """
         digest = self.meta.get("start_digest")
         if digest is None:
@@ -40,12 +40,12 @@ class Readings:
             return read_tree(self.folder / ARRAYS, digest, template)
 
     def load_order(self) -> list[int] | None:
-        """The order in which a search that is repeated learns from batches; None for any other."""
+        """The order in which a repeated search learns from batches; None for other searches."""
         order = self.meta.get("order")
         return None if order is None else json.loads(order)
 
     def last_generation(self) -> int | None:
-        """The last closed generation; -1 when only the initial state is there, None before that."""
+        """The last closed generation; -1 if only the initial state exists, None before that."""
         return self._one("SELECT max(generation) AS last FROM generations")["last"]
 
     def load_state(self, generation: int, template: Any) -> Any:
@@ -53,7 +53,7 @@ class Readings:
         return self._load(generation, "state_digest", template)
 
     def load_answer(self, generation: int | None = None, template: Any = None) -> Proposal:
-        """What the meta-optimizer would answer after a generation (default: the last).
+        """The meta-optimizer's answer after a generation (default: the last).
 
         `template` is a tree like its meta-parameters, or a function that makes one; see `read_tree`.
         """
@@ -64,7 +64,7 @@ class Readings:
 
     @property
     def meta(self) -> dict[str, str]:
-        """What describes the run: its id, when and with which versions it was begun."""
+        """The description of the run: its id, and when and with which versions it began."""
         return {row["key"]: row["value"] for row in self._rows("SELECT * FROM meta")}
 
     def generations(self) -> list[dict[str, Any]]:
@@ -84,7 +84,7 @@ class Readings:
         return [row["generation"] for row in self._rows(f"SELECT generation FROM proposals {where}")]
 
     def evaluations(self, generation: int | None = None, outcomes: bool = True) -> list[dict[str, Any]]:
-        """Finished evaluations as they came; `outcome` is an `Outcome` or None, missing scores are NaN."""
+        """Finished evaluations by arrival; `outcome` is an `Outcome` or None, missing scores are NaN."""
         where = "" if generation is None else f"WHERE generation = {int(generation)}"
         return [
             readable_row(row, outcomes)
@@ -92,12 +92,12 @@ class Readings:
         ]
 
     def devices(self) -> set[str]:
-        """What trainings were computed on, as jax calls it: "cpu", or kinds of accelerators."""
+        """The devices of the trainings, by jax's names: "cpu", or kinds of accelerators."""
         return {row["device"] for row in self._rows("SELECT DISTINCT device FROM evaluations")} - {""}
 
     def order(self, since: Iterable[str]) -> Iterator[str]:
-        """Ids of finished evaluations, as text, in the order in which they came, from the first of `since`
-        on; none where none of these is finished.
+        """Ids of finished evaluations, as text, in order of arrival, from the first of `since` on; empty if
+        none of these is finished.
         """
         first = "SELECT min(rowid) FROM evaluations WHERE id IN (SELECT value FROM json_each(?))"
         query = f"SELECT id FROM evaluations WHERE rowid >= ({first}) ORDER BY rowid"
@@ -106,15 +106,15 @@ class Readings:
                 yield row["id"]
 
     def reports(self, outcomes: bool = True) -> list[dict[str, Any]]:
-        """What `discovery evaluate` found, as `evaluations` gives it."""
+        """The results of `discovery evaluate`, in the form of `evaluations`."""
         return [readable_row(row, outcomes) for row in self._rows("SELECT * FROM reports ORDER BY rowid")]
 
     def rows(self, table: str) -> list[dict[str, Any]]:
-        """A table's rows as they are stored, in the order in which they came."""
+        """A table's rows as stored, in order of arrival."""
         return self._rows(f"SELECT * FROM {table} ORDER BY rowid")
 
     def tests(self) -> list[dict[str, Any]]:
-        """Every time that held-out tasks were looked at, in order; `subjects` and `tasks` are lists."""
+        """Every use of held-out tasks, in order; `subjects` and `tasks` are lists."""
         rows = self._rows("SELECT * FROM tests ORDER BY id")
         return [row | {name: json.loads(row[name]) for name in ("subjects", "tasks")} for row in rows]
 
@@ -124,14 +124,14 @@ class Readings:
         table: Literal["evaluations", "reports"] = "evaluations",
         retry: Literal["none", "machine", "all"] = "none",
     ) -> dict[JobKey, JobResult]:
-        """Results of those of `ids` that are recorded, by id; outcomes have the bits they came with.
+        """Recorded results among `ids`, by id; outcomes have their original bits.
 
-        Those that were stopped early have their checkpoints as long as their generation is open.
+        Results of trainings that were stopped early have checkpoints while their generation is open.
 
         Args:
             ids: of trainings.
             table: where they are recorded.
-            retry: which failures are left out, to be trained again: none, `MACHINE_FAILURES`, or all.
+            retry: which failures are left out, so that they are repeated: none, `MACHINE_FAILURES`, or all.
         """
         keys = {str(id): id for id in ids}
         query = f"SELECT * FROM {table} WHERE id IN (SELECT value FROM json_each(?))"
@@ -146,7 +146,7 @@ class Readings:
         return {id: replace(result, checkpoint=self._checkpoint(row)) for id, (row, result) in found.items()}
 
     def _checkpoint(self, row: Mapping[str, Any]) -> Checkpoint | None:
-        """The state in which an evaluation was stopped; None where none is kept, or its file is gone."""
+        """The state in which an evaluation was stopped; None if none is kept, or its file is gone."""
         if row.get("checkpoint") is None or not (self.folder / CHECKPOINTS).is_dir():
             return None
         with suppress(LedgerError):
@@ -172,7 +172,7 @@ class Readings:
         return GradientResult(id, tree.get("gradient"), tree.get("carry"), metrics, error)
 
     def retries(self) -> list[dict[str, Any]]:
-        """How trainings had failed that were trained again later, in the order in which they were."""
+        """The failures of trainings that were repeated later, in the order of repetition."""
         return self.rows("retries")
 
     def _load(self, generation: int, column: str, template: Any) -> Any:

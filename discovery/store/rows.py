@@ -1,4 +1,4 @@
-"""The ledger's rows: from what was asked and measured to columns, and back."""
+"""The ledger's rows: conversion of requests and results to columns, and back."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from discovery.store.arrays import digest_of, pack, unpack
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was evaluated in a search: one inner training of one proposal.
+    """An evaluation of a search: one inner training of one proposal.
 
     Attributes:
         id: the job's.
@@ -26,8 +26,8 @@ class Evaluation:
         task: the task's stable name.
         seed: seed index.
         lifetime: N, number of rollouts.
-        until: the rollout at which it was stopped; N where it was not.
-        begun: the rollout at which it went on, of a training that was stopped before; else 0.
+        until: the rollout at which it was stopped; N if it was not.
+        begun: the rollout at which it continued, if it had been stopped before; else 0.
         key: raw key data of the training.
     """
 
@@ -61,18 +61,19 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Report:
-    """What was evaluated by `discovery evaluate`: an access to held-out tasks or seeds.
+    """A training of `discovery evaluate`: an access to held-out tasks or seeds.
 
     Attributes:
         id: the job's, unique among the ledger's reports.
-        subject: what was judged, as its table calls it, for example "ppo" or "discovered".
+        subject: label of what was judged, for example "ppo" or "discovered".
         source: where it came from: a run and generation, a file, or "" for a known algorithm.
         task: the task's stable name.
         seed: seed index.
         lifetime: N, number of rollouts.
         key: raw key data of the training.
-        command: the command line that asked.
-        variant: how the task's recipe was changed, for example "learning_rate x 3"; "" for the task as it is.
+        command: the command line.
+        variant: how the task's recipe was changed, for example "learning_rate x 3"; "" for the unchanged
+            task.
         split: of the seeds.
     """
 
@@ -111,7 +112,7 @@ def proposal_row(request: Request, asked: str) -> dict[str, Any]:
 
 
 def origin_columns(proposal: Proposal) -> dict[str, Any]:
-    """The columns that say what a proposal is beside its numbers, and where it comes from."""
+    """The columns that describe a proposal besides its numbers, and its origin."""
     spec = proposal.algorithm
     return {
         "algorithm": None if spec is None else json.dumps([spec.name, dict(spec.options)]),
@@ -122,7 +123,7 @@ def origin_columns(proposal: Proposal) -> dict[str, Any]:
 
 
 def proposal_of(meta_params: Any, columns: Mapping[str, Any]) -> Proposal:
-    """The proposal that `origin_columns` took apart; columns that are missing are empty."""
+    """The proposal that `origin_columns` described; missing columns count as empty."""
     algorithm = columns.get("algorithm")
     if algorithm is not None:
         name, options = json.loads(algorithm)
@@ -154,7 +155,7 @@ def measured_columns(result: JobResult) -> dict[str, Any]:
 
 
 def result_of_row(row: Mapping[str, Any], id: JobKey) -> JobResult:
-    """The result of the training `id` that `measured_columns` took apart."""
+    """The result of the training `id` from the columns of `measured_columns`."""
     same = ("error", "detail", "seconds", "compile_seconds", "worker", "attempts")
     outcome = None if row["outcome"] is None else unpack(row["outcome"])
     extra = {"device": row["device"]} if row["device"] else {}

@@ -1,7 +1,7 @@
 """A run: one folder with everything that happened in one search.
 
-``config.toml`` (the whole config), ``ledger.sqlite`` and ``arrays/`` (see docs/ledger.md), and what
-people made of it: ``plots/``, ``exports/``.
+``config.toml`` (the whole config), ``ledger.sqlite`` and ``arrays/`` (see docs/ledger.md), and what users
+made from it: ``plots/``, ``exports/``.
 """
 
 import errno
@@ -27,7 +27,7 @@ from discovery.store.start import Start
 MAY_CHANGE = frozenset(
     {"generations", "executor", "workers", "address", "gpu_workers", "gpus_per_worker", "timeout"}
 )
-"""Settings of a config that may differ when a run goes on: numbers do not depend on them."""
+"""Settings of a config that may differ when a run continues: numbers do not depend on them."""
 
 __all__ = ["CONFIG", "Run", "config_hash", "new_folder"]
 
@@ -57,9 +57,9 @@ class Run:
     ) -> Self:
         """Begin a run in a new folder below `output`, ``<date>-<preset>-<short id>`` unless named.
 
-        It is made under a temporary name, so that it is there completely or not at all. `start` is kept with
-        it: what the config's sources were may change. So is `order`, in which a search that is repeated
-        learned. The width of calls is written down as a number.
+        It is made under a temporary name, so it exists completely or not at all. `start` is stored with it,
+        since the config's sources may change; so is `order`, the order in which a search to be repeated
+        learned. The width of calls is recorded as a number.
         """
         config = replace(config, agents_per_call=config.width)
         folder = new_folder(config, output, preset, name)
@@ -83,7 +83,7 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path | str, write: bool = False) -> Self:
-        """Open an existing run, for writing or only to look at."""
+        """Open an existing run, for writing or only for reading."""
         folder = Path(folder)
         if not is_run(folder):
             raise BadInput(
@@ -104,10 +104,11 @@ class Run:
         self.close()
 
     def refuse_changed_config(self) -> None:
-        """Refuse to go on with a config that was edited since the run began, where numbers depend on it.
+        """Refuse to continue with a config that was edited since the run began, if numbers depend on the
+        change.
 
         Raises:
-            BadInput: a setting has another value, apart from those in `MAY_CHANGE`.
+            BadInput: a setting that is not in `MAY_CHANGE` has another value.
         """
         if (recorded := self.ledger.meta.get("config")) is None:
             return  # a run of an earlier version
@@ -123,11 +124,11 @@ class Run:
             )
 
     def answer(self, generation: int | None = None) -> Proposal:
-        """What the search would answer after a closed generation: -1 is the initial state, None the last."""
+        """The search's answer after a closed generation: -1 is the initial state, None the last."""
         return self.ledger.load_answer(generation, self._template)
 
     def start(self) -> Any:
-        """The meta-parameters that the search starts from; None for the family's own initial values."""
+        """The meta-parameters that the search starts from; None for the family's initial values."""
         return self.ledger.load_start(self._template)
 
     def _template(self) -> Any:
@@ -156,14 +157,14 @@ def new_folder(config: SearchConfig, output: Path, preset: str, name: str | None
 
 
 def _not_made(error: OSError | LedgerError, folder: Path) -> DiscoveryError:
-    """What to say when a run's folder cannot be made."""
+    """The message if a run's folder cannot be created."""
     if isinstance(error, LedgerError):
         return error
     if error.errno in (errno.EEXIST, errno.ENOTEMPTY) and folder.exists():
         return BadInput(f"{folder} exists already; choose another name, or resume it")
     kind = RunError if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else BadInput
     return kind(
-        f"a run cannot be made in {folder.parent}: {error.strerror}; choose another folder with --output"
+        f"a run cannot be created in {folder.parent}: {error.strerror}; choose another folder with --output"
     )
 
 
@@ -181,5 +182,5 @@ def _settings(data: Mapping[str, Any], where: str = "") -> dict[str, Any]:
 
 
 def config_hash(config: SearchConfig) -> str:
-    """Twelve hex digits that tell configs apart."""
+    """Twelve hex digits that identify a config."""
     return hashlib.sha256(dumps(config).encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""The first mean of a search, where it is not its family's own beginning, as it is kept with the run."""
+"""The first mean of a search, if it is not its family's initial value, as stored with the run."""
 
 import json
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 
 class Seen(NamedTuple):
-    """A task that a search trained or selected on: which run's, and what tells it apart."""
+    """A task that a search trained or selected on, with the run, and what identifies the task."""
 
     run: str
     task: str
@@ -19,13 +19,13 @@ class Origin(NamedTuple):
 
     Attributes:
         entry: its name.
-        source: the subject, as tables call it.
+        source: the subject's name in tables.
         place: "RUN@GENERATION" for what a run found, an exported file, or "".
-        what: the answers that were imitated, in words; empty for numbers that were taken over.
-        error: of the imitation, relative, on inputs it was not fitted to.
-        before: the same of the family's own beginning.
-        steps: of the fit; 0 where the beginning was no worse.
-        seen: what the source was searched on, and what it began with likewise.
+        what: the answers that were imitated, in words; empty for numbers that were copied.
+        error: relative error of the imitation, on inputs it was not fitted to.
+        before: the same for the family's initial values.
+        steps: of the fit; 0 if the initial values were no worse.
+        seen: the tasks that the source and its own start were searched on.
     """
 
     entry: str
@@ -39,7 +39,7 @@ class Origin(NamedTuple):
 
     @property
     def text(self) -> str:
-        """For people."""
+        """The origin in words."""
         source = self.place or self.source
         if not self.what:
             return f"{self.entry} taken over from {source}"
@@ -49,7 +49,7 @@ class Origin(NamedTuple):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """JSON-serializable."""
         return self._asdict() | {"seen": [each._asdict() for each in self.seen]}
 
 
@@ -66,6 +66,6 @@ def dumps(origins: tuple[Origin, ...]) -> str:
 
 
 def origins_of(meta: Mapping[str, str]) -> tuple[Origin, ...]:
-    """Those that a run's `meta` holds; none where it began as its family does."""
+    """The origins in a run's `meta`; empty if it began with its family's initial values."""
     rows = json.loads(meta.get("start", "[]"))
     return tuple(Origin(**row | {"seen": tuple(Seen(**s) for s in row.get("seen", ()))}) for row in rows)

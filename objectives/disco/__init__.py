@@ -1,4 +1,4 @@
-"""DISCO: a learned rule that predicts what its agents' outputs should be (`algorithm.py`)."""
+"""DISCO: a learned rule that predicts targets of its agents' outputs (`algorithm.py`)."""
 
 from objectives.disco.algorithm import disco
 from objectives.family import Family

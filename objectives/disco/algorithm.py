@@ -1,19 +1,19 @@
-"""DiscoRL (Oh et al., Nature 2025): policy and predictions are all learned from what a network says.
+"""DiscoRL (Oh et al., Nature 2025): policy and predictions are learned from the outputs of a network.
 
-The agent has a policy pi(a|s), predictions y(s) and z(s, a) that mean nothing by themselves (points of a
-simplex with m corners), action values q(s, a), and p(.|s, a), which predicts its policy one step ahead. A
-network with weights ``meta_params["disco"]`` reads each rollout, and says what pi, y and z should have been
-(see `network.py`). The agent minimizes
+The agent has a policy pi(a|s), predictions y(s) and z(s, a) without predefined meaning (points of a simplex
+with m corners), action values q(s, a), and p(.|s, a), which predicts its policy one step ahead. A network
+with weights ``meta_params["disco"]`` reads each rollout, and gives targets of pi, y and z (see `network.py`).
+The agent minimizes
 
     KL(pi_hat || pi) + KL(y_hat || y) + KL(z_hat || z_a)
         + (1 - terminated) KL(pi' || p_a) + 0.2 CE(Q_hat, q_a),
 
-with one gradient step per rollout (`n_epochs = 1` and `n_minibatches = 1` are the setup's), on rollouts of
-its own: the paper's replay has no place here.
+with one gradient step per rollout (`n_epochs = 1` and `n_minibatches = 1` are the setup's), on its own
+rollouts, without the paper's replay.
 
 No step is masked. The paper's trajectories contain the states that episodes end in, with an action that does
-nothing, and a last state that is only bootstrapped from; ours are transitions, with the state reached beside
-each, so that every step has a future and an action that counts.
+nothing, and a last state that is only bootstrapped from; here, trajectories are transitions with the state
+reached, so every step has a future and an effective action.
 """
 
 from typing import Any, NamedTuple
@@ -62,11 +62,11 @@ OPTIMIZERS = {
 
 
 class DiscoMemory(NamedTuple):
-    """What lasts as long as the agent.
+    """The state that lasts as long as the agent.
 
     Attributes:
         target: parameters theta^- of the target network.
-        latest: the agent's parameters theta, which the next rollout is lived with.
+        latest: the agent's parameters theta, which collect the next rollout.
         advantages: moments of past advantages.
         life: the state of the meta-network's lifetime recurrence.
     """
@@ -86,16 +86,16 @@ def disco(
     action_units: int = 128,
     optimizer: str = "capped_adam",
 ) -> Algorithm:
-    """DiscoRL: a network that remembers the agent's life says what it should do and predict.
+    """DiscoRL: a network with memory of the training gives targets of the agent's policy and predictions.
 
-    For discrete actions. The agent's torso is the setup's; the paper's are `hidden = (512, 512)` with "relu".
-    Ours activates its last hidden layer as well; the published torso ends with the second linear layer. Heads
-    begin as published, all else as the setup's networks do (ADR 15).
+    For discrete actions. The agent's torso is the setup's; the paper's has `hidden = (512, 512)` with "relu".
+    Here, the last hidden layer is activated as well; the published torso ends with the second linear layer.
+    Heads are initialized as published, everything else as in other networks of the setup (ADR 15).
 
     Args:
         predictions: m, corners of the simplexes of y and z.
         units: of the meta-network's recurrence over a rollout.
-        lifetime: of its recurrence over a life.
+        lifetime: of its recurrence over a training.
         embedding: of its small layers.
         bins: of action values; at least 2.
         action_units: of the agent's action model and of its heads' hidden layers.
@@ -116,7 +116,7 @@ def disco(
 
     def heads(n_actions: int, continuous: bool) -> dict[str, Head]:
         if continuous:
-            raise ValueError("disco needs discrete actions, each of which it predicts; these are continuous")
+            raise ValueError("disco needs discrete actions, since it predicts each one; these are continuous")
 
         def of_actions(size: int) -> Head:
             return Head(size, actions=n_actions, units=action_units, deviation=action_units**-0.5)
@@ -155,7 +155,7 @@ def _distribution(meta_params: MetaParams, outputs: Outputs, progress: Progress)
 def reflect(
     meta_params: MetaParams, memory: DiscoMemory, trajectory: Trajectory
 ) -> tuple[DiscoTargets, Moments, Carry]:
-    """All that comes of a rollout: its targets, and the moments and the lifetime's state after it.
+    """The results of a rollout: its targets, and the moments and the lifetime's state after it.
 
     Reads "disco", "gamma", "trace_lambda" and "moments_decay".
     """
@@ -168,7 +168,7 @@ def reflect(
 def disco_targets(
     meta_params: MetaParams, memory: DiscoMemory, trajectory: Trajectory, progress: Progress
 ) -> DiscoTargets:
-    """What each step should have been, ``[T, E, ...]``; see `reflect`."""
+    """The targets of each step, ``[T, E, ...]``; see `reflect`."""
     return reflect(meta_params, memory, trajectory)[0]
 
 
@@ -180,7 +180,8 @@ def remember(
     metrics: Any,
     progress: Progress,
 ) -> DiscoMemory:
-    """theta^- <- theta^- + rate (theta - theta^-), theta from before this update; one step of a life.
+    """theta^- <- theta^- + rate (theta - theta^-), theta from before this update; one step of the lifetime
+    recurrence.
 
     Reads "target_rate", and what `reflect` does.
     """

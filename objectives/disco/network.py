@@ -1,17 +1,17 @@
-"""The meta-network of DiscoRL (Oh et al. 2025): it reads a rollout backwards, and a life from birth on.
+"""The meta-network of DiscoRL (Oh et al. 2025): it reads each rollout backward, and the training forward.
 
 Its weights are a tree of 42 arrays, 754,778 numbers at the published sizes:
 
-    look_back      the trajectory's recurrence reads 27 numbers a step (see `step_inputs`) backwards in time
-    gate           what it says is multiplied by a linear image of the lifetime's state
+    look_back      the trajectory's recurrence reads 27 numbers per step (see `step_inputs`) backward in time
+    gate           its output is multiplied by a linear image of the lifetime's state
     y_hat, z_hat   logits of targets for the agent's predictions, linear in that product
     pi_hat         logits of a target policy, from the product and each action's embedding
-    summary        one more number a step, for the lifetime
-    lifetime       reads the mean over a rollout, once per rollout, with weights of its own for the inputs
+    summary        one more number per step, for the lifetime
+    lifetime       reads the mean over a rollout, once per rollout, with separate weights for the inputs
 
 An LSTM's matrix is one array for inputs and state, gates in the order of `objectives.recurrence`. The
-lifetime's state is zero at birth. The gate's bias begins at zero, too; while it is, the first rollout's y_hat
-and z_hat are their biases.
+lifetime's state is zero at first. The gate's bias is initialized to zero, too; while it is zero, the first
+rollout's y_hat and z_hat are their biases.
 """
 
 from typing import Any, NamedTuple
@@ -29,16 +29,16 @@ STEP_INPUTS = 27
 ACTION_INPUTS = 9
 """Numbers that are read of each action at each step."""
 ACTION_SIZE = 2
-"""Of an action's embedding."""
+"""Size of an action's embedding."""
 
 
 class DiscoTargets(NamedTuple):
-    """What each step should have been; ``[T, E, ...]``, or ``[B, ...]`` in a minibatch.
+    """The targets of each step; ``[T, E, ...]``, or ``[B, ...]`` in a minibatch.
 
     Attributes:
         pi_hat: logits of a policy.
-        y_hat: logits of what the agent predicts of the state.
-        z_hat: of the action taken.
+        y_hat: logits of the prediction for the state.
+        z_hat: logits of the prediction for the action taken.
         policy_next: logits of the agent's policy at the state reached.
         q_target: Q_hat.
     """
@@ -53,14 +53,14 @@ class DiscoTargets(NamedTuple):
 def initial_network(
     key: PRNGKeyArray, predictions: int, units: int, lifetime: int, embedding: int
 ) -> dict[str, Any]:
-    """Random weights: variance 1 / inputs, but standard deviations of 1 for the gate and 0.3 for what leaves
-    the network; all normal, cut off at two standard deviations. Biases are zero.
+    """Random weights: variance 1 / inputs, but standard deviations of 1 for the gate and 0.3 for the output
+    layers; all normal, truncated at two standard deviations. Biases are zero.
 
     Args:
         key: a random key.
         predictions: m, corners of the simplexes of y and z.
         units: H, of the recurrence over a trajectory.
-        lifetime: of the recurrence over a life.
+        lifetime: of the recurrence over a training.
         embedding: hidden units of all small layers.
     """
     keys = jax.random.split(key, 11)
@@ -99,7 +99,7 @@ def _initial_inputs(key: PRNGKeyArray, predictions: int, embedding: int) -> dict
 
 
 def initial_life(width: int) -> Carry:
-    """The lifetime's state at birth: h and c."""
+    """The initial state of the lifetime: h and c."""
     return jnp.zeros(width), jnp.zeros(width)
 
 
@@ -108,14 +108,14 @@ def meta_network(
 ) -> tuple[DiscoTargets, Carry]:
     """Targets of every step, and the lifetime's state after this rollout.
 
-    The recurrence starts anew where an episode ended, for whatever reason.
+    The recurrence is reset where an episode terminated or was truncated.
 
     Args:
         weights: as from `initial_network`.
         life: the lifetime's state.
         trajectory: with heads "logits", "y", "z" and "q", of the agent and of its target network.
         values: along the trajectory.
-        moments: of advantages, the present ones included.
+        moments: of advantages, including the current ones.
     """
     inputs, actions = step_inputs(weights["inputs"], trajectory, values, moments)
     ended = trajectory.terminated | trajectory.truncated
@@ -143,7 +143,7 @@ def meta_network(
 def step_inputs(
     weights: Any, trajectory: Trajectory, values: Values, moments: Moments
 ) -> tuple[Float[Array, "T E F"], Float[Array, "T E A G"]]:
-    """The 27 numbers that are read of each step, and a pair for each of its actions.
+    """The 27 inputs of each step, and a pair for each of its actions.
 
     With l(x) = sign(x) log(1 + |x|), ' for the state reached, and minus signs for the target network:
 
@@ -152,7 +152,7 @@ def step_inputs(
         f_z(z_a), E f_z(z), E f_z(z'), max f_z(z), max f_z(z'), and those five of z^-,
         mean of the action embedding, that of the action taken (2 each)
 
-    E is the mean under pi; it and max go over actions. What is read of each action is in `action_inputs`.
+    E is the mean under pi; it and max are over actions. The inputs of each action are in `action_inputs`.
     Gradients reach the agent's parameters through y and z of both networks only.
     """
     taken = trajectory.action
@@ -193,10 +193,10 @@ def action_inputs(
     z: Float[Array, "T E A"],
     z_target: Float[Array, "T E A"],
 ) -> Float[Array, "T E A F"]:
-    """The nine numbers that are read of each action.
+    """The nine inputs of each action.
 
     pi, mu, pi^-, f_z(z), f_z(z^-), l(q^-), l(q^- - V^-), q^- - V^- normalized as advantages are, and whether
-    it is the action taken. Who acted is who learns, so that mu is pi.
+    it is the action taken. The policy that acted is the one that learns, so mu is pi.
     """
     taken = trajectory.action[..., None] == jnp.arange(pi.shape[-1])
     numbers = [
@@ -233,11 +233,11 @@ def _embed(embedding: Any, logits: Float[Array, "*steps m"]) -> Float[Array, "*s
 
 
 def _in_context(layer: Any, x: Float[Array, "*steps A F"]) -> Float[Array, "*steps A G"]:
-    """A layer that reads each action's numbers beside their mean over all actions."""
+    """A layer that reads each action's numbers and their mean over all actions."""
     mean = jnp.broadcast_to(x.mean(-2, keepdims=True), x.shape)
     return jax.nn.relu(_apply(layer, jnp.concatenate([x, mean], axis=-1)))
 
 
 def _cell_weights(layer: Any, inputs: int) -> dict[str, Array]:
-    """An LSTM's weights as `objectives.recurrence` has them."""
+    """An LSTM's weights in the form of `objectives.recurrence`."""
     return {"kernel": layer["kernel"][:inputs], "inner": layer["kernel"][inputs:], "bias": layer["bias"]}

@@ -1,12 +1,12 @@
-"""The values of DiscoRL: how action values are represented, and what is computed from them.
+"""The values of DiscoRL: how action values are represented, and quantities computed from them.
 
-An action value is a categorical over bins, spaced evenly in the space of h, which squeezes large numbers:
+An action value is a categorical over bins, spaced evenly in the space of h, which compresses large numbers:
 
     h(x) = sign(x) (sqrt(|x| + 1) - 1) + 1e-3 x,   q = h^-1(sum_i p_i b_i).
 
-Online values q come from the agent, q^- from its target network. Both are constants to meta-gradients, and so
-are pi and the behavior policy here: gradients stop where the agent's outputs enter, not behind them, so that
-those towards numbers such as "gamma" do not.
+Online values q come from the agent, q^- from its target network. Both are constants for meta-gradients, as
+are pi and the behavior policy here: gradients stop where the agent's outputs enter, so gradients of numbers
+such as "gamma" pass.
 """
 
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from objectives.base import MetaParams, Trajectory
 LIMIT = 300.0
 """The outermost bins, in the space of h; h^-1(300) is about 58,700."""
 SLOPE = 1e-3
-"""Of h, far from zero."""
+"""Slope of h, far from zero."""
 
 
 def squeeze(x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -37,13 +37,13 @@ def unsqueeze(y: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def two_hot(x: Float[Array, "..."], n_bins: int) -> Float[Array, "... n"]:
-    """Probabilities of the two bins next to h(x), whose mean is h(x); beyond the limits, all in the last."""
+    """Probabilities of the two bins next to h(x), with mean h(x); beyond the limits, of the last bin."""
     place = (jnp.clip(squeeze(x), -LIMIT, LIMIT) + LIMIT) * ((n_bins - 1) / (2.0 * LIMIT))
     return jnp.maximum(0.0, 1.0 - jnp.abs(place[..., None] - jnp.arange(n_bins)))
 
 
 def expected(logits: Float[Array, "... n"]) -> Float[Array, "..."]:
-    """The number that a categorical over bins stands for: h^-1 of its mean."""
+    """The value of a categorical over bins: h^-1 of its mean."""
     bins = jnp.linspace(-LIMIT, LIMIT, logits.shape[-1], dtype=logits.dtype)
     return unsqueeze((jax.nn.softmax(logits) * bins).sum(-1))
 
@@ -58,7 +58,7 @@ def chosen(x: Float[Array, "..."], action: Int[Array, "..."]) -> Float[Array, ".
 
 
 class Moments(NamedTuple):
-    """Exponential averages of x, of x^2 and of 1, from zero on; the last removes the bias towards zero."""
+    """Exponential averages of x, of x^2 and of 1, starting at zero; the last removes the bias toward zero."""
 
     first: Float[Array, ""]
     second: Float[Array, ""]
@@ -66,7 +66,7 @@ class Moments(NamedTuple):
 
 
 def no_moments() -> Moments:
-    """Averages of nothing."""
+    """The initial averages, all zero."""
     return Moments(jnp.zeros(()), jnp.zeros(()), jnp.zeros(()))
 
 
@@ -84,7 +84,7 @@ def normalize(moments: Moments, x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 class Values(NamedTuple):
-    """What the meta-network reads of values, and what the agent's q should become.
+    """The values that the meta-network reads, and the target of the agent's q.
 
     Attributes:
         value: V(s_t) = sum_a pi(a|s_t) q(s_t, a), online.
@@ -104,7 +104,7 @@ class Values(NamedTuple):
 
 
 def values_of(meta_params: MetaParams, trajectory: Trajectory) -> Values:
-    """All of `Values` along a trajectory with heads "logits" and "q" ``[T, E, A, n]``, of both networks.
+    """`Values` along a trajectory with heads "logits" and "q" ``[T, E, A, n]``, of both networks.
 
     c_t = lambda min(1, pi(a_t|s_t) / mu(a_t|s_t)), mu the policy that acted. Reads "gamma", "trace_lambda".
     """
@@ -153,7 +153,7 @@ def retrace(
     Args:
         reward: r_t.
         discount: gamma, and 0 where an episode terminated.
-        ended: where an episode ended, for whatever reason.
+        ended: where an episode terminated or was truncated.
         action_value: Q(s_t, a_t).
         value_next: V at the state reached.
         trace: c_t.

@@ -1,1 +1,1 @@
-"""Learned optimizers: PPO whose step is searched, or learns while it runs; others can take the optimizer."""
+"""Learned optimizers: PPO whose step is searched, or learns while it runs; other algorithms can use them."""

@@ -1,4 +1,4 @@
-"""What an exported file says of a learned optimizer, and what its rule needs to be told."""
+"""Texts for the exported file of a learned optimizer, and the inputs that its rule needs."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ _USAGE = """
 
     tx = optimizer({arguments})
     state = tx.init(params)
-    updates, state = tx.update(gradients, state, params)  # by itself, or with all that it can know:
+    updates, state = tx.update(gradients, state, params)  # alone, or with all optional inputs:
     updates, state = tx.update(
         gradients, state, params, {extra}
     )
@@ -34,20 +34,20 @@ _PARITY = (
 _PARITY_ALONE = _PARITY.replace("with all extra arguments and ", "")
 _INSIDE = (
     "Clipping and step size are part of it, with the numbers below. Put no clipping, learning rate or "
-    "schedule of your own around it."
+    "schedule around it."
 )
 _CLOCK = (
     "Without `progress` it counts its own updates, in rollouts of n_epochs * n_minibatches; without "
-    "`total_steps` it never learns how much of the training has passed, which then stays 0."
+    "`total_steps` it does not know how much of the training has passed, which then stays 0."
 )
 _MEAN = (
-    "Where actor and critic are two trees with an optimizer each, the mean that every step lacks is each "
-    "tree's own. Trained was with the mean over both."
+    "Where actor and critic are two trees with an optimizer each, each tree's own mean is subtracted from "
+    "its steps. Training used the mean over both."
 )
 _OPEN = (
     "Without `activations`, or for layers that they leave out, dormancy is 1.",
     "Without `param_info` a parameter's layer is found from the tree: its names in natural order, each "
-    "array beside layers as a layer after them (`describe`). Trained was with layers in order of depth, "
+    "array beside layers as a layer after them (`describe`). Training had layers in order of depth, "
     "all heads of a network at one.",
     'Without `param_info` the actor is whatever has "actor" in its path (`in_actor`), and nothing else gets '
     "noise. Give `actor=lambda path: True` to the optimizer of an actor's own tree.",
@@ -60,7 +60,7 @@ _RAW = (
     "gradients alone, and has no noise."
 )
 _TIMELESS = (
-    "Neither do `progress`, `total_steps`, `n_epochs` and `n_minibatches`: it is not told how much of the "
+    "Neither do `progress`, `total_steps`, `n_epochs` and `n_minibatches`: it does not know how much of the "
     "training has passed."
 )
 _NETWORKS = (
@@ -68,8 +68,8 @@ _NETWORKS = (
     "if all of them have branches themselves, else the tree is one (`networks`)."
 )
 _OPERATOR = (
-    "Where actor and critic are two trees with an optimizer each, each has an M of its own, which couples "
-    "that tree's parameters alone. Trained was with one M over all parameters of actor and critic."
+    "Where actor and critic are two trees with an optimizer each, each has its own M, which couples "
+    "that tree's parameters alone. Training used one M over all parameters of actor and critic."
 )
 _TREES = (
     "Where actor and critic are two trees with an optimizer each, gradients are clipped by each tree's norm."
@@ -93,7 +93,7 @@ def _open(subject: Any) -> dict[str, Any]:
     source = "OPEN's form without its features, Goldie et al. 2025" if raw else "OPEN, Goldie et al. 2024"
     return {
         "description": (
-            f"{what}, -(u - mean(u)) with u = {formula}, where a small network says o for every parameter "
+            f"{what}, -(u - mean(u)) with u = {formula}, where a small network gives o for every parameter "
             f"from {told} ({source})."
         ),
         "usage": _usage("progress=progress" if raw else _CONTEXT) if anchored or not raw else _USAGE_ALONE,
@@ -113,7 +113,7 @@ def _optim4rl(subject: Any) -> dict[str, Any]:
     return {
         "description": (
             "sign(g) exp(o_1(g)) / sqrt(exp(o_2(g^2)) + 1e-8) times an annealed learning rate, where two "
-            "recurrent units say o_1 and o_2 for every parameter (Optim4RL, Lan et al. 2024)."
+            "recurrent units give o_1 and o_2 for every parameter (Optim4RL, Lan et al. 2024)."
         ),
         "usage": _usage("progress=progress"),
         "differences": (_PARITY, _INSIDE, _CLOCK),

@@ -1,8 +1,8 @@
-"""What a learned optimizer is told about each parameter of an agent: OPEN's 19 features (Goldie et al. 2024),
-or 8 plain numbers.
+"""Inputs of a learned optimizer for each parameter of an agent: OPEN's 19 features (Goldie et al. 2024), or 8
+plain numbers.
 
-Everything comes from the agent's own description (`ParamInfo`) and its activations, so that no architecture
-is presumed. Arrays are ``[features, n]``, n the agent's parameters.
+Everything comes from the agent's description (`ParamInfo`) and its activations, so no architecture is
+assumed. Arrays are ``[features, n]``, n the agent's parameters.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from objectives.base import ParamInfo, Progress
 from objectives.per_parameter import flat
 
 DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
-"""Of the momenta, from short to long memory."""
+"""Decays of the momenta, from short to long memory."""
 
 GROUPS: dict[str, tuple[int, ...]] = {
     "parameter": (0,),
@@ -27,11 +27,11 @@ GROUPS: dict[str, tuple[int, ...]] = {
     "batch": (17,),
     "dormancy": (18,),
 }
-"""Features by what they tell. Momenta are six signs, then six logarithms; the gradient is a sign and a
+"""Groups of features. Momenta are six signs, then six logarithms; the gradient is a sign and a
 logarithm."""
 
 RAW = "raw"
-"""Instead of OPEN's features those of `raw_features`."""
+"""Value of `features` for `raw_features` instead of OPEN's."""
 
 
 def chosen(features: str) -> tuple[int, ...]:

@@ -11,20 +11,21 @@ from objectives.base import Algorithm, MetaParams, Progress
 from objectives.family import Lesson
 
 STEPS = 16
-"""Steps of a made-up training, over which optimizers are compared."""
+"""Steps of a synthetic training, over which optimizers are compared."""
 
 TRAININGS = 2
-"""So many of them at once."""
+"""Number of such trainings at once."""
 
 
 def optimizer_answers(
     algorithm: Algorithm, meta_params: MetaParams, key: PRNGKeyArray, agent: Any
 ) -> Float[Array, "1 trainings steps n"]:
-    """Steps of the parameters of a small actor-critic, over some minibatches of a life.
+    """Steps of the parameters of a small actor-critic, over some minibatches of a training.
 
-    Gradients are made up: of a size log-uniform in [1e-4, 1], each element the sum of a part that persists,
-    one that drifts, and noise. Activations are those for observations of noise. The length of the life, and
-    where in it the steps lie, are drawn too. Each optimizer moves the parameters that it sees by itself.
+    Gradients are synthetic: their size is log-uniform in [1e-4, 1], and each element is the sum of a
+    constant, a drifting part and noise. Activations are those for random observations. The length of the
+    training and the position of the steps in it are random too. Each optimizer updates its own copy of the
+    parameters.
     """
     keys = jax.random.split(key, TRAININGS)
     return jax.vmap(lambda k: _steps(algorithm, meta_params, k, agent))(keys)[None]
@@ -70,7 +71,7 @@ def _like(key: PRNGKeyArray, tree: Any) -> Any:
 
 
 def _activations(agent: Any, params: Any, key: PRNGKeyArray) -> Any:
-    """Activations of the network on observations of noise."""
+    """Activations of the network on random observations."""
     observation = jax.random.normal(key, (16, 6))
     return agent.unroll(params, agent.initial_carry(16), observation, jnp.zeros(16, bool))[2]
 

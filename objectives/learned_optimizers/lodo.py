@@ -25,7 +25,7 @@ from objectives.per_parameter import flat, precision, unflat
 
 
 class Operator(NamedTuple):
-    """M: what is learned, and what it is learned on top of.
+    """M: its learned blocks and its fixed permutations.
 
     Attributes:
         blocks: theta.
@@ -131,11 +131,11 @@ def scale_by_lodo(
 
 
 def lodo(layers: int = 16, block: int = 4) -> Algorithm:
-    """PPO whose optimizer is LODO, behind a norm clip. Its minibatches are the fresh ones that LODO needs.
+    """PPO whose optimizer is LODO, after a norm clip. Its minibatches are fresh, as LODO needs them.
 
     Its numbers are "lodo_step" (alpha, the one that must suit the problem), "lodo_rate", "lodo_momentum" and
-    "lodo_eps", with the paper's values. It takes the numbers of PPO's recipes too, and reads none of Adam's
-    but the clip's.
+    "lodo_eps", with the paper's values. It accepts the numbers of PPO's recipes too, but of Adam's it reads
+    only the clip's.
 
     Args:
         layers: N.

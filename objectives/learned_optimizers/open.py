@@ -1,15 +1,15 @@
 """OPEN: a learned optimizer for reinforcement learning (Goldie et al. 2024, arXiv 2407.07082).
 
-One small network, ``meta_params["optimizer"]``, runs once for every scalar parameter of the agent. It sees 19
-features (`objectives/learned_optimizers/features.py`), remembers what it likes, and says three numbers o:
+One small network, ``meta_params["optimizer"]``, runs once for every scalar parameter of the agent. It reads
+19 features (`objectives/learned_optimizers/features.py`), has a recurrent state, and gives three numbers o:
 
     u_hat = c o_0 exp(c o_1) + c o_2 noise     noise ~ N(0, 1), for the actor's parameters only
     p    <- p - (u_hat - mean(u_hat))          one mean, over all parameters of the agent together
 
-with c = 1e-3, "open_scale". There is no learning rate and no schedule: what changes with time does so through
-the features. All-zero weights leave the agent as it is.
+with c = 1e-3, "open_scale". There is no learning rate and no schedule: changes over time come only from the
+features. All-zero weights do not change the agent.
 
-Without features, "raw", it sees 8 plain numbers (`raw_features`) and says o_0 and o_1 alone: there is no
+Without features ("raw"), it reads 8 plain numbers (`raw_features`) and gives only o_0 and o_1: there is no
 noise.
 """
 
@@ -47,7 +47,7 @@ from objectives.per_parameter import (
 )
 
 STARTS = ("zeros", "random")
-"""How a search for weights may begin."""
+"""Initial weights of a search."""
 
 
 class OpenState(NamedTuple):
@@ -102,7 +102,7 @@ def actor_noise(
 def scale_by_open(
     weights: Weights, scale: Array | float, features: tuple[int, ...] | None = tuple(range(19))
 ) -> optax.GradientTransformationExtraArgs:
-    """OPEN's step -(u - mean(u)), u = c o_0 exp(c o_1) + c o_2 noise: the network says o for every parameter.
+    """OPEN's step -(u - mean(u)), u = c o_0 exp(c o_1) + c o_2 noise: a network gives o for each parameter.
 
     All parameters go through the network as one array. States have at least single precision, updates the
     parameters' types. The update needs `params`, `key`, `progress`, `activations` and `param_info`.
@@ -175,28 +175,28 @@ def open_optimizer(
     anchored: bool = False,
     start: str = "zeros",
 ) -> Algorithm:
-    """PPO whose optimizer is OPEN, ``meta_params["optimizer"]``; gradients are clipped by each torso's norm
-    before.
+    """PPO whose optimizer is OPEN, ``meta_params["optimizer"]``; before it, gradients are clipped by each
+    torso's norm.
 
-    With all features it has 1,211 weights as it is, 3,571 with widths 16 and 32, 707 without recurrence. The
-    paper's "No Features" is ``features = "raw", gru_width = 0``: 514 weights, two outputs and no noise.
+    With all features it has 1,211 weights by default, 3,571 with widths 16 and 32, 707 without recurrence.
+    The paper's "No Features" is ``features = "raw", gru_width = 0``: 514 weights, two outputs and no noise.
 
-    It takes the numbers of PPO's recipes, so that both can be compared on a task; unless it is anchored, it
-    reads none of Adam's but the clip's.
+    It accepts the numbers of PPO's recipes, so both can be compared on a task; unless it is anchored, it
+    reads only the clip's of Adam's.
 
     Args:
         gru_width: of the recurrent unit; 0 for a feed-forward rule.
-        width: of the two layers behind it.
+        width: of the two layers after it.
         features: "all", or names in `features.GROUPS` with commas between; or "raw": parameter, six
             momenta and gradient, not as signs and logarithms, and no noise.
-        anchored: add the learned step to Adam's, so that zero weights are PPO with the task's own, tuned Adam
-            and a search need not find out first how to descend.
-        start: "zeros", as in the paper; or "random", with only the output layer zero. Either leaves the agent
-            as it is. But around all zeros a step is of second order in the weights, which then have no
-            derivative to follow; around random ones it is linear in the output layer.
+        anchored: add the learned step to Adam's, so that zero weights are PPO with the task's tuned Adam, and
+            a search need not learn to descend first.
+        start: "zeros", as in the paper; or "random", with only the output layer zero. Neither changes the
+            agent. But around all zeros a step is of second order in the weights, so the gradient is zero;
+            around random ones it is linear in the output layer.
 
     Raises:
-        ValueError: for sizes that no network has, unknown features, or an unknown start.
+        ValueError: for invalid sizes, unknown features, or an unknown start.
     """
     if gru_width < 0 or width < 1:
         raise ValueError(
@@ -228,8 +228,7 @@ def ppo_with(
 ) -> Algorithm:
     """PPO with a `LearnedOptimizer`, its searched entries and its `numbers`.
 
-    It shows no `policy_loss`, which is PPO's: neither a picture nor an export of that would be what was
-    learned.
+    It sets no `policy_loss`: that is PPO's, so a picture or an export of it would not show what was learned.
     """
     return ppo()._replace(
         name=name,

@@ -77,8 +77,8 @@ def _run(weights: Weights, h: Array, x: Array) -> tuple[Array, Array]:
 def optim4rl(width: int = 8, start: str = "zeros") -> Algorithm:
     """PPO whose optimizer is Optim4RL's; see the module docstring.
 
-    It takes the numbers of PPO's recipes and reads, of Adam's, "learning_rate" and "anneal"; a sign has size
-    1 as Adam's steps have, so that Adam's rates suit it. Its own number is "max_gradient", the elementwise
+    It accepts the numbers of PPO's recipes and reads, of Adam's, "learning_rate" and "anneal"; a sign has
+    size 1 as Adam's steps have, so Adam's rates suit it. Its own number is "max_gradient", the elementwise
     clip.
 
     Args:

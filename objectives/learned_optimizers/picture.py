@@ -1,9 +1,9 @@
 """The picture of a learned optimizer: the step of one parameter against its gradient, and the noise in it.
 
-An optimizer may read anything of an agent, so one is made up, a *bench*: one tensor, of the parameter that is
-looked at and of `COMPANY` others, with everything else in the middle of its range. It lives through `HISTORY`
-steps of constant gradients, and then takes the step that is drawn. So every optimizer that keeps the contract
-can be drawn, and what it remembers by then is what it remembers of such a life.
+An optimizer may read anything about an agent, so a synthetic agent is used: one tensor, with the parameter
+that is drawn and `COMPANY` others, and everything else in the middle of its range. After `HISTORY` steps with
+constant gradients comes the step that is drawn. So every optimizer that follows the contract can be drawn,
+with the state that it has after such steps.
 """
 
 import functools
@@ -22,15 +22,15 @@ from objectives.family import Found, Picture
 from objectives.optimizers import ADAM_DEFAULTS, adam
 
 FRACTIONS = (0.0, 0.5, 1.0)
-"""Shares of the life that lie behind: at its first rollout, in its middle, at its last one."""
+"""Shares of the training that have passed: at its first rollout, in its middle, at its last one."""
 LIFE = np.linspace(0.0, 1.0, 11)
-"""Those at which the size of the noise is measured."""
+"""Shares at which the size of the noise is measured."""
 
 HISTORY = 100
 TYPICAL = 1e-3
 """Size of the gradients that the parameter has had."""
 VALUE = 0.1
-"""Of the parameter, and with changing signs of all others: about what they are initialized with."""
+"""Value of the parameter and, with alternating signs, of all others: about their initial size."""
 COMPANY = 64
 """Their gradients have sizes from a tenth to ten times the typical one, evenly in logarithms, and changing
 signs."""
@@ -65,16 +65,18 @@ CAPTION = (
 
 
 def optimizer_picture(found: Found, plots: Any) -> Figure:
-    """The step of one parameter against its gradient at three points of a life, and the noise over a life.
+    """The step of one parameter against its gradient at three points of a training, and the noise over a
+    training.
 
-    Thick lines are the optimizer's, thin ones Adam's for the same gradients, with the same recipe, annealed
-    if that says so. Fixed are: the parameter, 0.1; its gradients at each of the last 100 steps, -0.001, 0 or
-    0.001, which make its momentum negative, zero or positive; in the same tensor 64 others of values +-0.1
-    with gradients from 1e-4 to 0.01, half of them negative, the same at every step; the tensor's layer, the
-    middle one; the pass over the rollout, the middle one; the activity of neurons, equal (dormancy 1); and
-    the point of life, also during those 100 steps. Gradients are not clipped by their norm. The parameter is
-    a critic's; where noise is measured an actor's, since OPEN's noise is for these. Its size is the standard
-    deviation of the step over `KEYS` random keys, at a gradient like those before it.
+    Thick lines are the optimizer's, thin ones Adam's for the same gradients, with the same recipe and
+    annealing. Fixed are: the parameter, 0.1; its gradients at each of the last 100 steps, -0.001, 0 or 0.001,
+    which make its momentum negative, zero or positive; in the same tensor 64 others of values +-0.1 with
+    gradients from 1e-4 to 0.01, half of them negative, the same at every step; the tensor's layer, the middle
+    one; the pass over the rollout, the middle one; the activity of neurons, equal (dormancy 1); and the point
+    of training, also during those 100 steps. Gradients are not clipped by their norm. The parameter is a
+    critic's, except where noise is measured: there it is an actor's, since only these get OPEN's noise. The
+    size of the noise is the standard deviation of the step over `KEYS` random keys, at a gradient equal to
+    the earlier ones.
     """
     numbers = {**ADAM_DEFAULTS, **found.meta_params}
     mine, noise = steps(found.algorithm.optimizer, found.meta_params, found.n_updates), noise_of(found)
@@ -105,9 +107,9 @@ def steps(optimizer: Optimizer, meta_params: MetaParams, n_updates: int) -> Floa
     """Steps of a critic's parameter by `FRACTIONS`, `PASTS` and `GRADIENT`, with one random key.
 
     Args:
-        optimizer: which.
+        optimizer: to draw.
         meta_params: complete.
-        n_updates: N, which says how much of the life the last rollout ends.
+        n_updates: N, which determines the progress at the last rollout.
     """
     present = np.broadcast_to(GRADIENT, (len(PASTS), GRADIENT.size))
     return _drawn(optimizer, "critic", 1, meta_params, _progress(FRACTIONS, n_updates), present)[:, :, 0]
@@ -201,7 +203,7 @@ def _draw_steps(
     axes: Axes, mine: Float[np.ndarray, "M G"], adam: Float[np.ndarray, "M G"], plots: Any
 ) -> None:
     looks = list(zip(mine, adam, PASTS.values(), strict=True))
-    for own, known, (_, color, line) in reversed(looks):  # dashes above what they may coincide with
+    for own, known, (_, color, line) in reversed(looks):  # dashes above curves that they may coincide with
         look: dict[str, Any] = {"color": plots.COLORS[color], "linestyle": line}
         axes.plot(GRADIENT, known, linewidth=0.9, alpha=0.6, **look)
         axes.plot(GRADIENT, own, linewidth=2, **look)

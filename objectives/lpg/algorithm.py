@@ -1,7 +1,7 @@
 """LPG, learned targets, and its temporally-aware variant (Oh et al. 2020; Jackson et al. 2023, 2024).
 
-The agent has a policy pi(a|s) and a bootstrap vector y(s), a point of the simplex with m corners that means
-nothing by itself. A network with weights ``meta_params["lpg"]`` reads each rollout backwards (see
+The agent has a policy pi(a|s) and a bootstrap vector y(s), a point of the simplex with m corners, without
+predefined meaning. A network with weights ``meta_params["lpg"]`` reads each rollout backward (see
 `learned_targets`) and gives every step two targets, a number pi_hat and a point y_hat of the simplex. The
 agent minimizes
 
@@ -10,8 +10,8 @@ agent minimizes
 with one gradient step per rollout (`n_epochs = 1` and `n_minibatches = 1` are the setup's). That is the
 published sign: pi_hat > 0 makes an action more probable. GROOVE's source minimizes + log pi pi_hat.
 
-pi and y that the network reads come from the trajectory, so that the loss passes no gradient through them to
-the agent. Gradients towards meta_params do pass, since pi and y depend on earlier updates.
+The network reads pi and y from the trajectory, so the loss passes no gradient through them to the agent.
+Gradients of meta_params do pass, since pi and y depend on earlier updates.
 """
 
 from typing import Any
@@ -44,8 +44,8 @@ DEEP_LPG: dict[str, float] = ADAM_DEFAULTS | {
     "clip_by_torso": 1.0,
     "alpha_y": 0.5,
 }
-"""Defaults with Adam: GROOVE's agents with hidden layers. Policy and bootstrap vector are networks of their
-own, each clipped by itself."""
+"""Defaults with Adam: GROOVE's agents with hidden layers. Policy and bootstrap vector are separate networks,
+each clipped separately."""
 
 TABULAR_LPG: dict[str, float] = {
     "learning_rate": 40.0,
@@ -64,7 +64,7 @@ OPTIMIZERS: dict[str, tuple[Optimizer, dict[str, float]]] = {
     "adam": (adam, DEEP_LPG),
     "sgd": (sgd, TABULAR_LPG),
 }
-"""Optimizers of the agent by name, each with the defaults of an algorithm that is made with it."""
+"""Optimizers of the agent by name, each with the defaults of an algorithm with it."""
 
 REGULARIZERS: dict[str, float] = {
     "policy_entropy": 0.05,
@@ -72,8 +72,8 @@ REGULARIZERS: dict[str, float] = {
     "pi_hat_square": 0.005,
     "y_hat_square": 0.001,
 }
-"""What `regularizer` reads, b0 to b3, with GROOVE's values. They belong to the objective of meta-gradients:
-the agent reads none of them."""
+"""The numbers of `regularizer`, b0 to b3, with GROOVE's values. They belong to the objective of
+meta-gradients: the agent reads none of them."""
 
 
 def lpg(
@@ -89,7 +89,7 @@ def lpg(
 ) -> Algorithm:
     """LPG: learned targets for the policy and for a bootstrap vector, ``meta_params["lpg"]``.
 
-    The defaults are GROOVE's network (Jackson et al. 2023). LPG's own (Oh et al. 2020) is
+    The defaults are GROOVE's network (Jackson et al. 2023). LPG's (Oh et al. 2020) is
     ``recurrence="lstm", targets=30, discount_input=True``.
 
     Args:
@@ -101,7 +101,7 @@ def lpg(
         raw_time: it reads n and N instead, as in the released source.
         discount_input: the network also reads "gamma", which is then a number of the algorithm.
         initial: "zeros", where the paper's evolution strategy begins: a policy that never changes. Or
-            "random", for meta-gradients: at zero only those of biases are not zero.
+            "random", for meta-gradients, which at zero are nonzero only for biases.
         optimizer: the agent's, "adam" or "sgd"; its numbers are in `DEEP_LPG` and `TABULAR_LPG`.
 
     Raises:
@@ -116,7 +116,7 @@ def lpg(
             f"got width={width}, embedding={embedding}, targets={targets}"
         )
     if raw_time and not temporal:
-        raise ValueError("raw_time says how time is read, which needs temporal = true; got temporal = false")
+        raise ValueError("raw_time needs temporal = true; got temporal = false")
     cell = CELLS[recurrence]
     steps, numbers = OPTIMIZERS[optimizer]
     n_context = discount_input + 2 * temporal
@@ -166,7 +166,7 @@ def lpg_loss(
 
 
 def regularizer(meta_params: MetaParams, outputs: Outputs, targets: LpgTargets) -> Float[Array, ""]:
-    """What meta-gradients add to their loss (Oh et al. 2020; Jackson et al. 2023), minimized.
+    """The term that meta-gradients add to their loss (Oh et al. 2020; Jackson et al. 2023), minimized.
 
     - b0 H(pi) - b1 H(y) + b2 pi_hat^2 + b3 ||y_hat||^2, each a mean over all steps, entropies in nats.
 
@@ -196,8 +196,8 @@ def recommended(
 
     Args:
         algorithm: made by `lpg`.
-        meta_params: its searched entries, and numbers in place of its defaults.
-        trajectory: lived, or written by hand: see `episode`.
+        meta_params: its searched entries, and numbers that replace its defaults.
+        trajectory: collected, or written by hand: see `episode`.
         progress: n and N, which matter to a temporally-aware one.
     """
     return algorithm.targets({**dict(algorithm.defaults), **meta_params}, (), trajectory, progress)
@@ -206,13 +206,13 @@ def recommended(
 def episode(
     reward: Float[Array, " T"], probability: Float[Array, " T"], bootstrap: Float[Array, "T+1 m"]
 ) -> Trajectory:
-    """One whole episode ``[T, 1]`` as this family sees it, for example a delayed chain; it terminates.
+    """One whole episode ``[T, 1]`` as input of this family, for example a delayed chain; it terminates.
 
-    On a delayed chain all rewards are 0 but the last, +1 or -1, and the first action decides.
+    On a delayed chain all rewards are 0 except the last, +1 or -1, which the first action decides.
 
     Args:
         reward: of each step.
-        probability: that the policy had given to the action taken, in (0, 1].
+        probability: of the action taken under the policy, in (0, 1].
         bootstrap: y at each state, the final one included; all positive, each sums to one.
     """
     length = len(reward)

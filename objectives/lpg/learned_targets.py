@@ -1,13 +1,13 @@
-"""The network of LPG: it reads a rollout backwards and says what each step should have been.
+"""The network of LPG: it reads a rollout backward and gives targets for each step.
 
-What it reads of step t, with phi a small network of its own from the simplex to a number:
+Its inputs at step t, with phi a small network from the simplex to a number:
 
     x_t = (r_t, d_t, pi(a_t|s_t), phi(y(s_t)), (1 - d_t) phi(y(s'_t)))      5 inputs, and a context
 
 Ends of episodes: d_t is `terminated` alone, as in `gae`. s'_t is the state reached, an episode's final
-observation included. The recurrence starts anew where an episode ended for either reason. So a time limit
-looks to the network like the end of the rollout: no future is seen, and y(s'_t) stands for it.
-`legacy_truncation` in the setup makes a time limit a termination, as in the papers.
+observation included. The recurrence is reset where an episode ended for either reason. So the network treats
+a time limit like the end of the rollout: it reads no future, and y(s'_t) represents it. `legacy_truncation`
+in the setup makes a time limit a termination, as in the papers.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from objectives.base import Progress, Trajectory
 from objectives.recurrence import Cell, initial_weights, matrix, read_backwards
 
 STEP_INPUTS = 5
-"""Numbers that the network reads of each step, context apart."""
+"""Numbers that the network reads at each step, without the context."""
 
 
 class LpgTargets(NamedTuple):
@@ -78,10 +78,10 @@ def learned_targets(
 def step_inputs(
     embedding: Any, trajectory: Trajectory, context: Sequence[Array | float] = ()
 ) -> Float[Array, "T E F"]:
-    """What the network reads of each step: x_t of the module's docstring, then `context`.
+    """The inputs of each step: x_t of the module's docstring, then `context`.
 
-    A density has no bound, so for A continuous actions p / (1 + p) takes the place of pi, p the density's
-    A-th root: in (0, 1) too, and of one size whatever A is. The papers have discrete actions only.
+    A density is unbounded, so for A continuous actions p / (1 + p) replaces pi, where p is the density's A-th
+    root: it is in (0, 1) too, and of similar size for all A. The papers have discrete actions only.
     """
     log_prob, done = trajectory.log_prob, trajectory.terminated
     if "logits" in trajectory.outputs:

@@ -1,4 +1,4 @@
-"""The picture of learned targets: what they recommend on a delayed chain, beside A2C's advantages there."""
+"""The picture of learned targets: their values on a delayed chain, next to A2C's advantages."""
 
 import functools
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ ROUNDS = 200
 """How often a bootstrap vector is set to its target."""
 
 BRANCHES = {"good first action": (0, "o"), "bad first action": (1, "s")}
-"""The two kinds of episodes there are, with the numbers of their colors, and their markers."""
+"""The two kinds of episodes, with their color numbers and markers."""
 
 KNOWLEDGE = ("--", "-")
 """Lines before and after the bootstrap vector, or the value, has been learned."""
@@ -42,14 +42,14 @@ class Recommended(NamedTuple):
 
 
 def lpg_picture(found: Found, plots: Any) -> Figure:
-    """What learned targets recommend on a delayed chain, beside what A2C's advantage says.
+    """Learned targets on a delayed chain, next to A2C's advantages.
 
-    Only the first of T actions matters, and its reward comes at the end. So there are two kinds of episodes,
-    and both are drawn: pi_hat along each, for a policy that gives every action probability 1/2. Dashed: all
-    bootstrap vectors uniform, as about those of a new agent. Solid: each was set `ROUNDS` times to its own
-    target y_hat, in the first state to what has the least KL to both branches' targets; as if the agent had
-    learned it. Beside it, generalized advantages, dashed with value 0 everywhere, solid with the policy's
-    true values. Temporally-aware targets are drawn at the points `FRACTIONS` of a training of N =
+    Only the first of T actions matters, and its reward comes at the end. So there are two kinds of episodes.
+    For both, pi_hat is drawn for a policy that gives every action probability 1/2. Dashed: all bootstrap
+    vectors are uniform, about as in a new agent. Solid: each was set `ROUNDS` times to its target y_hat, and
+    in the first state to the vector with the least KL to both branches' targets, as if the agent had learned
+    it. Next to it are generalized advantages: dashed with value 0 everywhere, solid with the policy's true
+    values. Temporally-aware targets are drawn at the points `FRACTIONS` of a training of N =
     `found.n_updates` rollouts.
 
     Raises:
@@ -90,7 +90,7 @@ def lpg_picture(found: Found, plots: Any) -> Figure:
 
 
 def recommendations(found: Found) -> Recommended:
-    """The numbers of the picture; one point of the training where its targets do not change over it.
+    """The numbers of the picture; at only one point of the training if its targets do not change over it.
 
     Raises:
         NothingToDraw: the algorithm's targets are not of this family.
@@ -107,7 +107,7 @@ def recommendations(found: Found) -> Recommended:
         pi_hat = pi_hat[:1]
     gamma, decay = discounts(found.meta_params)
     value = gamma ** jnp.arange(LENGTH - 2, -1, -1) * rewards[:, -1:]  # of the states after the first action
-    true = jnp.pad(value, ((0, 0), (1, 1)))  # the first state's is 0, for both branches are as likely
+    true = jnp.pad(value, ((0, 0), (1, 1)))  # the first state's is 0, since both branches are equally likely
     advantage = [
         _advantage(rewards, each, {"gamma": gamma, "gae_lambda": decay})
         for each in (jnp.zeros_like(true), true)
@@ -153,7 +153,7 @@ def _episodes(rewards: Float[Array, "2 T"], bootstrap: Float[Array, "2 states m"
 
 
 def discounts(meta_params: MetaParams) -> tuple[float, float]:
-    """A2C's gamma and lambda: the recipe's where it has some, else the usual ones."""
+    """A2C's gamma and lambda: the recipe's if it has them, else the usual ones."""
     gamma, decay = ({**LOSS_DEFAULTS, **meta_params}[name] for name in ("gamma", "gae_lambda"))
     return float(gamma), float(decay)
 
@@ -183,7 +183,7 @@ PICTURE = Picture(
     "targets",
     lpg_picture,
     "Curves of the recommended policy target at each step of a delayed chain, after a good and a bad "
-    "first action; beside them, the advantages of A2C.",
+    "first action; next to them, the advantages of A2C.",
     "What is recommended at each step of a chain on which the first action alone matters, and is "
     "rewarded at the end. A2C with true values says so: only the first action counts.",
 )

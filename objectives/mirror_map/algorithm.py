@@ -45,19 +45,19 @@ POTENTIALS: dict[str, Potential] = {
 """Potentials by the name of their mirror map."""
 
 SMALLEST = 1e-6
-"""Stands for an old probability of zero in the target, as the authors do: phi^{-1}(0) may be infinite."""
+"""Replaces an old probability of zero in the target, as in the authors' code: phi^{-1}(0) may be infinite."""
 
 NUMBERS: dict[str, float] = {
     name: DEFAULTS[name] for name in DEFAULTS if name not in ("clip", "entropy_coef")
 }
-"""What it reads of PPO's numbers: it has neither policy clipping nor an entropy bonus."""
+"""PPO's numbers that it reads: it has neither policy clipping nor an entropy bonus."""
 
 CONTROL: dict[str, float] = {"learning_rate": 1e-3, "eta": 1.0, "gamma": 0.99, "gae_lambda": 0.95}
-"""The authors' numbers for CartPole and Acrobot, beside `NUMBERS`. The agent: 10 environments, 128 steps, 10
-epochs of 4 minibatches, 2 x 64 tanh, 640k environment steps."""
+"""The authors' numbers for CartPole and Acrobot, in addition to `NUMBERS`. The agent: 10 environments, 128
+steps, 10 epochs of 4 minibatches, 2 x 64 tanh, 640k environment steps."""
 
 Weights = Callable[..., Any]
-"""``(meta_params, n / N, dtype=float32) ->`` the potential's weights at that time of a training."""
+"""``(meta_params, n / N, dtype=float32) ->`` the potential's weights at that point of a training."""
 
 
 ScoreLoss = Callable[[MetaParams, Array, Array, Array, Array, Progress], Float[Array, " B"]]
@@ -199,14 +199,14 @@ def fitted_scores(
     init: Callable[[PRNGKeyArray], dict[str, Any]] = nothing_to_search,
     numbers: Mapping[str, float] | None = None,
 ) -> Algorithm:
-    """An `Algorithm` whose agent says scores, acts by `distribution` of them, and fits them by `score_loss`.
+    """An `Algorithm` whose agent has scores, acts by `distribution` of them, and fits them by `score_loss`.
 
     Args:
-        name: for people and records.
+        name: for messages and records.
         distribution: of discrete actions, by ``outputs["scores"]``.
         score_loss: of the scores.
         init: makes the searched entries of `meta_params` that both read.
-        numbers: defaults of theirs, over `NUMBERS` and `CONTROL`.
+        numbers: their defaults, over `NUMBERS` and `CONTROL`.
     """
     return Algorithm(
         name=name,
@@ -233,22 +233,22 @@ def ampo(
     with ``map = "tsallis"``, "tsallis_q".
 
     Args:
-        map: a name in `POTENTIALS`; nothing is searched but with "learned".
+        map: a name in `POTENTIALS`; only "learned" is searched.
         units: of the learned map, a multiple of 6; it has 3 * units + 2 numbers.
         anchored: the search begins at negative entropy, else at a random map.
-        temporal: the learned map's numbers are linear in n/N before they are cut off at zero, so that it is
-            monotone all life long; twice as many. Scores are read by the map they were fitted for.
-        normalized: the learned map has the rise of negative entropy between 1/2 and 1 whatever its numbers,
-            so that a search cannot find a step size in place of a shape.
+        temporal: the learned map's numbers are linear in n/N before they are cut off at zero, so it is always
+            monotone; there are twice as many. Scores are read by the map they were fitted for.
+        normalized: the learned map always has the rise of negative entropy between 1/2 and 1, so a search
+            cannot change the step size instead of the shape.
 
     Raises:
-        ValueError: for an unknown map, such units, or a known map that is to be temporal or normalized.
+        ValueError: for an unknown map, such units, or a known map with temporal or normalized.
     """
     if map not in POTENTIALS:
         raise ValueError(f"map must be one of {', '.join(POTENTIALS)}, got {map!r}")
     searched = map == "learned"
     if temporal and not searched:
-        raise ValueError(f'temporal is for map = "learned"; {map!r} is the same all life long')
+        raise ValueError(f'temporal is for map = "learned"; {map!r} does not change over a training')
     if normalized and not searched:
         raise ValueError(f'normalized is for map = "learned"; the step size of {map!r} is eta alone')
 

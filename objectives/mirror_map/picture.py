@@ -1,4 +1,4 @@
-"""The picture of a mirror map: its potential, how steep it is, and the policies it makes of scores."""
+"""The picture of a mirror map: its potential, its derivative, and its policies for given scores."""
 
 import functools
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ FRACTIONS = (0.0, 0.5, 1.0)
 
 PROBABILITY = np.geomspace(1e-4, 1.0, 201)
 LEAST, WIDEST = 0.01, 20.0
-"""Arguments of phi reach down to this probability's by the map that needs most room, but not beyond this."""
+"""Arguments of phi start at the lowest one of this probability among all maps, but not below this."""
 
 FIXED = (0.0, -0.5)
 """Scores of the second and the third action."""
@@ -32,7 +32,7 @@ KNOWN: dict[str, tuple[Potential, Any, int]] = {
     "l2": (l2, (), 2),
     "Tsallis 1.5": (tsallis, 1.5, 3),
 }
-"""Maps that the found one is drawn beside, with the numbers of their colors."""
+"""Maps that are drawn next to the found one, with their color numbers."""
 
 LINES = ("-", "--", ":")
 ACTIONS = ("first action", "second", "third")
@@ -59,17 +59,17 @@ class Curves(NamedTuple):
 
 
 def mirror_picture(found: Found, plots: Any) -> Figure:
-    """The mirror map of an algorithm beside negative entropy, l2 and Tsallis with q = 1.5.
+    """The mirror map of an algorithm, next to negative entropy, l2 and Tsallis with q = 1.5.
 
     Above: phi^{-1} against the probability, phi against its argument, and phi's derivative: how far a score
     moves its probability. Below, a panel for each map: the policy relu(phi(z + lambda)) of three actions
     against the first one's score z = eta f; those of the other two are `FIXED`. A temporally-aware map is
     drawn at the points `FRACTIONS` of its training.
 
-    A constant added to phi^{-1} changes no policy. It is chosen such that phi(1) = 1, as of the known maps.
+    A constant added to phi^{-1} changes no policy. It is chosen such that phi(1) = 1, as for the known maps.
 
     Raises:
-        NothingToDraw: its policy is no projection by a potential.
+        NothingToDraw: its policy is not a projection by a potential.
     """
     maps = shown_maps(found)
     x, scores = _ranges(maps)
@@ -101,7 +101,7 @@ def shown_maps(found: Found) -> list[Shown]:
     """The maps of the picture: the found one, at several points of a training if it changes, and known ones.
 
     Raises:
-        NothingToDraw: its policy is no projection by a potential.
+        NothingToDraw: its policy is not a projection by a potential.
     """
     projected = found.algorithm.policy.distribution
     if not isinstance(projected, Projected):
@@ -179,7 +179,7 @@ def _draw_potentials(
 PICTURE = Picture(
     "mirror-map",
     mirror_picture,
-    "Curves of the found potential, its inverse and its derivative beside those of negative entropy, l2 "
+    "Curves of the found potential, its inverse and its derivative next to those of negative entropy, l2 "
     "and Tsallis 1.5; below, the policy that each makes of three scores, one of which moves.",
     "Above, the potential: where it is steep, a score moves its probability far; where it is 0, actions "
     "are given up. Below, the policy over three actions while the score of the first one moves.",

@@ -31,7 +31,7 @@ class Envs:
     """Arguments of `discovery envs`."""
 
     name: Annotated[Positional[str | None], arg(metavar="[ID]")] = None
-    """Describe this environment; also your own, as "package.module:function"."""
+    """Describe this environment; a user-defined one is given as "package.module:function"."""
     picture: Path | None = None
     """Draw a level of this grid world to a .png, .svg or .pdf file."""
     seed: int = 0
@@ -72,7 +72,7 @@ def envs(argv: Sequence[str]) -> int:
         (id, shape, actions, str(horizon), text) for id, (shape, actions, horizon, text) in known().items()
     ]
     show(table(("environment", "observation", "actions", "steps", "what it is"), rows, right=("steps",)))
-    print('\nYour own: "package.module:function" names a function that returns an environments.Environment.')
+    print('\nUser-defined: "package.module:function", a function that returns an environments.Environment.')
     return 0
 
 
@@ -166,8 +166,8 @@ def objectives(argv: Sequence[str]) -> int:
     show(table(("name", "kind", "what it is", "options"), rows))
     print(
         "\ndiscovery objectives NAME   its options and numbers with their defaults\n"
-        'Your own: "package.module:NAME" names a function that returns an objectives.base.Algorithm, or an\n'
-        "objectives.family.Family."
+        'User-defined: "package.module:NAME" names a function that returns an objectives.base.Algorithm, or\n'
+        "an objectives.family.Family."
     )
     return 0
 
@@ -196,7 +196,7 @@ def _explained(name: str) -> Iterator[None]:
 
 
 def _searched(algorithm: Any) -> dict[str, tuple[int, ...]]:
-    """The searched entries' shapes, by path; empty for an algorithm that is fixed."""
+    """The searched entries' shapes, by path; empty for a fixed algorithm."""
     import jax
 
     leaves = jax.tree_util.tree_leaves_with_path(jax.eval_shape(algorithm.init, jax.random.key(0)))

@@ -33,12 +33,12 @@ DESCRIPTION = """Compare any mixture of algorithms, runs and exported files on a
   discovery compare ppo "ppo[clip=0.1]" "a2c[optimizer=sgd]" --suite classic --tasks CartPole-v1
   discovery compare ppo dpo --suite classic --sweep learning_rate=0.1,0.3,1,3,10 --sweep n_envs=0.5,1,2
 
-A subject is a run, a known algorithm, package.module:function, or a file of `discovery export`. In brackets
-behind its name are options of its factory, and numbers in place of the tasks' own.
-All subjects have the same seeds, and scores are normalized: 0 as random actions, 1 as tuned PPO. Trainings
-are recorded in runs/compare-SUITE, so that the same command goes on where it was stopped, and more subjects,
-seeds or sweeps train only what is new. There lie the results too: comparison.json, scores.csv, table.csv
-and pictures. Held-out tasks are for the last word: only --test trains on them, and each time goes on record.
+A subject is a run, a known algorithm, package.module:function, or a file of `discovery export`. Brackets
+after its name hold options of its factory, and numbers that replace the tasks'.
+All subjects have the same seeds, and scores are normalized: 0 for random actions, 1 for tuned PPO. Trainings
+are recorded in runs/compare-SUITE: the same command continues where it was stopped, and more subjects, seeds
+or sweeps train only what is new. The results go there too: comparison.json, scores.csv, table.csv and
+pictures. Held-out tasks are for the final judgment: only --test trains on them, and each use is recorded.
 """
 
 
@@ -49,21 +49,21 @@ class Compare:
     subjects: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN|NAME|FILE ...")]
     """Runs (RUN, RUN@12, RUN@initial, RUN@g3/p7, RUN@best), algorithms, exported files."""
     suite: str | None = None
-    """A suite from `discovery suites`, or a TOML file of your own."""
+    """A suite from `discovery suites`, or a TOML file."""
     tasks: tuple[str, ...] = ()
-    """Names of its tasks. Default: those for meta-training and selection, with --test the held-out ones."""
+    """Names of its tasks. Default: those for meta-training and selection, with --test also held-out ones."""
     test: bool = False
     """Train on held-out tasks too, and record that it was done."""
     seeds: int = 30
     """Trainings of each subject on each task. Intervals from fewer than 30 are unreliable."""
     first_seed: int = 0
-    """Index of the first seed: another one gives new seeds."""
+    """Index of the first seed; another index gives new seeds."""
     sweep: UseAppendAction[tuple[str, ...]] = ()
     """NAME=F1,F2,...: also train with these factors on a number, on hidden widths or on n_envs, for the
     subjects that have it. Can be repeated."""
     where: Annotated[Where, arg(name="")] = field(default_factory=Where)
     agents_per_call: int = 8
-    """Trainings batched in one compiled call; bitwise equal at equal width only."""
+    """Trainings per compiled call; results are bitwise equal only for equal values."""
     timeout: float = 7200.0
     """Seconds one call may take, compilation included; "inline" has no limit."""
     output: Path = OUTPUT
@@ -71,12 +71,12 @@ class Compare:
     name: str | None = None
     """Folder of the results below --output. Default: compare-SUITE."""
     retry_failed: bool = False
-    """Train again whatever failed before, even where the algorithm was at fault. What failed because of the
-    machine (time, memory, a killed worker, an error of the environment) is trained again in any case."""
+    """Repeat all failed trainings, even if the algorithm was at fault. Those that failed because of the
+    machine (time, memory, a killed worker, an error of the environment) are always repeated."""
     quiet: bool = False
     """Print the tables only."""
     json: bool = False
-    """Print one JSON object a line, for programs; the last one holds the result."""
+    """Print one JSON object per line, for programs; the last one holds the result."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -130,7 +130,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _command(names: Sequence[str], args: Compare) -> str:
-    """What to type for the same comparison again."""
+    """The command that repeats the comparison."""
     words = ["discovery", "compare", *names, "--suite", str(args.suite)]
     words += ["--tasks", *args.tasks] if args.tasks else []
     words += ["--test"] * args.test + ["--seeds", str(args.seeds)]

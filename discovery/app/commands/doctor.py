@@ -49,7 +49,7 @@ class Doctor:
     """Arguments of `discovery doctor`."""
 
     output: Path = OUTPUT
-    """Folder of runs, in which a file is written for a test."""
+    """Folder of the runs, where a test file is written."""
     ray: bool = False
     """Check Ray instead: whether it starts, what the cluster has, and a worker on each of its cores."""
     address: str = ""
@@ -120,7 +120,7 @@ def packages() -> Iterator[Finding]:
 def _remedy(name: str) -> str:
     owners = set(metadata.packages_distributions().get(name, [])) - {DISTRIBUTION}
     whose = f"it belongs to {', '.join(sorted(owners))}; " if owners else ""
-    return f"{whose}install {DISTRIBUTION} into an environment of its own"
+    return f"{whose}install {DISTRIBUTION} into a separate environment"
 
 
 def _shadowed(name: str, home: Path) -> list[str]:
@@ -180,7 +180,7 @@ def cores_found() -> Finding:
 
 
 def _memory() -> float | None:
-    """Available memory in GiB, where the system says."""
+    """Available memory in GiB, if the system reports it."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) / 2**20
@@ -189,7 +189,7 @@ def _memory() -> float | None:
 
 
 def folder(output: Path) -> Finding:
-    """Whether runs can be made: a file is written for a moment where the first new folder would be."""
+    """Whether runs can be created: writes a temporary file where the first new folder would be."""
     place = output.absolute()
     try:
         while not place.exists():

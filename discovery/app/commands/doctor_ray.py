@@ -47,7 +47,7 @@ def ray_found(address: str) -> Iterator[Finding]:
 
 def _token(address: str) -> Finding:
     mode = os.environ.get("RAY_AUTH_MODE")
-    if mode is None and address not in ("", "auto"):  # Ray sends none to where it is told to go
+    if mode is None and address not in ("", "auto"):  # Ray sends no token to a given address
         text = "none is sent, since RAY_AUTH_MODE is unset; `export RAY_AUTH_MODE=token` sends one"
         return Finding("token", text)
     if mode == "disabled":

@@ -1,4 +1,4 @@
-"""What a search costs, for `--dry-run`: trainings, environment steps, and the time by one's own past runs."""
+"""What a search costs, for `--dry-run`: trainings, environment steps, and time, estimated from past runs."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,8 +33,8 @@ class Plan:
     """What a search costs.
 
     Attributes:
-        workers: how many work at once; None if that is up to a cluster, which is not asked.
-        seconds: compilation and training, if all workers are always busy; None if no past run tells.
+        workers: how many work at once; None on a cluster, which is not asked.
+        seconds: compilation and training, if all workers are always busy; None if no past run gives a rate.
         run: the past run whose rate was used.
     """
 
@@ -46,7 +46,7 @@ class Plan:
     run: str | None
 
     def text(self, config: SearchConfig) -> str:
-        """For people, as comments below the config."""
+        """The text to print below the config, as comments."""
         meta, each = config.meta, " on each task" if len(config.seen) > 1 else ""
         when = f"every {meta.mean_every} generations" if meta.mean_every else "at the end"
         when = "every generation" if meta.mean_every == 1 else when
@@ -55,7 +55,7 @@ class Plan:
             who = f"{self.workers} worker{'s' * (self.workers != 1)}"
             time = f"about {duration(self.seconds)} with {who}, at the speed of {self.run}"
         elif self.workers is None:
-            time = "time: not known, as only the cluster knows its workers; `discovery doctor --ray` asks it"
+            time = "time: not known, as the cluster's workers are not; `discovery doctor --ray` counts them"
         proposals = f"{meta.population} proposals x {config.seeds} seeds{each}"
         lines = (
             f"{self.generations} generations of {proposals}, and {config.selection_seeds} of the mean {when}",
@@ -95,7 +95,7 @@ def _rate(config: SearchConfig, output: Path) -> Rate | None:
 
 
 def _alike(config: SearchConfig, past: SearchConfig) -> bool:
-    """Whether workers of both searches train the same programs, as many agents at once."""
+    """Whether the workers of both searches run the same programs, with as many agents at once."""
     setups = [{task.setup for task in each.seen} for each in (config, past)]
     width = config.agents_per_call in (None, past.agents_per_call)
     same = config.spec == past.spec and config.gpus_per_worker == past.gpus_per_worker

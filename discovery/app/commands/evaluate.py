@@ -35,24 +35,23 @@ if TYPE_CHECKING:
 
 PROG = "discovery evaluate"
 
-DESCRIPTION = """Train what runs found beside known algorithms: same tasks, same recipes, same held-out seeds.
+DESCRIPTION = """Train what runs found and known algorithms on the same tasks, recipes and held-out seeds.
 
   discovery evaluate runs/NAME ppo dpo                    on the tasks that the run has seen
   discovery evaluate runs/NAME ppo dpo --test             on its held-out tasks too
-  discovery evaluate NAME NAME@initial NAME@12 ppo        generations of a run, beside what it chose
+  discovery evaluate NAME NAME@initial NAME@12 ppo        generations of a run, and its choice
   discovery evaluate NAME NAME@best NAME@g3/p7 ppo        its proposals: the best on search seeds, or any
   discovery evaluate NAME ppo --tasks CartPole-v1 --seeds 32
   discovery evaluate NAME found.py "ppo[clip=0.1]" "a2c[optimizer=sgd]"
   discovery evaluate NAME ppo --sweep learning_rate=0.1,0.3,1,3,10 --sweep hidden=0.5,1,2
   discovery evaluate ppo dpo vsop --tasks Acrobot-v1
 
-A subject is a run, a known algorithm, package.module:function, or a file of `discovery export`. In brackets
-behind its name are options of its factory, and numbers in place of the tasks' own.
-Every training is recorded in the first RUN's ledger, or in a folder of its own with --name, and not repeated
-when it is asked for again.
-Held-out tasks are for the last word on a run: only --test trains on them, and each time goes on record.
+A subject is a run, a known algorithm, package.module:function, or a file of `discovery export`. Brackets
+after its name hold options of its factory, and numbers that replace the tasks'.
+Every training is recorded in the first RUN's ledger, or in another folder with --name, and is not repeated.
+Held-out tasks are for the final judgment of a run: only --test trains on them, and each use is recorded.
 A task is one of a named run, else one of a preset, else an environment with the default recipe; with --suite
-it is one of the suite. `discovery compare` also normalizes a suite's scores, and tells what is significant.
+it is one of the suite. `discovery compare` also normalizes a suite's scores and tests for significance.
 """
 
 
@@ -63,34 +62,34 @@ class Evaluate:
     subjects: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN|NAME|FILE ...")]
     """Runs (RUN, RUN@12, RUN@initial, RUN@g3/p7, RUN@best), algorithms, exported files."""
     tasks: tuple[str, ...] = ()
-    """Task names. Default: those that the runs have seen, and with --test their held-out ones."""
+    """Task names. Default: those of the runs' searches, with --test also their held-out ones."""
     suite: str | None = None
-    """Take tasks from a suite, or a suite's file, instead: meta-train and selection, and test with --test."""
+    """Take the tasks from a suite, or a suite's file: meta-train and selection, with --test also test."""
     test: bool = False
     """Train on held-out tasks of the runs, and record in their ledgers that it was done."""
     seeds: int = 32
     """Trainings of each subject on each task. Intervals from fewer than 30 are unreliable."""
     first_seed: int = 0
-    """Index of the first held-out seed: another one gives new seeds."""
+    """Index of the first held-out seed; another index gives new seeds."""
     sweep: UseAppendAction[tuple[str, ...]] = ()
     """NAME=F1,F2,...: also train with these factors on a number, on hidden widths or on n_envs, for the
     subjects that have it. Can be repeated."""
     where: Annotated[Where, arg(name="")] = field(default_factory=Where)
     agents_per_call: int | None = None
-    """Trainings batched in one compiled call; bitwise equal at equal width only. Default: as the run."""
+    """Trainings per compiled call; results are bitwise equal only for equal values. Default: the run's."""
     output: Path = OUTPUT
     """Folder in which runs are searched."""
     name: str | None = None
-    """Without a run: record in the folder of this name below --output."""
+    """Without a run: record trainings in this folder below --output."""
     retry_failed: bool = False
-    """Train again whatever failed before, even where the algorithm was at fault. What failed because of the
-    machine (time, memory, a killed worker, an error of the environment) is trained again in any case."""
+    """Repeat all failed trainings, even if the algorithm was at fault. Those that failed because of the
+    machine (time, memory, a killed worker, an error of the environment) are always repeated."""
     csv: Path | None = None
     """Write the table to this file too."""
     quiet: bool = False
     """Print the table only."""
     json: bool = False
-    """Print one JSON object a line, for programs; the last one holds the result."""
+    """Print one JSON object per line, for programs; the last one holds the result."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -116,8 +115,8 @@ def main(argv: Sequence[str]) -> int:
         with executor, view(None, args.quiet, args.json) as shown:
             if folders and args.agents_per_call not in (None, width := _base(folders).width):
                 shown.warn(
-                    f"trainings that are on record in {folders[0]}, {width} to a call, are not repeated; "
-                    f"only new ones are batched {args.agents_per_call} to a call"
+                    f"trainings recorded in {folders[0]}, {width} per call, are not repeated; "
+                    f"only new ones are batched {args.agents_per_call} per call"
                 )
             result = evaluate_plan(plan, executor, shown)
     except (KeyboardInterrupt, BrokenPipeError):
@@ -168,7 +167,7 @@ def _plan(args: Evaluate, names: Sequence[str], folders: Sequence[Path]) -> "Pla
 
 
 def _command(args: Evaluate, names: Sequence[str], width: int) -> str:
-    """What to type for the same evaluation again."""
+    """The command that repeats the evaluation."""
     words = ["discovery", "evaluate", *names]
     words += ["--seeds", str(args.seeds), "--first-seed", str(args.first_seed)] + ["--test"] * args.test
     words += ["--tasks", *args.tasks] if args.tasks else []
@@ -180,23 +179,23 @@ def _command(args: Evaluate, names: Sequence[str], width: int) -> str:
 
 
 def _base(folders: Sequence[Path]) -> SearchConfig:
-    """The first run's config, or what holds without one."""
+    """The first run's config; without a run, the defaults."""
     return load(folders[0] / CONFIG) if folders else SearchConfig()
 
 
 def _config(folders: Sequence[Path], args: Evaluate) -> SearchConfig:
-    """How trainings are run: as in the first run, with what was overridden."""
+    """The config to train with: the first run's, with the given overrides."""
     config = elsewhere(_base(folders), args.where)
     width = config.width if args.agents_per_call is None else args.agents_per_call
     return replace(config, agents_per_call=width)
 
 
 _Tasks = tuple[list[Task], Looks, tuple[str, ...]]
-"""Tasks; which of them are held out from which run; and those that a suite holds out."""
+"""The tasks, those held out from each run, and those that a suite holds out."""
 
 
 def _tasks(args: Evaluate, folders: Sequence[Path]) -> _Tasks:
-    """The tasks that are named, by default those of the runs."""
+    """The named tasks, by default those of the runs."""
     configs = [load(folder / CONFIG) for folder in folders]
     own = {t.name: t for config in configs for t in (config.every_task if args.test else config.seen)}
     names = list(dict.fromkeys(args.tasks or own))

@@ -43,7 +43,7 @@ class Export:
     generation: str | None = None
     """Generation whose mean is exported: a number, "initial" or "last". Default: the one the search chose."""
     verify: bool = False
-    """Check that the file computes what was trained, at 10,000 points or over steps; else write none."""
+    """Check that the file computes what was trained, at 10,000 points or over steps; write it only then."""
     output: Path = OUTPUT
     """Folder in which RUN is searched."""
 
@@ -70,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
 def take(
     folder: Path, target: str, out: Path | None = None, generation: str | None = None, prove: bool = True
 ) -> tuple[Path, str]:
-    """Write the file, if asked only once it is verified; returns its path and the result of the check."""
+    """Write the file, after verifying it if asked; returns its path and the result of the check."""
     from discovery.executors.cpu import ensure_single_thread
 
     ensure_single_thread()

@@ -19,7 +19,7 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
 class Unexpected(RunError):
-    """A bug of ours or of the user's own code; its traceback was saved."""
+    """A bug in this project or in the user's code; its traceback was saved."""
 
 
 def debugging() -> bool:

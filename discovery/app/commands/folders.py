@@ -1,4 +1,4 @@
-"""Find runs by name, and tell how far one is. Ledgers are opened for reading only."""
+"""Find runs by name, and report their progress. Ledgers are opened for reading only."""
 
 import fcntl
 import os
@@ -67,10 +67,10 @@ def is_running(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class Status:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
-        folder: the run's.
+        folder: of the run.
         state: "done", "running", "interrupted", or "unreadable".
         closed: number of closed generations.
         config: its config; None if unreadable.
@@ -91,7 +91,7 @@ class Status:
 
 
 def status(folder: Path) -> Status:
-    """How far a run is; `trouble` says why a run cannot be read."""
+    """The progress of a run; `trouble` says why a run cannot be read."""
     from discovery.store.run import Run
 
     running = is_running(folder)
@@ -103,7 +103,7 @@ def status(folder: Path) -> Status:
 
 
 def status_of(run: "Run", running: bool = False) -> Status:
-    """How far an open run is."""
+    """The progress of an open run."""
     from discovery.search.selection import choose, contest, selection_scores
 
     scores = selection_scores(run)

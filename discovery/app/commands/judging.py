@@ -12,10 +12,10 @@ from discovery.core.toml import is_run
 
 
 def resolved(names: Sequence[str], output: Path, prog: str) -> list[str]:
-    """Names of subjects, those of runs as their paths.
+    """Names of subjects, with runs replaced by their paths.
 
     Raises:
-        BadInput: there is none, or one is unknown; the message has the nearest names.
+        BadInput: no name is given, or one is unknown; the message has the nearest names.
     """
     if not names:
         raise BadInput(
@@ -46,7 +46,7 @@ def check_seeds(seeds: int, first_seed: int) -> None:
 
 
 def parsed_sweeps(texts: Sequence[str]) -> dict[str, tuple[float, ...]]:
-    """Parameter -> factors of what --sweep was given."""
+    """Parameter -> factors, from the values of --sweep."""
     if not texts:
         return {}
     from discovery.executors.cpu import ensure_single_thread
@@ -72,7 +72,7 @@ def store_folder(output: Path, name: str) -> Path:
 
 
 def stopped(recorded: bool) -> int:
-    """Say how to go on after Ctrl-C."""
+    """Say how to continue after Ctrl-C."""
     kept = "; finished trainings are recorded, and the same command continues from there" if recorded else ""
     print(f"\nStopped{kept}", file=sys.stderr)
     return INTERRUPTED

@@ -68,7 +68,7 @@ def _row(one: Status) -> tuple[str, ...]:
 
 
 def facts_of(one: Status) -> dict[str, Any]:
-    """Where a run stands, for programs."""
+    """A run's progress, for programs."""
     config = one.config
     return {
         "run": str(one.folder),

@@ -1,4 +1,4 @@
-"""A verb's arguments, from the command line to a frozen dataclass: by tyro, whose texts users read."""
+"""Parsing a verb's arguments into a frozen dataclass with tyro, whose messages users see."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ def parse(cls: type[T], argv: Sequence[str], prog: str, description: str, defaul
 
     Raises:
         SystemExit: with code 0 after ``--help``, or with code 2 after tyro has printed what does not fit.
-        BadInput: what the arguments make is refused by the config itself.
+        BadInput: the config refuses the arguments' values.
     """
     import tyro
 

@@ -15,7 +15,7 @@ from discovery.core.files import check_writable
 PROG = "discovery plot"
 
 DESCRIPTION = """Plot a run: the search's scores by generation; what was found (a drift, a mirror map, an
-optimizer, learned targets) beside known ones; and, after `discovery evaluate`, learning curves and the
+optimizer, learned targets) next to known ones; and, after `discovery evaluate`, learning curves and the
 comparison. A run can be plotted while its search is running.
 
   discovery plot runs/NAME

@@ -1,4 +1,4 @@
-"""``discovery quickstart``: a whole small discovery, from a random network to a file to take away."""
+"""``discovery quickstart``: a whole small discovery, from a random network to an exported file."""
 
 import dataclasses
 import shlex
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 PROG = "discovery quickstart"
 
-DESCRIPTION = """Discover a drift function for policy optimization from random weights, and see its worth.
+DESCRIPTION = """Discover a drift function for policy optimization from random weights, and evaluate it.
 
-Searches with the preset `quickstart`, trains what was found beside its initial mean, PPO and DPO on
-held-out seeds and on a task the search never saw, draws it, and exports and verifies it as one file.
+Searches with the preset `quickstart`, compares the result with its initial mean, PPO and DPO on held-out
+seeds and on a task the search never saw, draws it, and exports and verifies it as one file.
 Takes minutes on two cores.
 """
 
@@ -49,7 +49,7 @@ class Quickstart:
     executor: str | None = None
     """Where trainings run: "processes", "ray" or "inline". Default: the preset's."""
     output: Path = OUTPUT
-    """Folder in which the run gets a folder of its own."""
+    """Folder in which the run's folder is created."""
     name: str | None = None
     """The run's name. Default: date, preset and a short id."""
     quiet: bool = False
@@ -91,7 +91,7 @@ def _announce(number: int, quiet: bool) -> None:
 
 
 def _enjoy(folder: Path, config: SearchConfig, args: Quickstart, executor: "Executor", began: float) -> int:
-    """Compare, draw, export, and say what there is now."""
+    """Compare, draw and export, and print the results."""
     from discovery.app.api import evaluate
     from discovery.app.commands.evaluate import print_comparison
     from discovery.app.commands.export import take

@@ -42,14 +42,14 @@ class Repeat:
     run: Annotated[Positional[str], arg(metavar="RUN")]
     """A run's folder, or its name in --output."""
     output: Path = OUTPUT
-    """Folder in which RUN is searched and the new run's folder is made."""
+    """Folder in which RUN is searched and the new run's folder is created."""
     name: str | None = None
     """Name of the new run, or of a repetition of RUN to continue. Default: date, "repeat" and a short id."""
     where: Annotated[Where, arg(name="")] = field(default_factory=Where)
     quiet: bool = False
     """Print nothing but warnings and errors."""
     json: bool = False
-    """Print one JSON object a line, for programs."""
+    """Print one JSON object per line, for programs."""
 
 
 def main(argv: Sequence[str]) -> int:

@@ -14,9 +14,10 @@ from discovery.core.files import check_writable
 
 PROG = "discovery report"
 
-DESCRIPTION = """Write a run's report: one HTML page that needs no network, and its numbers as JSON beside it.
+DESCRIPTION = """Write a run's report: one HTML page that needs no network, with its numbers as JSON.
+
 It says what was searched, how, and at what cost; what was found; how that compares with known algorithms on
-new seeds and held-out tasks; and what limits these results. A running search can be reported, too.
+new seeds and held-out tasks; and what limits these results. The search may still be running.
 
   discovery report runs/NAME
   discovery report NAME --out found.html --open yes
@@ -30,7 +31,7 @@ class ReportOf:
     run: Annotated[Positional[str], arg(metavar="RUN")]
     """A run's folder, or its name in --output."""
     out: Path | None = None
-    """File of the page; the numbers go beside it. Default: report.html in the run's folder."""
+    """File of the page; the numbers go next to it. Default: report.html in the run's folder."""
     open: Literal["yes", "no"] = "no"
     """Whether to open the page in a browser."""
     output: Path = OUTPUT

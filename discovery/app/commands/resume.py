@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 PROG = "discovery resume"
 
-DESCRIPTION = """Go on with a search that was interrupted or killed, or extend one that is done.
+DESCRIPTION = """Continue a search that was interrupted or killed, or extend one that is done.
 
-What was finished is not repeated, and the numbers are those of a search that was never interrupted.
-Only what has no influence on them can be changed, and the number of generations. From GPUs to cores or back
-they do change, in their last digits; it says so and goes on.
+Finished trainings are not repeated, and the numbers are those of a search that was never interrupted. Only
+the number of generations and settings without influence on the numbers can be changed. A change between GPUs
+and cores does change their last digits; a warning says so.
 
   discovery resume runs/NAME
   discovery resume NAME --generations 60 --workers 4
@@ -46,7 +46,7 @@ class Resume:
     quiet: bool = False
     """Print nothing but warnings and errors."""
     json: bool = False
-    """Print one JSON object a line, for programs."""
+    """Print one JSON object per line, for programs."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -72,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
         run.close()
         raise
     with run, executor:
-        if longer != run.config:  # now that there is who would do it
+        if longer != run.config:  # only now that an executor could be made
             run.config = longer
             write_config(run)
         shown = view(run.config, args.quiet, args.json)
@@ -83,16 +83,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def moved_between(devices: set[str], accelerated: bool) -> str:
-    """A warning where trainings were on other devices than they will be; empty where they were on both."""
+    """A warning if trainings move to another kind of device; empty if they ran on both or do not move."""
     if accelerated and devices == {CPU}:
         before, after = "cores", "accelerators"
     elif not accelerated and devices and CPU not in devices:
         before, after = ", ".join(sorted(devices)), "cores"
     else:
         return ""
-    return (
-        f"its trainings were on {before} so far, and are on {after} now: scores differ in their last digits"
-    )
+    return f"its trainings ran on {before} so far, and run on {after} now: scores differ in their last digits"
 
 
 def extended(config: SearchConfig, generations: int | None) -> SearchConfig:

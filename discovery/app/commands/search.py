@@ -20,10 +20,10 @@ from discovery.core.toml import from_suite
 
 PROG = "discovery search"
 
-DESCRIPTION = """Search for a learning algorithm, and keep all that happens in a new run below --output.
+DESCRIPTION = """Search for a learning algorithm, and record everything in a new run below --output.
 
-Every setting of the preset or file can be overridden, of tasks too, which are numbered from 0.
-`discovery search PRESET --help` shows the preset's own values, the options of its method and its tasks;
+Every setting of the preset or file can be overridden, also those of tasks, which are numbered from 0.
+`discovery search PRESET --help` shows the preset's values, the options of its method and its tasks;
 `discovery presets PRESET` prints its file, to copy and change. Entries of options and numbers are added to
 those of the preset.
 
@@ -34,7 +34,7 @@ those of the preset.
   discovery search lpo-catch --meta.sigma-decay None --meta.strategy SNES
   discovery search mine.toml --meta.method pbe --meta.order 1 --meta.parents 8
   discovery search lpo-catch --suite classic                  on a suite's tasks instead
-  discovery search lpo-catch --start.sources ppo              from PPO, which the family is fitted to first
+  discovery search lpo-catch --start.sources ppo              from a fit to PPO
   discovery search mine.toml --workers 1 --json > log.jsonl
 """
 
@@ -46,16 +46,16 @@ class Search:
     preset: Annotated[Positional[str], arg(metavar="PRESET-or-FILE")]
     """A name from `discovery presets`, or a TOML file such as the config.toml of a run."""
     output: Path = OUTPUT
-    """Folder in which the run gets a folder of its own."""
+    """Folder in which the run's folder is created."""
     name: str | None = None
     """The run's name. Default: date, preset and a short id."""
     quiet: bool = False
     """Print nothing but warnings and errors."""
     json: bool = False
-    """Print one JSON object a line, for programs."""
+    """Print one JSON object per line, for programs."""
     dry_run: bool = False
     """Only check, and print the resolved config, the number of trainings and the time they would take with
-    the workers that there are now."""
+    the workers available now."""
     config: Annotated[SearchConfig, arg(name="")] = field(default_factory=SearchConfig)
     """The search itself."""
 
@@ -66,9 +66,9 @@ def main(argv: Sequence[str]) -> int:
     if preset is None:
         if {"-h", "--help"} & set(argv):
             parse(Search, ["--help"], PROG, DESCRIPTION)
-        raise BadInput(f"which search? Name a preset ({', '.join(presets.names())}) or a TOML file")
+        raise BadInput(f"a search is required: name a preset ({', '.join(presets.names())}) or a TOML file")
     config, short = presets.read(preset)
-    if _value(rest, "--algorithm") not in (None, config.algorithm):  # options are those of the preset's own
+    if _value(rest, "--algorithm") not in (None, config.algorithm):  # options belong to the preset's
         config = dataclasses.replace(config, algorithm_options={})
     if suite := _value(rest, "--suite"):
         config = from_suite(config, suite)
@@ -80,7 +80,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _meta_of(method: str, config: SearchConfig) -> MetaConfig:
-    """The config of a method, with the values of the options that `config`'s own method has as well.
+    """The config of a method, with the values of the options that it shares with `config`'s method.
 
     Raises:
         BadInput: there is no such method.
@@ -94,13 +94,13 @@ def _meta_of(method: str, config: SearchConfig) -> MetaConfig:
 
 
 def _refuse_options_of_other_methods(arguments: Sequence[str], meta: MetaConfig) -> None:
-    """Say which method an option belongs to, where it is not this one's.
+    """Refuse options of other methods, and say which method they belong to.
 
     Raises:
         BadInput: an option of another method is given.
     """
     if _value(arguments, "--meta.strategy") == "PBE":
-        raise BadInput("PBE is no evolution strategy but a method of its own; use --meta.method pbe")
+        raise BadInput("PBE is not an evolution strategy but another method; use --meta.method pbe")
     own = {each.name for each in dataclasses.fields(meta)}
     for argument in arguments:
         flag = argument.partition("=")[0]
@@ -108,7 +108,7 @@ def _refuse_options_of_other_methods(arguments: Sequence[str], meta: MetaConfig)
         users = [method for method, cls in METHODS.items() if name in cls.__dataclass_fields__]
         if flag.startswith("--meta.") and name not in own and users:
             raise BadInput(
-                f"{flag} is an option of method {users[0]!r}, and this search's is {meta.method!r}; add "
+                f"{flag} is an option of method {users[0]!r}, but this search's is {meta.method!r}; add "
                 f"--meta.method {users[0]}, or leave it out"
             )
 

@@ -1,4 +1,4 @@
-"""One sitting of a search, new or resumed: from an open run to an exit code."""
+"""One session of a search, new or resumed: from an open run to an exit code."""
 
 import contextlib
 import shlex
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from discovery.store.run import Run
 
 HOPELESS = 16
-"""A search ends when the first this many trainings all raise or kill their process: the program is at fault.
-Trainings that diverged are counted when their generation is over: others of it may not."""
+"""A search ends if its first trainings, this many, all raise or kill their process: the program is at fault.
+Diverged trainings count only at the end of their generation, since others of it may succeed."""
 
 
 def conduct(
     run: "Run", executor: "Executor", view: View, resume: str | None = None, farewell: bool = True
 ) -> int:
-    """Search from where the run stands to its end; returns the exit code. Closes the run.
+    """Continue the run's search to its end; returns the exit code. Closes the run.
 
-    `resume` is the command that goes on, if it is stopped. With `farewell`, commands to go on with are shown
-    at the end.
+    `resume` is the command that continues a stopped search. With `farewell`, next commands are shown at the
+    end.
 
     Raises:
         RunError: the search cannot go on; what was recorded is kept.
@@ -80,7 +80,7 @@ class Hopeless(RunError):
 
 
 class _Guard:
-    """Passes everything on to a view, and ends a search of which every training fails."""
+    """Passes events on to a view, and ends a search in which every training fails."""
 
     def __init__(self, view: View) -> None:
         self._view = view
@@ -111,7 +111,7 @@ class _Guard:
     def _hopeless(self, what: str) -> Hopeless:
         last = self._failed[-1]
         return Hopeless(
-            f"{what} ({last.error}: {last.detail}); see to that and begin a new run, since these failures "
+            f"{what} ({last.error}: {last.detail}); fix this and begin a new run, since these failures "
             "are on this run's record"
         )
 
@@ -144,7 +144,7 @@ def _facts(run: "Run") -> dict[str, Any]:
 
 
 def _report(run: "Run", choice: "Choice", view: View, seconds: float, farewell: bool) -> None:
-    """Say what was found, and what can be done with it."""
+    """Print what was found, and the next commands."""
     from discovery.search.selection import selection_scores
 
     found, evaluated = _intervals(run.config, choice.scores), selection_scores(run)
@@ -164,7 +164,7 @@ def _report(run: "Run", choice: "Choice", view: View, seconds: float, farewell: 
             f"  {task}: {interval_with_failures(score)} on {score.n + score.failed} selection seeds{initial}"
         )
     if choice.generation == 0:
-        lines.append("  which is the mean it began with: no later one scored better")
+        lines.append("  which is the initial mean: no later one scored better")
     if farewell:
         lines += ["Next:", *(f"  {command}" for command in next_commands(run.folder, run.config))]
     view.say(
@@ -183,7 +183,7 @@ def _intervals(config: SearchConfig, scores: Mapping[str, Any]) -> dict[str, Int
 
 
 def next_commands(folder: Path, config: SearchConfig) -> list[str]:
-    """What people do with a finished run."""
+    """The usual commands for a finished run."""
     from discovery.export import formats_of
     from objectives import baselines_of
 

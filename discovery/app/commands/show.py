@@ -155,7 +155,7 @@ def _scores(run: "Run", one: Status) -> Iterator[tuple[str, str]]:
     from discovery.statistics import interval, interval_with_failures
 
     if one.chosen is None:
-        yield "found", "nothing yet: no mean was evaluated on the selection seeds so far"
+        yield "found", "nothing yet: no mean has been evaluated on the selection seeds"
         return
     initial = selection_scores(run).get(0, {})
     yield (

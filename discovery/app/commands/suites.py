@@ -1,4 +1,4 @@
-"""``discovery suites``: the suites there are, what one holds, and measuring its references."""
+"""``discovery suites``: list suites, show one, and measure its references."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -32,10 +32,10 @@ DESCRIPTION = """Sets of tasks for meta-training, selection and test, with refer
   discovery suites                          what there is
   discovery suites classic                  its tasks, and what random actions and tuned PPO reach
   discovery suites classic --measure        measure these references anew: mean and 95% interval
-  discovery suites mine.toml --measure      the same for a suite of your own
+  discovery suites mine.toml --measure      the same for a suite in a file
 
-PPO is trained with each task's numbers, on seeds from 10,000 up, which no comparison uses. Random actions
-are uniform: over discrete ones, or within the bounds of continuous ones. Trainings are recorded below
+PPO is trained with each task's numbers, on seeds from 10,000 up, which no comparison uses. Random actions are
+uniform: over discrete actions, or within the bounds of continuous ones. Trainings are recorded below
 runs/suites, so the same command continues after an interruption.
 """
 
@@ -45,16 +45,16 @@ class Suites:
     """Arguments of `discovery suites`."""
 
     name: Annotated[Positional[str | None], arg(metavar="[SUITE]")] = None
-    """A suite, or a TOML file of your own: its tasks and references."""
+    """Show the tasks and references of this suite, or of a suite's TOML file."""
     measure: bool = False
-    """Train PPO and random actions, and write the references beside the suite's file."""
+    """Train PPO and random actions, and write the references next to the suite's file."""
     tasks: tuple[str, ...] = ()
-    """Measure these tasks only; what is known of others stays."""
+    """Measure these tasks only; other tasks keep their references."""
     seeds: int = 30
-    """Trainings of each on each task. Intervals from fewer than 30 are unreliable."""
+    """Trainings of PPO and of random actions on each task. Intervals from fewer than 30 are unreliable."""
     where: Annotated[Where, arg(name="")] = field(default_factory=Where)
     agents_per_call: int = 8
-    """Trainings batched in one compiled call; bitwise equal at equal width only."""
+    """Trainings per compiled call; results are bitwise equal only for equal values."""
     timeout: float = 7200.0
     """Seconds one call may take, compilation included; "inline" has no limit."""
     output: Path = OUTPUT / "suites"
@@ -153,7 +153,7 @@ def _provenance(record: Any) -> str:
 
 
 def _measure(suite: "Suite", name: str, args: Suites) -> int:
-    """Train, and write each task's references as soon as they are there."""
+    """Train, and write each task's references as soon as they are measured."""
     if args.seeds < 2:
         raise BadInput(f"seeds must be at least 2, since an interval needs two, got {args.seeds}")
     tasks = _chosen(suite, args.tasks)
@@ -191,9 +191,9 @@ def _chosen(suite: "Suite", names: Sequence[str]) -> list[Task]:
 
 
 def random_task(task: Task) -> Task:
-    """The task as uniformly random actions are measured on it: nothing is learned, and no network needed.
+    """A variant of the task that measures uniformly random actions, without learning or a network.
 
-    Episodes, the budget and the score are the task's own.
+    Episodes, budget and score are unchanged.
 
     Raises:
         BadInput: its environment cannot be made, or has actions without bounds.
@@ -221,7 +221,7 @@ def random_task(task: Task) -> Task:
 
 @contextmanager
 def _ledger(folder: Path) -> Iterator["Ledger"]:
-    """The ledger of a suite's trainings, made if need be."""
+    """The ledger of a suite's trainings, created if missing."""
     from discovery.store.database import FILE
     from discovery.store.ledger import Ledger
 

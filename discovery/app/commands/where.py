@@ -1,11 +1,11 @@
-"""Flags that choose where a verb's trainings run, in place of what a config says."""
+"""Flags that choose where a verb's trainings run; they override the config."""
 
 from dataclasses import dataclass, replace
 
 from discovery.core.config.search import SearchConfig
 
 CPU = "cpu"
-"""What jax calls a CPU, and so do the rows of a ledger."""
+"""The name of CPUs in jax and in the rows of a ledger."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Where:
 
 
 def elsewhere(config: SearchConfig, where: Where) -> SearchConfig:
-    """The config with the given flags in place of its own settings.
+    """The config with the given flags applied.
 
     A change of executor drops the number of workers and Ray's settings; --gpu-workers alone drops the
     workers on cores.

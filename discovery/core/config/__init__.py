@@ -1,1 +1,1 @@
-"""What a search is, as frozen dataclasses: one module for each method, one for the search."""
+"""The config of a search as frozen dataclasses: one module for each method, one for the search."""

@@ -24,9 +24,9 @@ from discovery.core.errors import BadInput, unknown
 class ESConfig(GenerationsConfig):
     """An evolution strategy and its numbers.
 
-    Options that only some strategies use are None (or empty) when not set, and then mean what the
-    strategy's row in `discovery.core.config.strategies` says. Setting one that the strategy would ignore
-    is an error.
+    Options that only some strategies use are None (or empty) when not set; the strategy's row in
+    `discovery.core.config.strategies` then gives the default. Setting one that the strategy would ignore is
+    an error.
     """
 
     method: Literal["es"] = "es"
@@ -83,7 +83,7 @@ class ESConfig(GenerationsConfig):
 
     @property
     def compares_pairs(self) -> bool:
-        """Whether the scores of a pair are compared with each other alone."""
+        """Whether the scores of a pair are compared only with each other."""
         return self.shaping == "pairwise_sign"
 
     @property
@@ -91,7 +91,7 @@ class ESConfig(GenerationsConfig):
         return 2 * self.population
 
     def resolved(self) -> Self:
-        """The same, with the strategy's defaults for what it uses and was not set."""
+        """The same, with the strategy's defaults for unset options that it uses."""
         used = self.facts.options | ({"task_normalization"} if self.shaping != "pairwise_sign" else set())
         unset = [name for name in used if getattr(self, name) is None]
         defaults = {name: self.facts.defaults[name] for name in unset}
@@ -131,7 +131,7 @@ def _check_used(config: ESConfig) -> None:
 
 
 def _check_choices(config: ESConfig) -> None:
-    """Refuse values that are unknown, or that make no sense for this strategy."""
+    """Refuse values that are unknown or do not fit this strategy."""
     for option, choices in (
         ("shaping", config.facts.shapings),
         ("task_normalization", config.facts.task_normalizations),
@@ -139,7 +139,7 @@ def _check_choices(config: ESConfig) -> None:
         value = getattr(config, option)
         if value is not None and value not in choices:
             raise BadInput(
-                f"{option}={value!r} is no choice for {config.strategy}; it takes {' or '.join(choices)}"
+                f"{option}={value!r} is not a choice for {config.strategy}; it takes {' or '.join(choices)}"
             )
     if config.optimizer is not None and config.optimizer not in OPTIMIZERS:
         raise unknown("optax optimizer (of those that need a gradient only)", config.optimizer, OPTIMIZERS)
@@ -168,7 +168,7 @@ def _check_ranges(config: ESConfig) -> None:
 
 
 def _check_asynchronous(config: ESConfig) -> None:
-    """Refuse what has to wait for whole generations."""
+    """Refuse asynchronous options for a strategy that needs whole generations."""
     able = [name for name, facts in STRATEGIES.items() if facts.asynchronous]
     if config.asynchronous and config.strategy not in able:
         raise BadInput(

@@ -7,7 +7,7 @@ EXECUTORS = ("inline", "processes", "ray")
 
 
 def check_without_ray(name: str, address: str, gpu_workers: int) -> None:
-    """Raise a BadInput where an executor other than Ray is given what only Ray has."""
+    """Raise a BadInput if an executor other than Ray is given an option that only Ray has."""
     for option, value in (("address", address), ("gpu_workers", gpu_workers)):
         if value:
             raise BadInput(
@@ -26,7 +26,7 @@ def check_address(address: str) -> None:
 
 
 def check_gpus(gpu_workers: int, gpus_per_worker: float) -> None:
-    """Raise a BadInput unless there can be such workers."""
+    """Raise a BadInput unless these numbers of workers and GPUs are valid."""
     if gpu_workers < 0:
         raise BadInput(f"gpu_workers must be at least 0, got {gpu_workers}")
     if not gpus_per_worker > 0 or (gpus_per_worker > 1 and gpus_per_worker % 1):
@@ -36,11 +36,11 @@ def check_gpus(gpu_workers: int, gpus_per_worker: float) -> None:
         )
     if gpus_per_worker != 1 and not gpu_workers:
         raise BadInput(
-            f"gpus_per_worker={gpus_per_worker:g} has no effect without gpu_workers; say how many of those"
+            f"gpus_per_worker={gpus_per_worker:g} has no effect without gpu_workers; set gpu_workers as well"
         )
 
 
 def check_inline(workers: int | None) -> None:
-    """Raise a BadInput where this process is asked to be several workers."""
+    """Raise a BadInput if this process is asked to act as several workers."""
     if workers not in (None, 1):
         raise BadInput(f'the executor "inline" is one process, got workers={workers}; use "processes"')

@@ -9,14 +9,14 @@ from discovery.core.errors import BadInput
 from environments.fields import check_fields
 
 MOST = 1_000_000
-"""Proposals in a generation, or trainings in a call; more are a slip, and would not fit into memory."""
+"""Most proposals in a generation, or trainings in a call; more would not fit into memory."""
 
 TaskNormalization = Literal["z_score", "rank", "reference", "none"]
 
 
 @dataclass(frozen=True)
 class GenerationsConfig:
-    """What methods that propose generations have in common; each has a config of its own, a subclass."""
+    """Options that all methods that propose generations share; each method's config is a subclass."""
 
     method: str = ""
     """The method's name in a config."""
@@ -30,13 +30,13 @@ class GenerationsConfig:
     Default z_score."""
     scales: Mapping[str, float] = field(default_factory=dict)
     """Factors on sigma and the learning rate of searched entries, by name: for a search over parts whose
-    numbers are of unlike size, for example optimizer=0.1. Default 1."""
+    numbers differ in size, for example optimizer=0.1. Default 1."""
     mean_every: int = 1
     """k: evaluate the mean on the selection seeds every k generations; 0: only after the last."""
     asynchronous: bool = False
-    """Go on before a generation is whole, so that no worker waits for the slowest training."""
+    """Continue before a generation is complete, so no worker waits for the slowest training."""
     in_flight: int | None = None
-    """Asynchronous only: proposals that may have been asked for and not be finished."""
+    """Asynchronous only: most proposals that may be asked for and unfinished."""
 
     def __post_init__(self) -> None:
         check_fields(self, BadInput)
@@ -66,7 +66,7 @@ class GenerationsConfig:
 
     @property
     def title(self) -> str:
-        """What texts call the method."""
+        """The method's name in texts."""
         raise NotImplementedError
 
     @property
@@ -76,7 +76,7 @@ class GenerationsConfig:
 
     @property
     def compares_pairs(self) -> bool:
-        """Whether the scores of a pair are compared with each other alone."""
+        """Whether the scores of a pair are compared only with each other."""
         return False
 
     @property
@@ -91,7 +91,7 @@ class GenerationsConfig:
 
     @property
     def batches_in_flight(self) -> int:
-        """Batches that may be asked for and not be finished."""
+        """Most batches that may be asked for and unfinished."""
         if not self.asynchronous:
             return 1
         return max((self.in_flight or self._usual_in_flight) // self.batch_size, 1)
@@ -101,10 +101,10 @@ class GenerationsConfig:
         return self.population
 
     def resolved(self) -> Self:
-        """The same, with the defaults of what is used and was not set."""
+        """The same, with defaults for unset options that are used."""
         raise NotImplementedError
 
     def filling(self, seeds: int, width: int) -> Self:
-        """The same, with the size of its batches for calls of `width` trainings; here that is fixed."""
+        """The same, with the batch size for calls of `width` trainings; here it is fixed."""
         del seeds, width
         return self

@@ -1,4 +1,4 @@
-"""The search methods on offer: one config type each, told apart by `method`; imports no jax."""
+"""The available search methods: one config type each, distinguished by `method`; imports no jax."""
 
 from typing import get_args
 

@@ -11,8 +11,8 @@ from discovery.core.errors import BadInput
 Mutation = Literal["additive", "multiplicative"]
 
 RATIO = 100.0
-"""Unless set, the genes of each order change this many times less than those of the order below. Genes of
-equal size overshoot: on a bowl in 72 dimensions the population then leaves it within ten generations.
+"""By default, the genes of each order change this many times less than those of the order below. Genes of
+equal size overshoot: on a bowl in 72 dimensions, the population leaves it within ten generations.
 """
 
 
@@ -20,17 +20,17 @@ equal size overshoot: on a bowl in 72 dimensions the population then leaves it w
 class PBEConfig(GenerationsConfig):
     """Population-based evolution and its numbers.
 
-    Options are None when not set, and then mean the default that each states.
+    Options are None when not set; their defaults are given below.
     """
 
     method: Literal["pbe"] = "pbe"
     """Population-based evolution. Another method has other options: `--meta.method es`."""
     order: int | None = None
     """n: proposals have genes x_0, which is trained, to x_n: x_1 is an inherited step of x_0, x_2 one of x_1.
-    Default 0; more pays where the objective moves or has no bound, and overshoots elsewhere."""
+    Default 0; more helps if the objective moves or is unbounded, and overshoots elsewhere."""
     parents: int | None = None
-    """E: the best proposals of a generation, which have all children. At least 2 above order 0, better
-    order + 1. Default: an eighth of the population, at least 4."""
+    """E: number of the best proposals of a generation, from which all children descend. At least 2 above
+    order 0, better order + 1. Default: an eighth of the population, at least 4."""
     mutation: Mutation | None = None
     """additive: x_i grows by x_(i+1) and noise; multiplicative: by noise times x_(i+1), so that step sizes
     adapt. Default additive."""
@@ -40,10 +40,10 @@ class PBEConfig(GenerationsConfig):
     """Variance of the noise in x_0 to x_n, or one number for all of them; multiplicative mutation has one, of
     x_n. Default: (sigma / 4)^2 for x_0, and 100 times less in standard deviation from order to order."""
     gene_sigmas: tuple[float, ...] | None = None
-    """Standard deviation of x_1 to x_n in the first generation; that of x_0 is sigma. Default: that of the
-    noise in them (additive), or the step size (sigma / 4 for x_1, multiplicative)."""
+    """Standard deviation of x_1 to x_n in the first generation; x_0 has sigma. Default: the noise's
+    (additive), or the step size (sigma / 4 for x_1, multiplicative)."""
     elitism: bool | None = None
-    """Keep the parents unchanged among the next proposals, where they are trained and scored anew. Default
+    """Keep the parents unchanged among the next proposals, which are trained and scored anew. Default
     False."""
     batch: int | None = None
     """Asynchronous only: number of proposals that are asked for, and learned from, together, in the order in
@@ -64,11 +64,11 @@ class PBEConfig(GenerationsConfig):
             raise BadInput(f"batch must divide the population, {self.population}, got {self.batch}")
         if self.in_flight is not None and self.batch and self.in_flight % self.batch:
             raise BadInput(f"in_flight must be a multiple of the batch, {self.batch}, got {self.in_flight}")
-        self.resolved()  # refuses what does not go together
+        self.resolved()  # refuses options that do not go together
 
     @property
     def title(self) -> str:
-        """What texts call the method."""
+        """The method's name in texts."""
         return "PBE"
 
     @property
@@ -82,8 +82,8 @@ class PBEConfig(GenerationsConfig):
         return self.batch or self.population
 
     def filling(self, seeds: int, width: int) -> Self:
-        """The same, with the size of its batches: the fewest proposals that divide the population and whose
-        seeds fill whole calls of `width` trainings, else one call.
+        """The same, with the batch size: the fewest proposals that divide the population and whose seeds fill
+        whole calls of `width` trainings, else one call.
         """
         if not self.asynchronous or self.batch:
             return self
@@ -93,7 +93,7 @@ class PBEConfig(GenerationsConfig):
         return dataclasses.replace(self, batch=(whole or full or sizes[-1:])[0])
 
     def resolved(self) -> Self:
-        """The same with all that is used set, and one beta for each order that has noise.
+        """The same with all used options set, and one beta for each order that has noise.
 
         Raises:
             BadInput: options that do not go together, or with this population.
@@ -127,7 +127,7 @@ class PBEConfig(GenerationsConfig):
 
 
 def _check(config: PBEConfig, order: int, parents: int) -> None:
-    """Refuse what does not go together; `order` and `parents` are what they come to."""
+    """Refuse options that do not go together; `order` and `parents` are resolved values."""
     if parents >= config.population:
         raise BadInput(
             f"parents must be fewer than the population of {config.population}, or nothing is selected, "
@@ -136,7 +136,7 @@ def _check(config: PBEConfig, order: int, parents: int) -> None:
     if parents == 1 and order:
         raise BadInput(
             f"order {order} needs parents of at least 2, got 1: children of one parent all inherit "
-            "the same steps, so that nothing selects among steps; raise parents, or set order to 0"
+            "the same steps, so there is no selection among steps; raise parents, or set order to 0"
         )
     if order == 0 and config.self_referential:
         raise BadInput("self_referential needs order of at least 1: at 0 no step is inherited")
@@ -149,7 +149,7 @@ def _check(config: PBEConfig, order: int, parents: int) -> None:
 
 
 def _check_lengths(config: PBEConfig, order: int) -> None:
-    """Refuse numbers that belong to no gene."""
+    """Refuse numbers that do not belong to a gene."""
     multiplicative, beta = config.mutation == "multiplicative", config.beta
     if multiplicative and config.self_referential and beta is not None:
         raise BadInput("self-referential multiplicative mutation has no free noise; leave beta unset")

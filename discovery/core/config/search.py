@@ -1,4 +1,4 @@
-"""What a search is, as frozen dataclasses: the command line, the config file and the record in one.
+"""The config of a search as frozen dataclasses, shared by the command line, the config file and the record.
 
 `SearchConfig` is written to ``config.toml`` of every run and read back to resume it. Importing this
 module imports no jax.
@@ -38,7 +38,7 @@ COUNTS = {
     "workers": (1, 10_000),
     "gpu_workers": (0, 10_000),
 }
-"""The least and the most of each count: a greater one is a slip, and would take hours or all memory."""
+"""The least and the most of each count; more would take hours or all memory."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Stopping:
 
 @dataclass(frozen=True)
 class Starting:
-    """The start of a search, in place of the family's initial values (`results.distillation`)."""
+    """The start of a search, if not from the family's initial values (`results.distillation`)."""
 
     sources: tuple[str, ...] = ()
     """Runs (RUN, RUN@GENERATION), known algorithms or exported files, each used for the entries that it has.
@@ -104,7 +104,7 @@ class Starting:
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """A discovery search: what is searched, how, judged on what, and where it runs."""
+    """A discovery search: what is searched, how, on which tasks, and where it runs."""
 
     seed: int = 0
     """Seed of the run, from which every random key derives."""
@@ -249,11 +249,11 @@ class SearchConfig:
                 f"meta.in_flight is {self.meta.in_flight}, and the whole search has {proposals} proposals; "
                 "lower it, or leave it out"
             )
-        _ = self.proposing  # refuses what is no multiple of the batches
+        _ = self.proposing  # refuses numbers that are not multiples of the batch
 
     @property
     def proposing(self) -> MetaConfig:
-        """The meta-optimizer, with the size of its batches."""
+        """The meta-optimizer, with its batch size."""
         return self.meta.filling(self.seeds, self.width)
 
     @property
@@ -263,7 +263,7 @@ class SearchConfig:
 
     @property
     def width(self) -> int:
-        """W, trainings in a call: `agents_per_call`, or that of a CPU where nothing else was found."""
+        """W, trainings in a call: `agents_per_call`, by default the CPU's width."""
         return CPU_WIDTH if self.agents_per_call is None else self.agents_per_call
 
     @property
@@ -273,14 +273,14 @@ class SearchConfig:
 
     @property
     def seen(self) -> tuple[Task, ...]:
-        """What the search may look at: meta-train tasks, and selection tasks that are others."""
+        """The tasks that the search may see: meta-train tasks and other selection tasks."""
         return (*self.tasks, *self.selection)
 
     @property
     def every_task(self) -> tuple[Task, ...]:
-        """Meta-train tasks, selection tasks that are others, held-out tasks."""
+        """Meta-train tasks, other selection tasks, held-out tasks."""
         return (*self.seen, *self.held_out)
 
     def task(self, name: str) -> Task:
-        """The task called `name`, whatever it is for."""
+        """The task called `name`, of any split."""
         return next(task for task in self.every_task if task.name == name)

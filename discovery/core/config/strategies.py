@@ -1,4 +1,4 @@
-"""The evolution strategies on offer, as a table of facts; imports no jax.
+"""A table of the available evolution strategies; imports no jax.
 
 | strategy     | pairs | what it reads of the scores           | step size                      | moves by |
 |--------------|-------|---------------------------------------|--------------------------------|----------|
@@ -13,12 +13,11 @@
 | CR_FM_NES    | yes   | their order                           | adapts, diagonal plus rank one | own rule |
 | RandomSearch | no    | the best proposal of all so far       | sigma, around the initial mean | jumps    |
 
-Open_ES can do without pairs (`antithetic=False`). CMA_ES holds and decomposes a matrix of d x d
-entries, xNES builds P of them: for thousands of meta-parameters take the others. More than
+Open_ES can also sample without pairs (`antithetic=False`). CMA_ES holds and decomposes a matrix of d x d
+entries, xNES builds P of them: use other strategies for thousands of meta-parameters. More than
 `LARGEST_MATRIX` entries are refused (`generation.check_size`).
 
-Strategies that evosax offers and this table does not need state that the caller must hold, or
-special inputs.
+Other strategies of evosax are left out: they need state that the caller must hold, or special inputs.
 """
 
 from collections.abc import Mapping
@@ -89,10 +88,10 @@ class Strategy:
         reads: "utility": our shaped utilities as numbers; "order": only the order of the proposals;
             "best": the best proposal so far, so numbers must compare across generations.
         pairs: proposals i and i + P/2 are the mean plus and minus the same noise.
-        options: names of the `ESConfig` fields it uses beside those that all use.
-        defaults: what its unset options mean.
-        shapings: values of `shaping` that make sense for it.
-        task_normalizations: values of `task_normalization` that make sense for it.
+        options: names of the `ESConfig` fields it uses besides those that all use.
+        defaults: values of its unset options.
+        shapings: values of `shaping` that suit it.
+        task_normalizations: values of `task_normalization` that suit it.
         matrices: of d x d entries that it needs for d meta-parameters: none, one, or one per proposal.
         asynchronous: whether it can learn from generations that were sampled some updates ago.
     """
@@ -127,7 +126,7 @@ STRATEGIES: Mapping[str, Strategy] = {
         shapings=_ALL_SHAPINGS,
         asynchronous=True,
     ),
-    # With pairwise_sign both members of every pair sum to 1, so that its step size stays put.
+    # With pairwise_sign both members of every pair sum to 1, so its step size stays constant.
     "PGPE": Strategy(
         reads="utility",
         pairs=True,
@@ -156,8 +155,8 @@ STRATEGIES: Mapping[str, Strategy] = {
     "CMA_ES": Strategy(reads="order", pairs=False, defaults=_SCHEDULES, matrices="one"),
     "Sep_CMA_ES": Strategy(reads="order", pairs=False, defaults=_SCHEDULES),
     "CR_FM_NES": Strategy(reads="order", pairs=True, defaults=_SCHEDULES),
-    # A proposal of this generation competes with the best of all earlier ones: scores that are
-    # made relative to their generation do not compare.
+    # A proposal of this generation competes with the best of all earlier ones: scores relative
+    # to their generation are not comparable.
     "RandomSearch": Strategy(
         reads="best",
         pairs=False,

@@ -28,7 +28,7 @@ def text(name: str) -> str:
 
 
 def summary(name: str) -> str:
-    """Its first line, which is a comment that says what it is for."""
+    """Its first line, a comment that describes it."""
     return text(name).partition("\n")[0].lstrip("# ")
 
 
@@ -36,7 +36,7 @@ def read(name: str) -> tuple[SearchConfig, str]:
     """The config of a preset or of a TOML file, and a short name for it.
 
     Raises:
-        BadInput: no preset and no file is called so, or the file is not a config.
+        BadInput: no preset or file has this name, or the file is not a config.
     """
     if name in names():
         return loads(text(name), f"preset {name}"), name
@@ -50,7 +50,7 @@ def read(name: str) -> tuple[SearchConfig, str]:
 
 
 def _short_name(path: Path) -> str:
-    """What runs of a file are called; a run's own config.toml continues the run's name."""
+    """The name for runs of a file; a run's config.toml keeps the run's name."""
     name = path.resolve().parent.name if path.name == "config.toml" else path.stem
     dated = re.fullmatch(r"\d{4}-\d\d-\d\d-(.+)-[0-9a-f]{6}", name)
     return re.sub(r"[^A-Za-z0-9._-]+", "-", dated[1] if dated else name).strip("-.") or "search"

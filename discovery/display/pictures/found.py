@@ -14,7 +14,7 @@ LOSS = Picture(
     lambda found, plots: loss_picture(found),
     "Heat maps over log-ratio and advantage: the drift f above, the slope of the objective below, of what "
     "was found and of known algorithms. The tables of this section hold their means by quadrant.",
-    "Above, the drift f: what is taken off r A. Below, the slope d(r A − f)/dr: how hard a sample pushes its "
+    "Above, the drift f, which is subtracted. Below, the slope d(r A − f)/dr: how hard a sample pushes its "
     "action's probability up (red) or down (blue); white is no push.",
 )
 
@@ -36,7 +36,7 @@ def draw_found(found: Learned, part: str | None = None) -> Figure:
     """The picture of a searched entry; by default of the first one.
 
     Raises:
-        BadInput: there is no such entry, or no picture of it.
+        BadInput: there is no such entry, or it has no picture.
     """
     pictures = pictures_of(found)
     if part is not None and part not in pictures:
@@ -48,7 +48,7 @@ def draw(picture: Picture, found: Learned) -> Figure:
     """The picture of an algorithm.
 
     Raises:
-        BadInput: there is nothing to draw; or the algorithm is the user's own, and its picture fails.
+        BadInput: there is nothing to draw; or the picture of a user-defined algorithm fails.
     """
     try:
         return picture.draw(found, plots)

@@ -37,7 +37,7 @@ def draw_environment(
     """A level of the grid-world called `id`, the one that `seed` draws.
 
     Raises:
-        BadInput: for an environment that is no grid-world.
+        BadInput: for an environment that is not a grid-world.
     """
     try:
         environment = make(id, options)
@@ -47,7 +47,7 @@ def draw_environment(
     level = environment.sample_level(key_level)
     if not isinstance(level, Level):
         raise BadInput(
-            f"environment {id!r} is no grid-world, there is no level to draw; "
+            f"environment {id!r} is not a grid-world, so there is no level to draw; "
             "`discovery envs` lists grid-worlds as grid/small, grid/mazes ..."
         )
     state, _ = environment.reset(key_reset, level)
@@ -68,7 +68,7 @@ def draw_level(
         level: the grid-world.
         episode: from `discovery.play` on this level.
         cell: cells of the objects, for a level with random positions. By default the positions at the
-            beginning of the episode, or the level's own.
+            beginning of the episode, or the level's.
         title: first line of the title. Further lines give the steps, the return, and the optimal return if
             positions are fixed.
     """

@@ -1,4 +1,4 @@
-"""The LPO picture of an algorithm: its drift and the slope of its objective, beside known algorithms."""
+"""The LPO picture of an algorithm: its drift and the slope of its objective, next to known algorithms."""
 
 from collections.abc import Mapping
 

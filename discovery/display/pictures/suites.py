@@ -136,15 +136,10 @@ def _draw_factors(axes: Axes, swept: Robustness, subject: str, task: str, look: 
 
 
 def _grid(count: int) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels, in rows."""
-    columns = min(count, plots.PANELS_IN_A_ROW)
-    lines = -(-count // columns)
-    size = (max(6.4, 0.8 + 3.4 * columns), 1.2 + 2.6 * lines)
-    figure = plots.Picture(figsize=size, layout="constrained")
-    panels = list(figure.subplots(lines, columns, squeeze=False).ravel())
-    for panel in panels[count:]:
-        panel.remove()
-    return figure, panels[:count]
+    """A figure of `count` panels, wide enough for a heading."""
+    figure, panels = plots.panel_grid(count, (3.4, 2.6), margin=(0.8, 1.2))
+    figure.set_figwidth(max(6.4, figure.get_figwidth()))
+    return figure, panels
 
 
 def _finish(figure: Figure, panels: list[Axes], xlabel: str, ylabel: str, heading: str) -> None:

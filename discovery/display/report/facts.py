@@ -32,7 +32,7 @@ NO_NUMBERS = (
 
 @dataclass(frozen=True)
 class Look:
-    """One look at held-out tasks; `when` is UTC."""
+    """One use of held-out tasks; `when` is UTC."""
 
     when: str
     command: str
@@ -58,7 +58,7 @@ class RunFacts:
         declines: the winner's curse, by task.
         sweeps: trainings with changed recipes.
         failures: by part and kind.
-        looks: every look at held-out tasks.
+        looks: every use of held-out tasks.
         limits: limitations of the results, in sentences.
         provenance: versions, commit, hashes and times, by name.
         config: the whole config, as TOML.
@@ -166,7 +166,7 @@ def _summary(run: RunData, chosen: int | None) -> str:
     text = f"{family}, searched on {tasks} by {how} of {config.meta.population} proposals"
     if chosen is None:
         return f"{text}; nothing was chosen yet."
-    return f"{text}; " + (f"chosen: generation {chosen}." if chosen else "chosen: the mean it began with.")
+    return f"{text}; " + (f"chosen: generation {chosen}." if chosen else "chosen: the initial mean.")
 
 
 def _limitations(

@@ -66,7 +66,7 @@ def _drift(options: Mapping[str, Any], drift: Mapping[str, Any]) -> Formula:
     }
     where |= {"p": "share of the training that has passed, n/N"} if temporal else {}
     where |= {"c": "PPO's clip range, a number of the task's recipe"} if anchored else {}
-    zero = "PPO, but for the small offset" if anchored else "the policy gradient without a trust region"
+    zero = "PPO, except for the small offset" if anchored else "the policy gradient without a trust region"
     return Formula(lines, where, zero, {name: _nested(array) for name, array in weights.items()})
 
 

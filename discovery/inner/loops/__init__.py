@@ -1,8 +1,8 @@
-"""How an algorithm is trained: one file for each loop, found by `Algorithm.loop`.
+"""Training loops: one file each, selected by `Algorithm.loop`.
 
-Every loop is the same four functions, pure but for `check`:
+Every loop has the same four functions, which are pure except `check`:
 
-    check(algorithm, setup)                                        raises a ValueError unless they go together
+    check(algorithm, setup)                                        raises a ValueError if they do not fit
     init(algorithm, setup, meta_params, key, lifetime, level=None) -> state
     advance(algorithm, setup, meta_params, state, n_updates)       -> state, Metrics summed over the updates
     report(setup, state)                                           -> Outcome
@@ -40,7 +40,7 @@ def loop_of(algorithm: Algorithm) -> Loop:
     """The loop that trains `algorithm`.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: there is no loop of that name.
     """
     if algorithm.loop not in LOOPS:
         raise ValueError(
@@ -50,7 +50,7 @@ def loop_of(algorithm: Algorithm) -> Loop:
 
 
 def trained_on(algorithm: Algorithm, setup: Setup) -> Algorithm:
-    """The algorithm as a setup's trainings need it: with the exact loop where the setup has exact values.
+    """The algorithm for a setup's trainings: with the exact loop if the setup has exact values.
 
     So one mirror map can be judged with exact values on one task and with rollouts on another.
     """

@@ -30,16 +30,16 @@ from objectives.mirror_map.algorithm import Projected
 from objectives.tabular import evaluate, mirror_descent_step
 
 METRICS = ("entropy", "kl")
-"""What this loop reports: means over states, of the new policy and of KL(old || new), nats."""
+"""Metrics of this loop: means over states, of the new policy and of KL(old || new), in nats."""
 
 
 class ExactState(NamedTuple):
-    """Everything that such a training carries.
+    """The state of such a training.
 
     Attributes:
-        policy: of every state of the process.
-        action_value: its values, which the next step ascends.
-        level: what the process is of.
+        policy: in every state of the process.
+        action_value: its action values, which the next step ascends.
+        level: of the process.
         update: n, steps so far, int32.
         lifetime: N, int32.
         record: learning curve, of fixed size.
@@ -58,7 +58,7 @@ def parts(algorithm: Algorithm, setup: Setup) -> tuple[Environment, Projected]:
     """The environment, and the mirror map.
 
     Raises:
-        ValueError: the environment has no process in arrays, or the algorithm no mirror map.
+        ValueError: the environment has no process in arrays, or the algorithm has no mirror map.
     """
     environment = make(setup.environment, setup.options, setup.vary)
     if environment.process is None:
@@ -105,7 +105,7 @@ def init(
 def advance(
     algorithm: Algorithm, setup: Setup, meta_params: MetaParams, state: ExactState, n_updates: Array | int
 ) -> tuple[ExactState, Metrics]:
-    """`n_updates` steps of policy mirror descent, by the map as it is at that time of life; returns the state
+    """`n_updates` steps of policy mirror descent, with the map at that point of training; returns the state
     and the metrics summed over them.
 
     Reads "eta" (step size) and "gamma".
@@ -131,7 +131,7 @@ def advance(
 
 
 def report(setup: Setup, state: ExactState) -> Outcome:
-    """What the training has come to so far."""
+    """The outcome of the training so far."""
     return summarize(state.record, setup.steps_per_update)
 
 

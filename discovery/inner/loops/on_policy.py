@@ -1,11 +1,11 @@
-"""Training on rollouts: act with the present policy, learn from what came of it, act again.
+"""Training on rollouts: act with the current policy, learn from the rollout, repeat.
 
     state = init(algorithm, setup, meta_params, key, lifetime)
     state, metrics = advance(algorithm, setup, meta_params, state, n_updates)
     outcome = report(setup, state)
 
-All are pure; jit them with `algorithm` and `setup` static (`discovery/inner/compile.py` does),
-vmap or scan them at will. `meta_params` here is complete: searched entries and plain numbers, see
+All are pure and can be vmapped and scanned; jit them with `algorithm` and `setup` static, as
+`discovery/inner/compile.py` does. `meta_params` here is complete: searched entries and plain numbers, see
 `complete`. The state is one pytree of arrays: splitting a training at any update changes no bit.
 """
 
@@ -39,21 +39,21 @@ from objectives.base import Algorithm, MetaParams, Progress
 from objectives.parts import LIMITS
 
 METRICS = ("clip_fraction", "entropy", "grad_norm", "kl", "loss")
-"""What this loop reports: means over an update's minibatch steps, see `Diagnostics`."""
+"""Metrics of this loop: means over an update's minibatch steps, see `Diagnostics`."""
 
 
 class TrainingState(NamedTuple):
-    """Everything an inner training carries: one serializable pytree.
+    """The state of an inner training: one serializable pytree.
 
     Attributes:
         params: the agent's parameters.
         opt_state: the optimizer's state.
         memory: the algorithm's memory.
         environments: E environments with their statistics.
-        carry: what the agent remembers of each; no arrays without a recurrence.
+        carry: the agent's recurrent state in each; no arrays without a recurrence.
         key: the training's key.
         update: n, rollouts learned from so far, int32.
-        lifetime: N, rollouts in the whole life, int32.
+        lifetime: N, rollouts in the whole training, int32.
         record: learning curve and diagnostics, of fixed size.
     """
 
@@ -69,10 +69,10 @@ class TrainingState(NamedTuple):
 
 
 def check_numbers(algorithm: Algorithm, numbers: Mapping[str, float]) -> None:
-    """Refuse a task's `numbers` that the algorithm does not read, or that make no sense.
+    """Refuse a task's `numbers` that the algorithm does not read, or that are out of range.
 
     Raises:
-        ValueError: with what it reads, or with what would make sense.
+        ValueError: the message has the numbers that it reads, or the range.
     """
     defaults = dict(algorithm.defaults)
     strange = sorted(set(numbers) - set(defaults))
@@ -103,7 +103,7 @@ def parts(algorithm: Algorithm, setup: Setup) -> tuple[Environment, Network]:
     """The environment and the network of a training, made once per (algorithm, setup).
 
     Raises:
-        ValueError: there is no such environment, or it has not what the setup asks of it.
+        ValueError: there is no such environment, or it does not support the setup.
     """
     environment = make(setup.environment, setup.options, setup.vary)
     vector.check(environment, setup)
@@ -121,18 +121,18 @@ def parts(algorithm: Algorithm, setup: Setup) -> tuple[Environment, Network]:
 
 
 def check(algorithm: Algorithm, setup: Setup) -> None:
-    """Refuse what cannot be trained.
+    """Refuse an algorithm and a setup that cannot be trained.
 
     Raises:
-        ValueError: there is no such environment, it has not what the setup asks of it, or minibatches have
-            one sample, whose standardized advantage is always zero.
+        ValueError: there is no such environment, it does not support the setup, or minibatches have one
+            sample, whose standardized advantage is always zero.
     """
     parts(algorithm, setup)
     size = setup.n_envs * setup.n_steps // setup.n_minibatches
     if size == 1 and algorithm.loss.couples_batch:
         raise ValueError(
             f"{algorithm.name} standardizes advantages over each minibatch, and minibatches of one sample "
-            f"teach it nothing: n_envs * n_steps / n_minibatches = {setup.n_envs} * {setup.n_steps} / "
+            f"give no gradient: n_envs * n_steps / n_minibatches = {setup.n_envs} * {setup.n_steps} / "
             f"{setup.n_minibatches}; lower n_minibatches"
         )
 
@@ -145,9 +145,9 @@ def init(
     lifetime: Array | int,
     level: Any = None,
 ) -> TrainingState:
-    """A new agent in freshly reset environments, which is to be trained for `lifetime` updates.
+    """A new agent in freshly reset environments, for a training of `lifetime` updates.
 
-    The environments are all on `level`; None: one that the key draws from the environment's distribution.
+    All environments are on `level`; by default, the key draws one from the environment's distribution.
     """
     environment, network = parts(algorithm, setup)
     key_network, key_environment, key_memory, key = jax.random.split(key, 4)
@@ -168,7 +168,7 @@ def init(
 def advance_once(
     algorithm: Algorithm, setup: Setup, meta_params: MetaParams, state: TrainingState
 ) -> tuple[TrainingState, Metrics]:
-    """One rollout, learned from."""
+    """One rollout, and one update on it."""
     environment, network = parts(algorithm, setup)
     key, key_rollout, key_update = jax.random.split(state.key, 3)
     progress = Progress(state.update, state.lifetime, jnp.int32(0), setup.n_epochs)
@@ -204,7 +204,7 @@ def advance_once(
         named={name: getattr(seen, name) for name in METRICS},
     )
     memory = algorithm.memory.update(meta_params, state.memory, trajectory, params, metrics, progress)
-    healthy = seen.finite & finite(params)  # the last step of an update may be the one that breaks it
+    healthy = seen.finite & finite(params)  # the last step of an update may make them non-finite
     record = add_to_record(state.record, state.update, state.lifetime, metrics, healthy)
     state = TrainingState(
         params, opt_state, memory, environments, carry, key, state.update + 1, state.lifetime, record
@@ -215,9 +215,9 @@ def advance_once(
 def advance(
     algorithm: Algorithm, setup: Setup, meta_params: MetaParams, state: TrainingState, n_updates: Array | int
 ) -> tuple[TrainingState, Metrics]:
-    """`n_updates` rollouts, learned from; returns the state and the metrics summed over them.
+    """`n_updates` rollouts and updates; returns the state and the metrics summed over them.
 
-    A traced `n_updates` gives a loop with that trip count (a short life costs its share); a Python
+    A traced `n_updates` gives a loop with that trip count (the cost is proportional to it); a Python
     int gives one that can be differentiated.
     """
 
@@ -230,5 +230,5 @@ def advance(
 
 
 def report(setup: Setup, state: TrainingState) -> Outcome:
-    """What the training has come to so far."""
+    """The outcome of the training so far."""
     return summarize(state.record, setup.steps_per_update)

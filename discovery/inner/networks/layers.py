@@ -1,4 +1,4 @@
-"""Layers that flax lacks, or has in a form that is slow here."""
+"""Layers that flax lacks, or whose form in flax is slow here."""
 
 from typing import Any
 
@@ -17,8 +17,9 @@ KERNEL = 3
 class Convolution(nn.Module):
     """A 3 x 3 convolution without padding, ``[..., H, W, C]`` to ``[..., H - 2, W - 2, filters]``.
 
-    The nine shifted images side by side, times one matrix: with a kernel for each lane of a vmapped
-    population XLA makes a grouped convolution, many times slower on a CPU than the batched product.
+    It multiplies the nine shifted images, side by side, by one matrix. For a vmapped population with a kernel
+    per lane, XLA would make a grouped convolution, which is many times slower on a CPU than the batched
+    product.
     """
 
     filters: int
@@ -43,7 +44,7 @@ class Convolution(nn.Module):
 class Experts(nn.Module):
     """The dense layers of a soft mixture, side by side: ``[..., F]`` to ``[..., experts, width]``.
 
-    Each expert's matrix is orthogonal by itself.
+    Each expert's matrix is initialized orthogonally by itself.
     """
 
     experts: int
@@ -63,10 +64,10 @@ class Experts(nn.Module):
 
 
 class ActionModel(nn.Module):
-    """What each of A actions leads to: ``[N, F]`` to ``[N, A, H]``, one step of an LSTM for every action.
+    """The result of each of A actions: ``[N, F]`` to ``[N, A, H]``, one step of an LSTM for every action.
 
     c = W x + b, h = tanh(c); then a step from (h, c) whose input is the action, one-hot (DiscoRL, Oh et al.
-    2025). As in `GRU`, a gate has its own place on a middle axis, so that the last one runs over units.
+    2025). As in `GRU`, gates have a separate middle axis, so the last axis runs over units.
     """
 
     actions: int

@@ -1,10 +1,9 @@
-"""The agent's network: one body per torso (or one shared), with the policy's heads on it.
+"""The agent's network: one body per torso (or a shared one), with heads on it.
 
-A body is, from the observation up: convolutions, hidden layers of which the last may be a mixture of
-experts, and a recurrence; each of them optional. Action-conditional heads sit on an action model, which
-sits on the body. Parameters are ``{torso: {layer: {tensor: array}, free head: vector}}``, and every tensor's
-last axis runs over its layer's neurons. A network describes itself, so that learned optimizers need no list
-of layers: `Network.param_info` says what each tensor is.
+A body consists of convolutions, hidden layers (the last may be a mixture of experts) and a recurrence; each
+is optional. Action-conditional heads are on an action model, which is on the body. Parameters are ``{torso:
+{layer: {tensor: array}, free head: vector}}``, and every tensor's last axis runs over its layer's neurons.
+Learned optimizers need no list of layers: `Network.param_info` describes each tensor.
 """
 
 import math
@@ -27,16 +26,16 @@ RECURRENCES: dict[str, Any] = {"gru": GRU, "linear": LinearRecurrence}
 
 
 class Body(NamedTuple):
-    """What a torso is made of, below its heads.
+    """The layers of a torso, below its heads.
 
     Attributes:
         hidden: widths of the hidden layers.
         activation: a name in `ACTIVATIONS`.
-        filters: of each convolution, over an observation of three axes; empty for none.
+        filters: number of each convolution, on observations of three axes; empty for no convolutions.
         layer_norm: normalize each layer before its nonlinearity, convolutions over their filters.
-        experts: so many in a soft mixture that takes the last hidden layer's place; 0 for none.
+        experts: number in a soft mixture that replaces the last hidden layer; 0 for no mixture.
         recurrence: a name in `RECURRENCES`, as wide as the last hidden layer, or "none".
-        matmul: precision of products in layers (`products.py`); recurrences and action models have float32.
+        matmul: precision of products in layers (`products.py`); recurrences and action models use float32.
     """
 
     hidden: tuple[int, ...]
@@ -49,7 +48,7 @@ class Body(NamedTuple):
 
     @property
     def layers(self) -> list[tuple[str, ...]]:
-        """Names of the layers in order; those of one entry are at the same depth."""
+        """Names of the layers in order; layers of one entry are at the same depth."""
         convolutions = [(f"conv_{i}", f"conv_norm_{i}") for i in range(len(self.filters))]
         hidden: list[tuple[str, ...]] = [(f"hidden_{i}", f"norm_{i}") for i in range(len(self.hidden))]
         if self.experts:
@@ -59,9 +58,9 @@ class Body(NamedTuple):
 
 
 class _Torso(nn.Module):
-    """A body and the heads that sit on it; returns (carry, outputs, activations by layer).
+    """A body and its heads; returns (carry, outputs, activations by layer).
 
-    Layers see one flat batch: with two leading axes, agents side by side are up to a fifth slower.
+    Layers get one flat batch: with two leading axes, vmapped agents are up to 20% slower.
     """
 
     body: Body
@@ -86,7 +85,7 @@ class _Torso(nn.Module):
                 y = Experts(self.body.experts, width, product, name="experts")(x)
             else:
                 y = _dense(width, layer, product)(x)
-            if self.body.layer_norm:  # experts have scales enough, and gates
+            if self.body.layer_norm:  # experts and gates have enough scales already
                 y = nn.LayerNorm(use_bias=not mixed, use_scale=not mixed, name=f"norm_{index}")(y)
             y = act(y)
             if mixed:
@@ -118,7 +117,7 @@ class _Torso(nn.Module):
     def _after_each_action(
         self, x: Float[Array, "TE F"], activations: dict[str, Array]
     ) -> Float[Array, "TE A H"] | None:
-        """What action-conditional heads see, if there are any; their activations are means over actions."""
+        """The input of action-conditional heads, if there are any; activations are means over actions."""
         models = {(head.actions, head.units) for _, head in self.heads if head.actions}
         if not models:
             return None
@@ -147,7 +146,7 @@ class _Torso(nn.Module):
         start: Bool[Array, "T E"],
         activations: dict[str, Array],
     ) -> tuple[Any, Float[Array, "TE H"]]:
-        """The recurrence; what a linear one returns is read out, past a nonlinearity, beside its input."""
+        """The recurrence; a linear one's output passes a nonlinearity and is combined with its input."""
         width = self.body.hidden[-1]
         if self.body.recurrence == "gru":
             carry, y = GRU(width, name="gru")(carry, x, start)
@@ -164,7 +163,7 @@ class _Torso(nn.Module):
 
 
 def _initial(head: Head) -> nn.initializers.Initializer:
-    """How a head's kernel begins."""
+    """The initializer of a head's kernel."""
     if head.deviation > 0:
         return nn.initializers.truncated_normal(head.deviation)
     return nn.initializers.orthogonal(head.scale)
@@ -179,11 +178,11 @@ class Network(NamedTuple):
 
     Attributes:
         init: ``key -> params``.
-        initial_carry: ``n -> carry [n, ...]``, what an agent remembers at the start; no arrays where
-            it has no memory; then `unroll` takes any leading axes.
+        initial_carry: ``n -> carry [n, ...]``, the initial recurrent state; no arrays without memory, and
+            then `unroll` takes any leading axes.
         unroll: ``(params, carry [E, ...], observation [T, E, D], start [T, E]) -> (carry, outputs
             [T, E, ...], activations {torso: {layer: [T, E, H]}})``; `start` marks the first step of an
-            episode, at which the carry is forgotten.
+            episode, at which the carry is reset.
         param_info: a tree like the parameters', of `ParamInfo`.
         torso_of: the torso of each head.
     """
@@ -205,13 +204,13 @@ def make_network(
 
     Args:
         heads: name to `Head`, from the policy.
-        observation_shape: of an observation before it was flattened to D numbers.
-        body: what every torso is made of.
+        observation_shape: of an observation before it is flattened to D numbers.
+        body: the layers of every torso.
         shared_torso: put all heads on one torso called "shared".
 
     Raises:
-        ValueError: for an unknown name, convolutions of something that is no image, or action-conditional
-            heads of one torso that cannot share a model.
+        ValueError: for an unknown name, convolutions of observations that are not images, or
+            action-conditional heads of one torso that cannot share a model.
     """
     _check(body, observation_shape)
     by_torso: dict[str, list[tuple[str, Head]]] = {}
@@ -255,7 +254,7 @@ def make_network(
 
 
 def _check(body: Body, observation_shape: tuple[int, ...]) -> None:
-    """Raise unless there can be such a body."""
+    """Raise unless such a body is possible."""
     if body.activation not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {body.activation!r}")
     if body.recurrence not in ("none", *RECURRENCES):
@@ -287,7 +286,7 @@ def _describe(torso: str, shapes: Any, body: Body, heads: dict[str, Head]) -> An
     """`ParamInfo` for every tensor of one torso.
 
     Heads share the layer index after the body's and an action model's, and keep their own role on a shared
-    torso. What normalizes a layer counts as part of it.
+    torso. A layer's normalization counts as part of it.
     """
     hidden = tuple(f"{name}_hidden" for name, head in heads.items() if head.actions)
     layers = body.layers + ([("action_start",), ("action_model",), hidden] if hidden else [])

@@ -1,7 +1,7 @@
 """Matrix products of the agent's layers, at the precision that a setup asks for.
 
-Written so that a CPU, which has no reduced precision, computes what an accelerator does, up to the order of
-sums: operands are rounded before each product, forwards and backwards, and products are summed in float32.
+A CPU has no reduced precision, so it emulates an accelerator, up to the order of sums: operands are rounded
+before each product, forward and backward, and products are summed in float32.
 """
 
 import functools
@@ -16,7 +16,7 @@ Product = Callable[..., Array]
 
 _MANTISSA = {"tensorfloat32": 10, "bfloat16": 7}
 _ON_DEVICE = {"tensorfloat32": "tensorfloat32", "bfloat16": "BF16_BF16_F32"}
-"""An accelerator's own way, by jax's name for it. A CPU multiplies rounded numbers in float32."""
+"""jax's name for the accelerator's precision. A CPU multiplies rounded numbers in float32."""
 
 
 def product_of(matmul: str) -> Product:
@@ -48,7 +48,7 @@ def _rounded_product(
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _rounded(mantissa: int, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The nearest number of so many bits of mantissa and 8 of exponent; differentiated as if it were x."""
+    """The nearest number with so many bits of mantissa and 8 of exponent; its derivative is that of x."""
     return jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=mantissa)
 
 
@@ -59,7 +59,7 @@ def _(mantissa: int, primals: Any, tangents: Any) -> tuple[Array, Array]:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _rounding_back(mantissa: int, y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """y; what comes back through it, an operand of the products of the backward pass, is rounded."""
+    """y; its gradient, an operand of the products in the backward pass, is rounded."""
     return y
 
 

@@ -1,7 +1,7 @@
-"""What recurrent agents remember with: a gated unit, and a linear recurrence run in parallel over time.
+"""Recurrences of agents: a gated unit, and a linear recurrence that runs in parallel over time.
 
-Both read ``x [T, E, F]`` from a carry ``[E, ...]`` on, and forget everything before a step that `start`
-``[T, E]`` marks as the first of an episode: resets happen inside a sequence.
+Both process ``x [T, E, F]``, starting from a carry ``[E, ...]``, and reset their state at a step that `start`
+``[T, E]`` marks as the first of an episode: resets can happen inside a sequence.
 """
 
 import math
@@ -16,16 +16,16 @@ from discovery.inner.networks.layers import side_by_side
 from objectives.recurrence import CELLS
 
 TIMES = (2.0, 1000.0)
-"""Shortest and longest memory, in steps, that the linear recurrence begins with."""
+"""Shortest and longest initial memory of the linear recurrence, in steps."""
 ANGLES = (1e-3, 0.3)
-"""Smallest and largest phase, radians per step, that it begins with."""
+"""Smallest and largest initial phase, in radians per step."""
 CHUNK = 128
-"""Steps at most that a linear recurrence takes one by one: more is slower on a GPU, less on a CPU. Shorter
+"""Most steps that a linear recurrence takes one by one: more is slower on a GPU, fewer on a CPU. Shorter
 sequences are one chunk, without an associative scan."""
 
 
 class GRU(nn.Module):
-    """The gated unit of `objectives.recurrence`; its products with x are taken for all times at once."""
+    """The gated unit of `objectives.recurrence`; its products with x are computed for all times at once."""
 
     width: int
 
@@ -50,16 +50,16 @@ class GRU(nn.Module):
 
     @staticmethod
     def initial_carry(n: int, width: int) -> Float[Array, "n H"]:
-        """The state of `n` environments in which nothing has happened."""
+        """The initial state of `n` environments."""
         return jnp.zeros((n, width))
 
 
 class LinearRecurrence(nn.Module):
-    """A diagonal linear recurrence behind a gate: what comes in is chosen, what stays in fades by itself.
+    """A diagonal linear recurrence with an input gate; its state decays at learned rates.
 
     h_t = lambda h_{t-1} + sigma(G x_t + g) B x_t, complex, with lambda = exp(-exp(nu) + i exp(theta)), whose
-    modulus is below 1 whatever is learned (S5, Smith et al. 2023; LRU, Orvieto et al. 2023, eq. 8; the gate
-    as in FFM, Morad et al. 2023). Inputs are not scaled by the memory's length, as in LRU: who reads h
+    modulus is always below 1 (S5, Smith et al. 2023; LRU, Orvieto et al. 2023, eq. 8; the gate as in FFM,
+    Morad et al. 2023). Unlike in LRU, inputs are not scaled by the memory's length: the reader of h
     normalizes it. A complex number is a pair of real ones, in params and in the carry.
     """
 
@@ -85,21 +85,21 @@ class LinearRecurrence(nn.Module):
 
     @staticmethod
     def initial_carry(n: int, width: int) -> Float[Array, "n 2 H"]:
-        """The state of `n` environments in which nothing has happened."""
+        """The initial state of `n` environments."""
         return jnp.zeros((n, 2, width))
 
 
 Complex = tuple[Array, Array]
-"""Real and imaginary part: compilers vectorize products of such pairs, and not of complex numbers."""
+"""Real and imaginary part: compilers vectorize products of such pairs, but not of complex numbers."""
 
 
 def linear_scan(before: Complex, factor: Complex, added: Complex) -> Complex:
-    """h_t = factor_t h_{t-1} + added_t for all t, from h_{-1} = `before` ``[...]`` on; ``[T, ...]``.
+    """h_t = factor_t h_{t-1} + added_t for all t, starting from h_{-1} = `before` ``[...]``; ``[T, ...]``.
 
-    The maps h -> a h + b compose to such maps, so that T of them can be composed in parallel by an
-    associative scan (Blelloch 1990); a factor of zero is a reset. To do less work than T log T, that is
-    done for chunks of time: each is summed up step by step, all side by side; the associative scan over
-    the sums says where every chunk begins; and from there its steps are taken again.
+    The maps h -> a h + b are closed under composition, so T of them can be composed in parallel by an
+    associative scan (Blelloch 1990); a factor of zero is a reset. To do less work than T log T, time is
+    divided into chunks: each is composed step by step, all in parallel; an associative scan over the chunks
+    gives the initial state of each; then the steps of each are computed from it.
     """
     steps = added[0].shape[0]
     size = max(d for d in range(1, CHUNK + 1) if steps % d == 0)
@@ -132,13 +132,13 @@ def _times(a: Complex, b: Complex) -> Complex:
 
 
 def _apply(f: tuple[Complex, Complex], h: Complex) -> Complex:
-    """a h + b, of f = (a, b)."""
+    """a h + b, for f = (a, b)."""
     product = _times(f[0], h)
     return product[0] + f[1][0], product[1] + f[1][1]
 
 
 def _then(first: tuple[Complex, Complex], second: tuple[Complex, Complex]) -> tuple[Complex, Complex]:
-    """The map that is one after the other."""
+    """The composition of two maps."""
     return _times(second[0], first[0]), _apply(second, first[1])
 
 

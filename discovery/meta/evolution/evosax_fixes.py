@@ -38,7 +38,7 @@ class _TieAwareStepSize:
     The evolution path of the step size accumulates sqrt(mu_eff) times a weighted mean of steps. Under random
     selection this is standard normal if mu_eff = 1 / sum(w_i^2) over the positive weights, and the step size
     stays constant. Weights averaged over ties are more equal, so their mu_eff is larger than the constant
-    that evosax uses, and the step size would fall whatever the scores are. Here mu_eff is computed from the
+    that evosax uses, and the step size would fall for any scores. Here mu_eff is computed from the
     weights of each generation. A generation in which all proposals tie changes nothing.
     """
 

@@ -59,8 +59,8 @@ def centered_ranks(values: Float[np.ndarray, " P"]) -> Float[np.ndarray, " P"]:
 def z_scores(values: Float[np.ndarray, " P"]) -> Float[np.ndarray, " P"]:
     """``(x - mean) / std`` with the population's own standard deviation; all zero when all are equal.
 
-    Rounded to ten decimals, so that scores that are mathematically equal are also equal in floating point,
-    whatever their scale.
+    Rounded to ten decimals, so that scores that are mathematically equal are also equal in floating point, at
+    any scale.
     """
     if np.ptp(values) == 0:
         return np.zeros(len(values))

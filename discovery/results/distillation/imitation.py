@@ -1,4 +1,4 @@
-"""Fitting one searched entry of a family to what another algorithm answers: distillation, with its error."""
+"""Fitting one searched entry of a family to another algorithm's answers: distillation, with its error."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -14,13 +14,13 @@ from objectives.base import Algorithm, MetaParams
 from objectives.family import Lesson
 
 HELD_OUT = 16
-"""Sets of inputs, of which none is learned from, that errors are measured on."""
+"""Sets of inputs that errors are measured on; none is trained on."""
 
 NO_ERROR = 1e-6
-"""A student with less needs no lesson."""
+"""A student with a smaller error is not trained."""
 
 SMALL = 0.1
-"""Standard deviation of what stands in for tensors of zeros at first: around them there may be no slope."""
+"""Standard deviation of the numbers that first replace tensors of zeros, where the gradient may vanish."""
 
 
 class Imitation(NamedTuple):
@@ -28,7 +28,7 @@ class Imitation(NamedTuple):
 
     Attributes:
         numbers: the entry's.
-        error: what is left, on inputs it has not seen: the root of the mean over kinds of answers of
+        error: remaining error on unseen inputs: the root of the mean over kinds of answers of
             E[(student - teacher)^2] / E[teacher^2].
         before: the same before the first step.
     """
@@ -48,8 +48,8 @@ def imitate(
 ) -> Imitation:
     """Fit ``student[1][entry]`` to the teacher's answers, by `steps` of Adam on fresh inputs each.
 
-    Both `meta_params` are complete: searched entries and plain numbers. What would end worse than it began is
-    left as it was.
+    Both `meta_params` are complete: searched entries and plain numbers. If the error grows, the entry is left
+    unchanged.
     """
     algorithm, meta_params = student
     key_start, key_learn, key_test = jax.random.split(key, 3)
@@ -110,7 +110,7 @@ def _error(difference: Any, numbers: Any, rest: MetaParams, told: MetaParams, ke
 
 
 def _stirred(key: PRNGKeyArray, tree: Mapping[str, Any]) -> Any:
-    """The tree with small random numbers in place of tensors of zeros."""
+    """The tree with tensors of zeros replaced by small random numbers."""
     leaves, treedef = jax.tree.flatten(tree)
     keys = jax.random.split(key, len(leaves))
     drawn = [jax.random.normal(k, leaf.shape) * SMALL for k, leaf in zip(keys, leaves, strict=True)]

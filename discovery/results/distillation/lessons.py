@@ -1,8 +1,8 @@
-"""What a family learns when it imitates another algorithm, unless its record has a lesson of its own.
+"""The default lesson of a family that imitates another algorithm.
 
-Both answer the same questions on made-up inputs; see `objectives.family.Lesson`. The agents of a student that
-answers as its teacher learn as the teacher's. Goldie et al. 2025 (arXiv 2507.17668) distill optimizers and
-drifts in this way, with no training of an agent.
+Both are evaluated on the same synthetic inputs; see `objectives.family.Lesson`. If a student answers as its
+teacher does, its agents learn as the teacher's do. Goldie et al. 2025 (arXiv 2507.17668) distill optimizers
+and drifts in this way, with no training of an agent.
 """
 
 import functools
@@ -32,7 +32,7 @@ def loss_answers(
 ) -> Float[Array, "2 B"]:
     """Drift f = loss + r A, and slope d loss / d log r, at the points of `loss_inputs`.
 
-    As everywhere (`Objective.drift`), what f has at r = 1 is taken off.
+    As everywhere (`Objective.drift`), the value of f at r = 1 is subtracted.
     """
     policy_loss = algorithm.policy_loss
     assert policy_loss is not None
@@ -53,8 +53,8 @@ def loss_answers(
 def loss_inputs(key: PRNGKeyArray) -> tuple[Float[Array, " B"], Float[Array, " B"], Float[Array, " B"]]:
     """Log-ratios, advantages and n/N.
 
-    Half of the log-ratios are such as PPO's agents meet, N(0, 0.1^2), half lie anywhere in [-1.5, 1.5]; half
-    of the advantages are N(0, 1), half lie anywhere in [-4, 4]; n/N anywhere in [0, 1].
+    Half of the log-ratios are typical of PPO, N(0, 0.1^2), half are uniform in [-1.5, 1.5]; half of the
+    advantages are N(0, 1), half uniform in [-4, 4]; n/N is uniform in [0, 1].
     """
     keys = jax.random.split(key, 7)
     log_ratio = _either(keys[0], 0.1 * jax.random.normal(keys[1], (SAMPLES,)), _uniform(keys[2], 1.5))
@@ -68,7 +68,7 @@ LESSON = Lesson(
     "drift and slope of the policy loss",
     1e-2,
 )
-"""Of a family without one of its own, where it has an elementwise policy loss."""
+"""The lesson of families with an elementwise policy loss that do not define another."""
 
 
 def lesson_of(part: AlgorithmSpec) -> Lesson | None:

@@ -1,12 +1,12 @@
-"""Finding what a search starts from, in place of its family's own beginning.
+"""Finding what a search starts from, if not from its family's initial values.
 
     [start]
     sources = ["ppo"]                  a known algorithm: the family is fitted to it
-    sources = ["runs/a", "runs/b@12"]  what runs found, each the entries it has
+    sources = ["runs/a", "runs/b@12"]  what runs found; each gives the entries it has
 
-A run of the same family and options has its numbers taken over. Others, known algorithms and exported files
-are imitated on made-up inputs (`lessons.py`), and the error that is left is kept with the run.
-No source may have been searched on what the new search holds out, nor what it began with itself.
+The numbers of a run of the same family and options are copied. Other runs, known algorithms and exported
+files are imitated on synthetic inputs (`lessons.py`), and the remaining error is recorded in the run. Neither
+a source nor the sources of its own start may have been searched on what the new search holds out.
 """
 
 from collections.abc import Mapping
@@ -38,11 +38,11 @@ from objectives.family import Family
 
 
 def start_of(config: SearchConfig) -> Start | None:
-    """The start that a config asks for; None where it names no source.
+    """The start that a config asks for; None if it names no source.
 
     Raises:
-        BadInput: there is no such source, one has nothing that the family could take over or imitate, two
-            have the same entry, or one was searched on what is held out.
+        BadInput: a source does not exist, has nothing that the family could copy or imitate, has the same
+            entry as another, or was searched on a held-out task.
     """
     if not config.start.sources:
         return None
@@ -72,8 +72,8 @@ def sources_of(config: SearchConfig) -> list[tuple[Subject, tuple[Seen, ...]]]:
     """The sources of a search, and what each was searched on.
 
     Raises:
-        BadInput: there is no such source, or it was searched on a task that the config holds out: on one of
-            that name, or of that environment with those options, unless the config's own search sees these.
+        BadInput: a source does not exist, or was searched on a task that the config holds out: one of that
+            name, or with that environment and options, unless the config searches on these itself.
     """
     if not (names := config.start.sources):
         return []
@@ -85,7 +85,7 @@ def sources_of(config: SearchConfig) -> list[tuple[Subject, tuple[Seen, ...]]]:
 
 
 def _seen(source: str) -> tuple[Seen, ...]:
-    """What a source was searched on, and what it began with; nothing for what is no run."""
+    """What a source and its start were searched on; nothing if it is not a run."""
     seen: list[Seen] = []
     for folder in run_folders_of([source]):
         with Run.open(folder) as run:
@@ -96,7 +96,7 @@ def _seen(source: str) -> tuple[Seen, ...]:
 
 
 def _refuse(config: SearchConfig, source: str, seen: Seen) -> None:
-    """Refuse a source that has seen a task which is held out."""
+    """Refuse a source that has seen a held-out task."""
     for task in config.held_out:
         named, there = task.name == seen.task, _is_there(seen, task)
         if not named and (not there or any(_is_there(seen, own) for own in config.seen)):
@@ -123,14 +123,14 @@ def _key(config: SearchConfig, *parts: str) -> PRNGKeyArray:
 def _entry(
     config: SearchConfig, mean: Mapping[str, Any], entry: str, source: Subject
 ) -> tuple[Any, Origin] | None:
-    """The entry's numbers by one source, or None if it has none to give."""
+    """The entry's numbers from one source, or None if it has none."""
     own, spec = source.meta_params.get(entry), config.spec
     as_read = own is not None and _how_read(spec, entry) == _how_read(source.spec, entry)
     if as_read and not config.start.distill:
         return own, Origin(entry, source.label, source.source)
     teacher = build_algorithm(source.spec)
     lesson = lesson_of(part_of_entries(spec)[entry])
-    # A run that searched something else is no teacher: the optimizer of a drift's run is plain Adam.
+    # A run that searched something else does not teach: the optimizer of a drift's run is plain Adam.
     if lesson is None or not lesson.suits(teacher) or (source.meta_params and own is None):
         return None
     student, numbers = build_algorithm(spec), config.tasks[0].numbers
@@ -150,7 +150,7 @@ def _entry(
 def _complete(
     algorithm: Algorithm, numbers: Mapping[str, float], entries: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """`complete` with those of the numbers that the algorithm reads."""
+    """`complete` with the numbers that the algorithm reads."""
     known = dict(algorithm.defaults)
     return complete(algorithm, {name: value for name, value in numbers.items() if name in known}, entries)
 
