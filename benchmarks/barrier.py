@@ -29,7 +29,7 @@ algorithm_options = { width = 8 }
 [meta]
 method = "pbe"
 population = 12
-mean_every = 4
+answer_every = 4
 parents = 3
 """
 TASK = """

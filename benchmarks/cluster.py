@@ -109,7 +109,7 @@ class Clock:
 
 def handling(config: SearchConfig, executor: Executor) -> float:
     """The search's own seconds per chunk: asking, sending, receiving, recording, telling."""
-    meta = replace(config.meta, population=256, mean_every=0)
+    meta = replace(config.meta, population=256, answer_every=0)
     config = replace(config, meta=meta, generations=3, selection_seeds=1, seeds=2)
     clock = Clock()
     with tempfile.TemporaryDirectory() as place, executor:

@@ -40,7 +40,7 @@ timeout = 60.0
 
 [meta]
 population = 4
-mean_every = 0
+answer_every = 0
 
 [[tasks]]
 name = "Catch"

@@ -27,7 +27,7 @@ CATCH = Task(
 CONFIG = SearchConfig(
     algorithm="lpo",
     algorithm_options={"width": 16},
-    meta=ESConfig(population=16, mean_every=0),
+    meta=ESConfig(population=16, answer_every=0),
     tasks=(CATCH,),
     seeds=2,
     selection_seeds=1,

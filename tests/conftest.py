@@ -110,7 +110,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     config = SearchConfig(
         generations=3,
         algorithm_options={"anchored": True, "temporal": True, "width": 4},
-        meta=ESConfig(population=4, mean_every=2),
+        meta=ESConfig(population=4, answer_every=2),
         tasks=(Task("cart", setup, 480, {"learning_rate": 0.01, "clip": 0.3}),),
         # The same structure as the task, so that nothing compiles again.
         held_out=(Task("fast cart", setup, 480, {"learning_rate": 0.03}),),

@@ -20,6 +20,10 @@ CONFIG = "config.toml"
 """The file in a run's folder that holds its config."""
 
 
+OLD_NAMES = {"brood": "batch", "mean_every": "answer_every"}
+"""Options of methods that had other names in older versions."""
+
+
 def is_run(folder: str | Path) -> bool:
     """Whether a folder is a run's, since it holds a config."""
     return (Path(folder) / CONFIG).is_file()
@@ -67,7 +71,7 @@ def _renamed(meta: Any) -> Any:
     """The options of a method, also from the form in configs of older runs."""
     if not isinstance(meta, Mapping):
         return meta
-    meta = {"batch" if name == "brood" else name: value for name, value in meta.items()}
+    meta = {OLD_NAMES.get(name, name): value for name, value in meta.items()}
     if meta.get("strategy") != "PBE" or not isinstance(own := meta.get("pbe", {}), Mapping):
         return meta
     return {**{k: v for k, v in meta.items() if k not in ("strategy", "pbe")}, **own, "method": "pbe"}

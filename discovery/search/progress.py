@@ -38,7 +38,7 @@ def expected_steps(task: Task, searching: bool = False) -> float:
 
 def answer_is_due(config: SearchConfig, generation: int) -> bool:
     """Whether the mean of a generation is evaluated; the final mean always is."""
-    every = config.meta.mean_every
+    every = config.meta.answer_every
     return generation == config.generations or (bool(every) and generation % every == 0)
 
 

@@ -24,7 +24,7 @@ algorithm_options = { width = 4 }
 
 [meta]
 population = 4
-mean_every = 2
+answer_every = 2
 
 [[tasks]]
 name = "Catch"

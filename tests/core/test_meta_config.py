@@ -105,7 +105,7 @@ def test_numbers_of_each_order_are_a_hundredth_of_those_below():
         (ESConfig, {"sigma_decay": 1.5}, "sigma_decay"),
         (ESConfig, {"sigma_floor": 0.1}, "without sigma_decay"),
         (ESConfig, {"sigma_decay": 0.9, "sigma_floor": 0.4}, "sigma_floor"),
-        (ESConfig, {"mean_every": -1}, "mean_every"),
+        (ESConfig, {"answer_every": -1}, "answer_every"),
         (ESConfig, {"strategy": "SNES", "asynchronous": True}, "SNES"),
         (ESConfig, {"asynchronous": True, "population": 8, "in_flight": 12}, "in_flight"),
         (PBEConfig, {"order": -1}, "order"),
@@ -147,9 +147,10 @@ def test_files_of_older_runs_are_read():
     population = 8
     asynchronous = true
     brood = 2
+    mean_every = 3
     pbe = { order = 1, parents = 2 }
     """
-    meta = PBEConfig(population=8, asynchronous=True, batch=2, order=1, parents=2)
+    meta = PBEConfig(population=8, asynchronous=True, batch=2, answer_every=3, order=1, parents=2)
     assert loads(old, "text").meta == meta
 
 

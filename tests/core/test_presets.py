@@ -42,7 +42,7 @@ def test_every_preset_compiles_once_for_each_kind_of_task(
         replace(task, total_steps=min(task.total_steps, 16 * task.setup.steps_per_update))
         for task in config.tasks
     )
-    meta = replace(config.meta, population=4, mean_every=1)
+    meta = replace(config.meta, population=4, answer_every=1)
     small = replace(config, generations=2, seeds=1, selection_seeds=2, tasks=tasks, meta=meta)
     run = discover(small, tmp_path, "small", Inline(2))
     assert run.n_generations == 2 and np.isfinite(run.scores).all()

@@ -23,7 +23,7 @@ from tests.ids import job_key, request_id, score_request
 
 TASK = Task("Catch", Setup("Catch-bsuite", n_envs=2, n_steps=8, n_minibatches=1, hidden=(8,)), 160)
 CONFIG = SearchConfig(
-    generations=3, tasks=(TASK,), seeds=2, selection_seeds=4, meta=ESConfig(population=4, mean_every=2)
+    generations=3, tasks=(TASK,), seeds=2, selection_seeds=4, meta=ESConfig(population=4, answer_every=2)
 )
 
 

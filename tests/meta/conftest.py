@@ -82,7 +82,7 @@ def build() -> Callable[..., MetaOptimizer]:
     """`make_meta` by options, once per set of options: each instance compiles."""
 
     def cached(references=(), **options):
-        options = {"population": 16, "mean_every": 0, **options}
+        options = {"population": 16, "answer_every": 0, **options}
         if "optimizer_options" in options:
             options["optimizer_options"] = tuple(sorted(options["optimizer_options"].items()))
         return _build(tuple(sorted(options.items())), tuple(dict(references).items()))

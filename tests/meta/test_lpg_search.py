@@ -22,7 +22,7 @@ def test_a_search_from_zero_finds_targets_that_teach_on_grid_worlds(tmp_path):
         generations=10,
         algorithm="lpg",
         algorithm_options={"optimizer": "sgd", "width": 16},
-        meta=ESConfig(population=32, sigma=0.1, learning_rate=0.1, shaping="pairwise_sign", mean_every=9),
+        meta=ESConfig(population=32, sigma=0.1, learning_rate=0.1, shaping="pairwise_sign", answer_every=9),
         tasks=(Task("grid", setup, 60 * setup.steps_per_update),),
         seeds=4,
         selection_seeds=32,

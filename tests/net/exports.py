@@ -16,7 +16,7 @@ selection_seeds = 1
 selection_doublings = 0
 agents_per_call = 2
 executor = "inline"
-meta = { strategy = "RandomSearch", population = 2, sigma = 0.3, mean_every = 0 }
+meta = { strategy = "RandomSearch", population = 2, sigma = 0.3, answer_every = 0 }
 
 [[tasks]]
 name = "catch"

@@ -35,7 +35,7 @@ SETUP = Setup(n_envs=4, n_steps=8, n_epochs=1, n_minibatches=1, hidden=(4,))
 PBE = SearchConfig(
     generations=4,
     algorithm_options={"width": 4},
-    meta=PBEConfig(population=8, mean_every=2, asynchronous=True, parents=3, elitism=True),
+    meta=PBEConfig(population=8, answer_every=2, asynchronous=True, parents=3, elitism=True),
     tasks=(Task("short", SETUP, 256), Task("long", SETUP, 1024)),
     seeds=2,
     selection_seeds=2,
@@ -43,7 +43,7 @@ PBE = SearchConfig(
     agents_per_call=4,
     executor="inline",
 )
-ES = replace(PBE, meta=ESConfig(population=8, mean_every=2, asynchronous=True))
+ES = replace(PBE, meta=ESConfig(population=8, answer_every=2, asynchronous=True))
 
 
 class Played(Inline):

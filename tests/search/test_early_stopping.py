@@ -198,7 +198,7 @@ def test_what_does_not_go_together_or_makes_no_sense_is_refused(changes, message
 REAL = SearchConfig(
     generations=2,
     algorithm_options={"width": 4},
-    meta=ESConfig(population=4, mean_every=2),
+    meta=ESConfig(population=4, answer_every=2),
     tasks=(Task("cart", Setup(n_envs=4, n_steps=8, n_epochs=1, n_minibatches=1, hidden=(4,)), 256),),
     seeds=3,
     selection_seeds=2,

@@ -30,7 +30,7 @@ from tests.search.interrupting import differences
 SETUP = Setup("Catch-bsuite", n_envs=2, n_steps=8, n_minibatches=1, curve_points=2)
 CONFIG = SearchConfig(
     generations=3, tasks=(Task("a", SETUP, 64), Task("b", SETUP, 64)), seeds=2, selection_seeds=2,
-    selection_doublings=0, meta=ESConfig(population=2, mean_every=0),
+    selection_doublings=0, meta=ESConfig(population=2, answer_every=0),
 )  # fmt: skip
 
 

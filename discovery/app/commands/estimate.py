@@ -48,8 +48,8 @@ class Plan:
     def text(self, config: SearchConfig) -> str:
         """The text to print below the config, as comments."""
         meta, each = config.meta, " on each task" if len(config.seen) > 1 else ""
-        when = f"every {meta.mean_every} generations" if meta.mean_every else "at the end"
-        when = "every generation" if meta.mean_every == 1 else when
+        when = f"every {meta.answer_every} generations" if meta.answer_every else "at the end"
+        when = "every generation" if meta.answer_every == 1 else when
         time = f"time: not known yet, no earlier run has trained {algorithm_text(config)} on these tasks here"
         if self.seconds is not None:
             who = f"{self.workers} worker{'s' * (self.workers != 1)}"

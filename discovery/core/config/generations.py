@@ -31,8 +31,9 @@ class GenerationsConfig:
     scales: Mapping[str, float] = field(default_factory=dict)
     """Factors on sigma and the learning rate of searched entries, by name: for a search over parts whose
     numbers differ in size, for example optimizer=0.1. Default 1."""
-    mean_every: int = 1
-    """k: evaluate the mean on the selection seeds every k generations; 0: only after the last."""
+    answer_every: int = 1
+    """k: score the answer on the selection seeds every k generations; 0: only after the last. The answer of an
+    evolution strategy is its mean."""
     asynchronous: bool = False
     """Continue before a generation is complete, so no worker waits for the slowest training."""
     in_flight: int | None = None
@@ -49,8 +50,8 @@ class GenerationsConfig:
         for entry, scale in self.scales.items():
             if not (math.isfinite(scale) and scale > 0):
                 raise BadInput(f"scales are positive factors, got {entry}={scale}")
-        if not 0 <= self.mean_every <= MOST:
-            raise BadInput(f"mean_every must be between 0 and {MOST}, got {self.mean_every:.12g}")
+        if not 0 <= self.answer_every <= MOST:
+            raise BadInput(f"answer_every must be between 0 and {MOST}, got {self.answer_every:.12g}")
         self.refuse_in_flight("in_flight", self.in_flight)
 
     def refuse_in_flight(self, name: str, value: int | None) -> None:

@@ -101,7 +101,7 @@ def searched_tiny(folder: Path, algorithm: str, options: dict[str, Any], **chang
         generations=2,
         algorithm=algorithm,
         algorithm_options=options,
-        meta=ESConfig(population=4, mean_every=1, **changes.pop("meta", {})),
+        meta=ESConfig(population=4, answer_every=1, **changes.pop("meta", {})),
         tasks=(Task("Catch", setup, 256, **changes),),
         seeds=1,
         selection_seeds=2,

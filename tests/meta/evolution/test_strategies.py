@@ -220,7 +220,7 @@ def beginning(family):
 def test_a_generation_of_every_family(family, strategy):
     """From its own beginning: proposals and the next mean are finite numbers in trees like the first mean."""
     mean = beginning(family)
-    meta = make_meta(config_of(strategy, population=4, mean_every=0), lambda key: mean)
+    meta = make_meta(config_of(strategy, population=4, answer_every=0), lambda key: mean)
     start = meta.init(jax.random.key(0))
     requests, state = meta.ask(jax.random.key(1), start)
     results = {r.id: ScoreResult(r.id, {"task": np.array([float(i)])}) for i, r in enumerate(requests)}
