@@ -14,12 +14,14 @@ from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec, Job
 from discovery.executors.inline import Inline
-from discovery.export import Provenance, export
+from discovery.export import Provenance, export, verify
 from discovery.export.run import export_run
 from discovery.inner.compile import build_algorithm, run_chunk
 from discovery.judging.evaluate import train_subjects
+from discovery.meta.base import Proposal
 from discovery.results.exported_file import file_digest, from_file
 from discovery.results.subjects import FILE, Subject, split_name, subjects
+from discovery.store.run import Run
 from environments.task import Setup, Task
 from tests.judging.fakes import Pretender
 
@@ -228,3 +230,18 @@ def test_trainings_of_a_file_are_told_by_its_content(tmp_path: Path) -> None:
     assert changed.id != first.id
     with pytest.raises(BadInput, match="has changed"):  # workers build it from its specification
         from_file(str(path), digest)
+
+
+# Answers
+
+
+def test_an_answer_with_its_own_algorithm_is_judged_and_exported_as_such(tmp_path: Path) -> None:
+    config = SearchConfig(tasks=(TASK,))  # searches "lpo"
+    with Run.create(config, tmp_path, name="own") as run:
+        answer = Proposal({}, AlgorithmSpec("dpo"))
+        run.ledger.close_generation(-1, {"x": np.zeros(1)}, {}, answer=answer)
+    found = load_run(tmp_path / "own")
+    assert config.spec.name == "lpo"
+    assert one(f"{found.folder}@initial").spec == found.learned("initial").spec == AlgorithmSpec("dpo")
+    file = export_run(found, "jax", tmp_path / "found.py", "initial")
+    verify(file, AlgorithmSpec("dpo"), {}, TASK.numbers)
