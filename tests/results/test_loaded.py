@@ -137,7 +137,7 @@ def test_proposals_come_out_bit_for_bit(run: LoadedRun, finished_run: SimpleName
     trained = {str(job.id.owner): job.meta_params for job in finished_run.jobs}
     assert len(trained) == 3 * 4 + 3
     for row in run.proposals():
-        again = run.proposal(row["generation"], row["idx"])
+        again = run.proposal(row["generation"], row["idx"]).meta_params
         assert same_tree(again, trained[row["id"]]), row["id"]
     means: dict[Any, str] = {0: "g0", -1: "g0", "initial": "g0", 2: "g2", "last": "g3"}
     for generation, owner in (means | {None: f"g{run.choice.generation}"}).items():

@@ -108,6 +108,7 @@ def test_a_worker_that_is_killed_in_a_run_or_between_runs_is_replaced(executor, 
 
 
 def test_leaving_early_ends_the_work(executor):
+    assert len(executor.start_workers(60.0)) == 2
     for _ in executor.run([job(index, seconds=0.0 if index < 3 else 100.0) for index in range(6)]):
         break
     began = time.monotonic()
