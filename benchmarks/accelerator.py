@@ -1,8 +1,8 @@
 """Speed of many trainings on one device: `python -m benchmarks.accelerator [--sizes 1,16,256,2048] [--tiny]`.
 
 For each task and each number of agents (population times seeds), compares our trainings, in calls as wide as
-the device's memory allows, with PPO in the style of PureJaxRL, with all agents under one vmap (`plain.py`).
-Both run in one process on one device. Prints environment steps per second, seconds of compilation, memory of
+the device's memory allows, with rejax's PPO, with all agents under one vmap (not for Brax). Both run in one
+process on one device. Prints environment steps per second, seconds of compilation, memory of
 the program, and FLOP/s of matrix products as a share of the device's peak. --profile also writes a trace of
 our trainings and prints the operations that take the most time.
 """
@@ -24,8 +24,8 @@ os.environ["PJRT_NPROC"] = "1"  # before jax is imported
 import jax
 import numpy as np
 
+from benchmarks.hosts import rejax_program
 from benchmarks.peak import peak, product_flops
-from benchmarks.plain import make_train
 from benchmarks.tasks import BREAKOUT, CARTPOLE, PPO, inputs, shortened
 from benchmarks.timing import rounds, timed
 from discovery.core.config.search import CPU_WIDTH
@@ -83,20 +83,20 @@ class Result:
     matmul: str
     steps: int
     ours: Side
-    plain: Side
+    rejax: Side
     flops: float
     peak: float
     peak_source: str
     device: str
 
     def text(self) -> str:
-        ours, plain = (self.steps / side.median for side in (self.ours, self.plain))
+        ours, rejax = (self.steps / side.median for side in (self.ours, self.rejax))
         achieved = self.flops / self.ours.median
         return (
             f"{self.task:<17}{self.agents:>5} agents: {ours:>11,.0f} steps/s in calls of {self.ours.width}, "
-            f"plain {plain:>11,.0f}, ratio {ours / plain:5.2f}; compile {self.ours.compile_seconds:.1f} and "
-            f"{self.plain.compile_seconds:.1f} s; program {self.ours.bytes / 2**20:,.1f} and "
-            f"{self.plain.bytes / 2**20:,.1f} MiB; products {achieved / 1e12:.4g} TFLOP/s, "
+            f"rejax {rejax:>11,.0f}, ratio {ours / rejax:5.2f}; compile {self.ours.compile_seconds:.1f} and "
+            f"{self.rejax.compile_seconds:.1f} s; program {self.ours.bytes / 2**20:,.1f} and "
+            f"{self.rejax.bytes / 2**20:,.1f} MiB; products {achieved / 1e12:.4g} TFLOP/s, "
             f"{achieved / self.peak:.2%} of {self.peak / 1e12:.4g} ({self.peak_source})"
         )
 
@@ -132,34 +132,32 @@ def our_side(task: Task, agents: int, width: int) -> tuple[Side, Callable[[], An
     return Side(width, seconds, bytes_of(program), ()), run
 
 
-def plain_side(task: Task, agents: int) -> tuple[Side, Callable[[], Any]]:
-    """The same for all agents under one vmap, with the same precision."""
-    keys = jax.random.split(jax.random.key(0), agents)
+def rejax_side(task: Task, agents: int) -> tuple[Side, Callable[[], Any]]:
+    """The same for rejax, with the same precision."""
     began = time.perf_counter()
     precision = {"bfloat16": "BF16_BF16_F32"}.get(task.setup.matmul, task.setup.matmul)
     with jax.default_matmul_precision(precision):
-        lowered = jax.jit(jax.vmap(make_train(task))).lower(keys)
-    program = lowered.compile(compiler_options=compiled._compiler_options())
+        program, arguments = rejax_program(task, agents)
     side = Side(agents, time.perf_counter() - began, bytes_of(program), ())
-    return side, lambda: jax.block_until_ready(program(keys))
+    return side, lambda: jax.block_until_ready(program(*arguments))
 
 
 def measure(task: Task, agents: int, n: int, width: int | None) -> tuple[Result, Callable[[], Any]]:
     """Measure both sides in turns; also returns a function that runs ours once.
 
-    A plain vmap that does not fit into memory is left out.
+    rejax is left out for Brax, and if it does not fit into memory.
     """
     ours, run = our_side(task, agents, width or width_of(task, agents))
-    variants = {"ours": timed(run)}
+    variants, rejax = {"ours": timed(run)}, Side(agents, math.nan, 0, ())
     try:
-        plain, run_plain = plain_side(task, agents)
-        run_plain()
-        variants["plain"] = timed(run_plain)
+        if "/" not in task.setup.environment:
+            rejax, run_rejax = rejax_side(task, agents)
+            run_rejax()
+            variants["rejax"] = timed(run_rejax)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        plain = Side(agents, math.nan, 0, ())
-    seconds: Any = {"plain": [], **rounds(variants, n)}
+    seconds: Any = {"rejax": [], **rounds(variants, n)}
     device, steps = jax.devices()[0], task.n_updates * task.setup.steps_per_update * agents
     top, source = peak(device, task.setup.matmul)
     result = Result(
@@ -168,7 +166,7 @@ def measure(task: Task, agents: int, n: int, width: int | None) -> tuple[Result,
         task.setup.matmul,
         steps,
         replace(ours, seconds=tuple(seconds["ours"])),
-        replace(plain, seconds=tuple(seconds["plain"])),
+        replace(rejax, seconds=tuple(seconds["rejax"])),
         flops_of(task) * agents,
         top,
         source,

@@ -12,7 +12,7 @@ from gymnax.environments import spaces
 
 from benchmarks.tasks import BREAKOUT, CARTPOLE, PPO, inputs, shortened, steps
 from benchmarks.timing import Figure, rate, ratio, rounds, timed
-from discovery.inner.compile import run_chunk
+from discovery.inner.compile import _compiler_options, run_chunk
 from environments.task import Task
 
 _HALF = shortened(BREAKOUT, 0.5)
@@ -45,8 +45,10 @@ class FiveValues:
         return observation.reshape(-1).astype(jnp.float32), state, reward, terminated | truncated, info
 
 
-def _rejax(task: Task, width: int) -> Any:
-    """rejax's training of `width` agents, compiled, as a function without arguments."""
+def rejax_program(task: Task, width: int) -> tuple[Any, tuple[Any, ...]]:
+    """rejax's training of `width` agents under one vmap on an environment of gymnax, compiled as ours is for
+    this device; and its arguments.
+    """
     from rejax import PPO as RejaxPPO
 
     environment, params = gymnax.make(task.setup.environment)
@@ -72,8 +74,13 @@ def _rejax(task: Task, width: int) -> Any:
     )
     algorithm = algorithm.replace(eval_callback=lambda algorithm, state, key: (jnp.zeros(()), jnp.zeros(())))
     keys = jax.random.split(jax.random.key(0), width)
-    train = jax.jit(jax.vmap(RejaxPPO.train, in_axes=(None, 0))).lower(algorithm, keys).compile()
-    return lambda: jax.block_until_ready(train(algorithm, keys))
+    train = jax.jit(jax.vmap(RejaxPPO.train, in_axes=(None, 0))).lower(algorithm, keys)
+    return train.compile(compiler_options=_compiler_options()), (algorithm, keys)
+
+
+def _rejax(task: Task, width: int) -> Callable[[], object]:
+    program, arguments = rejax_program(task, width)
+    return lambda: jax.block_until_ready(program(*arguments))
 
 
 def compared(library: str, theirs: Callable[[], object], task: Task, width: int, n: int) -> Figure:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import accelerator, families, learning, peak, plain
+from benchmarks import accelerator, families, learning, peak
 from benchmarks.schedule import longest_first
 from benchmarks.studies import STUDIES, Study
 from benchmarks.timing import ratio
@@ -122,16 +122,6 @@ def test_peaks_are_known_by_name_or_measured():
 
 
 @pytest.mark.slow
-def test_the_plain_ppo_learns():
-    """It is no yardstick otherwise: Catch pays 1 or -1 every ninth step."""
-    setup = Setup("Catch-bsuite", n_envs=8, n_steps=32, n_epochs=4, n_minibatches=4, hidden=(32,))
-    task = Task("catch", setup, 30_000, {"learning_rate": 3e-3, "entropy_coef": 0.01})
-    reward, _ = jax.jit(jax.vmap(plain.make_train(task)))(jax.random.split(jax.random.key(0), 4))
-    assert reward.shape == (4, task.n_updates)
-    assert reward[:, :5].mean() < -0.02 and reward[:, -5:].mean() > 0.08
-
-
-@pytest.mark.slow
 def test_an_accelerator_is_measured_from_end_to_end(monkeypatch, tmp_path, capsys):
     found = tmp_path / "found.json"
     words = ["accelerator", "--tiny", "--tasks", "cartpole", "--rounds", "2", "--json", str(found)]
@@ -140,8 +130,8 @@ def test_an_accelerator_is_measured_from_end_to_end(monkeypatch, tmp_path, capsy
     assert "unverified: ran on a CPU" in capsys.readouterr().out
     result = json.loads(found.read_text())
     assert result["matmul"] == "bfloat16" and result["steps"] == 2 * 16
-    assert len(result["ours"]["seconds"]) == len(result["plain"]["seconds"]) == 2
-    assert min(result["ours"]["bytes"], result["plain"]["bytes"], result["flops"]) > 0
+    assert len(result["ours"]["seconds"]) == len(result["rejax"]["seconds"]) == 2
+    assert min(result["ours"]["bytes"], result["rejax"]["bytes"], result["flops"]) > 0
 
 
 def test_a_schedule_with_time_for_handing_out_by_hand():
