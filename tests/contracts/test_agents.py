@@ -138,22 +138,6 @@ def test_nothing_passes_from_one_episode_or_environment_to_another(name, shared)
     assert (later > 1e-4) == (BODIES[name].recurrence != "none")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["convolution", "linear recurrence", "everything"])
-def test_a_population_of_them_is_each_of_them(name):
-    network, _, carry, x, start, _, _ = made(name, False)
-    keys = jax.random.split(jax.random.key(5), 2)
-
-    def live(key):
-        params = network.init(key)
-        return params, network.unroll(params, carry, x, start)[1]
-
-    together, alone = jax.jit(jax.vmap(live))(keys), jax.jit(live)
-    for lane, key in enumerate(keys):
-        own = jax.tree.map(lambda p, lane=lane: p[lane], together)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), alone(key), own)
-
-
 def test_an_action_model_by_hand():
     """c = W x + b, h = tanh(c), a step of an LSTM for each action, a hidden layer, a head; loops in numpy."""
     _, params, _, x, _, _, (_, outputs, _) = made("actions", False)

@@ -214,21 +214,6 @@ def test_state_keeps_its_types(id):
         assert arrays(jax.eval_shape(environment.refresh, jax.random.key(0), state, level)) == arrays(state)
 
 
-@every
-def test_runs_under_vmap(id):
-    """Over keys, states and actions, with one level for all; every leaf gains the axis."""
-    environment = made(id)
-    level, *one = abstract_step(id)
-    keys = jax.random.split(jax.random.key(0), 3)
-    _, actions, _ = stream_arguments(environment, 0)
-    before = jax.eval_shape(jax.vmap(environment.reset, in_axes=(0, None)), keys, level)
-    step = jax.vmap(environment.step, in_axes=(0, 0, 0, None))
-    after = jax.eval_shape(step, keys, before[0], actions[:3], level)
-    for batched, alone in zip((before, after), one, strict=True):
-        expected = jax.tree.map(lambda leaf: ((3, *leaf.shape), leaf.dtype, leaf.weak_type), alone)
-        assert arrays(batched) == expected
-
-
 @pytest.mark.parametrize("id", params(IDS, gymnax_too=False, but=("brax/inverted_pendulum",)))
 def test_together_is_one_by_one(id):
     """The streams of a vmapped program are those of one that knows of no other."""

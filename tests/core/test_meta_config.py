@@ -1,9 +1,7 @@
 """Options of the methods that search: what they mean when unset, what is refused, how they are written."""
 
-import inspect
 from typing import get_args
 
-import optax
 import pytest
 
 from discovery.app.commands.parsing import parse
@@ -11,7 +9,7 @@ from discovery.app.commands.search import DESCRIPTION, PROG, Search, switches
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.population import PBEConfig
 from discovery.core.config.search import SearchConfig
-from discovery.core.config.strategies import OPTIMIZERS, STRATEGIES, StrategyName
+from discovery.core.config.strategies import STRATEGIES, StrategyName
 from discovery.core.errors import BadInput
 from discovery.core.toml import dumps, loads
 
@@ -54,24 +52,6 @@ def test_pairs():
     assert set(get_args(StrategyName)) == set(STRATEGIES)
     assert paired == {"Open_ES", "PGPE", "ARS", "CR_FM_NES"}
     assert not ESConfig(antithetic=False).pairs
-
-
-def test_the_list_of_optimizers_is_complete():
-    """New optax optimizers must be added, or refused here with their reason."""
-    refused = {
-        "lbfgs",  # needs the loss as a function
-        "noisy_sgd",  # needs a key
-        "optimistic_adam",  # deprecated for optimistic_adam_v2
-    }
-    found = {
-        name
-        for name, value in vars(optax).items()
-        if name.islower()
-        and not name.startswith(("_", "scale_by_"))
-        and callable(value)
-        and "learning_rate" in inspect.signature(value).parameters
-    }
-    assert found - refused == set(OPTIMIZERS)
 
 
 def test_numbers_of_each_order_are_a_hundredth_of_those_below():

@@ -6,8 +6,6 @@ import tomllib
 from dataclasses import replace
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import tomli_w
@@ -30,17 +28,12 @@ from discovery.core.suites import (
 )
 from discovery.executors.base import no_more
 from discovery.executors.inline import Inline
-from discovery.inner.compile import build_algorithm
-from discovery.inner.loops.on_policy import check_numbers, complete, parts
-from discovery.inner.rollout import rollout
+from discovery.inner.loops.on_policy import check_numbers, parts
 from discovery.search.requests import report_jobs
 from discovery.store.ledger import Ledger
-from environments import vector
-from environments.base import Environment
 from environments.make import FAMILIES
 from environments.task import Setup, Task
 from objectives import build
-from objectives.base import Progress
 
 TINY = """# A tiny suite
 # Not this line.
@@ -349,36 +342,6 @@ def test_the_command_lists_and_refuses(says, tiny):
         assert code == 2 and message in err, words
 
 
-def random_actions(task: Task) -> tuple[Environment, np.ndarray]:
-    """What the environment receives in one rollout of random actions."""
-    setup = random_task(task).setup
-    algorithm = build_algorithm(AlgorithmSpec("random"))
-    environment, network = parts(algorithm, setup)
-    progress = Progress(jnp.int32(0), jnp.int32(1), jnp.int32(0), 1)
-
-    @jax.jit
-    def actions(key):
-        state = vector.reset(environment, setup, key), network.initial_carry(setup.n_envs)
-        numbers, params = complete(algorithm, {}, {}), network.init(key)
-        _, experience = rollout(algorithm, environment, setup, network, numbers, params, state, progress, key)
-        return vector.bounded(environment, setup, experience.trajectory.action)
-
-    return environment, np.asarray(actions(jax.random.key(0)))
-
-
-def test_random_on_pendulum_is_uniform_within_its_bounds():
-    """Kolmogorov and Smirnov's D of 4,096 actions, against the 1% quantile 1.63 / sqrt(n)."""
-    setup = Setup("Pendulum-v1", n_envs=32, n_steps=128, recurrence="gru", sequence_length=64)
-    environment, actions = random_actions(Task("Pendulum-v1", setup, 10_000))
-    assert environment.action_low is not None and environment.action_high is not None
-    low, high = environment.action_low, environment.action_high
-    x = np.sort(((actions - low) / (high - low)).ravel().astype(np.float64))
-    n = x.size
-    assert n == 4096 and low.tolist() == [-2.0] and high.tolist() == [2.0]
-    distance = max((np.arange(1, n + 1) / n - x).max(), (x - np.arange(n) / n).max())
-    assert 0 < distance < 1.63 / math.sqrt(n)
-
-
 def test_random_reaches_what_is_expected_of_it():
     """Catch, by enumeration: the ball falls 9 rows, the paddle walks on 5 columns with walls at both ends."""
     row = np.full((5, 5), 0.0)
@@ -405,13 +368,3 @@ def test_tuning_counts_a_failure_as_the_worst_score():
 
     found = tuning.score(task, 1e-3, 3, Answers(score))
     assert found.estimate == pytest.approx((11 + 12 + 11) / 3) and found.failed == 1
-
-
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_tuning_takes_published_numbers_for_its_recipe(optimizer):
-    tasks = {task.name: task for task in load_suite("minatar", measured=False).tasks}
-    found = tuning.published(tasks, optimizer)
-    assert list(found) == [name for name in tasks if not name.startswith("pgx/")]
-    for name, task in found.items():
-        check_numbers(build("ppo", {"optimizer": optimizer}), task.numbers)
-        assert replace(task, numbers={}) == replace(tasks[name], numbers={})

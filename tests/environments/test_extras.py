@@ -1,6 +1,5 @@
 """The environments of other libraries, which `make test-extras` installs: the contract, and an oracle."""
 
-import functools
 import importlib
 from typing import Any, NamedTuple
 
@@ -10,12 +9,9 @@ import numpy as np
 import pytest
 
 from discovery.app.commands.catalog import actions_text, known, shape_text
-from discovery.inner.loops import train
-from discovery.inner.loops.on_policy import complete
 from environments import vector
 from environments.make import FAMILIES, make
 from environments.task import Setup
-from objectives import build
 from tests.contracts import test_environments as contract
 from tests.environments.bare import bare, keys_of
 
@@ -71,7 +67,6 @@ def test_keeps_the_types_of_the_contract(id):
     contract.test_describes_itself(id)
     contract.test_types_and_shapes(id)
     contract.test_state_keeps_its_types(id)
-    contract.test_runs_under_vmap(id)
 
 
 @each
@@ -138,27 +133,6 @@ def test_the_catalog_is_what_there_is(family):
         environment = make(id)
         shape, actions = shape_text(environment.observation_shape), actions_text(environment)
         assert [shape, actions, environment.horizon] == known()[id][:3], id
-
-
-@pytest.mark.parametrize(
-    "id",
-    [
-        "craftax/Craftax-Classic-Symbolic-v1",
-        "jumanji/Snake-v1",
-        "navix/Navix-Empty-Random-5x5-v0",
-        "pgx/minatar-breakout",
-        "xminigrid/MiniGrid-Empty-5x5",
-    ],
-)
-def test_trains(id):
-    """PPO, three updates; episodes are completed, and all is finite."""
-    ppo = build("ppo")
-    setup = Setup(id, 2, 8, 1, 1, (8,), curve_points=3, options={"episode_length": 4, "bank": 1})
-    program = functools.partial(train, ppo, setup, complete(ppo, {}, {}))
-    outcome = jax.jit(program)(jax.random.key(0), 3)
-    assert outcome.curve.shape == (3,) and np.isfinite(outcome.curve).all()
-    assert outcome.episodes.sum() >= 12 and np.isfinite(outcome.score)
-    assert int(outcome.nonfinite_step) == -1
 
 
 @pytest.mark.parametrize("id", ["pgx/minatar-freeway"])

@@ -15,7 +15,6 @@ from environments.gridworld import (
     Grid,
     GridState,
     Level,
-    make_gridworld,
     move,
     observe,
     reset,
@@ -252,21 +251,7 @@ def test_value_iteration_on_the_arrays_is_the_optimal_return(present, max_steps)
     assert value[int(process.start)] == pytest.approx(float(expected), rel=1e-5)
 
 
-# --- as environments ---------------------------------------------------------------------------
-
-
-def test_an_episode_ends_begins_again_and_keeps_its_final_observation():
-    one = level(max_steps=2)
-    environment = make_gridworld("tiny", TINY, 9, lambda key: one)
-    state, first = environment.reset(jax.random.key(0), one)
-    step = jax.jit(environment.step)
-    state, middle = step(jax.random.key(1), state, RIGHT, one)
-    np.testing.assert_array_equal(middle.observation, middle.final_observation)
-    state, last = step(jax.random.key(2), state, RIGHT, one)
-    assert last.truncated and not last.terminated and last.reward == 1.0
-    np.testing.assert_array_equal(last.observation, first)
-    assert int(np.argmax(last.final_observation[:-1])) == 9 * 0b10 + 2
-    assert int(state.time) == 0 and state.exists.all()
+# --- chains ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "noise"), [("short", False), ("long", True)])

@@ -132,18 +132,6 @@ def numbers(name):
     return jax.tree.map(np.asarray, drawn)
 
 
-@functools.cache
-def each_maze():
-    """Of every maze its walls and 4000 levels without their places, in one program."""
-    keys = jax.random.split(jax.random.key(5), 4000)
-    samplers = [SETS[name].sample for name in MAZE_DIGESTS]
-
-    def draw(keys):
-        return [(one(keys[0]).walls, jax.vmap(numbers_of(one))(keys)) for one in samplers]
-
-    return dict(zip(MAZE_DIGESTS, jax.tree.map(np.asarray, jax.jit(draw)(keys)), strict=True))
-
-
 def is_uniform(x, low, high):
     """Whether numbers follow the law (Kolmogorov-Smirnov) and come near both its ends, but not beyond."""
     x = np.sort((np.asarray(x, np.float64).reshape(-1) - low) / (high - low))
@@ -267,7 +255,9 @@ def test_hand_made_levels(name):
 
 def test_the_mazes_are_the_published_ones():
     assert list(MAZES) == list(MAZE_DIGESTS)
-    assert {name: digest(walls) for name, (walls, _) in each_maze().items()} == MAZE_DIGESTS
+    all_walls = jax.jit(lambda key: {name: SETS[name].sample(key).walls for name in MAZE_DIGESTS})
+    drawn = jax.tree.map(np.asarray, all_walls(jax.random.key(5)))
+    assert {name: digest(walls) for name, walls in drawn.items()} == MAZE_DIGESTS
 
 
 def test_any_maze_is_drawn_equally_often():
@@ -276,10 +266,11 @@ def test_any_maze_is_drawn_equally_often():
     assert [drawn.count(name) / 400 for name in MAZE_DIGESTS] == pytest.approx([1 / 9] * 9, abs=0.06)
 
 
-@pytest.mark.parametrize("name", [*MAZE_DIGESTS, "mazes"])
-def test_numbers_of_mazes(name):
-    drawn = numbers("mazes") if name == "mazes" else each_maze()[name][1]
-    assert SETS[name].grid == Grid(13, 3, 3) and SETS[name].horizon == 50
+def test_numbers_of_mazes():
+    """One law, whether a maze is alone or any of the nine."""
+    drawn = numbers("mazes")
+    for name in (*MAZE_DIGESTS, "mazes"):
+        assert SETS[name].grid == Grid(13, 3, 3) and SETS[name].horizon == 50
     assert drawn.present.all() and (drawn.kind == np.arange(3)).all()
     assert is_log_uniform_int(drawn.max_steps, 25, 50)
     assert is_uniform(drawn.reward, 0, 1)
@@ -302,8 +293,7 @@ def test_every_level_can_be_solved(name):
         assert len(set(used)) == len(used) and not walls[used].any()
 
 
-@pytest.mark.parametrize("name", ["dense", "small"])
-def test_places_are_new_in_every_episode_where_observations_are_planes(name):
+def test_places_are_new_in_every_episode_where_observations_are_planes():
     """As published; tabular ones are the level's own, unless something else is asked for."""
     for options, anew in [
         ({}, False),
@@ -311,12 +301,12 @@ def test_places_are_new_in_every_episode_where_observations_are_planes(name):
         ({"tabular": False, "random_places": False}, False),
         ({"random_places": True}, True),
     ]:
-        environment = make(f"grid/{name}", options)
+        environment = make("grid/dense", options)
         one = environment.sample_level(jax.random.key(3))
         reset = jax.jit(environment.reset)
         cells = np.stack([reset(jax.random.key(seed), one)[0].cell for seed in range(8)])
         assert (len(np.unique(cells[:, 0])) > 1) == anew
-        assert not np.asarray(one.walls)[cells[:, np.asarray(one.present)]].any()
+        assert not np.asarray(one.walls)[cells].any()
 
 
 def test_the_task_of_a_set_has_its_lives():

@@ -168,32 +168,6 @@ def test_moments_of_values_far_from_zero():
     np.testing.assert_allclose(stats.var, var, rtol=1e-3)
 
 
-def test_options_that_are_off_cost_nothing(fake):
-    setup = Setup(n_envs=2)
-    state = vector.reset(fake, setup, jax.random.key(0))
-    assert state.obs_stats == state.reward_stats == ()
-    arguments = (GAMMA, jax.random.key(1), state, jnp.zeros(2, jnp.int32))
-    program = jax.make_jaxpr(functools.partial(vector.step, fake, setup))(*arguments)
-    assert "sqrt" not in str(program)
-
-
-def test_agents_in_parallel_are_agents_alone(fake):
-    """Each with a level of its own for all its instances, its own discount and its own statistics."""
-    setup = Setup(n_envs=2, normalize_observation=True, normalize_reward=True)
-    keys, gammas = jax.random.split(jax.random.key(0), 16), jnp.linspace(0.0, 1.0, 16)
-
-    def agent(key, gamma):
-        state = vector.reset(fake, setup, key)
-        body = functools.partial(random_step, fake, setup, gamma)
-        return jax.lax.scan(body, state, jax.random.split(key, 12))
-
-    together, single = jax.jit(jax.vmap(agent))(keys, gammas), jax.jit(agent)
-    assert set(np.asarray(together[0].level)) == {3, 5, 9}
-    for i in (0, 7, 15):
-        ours, theirs = jax.tree.map(lambda x, i=i: x[i], together), single(keys[i], gammas[i])
-        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), ours, theirs)
-
-
 SQUASHED = Setup("Pendulum-v1", n_envs=3, actions="squash")
 
 

@@ -1,7 +1,6 @@
 """Started by test_rejax.py in a process of its own: trains rejax's PPO with exported files.
 
     python -I rejax_host.py PROBE FOUND_FILE STEPS [PPO_FILE]
-    python -I rejax_host.py PROBE OPTIMIZER_FILE ROLLOUTS
 
 Our packages cannot be imported here. Prints one line of JSON.
 """
@@ -93,71 +92,9 @@ def fractions(file):
     return [float(algorithm.training_fraction(state)) for state in states]
 
 
-class FiveValues:
-    """CartPole of gymnax 1.0 with the step of old."""
-
-    def __init__(self, env):
-        self.env = env
-
-    def __getattr__(self, name):
-        if name.startswith("_") or name == "env":
-            raise AttributeError(name)
-        return getattr(self.env, name)
-
-    def step(self, key, state, action, params=None):
-        observation, state, reward, terminated, truncated, info = self.env.step(key, state, action, params)
-        return observation, state, reward, terminated | truncated, info
-
-
-def train_with_optimizer(file, rollouts):
-    """Steps of both optimizers in a training, and how long its episodes are at last."""
-    import gymnax
-    import jax
-    import rejax
-    from flax.training.train_state import TrainState
-    from rejax.algos.algorithm import register_init
-
-    class PPO(rejax.PPO):
-        """rejax's, with optimizers of the file: noise for the actor's own tree."""
-
-        @register_init
-        def initialize_network_params(self, rng):
-            states = super().initialize_network_params(rng)
-            made = {"total_steps": rollouts * 16, "n_epochs": 4, "n_minibatches": 4}
-            optimizers = {
-                "actor_ts": file.optimizer(**made, actor=lambda path: True),
-                "critic_ts": file.optimizer(**made),
-            }
-            return {
-                name: TrainState.create(apply_fn=(), params=states[name].params, tx=tx)
-                for name, tx in optimizers.items()
-            }
-
-    env, env_params = gymnax.make("CartPole-v1")
-    ppo = PPO.create(
-        env=FiveValues(env), env_params=env_params, agent_kwargs={"activation": "tanh"},
-        num_envs=16, num_steps=64, num_minibatches=4, num_epochs=4, ent_coef=0.0,
-    )  # fmt: skip
-
-    @jax.jit
-    def life(key):
-        def rollout(state, _):
-            state = ppo.train_iteration(state)
-            _, seen = ppo.collect_trajectories(state)
-            return state, 1.0 / seen.done.mean()
-
-        return jax.lax.scan(rollout, ppo.init_state(key), None, rollouts)
-
-    last, lengths = life(jax.random.PRNGKey(0))
-    counts = [int(last.actor_ts.opt_state.count), int(last.critic_ts.opt_state.count)]
-    return {"counts": counts, "length": float(lengths[-5:].mean())}
-
-
 def main(probe, found, steps, ppo=None):
     sys.meta_path.insert(0, load(probe, "probe").Blocker())
     found = load(found, "exported_found")
-    if hasattr(found, "optimizer"):
-        return print(json.dumps(train_with_optimizer(found, int(steps))))
     result = {"train": train(found, int(steps)), "fractions": fractions(found)}
     if ppo is not None:  # in this process too, because one of its own would import everything again
         result["same"] = same_update(load(ppo, "exported_ppo"))

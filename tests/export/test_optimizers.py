@@ -37,7 +37,7 @@ SPECS: dict[str, tuple[AlgorithmSpec, dict[str, float]]] = {
     "open anchored, unclipped": (AlgorithmSpec("open", (("anchored", True),)), {"max_grad_norm": np.inf}),
 }
 SMALL = ("open", "open anchored", "open with few features", "open without features", "optim4rl", "lodo")
-NOW = ("open anchored", "open without features", "optim4rl")
+NOW = ("open anchored", "optim4rl")
 """Compared by default: what the others do is in these, or small."""
 
 

@@ -10,9 +10,8 @@ import pytest
 
 import discovery.export.probe as probe
 from discovery.core.jobs import AlgorithmSpec
-from discovery.export import Provenance, export
+from discovery.export import Provenance
 from environments import Setup, Task
-from tests.objectives.open_by_hand import MOMENTUM, descending
 
 pytestmark = pytest.mark.rejax
 
@@ -61,14 +60,3 @@ def test_rejax_learns_cartpole_with_an_exported_loss(exported, tmp_path):
     anchored = AlgorithmSpec("lpo", (("anchored", True), ("temporal", True), ("width", 16)))
     result = run_host(tmp_path, exported(anchored, target="rejax"), 200_000)
     assert result["train"]["returns"][-1] >= 300
-
-
-@pytest.mark.slow
-def test_rejax_learns_cartpole_with_open_alone_and_not_with_its_opposite(tmp_path):
-    """Steps of 3e-3 with or against the sign of a momentum, and no Adam."""
-    spec = AlgorithmSpec("open", (("gru_width", 0), ("width", 2)))
-    weights = ({"optimizer": descending(rate, MOMENTUM)} for rate in (3.0, -3.0))
-    files = (export(spec, entries, {}, Provenance(), "optax") for entries in weights)
-    learned, opposite = (run_host(tmp_path, file, 100) for file in files)
-    assert learned["counts"] == opposite["counts"] == [1600, 1600]
-    assert learned["length"] > 120 and opposite["length"] < 30

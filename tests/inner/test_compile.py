@@ -89,10 +89,15 @@ def test_only_so_many_programs_are_kept(monkeypatch):
     """The one that was not used for longest goes."""
     monkeypatch.setattr(compiled, "_executables", {})
     monkeypatch.setattr(compiled, "MAX_PROGRAMS", 2)
-    setup = replace(CATCH, n_envs=1, n_steps=4, n_epochs=1, n_minibatches=1, hidden=(2,))
-    task, spec = Task("catch", setup, 16), AlgorithmSpec("ppo")
-    seconds = [chunk(spec, task, {}, range(width), [1] * width)[2] for width in (1, 2, 1, 3, 1, 2)]
-    assert [second > 0 for second in seconds] == [True, True, False, True, False, True]
+    monkeypatch.setattr(compiled, "_program", lambda *_: jax.jit(lambda *arguments: arguments[2]))
+    spec, task = AlgorithmSpec("ppo"), Task("catch", CATCH, 320)
+
+    def seconds(width):
+        lanes = np.zeros((width, 2)), np.ones(width)
+        return compiled.executable(spec, CATCH, compiled.arguments_of(spec, task, {}, *lanes))[1]
+
+    found = [seconds(width) > 0 for width in (1, 2, 1, 3, 1, 2)]
+    assert found == [True, True, False, True, False, True]
     assert len(compiled._executables) == 2
 
 

@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 
 from discovery.inner.loops.on_policy import advance, complete, init, parts
-from discovery.inner.rollout import rollout
 from environments.task import Setup
 from objectives import build
-from objectives.base import Progress
-from objectives.lpg.algorithm import DEEP_LPG, episode, recommended
+from objectives.lpg.algorithm import DEEP_LPG
 from tests.inner.states import ENDINGS, assert_same_bits
 
 OPTIONS = {"temporal": True, "optimizer": "sgd", "width": 4, "embedding": 3, "targets": 3}
@@ -88,35 +86,6 @@ def test_weights_of_reinforce_teach_an_agent_with_a_hidden_layer_by_adam():
     assert last.params["actor"]["hidden_0"]["kernel"].shape[1] == 16
     curve = last.record.windows.means()["episode_return"]
     assert curve[-1] > 0.9 and curve[-1] > curve[0] + 0.5, curve
-
-
-def test_what_it_recommends_on_a_delayed_chain():
-    """On an episode that an agent lived in the environment, as on the same written by hand."""
-    environment, network = parts(TA_LPG, CHAIN)
-    meta_params, now = complete(TA_LPG, {}, RANDOM), Progress(2, 10)
-    recommend = jax.jit(functools.partial(recommended, TA_LPG))
-
-    @jax.jit
-    def lived():
-        state = init(TA_LPG, CHAIN, meta_params, jax.random.key(LEVEL), 10)
-        worlds = (state.environments, state.carry)
-        arguments = (meta_params, state.params, worlds, now, jax.random.key(1))
-        _, experience = rollout(TA_LPG, environment, CHAIN, network, *arguments)
-        return state.environments.level, experience.trajectory
-
-    level, trajectory = lived()
-    targets, length = recommend(RANDOM, trajectory, now), int(level.length)
-    good = np.asarray(trajectory.action[0] == level.good)
-    y, y_next = (jax.nn.softmax(x["bootstrap"]) for x in (trajectory.outputs, trajectory.outputs_next))
-    for e, end in ((int(good.argmax()), 1.0), (int(good.argmin()), -1.0)):
-        reward = trajectory.reward[:length, e]
-        np.testing.assert_array_equal(reward, [*[0.0] * (length - 1), end])
-        bootstrap = jnp.concatenate([y[:length, e], y_next[length - 1 : length, e]])
-        written = episode(reward, jnp.exp(trajectory.log_prob[:length, e]), bootstrap)
-        got = recommend(RANDOM, written, now)
-        np.testing.assert_allclose(got.pi_hat[:, 0], targets.pi_hat[:length, e], rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(got.y_hat[:, 0], targets.y_hat[:length, e], rtol=1e-4)
-        assert np.all(np.sign(recommend(reinforce(), written, now).pi_hat) == end)
 
 
 def double(tree: Any) -> Any:

@@ -48,16 +48,6 @@ def test_it_has_the_loss_of_one_and_the_optimizer_of_the_other():
     assert jnp.array_equal(both.policy_loss.per_sample(meta_params, *x), alone)
 
 
-def test_zero_weights_of_an_anchored_optimizer_leave_adam():
-    both, drift = build("lpo+open", SMALL), build("lpo", {"width": 4})
-    meta_params = {**plain(both), **both.init(jax.random.key(3)), "learning_rate": jnp.float32(0.1)}
-    gradient = {"actor": [0.1, -0.3], "critic": [0.0, 0.0]}
-    got, expected = (
-        step(algorithm, meta_params, gradient)[0]["actor"]["out"]["bias"] for algorithm in (both, drift)
-    )
-    assert jnp.allclose(got, expected, rtol=1e-6) and float(jnp.abs(got).min()) > 0.01
-
-
 def test_open_clips_actor_and_critic_apart_whatever_it_optimizes():
     """Its first momenta are shares of what the clip lets through."""
     both = build("lpo+open", {"lpo_width": 2, "open_gru_width": 0, "open_width": 2})

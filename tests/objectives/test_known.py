@@ -50,18 +50,6 @@ def test_dpo_slopes_match_the_table():
     np.testing.assert_allclose(-slope, [DPO_SLOPES[a] for a in sorted(DPO_SLOPES)], atol=1e-3)
 
 
-def test_dpo_value_by_hand():
-    x = 3 * np.log(2)
-    for r, a, drift in [
-        (2.0, 3.0, 3 - 2 * np.tanh(1.5)),
-        (0.5, 3.0, 0.0),
-        (2.0, -3.0, 0.0),
-        (0.5, -3.0, x - 0.6 * np.tanh(x / 0.6)),
-    ]:
-        got = dpo_drift({"dpo_alpha": 2.0, "dpo_beta": 0.6}, jnp.log(r), jnp.float32(a), NOW)
-        assert float(got) == pytest.approx(drift, rel=2e-6, abs=1e-6)
-
-
 def test_ppo_is_the_clipped_surrogate_in_value_and_slope():
     (ratio, advantage), clip = grid(), 0.3
     ppo = build("ppo")

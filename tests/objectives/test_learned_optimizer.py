@@ -12,7 +12,7 @@ import pytest
 from discovery.inner.networks.network import Body, make_network
 from objectives import build
 from objectives.base import Head, ParamInfo, Progress
-from objectives.learned_optimizers.features import GROUPS, chosen, dormancy, proportions
+from objectives.learned_optimizers.features import chosen, dormancy, proportions
 from objectives.learned_optimizers.open import actor_noise
 from objectives.optimizers import adam
 from objectives.per_parameter import unflat
@@ -137,8 +137,6 @@ def clipped(gradients, limit=0.5):
     [
         ("discrete", {}, 3),
         ("continuous", {}, 3),
-        ("discrete", MULTI_TASK, 2),
-        ("discrete", FEED_FORWARD, 2),
         ("continuous", NO_FEATURES, 2),
         ("discrete", {"gru_width": 0, "features": "momentum,gradient"}, 2),
         pytest.param("shared, of everything", {}, 1, marks=pytest.mark.slow),
@@ -184,11 +182,6 @@ def test_numbers_of_weights(options, size):
     """Those of the vectors that the authors published, and of the feed-forward rules."""
     shapes = jax.eval_shape(build("open", options).init, jax.random.key(0))
     assert sum(w.size for w in jax.tree.leaves(shapes)) == size
-
-
-def test_every_feature_is_in_one_group():
-    assert len(chosen("momentum,gradient")) == 14 and chosen("all") == tuple(range(19))
-    assert sorted(i for group in GROUPS.values() for i in group) == list(range(19))
 
 
 def test_zero_weights_move_nothing_and_anchored_ones_as_adam():

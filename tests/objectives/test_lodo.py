@@ -116,13 +116,6 @@ def bowl(beta, meta_rates, steps, layers=16, seed=0):
 
 
 @pytest.mark.slow
-def test_it_learns_to_follow_a_moving_minimum():
-    """Without learning it is gradient descent, at 26.6 in the long run; Newton's step would reach 7.4."""
-    still, learning = bowl(0.0, [0.0, 3e-3], 800, layers=8)[:, -300:].mean(1)
-    assert 15 < still < 40 and 7.4 < learning < 0.75 * still
-
-
-@pytest.mark.slow
 def test_figures_on_the_noisy_bowl():
     """Those of another implementation with another seed, over the last sixth of 6,000 steps."""
     for beta, expected, spread in ((0.0, 11.2, 0.15), (0.5, 12.1, 0.15), (0.9, 46.6, 0.3)):

@@ -1,4 +1,4 @@
-"""Learned targets: sizes by hand, the network against loops in numpy, what may depend on what, signs."""
+"""Learned targets: sizes by hand, the network against loops in numpy, signs."""
 
 import functools
 import math
@@ -19,7 +19,6 @@ T, E, A = 7, 3, 4
 NOW = Progress(3, 12)
 SMALL = {"width": 16, "embedding": 12, "targets": 3}
 PUBLISHED_LPG = {"recurrence": "lstm", "targets": 30, "discount_input": True}
-LSTM = {**SMALL, "recurrence": "lstm", "discount_input": True, "temporal": True}
 
 
 def n_weights(**options: Any) -> int:
@@ -141,40 +140,6 @@ def test_continuous_actions_show_a_bounded_probability():
     np.testing.assert_allclose(step_inputs(embedding, continuous)[..., 2], 4 / 5, rtol=1e-6)
     dense = continuous._replace(log_prob=jnp.full((T, E), 500.0))
     assert np.isfinite(step_inputs(embedding, dense)).all()
-
-
-def test_targets_look_forward_only_and_not_past_the_end_of_an_episode():
-    """Derivatives of every target by every input: exactly zero where there must be no influence."""
-    algorithm = build("lpg", LSTM)
-    meta_params, trajectory = meta_params_of(algorithm), trajectory_of(3)
-
-    @jax.jit
-    @jax.jacrev
-    def influence(inputs):
-        reward, log_prob, here, there = inputs
-        changed = trajectory._replace(
-            reward=reward,
-            log_prob=log_prob,
-            outputs={**trajectory.outputs, "bootstrap": here},
-            outputs_next={**trajectory.outputs_next, "bootstrap": there},
-        )
-        targets = algorithm.targets(meta_params, (), changed, NOW)
-        return targets.pi_hat + jnp.sin(5 * targets.log_y_hat).sum(-1)
-
-    of_bootstrap = trajectory.outputs["bootstrap"], trajectory.outputs_next["bootstrap"]
-    slopes = influence((trajectory.reward, trajectory.log_prob, *of_bootstrap))
-    reward, log_prob, here, there = (
-        np.abs(np.asarray(slope)).reshape(T, E, T, E, -1).max(-1) for slope in slopes
-    )
-    ended = np.asarray(trajectory.terminated | trajectory.truncated)
-    for t, e in np.ndindex(T, E):
-        seen = np.zeros((T, E), bool)
-        end = next((s for s in range(t, T) if ended[s, e]), T - 1)
-        seen[t : end + 1, e] = True
-        for slope in (reward, log_prob, here):
-            np.testing.assert_array_equal(slope[t, e] > 0, seen)
-        # The state reached counts at a time limit, and not after a termination.
-        np.testing.assert_array_equal(there[t, e] > 0, seen & ~np.asarray(trajectory.terminated))
 
 
 def test_loss_and_its_slopes_by_hand():

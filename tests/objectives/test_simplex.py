@@ -44,18 +44,6 @@ def test_l2_is_the_euclidean_projection():
         assert (got == 0.0).any()
 
 
-def test_one_term_of_the_learned_map_is_a_known_map():
-    """a alone: l2 with step size 1 / a; c alone: softmax with temperature c."""
-    z = scores(50)
-    p = jax.jit(lambda net, z: project(learned, net, z))
-    none = network()._replace(w_out=jnp.zeros((6, 21)))
-    got = p(none._replace(terms=jnp.asarray([0.5, 0.0])), jnp.asarray(z))
-    np.testing.assert_allclose(got, by_sorting(z / 0.5), atol=1e-6)
-    for c in (0.25, 20.0):
-        got = p(none._replace(terms=jnp.asarray([0.0, c])), jnp.asarray(c * z))
-        np.testing.assert_allclose(got, special.softmax(z, -1), atol=1e-6)
-
-
 def test_tsallis_against_root_finding():
     """With the formula one usually writes, whose constant is another."""
     z, p = scores(10), jax.jit(lambda q, z: project(tsallis, q, z))
@@ -188,12 +176,3 @@ def test_a_map_of_no_numbers_is_greedy():
     z = jnp.asarray([[0.0, 1.0, -1.0]])
     value, slopes = jax.jit(jax.value_and_grad(lambda n: (project(learned, n, z) * z).sum()))(nothing)
     assert float(value) == 1.0 and all(np.isfinite(x).all() for x in jax.tree.leaves(slopes))
-
-
-def test_rows_do_not_depend_on_one_another_nor_on_a_constant():
-    potential, weights = members()["learned_sparse"]
-    z = jnp.asarray(scores(8), jnp.float32)
-    p = jax.jit(lambda w, z: project(potential, w, z))
-    whole = np.asarray(p(weights, z))
-    np.testing.assert_array_equal(p(weights, z.at[1:].multiply(50.0))[0], whole[0])
-    np.testing.assert_allclose(p(weights, z + 8.0), whole, atol=5e-6)

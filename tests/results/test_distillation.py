@@ -108,21 +108,6 @@ def test_a_random_drift_learns_from_ppo_and_says_how_well():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("entry", "student", "teacher", "steps", "share"),
-    [
-        ("potential", ("ampo", {"units": 12, "anchored": False}), ("ampo", {"map": "tsallis"}), 1000, 0.2),
-        ("optimizer", ("optim4rl", {}), ("ppo", {}), 1000, 0.75),
-    ],
-)
-def test_the_other_families_learn_too(entry, student, teacher, steps, share):
-    one, other = build(*student), build(*teacher)
-    pair = (one, full(one)), (other, full(other))
-    learned = imitate(BY_ENTRY[entry], entry, *pair, jax.random.key(0), steps)
-    assert learned.error < share * learned.before
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
     ("entry", "name", "teacher", "smaller", "steps"),
     [
         ("potential", "ampo", {"units": 126, "anchored": False}, {"units": 12}, 300),

@@ -13,7 +13,6 @@ import pytest
 from discovery.app.loaded import LoadedRun, load_run
 from discovery.core.errors import BadInput, RunError
 from discovery.core.toml import dumps
-from discovery.display import plots
 from discovery.display.pictures import loss
 from discovery.display.pictures.loss import ADVANTAGE, LOG_RATIO
 from discovery.display.pictures.runs import plot_run
@@ -82,19 +81,6 @@ def test_plot_run_says_why_there_is_no_objective(
         assert [path.name for path in plot_run(other, tmp_path)] == ["meta-learning-cart.png"]
         (line,) = capsys.readouterr().err.splitlines()
         assert "objective.png" in line and reason in line
-
-
-def test_a_subject_has_one_style_in_all_pictures(run: LoadedRun) -> None:
-    colors = plots.COLORS
-    expected = {"discovered": (colors[1], "-"), "initial mean": (colors[0], "-"), "ppo": (colors[2], "-")}
-    for task in ("cart", "fast cart"):
-        lines = run.plot_learning_curves(task).axes[0].lines
-        shown = {str(line.get_label()).partition(" (")[0]: line for line in lines}
-        for name, style in expected.items():
-            assert (shown[name].get_color(), shown[name].get_linestyle()) == style
-    label = "ppo (4 held-out seeds)"
-    meta = next(line for line in run.plot_meta_learning().axes[0].lines if line.get_label() == label)
-    assert (meta.get_color(), meta.get_linestyle()) == expected["ppo"]
 
 
 def test_meta_learning_curve(run: LoadedRun, bare_run: LoadedRun) -> None:

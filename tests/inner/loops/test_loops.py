@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from discovery.inner.loops import LOOPS, loop_of, trained_on
@@ -47,27 +46,18 @@ def test_a_level_that_is_given_is_the_one_that_is_trained_on(setup):
     assert_same_bits(given.level if setup.exact else given.environments.level, other)
 
 
-def test_what_comes_of_a_training_can_be_differentiated():
-    """d(the agent's weights after two updates) / d(a drift's), against finite differences."""
-    setup = replace(GRID, environment="CartPole-v1")
-    algorithm = build("lpo", {"width": 2})
+def test_a_training_of_fixed_length_can_be_differentiated():
+    """Traced only: test_lpg_lives compares the derivatives of a life with finite differences."""
+    setup, algorithm = replace(GRID, environment="CartPole-v1"), build("lpo", {"width": 2})
     loop, searched = loop_of(algorithm), algorithm.init(jax.random.key(0))
-    state = loop.init(algorithm, setup, complete(algorithm, {}, searched), jax.random.key(1), 4)
-    direction = jax.tree.map(lambda x: jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape), searched)
 
-    @jax.jit
-    @jax.value_and_grad
-    def outer(shift):
-        moved = jax.tree.map(lambda x, d: x + shift * d, searched, direction)
-        meta_params = complete(algorithm, {"learning_rate": 0.01}, moved)
+    def outcome(shift):
+        meta_params = complete(algorithm, {}, jax.tree.map(lambda x: x + shift, searched))
+        state = loop.init(algorithm, setup, meta_params, jax.random.key(1), 4)
         reached, _ = loop.advance(algorithm, setup, meta_params, state, 2)
         return sum(jnp.sin(x).sum() for x in jax.tree.leaves(reached.params["actor"]))
 
-    step = 1e-3
-    slope = (outer(step)[0] - outer(-step)[0]) / (2 * step)
-    gradient = outer(0.0)[1]
-    assert abs(gradient) > 1e-3
-    np.testing.assert_allclose(gradient, slope, rtol=0.01)
+    assert jax.eval_shape(jax.grad(outcome), 0.0).shape == ()
 
 
 def test_minibatches_of_one_sample_are_refused_where_advantages_are_standardized():

@@ -112,10 +112,9 @@ def test_parameters_broken_by_the_very_last_step_are_noticed():
     assert int(outcome.nonfinite_step) == 0 and np.isfinite(outcome.metrics["grad_norm"][-1])
 
 
-@pytest.mark.parametrize("environment", ["CartPole-v1", "Pendulum-v1"])
-def test_other_shapes_of_agent_train(environment):
-    """Continuous actions on a shared torso; a life too short for any Pendulum episode has no score."""
-    outcome = quick_train(PPO, small(environment), numbers(), jax.random.key(0), 12)
+def test_continuous_actions_on_a_shared_torso_train():
+    """A life too short for any Pendulum episode has no score."""
+    outcome = quick_train(PPO, small("Pendulum-v1"), numbers(), jax.random.key(0), 12)
     assert int(outcome.nonfinite_step) == -1
     assert np.isfinite(outcome.metrics["entropy"]).all() and np.isfinite(outcome.metrics["grad_norm"]).all()
-    assert bool(np.isnan(outcome.final)) == (environment == "Pendulum-v1")
+    assert np.isnan(outcome.final)

@@ -35,21 +35,14 @@ def test_operands_are_rounded_forwards_and_backwards(matmul):
     assert np.abs(np.asarray(y) - x @ w).max() > 1e-4 * {"tensorfloat32": 1, "bfloat16": 8}[matmul]
 
 
-@pytest.mark.parametrize(
-    "body",
-    [{"experts": 2, "filters": (3,)}, pytest.param({"recurrence": "linear"}, marks=pytest.mark.slow)],
-    ids=lambda body: "".join(body),
-)
+@pytest.mark.parametrize("body", [{"experts": 2, "filters": (3,)}, {"recurrence": "linear"}], ids="".join)
 def test_all_layers_of_an_agent_are_rounded(body):
-    """Outputs change by rounding, and no more; no layer multiplies whole numbers any more."""
-    outputs, products = {}, {}
+    """No layer multiplies whole numbers any more, as told by the program."""
+    products = {}
     for matmul in ("float32", "bfloat16"):
         _, network = parts(PPO, Setup("Breakout-MinAtar", hidden=(16, 16), matmul=matmul, **body))
-        x = jax.random.normal(jax.random.key(1), (3, 2, 400))
-        params, start = network.init(jax.random.key(0)), jnp.zeros((3, 2), bool)
-        arguments = params, network.initial_carry(2), x, start
-        outputs[matmul] = network.unroll(*arguments)[1]
-        products[matmul] = str(jax.make_jaxpr(network.unroll)(*arguments)).count("reduce_precision")
+        params = jax.eval_shape(network.init, jax.random.key(0))
+        seen, start = jnp.zeros((3, 2, 400)), jnp.zeros((3, 2), bool)
+        program = jax.make_jaxpr(network.unroll)(params, network.initial_carry(2), seen, start)
+        products[matmul] = str(program).count("reduce_precision")
     assert products["float32"] == 0 and products["bfloat16"] >= 2 * (2 * 2 + 2)
-    change = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), outputs["float32"], outputs["bfloat16"])
-    assert 1e-6 < max(change.values()) < 0.1

@@ -49,24 +49,6 @@ def test_open_es_is_the_score_function_gradient_with_adam(build, problem):
         np.testing.assert_allclose(vector(state.mean), mean, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("strategy", ["Open_ES", "CR_FM_NES"])
-def test_the_order_of_pairs_leaves_the_step_unchanged(strategy, problem):
-    config = ESConfig(strategy=strategy, population=16).resolved()
-    core = adapt(config, problem.initial_mean(jax.random.key(0)))
-    state = core.init(jax.random.key(1), problem.initial_mean(jax.random.key(0)))
-    key = problem.key_of(0)
-    population, state = core.ask(key, state)
-    loss = np.array([-problem.score(jax.tree.map(lambda leaf, i=i: leaf[i], population)) for i in range(16)])
-    pairs = np.random.default_rng(0).permutation(8)
-    order = np.concatenate([pairs, pairs + 8])
-    shuffled = jax.tree.map(lambda leaf: leaf[order], population)
-    state_shuffled = state
-    if strategy == "CR_FM_NES":  # it remembers the noise beside the population
-        state_shuffled = state.replace(z=state.z[order], y=state.y[order])
-    mean = core.tell(key, population, loss, state).mean
-    np.testing.assert_allclose(core.tell(key, shuffled, loss[order], state_shuffled).mean, mean, rtol=1e-5)
-
-
 def test_the_order_of_results_is_no_matter(build, problem):
     meta = build()
     requests, state = meta.ask(problem.key_of(0), meta.init(jax.random.key(0)))

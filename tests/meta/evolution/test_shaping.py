@@ -98,29 +98,6 @@ def test_pairwise_signs_by_hand():
         np.testing.assert_allclose(pairwise_signs(scores), expected)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"shaping": "pairwise_sign"},
-        {"shaping": "centered_rank", "task_normalization": "z_score"},
-        {"shaping": "none", "task_normalization": "rank"},
-    ],
-)
-def test_the_scale_of_a_task_has_no_influence(options):
-    rng = np.random.default_rng(0)
-    scores = {"a": rng.normal(size=(8, 3)), "b": rng.integers(0, 3, size=(8, 2)).astype(float)}
-    scores["a"][5, 1] = NAN
-    scaled = {"a": 1000.0 * scores["a"], "b": scores["b"]}
-    np.testing.assert_array_equal(shaped(scaled, **options), shaped(scores, **options))
-
-
-def test_the_scale_of_a_level_has_no_influence_on_pairwise_signs():
-    scores = np.random.default_rng(1).normal(size=(8, 2))
-    level = scores.copy()
-    level[[2, 6], 1] *= 1000.0  # what pair 2 met on its second seed
-    np.testing.assert_array_equal(pairwise_signs({"a": level}), pairwise_signs({"a": scores}))
-
-
 @pytest.mark.parametrize("shaping", ["centered_rank", "z_score", "pairwise_sign", "none"])
 def test_utilities_are_finite_and_failures_lowest(shaping):
     scores = {"a": column(1.0, NAN, 3.0, 2.0, 5.0, 6.0), "b": column(1.0, NAN, 3.0, 2.0, 5.0, 6.0)}

@@ -198,7 +198,6 @@ FAMILIES = {
     "optim4rl": {"width": 2},
 }
 """Small members of every family that is searched; the first has two entries, of nested trees."""
-FAST = ("lpo+open Open_ES", "lpo+open PBE")
 
 
 @functools.cache
@@ -208,14 +207,10 @@ def beginning(family):
     return jax.tree.map(np.asarray, jax.jit(init)(jax.random.key(0)))
 
 
+@pytest.mark.parametrize("strategy", ["Open_ES", "PBE"])
 @pytest.mark.parametrize(
-    ("family", "strategy"),
-    [
-        # each compiles programs of its own
-        pytest.param(family, name, marks=[] if f"{family} {name}" in FAST else [pytest.mark.slow])
-        for family in FAMILIES
-        for name in [*STRATEGIES, "PBE"]
-    ],
+    "family",
+    ["lpo+open", *(pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES if name != "lpo+open")],
 )
 def test_a_generation_of_every_family(family, strategy):
     """From its own beginning: proposals and the next mean are finite numbers in trees like the first mean."""

@@ -22,31 +22,25 @@ def evolve(
     key,
     n_parents,
     deviations,
-    optimum=(jnp.inf, 0.0, 0.0),
     generations=1000,
     mutation: Mutation = "additive",
     self_referential=False,
 ):
     """The numeric fitness world: best x_0 of each generation, ``[generations]``.
 
-    Its height is F(x) = x; or, with an optimum that moves, -|x - a - b t - c t^2| where (a, b, c) is finite.
     Orders above the one that is meant have the deviation 0: then their genes are and remain 0, and a single
     program serves all orders.
     """
 
-    def step(genes, now):
-        time, key = now
+    def step(genes, key):
         key_ties, key_make = jax.random.split(key)
-        x = genes[0, :, 0]
-        where = optimum[0] + optimum[1] * time + optimum[2] * time**2
-        height = jnp.where(jnp.isinf(where), x, -jnp.abs(x - where))
-        parents = survivors(key_ties, genes, height, P // 2)
+        parents = survivors(key_ties, genes, genes[0, :, 0], P // 2)
         made = children(key_make, parents, n_parents, deviations, P, mutation, self_referential)
         return made, parents[0, 0, 0]
 
     key_first, key_rest = jax.random.split(key)
-    times = jnp.arange(float(generations)), jax.random.split(key_rest, generations)
-    return jax.lax.scan(step, founders(key_first, jnp.zeros(1), deviations, P), times)[1]
+    first, keys = founders(key_first, jnp.zeros(1), deviations, P), jax.random.split(key_rest, generations)
+    return jax.lax.scan(step, first, keys)[1]
 
 
 def lives(seed, n, n_parents, deviations, **options) -> np.ndarray:
@@ -89,24 +83,6 @@ def test_order_n_grows_as_the_power_n_plus_1_to_the_heights_of_another_simulatio
         assert slope(best) == pytest.approx(order + 1, abs=0.1)
 
 
-@pytest.mark.slow
-def test_order_2_with_two_parents():
-    """It holds for many populations: about one in twenty goes the wrong way; with three parents none."""
-    two, three = (lives(1, 256, n, [DEVIATION] * 3) for n in (2, 3))
-    for best in (two, three):
-        assert slope(np.median(best, axis=0)) == pytest.approx(3, abs=0.1)
-    assert 0.01 < (two[:, -1] < 0).mean() < 0.12
-    assert (three[:, -1] > 0).all()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("n_parents", "tolerance"), [(13, 0.3), (64, 0.1)])
-def test_order_3(n_parents, tolerance):
-    """With 13 parents, lineages hardly live long enough for credit to reach x_3, and the slope wanders."""
-    best = lives(2, 48, n_parents, [DEVIATION] * 4)
-    assert slope(np.median(best, axis=0)) == pytest.approx(4, abs=tolerance)
-
-
 def test_order_1_fails_with_one_parent():
     """Children of one parent all inherit the same step: it is a random walk, and of no use."""
     one, two = world(1, 1)[:, -1], world(1, 2)[:, -1]
@@ -129,19 +105,6 @@ def test_self_reference_grows_exponentially(mutation, n_parents, figures):
     assert growth[99] == pytest.approx(figures[1], rel=0.1)
     if mutation == "additive":  # x_1 doubles
         assert np.diff(growth[60:]).mean() == pytest.approx(math.log10(2), rel=0.02)
-
-
-def lag(order, optimum) -> float:
-    """How far 64 parents are behind after 1000 generations, as a share of the way."""
-    best = lives(3, 2, 64, [DEVIATION * 0.1**i * (i <= order) for i in range(3)], optimum=optimum)
-    way = optimum[1] * 999 + optimum[2] * 999**2
-    return float(np.abs(best[:, -1] - way).max() / way)
-
-
-def test_a_moving_optimum_is_followed_by_an_order_that_is_high_enough():
-    walking, speeding = (0.0, 0.05, 0.0), (0.0, 0.0, 5e-4)
-    assert lag(0, walking) > 0.5 and lag(1, walking) < 0.01
-    assert lag(0, speeding) > 0.9 and 0.2 < lag(1, speeding) < 0.6 and lag(2, speeding) < 0.01
 
 
 def by_hand(parent, noise, deviations, mutation, self_referential):
@@ -198,15 +161,6 @@ def test_founders_have_the_standard_deviations_asked_for():
     np.testing.assert_allclose(genes.mean(axis=1), [[5, -1], [0, 0], [0, 0]], atol=0.1)
     np.testing.assert_allclose(genes.std(axis=1), np.repeat(sigmas[:, None], 2, axis=1), rtol=0.05)
     np.testing.assert_allclose(spread(made), genes.std(axis=1).mean(axis=1), rtol=1e-5)
-
-
-def test_the_order_of_a_population_is_no_matter():
-    rng = np.random.default_rng(0)
-    genes, merit = jnp.asarray(rng.normal(size=(3, 16, 2))), jnp.asarray(rng.normal(size=16))
-    parents = survivors(jax.random.key(0), genes, merit, 5)
-    shuffle = jnp.asarray(rng.permutation(16))
-    np.testing.assert_array_equal(survivors(jax.random.key(0), genes[:, shuffle], merit[shuffle], 5), parents)
-    np.testing.assert_allclose(spread(genes[:, shuffle]), spread(genes), rtol=1e-6)
 
 
 def test_ties_are_broken_at_random_and_evenly():
