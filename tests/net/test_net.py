@@ -46,4 +46,5 @@ def test_a_run_of_schema_2_goes_on_to_the_same_numbers(tmp_path: Path) -> None:
     run = searches.copied("interrupted", tmp_path)
     done = discovery("resume", run, "--quiet", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    check("schema2/run", searches.facts_of(run))
+    # The programs of that schema are gone; those of now round the last digits of some metrics otherwise.
+    check("schema2/run", searches.facts_of(run), bits=False)
