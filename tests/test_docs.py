@@ -233,7 +233,9 @@ def of_page(page: Path) -> str:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=of_page)
-def test_every_command_is_accepted(page: Path, folder: Path) -> None:
+def test_every_command_is_accepted(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without tracing a training of each search, which the slow tests do."""
+    monkeypatch.setattr("discovery.search.check._trace", lambda *_: None)
     check_page(page, slow=False)
 
 
