@@ -32,8 +32,8 @@ class GenerationsConfig:
     """Factors on sigma and the learning rate of searched entries, by name: for a search over parts whose
     numbers differ in size, for example optimizer=0.1. Default 1."""
     answer_every: int = 1
-    """k: score the answer on the selection seeds every k generations; 0: only after the last. The answer of an
-    evolution strategy is its mean."""
+    """k: score the answer (of an evolution strategy, its mean) on the selection seeds every k generations;
+    0: only after the last."""
     asynchronous: bool = False
     """Continue before a generation is complete, so no worker waits for the slowest training."""
     in_flight: int | None = None
