@@ -13,6 +13,7 @@ from discovery.core.errors import BadInput, ExecutorError
 from discovery.executors.chunks import cut
 from discovery.inner import batch_size as room
 from discovery.inner import compile as compiled
+from discovery.inner.loops.on_policy import METRICS
 from discovery.search import width
 from discovery.store.run import Run
 from environments.task import Setup, Task
@@ -112,7 +113,8 @@ def test_on_a_device_of_little_memory_calls_are_what_fits_and_are_found_once(mon
 
 def assert_bytes_are_those_counted(program, one):
     """Of the program of eight lanes: numbers once, the rest of `one` and the outcome eight times."""
-    memory, numbers, curves, scalars = program.memory_analysis(), len(one[0]), 7 * SETUP.curve_points, 4
+    memory, numbers = program.memory_analysis(), len(one[0])
+    curves, scalars = (3 + len(METRICS)) * SETUP.curve_points, 4
     lane = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(one[1:]))
     assert memory.argument_size_in_bytes == 4 * numbers + 8 * lane
     results = 8 * 4 * (curves + scalars)
