@@ -12,7 +12,7 @@ from gymnax.environments import spaces
 
 from benchmarks.tasks import BREAKOUT, CARTPOLE, PPO, inputs, shortened, steps
 from benchmarks.timing import Figure, rate, ratio, rounds, timed
-from discovery.inner.compile import _compiler_options, run_chunk
+from discovery.inner.compile import compiler_options, run_chunk
 from environments.task import Task
 
 _HALF = shortened(BREAKOUT, 0.5)
@@ -75,7 +75,7 @@ def rejax_program(task: Task, width: int) -> tuple[Any, tuple[Any, ...]]:
     algorithm = algorithm.replace(eval_callback=lambda algorithm, state, key: (jnp.zeros(()), jnp.zeros(())))
     keys = jax.random.split(jax.random.key(0), width)
     train = jax.jit(jax.vmap(RejaxPPO.train, in_axes=(None, 0))).lower(algorithm, keys)
-    return train.compile(compiler_options=_compiler_options()), (algorithm, keys)
+    return train.compile(compiler_options=compiler_options()), (algorithm, keys)
 
 
 def _rejax(task: Task, width: int) -> Callable[[], object]:

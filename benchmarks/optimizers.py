@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.tasks import BREAKOUT, PPO, inputs, shortened
 from benchmarks.timing import Figure, median, ratio, rounds, timed
 from discovery.core.jobs import AlgorithmSpec
-from discovery.inner.compile import _compiler_options, build_algorithm, run_chunk
+from discovery.inner.compile import build_algorithm, compiler_options, run_chunk
 from discovery.inner.loops.on_policy import complete, parts
 from objectives.base import Progress
 
@@ -65,7 +65,7 @@ def stepping(spec: AlgorithmSpec) -> Callable[[], object]:
     def steps(carry: Any, keys: Any) -> Any:
         return jax.lax.scan(step, carry, keys)[0]
 
-    program = jax.jit(steps, compiler_options=_compiler_options())
+    program = jax.jit(steps, compiler_options=compiler_options())
     start, keys = (params, optimizer.init(params)), jax.random.split(jax.random.key(1), STEPS)
     return lambda: jax.block_until_ready(program(start, keys))
 

@@ -12,6 +12,7 @@ from discovery.core.versions import versions
 from discovery.display import plots
 from discovery.display.pictures import suites
 from discovery.judging.robustness import variant_name
+from discovery.judging.sentences import suite_sentences
 from discovery.judging.suite_comparison import SuiteComparison
 from discovery.store.rows import now
 
@@ -23,9 +24,10 @@ def write_suite_files(result: SuiteComparison, folder: Path, command: str = "") 
         RunError: a file cannot be written; all trainings are recorded in the ledger.
     """
     about = {"command": command, "date": now(), "versions": versions()}
+    verdicts = {"verdicts": suite_sentences(result)}
     try:
         paths = [
-            write_whole(folder / "comparison.json", json_text(about | result.to_dict())),
+            write_whole(folder / "comparison.json", json_text(about | result.to_dict() | verdicts)),
             write_whole(folder / "scores.csv", _scores(result)),
             write_whole(folder / "table.csv", result.frame().to_csv(index=False)),
         ]

@@ -12,8 +12,8 @@ import numpy as np
 import optax
 
 from discovery.core.errors import BadInput
-from discovery.export.known import Constant, Expression, prefix
-from discovery.export.layout import formatted
+from discovery.export.known import Constant, Expression, identity, prefix
+from discovery.export.layout import definition, formatted
 from discovery.export.literals import array, literal
 
 
@@ -65,6 +65,9 @@ class Source(ABC):
         return "\n".join([*arrays.values(), *trees])
 
     @abstractmethod
+    def scope(self, made: Any, known: Mapping[str, Any]) -> Any:
+        """What rewrites a function or a class: a `specialize.Scope`."""
+
     def function(
         self,
         function: Callable[..., Any],
@@ -88,10 +91,26 @@ class Source(ABC):
         Raises:
             BadInput: it uses something that no file can name.
         """
+        key = (identity(function), tuple(sorted((k, identity(v)) for k, v in known.items())), as_value)
+        if key in self._open:
+            raise BadInput(f"{function.__qualname__} is recursive, so it cannot be exported")
+        if key not in self._written:
+            self._open.append(key)
+            name = self._name(name or function.__name__.lstrip("_"), key)
+            scope = self.scope(function, known)
+            self._written[key], tree = scope.function(name, docstring, first, as_value)
+            self._definitions.append(definition(tree))
+            self._open.remove(key)
+        return self._written[key]
 
-    @abstractmethod
     def klass(self, made: type) -> str:
         """Write a class, unless it is already written; returns its name."""
+        key = identity(made)
+        if key not in self._written:
+            name = self._name(made.__name__.lstrip("_"), key)
+            self._written[key] = Written(name, (), frozenset())
+            self._definitions.append(definition(self.scope(made, {}).klass(name)))
+        return self._written[key].name
 
     def constant(self, constant: Constant | Expression) -> str:
         """The name of a constant that the file will have."""

@@ -8,47 +8,21 @@ left out, as are annotations. The functions, classes and constants that it uses 
 
 import ast
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from discovery.core.errors import BadInput
 from discovery.export import trees
 from discovery.export.expressions import Expressions
-from discovery.export.known import Unknown, identity, truth
-from discovery.export.layout import definition
+from discovery.export.known import Unknown, truth
 from discovery.export.source import Source, Written
 
 
 class StandaloneSource(Source):
-    """A file that writes each function and class through a `Scope`."""
+    """A file that rewrites each function and class by a `Scope`."""
 
-    def function(
-        self,
-        function: Callable[..., Any],
-        known: Mapping[str, Any],
-        name: str = "",
-        docstring: str = "",
-        first: str = "",
-        as_value: bool = False,
-    ) -> Written:
-        key = (identity(function), tuple(sorted((k, identity(v)) for k, v in known.items())), as_value)
-        if key in self._open:
-            raise BadInput(f"{function.__qualname__} is recursive, so it cannot be exported")
-        if key not in self._written:
-            self._open.append(key)
-            name = self._name(name or function.__name__.lstrip("_"), key)
-            self._written[key], tree = Scope(self, function, known).function(name, docstring, first, as_value)
-            self._definitions.append(definition(tree))
-            self._open.remove(key)
-        return self._written[key]
-
-    def klass(self, made: type) -> str:
-        key = identity(made)
-        if key not in self._written:
-            name = self._name(made.__name__.lstrip("_"), key)
-            self._written[key] = Written(name, (), frozenset())
-            self._definitions.append(definition(Scope(self, made, {}).klass(name)))
-        return self._written[key].name
+    def scope(self, made: Any, known: Mapping[str, Any]) -> "Scope":
+        return Scope(self, made, known)
 
 
 class Scope(Expressions):

@@ -147,7 +147,7 @@ ON_CPU = {"xla_backend_optimization_level": 1}
 """LLVM's first level: 40% less compile time than the default, and the same speed."""
 
 
-def _compiler_options() -> dict[str, Any]:
+def compiler_options() -> dict[str, Any]:
     """The options for this device, except those that XLA_FLAGS sets."""
     said = os.environ.get("XLA_FLAGS", "")
     return {k: v for k, v in ON_CPU.items() if k not in said} if jax.default_backend() == "cpu" else {}
@@ -170,7 +170,7 @@ def executable(spec: AlgorithmSpec, setup: Setup, arguments: Arguments) -> tuple
         algorithm = trained_on(build_algorithm(spec), setup)
         lowered = _program(algorithm, setup, _devices(len(arguments.keys))).lower(*arguments)
     with compiling(repr(key)):
-        compiled = lowered.compile(compiler_options=_compiler_options())
+        compiled = lowered.compile(compiler_options=compiler_options())
     with _lock:
         _executables[key] = compiled
         if len(_executables) > MAX_PROGRAMS:
