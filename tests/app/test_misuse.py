@@ -30,6 +30,7 @@ LINES = {
     "export nope --to torch": "purejaxrl",
     "evaluate": "runs/NAME",
     "evaluate ppo": "--tasks",
+    "evaluate ppo@12 --tasks Catch-bsuite": "is an algorithm, not a run",
     "evaluate ppo --tasks Catch-bsuite --executor inline --seeds 1e9": "100000",
     "evaluate ppo --tasks Catc": "Catch-bsuite",
     "envs CartPol": "CartPole-v1",

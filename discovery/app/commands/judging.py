@@ -32,6 +32,8 @@ def _resolved(name: str, output: Path) -> str:
     if ":" in plain or plain.endswith(".py") or (is_known(base) and not at):
         return name
     if not Path(base).exists() and not (output / base).exists():
+        if is_known(base):
+            return name  # `subjects` says that an algorithm has no generations
         names = [*FAMILIES, *(folder.name for folder in run_folders(output)[-20:])]
         raise unknown("run or algorithm", base, names)
     return f"{find_run(base, output)}{at}{generation}" + (f"[{options}" if options else "")
