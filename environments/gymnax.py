@@ -19,15 +19,18 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import gymnax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from gymnax.environments import spaces
 from jaxtyping import Array, Float
 
 from environments.base import Environment, Step, uniform_levels
+from environments.deferred import deferred
 from environments.episodes import strong
+
+with deferred("matplotlib.pyplot", "seaborn"):  # for its drawings; they take most of the time of the import
+    import gymnax
+    from gymnax.environments import spaces
 
 DERIVED: Mapping[str, Callable[[Any], Any]] = {
     "total_mass": lambda params: params.masscart + params.masspole,

@@ -122,7 +122,7 @@ def _maker(id: str) -> "Callable[..., Environment]":
 
 def registered() -> tuple[str, ...]:
     """Returns the ids of all gymnax environments that `make` supports, including user-registered ones."""
-    import gymnax
+    from environments.gymnax import gymnax
 
     return tuple(id for id in gymnax.registered_envs if id not in DOWNLOADS_DATA)
 

@@ -1,8 +1,8 @@
 """README and docs: every command is run, every link leads somewhere, every path that is named is there.
 
 Commands are those of fenced blocks and of inline code. The fast tests run them in order in a folder that has
-a finished run, and let those that train do everything up to the first training. The slow tests run these too,
-made small.
+a finished run, let those that train do everything up to the first training, and those that draw look for a
+run that is not there. The slow tests run these too, made small.
 """
 
 import argparse
@@ -37,6 +37,8 @@ PLACEHOLDERS |= {"ID": "grid/small", "VERB": "search"}
 """What stands for words that the reader is to replace."""
 TRAINS = ("evaluate", "compare", "repeat", "resume", "quickstart")
 """Verbs, beside `search`, that train."""
+DRAWS = ("plot", "report")
+"""Verbs that draw."""
 SLOW_PYTHON = ("d.discover(", "from found import")
 """What marks Python that searches, or that needs a search of which the finished run is no example."""
 NOWHERE = ["--executor", "nowhere"]
@@ -127,6 +129,10 @@ def check_discovery(words: list[str], slow: bool) -> str:
         return search_small(rest) if slow else search_dry(rest)
     if verb in TRAINS or "--measure" in rest:
         return train_little(verb, rest) if slow else discovery(verb, *rest, *NOWHERE, code=2, says="nowhere")
+    if verb in DRAWS or "--verify" in rest:
+        if slow:
+            return discovery(verb, *rest)
+        return discovery(verb, "runs/nowhere", *rest[1:], code=2, says="nowhere")
     if verb == "doctor" and "--ray" in rest:
         return discovery("doctor", "--ray") if slow and "--address" not in rest else ""
     return "" if slow and verb != "export" else discovery(verb, *rest)

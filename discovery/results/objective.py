@@ -9,6 +9,7 @@ Everything here is elementwise over arrays of any common shape, and differentiab
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import jax
@@ -118,8 +119,19 @@ def objective_in(learned: Learned) -> Objective:
     return Objective(learned.label, learned.spec, learned.meta_params, policy_loss)
 
 
+@partial(jax.jit, static_argnums=0)
+def drift_and_slope(
+    objective: Objective, log_ratio: ArrayLike, advantage: ArrayLike, fraction: ArrayLike = 0.0
+) -> tuple[jax.Array, jax.Array]:
+    """`Objective.drift` and `Objective.slope`, compiled once for all fractions."""
+    return (
+        objective.drift(log_ratio, advantage, fraction),
+        objective.slope(log_ratio, advantage, fraction),
+    )
+
+
 def is_temporal(objective: Objective) -> bool:
     """Whether the drift changes during training, somewhere on a coarse grid."""
     log_ratio, advantage = jnp.linspace(-1.5, 1.5, 13), jnp.linspace(-2.0, 2.0, 5)[:, None]
-    early, late = (objective.drift(log_ratio, advantage, fraction) for fraction in (0.0, 0.75))
+    early, late = (drift_and_slope(objective, log_ratio, advantage, fraction)[0] for fraction in (0.0, 0.75))
     return not jnp.array_equal(early, late, equal_nan=True)

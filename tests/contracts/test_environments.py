@@ -21,8 +21,8 @@ from environments.make import FAMILIES, make, registered
 IDS = tuple(known())
 GYMNAX = registered()
 AFFORDABLE = (
-    "grid/small", "grid/rand-small", "grid/rand-sparse", "chain/short", "chain/long",
-    "memory/repeat-first", "memory/chain", "brax/fast", "brax/inverted_pendulum",
+    "grid/small", "grid/rand-small", "chain/short", "chain/long",
+    "memory/repeat-first", "memory/chain", "brax/fast",
 )  # fmt: skip
 """Besides those of gymnax, the environments that every run of the tests can afford."""
 

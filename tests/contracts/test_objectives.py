@@ -34,8 +34,19 @@ MEMBERS: dict[str, tuple[str, dict[str, Any]]] = {
     "disco": ("disco", DISCO),
 }
 DISCRETE_ONLY = {"disco", "pqn", "ampo", "ampo_l2", "ta_ampo_normalized"}
-SLOW_DERIVATIVES = {"disco", "ta_ampo_normalized", "ta_lpg"}
-"""Which compile for long; of LPG and AMPO, others are differentiated in the fast tests."""
+SLOW_DERIVATIVES = {
+    "disco",
+    "ta_ampo_normalized",
+    "ta_lpg",
+    "ampo_l2",
+    "a2c_sgd",
+    "lodo",
+    "optim4rl",
+    "ppo_kl",
+}
+"""Which compile for long, or whose like is differentiated in the fast tests."""
+SLOW_ENDINGS = {"disco", "ampo", "ta_ampo_normalized", "ta_lpg", "optim4rl", "lodo"}
+"""The same, of what lies beyond a termination."""
 
 KINDS = [
     (name, continuous)
@@ -53,7 +64,7 @@ differentiated = pytest.mark.parametrize(
     [
         pytest.param(name, continuous, marks=[pytest.mark.slow] * (name in SLOW_DERIVATIVES))
         for name, continuous in KINDS
-        if not continuous or name in ("ppo", "ta_lpo_anchored")
+        if not continuous or name == "ppo"
     ],
 )
 """The kind of action reaches a loss through its distribution only."""
@@ -174,7 +185,9 @@ class Recording(dict):
         raise AssertionError(f"{name!r} must be read with [], so that a missing default is an error")
 
 
-@every_algorithm
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW_ENDINGS)) for name in MEMBERS]
+)
 def test_says_whether_it_reads_what_lies_beyond_a_termination(name):
     algorithm = make(name)
     meta_params, params = numbers_of(algorithm), linear_params(algorithm, False, 1)

@@ -342,6 +342,7 @@ def test_the_command_lists_and_refuses(says, tiny):
         assert code == 2 and message in err, words
 
 
+@pytest.mark.slow
 def test_random_reaches_what_is_expected_of_it():
     """Catch, by enumeration: the ball falls 9 rows, the paddle walks on 5 columns with walls at both ends."""
     row = np.full((5, 5), 0.0)

@@ -32,6 +32,7 @@ def test_the_file_of_a_part_is_the_file_of_that_family(part, target):
     assert f"{part.name} (" in together.splitlines()[0]
 
 
+@pytest.mark.slow
 def test_the_file_of_a_part_has_the_numbers_of_the_whole():
     """Of PQN, which has other values of Adam's epsilon and of the largest norm than OPEN alone."""
     spec = AlgorithmSpec("pqn+open", BOTH.options[1:])

@@ -19,6 +19,7 @@ from tests.inner.states import ENDINGS, assert_same_bits
 SIZES = {"predictions": 3, "units": 4, "lifetime": 3, "embedding": 6, "bins": 7, "action_units": 4}
 
 
+@pytest.mark.slow
 def test_the_target_network_sees_what_the_agent_sees():
     """With the agent's parameters it says the same, to an episode's last moment; with others it does not."""
     algorithm = build("disco", SIZES)

@@ -19,7 +19,7 @@ from tests.inner.states import ENDINGS, PPO, applied, numbers, recorded
 from tests.inner.worlds import FINAL
 
 
-@pytest.mark.parametrize("recurrence", ["none", "gru"])
+@pytest.mark.parametrize("recurrence", ["none", pytest.param("gru", marks=pytest.mark.slow)])
 def test_few_states_are_valued_as_in_a_pass_over_every_step(recurrence):
     """Episodes of 3 to 5 steps, none truncated before the 4th: 4 steps truncate once at most."""
     setup = replace(ENDINGS, recurrence=recurrence, n_steps=4)

@@ -141,7 +141,11 @@ def test_the_numbers_follow_from_the_order_of_completion(whole, tmp_path):
     assert differences(whole, repeated) == [] and order_of(repeated) == order
 
 
-@pytest.mark.parametrize("stops", [(1,), (9, 1, 1, 20), (118, 7), (139,)], ids=str)
+@pytest.mark.parametrize(
+    "stops",
+    [(9, 1, 1, 20), *(pytest.param(at, marks=pytest.mark.slow) for at in ((1,), (118, 7), (139,)))],
+    ids=str,
+)
 def test_a_search_that_is_interrupted_goes_on_from_what_is_recorded(stops, whole, tmp_path):
     """It ends with the numbers of one that was not, and in which batches were finished in the same order."""
     with Run.create(PBE, tmp_path, name="parts") as run:

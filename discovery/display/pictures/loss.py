@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
@@ -11,7 +10,13 @@ from discovery.core.errors import BadInput
 from discovery.core.jobs import AlgorithmSpec
 from discovery.display.pictures.drift import drift_picture
 from discovery.results.learned import Learned
-from discovery.results.objective import Objective, is_temporal, objective_in, objective_of
+from discovery.results.objective import (
+    Objective,
+    drift_and_slope,
+    is_temporal,
+    objective_in,
+    objective_of,
+)
 from objectives import family_of
 
 FRACTIONS = (0.0, 0.33, 0.67, 0.99)
@@ -47,8 +52,7 @@ def loss_picture(found: Learned) -> Figure:
 
 def grids(objective: Objective, fraction: float) -> Grids:
     """Drift and slope on the grid of the picture."""
-    log_ratio, advantage = jnp.asarray(LOG_RATIO), jnp.asarray(ADVANTAGE)[:, None]
-    drift, slope = (f(log_ratio, advantage, fraction) for f in (objective.drift, objective.slope))
+    drift, slope = drift_and_slope(objective, LOG_RATIO, ADVANTAGE[:, None], fraction)
     return np.asarray(drift, np.float64), np.asarray(slope, np.float64)
 
 

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
 from discovery.core.errors import RunError
 from discovery.judging.comparison import Cell, Comparison, Row
@@ -202,6 +201,8 @@ def _best_proposal(run: RunData, reports: Comparison, task: str) -> tuple[str, f
 
 def _rank_correlation(pairs: Float[np.ndarray, "n 2"]) -> float:
     """Spearman's rank correlation, with ties averaged; NaN if all entries of a column are equal."""
+    from scipy import stats  # takes a second to import, and every search imports this file
+
     ranks = stats.rankdata(pairs, axis=0)
     ranks -= ranks.mean(axis=0)
     scale = np.sqrt((ranks**2).sum(axis=0).prod())

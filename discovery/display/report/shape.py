@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from discovery.display.pictures.loss import ADVANTAGE, FRACTIONS, LOG_RATIO, Grids, grids, known_objective
 from discovery.display.report.formula import Formula, drift_options, formula_of
 from discovery.results.loaded import RunData
-from discovery.results.objective import Objective, is_temporal, objective_of
+from discovery.results.objective import Objective, drift_and_slope, is_temporal, objective_of
 from objectives import family_of
 
 KNOWN = ("ppo", "dpo", "ppo_kl", "policy_gradient")
@@ -140,7 +140,9 @@ def _shape(objective: Objective, known: dict[str, Objective], fraction: float | 
     advantage = jnp.asarray(ADVANTAGE)
     drift, slope = grids(objective, at)
     at_one = np.asarray(objective(0.0, 0.0, advantage, at) + advantage)
-    slope_at_one = np.asarray(advantage - objective.slope(jnp.zeros_like(advantage), advantage, at))
+    slope_at_one = np.asarray(
+        advantage - drift_and_slope(objective, jnp.zeros_like(advantage), advantage, at)[1]
+    )
     value, gradient = (float(np.abs(values).max()) for values in (at_one, slope_at_one))
     least, largest = float(drift.min()), float(drift.max())
     legal = max(value, gradient) <= TOLERANCE * np.abs(ADVANTAGE).max() and least >= -TOLERANCE

@@ -49,6 +49,7 @@ def made(tmp_path: Path) -> LoadedRun:
     return load_run(run.folder)
 
 
+@pytest.mark.slow
 def test_a_plot_a_notebook_and_the_report_show_what_was_searched(
     made: LoadedRun, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

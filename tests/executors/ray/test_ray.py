@@ -214,6 +214,7 @@ def test_room_for_workers_with_gpus():
     assert there._replace(cpus=3).room(0.5) == 3  # each needs a core too
 
 
+@pytest.mark.slow
 def test_a_ray_of_our_own_listens_on_loopback_alone_has_no_secrets_and_ends_with_us(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "hunter2")
     with Ray(1, 2, function=RUN_CHUNK) as executor:
