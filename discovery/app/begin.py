@@ -1,5 +1,6 @@
 """The start of every search: from a config to a run in its folder, and an executor."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from discovery.core.config.search import SearchConfig
@@ -42,7 +43,10 @@ def begin(
         BadInput: before anything is written, if the config is invalid.
     """
     refuse_unsuitable(config, output, short, name)
-    config = config if executor else with_width(config)
+    if executor is None:
+        config = with_width(config)
+    elif width := getattr(executor, "agents_per_call", None):  # other kinds of executors may have no width
+        config = replace(config, agents_per_call=width)
     from discovery.results.distillation.start import start_of
 
     own = executor or executor_of(config)

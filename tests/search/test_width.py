@@ -58,6 +58,12 @@ def test_on_cpus_it_is_eight_and_what_is_given_stays_and_is_recorded(tmp_path):
         SearchConfig(agents_per_call=0)
 
 
+def test_that_of_an_executor_that_was_given_is_recorded(finished_run):
+    """Else `discovery repeat` trains at another width, and numbers differ."""
+    with Run.open(finished_run.folder) as run:
+        assert run.config.agents_per_call == 4
+
+
 def test_every_worker_has_a_call():
     """Of 22 trainings a generation: 6 proposals on 3 seeds, the mean on 4."""
     assert width.trainings_at_once(CONFIG) == (22, 1)
