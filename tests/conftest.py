@@ -55,8 +55,8 @@ gc.freeze()
 gc.set_threshold(20_000, 20, 20)
 
 MAPS = Path("/proc/self/maps")
-MOST_MAPS = 50_000
-"""Of 65,530 that Linux gives a process; a file of tests takes up to 5,000. Each compiled program takes some,
+MOST_MAPS = 30_000
+"""Of 65,530 that Linux gives a process; a file of tests takes up to 20,000. Each compiled program takes some,
 and a compiler that gets no more aborts."""
 
 

@@ -1,5 +1,6 @@
 """What was found is drawn by what was searched: in plots, notebooks and reports, for every family."""
 
+import html
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,8 @@ def test_what_was_searched_is_plotted_shown_and_reported(
     assert file in capsys.readouterr().out
     assert main(["report", "done", *at]) == 0
     picture = pictures_of(load_run(tmp_path / "runs" / "done").learned())[entry]
-    assert picture.alt in (tmp_path / "runs" / "done" / "report.html").read_text(encoding="utf-8")
+    page = (tmp_path / "runs" / "done" / "report.html").read_text(encoding="utf-8")
+    assert picture.alt in html.unescape(page)
 
 
 @pytest.mark.slow
