@@ -30,6 +30,7 @@ FAMILIES: dict[str, str] = {
     "ppo": "objectives.known:ppo",
     "ppo_kl": "objectives.known:ppo_kl",
     "pqn": "objectives.q_learning:PQN",
+    "programs": "objectives.programs.algorithm:PROGRAMS",
     "random": "objectives.known:random_policy",
     "vsop": "objectives.known:vsop",
 }

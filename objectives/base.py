@@ -167,7 +167,8 @@ class Loss(NamedTuple):
 Optimizer = Callable[[MetaParams], optax.GradientTransformationExtraArgs]
 """``meta_params -> transformation`` over one tree of all agent parameters. It includes clipping and the
 learning rate. Its update receives ``key``, ``progress``, ``activations`` (a tree
-``{torso: {layer: [B, H]}}``) and ``param_info`` (a tree like the parameters', of `ParamInfo`)."""
+``{torso: {layer: [B, H]}}``), ``param_info`` (a tree like the parameters', of `ParamInfo`) and ``memory``
+(the algorithm's)."""
 
 
 class ParamInfo(NamedTuple):

@@ -40,9 +40,22 @@ import pytest
 # A shell starts what runs in the background with Ctrl-C ignored, and so would be whatever tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+ROOT = Path(__file__).parents[1]
+WITHOUT_ARRAYS = ("building", "functions", "graph", "known", "printer", "refusals", "scan", "source")
+"""Modules of `objectives.programs` whose functions take no arrays: checks would make them 20 times slower."""
+
+
+def _checked() -> list[str]:
+    """Modules whose functions' annotations are checked."""
+    files = (ROOT / "objectives").rglob("*.py")
+    names = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files if file.stem[0] != "_"]
+    unchecked = {f"objectives.programs.{name}" for name in WITHOUT_ARRAYS}
+    return [*(name for name in names if name not in unchecked), "environments", "discovery.inner"]
+
+
 # Functions' array annotations are checked here and nowhere else; users pay nothing. What is imported before
 # this line escapes the check, so nothing of ours may be.
-jaxtyping.install_import_hook(["objectives", "environments", "discovery.inner"], "beartype.beartype")
+jaxtyping.install_import_hook(_checked(), "beartype.beartype")
 
 from discovery.inner import compile as compiled  # noqa: E402
 from objectives.base import Distribution  # noqa: E402

@@ -90,6 +90,7 @@ def minibatch_step(
     minibatch: Sequences,
     progress: Progress,
     key: PRNGKeyArray,
+    memory: Any = (),
 ) -> tuple[tuple[Any, Any], Diagnostics]:
     """One gradient step on one minibatch; `agent` is (params, optimizer state).
 
@@ -132,6 +133,7 @@ def minibatch_step(
         progress=progress,
         activations=activations,
         param_info=network.param_info,
+        memory=memory,
     )
     return (optax.apply_updates(params, updates), opt_state), diagnostics
 
@@ -145,6 +147,7 @@ def update(
     experience: Sequences,
     progress: Progress,
     key: PRNGKeyArray,
+    memory: Any = (),
 ) -> tuple[tuple[Any, Any], Diagnostics]:
     """`n_epochs` passes over all sequences, each in a fresh order, in minibatches of whole sequences."""
     size = experience.start.shape[1]
@@ -164,7 +167,9 @@ def update(
             agent, total = carry
             batch, start = jax.tree.map(lambda x: x[:, rows], experience[:2])
             minibatch = Sequences(batch, start, jax.tree.map(lambda x: x[rows], experience.carry))
-            agent, seen = minibatch_step(algorithm, network, meta_params, agent, minibatch, now, key_step)
+            agent, seen = minibatch_step(
+                algorithm, network, meta_params, agent, minibatch, now, key_step, memory
+            )
             total = jax.tree.map(jnp.add, total, seen)._replace(finite=total.finite & seen.finite)
             return (agent, total), None
 

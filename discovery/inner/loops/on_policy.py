@@ -194,6 +194,7 @@ def advance_once(
         sequences(trajectory, recall, targets, setup.steps_per_sequence),
         progress,
         key_update,
+        state.memory,
     )
     n_episodes, total_return, total_length = completed(episodes)
     metrics = Metrics(

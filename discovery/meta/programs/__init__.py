@@ -1,0 +1,1 @@
+"""Evolution of programs: variation, islands, an archive of what was tried, racing and simplification."""
