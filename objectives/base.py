@@ -167,8 +167,8 @@ class Loss(NamedTuple):
 Optimizer = Callable[[MetaParams], optax.GradientTransformationExtraArgs]
 """``meta_params -> transformation`` over one tree of all agent parameters. It includes clipping and the
 learning rate. Its update receives ``key``, ``progress``, ``activations`` (a tree
-``{torso: {layer: [B, H]}}``), ``param_info`` (a tree like the parameters', of `ParamInfo`) and ``memory``
-(the algorithm's)."""
+``{torso: {layer: [B, H]}}``), ``param_info`` (a tree like the parameters', of `ParamInfo`) and, if the
+algorithm has one, ``memory``."""
 
 
 class ParamInfo(NamedTuple):

@@ -11,7 +11,7 @@ from discovery.inner.networks.network import Network
 from discovery.inner.record import finite
 from discovery.inner.rollout import Recall
 from environments.task import Setup
-from objectives.base import Algorithm, Batch, MetaParams, Progress, Trajectory
+from objectives.base import NO_MEMORY, Algorithm, Batch, MetaParams, Progress, Trajectory
 from objectives.parts import DEFAULTS
 
 
@@ -133,7 +133,7 @@ def minibatch_step(
         progress=progress,
         activations=activations,
         param_info=network.param_info,
-        memory=memory,
+        **({} if algorithm.memory is NO_MEMORY else {"memory": memory}),
     )
     return (optax.apply_updates(params, updates), opt_state), diagnostics
 

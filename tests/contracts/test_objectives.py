@@ -64,10 +64,11 @@ differentiated = pytest.mark.parametrize(
     [
         pytest.param(name, continuous, marks=[pytest.mark.slow] * (name in SLOW_DERIVATIVES))
         for name, continuous in KINDS
-        if not continuous or name == "ppo"
+        if (not continuous or name == "ppo") and name != "programs"
     ],
 )
-"""The kind of action reaches a loss through its distribution only."""
+"""The kind of action reaches a loss through its distribution only. Programs are integers; their derivatives
+are tested in tests/objectives/programs."""
 
 
 def make(name: str) -> Algorithm:
