@@ -41,8 +41,9 @@ import pytest
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
-WITHOUT_ARRAYS = ("building", "functions", "graph", "known", "printer", "refusals", "scan", "source")
-"""Modules of `objectives.programs` whose functions take no arrays: checks would make them 20 times slower."""
+WITHOUT_ARRAYS = ("building", "functions", "graph", "known", "printer", "scan", "source")
+"""Modules of `objectives.programs` whose functions take no arrays: with checks, their
+tests take several times as long."""
 
 
 def _checked() -> list[str]:

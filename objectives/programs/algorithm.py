@@ -12,7 +12,7 @@ from objectives.known import drift_loss, ppo_drift
 from objectives.optimizers import OPTIMIZERS, RATE_DEFAULTS
 from objectives.parts import LOSS_DEFAULTS, actor_critic_policy
 from objectives.programs import losses, steps, targets
-from objectives.programs.interpreter import Size, encode
+from objectives.programs.code import Size, encode
 from objectives.programs.known import known
 from objectives.programs.slots import slot_of
 

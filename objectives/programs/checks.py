@@ -16,8 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from objectives.programs.code import Code, Size, encode
 from objectives.programs.graph import CONSTANT, INPUT, Program, ProgramError, canonical
-from objectives.programs.interpreter import Code, Size, encode, interpret
+from objectives.programs.interpreter import interpret
 from objectives.programs.known import SOURCES, known
 from objectives.programs.primitives import COMPARISONS, PRIMITIVES
 from objectives.programs.slots import Input, slot_of

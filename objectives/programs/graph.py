@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from objectives.programs.primitives import COMPARISONS, LOGICAL, PRIMITIVES, Kind
+from objectives.programs.slots import slot_of
 
 INPUT, CONSTANT = "input", "constant"
 """Operations of nodes that compute nothing."""
@@ -127,8 +128,6 @@ class Program:
 
 def kinds_of(program: Program) -> tuple[Kind, ...]:
     """The kind of each node: inputs as their slot declares them, constants and reductions are scalars."""
-    from objectives.programs.slots import slot_of
-
     declared: dict[str, Kind] = {one.name: one.kind for one in slot_of(program.slot).inputs}
     expected = slot_of(program.slot).outputs
     if len(program.outputs) != len(expected):

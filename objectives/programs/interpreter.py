@@ -1,7 +1,6 @@
-"""Programs as arrays, and the interpreter that runs them inside a compiled training.
+"""The interpreter that runs programs inside a compiled training.
 
-    code = encode(program, Size(instructions=16, constants=8))     # an ordinary entry of meta_params
-    loss, = interpret(code, (log_ratio, advantage, progress))
+    loss, = interpret(meta_params["policy_loss"], (log_ratio, advantage, progress))
 
 One compiled program trains every candidate of a slot and size: the operation of each instruction is data.
 
@@ -19,102 +18,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from objectives.programs.graph import CONSTANT, INPUT, Node, Program, ProgramError, canonical
+from objectives.programs.code import OPERATIONS, Code
 from objectives.programs.primitives import BOUND, PRIMITIVES, TINY, bounded
-from objectives.programs.slots import slot_of
 
 BLOCK = 1024
 """Most samples that are computed at once, unless the program reduces over all of them."""
-UNUSED = 0
-"""Operation code of an unused instruction."""
-_BY_NUMBER = {primitive.number: name for name, primitive in PRIMITIVES.items()}
-REDUCES = tuple(
-    number in _BY_NUMBER and PRIMITIVES[_BY_NUMBER[number]].reduces for number in range(max(_BY_NUMBER) + 1)
-)
+REDUCES = tuple(bool(name) and PRIMITIVES[name].reduces for name in OPERATIONS)
 """Whether an operation is a reduction, by its code."""
-
-
-class Size(NamedTuple):
-    """How large the programs of a search may be; part of a compiled program's structure.
-
-    Attributes:
-        instructions: L.
-        constants: C.
-        reductions: most reductions over the minibatch.
-    """
-
-    instructions: int = 16
-    constants: int = 8
-    reductions: int = 0
-
-
-Code = dict[str, Any]
-"""A program as arrays: ``operations`` int32 ``[L]``, ``arguments`` int32 ``[L, 3]``, ``outputs`` int32
-``[K]``, ``constants`` float32 ``[C]``. Arguments are registers: first come the inputs, then the constants,
-then the results of instructions."""
-
-
-def encode(program: Program, size: Size) -> Code:
-    """The arrays of a program.
-
-    Raises:
-        ProgramError: it is larger than `size`, or not well typed.
-    """
-    _ = program.kinds  # refuses what is not well typed, before anything is looked up
-    program = canonical(program)
-    limits = {
-        "instructions": (len(program.operations), size.instructions),
-        "constants": (len(program.constants), size.constants),
-        "reductions": (sum(PRIMITIVES[name].reduces for name in program.operations), size.reductions),
-    }
-    for what, (count, most) in limits.items():
-        if count > most:
-            raise ProgramError(
-                "size", f"the program has {count} {what}, and at most {most} fit", "simplify it"
-            )
-    names = slot_of(program.slot).names
-    operations = np.zeros(size.instructions, np.int32)
-    arguments = np.zeros((size.instructions, 3), np.int32)
-    constants = np.zeros(size.constants, np.float32)
-    register: list[int] = []
-    n_constants = n_instructions = 0
-    for node in program.nodes:
-        if node.operation == INPUT:
-            register.append(names.index(node.name))
-        elif node.operation == CONSTANT:
-            constants[n_constants] = node.value
-            register.append(len(names) + n_constants)
-            n_constants += 1
-        else:
-            operations[n_instructions] = PRIMITIVES[node.operation].number
-            arguments[n_instructions, : len(node.arguments)] = [register[a] for a in node.arguments]
-            register.append(len(names) + size.constants + n_instructions)
-            n_instructions += 1
-    outputs = np.array([register[output] for output in program.outputs], np.int32)
-    return {"operations": operations, "arguments": arguments, "outputs": outputs, "constants": constants}
-
-
-def decode(slot: str, code: Code) -> Program:
-    """The program whose arrays are `code`: the inverse of `encode`, up to rounding of constants to float32.
-
-    Raises:
-        ProgramError: the arrays hold no program.
-    """
-    operations, arguments = np.asarray(code["operations"]), np.asarray(code["arguments"])
-    names, constants = slot_of(slot).names, np.asarray(code["constants"], np.float64)
-    nodes = [Node(INPUT, name=name) for name in names]
-    nodes += [Node(CONSTANT, value=float(value)) for value in constants]
-    for operation, row in zip(operations.tolist(), arguments.tolist(), strict=True):
-        if operation not in (UNUSED, *_BY_NUMBER):
-            raise ProgramError("type", f"there is no primitive number {operation}")
-        name = _BY_NUMBER.get(operation, "add")
-        nodes.append(Node(name, tuple(row[: len(PRIMITIVES[name].arguments)])))
-    outputs = tuple(np.asarray(code["outputs"]).tolist())
-    program = Program(slot, tuple(nodes), outputs)
-    _ = program.kinds  # refuses what is not well typed, before anything is looked up
-    return canonical(program)
 
 
 def interpret(code: Code, inputs: Sequence[Array], reductions: int = 0) -> tuple[Array, ...]:
@@ -194,6 +106,20 @@ def _seeds(
     return tuple(map(tuple, seeds.tolist()))
 
 
+class Lanes(NamedTuple):
+    """Programs and inputs of G lanes, such as trainings side by side.
+
+    Attributes:
+        operations, arguments, constants: as in `Code`.
+        inputs: of the I inputs and B samples.
+    """
+
+    operations: Int[Array, "G L"]
+    arguments: Int[Array, "G L 3"]
+    constants: Float[Array, "G C"]
+    inputs: Float[Array, "G I B"]
+
+
 def _run(
     reductions: int,
     seeds: Seeds,
@@ -203,84 +129,72 @@ def _run(
     inputs: tuple[Float[Array, " B"], ...],
 ) -> tuple[Float[Array, "R B"], Float[Array, "R D B"]]:
     """Values of all registers, and their slopes along the directions of `seeds`."""
-    lane = (operations[None], arguments[None], constants[None], jnp.stack(inputs)[None])
-    values, slopes = _lanes(reductions, seeds, *lane)
+    lane = Lanes(operations[None], arguments[None], constants[None], jnp.stack(inputs)[None])
+    values, slopes = _fast(reductions, seeds, lane)
     return values[0], slopes[0]
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _lanes(
-    reductions: int,
-    seeds: Seeds,
-    operations: Int[Array, "G L"],
-    arguments: Int[Array, "G L 3"],
-    constants: Float[Array, "G C"],
-    inputs: Float[Array, "G I B"],
+def _fast(
+    reductions: int, seeds: Seeds, lanes: Lanes
 ) -> tuple[Float[Array, "G R B"], Float[Array, "G R D B"]]:
-    """`_run` of G lanes. Batched by `jax.vmap`, it has more lanes, and not a batch of small operations."""
+    """`_registers`, in which `jax.vmap` makes more lanes, and not batches of small operations."""
 
     @jax.custom_batching.custom_vmap
-    def run(operations: Array, arguments: Array, constants: Array, inputs: Array) -> tuple[Array, Array]:
-        return _run_lanes(reductions, seeds, operations, arguments, constants, inputs)
+    def run(lanes: Lanes) -> tuple[Array, Array]:
+        return _registers(reductions, seeds, lanes)
 
     @run.def_vmap
-    def _(size: int, batched: list[bool], *given: Array) -> tuple[tuple[Array, Array], tuple[bool, bool]]:
-        every = [
-            x if is_batched else jnp.broadcast_to(x, (size, *x.shape))
-            for x, is_batched in zip(given, batched, strict=True)
-        ]
-        merged = [x.reshape(-1, *x.shape[2:]) for x in every]
-        found = _lanes(reductions, seeds, *merged)
+    def _(size: int, batched: list[Any], lanes: Lanes) -> tuple[tuple[Array, Array], tuple[bool, bool]]:
+        def merged(x: Array, is_batched: bool) -> Array:
+            every = x if is_batched else jnp.broadcast_to(x, (size, *x.shape))
+            return every.reshape(-1, *every.shape[2:])
+
+        found = _fast(reductions, seeds, jax.tree.map(merged, lanes, batched[0]))
         values, slopes = (x.reshape(size, len(x) // size, *x.shape[1:]) for x in found)
         return (values, slopes), (True, True)
 
-    return run(operations, arguments, constants, inputs)
+    return run(lanes)
 
 
-@_lanes.defjvp
-def _(reductions: int, seeds: Seeds, primals: Any, tangents: Any) -> Any:
+@_fast.defjvp
+def _(reductions: int, seeds: Seeds, primals: tuple[Lanes], tangents: tuple[Lanes]) -> Any:
     """Higher derivatives are those of the same computation, without the shortcuts."""
-    operations, arguments, constants, inputs = primals
+    (lanes,), (lanes_dot,) = primals, tangents
 
     def plain(constants: Array, inputs: Array) -> tuple[Array, Array]:
-        return _run_lanes(reductions, seeds, operations, arguments, constants, inputs, shortcuts=False)
+        now = lanes._replace(constants=constants, inputs=inputs)
+        return _registers(reductions, seeds, now, shortcuts=False)
 
-    return jax.jvp(plain, (constants, inputs), tangents[2:])
+    return jax.jvp(plain, (lanes.constants, lanes.inputs), (lanes_dot.constants, lanes_dot.inputs))
 
 
-def _run_lanes(
-    reductions: int,
-    seeds: Seeds,
-    operations: Int[Array, "G L"],
-    arguments: Int[Array, "G L 3"],
-    constants: Float[Array, "G C"],
-    inputs: Float[Array, "G I B"],
-    shortcuts: bool = True,
+def _registers(
+    reductions: int, seeds: Seeds, lanes: Lanes, shortcuts: bool = True
 ) -> tuple[Float[Array, "G R B"], Float[Array, "G R D B"]]:
-    """Registers of all lanes.
+    """Values and slopes of all registers.
 
     With `shortcuts`, instructions that no lane uses are skipped. If all lanes have the same program, each
     instruction computes one primitive, otherwise all of them.
     """
-    (lanes, length), size = operations.shape, inputs.shape[-1]
-    known = jnp.concatenate(
-        [inputs, jnp.broadcast_to(constants[..., None], (*constants.shape, size))], axis=1
-    )
+    (n_lanes, length), size = lanes.operations.shape, lanes.inputs.shape[-1]
+    constants = jnp.broadcast_to(lanes.constants[..., None], (*lanes.constants.shape, size))
+    known = jnp.concatenate([lanes.inputs, constants], axis=1)
     moving = jnp.asarray(seeds, known.dtype).reshape(-1, known.shape[1]).T[:, :, None, None]
-    values = jnp.zeros((known.shape[1] + length, lanes, size), known.dtype)
-    slopes = jnp.zeros((known.shape[1] + length, len(seeds), lanes, size), known.dtype)
+    values = jnp.zeros((known.shape[1] + length, n_lanes, size), known.dtype)
+    slopes = jnp.zeros((known.shape[1] + length, len(seeds), n_lanes, size), known.dtype)
     values = values.at[: known.shape[1]].set(bounded(known).swapaxes(0, 1))
     slopes = slopes.at[: known.shape[1]].set(jnp.broadcast_to(moving, slopes[: known.shape[1]].shape))
-    step = functools.partial(_instruction, reductions, operations, arguments)
 
-    def go(together: bool, length: Array | int) -> tuple[Array, Array]:
-        return jax.lax.fori_loop(0, length, functools.partial(step, together), (values, slopes))
+    def go(alike: bool, length: Array | int) -> tuple[Array, Array]:
+        step = functools.partial(_instruction, reductions, lanes, alike)
+        return jax.lax.fori_loop(0, length, step, (values, slopes))
 
     if shortcuts:
-        used = (operations != UNUSED).any(axis=0)
+        used = (lanes.operations != 0).any(axis=0)
         last = jnp.max(jnp.where(used, jnp.arange(1, length + 1), 0), initial=0)
-        alike = (operations == operations[:1]).all() & (arguments == arguments[:1]).all()
-        alike = lanes == 1 or alike
+        alike = (lanes.operations == lanes.operations[:1]).all()
+        alike &= (lanes.arguments == lanes.arguments[:1]).all()
         values, slopes = jax.lax.cond(alike, lambda: go(True, last), lambda: go(False, last))
     else:
         values, slopes = go(False, length)
@@ -289,29 +203,30 @@ def _run_lanes(
 
 def _instruction(
     reductions: int,
-    operations: Int[Array, "G L"],
-    arguments: Int[Array, "G L 3"],
-    together: bool,
+    lanes: Lanes,
+    alike: bool,
     index: Array,
     registers: tuple[Float[Array, "R G B"], Float[Array, "R D G B"]],
 ) -> tuple[Array, Array]:
-    """One instruction in all lanes: its values, and its slopes by the chain rule."""
-    values, slopes = registers
+    """One instruction in all lanes: its values, and its slopes by the chain rule.
+
+    If the lanes are `alike`, they have one program.
+    """
+    (values, slopes), operations = registers, jnp.asarray(lanes.operations)
     directions, place = slopes.shape[1], len(values) - operations.shape[1] + index
-    operation, where = operations[:, index], arguments[:, index]  # [G], [G, 3]
-    names = [_BY_NUMBER.get(number, "") for number in range(len(REDUCES))]
-    names = [name if reductions or not REDUCES[number] else "" for number, name in enumerate(names)]
+    operation, where = operations[:, index], jnp.asarray(lanes.arguments)[:, index]  # [G], [G, 3]
+    names = (name if reductions or not REDUCES[code] else "" for code, name in enumerate(OPERATIONS))
     branches = [functools.partial(_primitive, name, directions > 0) for name in names]
-    if together:
+    if alike:
         a, b, c = (values[where[0, k]] for k in range(3))
         value, partials = jax.lax.switch(operation[0], branches, a, b, c)
         moved = [slopes[where[0, k]] for k in range(3)]
     else:
-        lanes = jnp.arange(len(operation))
-        a, b, c = (values[where[:, k], lanes] for k in range(3))
+        lane = jnp.arange(len(operation))
+        a, b, c = (values[where[:, k], lane] for k in range(3))
         every = [branch(a, b, c) for branch in branches]
         value, partials = jax.tree.map(lambda *xs: _chosen(operation[:, None], xs), *every)
-        moved = [slopes[where[:, k], :, lanes].swapaxes(0, 1) for k in range(3)]
+        moved = [slopes[where[:, k], :, lane].swapaxes(0, 1) for k in range(3)]
     values = jax.lax.dynamic_update_index_in_dim(values, value, place, 0)
     if directions:
         steepest = min(BOUND, 1e37 ** (1 / (reductions + 1)))  # a product over all reductions is a float32
@@ -356,14 +271,14 @@ def _partial(value: Any, values: tuple[Array, ...], k: int) -> Array:
     return bounded(jax.jvp(alone, (values[k],), (jnp.ones_like(values[k]),))[1])
 
 
-def _reduces(operations: Array) -> Array:
+def _reduces(operations: Int[Array, "..."]) -> Bool[Array, "..."]:
     return jnp.asarray(REDUCES)[operations]
 
 
 def _of_reductions(
     reductions: int,
-    operations: Array,
-    arguments: Array,
+    operations: Int[Array, " L"],
+    arguments: Int[Array, "L 3"],
     values: Float[Array, "R B"],
     slopes: Float[Array, "R D B"],
     directions: list[Array],
@@ -386,7 +301,9 @@ def _of_reductions(
     return found
 
 
-def _weights(operation: Array, x: Float[Array, " B"], result: Float[Array, " B"]) -> Float[Array, " B"]:
+def _weights(
+    operation: Int[Array, ""], x: Float[Array, " B"], result: Float[Array, " B"]
+) -> Float[Array, " B"]:
     """The derivatives of a reduction with respect to the samples."""
     center = x - x.mean()
     extreme = x == result

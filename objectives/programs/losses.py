@@ -11,6 +11,9 @@ from objectives.known import LOG_RATIO_LIMIT
 from objectives.parts import actor_critic_loss, standardize
 from objectives.programs.interpreter import interpret
 
+DRIFT_LIMIT = 15.0
+"""log r is clipped to +- this in (r - 1)^2, which would swamp float32 beyond."""
+
 Shape = Callable[[MetaParams, Batch, Progress], Float[Array, " B"]]
 """``(meta_params, batch, progress) -> [B]``, the advantage that a loss uses."""
 
@@ -31,14 +34,11 @@ def policy_loss(condition: str, normalize_advantage: bool, reductions: int) -> P
         (result,) = interpret(meta_params["policy_loss"], given, reductions)
         if condition != "drift":
             return result
-        near = jnp.clip(log_ratio, -DRIFT_LIMIT, DRIFT_LIMIT)  # beyond, (r - 1)^2 would swamp float32
+        near = jnp.clip(log_ratio, -DRIFT_LIMIT, DRIFT_LIMIT)
         drift = jax.nn.relu(result) * jnp.square(jnp.expm1(near))
         return drift - jnp.exp(log_ratio) * advantage
 
     return PolicyLoss(per_sample, normalize_advantage)
-
-
-DRIFT_LIMIT = 15.0
 
 
 def gae_as_it_is(meta_params: MetaParams, batch: Batch, progress: Progress) -> Float[Array, " B"]:

@@ -93,6 +93,7 @@ class ScheduleMemory(NamedTuple):
 
 
 SMALLEST_FACTOR = 1e-8
+"""In place of a factor that is not positive."""
 
 
 def _factor(meta_params: MetaParams, last: Array, kl: Array, mean: Array, fraction: Array) -> Array:
@@ -100,7 +101,7 @@ def _factor(meta_params: MetaParams, last: Array, kl: Array, mean: Array, fracti
     return jnp.maximum(factor, SMALLEST_FACTOR)
 
 
-def _remember_nothing(meta_params: MetaParams, params: Any, key: PRNGKeyArray) -> ScheduleMemory:
+def _first_factor(meta_params: MetaParams, params: Any, key: PRNGKeyArray) -> ScheduleMemory:
     zero, one = jnp.zeros(()), jnp.ones(())
     return ScheduleMemory(_factor(meta_params, one, zero, zero, zero), zero)
 
@@ -120,7 +121,7 @@ def _after_update(
     return ScheduleMemory(_factor(meta_params, memory.factor, metrics.named["kl"], share, following), largest)
 
 
-schedule_memory = Memory(init=_remember_nothing, update=_after_update)
+schedule_memory = Memory(init=_first_factor, update=_after_update)
 """The memory of the program ``meta_params["schedule"]``."""
 
 

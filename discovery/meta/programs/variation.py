@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from objectives.programs.code import Size
 from objectives.programs.graph import CONSTANT, INPUT, Node, Program, canonical
-from objectives.programs.interpreter import Size
 from objectives.programs.primitives import COMPARISONS, PRIMITIVES
 from objectives.programs.slots import slot_of
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from discovery.meta.programs.variation import MUTATIONS, Draft, Pool, fits, fresh, vary
+from objectives.programs.code import Size, decode, encode
 from objectives.programs.graph import Program
-from objectives.programs.interpreter import Size, decode, encode
 from objectives.programs.known import SOURCES, known
 from objectives.programs.slots import SLOTS
 from objectives.programs.source import parse

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from objectives.programs.checks import behavior_of, check, probe, reached
+from objectives.programs.code import Size, encode
 from objectives.programs.graph import ProgramError
-from objectives.programs.interpreter import Size, encode
 from objectives.programs.known import SOURCES, known
 from objectives.programs.source import parse
 
@@ -45,14 +45,14 @@ def test_ppo_is_recognized_however_it_is_written():
         (loss("return jnp.where(log_ratio > 0, advantage, 0.0)"), "path", "comparisons"),
         (loss("return jax.lax.stop_gradient(log_ratio) * advantage"), "path", "log_ratio"),
         (loss("return jax.nn.relu(-jnp.square(log_ratio)) * advantage"), "probe", "zero on all probes"),
-        (loss("return jnp.tanh(jnp.tanh(log_ratio)) * advantage"), "cost", "13"),
+        (loss("return jnp.tanh(jnp.tanh(log_ratio)) * advantage"), "cost", "7"),
         (loss("x = log_ratio", *["x = x * advantage + x"] * 17, "return x"), "size", "32"),
     ],
     ids=lambda x: x if isinstance(x, str) else "",
 )
 def test_refusals(program, kind, said):
     with pytest.raises(ProgramError, match=said) as refused:
-        check(program, SIZE, most_cost=10.0 if kind == "cost" else np.inf)
+        check(program, SIZE, most_cost=5.0 if kind == "cost" else np.inf)
     assert refused.value.kind == kind and refused.value.remedy
 
 

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from objectives.programs.code import Size, decode, encode
 from objectives.programs.graph import CONSTANT, INPUT, Node, Program, ProgramError
-from objectives.programs.interpreter import UNUSED, Size, decode, encode, interpret
+from objectives.programs.interpreter import interpret
 from objectives.programs.primitives import PRIMITIVES
 from objectives.programs.slots import SLOTS, slot_of
 from tests.objectives.programs.random_programs import random_program
@@ -218,7 +219,7 @@ def test_derivatives_through_two_reductions_are_finite():
 def spread_out(code, rng):
     """The code with its instructions in other places, in the same order, and any arguments where none is."""
     known = 3 + SIZE.constants
-    n = int((code["operations"] != UNUSED).sum())
+    n = int((code["operations"] != 0).sum())
     places = np.sort(rng.choice(SIZE.instructions, n, replace=False))
     register = np.concatenate([np.arange(known), known + places])
     operations = np.zeros_like(code["operations"])

@@ -16,7 +16,8 @@ from objectives.mirror_map import potentials
 from objectives.optimizers import OPTIMIZERS
 from objectives.parts import LOSS_DEFAULTS, actor_critic_loss, actor_critic_policy, gae, standardize
 from objectives.programs import losses, steps, targets
-from objectives.programs.interpreter import Size, encode, interpret
+from objectives.programs.code import Size, encode
+from objectives.programs.interpreter import interpret
 from objectives.programs.known import SOURCES, known
 from objectives.programs.slots import slot_of
 from objectives.programs.source import parse

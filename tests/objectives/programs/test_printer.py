@@ -12,8 +12,9 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from matplotlib.mathtext import MathTextParser
 
+from objectives.programs.code import Size, encode
 from objectives.programs.graph import CONSTANT, INPUT, Node, Program, canonical
-from objectives.programs.interpreter import Size, encode, interpret
+from objectives.programs.interpreter import interpret
 from objectives.programs.known import SOURCES, known
 from objectives.programs.primitives import BOUND
 from objectives.programs.printer import _literal, complexity, latex_lines, latex_of, source_of
