@@ -17,7 +17,7 @@ from rich.table import Table
 
 from benchmarks.timing import Figure
 
-PARTS = ("scaling", "hosts", "generation", "memory", "stepping", "sequences", "optimizers")
+PARTS = ("scaling", "hosts", "generation", "memory", "stepping", "sequences", "optimizers", "programs")
 
 
 def main() -> int:

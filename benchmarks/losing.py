@@ -120,7 +120,10 @@ def played(
         for job, request in stage:
             until = job.lifetime if job.until is None else job.until
             value = score(request.id.index, job.task.name, job.id.seed, until / job.lifetime)
-            outcome = None if value is None else Outcome(np.float32(value), *repeat(None, 6), metrics={})
+            begun = score(request.id.index, job.task.name, job.id.seed, 0.0)
+            curve = np.array([begun, value], np.float32)
+            outcome = Outcome(np.float32(value or 0), None, None, curve, *repeat(None, 3), metrics={})
+            outcome = None if value is None else outcome
             checkpoint = None if job.until is None else Checkpoint(until, (np.array([until]),))
             results[job.id] = JobResult(job.id, outcome, checkpoint=checkpoint)
         try:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from discovery.app.loaded import LoadedRun, load_run
     from discovery.core.config.evolution import ESConfig
     from discovery.core.config.population import PBEConfig
+    from discovery.core.config.programs import ProgramsConfig
     from discovery.core.config.search import SearchConfig
     from discovery.core.errors import BadInput, DiscoveryError, ExecutorError, LedgerError, RunError
     from discovery.core.jobs import AlgorithmSpec
@@ -45,6 +46,7 @@ __all__ = [
     "LoadedRun",
     "Objective",
     "PBEConfig",
+    "ProgramsConfig",
     "Run",
     "RunError",
     "SearchConfig",
@@ -86,6 +88,7 @@ _HOMES = {
     "discovery.inner.loops": ("train",),
     "discovery.core.config.evolution": ("ESConfig",),
     "discovery.core.config.population": ("PBEConfig",),
+    "discovery.core.config.programs": ("ProgramsConfig",),
     "discovery.results.objective": ("Objective", "objective_of"),
     "discovery.display.pictures.runs": ("plot_run",),
     "discovery.store.run": ("Run",),

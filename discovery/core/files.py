@@ -8,6 +8,9 @@ from discovery.core.errors import BadInput
 OF_A_RUN = ("config.toml", "ledger.sqlite", "lock")
 """Files of a run's folder that must not be overwritten."""
 
+EXPORTED = "Written by rl-discovery, to be copied into your project: it needs nothing of it."
+"""Mark at the beginning of exported files, and of no others: only these are run when they are named."""
+
 
 def check_writable(path: Path, flag: str, folder: bool = False) -> None:
     """Refuse a file (or a folder) that could not be written, before the work for it begins.

@@ -19,10 +19,10 @@ import numpy as np
 from discovery.core.jobs import AlgorithmSpec
 
 Kind = Literal["score", "gradient", "reply"]
-Split = Literal["search", "selection"]
+Split = Literal["search", "selection", "hurdle"]
 
-ANSWER = -1
-"""Index of the request that scores a meta-optimizer's current answer."""
+ANSWER, BASELINE = -1, -2
+"""Indices of the requests that score a meta-optimizer's current answer, and the baseline of a hurdle."""
 
 
 @dataclass(frozen=True, order=True)
@@ -31,7 +31,7 @@ class RequestId:
 
     Attributes:
         generation: the generation it belongs to.
-        index: its number within the generation and kind; `ANSWER` for the answer.
+        index: its number within the generation and kind; `ANSWER` for the answer, `BASELINE` for a baseline.
         kind: the kind of request.
     """
 
@@ -42,7 +42,8 @@ class RequestId:
     def __str__(self) -> str:
         if self.kind != "score":
             return f"g{self.generation}/{self.kind}{self.index}"
-        return f"g{self.generation}/answer" if self.is_answer else f"g{self.generation}/p{self.index}"
+        named = {ANSWER: "answer", BASELINE: "baseline"}
+        return f"g{self.generation}/{named.get(self.index, f'p{self.index}')}"
 
     @property
     def is_answer(self) -> bool:
@@ -76,7 +77,8 @@ class ScoreRequest:
     Attributes:
         id: of the request.
         proposal: the proposal to train.
-        split: "search" for proposals, "selection" for answers that can be chosen. The splits share no seeds.
+        split: "search" for proposals, "selection" for answers that can be chosen; these share no seeds.
+            "hurdle" for a baseline, which is trained for a short time on the seeds of the proposals.
         pair: antithetic pair it belongs to, or -1. With `antithetic_tasks`, members of a pair share
             lifetimes, levels and keys.
         tasks: names of the tasks; None for all tasks of the split.

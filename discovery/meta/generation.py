@@ -15,6 +15,7 @@ from discovery.core.errors import BadInput, RunError
 from discovery.meta.base import ANSWER, Proposal, RequestId, Results, ScoreRequest, ScoreResult
 from discovery.meta.evolution.shaping import Scores
 from discovery.meta.in_flight import InFlight
+from objectives.programs.code import is_code
 
 
 class State(Protocol):
@@ -103,6 +104,11 @@ def check_template(template: Any) -> None:
     leaves = jax.tree_util.tree_leaves_with_path(template)
     if not leaves:
         raise BadInput("there is nothing to search: the objective has no meta-parameters; choose another one")
+    if isinstance(template, Mapping) and (programs := [name for name in template if is_code(template[name])]):
+        raise BadInput(
+            f"{' and '.join(programs)}: a program has no numbers to add noise to; search it with "
+            "method 'programs' (--meta.method programs)"
+        )
     for path, leaf in leaves:
         dtype = np.asarray(leaf).dtype
         if not jnp.issubdtype(dtype, jnp.floating):

@@ -5,10 +5,11 @@ from typing import Any
 
 from jaxtyping import PRNGKeyArray
 
-from discovery.core.config.methods import MetaConfig, PBEConfig
+from discovery.core.config.methods import MetaConfig, PBEConfig, ProgramsConfig
 from discovery.meta.base import MetaOptimizer
 from discovery.meta.evolution.es import make_es
 from discovery.meta.population.pbe import make_pbe
+from discovery.meta.programs.evolution import make_programs
 from discovery.meta.scaled import scaled
 
 
@@ -16,8 +17,14 @@ def make_meta(
     config: MetaConfig,
     init: Callable[[PRNGKeyArray], Any],
     references: Mapping[str, float | None] | None = None,
+    generations: int = 0,
+    reductions: int = 0,
 ) -> MetaOptimizer:
-    """An evolution strategy or population-based evolution; see `make_es`, `make_pbe` and `scaled`."""
+    """An evolution strategy, population-based evolution or evolution of programs; see `make_es`, `make_pbe`,
+    `make_programs` and `scaled`. Only programs need the number of generations and of reductions.
+    """
+    if isinstance(config, ProgramsConfig):
+        return make_programs(config, init, references or {}, generations, reductions)
 
     def method(begin: Callable[[PRNGKeyArray], Any]) -> MetaOptimizer:
         if isinstance(config, PBEConfig):

@@ -24,7 +24,8 @@ from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, LedgerError, RunError, unknown
 from discovery.core.jobs import AlgorithmSpec, Outcome
 from discovery.meta.base import Proposal
-from discovery.search.selection import Choice, choose, selection_scores
+from discovery.results.words import words_of
+from discovery.search.selection import Choice, choose, is_settled, selection_scores
 from discovery.store.arrays import digest_of
 from discovery.store.run import Run
 from environments.task import Task
@@ -34,8 +35,10 @@ if TYPE_CHECKING:
 
     from discovery.results.frames import Curves
     from discovery.results.learned import Learned
+    from discovery.results.lineage import FamilyTree, Relative
     from discovery.results.objective import Objective
     from discovery.search.regenerate import Regenerator
+    from objectives.programs.graph import Program
 
 Generation = int | Literal["initial", "last"] | None
 Split = Literal["search", "selection", "report"]
@@ -60,6 +63,7 @@ class RunData:
         name, config: of the run.
         meta: its provenance: when, from which commit and with which versions it began.
         selection: generation -> task -> ``[S]``: scores of the mean on the selection seeds.
+        settled: whether the search has ended, and its answer is chosen.
     """
 
     def __init__(self, run: Run) -> None:
@@ -73,8 +77,10 @@ class RunData:
         self._evaluations: Rows = run.ledger.evaluations(outcomes=False)
         self._reports: Rows = run.ledger.reports(outcomes=False)
         self.selection: dict[int, dict[str, np.ndarray]] = selection_scores(run)
+        self.settled: bool = is_settled(run)
         self._choice: Choice | None = choose(run) if self.selection else None
         self._regenerator: Regenerator | None = None
+        self._learned: dict[tuple[int, str], Learned] = {}
 
     def reload(self) -> Self:
         """The same run, loaded again."""
@@ -112,8 +118,9 @@ class RunData:
             RunError: no mean has been scored on the selection seeds yet.
         """
         if self._choice is None:
+            answer = words_of(self.config.meta).answer
             raise RunError(
-                f"run {self.name} has no mean scored on its selection seeds yet; let it go on "
+                f"run {self.name} has no {answer} scored on its selection seeds yet; let it go on "
                 f"(`discovery resume {self.folder}`), or name a generation"
             )
         return self._choice
@@ -125,15 +132,15 @@ class RunData:
         number = {"initial": 0, -1: 0, "last": self.n_generations}.get(generation, generation)
         if not isinstance(number, int) or not 0 <= number <= self.n_generations:
             raise BadInput(
-                f"run {self.name} has no mean of generation {generation!r}; "
+                f"run {self.name} has no {words_of(self.config.meta).answer} of generation {generation!r}; "
                 f'it has 0 (or "initial") to {self.n_generations} (or "last")'
             )
         return number
 
     def label(self, generation: int) -> str:
-        """The name of a generation's mean in tables."""
+        """The name of a generation's answer in tables."""
         if generation == 0:
-            return "initial mean"
+            return words_of(self.config.meta).initial
         chosen = self._choice is not None and generation == self._choice.generation
         return "discovered" if chosen else f"generation {generation}"
 
@@ -244,6 +251,35 @@ class RunData:
 
         return frames.trainings(self._reports, self.steps_per_update)
 
+    # Where programs come from
+
+    @cached_property
+    def family_tree(self) -> "FamilyTree":
+        """Every program of the closed generations, what it was made from, and each answer of the search."""
+        from discovery.results.lineage import family_tree
+
+        closed = (row for row in self._proposals if row["generation"] < self.n_generations)
+        return family_tree(closed, self._generations)
+
+    def lineage(self, proposal: str | None = None) -> "tuple[Relative, ...]":
+        """A program and its ancestors, parents before children: each with how it was made, its scores and its
+        text. `pandas.DataFrame(run.lineage())` is a table of them.
+
+        Args:
+            proposal: id of a proposal, such as "g12/p3"; by default, what the search answers with. Empty if
+                the answer is what the search began with, and no proposal was.
+
+        Raises:
+            BadInput: the run searches no programs, or there is no such proposal with a score.
+        """
+        tree = self.family_tree
+        if not tree.answers:
+            raise BadInput(f"run {self.name} has no family tree: {self.config.meta.title} makes no programs")
+        if proposal is not None and proposal not in tree.names:
+            raise unknown(f"scored proposal of run {self.name}", proposal, tree.names)
+        name = tree.answer_after(self.choice.generation).program if proposal is None else tree.names[proposal]
+        return tree.ancestry(name) if name else ()
+
     # What was found
 
     def answer(self, generation: Generation = None) -> Proposal:
@@ -255,6 +291,22 @@ class RunData:
     def meta_params(self, generation: Generation = None) -> dict[str, Any]:
         """The searched entries of `answer`."""
         return self.answer(generation).meta_params
+
+    def program(self, generation: Generation = None) -> "dict[str, Program]":
+        """The programs of `answer` by slot: `objectives.programs.text.write` prints them.
+
+        Raises:
+            BadInput: the run searches no programs.
+        """
+        from objectives.programs.code import decode, is_code
+
+        found = {slot: code for slot, code in self.meta_params(generation).items() if is_code(code)}
+        if not found:
+            raise BadInput(
+                f"run {self.name} searches no programs but {self.spec.name!r}; `RunData.meta_params` has "
+                "what it found"
+            )
+        return {slot: decode(slot, code) for slot, code in found.items()}
 
     def proposal(self, generation: int, index: int) -> Proposal:
         """A proposal; index -1 is the answer before the generation.
@@ -333,9 +385,12 @@ class RunData:
         from discovery.results.learned import learned_of
 
         number, on = self.generation_number(generation), self.config.task(task or self.config.tasks[0].name)
+        if (known := self._learned.get((number, on.name))) is not None:
+            return known  # what was compiled for it is used again
         found = self.answer(number)
         spec = found.algorithm or self.spec
-        return learned_of(spec, found.meta_params, on.numbers, self.label(number), on.n_updates)
+        learned = learned_of(spec, found.meta_params, on.numbers, self.label(number), on.n_updates)
+        return self._learned.setdefault((number, on.name), learned)
 
     def _read(self, split: Split, generation: int | None = None) -> Rows:
         """Current rows of a split with their outcomes, except those of changed recipes."""

@@ -126,7 +126,10 @@ class _AsyncSearch:
         config, ledger = self._run.config, self._run.ledger
         if generation == config.generations or not answer_is_due(config, generation):
             return  # the final answer is evaluated after the search
-        request = request_of_answer(generation, self._run.answer(generation - 1))
+        answer = self._run.answer(generation - 1)
+        if ledger.has_answered(generation, answer.meta_params):
+            return
+        request = request_of_answer(generation, answer)
         jobs = {job.id: (job, request) for job in jobs_of(request, config)}
         if len(recorded := ledger.finished(jobs)) == len(jobs):  # only its fitness may be missing
             self._answer_scores[request.id] = result_of(request, config, recorded)

@@ -11,6 +11,8 @@ Trainings of means on selection seeds are never stopped early.
   field get no further seeds.
 * Successive halving, over steps: all proposals are trained for a share of their lifetimes, and only the best
   continue.
+* A hurdle, over steps: the same, but those continue that have gained enough in score, compared with a
+  baseline on the same seeds.
 
 A meta-optimizer needs comparable scores of all proposals. Missing scores are estimated from how the proposal
 compared with the others; scores of whole trainings stay as they are. A proposal with a failed training gets
@@ -25,10 +27,11 @@ import numpy as np
 from jaxtyping import Float
 
 from discovery.core.config.search import SearchConfig
-from discovery.core.jobs import Checkpoint, Job, JobKey, JobResult
-from discovery.meta.base import RequestId, ScoreRequest, ScoreResult
+from discovery.core.jobs import AlgorithmSpec, Checkpoint, Job, JobKey, JobResult
+from discovery.meta.base import BASELINE, Proposal, RequestId, ScoreRequest, ScoreResult
 from discovery.search.requests import jobs_of, result_of
 from discovery.statistics import clearly_worse, filled, halving_schedule, race_looks, survivors
+from objectives import baselines_of
 
 Stage = list[tuple[Job, ScoreRequest]]
 """Trainings, each with its request."""
@@ -57,8 +60,12 @@ def stages(requests: Sequence[ScoreRequest], config: SearchConfig) -> Stages:
         scores = {request.id: result_of(request, config, results) for request in proposals}
     else:
         field = _Field(proposals, config)
-        method = _racing if config.stopping.method == "racing" else _halving
-        scores, results = yield from method(field, config, answers)
+        if config.stopping.method == "hurdle":
+            baseline = next(request for request in requests if request.split == "hurdle")
+            scores, results = yield from _hurdle(field, config, answers, baseline)
+        else:
+            method = _racing if config.stopping.method == "racing" else _halving
+            scores, results = yield from method(field, config, answers)
     return scores | {r.id: result_of(r, config, results) for r in requests if r.split == "selection"}
 
 
@@ -152,6 +159,60 @@ def _halving(field: _Field, config: SearchConfig, answers: Stage) -> Evaluated:
         field.add(stage, results)
         states = {job.id.whole: results[job.id].checkpoint for job, _ in stage}
     return field.results(lambda table: anchored(np.hsplit(table, len(schedule)))), results
+
+
+def baseline_of_hurdle(config: SearchConfig, generation: int) -> list[ScoreRequest]:
+    """The request for the short trainings of the family's first baseline; none without a hurdle."""
+    if config.stopping.method != "hurdle":
+        return []
+    proposal = Proposal({}, AlgorithmSpec(baselines_of(config.algorithm)[0]), operator="baseline")
+    return [ScoreRequest(RequestId(generation, BASELINE), proposal, split="hurdle")]
+
+
+def _hurdle(field: _Field, config: SearchConfig, answers: Stage, baseline: ScoreRequest) -> Evaluated:
+    """Train all proposals and the baseline for a share of their lifetimes; then, to the end, the proposals
+    with at least a share of the baseline's gain, averaged over tasks.
+    """
+    share = config.stopping.share
+    short = [(_shortened(job, share, None), r) for r in field.proposals for job in jobs_of(r, config)]
+    bar = [(_shortened(job, share, None), baseline) for job in jobs_of(baseline, config)]
+    results = yield answers + bar + short
+    field.add(short, results)
+    begun, reached = {}, {}
+    for task in field.tables:
+        outcomes = [results[job.id].outcome for job, _ in bar if job.task.name == task]
+        sound = [outcome for outcome in outcomes if outcome is not None]
+        reached[task] = np.array([float(outcome.score) for outcome in sound] or [math.nan])
+        begun[task] = np.array([_first(outcome.curve) for outcome in sound] or [math.nan])
+    gains = [_gain(field.tables[task], begun[task].mean(), reached[task].mean()) for task in field.tables]
+    gain = np.mean(gains, axis=0)
+    field.alive = [i for i in field.alive if gain[i] >= config.stopping.least]
+    states = {job.id.whole: results[job.id].checkpoint for job, _ in short}
+    stage = [
+        (replace(job, checkpoint=states[job.id], stretches=1), field.proposals[i])
+        for i in field.alive
+        for job in jobs_of(field.proposals[i], config)
+    ]
+    results = yield stage
+    field.add(stage, results)
+    scores = field.results(lambda table: anchored(np.hsplit(table, 2) if stage else [table]))
+    return scores | {baseline.id: ScoreResult(baseline.id, reached)}, results
+
+
+def _gain(table: Float[np.ndarray, "P S"], begun: float, reached: float) -> Float[np.ndarray, " P"]:
+    """Gain of each proposal as a share of the baseline's; 1 on a task on which the baseline gained nothing.
+
+    Proposals with a failed training have NaN, and are not trained further anyway.
+    """
+    if not reached > begun:
+        return np.ones(len(table))
+    return (table.mean(axis=1) - begun) / (reached - begun)
+
+
+def _first(curve: Float[np.ndarray, " K"]) -> float:
+    """The first finite point of a learning curve: the return before much was learned."""
+    finite = np.asarray(curve)[np.isfinite(curve)]
+    return float(finite[0]) if len(finite) else math.nan
 
 
 def anchored(rungs: Sequence[Float[np.ndarray, "P S"]]) -> Float[np.ndarray, "P S"]:

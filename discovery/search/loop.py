@@ -11,10 +11,10 @@ from typing import Any
 from discovery.core.errors import RunError
 from discovery.core.jobs import JobKey, JobResult
 from discovery.executors.base import Executor, together
-from discovery.meta.base import Kind, MetaOptimizer, Request, RequestId, Result, ScoreRequest
+from discovery.meta.base import Kind, MetaOptimizer, Proposal, Request, RequestId, Result, ScoreRequest
 from discovery.meta.generation import request_of_answer
 from discovery.search.asynchronous import flow
-from discovery.search.early_stopping import Stage, stages
+from discovery.search.early_stopping import Stage, baseline_of_hurdle, stages
 from discovery.search.listener import Listener
 from discovery.search.progress import answer_is_due
 from discovery.search.proposing import key_of, meta_optimizer
@@ -58,7 +58,7 @@ def search(
         state = flow(run, executor, listener, meta, state)
     else:
         state = generations(run, executor, listener, meta, state, last + 1, responders or {})
-    evaluate(run, executor, [request_of_answer(config.generations, meta.answer(state))], listener)
+    evaluate(run, executor, requests_of_answer(run, config.generations, meta.answer(state)), listener)
     return settle(run, executor, listener)
 
 
@@ -76,7 +76,8 @@ def generations(
     for generation in range(first, config.generations):
         requests, asked = meta.ask(key_of(config, "ask", generation), state)
         if answer_is_due(config, generation):
-            requests = [*requests, request_of_answer(generation, meta.answer(state))]
+            requests = [*requests, *requests_of_answer(run, generation, meta.answer(state))]
+        requests = [*requests, *baseline_of_hurdle(config, generation)]
         scores = evaluate(run, executor, [r for r in requests if isinstance(r, ScoreRequest)], listener)
         results = scores | respond(run, requests, responders)
         state = meta.tell(asked, results)
@@ -84,6 +85,14 @@ def generations(
         ledger.close_generation(generation, state, metrics, fitness_of(results), meta.answer(state))
         listener.closed(generation, results, metrics)
     return state
+
+
+def requests_of_answer(run: Run, generation: int, answer: Proposal) -> list[ScoreRequest]:
+    """The request for an answer's selection scores; none if an earlier answer was the same, since all answers
+    are trained on the same seeds.
+    """
+    known = run.ledger.has_answered(generation, answer.meta_params)
+    return [] if known else [request_of_answer(generation, answer)]
 
 
 def respond(run: Run, requests: Sequence[Request], responders: Responders) -> dict[RequestId, Result]:

@@ -252,7 +252,7 @@ def task_row(task: str, results: Results) -> TaskRow:
         if isinstance(result, ScoreResult) and task in result.scores
     }
     means = {id.generation: interval(v, failures="drop") for id, v in here.items() if id.is_answer}
-    scores = np.array([values.mean() for id, values in here.items() if not id.is_answer])
+    scores = np.array([values.mean() for id, values in here.items() if id.index >= 0])
     scores = scores[np.isfinite(scores)]
     if not scores.size:
         return TaskRow(math.nan, math.nan, math.nan, means)

@@ -19,7 +19,10 @@ def meta_optimizer(config: SearchConfig, start: Any = None) -> MetaOptimizer:
     """
     algorithm = build_algorithm(config.spec)
     init = algorithm.init if start is None else lambda key: start
-    return make_meta(config.proposing, init, {task.name: task.reference for task in config.tasks})
+    references = {task.name: task.reference for task in config.tasks}
+    options = {name: value for part in config.spec.parts for name, value in part.options}
+    reductions = int(options.get("reductions", 0))
+    return make_meta(config.proposing, init, references, config.generations, reductions)
 
 
 def key_of(config: SearchConfig, *parts: object) -> jax.Array:

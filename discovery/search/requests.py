@@ -41,8 +41,12 @@ def _sampled_lifetime(task: Task, words: np.ndarray) -> int:
 
 def jobs_of(request: ScoreRequest, config: SearchConfig, seeds: Iterable[int] | None = None) -> list[Job]:
     """The trainings that a request needs: one for each of its tasks and of `seeds`, by default its own."""
-    searching = request.split == "search"
-    identity: tuple[object, ...] = (config.seed, request.split, request.id.generation if searching else 0)
+    searching = request.split != "selection"
+    identity: tuple[object, ...] = (
+        config.seed,
+        "search" if searching else "selection",
+        request.id.generation if searching else 0,
+    )
     if searching and config.antithetic_tasks:
         identity += ("pair", request.pair)
     if searching and not config.common_random_numbers:

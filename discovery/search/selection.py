@@ -6,7 +6,7 @@ judged on report seeds, which were never used to choose.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -47,7 +47,9 @@ class Contest(NamedTuple):
 def choose(run: Run) -> Choice:
     """The contender with the best selection score; scores are standardized by task before averaging.
 
-    A mean with a failed training is chosen only if all have one.
+    Of programs it is the simplest whose score is within a standard error of the best, in differences by seed
+    (the one-standard-error rule, Breiman et al. 1984, section 3.4.3). A mean with a failed training is chosen
+    only if all have one.
 
     Raises:
         RunError: no mean has been evaluated yet.
@@ -55,9 +57,32 @@ def choose(run: Run) -> Choice:
     scores, race = selection_scores(run), contest(run)
     if not race.contenders:
         raise RunError(f"{run.folder} has no mean scored on the selection seeds yet; resume the search first")
-    merit = _standardized({g: scores[g] for g in race.contenders}, race.seeds).mean(axis=1)
-    best = race.contenders[int(np.argmax(np.nan_to_num(merit, nan=-np.inf)))]
+    by_seed = _standardized({g: scores[g] for g in race.contenders}, race.seeds)
+    best = race.contenders[_simplest_of_best(by_seed, [_complexity(run, g) for g in race.contenders])]
     return Choice(best, scores[best])
+
+
+def _simplest_of_best(merit: Float[np.ndarray, "generations S"], complexity: Sequence[int]) -> int:
+    """The row of the least complex answer within a standard error of the best; of equals, the best."""
+    means = np.nan_to_num(merit.mean(axis=1), nan=-np.inf)
+    best, spare = int(np.argmax(means)), max(merit.shape[1] - 1, 1)
+    if not np.isfinite(means[best]):
+        return best
+    differences = merit - merit[best]
+    error = differences.std(axis=1) / np.sqrt(spare)
+    good = np.flatnonzero(differences.mean(axis=1) >= -error).tolist()
+    return min(good, key=lambda row: (complexity[row], -means[row], row))
+
+
+def _complexity(run: Run, generation: int) -> int:
+    """Nodes of the programs of an answer; 0 if it is no program."""
+    answer = run.answer(generation - 1)
+    if not answer.source:
+        return 0
+    from objectives.programs.printer import complexity
+    from objectives.programs.text import read
+
+    return sum(complexity(program) for program in read(answer.source).values())
 
 
 def contest(run: Run) -> Contest:
@@ -97,6 +122,18 @@ def selection_scores(run: Run) -> dict[int, dict[str, np.ndarray]]:
         if whole >= least:
             scores[generation] = {name: np.array([tasks[name][s] for s in range(whole)]) for name in names}
     return scores
+
+
+def is_settled(run: Run) -> bool:
+    """Whether every generation is closed, the last answer has selection scores, its own or those of an equal
+    answer, and the race is over.
+    """
+    last, generations = run.ledger.last_generation(), run.config.generations
+    if last is None or last + 1 < generations:
+        return False
+    answer = run.answer(generations - 1)
+    scored = generations in selection_scores(run) or run.ledger.has_answered(generations, answer.meta_params)
+    return scored and not contest(run).further
 
 
 def _complete_seeds(scores: Mapping[int, float]) -> int:

@@ -8,7 +8,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from discovery.core.config.population import PBEConfig
+from discovery.core.config.generations import BatchesConfig
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import ExecutorError
 from discovery.search.progress import trainings_of
@@ -51,7 +51,7 @@ def trainings_at_once(config: SearchConfig) -> tuple[int, int]:
     """
     workers = (config.gpu_workers or 1) if config.executor == "ray" else 1
     meta = config.meta
-    if not isinstance(meta, PBEConfig) or not meta.asynchronous:
+    if not isinstance(meta, BatchesConfig) or not meta.asynchronous:
         most = max(sum(trainings_of(config, generation)) for generation in range(config.generations + 1))
         return most, math.ceil(workers / len(config.tasks))
     if meta.batch:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from discovery.core.errors import LedgerError
 from discovery.core.jobs import MACHINE_FAILURES, Checkpoint, JobKey, JobResult
 from discovery.meta.base import GradientResult, Proposal, ReplyResult, RequestId
-from discovery.store.arrays import read_tree
+from discovery.store.arrays import digest_of, read_tree
 from discovery.store.database import ARRAYS, CHECKPOINTS, explained, safe_generations
 from discovery.store.rows import nan_if_null, proposal_of, readable_row, result_of_row
 
@@ -82,6 +82,12 @@ class Readings:
         """Generations of the answers that were proposed and have no fitness, in order."""
         where = "WHERE split = 'selection' AND fitness IS NULL ORDER BY generation"
         return [row["generation"] for row in self._rows(f"SELECT generation FROM proposals {where}")]
+
+    def has_answered(self, generation: int, meta_params: Any) -> bool:
+        """Whether an answer before `generation` was the same, so that its selection scores are known."""
+        where = "split = 'selection' AND generation < ? AND params_digest = ?"
+        query = f"SELECT 1 FROM proposals WHERE {where} LIMIT 1"
+        return bool(self._rows(query, generation, digest_of(meta_params)))
 
     def evaluations(self, generation: int | None = None, outcomes: bool = True) -> list[dict[str, Any]]:
         """Finished evaluations by arrival; `outcome` is an `Outcome` or None, missing scores are NaN."""

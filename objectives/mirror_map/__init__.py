@@ -9,6 +9,7 @@ AMPO = Family(
     ampo,
     limits={"eta": (1e-2, inf), "tsallis_q": (1e-2, inf)},
     baselines=("ppo",),
+    starts=("start",),
     picture="objectives.mirror_map.picture:PICTURE",
     lesson="objectives.mirror_map.lesson:LESSON",
     export=Export("mirror map"),

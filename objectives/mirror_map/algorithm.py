@@ -1,4 +1,4 @@
-"""AMPO: approximate mirror policy optimization, with known mirror maps and a learned one.
+"""AMPO: approximate mirror policy optimization, with known mirror maps, a learned one, or a program.
 
 The agent's network gives scores f, and acts by pi(a|s) = relu(phi(eta f(s, a) + lambda_s)). Each rollout's
 scores are regressed, for the actions taken, on
@@ -31,16 +31,20 @@ from objectives.base import (
 from objectives.distributions import Discrete
 from objectives.mirror_map.learned_potential import check_units, learned, monotone, random_numbers
 from objectives.mirror_map.potentials import Potential, l2, negative_entropy, tsallis
+from objectives.mirror_map.program_potential import program, weights_of
 from objectives.mirror_map.simplex import project
 from objectives.optimizers import adam
 from objectives.parts import DEFAULTS, gae, nothing_to_search, standardize, value_loss
 from objectives.per_parameter import precision
+from objectives.programs.code import Size, encode
+from objectives.programs.known import known
 
 POTENTIALS: dict[str, Potential] = {
     "negative_entropy": negative_entropy,
     "l2": l2,
     "tsallis": tsallis,
     "learned": learned,
+    "program": program,
 }
 """Potentials by the name of their mirror map."""
 
@@ -79,6 +83,10 @@ def _weights(map: str, anchored: bool, temporal: bool, normalized: bool) -> Weig
 
         return network
 
+    def written(meta_params: MetaParams, fraction: Array, dtype: Any = jnp.float32) -> Any:
+        """The program."""
+        return weights_of(meta_params["potential"], normalized, dtype)
+
     def parameter(meta_params: MetaParams, fraction: Array, dtype: Any = jnp.float32) -> Any:
         """The exponent q of a Tsallis entropy."""
         return jnp.asarray(meta_params["tsallis_q"], dtype)
@@ -86,7 +94,7 @@ def _weights(map: str, anchored: bool, temporal: bool, normalized: bool) -> Weig
     def nothing(meta_params: MetaParams, fraction: Array, dtype: Any = jnp.float32) -> Any:
         return ()
 
-    return parameter if map == "tsallis" else nothing
+    return {"tsallis": parameter, "program": written}.get(map, nothing)
 
 
 def _heads(n_actions: int, continuous: bool) -> dict[str, Head]:
@@ -226,39 +234,48 @@ def ampo(
     anchored: bool = True,
     temporal: bool = False,
     normalized: bool = False,
+    start: str = "negative_entropy",
+    instructions: int = 16,
+    constants: int = 8,
 ) -> Algorithm:
-    """AMPO: a mirror map, learned as ``meta_params["potential"]`` or known, shapes policy and loss.
+    """AMPO: a mirror map, searched as ``meta_params["potential"]`` or known, shapes policy and loss.
 
     Reads "eta" (step size; of the learned map, its weights hold another unless they are `normalized`) and,
     with ``map = "tsallis"``, "tsallis_q".
 
     Args:
-        map: a name in `POTENTIALS`; only "learned" is searched.
+        map: a name in `POTENTIALS`; of these, "learned" (a network) and "program" are searched.
         units: of the learned map, a multiple of 6; it has 3 * units + 2 numbers.
         anchored: the search begins at negative entropy, else at a random map.
         temporal: the learned map's numbers are linear in n/N before they are cut off at zero, so it is always
             monotone; there are twice as many. Scores are read by the map they were fitted for.
-        normalized: the learned map always has the rise of negative entropy between 1/2 and 1, so a search
+        normalized: the searched map always has the rise of negative entropy between 1/2 and 1, so a search
             cannot change the step size instead of the shape.
+        start: the known program with which a search over programs begins.
+        instructions: most primitives of the program.
+        constants: most constants of the program.
 
     Raises:
-        ValueError: for an unknown map, such units, or a known map with temporal or normalized.
+        ValueError: for an unknown map or start, such units, or a known map with temporal or normalized.
     """
     if map not in POTENTIALS:
         raise ValueError(f"map must be one of {', '.join(POTENTIALS)}, got {map!r}")
-    searched = map == "learned"
-    if temporal and not searched:
+    searched = map in ("learned", "program")
+    if temporal and map != "learned":
         raise ValueError(f'temporal is for map = "learned"; {map!r} does not change over a training')
     if normalized and not searched:
-        raise ValueError(f'normalized is for map = "learned"; the step size of {map!r} is eta alone')
+        raise ValueError(f"normalized is for searched maps; the step size of {map!r} is eta alone")
+    code = encode(known("potential", start), Size(instructions, constants)) if map == "program" else None
 
     def init(key: PRNGKeyArray) -> dict[str, Any]:
+        if code is not None:
+            return {"potential": jax.tree.map(jnp.asarray, code)}
         numbers = random_numbers(key, units, anchored)
         if temporal:
             return {"potential": {"start": numbers, "change": jax.tree.map(jnp.zeros_like, numbers)}}
         return {"potential": numbers}
 
-    if searched:
+    if map == "learned":
         check_units(units)
     potential, weights = POTENTIALS[map], _weights(map, anchored, temporal, normalized)
     return fitted_scores(

@@ -32,9 +32,10 @@ Value = int | Number
 def number_of(value: object) -> Number:
     """A number of the text, or of its arithmetic; others, and numbers that are too large, are refused."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ProgramError("construct", f"{value!r} is not allowed here", "write a number, such as 1.0")
+        what = "a string" if isinstance(value, str | bytes) else repr(value)
+        raise ProgramError("construct", f"{what} is not allowed here", "write a number, such as 1.0")
     if not abs(value) <= BOUND:
-        raise ProgramError("size", "a number is too large", f"stay between -{BOUND:.0e} and {BOUND:.0e}")
+        raise ProgramError("size", "a number is too large", f"stay between -{BOUND:g} and {BOUND:g}")
     return Number(float(value))
 
 
@@ -61,7 +62,8 @@ class Builder:
         if node in self._places and node.operation != CONSTANT:
             return self._places[node]
         if len(self.nodes) >= MOST_BUILT:
-            raise ProgramError("size", f"the program has more than {MOST_BUILT} nodes", "simplify it")
+            message = f"the program has more than {MOST_BUILT} operations and numbers"
+            raise ProgramError("size", message, "simplify it")
         self.nodes.append(node)
         self.kinds.append(kind)
         self._places[node] = len(self.nodes) - 1
@@ -95,8 +97,8 @@ class Builder:
 
     def flag(self, value: Value, what: str) -> int:
         if not isinstance(value, int) or not self.is_flag(value):
-            remedy = "compare the number, as in (x > 0), with brackets around it"
-            raise ProgramError("type", f"{what} needs a flag, and got a number", remedy)
+            remedy = "write a comparison in brackets, as in (x > 0)"
+            raise ProgramError("type", f"{what} needs a comparison, and got a number", remedy)
         return value
 
     def apply(self, operation: str, *values: Value) -> Value:
@@ -106,14 +108,15 @@ class Builder:
             try:
                 return number_of(_ARITHMETIC[operation](*numbers))
             except (ZeroDivisionError, OverflowError):
-                raise ProgramError("size", "this arithmetic has no finite result", "write it out") from None
+                message = "this arithmetic of numbers has no finite result"
+                raise ProgramError("size", message, "write a finite number instead") from None
         flags = [self.is_flag(value) for value in values]
         if all(flags) and operation in (*LOGICAL, "multiply"):
             operation = "minimum" if operation == "multiply" else operation
             return self._primitive(operation, *values)
         if all(flags) and operation == "add":
-            remedy = "write a | b, or jnp.where(a, 1.0, 0.0) to count"
-            raise ProgramError("type", "a sum of two flags is a flag in jnp", remedy)
+            remedy = "write a | b if you mean `or`; to count, write jnp.where(a, 1.0, 0.0) for each"
+            raise ProgramError("type", "the sum of two comparisons is true or false in jnp", remedy)
         if any(flags) and operation == "multiply":
             flag, x = values if flags[0] else reversed(values)
             return self._primitive("where", flag, x, Number(0.0))
@@ -148,7 +151,9 @@ class Builder:
             return self.apply("maximum", x, min)
         if max is not None:
             return self.apply("minimum", x, max)
-        raise ProgramError("type", "jnp.clip has no limits", "write jnp.clip(x, low, high)")
+        raise ProgramError(
+            "type", "jnp.clip has neither a lower nor an upper limit", "write jnp.clip(x, low, high)"
+        )
 
     def power(self, x: Value, exponent: Value) -> Value:
         """x to the power of a number, by multiplication, division and roots."""
@@ -157,7 +162,7 @@ class Builder:
         if isinstance(x, Number) and isinstance(exponent, Number):
             return self.apply("power", x, exponent)
         if isinstance(exponent, int) or abs(exponent.value) not in _POWERS:
-            message = f"exponents are {', '.join(map(str, _POWERS))} and their negatives"
+            message = f"an exponent must be one of {', '.join(map(str, _POWERS))} or their negatives"
             raise ProgramError("construct", message, "write jnp.exp(p * jnp.log(x)) for x ** p")
         base = result = self.number(x)
         for name in _POWERS[abs(exponent.value)]:
@@ -166,8 +171,10 @@ class Builder:
 
     def reduction(self, name: str, x: Value, axis: Value | None) -> Value:
         if axis is not None and (isinstance(axis, int) or axis.value != 0):
-            remedy = "leave it out: the samples are the only axis; jnp.minimum(a, b) compares two numbers"
-            raise ProgramError("type", f"the axis of {name} is not None or 0", remedy)
+            remedy = (
+                "leave it out: samples are the only axis; jnp.minimum(a, b) is the smaller of two numbers"
+            )
+            raise ProgramError("type", f"{name} has an axis other than None or 0", remedy)
         if not self.slot.couples:
             message = f"{name} reduces over the minibatch, and a program for {self.slot.name} may not"
             raise ProgramError("construct", message, "use each sample's own numbers")

@@ -9,6 +9,7 @@ ones; the slot's conditions. What is left has a hash of its structure and one of
 
 import functools
 import hashlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -31,6 +32,16 @@ DIGITS = 4
 """Significant digits in which equal behavior agrees."""
 NO_PATH = (*COMPARISONS, "sign", "stop_gradient")
 """Primitives whose derivative is zero everywhere."""
+
+
+RUNGS: Mapping[str, tuple[str, ...]] = {
+    "types and size": ("type", "name", "size"),
+    "cost": ("cost",),
+    "a differentiable path": ("path",),
+    "values and derivatives": ("probe",),
+    "conditions of the slot": ("condition",),
+}
+"""The rungs in order, each with the kinds of its refusals."""
 
 
 class Checked(NamedTuple):
@@ -60,26 +71,29 @@ def check(program: Program, size: Size, most_cost: float = float("inf")) -> Chec
     reductions = size.reductions if slot.couples else 0
     if program.cost > most_cost:
         raise ProgramError(
-            "cost", f"the program costs as much as {program.cost:.0f} additions, more than {most_cost:.0f}",
+            "cost",
+            f"the program takes the time of {program.cost:.0f} additions, more than {most_cost:.0f}",
             "use fewer of exp, log, tanh, sigmoid and softplus",
         )  # fmt: skip
     for alternatives in slot.reaches:
         if not any(name in reached(program) for name in alternatives):
             raise ProgramError(
                 "path",
-                f"no derivative passes from the result to {' or '.join(alternatives)}",
-                f"use {alternatives[0]} outside comparisons, sign and stop_gradient",
+                f"the result has no derivative by {' or '.join(alternatives)}",
+                f"let it depend on {alternatives[0]}, outside of comparisons, sign and stop_gradient",
             )
     values, slopes = probe(slot.name, code, reductions)
     if not all(np.isfinite(x).all() for x in (values, slopes)):
-        raise ProgramError("probe", "a value or a derivative is not finite", "the primitives are all finite")
+        raise ProgramError(
+            "probe", "a value or a derivative is not finite on extreme inputs", "bound it with jnp.clip"
+        )
     for alternatives in slot.reaches:
         of = [slot.names.index(name) for name in alternatives]
         if not slopes[:, of].any():
             raise ProgramError(
                 "probe",
-                f"the derivative with respect to {' and '.join(alternatives)} is zero on all probes",
-                "it would learn nothing",
+                f"the derivative by {' and '.join(alternatives)} is zero on all probes: nothing is learned",
+                f"let the result depend on {alternatives[0]} at usual values",
             )
     if "still" in slot.conditions:
         _check_still(code)
@@ -87,6 +101,25 @@ def check(program: Program, size: Size, most_cost: float = float("inf")) -> Chec
         _check_increasing(code)
     behavior = behavior_of(values, slopes)
     return Checked(program, code, behavior, _known_behaviors(slot.name, size).get(behavior, ""))
+
+
+def holds_drift(code: Code, reductions: int = 0) -> bool:
+    """Whether a policy loss is f - r A with a drift f on the ordinary probes, to 1e-5 of r A: f is not
+    negative, and zero and flat at r = 1.
+    """
+    at, names = _probes("policy_loss"), slot_of("policy_loss").names
+    x = names.index("log_ratio")
+    gain = np.exp(at[:ORDINARY, x]) * at[:ORDINARY, names.index("advantage")]
+    values, _ = _prober(reductions)(code, at)
+    at = at.copy()
+    at[:, x] = 0.0
+    rest, slopes = _prober(reductions)(code, at)
+    advantage = at[:ORDINARY, names.index("advantage")]
+    zero = np.stack([np.asarray(rest)[:ORDINARY, 0], np.asarray(slopes)[:ORDINARY, x]]) + advantage
+    drift = np.asarray(values)[:ORDINARY, 0] + gain
+    return bool(
+        np.all(drift >= -1e-5 * (1 + np.abs(gain))) and np.all(np.abs(zero) <= 1e-5 * (1 + np.abs(advantage)))
+    )
 
 
 def reached(program: Program) -> frozenset[str]:
@@ -180,7 +213,7 @@ def _check_still(code: Code) -> None:
         raise ProgramError(
             "condition",
             "the update is not zero where the gradient and its running means are zero",
-            "multiply what moves the parameter by the gradient or a running mean of it",
+            "multiply each term by the gradient or a running mean of it",
         )
 
 
@@ -190,5 +223,7 @@ def _check_increasing(code: Code) -> None:
     values, _ = _prober(0)(code, np.sort(grid).astype(np.float32)[None, None])
     if not np.all(np.diff(np.asarray(values)[0, 0]) > 0):
         raise ProgramError(
-            "condition", "the potential does not increase strictly on (0, 1]", "add a function that does"
+            "condition",
+            "the potential does not increase strictly on (0, 1]",
+            "add a term that increases, such as jnp.log(x)",
         )

@@ -4,6 +4,7 @@ code = encode(program, Size(instructions=16, constants=8))
 program = decode("policy_loss", code)
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +33,28 @@ class Size(NamedTuple):
     reductions: int = 0
 
 
+def size_for(programs: Sequence[Program], least: Size) -> Size:
+    """The size `least`, with numbers that are too small for the programs doubled until they fit.
+
+    So programs of similar sizes share a compiled training.
+    """
+    counted = [_counts(canonical(program)) for program in programs]
+    return Size(*(_doubled(limit, max(each)) for limit, *each in zip(least, *counted, strict=True)))
+
+
+def _counts(program: Program) -> Size:
+    """How many instructions, constants and reductions a program has."""
+    operations = program.operations
+    reductions = sum(PRIMITIVES[name].reduces for name in operations)
+    return Size(len(operations), len(program.constants), reductions)
+
+
+def _doubled(limit: int, count: int) -> int:
+    while limit < count:
+        limit = max(1, 2 * limit)
+    return limit
+
+
 Code = dict[str, Any]
 """A program as arrays: ``operations`` int32 ``[L]``, ``arguments`` int32 ``[L, 3]``, ``outputs`` int32
 ``[K]``, ``constants`` float32 ``[C]``. Arguments are registers: first come the inputs, then the constants,
@@ -46,16 +69,10 @@ def encode(program: Program, size: Size) -> Code:
     """
     _ = program.kinds  # refuses what is not well typed, before anything is looked up
     program = canonical(program)
-    limits = {
-        "instructions": (len(program.operations), size.instructions),
-        "constants": (len(program.constants), size.constants),
-        "reductions": (sum(PRIMITIVES[name].reduces for name in program.operations), size.reductions),
-    }
-    for what, (count, most) in limits.items():
+    for what, count, most in zip(Size._fields, _counts(program), size, strict=True):
         if count > most:
-            raise ProgramError(
-                "size", f"the program has {count} {what}, and at most {most} fit", "simplify it"
-            )
+            remedy = f"simplify it, or allow more with the option {what}"
+            raise ProgramError("size", f"the program has {count} {what}, and {most} are allowed", remedy)
     names = slot_of(program.slot).names
     operations = np.zeros(size.instructions, np.int32)
     arguments = np.zeros((size.instructions, 3), np.int32)
@@ -90,10 +107,16 @@ def decode(slot: str, code: Code) -> Program:
     nodes += [Node(CONSTANT, value=float(value)) for value in constants]
     for operation, row in zip(operations.tolist(), arguments.tolist(), strict=True):
         if not 0 <= operation < len(OPERATIONS):
-            raise ProgramError("type", f"there is no primitive number {operation}")
+            message = f"there is no primitive number {operation}"
+            raise ProgramError("type", message, f"numbers are below {len(OPERATIONS)}")
         name = OPERATIONS[operation] or "add"  # of an unused instruction, to which nothing refers
         nodes.append(Node(name, tuple(row[: len(PRIMITIVES[name].arguments)])))
     outputs = tuple(np.asarray(code["outputs"]).tolist())
     program = Program(slot, tuple(nodes), outputs)
     _ = program.kinds  # refuses what is not well typed, before anything is looked up
     return canonical(program)
+
+
+def is_code(entry: Any) -> bool:
+    """Whether an entry of `meta_params` is a program as arrays."""
+    return isinstance(entry, dict) and set(entry) == {"operations", "arguments", "outputs", "constants"}

@@ -79,25 +79,52 @@ def spelling_of(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-_REMEDIES = {
-    "For While ListComp SetComp DictComp GeneratorExp": "write the steps one after the other",
-    "If Match": "write jnp.where(flag, a, b)",
-    "Import ImportFrom": "remove it: jnp, jax.nn and jax.lax are known",
-    "FunctionDef AsyncFunctionDef ClassDef": "define helper functions inside of the one function",
-    "Return": "return once, in the last line of the function",
-    "Expr NamedExpr": "give the value a name on a line of its own",
-    "Lambda Call": "write name = lambda ..., and call functions by name",
-    "List Dict Set Tuple Subscript Starred": "write numbers one by one, as in a, b = x, y",
-    "Eq NotEq Is IsNot In NotIn": "compare with <, as in jnp.abs(a - b) < 1e-6",
-    "FloorDiv Mod MatMult BitXor LShift RShift": "the operators are +, -, *, /, **, & and |",
+_OPERATORS = "the operators are +, -, *, /, **, <, <=, >, >=, &, | and ~"
+_REFUSED: Mapping[str, tuple[str, str]] = {
+    "For AsyncFor": ("a for loop", "write the steps one after the other"),
+    "While": ("a while loop", "write the steps one after the other"),
+    "ListComp SetComp DictComp GeneratorExp": ("a comprehension", "write the steps one after the other"),
+    "If": ("an if statement", "write x = jnp.where(a < b, this, that)"),
+    "Match": ("a match statement", "write x = jnp.where(a < b, this, that)"),
+    "Import ImportFrom": ("this import", "remove it: jnp, jax.nn and jax.lax are known without an import"),
+    "FunctionDef AsyncFunctionDef": (
+        "a second function",
+        "put helper functions inside of the function that calls them",
+    ),
+    "ClassDef": ("a class", "write a function"),
+    "Return": ("a return before the last line", "use jnp.where to choose between results, and return once"),
+    "Expr": ("a line that gives its value no name", "write name = value, or remove the line"),
+    "NamedExpr": ("the operator :=", "give the value a name on a line of its own"),
+    "Lambda": ("a lambda inside an expression", "write name = lambda x: ..., and call it by its name"),
+    "Call": ("a call of something that has no name", "call functions by their names, as in jnp.exp(x)"),
+    "List Dict Set Tuple": ("a list, dict, set or tuple", "give each number a name, as in a, b = x, y"),
+    "Subscript Slice": ("an index", "leave it out: every input is one number per sample"),
+    "Starred": ("a * before an argument", "write the arguments one by one"),
+    "JoinedStr TemplateStr": ("a string", "write a number, such as 1.0"),
+    "Eq NotEq Is IsNot In NotIn": (
+        "a comparison with ==, !=, is or in",
+        "compare with <, <=, > or >=, as in jnp.abs(a - b) < 1e-6",
+    ),
+    "FloorDiv": ("the operator //", _OPERATORS),
+    "Mod": ("the operator %", _OPERATORS),
+    "MatMult": ("the operator @", _OPERATORS),
+    "BitXor": ("the operator ^", f"write x ** 2 for a power; {_OPERATORS}"),
+    "LShift RShift": ("a shift of bits", _OPERATORS),
+    "Try TryStar Raise Assert With AsyncWith Delete Global Nonlocal Pass Break Continue TypeAlias": (
+        "this statement",
+        "remove it: a program consists of assignments, helper functions and one return",
+    ),
+    "Await Yield YieldFrom": ("await or yield", "return the result"),
 }
+"""Names of constructs in Python's module `ast` -> what to call them, and what to write instead."""
 
 
-def refuse(node: ast.AST) -> NoReturn:
-    """Refuses a construct, by the name that Python's module `ast` has for it."""
+def refuse(node: ast.AST, what: str = "", remedy: str = "") -> NoReturn:
+    """Refuses a construct, with its usual description and remedy if none are given."""
     name = type(node).__name__
-    remedy = next((each for names, each in _REMEDIES.items() if name in names.split()), "remove it")
-    raise ProgramError("construct", f"{name} is not allowed here", remedy, getattr(node, "lineno", None))
+    usual = next((each for names, each in _REFUSED.items() if name in names.split()), (name, "remove it"))
+    message = f"{what or usual[0]} is not allowed here"
+    raise ProgramError("construct", message, remedy or usual[1], getattr(node, "lineno", None))
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
@@ -105,4 +132,4 @@ def nearest(name: str, known: Sequence[str]) -> str:
     last = name.rpartition(".")[2]
     by_last = {each.rpartition(".")[2]: each for each in reversed(known)}
     near = [by_last[each] for each in difflib.get_close_matches(last, list(by_last), 3)]
-    return f"nearest: {', '.join(near)}" if near else f"there are {', '.join(dict.fromkeys(known))}"
+    return f"nearest: {', '.join(near)}" if near else f"use one of {', '.join(dict.fromkeys(known))}"

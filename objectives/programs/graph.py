@@ -131,26 +131,27 @@ def kinds_of(program: Program) -> tuple[Kind, ...]:
     declared: dict[str, Kind] = {one.name: one.kind for one in slot_of(program.slot).inputs}
     expected = slot_of(program.slot).outputs
     if len(program.outputs) != len(expected):
-        raise ProgramError("type", f"{program.slot} has {len(expected)} results, got {len(program.outputs)}")
+        message = f"a program for {program.slot} has the results {', '.join(expected)}"
+        raise ProgramError("type", f"{message}, got {len(program.outputs)}", "give it one output for each")
     if any(not 0 <= output < len(program.nodes) for output in program.outputs):
-        raise ProgramError("type", "a result is not in the program")
+        raise ProgramError("type", "a result is no node of the program", "name existing nodes as outputs")
     kinds: list[Kind] = []
     for index, node in enumerate(program.nodes):
         if any(not 0 <= argument < index for argument in node.arguments):
-            raise ProgramError(
-                "type", f"node {index} ({node.operation}) has an argument that is not before it"
-            )
+            message = f"node {index} ({node.operation}) has an argument that does not come before it"
+            raise ProgramError("type", message, "put arguments first")
         given: list[Kind] = [kinds[argument] for argument in node.arguments]
         if node.operation == INPUT:
             if node.name not in declared:
-                raise ProgramError("name", f"{program.slot} has no input {node.name!r}")
+                message = f"{program.slot} has no input {node.name!r}"
+                raise ProgramError("name", message, f"its inputs are {', '.join(declared)}")
             kinds.append(declared[node.name])
         elif node.operation == CONSTANT:
             kinds.append("scalar")
         else:
             kinds.append(kind_of(node.operation, given))
     if any(kinds[output] == "flag" for output in program.outputs):
-        raise ProgramError("type", "a result is a flag", "use it in jnp.where(flag, a, b)")
+        raise ProgramError("type", "a result is a comparison", "use it in jnp.where(a < b, this, that)")
     return tuple(kinds)
 
 
@@ -161,18 +162,21 @@ def kind_of(operation: str, given: Sequence[Kind]) -> Kind:
         ProgramError: there is no such primitive, or it takes other arguments.
     """
     if operation not in PRIMITIVES:
-        raise ProgramError("name", f"there is no primitive {operation!r}")
+        remedy = f"the primitives are {', '.join(PRIMITIVES)}"
+        raise ProgramError("name", f"there is no primitive {operation!r}", remedy)
     primitive = PRIMITIVES[operation]
     if len(given) != len(primitive.arguments):
-        raise ProgramError(
-            "type", f"{operation} takes {len(primitive.arguments)} arguments, got {len(given)}"
-        )
+        remedy = f"write {primitive.source.format(*'abc')}"
+        raise ProgramError("type", f"the number of arguments of {operation} is {len(given)}", remedy)
     if operation in LOGICAL and set(given) == {"flag"}:
         return "flag"
     for kind, wanted in zip(given, primitive.arguments, strict=True):
         if (kind == "flag") != (wanted == "flag"):
-            what = "a flag (the result of a comparison)" if wanted == "flag" else "a number, not a flag"
-            raise ProgramError("type", f"{operation} needs {what}")
+            if wanted == "flag":
+                remedy = "write a comparison in brackets, as in (x > 0)"
+                raise ProgramError("type", f"{operation} needs a comparison, and got a number", remedy)
+            remedy = "write jnp.where(a < b, 1.0, 0.0)"
+            raise ProgramError("type", f"{operation} needs a number, and got a comparison", remedy)
     if operation in COMPARISONS:
         return "flag"
     if primitive.reduces:

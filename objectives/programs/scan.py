@@ -24,6 +24,7 @@ MOST_DEPTH = 60
 LONGEST_WORD = 80
 """Characters of a name or a number: Python takes long to convert thousands of digits."""
 
+_SPLIT = "give parts of it names, each on a line of its own"
 _TOKEN = re.compile(
     r"""
     (?P<text>
@@ -60,19 +61,23 @@ def tree_of(text: object) -> ast.Module:
         level = [child for node in level for child in ast.iter_child_nodes(node)]
     if level:
         line = min((node.lineno for node in level if isinstance(node, ast.expr | ast.stmt)), default=None)
-        raise ProgramError("size", "the program is nested too deeply", "name parts of it", line)
+        message = f"the program is nested more than {MOST_DEPTH} levels deep"
+        raise ProgramError("size", message, _SPLIT, line)
     return tree
 
 
 def _normalized(text: object) -> str:
     """The text with line ends of Unix, if it is a text and not too long."""
     if not isinstance(text, str):
-        raise ProgramError("text", f"the program is of type {type(text).__name__}, not str", "decode it")
+        message = f"a program is a text (str), got {type(text).__name__}"
+        raise ProgramError("text", message, "pass its source, decoded")
     if len(text.encode("utf-8", "surrogatepass")) > MOST_BYTES:
-        raise ProgramError("size", f"the text has more than {MOST_BYTES // 1024} KiB", "shorten it")
+        raise ProgramError(
+            "size", f"the text has more than {MOST_BYTES // 1024} KiB", "shorten it; comments count"
+        )
     text = text.removeprefix("\ufeff").rstrip().replace("\r\n", "\n").replace("\r", "\n")
     if text.count("\n") >= MOST_LINES:
-        raise ProgramError("size", f"the text has more than {MOST_LINES} lines", "shorten it")
+        raise ProgramError("size", f"the text has more than {MOST_LINES} lines", "shorten it; comments count")
     return text
 
 
@@ -83,10 +88,10 @@ def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
         what, token = match.lastgroup or "", match.group()
         newlines = token.count("\n")
         if what == "other":
-            remedy = "use ASCII characters, close strings, and leave out marks around the function"
+            remedy = "use ASCII characters, close every string, and leave out marks around the function"
             raise ProgramError("text", f"the character {token!a} is not allowed here", remedy, line)
         if what in ("name", "number") and len(token) > LONGEST_WORD:
-            message = f"the {what} {token[:20]}... is longer than {LONGEST_WORD} characters"
+            message = f"the {what} {token[:20]}... has more than {LONGEST_WORD} characters"
             raise ProgramError("size", message, "shorten it", line)
         if what == "number" and not _NUMBER.fullmatch(token):
             raise ProgramError("syntax", f"{token} is not a number", "write it like 0.5 or 1e-3", line)
@@ -104,7 +109,8 @@ def _bounded(tokens: Iterable[tuple[str, str, int]]) -> str:
         count += what not in ("space", "comment")
         lambdas += token == "lambda"
         if count > MOST_TOKENS or lambdas > MOST_LAMBDAS:
-            raise ProgramError("size", "the program is too long", "simplify it", line)
+            message = f"the text has more than {MOST_TOKENS} words and signs, or {MOST_LAMBDAS} lambdas"
+            raise ProgramError("size", message, "shorten it", line)
         if what == "open":
             operators.append(0)
         elif what == "close":
@@ -115,7 +121,10 @@ def _bounded(tokens: Iterable[tuple[str, str, int]]) -> str:
         elif what == "operator" or token in _NESTING_WORDS:
             operators[-1] += 1
         if len(operators) > MOST_BRACKETS + 1 or sum(operators) > MOST_OPERATORS:
-            raise ProgramError("size", "the expression is nested too deeply", "name parts of it", line)
+            message = (
+                f"more than {MOST_BRACKETS} brackets or {MOST_OPERATORS} operators are nested in one another"
+            )
+            raise ProgramError("size", message, _SPLIT, line)
     return "".join(kept)
 
 
@@ -127,4 +136,4 @@ def _parsed(text: str) -> ast.Module:
         remedy = f"correct `{(error.text or '').strip()[:60]}`"
         raise ProgramError("syntax", f"Python cannot read this: {error.msg}", remedy, line) from None
     except (ValueError, RecursionError, MemoryError, OverflowError):
-        raise ProgramError("size", "Python's parser gives up on the text", "simplify it") from None
+        raise ProgramError("size", "Python's parser gives up on the text", _SPLIT) from None

@@ -45,14 +45,22 @@ def parse(text: object, slot: str) -> Program:
         ProgramError: the text is anything else.
         ValueError: there is no such slot.
     """
+    slot_of(slot)
+    return program_of(tree_of(text), slot)
+
+
+def program_of(tree: ast.Module, slot: str) -> Program:
+    """The same of a syntax tree within the bounds of `scan.tree_of`."""
     reader = _Reader(slot_of(slot))
     try:
-        outputs = reader.read(tree_of(text))
+        outputs = reader.read(tree)
         program = canonical(Program(slot, tuple(reader.builder.nodes), outputs))
     except RecursionError:  # the caller's own calls are deep already
-        raise ProgramError("size", "the program is nested too deeply", "name parts of it") from None
+        message, remedy = "the program is nested too deeply", "give parts of it names"
+        raise ProgramError("size", message, remedy) from None
     if len(program.nodes) > MOST_NODES:
-        raise ProgramError("size", f"the program has more than {MOST_NODES} nodes", "simplify it")
+        message = f"the program has more than {MOST_NODES} operations, numbers and inputs"
+        raise ProgramError("size", message, "simplify it")
     return program
 
 
@@ -100,15 +108,15 @@ class _Reader(ast.NodeVisitor):
             else:
                 refuse(node)
             if any(each.operation != CONSTANT for each in self.builder.nodes):
-                message = "a value outside of the function is not a number"
+                message = "outside of the function only numbers can have names"
                 raise ProgramError("construct", message, "write NAME = 0.2 there", node.lineno)
         if main is None:
-            example = f"def {self.slot.name}({', '.join(self.slot.names)}):"
-            raise ProgramError("construct", "there is no function", f"write {example}")
+            example = f"def {self.slot.name}({', '.join(self.slot.names)}): ..."
+            raise ProgramError("construct", "the text has no function", f"write {example}")
         outputs = self._main(main)
         for node, name in self.uncalled.items():  # nobody has read it
             message = f"the helper function {name} is never called"
-            raise ProgramError("construct", message, "remove it", node.lineno)
+            raise ProgramError("construct", message, "call it, or remove it", node.lineno)
         return outputs
 
     def visit(self, node: ast.expr | ast.stmt) -> Any:
@@ -117,7 +125,8 @@ class _Reader(ast.NodeVisitor):
         self.level += 1
         try:
             if self.steps > MOST_STEPS or self.level > MOST_LEVELS:
-                raise ProgramError("size", "the program, or what it calls, is too large", "simplify it")
+                message = "the program is too large with its helper functions written out"
+                raise ProgramError("size", message, "simplify it, or call them less often")
             value = super().visit(node)
         except ProgramError as error:
             if error.line is None:
@@ -140,7 +149,8 @@ class _Reader(ast.NodeVisitor):
             is_input = name in self.slot.names
             if not is_input and parameter.default is parameter.empty:
                 message = f"{self.slot.name} has no input {name}"
-                raise ProgramError("name", message, nearest(name, self.slot.names), main.node.lineno)
+                remedy = f"{nearest(name, self.slot.names)}; a constant needs a value, as in {name}=0.2"
+                raise ProgramError("name", message, remedy, main.node.lineno)
             values[name] = self.builder.input(name) if is_input else parameter.default
         return self._run(main, values, self._results)
 
@@ -148,11 +158,12 @@ class _Reader(ast.NodeVisitor):
         results = node.elts if isinstance(node, ast.Tuple) else [node]
         wanted = self.slot.outputs
         if len(results) != len(wanted):
-            message = f"{self.slot.name} has {len(wanted)} outputs, and the function returns {len(results)}"
-            raise ProgramError("type", message, f"return {', '.join(wanted)}", node.lineno)
+            message = f"{self.slot.name} has {_counted(len(wanted))}, and the function returns {len(results)}"
+            raise ProgramError("type", message, f"write return {', '.join(wanted)}", node.lineno)
         indices = tuple(self._node(each) for each in results)
         if any(self.builder.is_flag(index) for index in indices):
-            raise ProgramError("type", "a result is a flag", "return jnp.where(flag, 1.0, 0.0)", node.lineno)
+            message, remedy = "the result is a comparison, not a number", "return jnp.where(a < b, 1.0, 0.0)"
+            raise ProgramError("type", message, remedy, node.lineno)
         return indices
 
     def _run(self, function: _Function, values: Mapping[str, int], read: Callable[[ast.expr], Any]) -> Any:
@@ -165,7 +176,8 @@ class _Reader(ast.NodeVisitor):
         for node in steps:
             self.visit(node)
         if not isinstance(last, ast.Return) or last.value is None:
-            raise ProgramError("construct", "the function returns nothing", "end it with return", last.lineno)
+            message = "the function returns nothing"
+            raise ProgramError("construct", message, "end it with return and the result", last.lineno)
         result = read(last.value)
         self.inlined -= 1
         self.scope = caller
@@ -179,7 +191,8 @@ class _Reader(ast.NodeVisitor):
     def _signature(self, given: ast.arguments) -> inspect.Signature:
         """A function's parameters, with nodes as defaults."""
         if given.vararg or given.kwarg or given.kwonlyargs or given.posonlyargs:
-            raise ProgramError("construct", "* and / in parameters are not allowed", "name each parameter")
+            message = "* and / in parameters are not allowed"
+            raise ProgramError("construct", message, "write each parameter by its name")
         if len(given.args) > MOST_PARAMETERS:
             raise ProgramError("size", f"there are more than {MOST_PARAMETERS} parameters", "remove some")
         absent = [inspect.Parameter.empty] * (len(given.args) - len(given.defaults))
@@ -195,7 +208,7 @@ class _Reader(ast.NodeVisitor):
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> _Function:
         for decorator in node.decorator_list:
-            refuse(decorator)
+            refuse(decorator, "a decorator", "remove it")
         self.scope[node.name] = function = self._function(node.name, node)
         return function
 
@@ -205,7 +218,7 @@ class _Reader(ast.NodeVisitor):
             targets, values = target.elts, value.elts
         names = [each.id for each in targets if isinstance(each, ast.Name)]
         if not len(names) == len(targets) == len(values):
-            message = "this assignment is not allowed"
+            message = "this kind of assignment is not allowed"
             raise ProgramError("construct", message, "write name = value, or a, b = x, y")
         given = [
             self._function(name, each) if isinstance(each, ast.Lambda) else self._node(each)
@@ -234,8 +247,8 @@ class _Reader(ast.NodeVisitor):
 
     def visit_Attribute(self, node: ast.Attribute) -> Value:
         if spelling_of(node) not in functions.NUMBERS:
-            remedy = "call functions where you need them, as jnp.exp(x); jnp.pi and jnp.e are numbers"
-            raise ProgramError("name", f"the attribute .{node.attr} is not allowed", remedy)
+            remedy = "functions must be called, as in jnp.exp(x); of numbers there are jnp.pi and jnp.e"
+            raise ProgramError("name", f"the attribute .{node.attr} is not allowed here", remedy)
         return Number(functions.NUMBERS[spelling_of(node)])
 
     def visit_Name(self, node: ast.Name) -> Value:
@@ -243,15 +256,17 @@ class _Reader(ast.NodeVisitor):
         if isinstance(value, int):
             return value
         if value is not None or node.id in CALLABLE:
-            raise ProgramError("construct", f"{node.id} is not a number", "call a function where you need it")
+            message = f"{node.id} is a function, not a number"
+            raise ProgramError("construct", message, f"call it, as in {node.id}(x)")
         known = [*self.scope, *self.slot.names]
-        remedy = "add it to the parameters" if node.id in self.slot.names else nearest(node.id, known)
+        is_input = node.id in self.slot.names
+        remedy = "add it to the function's parameters" if is_input else nearest(node.id, known)
         raise ProgramError("name", f"{node.id} has no value", remedy)
 
     def _find(self, name: str) -> int | _Function | None:
         value = self.scope.get(name)
         if value is None and name in self.scope:
-            raise ProgramError("name", f"{name} has no value yet", "give it one before it is used")
+            raise ProgramError("name", f"{name} has no value yet", "give it one in a line before this one")
         return value
 
     def _operation(self, operation: ast.AST, *values: Value) -> Value:
@@ -309,11 +324,17 @@ class _Reader(ast.NodeVisitor):
 
     def _inline(self, name: str, function: _Function, node: ast.Call) -> Value:
         if self.inlined > MOST_INLINED:
-            message = f"{name} calls itself, or more than {MOST_INLINED} functions call one another"
+            message = (
+                f"{name} calls itself, or more than {MOST_INLINED} functions call one another in a chain"
+            )
             raise ProgramError("size", message, "write the steps one after the other")
         given = _bind(name, function.signature, node).items()
         values = {key: each if isinstance(each, int) else self._node(each) for key, each in given}
         return self._run(function, values, self.visit)
+
+
+def _counted(results: int) -> str:
+    return "1 result" if results == 1 else f"{results} results"
 
 
 def _names(body: Sequence[ast.stmt], parameters: Mapping[str, int]) -> dict[str, int | _Function | None]:
@@ -323,7 +344,8 @@ def _names(body: Sequence[ast.stmt], parameters: Mapping[str, int]) -> dict[str,
     given = filter(None, [getattr(part, "id", getattr(part, "name", None)) for part in parts])
     names = {**dict.fromkeys(given), **parameters}
     if names.keys() & set(functions.MODULES):
-        raise ProgramError("name", f"{', '.join(functions.MODULES)} are modules", "use another name")
+        message = f"{', '.join(functions.MODULES)} are modules, and no variables"
+        raise ProgramError("name", message, "use another name")
     return names
 
 

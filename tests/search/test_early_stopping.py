@@ -14,10 +14,11 @@ from discovery.app.api import Silence
 from discovery.core.config.evolution import ESConfig
 from discovery.core.config.search import SearchConfig, Stopping
 from discovery.core.errors import BadInput
+from discovery.core.jobs import AlgorithmSpec
 from discovery.executors.inline import Inline
 from discovery.executors.processes import Processes
-from discovery.meta.base import ANSWER
-from discovery.search.early_stopping import anchored
+from discovery.meta.base import ANSWER, BASELINE
+from discovery.search.early_stopping import anchored, baseline_of_hurdle
 from discovery.search.loop import search
 from discovery.search.progress import SearchProgress, planned
 from discovery.search.requests import jobs_of
@@ -149,6 +150,27 @@ def test_halving_trains_the_best_for_longer_from_where_they_stopped():
     assert np.argsort(means).tolist() == [*range(8)]
 
 
+def test_a_hurdle_is_a_share_of_what_the_baseline_gains():
+    """The baseline gains 20 of its 100 in a fifth of its life; 60% of 20 are 12."""
+    config = config_of("hurdle", share=0.2, least=0.6)
+    gains = [0.0, 59.0, 61.0, 90.0, 300.0, -50.0, 0.0, 60.5]
+    (baseline,) = baseline_of_hurdle(config, 0)
+    assert baseline.proposal.algorithm == AlgorithmSpec("ppo") and str(baseline.id) == "g0/baseline"
+
+    def score(i, task, seed, share):
+        return -500.0 + (100.0 if i == BASELINE else gains[i]) * share + (i == 6 and 1e3)
+
+    seen, results = losing.played([*requests_of(8), baseline], config, score)
+    assert {r.id.index for _, r in seen[0]} == {*range(8), ANSWER, BASELINE}
+    assert proposals_of(seen[1]) == [2, 3, 4, 6, 7]
+    assert all(job.until == math.ceil(0.2 * N) for job, r in seen[0] if r.id.index != ANSWER)
+    assert all(job.until is None and job.checkpoint is not None for job, _ in seen[1])
+    np.testing.assert_allclose(scores_of(results, 4), -200.0)
+    assert scores_of(results, 1).mean() < min(scores_of(results, i).mean() for i in (2, 3, 4, 6, 7))
+    keys = {(job.id.seed, tuple(job.key)) for job, r in seen[0] if r.id.index == BASELINE}
+    assert keys == {(job.id.seed, tuple(job.key)) for job, r in seen[0] if r.id.index == 3}
+
+
 def test_what_was_left_is_anchored_at_the_weakest_that_went_on():
     """By hand: 1 was left 2 below 2, which was left 3 below 3; 0 failed."""
     nan = np.nan
@@ -190,7 +212,7 @@ def test_what_does_not_go_together_or_makes_no_sense_is_refused(changes, message
     with pytest.raises(BadInput, match=message):
         replace(config_of("halving"), **changes)
     wrong: list[dict[str, Any]] = [{"error": 1.0}, {"first_seeds": 1}, {"rungs": 1}, {"eta": 1}]
-    for options in wrong:
+    for options in [*wrong, {"least": 2.0}]:
         with pytest.raises(BadInput):
             Stopping("halving", **options)
 

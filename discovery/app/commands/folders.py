@@ -104,17 +104,15 @@ def status(folder: Path) -> Status:
 
 def status_of(run: "Run", running: bool = False) -> Status:
     """The progress of an open run."""
-    from discovery.search.selection import choose, contest, selection_scores
+    from discovery.search.selection import choose, is_settled, selection_scores
 
     scores = selection_scores(run)
     last = run.ledger.last_generation()
     closed = 0 if last is None else last + 1
     chosen = choose(run) if scores else None
-    whole = closed >= run.config.generations and run.config.generations in scores
-    done = whole and not contest(run).further
     return Status(
         run.folder,
-        "running" if running else "done" if done else "interrupted",
+        "running" if running else "done" if is_settled(run) else "interrupted",
         closed,
         run.config,
         run.ledger.meta,

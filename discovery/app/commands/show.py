@@ -13,10 +13,10 @@ from discovery.app.commands.folders import OUTPUT, Status, algorithm_text, find_
 from discovery.app.commands.listing import facts_of
 from discovery.app.commands.parsing import parse
 from discovery.app.commands.tables import show
-from discovery.core.config.population import PBEConfig
 from discovery.core.config.search import SearchConfig
 from discovery.core.plain import plain
-from discovery.core.toml import CONFIG
+from discovery.core.toml import CONFIG, is_run
+from discovery.results.words import words_of
 from discovery.store.start import origins_of
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ what `discovery evaluate` recorded.
 
   discovery show runs/NAME
   discovery show NAME --config         the whole config, as TOML
+  discovery show NAME --lineage        which programs the answer comes from, and what changed
+  discovery show NAME@g12/p3 --lineage the same of a proposal
 """
 
 
@@ -37,9 +39,11 @@ class Show:
     """Arguments of `discovery show`."""
 
     run: Annotated[Positional[str], arg(metavar="RUN")]
-    """A run's folder, or its name in --output."""
+    """A run's folder, or its name in --output; with --lineage also one of its proposals, RUN@g12/p3."""
     config: bool = False
     """Print the whole config as TOML, and nothing else."""
+    lineage: bool = False
+    """Print the ancestors of the answer, or of a proposal, and nothing else."""
     json: bool = False
     """Print one JSON object, for programs."""
     output: Path = OUTPUT
@@ -49,6 +53,9 @@ class Show:
 def main(argv: Sequence[str]) -> int:
     """Run the verb."""
     args = parse(Show, argv, PROG, DESCRIPTION)
+    if args.lineage:
+        _print_lineage(args)
+        return 0
     folder = find_run(args.run, args.output)
 
     from discovery.store.run import Run
@@ -98,6 +105,25 @@ def _print_json(run: "Run", one: Status) -> None:
     print(json_line({**facts_of(one), **numbers}))
 
 
+def _print_lineage(args: Show) -> None:
+    from discovery.display.lineage import lineage_facts, lineage_text
+    from discovery.results.loaded import load_run
+
+    name, at, proposal = args.run.rpartition("@")
+    if "/" not in proposal or is_run(Path(args.run)):
+        name, at, proposal = args.run, "", ""
+    run = load_run(find_run(name, args.output))
+    lineage = run.lineage(proposal if at else None)
+    if args.json:
+        from discovery.core.json import json_line
+
+        print(json_line({"run": str(run.folder), "lineage": lineage_facts(lineage)}))
+    elif lineage:
+        show(lineage_text(lineage))
+    else:
+        print(f"The answer of {run.name} is what the search began with: it has no ancestors.")
+
+
 def _facts(run: "Run", one: Status) -> Iterator[tuple[str, str]]:
     """The lines to show, as (name, text)."""
     config, rows = run.config, run.ledger.evaluations(outcomes=False)
@@ -129,11 +155,7 @@ def _origin(meta: dict[str, str]) -> str:
 
 def _search_text(config: SearchConfig) -> str:
     meta = config.meta.resolved()
-    parts = [f"{meta.title}, population {meta.population}, sigma {meta.sigma:g}", f"seed {config.seed}"]
-    if isinstance(meta, PBEConfig):
-        parts.insert(1, f"order {meta.order}, {meta.parents} parents")
-    elif meta.learning_rate is not None:
-        parts.insert(1, f"{meta.optimizer} {meta.learning_rate:g}")
+    parts = [meta.title, f"population {meta.population}", *meta.details, f"seed {config.seed}"]
     if meta.asynchronous:
         parts.append("asynchronous")
     parts.append(f"{config.seeds} seeds a proposal, {config.selection_seeds} selection seeds")
@@ -154,18 +176,16 @@ def _scores(run: "Run", one: Status) -> Iterator[tuple[str, str]]:
     from discovery.search.selection import selection_scores
     from discovery.statistics import interval, interval_with_failures
 
+    words = words_of(run.config.meta)
     if one.chosen is None:
-        yield "found", "nothing yet: no mean has been evaluated on the selection seeds"
+        yield "found", f"nothing yet: no {words.answer} has been evaluated on the selection seeds"
         return
     initial = selection_scores(run).get(0, {})
-    yield (
-        "found",
-        f"generation {one.chosen}, which has the best score on the selection seeds (mean, 95% interval)",
-    )
+    yield "found", f"generation {one.chosen}, which {words.chosen} (mean, 95% interval)"
     for task, values in one.scores.items():
         found = interval_with_failures(interval(values, failures="drop"))
         before = (
-            f"   initial mean {interval_with_failures(interval(initial[task], failures='drop'))}"
+            f"   {words.initial} {interval_with_failures(interval(initial[task], failures='drop'))}"
             if task in initial
             else ""
         )

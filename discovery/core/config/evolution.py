@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
-from discovery.core.config.generations import GenerationsConfig
+from discovery.core.config.generations import NoiseConfig
 from discovery.core.config.strategies import (
     GRADIENT_OPTIONS,
     OPTIMIZERS,
@@ -21,7 +21,7 @@ from discovery.core.errors import BadInput, unknown
 
 
 @dataclass(frozen=True)
-class ESConfig(GenerationsConfig):
+class ESConfig(NoiseConfig):
     """An evolution strategy and its numbers.
 
     Options that only some strategies use are None (or empty) when not set; the strategy's row in
@@ -80,6 +80,12 @@ class ESConfig(GenerationsConfig):
     def title(self) -> str:
         """The strategy's name."""
         return self.strategy
+
+    @property
+    def details(self) -> tuple[str, ...]:
+        """Its optimizer and sigma."""
+        rate = () if self.learning_rate is None else (f"{self.optimizer} {self.learning_rate:g}",)
+        return (*rate, f"sigma {self.sigma:g}")
 
     @property
     def compares_pairs(self) -> bool:

@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from discovery.core.config.generations import GenerationsConfig
+from discovery.core.config.generations import BatchesConfig, NoiseConfig
 from discovery.core.errors import BadInput
 
 Mutation = Literal["additive", "multiplicative"]
@@ -17,7 +17,7 @@ equal size overshoot: on a bowl in 72 dimensions, the population leaves it withi
 
 
 @dataclass(frozen=True)
-class PBEConfig(GenerationsConfig):
+class PBEConfig(NoiseConfig, BatchesConfig):
     """Population-based evolution and its numbers.
 
     Options are None when not set; their defaults are given below.
@@ -45,9 +45,6 @@ class PBEConfig(GenerationsConfig):
     elitism: bool | None = None
     """Keep the parents unchanged among the next proposals, which are trained and scored anew. Default
     False."""
-    batch: int | None = None
-    """Asynchronous only: number of proposals that are asked for, and learned from, together, in the order in
-    which batches finish. Default: the fewest that fill `agents_per_call` with their seeds."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,11 +56,6 @@ class PBEConfig(GenerationsConfig):
             for value in getattr(self, name) or ():
                 if not (math.isfinite(value) and value > 0):
                     raise BadInput(f"{name} must have positive numbers, got {value}")
-        self.refuse_in_flight("batch", self.batch)
-        if self.population % self.batch_size:
-            raise BadInput(f"batch must divide the population, {self.population}, got {self.batch}")
-        if self.in_flight is not None and self.batch and self.in_flight % self.batch:
-            raise BadInput(f"in_flight must be a multiple of the batch, {self.batch}, got {self.in_flight}")
         self.resolved()  # refuses options that do not go together
 
     @property
@@ -72,25 +64,9 @@ class PBEConfig(GenerationsConfig):
         return "PBE"
 
     @property
-    def in_batches(self) -> bool:
-        """Whether it is asynchronous."""
-        return self.asynchronous
-
-    @property
-    def batch_size(self) -> int:
-        """B: proposals that are asked for together."""
-        return self.batch or self.population
-
-    def filling(self, seeds: int, width: int) -> Self:
-        """The same, with the batch size: the fewest proposals that divide the population and whose seeds fill
-        whole calls of `width` trainings, else one call.
-        """
-        if not self.asynchronous or self.batch:
-            return self
-        sizes = [size for size in range(1, self.population + 1) if self.population % size == 0]
-        whole = [size for size in sizes if size * seeds % width == 0]
-        full = [size for size in sizes if size * seeds >= width]
-        return dataclasses.replace(self, batch=(whole or full or sizes[-1:])[0])
+    def details(self) -> tuple[str, ...]:
+        """Its order, parents and sigma."""
+        return (f"order {self.order}, {self.parents} parents", f"sigma {self.sigma:g}")
 
     def resolved(self) -> Self:
         """The same with all used options set, and one beta for each order that has noise.

@@ -45,9 +45,10 @@ COUNTS = {
 class Stopping:
     """Rules that stop the training of bad proposals early; see discovery/search/early_stopping.py."""
 
-    method: Literal["none", "racing", "halving"] = "none"
+    method: Literal["none", "racing", "halving", "hurdle"] = "none"
     """"racing": proposals that are clearly worse than the others get no further seeds. "halving": all are
-    trained for a part of their lifetime, and only the best of them for longer."""
+    trained for a part of their lifetime, and only the best of them for longer. "hurdle": the same, but those
+    that have gained enough, compared with the family's first baseline (PPO), are trained to the end."""
     error: float = 0.05
     """Racing: probability of dropping a proposal as good as the median one."""
     first_seeds: int = 3
@@ -56,20 +57,26 @@ class Stopping:
     """Halving: number of training lengths; proposals are ranked after each but the last."""
     eta: int = 2
     """Halving: from one length to the next, 1/eta of the proposals are kept and trained eta times as long."""
+    share: float = 0.2
+    """Hurdle: the share of its lifetime after which a proposal is compared with the baseline."""
+    least: float = 0.6
+    """Hurdle: the share of the baseline's gain in score that a proposal must have by then."""
 
     def __post_init__(self) -> None:
         check_fields(self, BadInput)
-        used = {"racing": ("error", "first_seeds"), "halving": ("rungs", "eta")}.get(self.method, ())
+        users = {"error": "racing", "first_seeds": "racing", "rungs": "halving", "eta": "halving"}
+        users |= {"share": "hurdle", "least": "hurdle"}
         for each in dataclasses.fields(self):
             value = getattr(self, each.name)
-            if each.name not in ("method", *used) and value != each.default:
-                other = "halving" if each.name in ("rungs", "eta") else "racing"
+            other = users.get(each.name, self.method)
+            if other != self.method and value != each.default:
                 raise BadInput(
                     f"stopping.{each.name}={value} has no effect with stopping.method {self.method!r}; "
                     f"leave it out, or set the method to {other!r}"
                 )
-        if not 0 < self.error < 1:
-            raise BadInput(f"stopping.error must lie between 0 and 1, got {self.error}")
+        for name in ("error", "share", "least"):
+            if not 0 < (value := getattr(self, name)) < 1:
+                raise BadInput(f"stopping.{name} must lie between 0 and 1, got {value}")
         if self.first_seeds < 2:
             raise BadInput(
                 f"stopping.first_seeds must be at least 2, to see any noise, got {self.first_seeds}"

@@ -9,6 +9,7 @@ import numpy as np
 
 from discovery.core.plain import plain
 from discovery.results.loaded import RunData
+from discovery.results.words import words_of
 from discovery.search.selection import Contest
 from discovery.statistics import Interval, interval
 from discovery.store.start import origins_of
@@ -59,7 +60,7 @@ class Searched:
         options: all options, with defaults.
         shapes: shape of each searched array, by its path; empty before the search has begun.
         size: total number of entries of these arrays.
-        start: origins of the initial mean's entries, as text; empty for the family's own initial mean.
+        start: origins of the first answer's entries, as text; empty for the family's own start.
         tasks: all tasks.
     """
 
@@ -74,11 +75,11 @@ class Searched:
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean that was scored on selection seeds.
+    """An answer that was scored on selection seeds, such as the mean of an evolution strategy.
 
     Attributes:
         generation: g, after g updates.
-        status: its state in the race between the means.
+        status: its state in the race between the answers.
         seeds: how many selection seeds it was trained on.
         scores: task -> interval of its mean score on them; failed trainings are left out and counted.
     """
@@ -109,7 +110,7 @@ class Method:
         stopping: options of early stopping; empty if there was none.
         closed, planned: number of generations.
         complete: whether the search has ended.
-        race_seeds: number of selection seeds on which the means in the race were compared.
+        race_seeds: number of selection seeds on which the answers in the race were compared.
         means, generations: in order.
     """
 
@@ -138,20 +139,32 @@ def searched(run: RunData) -> Searched:
     return Searched(run.spec.name, summary, options, shapes, size, start, tuple(tasks))
 
 
+def summary(run: RunData) -> str:
+    """A sentence that describes the run."""
+    config, options = run.config, ", ".join(f"{name} {value}" for name, value in run.spec.options)
+    family = run.spec.name + (f" ({options})" if options else "")
+    tasks = ", ".join(task.name for task in config.tasks)
+    how = f"{config.meta.title}, {run.n_generations} of {config.generations} generations"
+    text = f"{family}, searched on {tasks} by {how} of {config.meta.population} proposals"
+    if not run.selection:
+        return f"{text}; nothing was chosen yet."
+    chosen = run.choice.generation
+    return f"{text}; chosen: {f'generation {chosen}' if chosen else f'the {words_of(config.meta).initial}'}."
+
+
 def method(run: RunData, contest: Contest) -> Method:
-    """How it was searched; `contest` is the state of the race between the means."""
+    """How it was searched; `contest` is the state of the race between the answers."""
     config = run.config
     names = ("seed", "generations", "seeds", "selection_seeds", "selection_doublings")
     names += ("common_random_numbers", "antithetic_tasks", "executor", "agents_per_call")
     stopping = plain(config.stopping) if config.stopping.method != "none" else {}
-    last = run.n_generations >= config.generations and config.generations in run.selection
     return Method(
         plain(config.meta.resolved()),
         {name: getattr(config, name) for name in names},
         stopping,
         run.n_generations,
         config.generations,
-        last and not contest.further,
+        run.settled,
         contest.seeds,
         tuple(_mean(run, number, contest) for number in sorted(run.selection)),
         tuple(_generation(number, row) for number, row in enumerate(run.scores)),
@@ -159,7 +172,7 @@ def method(run: RunData, contest: Contest) -> Method:
 
 
 def initial_mean(run: RunData) -> Mapping[str, Any]:
-    """The initial mean of the search; empty before the search has begun."""
+    """What the search began with; empty before it has begun."""
     rows = run.generations()
     return run.meta_params("initial") if rows and rows[0]["answer_digest"] else {}
 
