@@ -95,12 +95,15 @@ class Export(NamedTuple):
             learned optimizer; `subject` is a `discovery.export.parts.Subject`.
         needs_progress: whether a learned optimizer needs the training progress.
         needs_context: whether it needs the parameters, their descriptions, activations and a key.
+        parts: ``options -> names`` of all parts of the algorithm that can be exported, if these depend on its
+            options.
     """
 
     kind: str
     about: Callable[[Any], Mapping[str, Any]] | None = None
     needs_progress: bool = False
     needs_context: bool = False
+    parts: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,8 @@ class Family:
         baselines: names of known algorithms that it is compared with.
         optimizer: whether its learned part is the optimizer, which another algorithm can take ("lpo+open").
         starts: options that only affect the initial values, and not how the searched numbers are read.
-        picture: how the searched entries are drawn. None: drift and slope of its elementwise policy loss.
+        picture: how the searched entries are drawn, all or by name. None, and for entries without a name:
+            drift and slope of its elementwise policy loss.
         lesson: how they are fitted to another algorithm. None: to the drift and slope of its policy loss.
         export: how the result is written to a file. None: its policy loss, if it has one.
     """
@@ -124,7 +128,7 @@ class Family:
     baselines: tuple[str, ...] = ("ppo", "dpo")
     optimizer: bool = False
     starts: tuple[str, ...] = ()
-    picture: Picture | str | None = None
+    picture: Picture | Mapping[str, Picture] | str | None = None
     lesson: Lesson | str | None = None
     export: Export | str | None = None
 

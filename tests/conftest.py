@@ -41,7 +41,9 @@ import pytest
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
-WITHOUT_ARRAYS = ("building", "functions", "graph", "known", "printer", "scan", "source")
+WITHOUT_ARRAYS = (
+    *("building", "functions", "graph", "guards", "known", "printer", "scan", "source", "spellings", "text"),
+)
 """Modules of `objectives.programs` whose functions take no arrays: with checks, their
 tests take several times as long."""
 

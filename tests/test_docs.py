@@ -1,8 +1,8 @@
 """README and docs: every command is run, every link leads somewhere, every path that is named is there.
 
 Commands are those of fenced blocks and of inline code. The fast tests run them in order in a folder that has
-a finished run, let those that train do everything up to the first training, and those that draw look for a
-run that is not there. The slow tests run these too, made small.
+a finished run, let those that train do everything up to the first training, and those that draw look for what
+is not there. The slow tests run these too, made small.
 """
 
 import argparse
@@ -39,8 +39,10 @@ TRAINS = ("evaluate", "compare", "repeat", "resume", "quickstart")
 """Verbs, beside `search`, that train."""
 DRAWS = ("plot", "report")
 """Verbs that draw."""
-SLOW_PYTHON = ("d.discover(", "from found import")
-"""What marks Python that searches, or that needs a search of which the finished run is no example."""
+SLOW_PYTHON = ("d.discover(", "from found import", "run.report(")
+"""What marks Python that searches, that needs a search of which the finished run is no example, or that draws
+everything.
+"""
 NOWHERE = ["--executor", "nowhere"]
 """An executor that there is not: noticed after all other arguments, and before the first training."""
 SMALL = {
@@ -76,17 +78,25 @@ def commands(text: str) -> Iterator[list[str]]:
             yield [re.sub(r"\b[A-Z]+\b", lambda name: PLACEHOLDERS.get(name[0], name[0]), w) for w in words]
 
 
-@pytest.fixture
-def folder(finished_run: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder to stand in, with a finished run under each of the names that the docs use."""
+@pytest.fixture(scope="module")
+def at_first(finished_run: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished run under each of the names that the docs use."""
+    folder = tmp_path_factory.mktemp("docs") / "at first"
     for name in RUNS:
-        shutil.copytree(finished_run.folder, tmp_path / "runs" / name)
+        shutil.copytree(finished_run.folder, folder / "runs" / name)
+    discovery("export", str(folder / "runs/first"), "--to", "jax", "--out", str(folder / "found.py"))
+    (folder / "mine.toml").write_text(discovery("presets", "lpo-catch"))
+    shutil.copy(ROOT / "docs" / "examples" / "my_loss.py", folder)
+    return folder
+
+
+@pytest.fixture
+def folder(at_first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of it to stand in."""
+    shutil.copytree(at_first, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(ROOT / "docs" / "examples")
     monkeypatch.syspath_prepend(tmp_path)
-    with contextlib.redirect_stdout(io.StringIO()):
-        discovery("export", "runs/first", "--to", "jax", "--out", "found.py")
-        (tmp_path / "mine.toml").write_text(discovery("presets", "lpo-catch"))
     yield tmp_path
     sys.modules.pop("found", None)
 
@@ -129,7 +139,7 @@ def check_discovery(words: list[str], slow: bool) -> str:
         return search_small(rest) if slow else search_dry(rest)
     if verb in TRAINS or "--measure" in rest:
         return train_little(verb, rest) if slow else discovery(verb, *rest, *NOWHERE, code=2, says="nowhere")
-    if verb in DRAWS or "--verify" in rest:
+    if verb in DRAWS or {"--verify", "--picture"} & set(rest):
         if slow:
             return discovery(verb, *rest)
         return discovery(verb, "runs/nowhere", *rest[1:], code=2, says="nowhere")

@@ -33,7 +33,7 @@ VERBS = {
     "evaluate": ("evaluate", "train what runs found, and known algorithms, on held-out seeds and tasks"),
     "compare": (
         "compare",
-        "compare algorithms, runs and exported files on a suite, with tests of significance",
+        "compare algorithms, runs and files on a suite, with tests of significance",
     ),
     "plot": ("plot", "plot a run: scores by generation, what was found, learning curves"),
     "report": ("report", "write a page on a run: what was searched, what was found, how far to trust it"),
@@ -42,6 +42,10 @@ VERBS = {
     "suites": ("suites", "list sets of tasks, with the scores of random actions and tuned PPO"),
     "objectives": ("catalog:objectives", "list what can be searched, and known algorithms"),
     "envs": ("catalog:envs", "list environments"),
+    "program": (
+        "program",
+        "check and explain a program: a file of one's own, a known one, or what a run found",
+    ),
     "doctor": ("doctor", "check versions, devices, cores and this installation"),
 }
 """Verb -> "module" or "module:function" in `discovery.app.commands` (default: `main`), and its summary."""

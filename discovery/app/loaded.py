@@ -63,6 +63,11 @@ class LoadedRun(loaded.RunData):
         """Intervals of all reported subjects, a panel for each task."""
         return runs.comparison_picture(self)
 
-    def report(self, out: str | Path | None = None) -> Path:
-        """Write the report: one page of HTML, and its numbers as JSON next to it; returns the page's path."""
-        return write_report(self, out)
+    def report(self, out: str | Path | None = None, control: loaded.RunData | None = None) -> Path:
+        """Write the report: one page of HTML, and its numbers as JSON next to it; returns the page's path.
+
+        Args:
+            out: file of the page; by default report.html in the run's folder.
+            control: another run of the same tasks, to show beside it at the same budget.
+        """
+        return write_report(self, out, control)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from discovery.core.config.search import SearchConfig
+from discovery.results.words import words_of
 from discovery.search.progress import Row, SearchProgress, TaskRow
 from discovery.statistics import Interval, interval_with_failures
 
@@ -77,7 +78,8 @@ def row_facts(row: Row) -> dict[str, Any]:
 def heading(config: SearchConfig) -> str:
     """The column names of `rows`."""
     task = f"{'task':<{_task_width(config)}} " if len(config.seen) > 1 else ""
-    columns = f"{'population':>15} {'best':>6}  {'mean on selection seeds':<23} {'steps/s':>7} {'left':>7}"
+    answer = f"{words_of(config.meta).answer} on selection seeds"
+    columns = f"{'population':>15} {'best':>6}  {answer:<23} {'steps/s':>7} {'left':>7}"
     return f"{'generation':>10}  {task}{columns}"
 
 

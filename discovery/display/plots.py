@@ -80,6 +80,7 @@ def meta_learning_curve(
     title: str = "",
     styles: Mapping[str, Style] | None = None,
     failed: Real[np.ndarray, " G"] | None = None,
+    answer: str = "mean",
 ) -> Figure:
     """Scores over the generations of a search: the population, its best, and the mean on selection seeds.
 
@@ -94,6 +95,7 @@ def meta_learning_curve(
         title: of the figure.
         styles: of the baselines, by name.
         failed: ``[G]`` share of proposals that failed; by default, those without a score.
+        answer: what is scored on selection seeds, if it is no mean.
     """
     generations, scores = np.asarray(generations), np.asarray(scores, np.float64)
     mean_generations, mean_scores = np.asarray(mean_generations), list(mean_scores)
@@ -113,7 +115,7 @@ def meta_learning_curve(
     axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights).ravel()
     main, strip = axes[0], axes[1:]
     _draw_population(main, generations, scores)
-    _draw_mean(main, mean_generations, mean_scores)
+    _draw_mean(main, mean_generations, mean_scores, answer)
     _draw_baselines(main, baselines or {}, styles)
     tidy(main, ylabel=ylabel, title=title)
     for below in strip:
@@ -336,14 +338,14 @@ def _draw_population(axes: Axes, generations: np.ndarray, scores: Float[np.ndarr
     axes.plot(generations, best, ":", color=COLORS[0], linewidth=1.2, label="population, best")
 
 
-def _draw_mean(axes: Axes, generations: np.ndarray, scores: Sequence[np.ndarray]) -> None:
+def _draw_mean(axes: Axes, generations: np.ndarray, scores: Sequence[np.ndarray], answer: str) -> None:
     if generations.size == 0:
         return
     rows = [interval(row, "mean", failures="drop") for row in scores]
     low, high = np.array([[row.low, row.high] for row in rows]).T
     known = np.isfinite(low) & np.isfinite(high)
     failed = sum(row.failed for row in rows)
-    label = "search mean on selection seeds, 95%" + (
+    label = f"search {answer} on selection seeds, 95%" + (
         f" ({failed} of {sum(map(len, scores))} failed)" if failed else ""
     )
     axes.plot(generations, [row.estimate for row in rows], "o-", color=COLORS[1], markersize=4, label=label)

@@ -14,6 +14,7 @@ from discovery.export import trees
 from discovery.export.known import (
     Constant,
     Expression,
+    Generated,
     Symbol,
     Unknown,
     attribute,
@@ -180,6 +181,8 @@ class Expressions(ast.NodeTransformer):
         """
         if isinstance(value, Constant | Expression):
             return ast.Name(self.source.constant(value), ast.Load())
+        if isinstance(value, Generated):
+            return _of_file(self.source.generated(value))
         if isinstance(value, Symbol):
             self.symbols.add(value.name)
             return ast.Name(value.name, ast.Load())

@@ -34,10 +34,14 @@ class Needs(NamedTuple):
     temporal: bool
 
 
+STANDARDIZED = "(A - A.mean()) / (A.std() + 1e-8)"
+"""What a minibatch's advantages are where losses expect standardized ones."""
+
+
 def jax_adapter(needs: Needs, recipe: Mapping[str, Any]) -> Adapter:
     """The kernel alone: numpy and jax only."""
     fraction = ", fraction=n / N" if needs.temporal else ""
-    advantage = "(A - A.mean()) / (A.std() + 1e-8)" if needs.normalize_advantage else "A, as it is"
+    advantage = STANDARDIZED if needs.normalize_advantage else "A, as it is"
     usage = f"""
         from THIS_FILE import policy_loss
 
@@ -45,6 +49,13 @@ def jax_adapter(needs: Needs, recipe: Mapping[str, Any]) -> Adapter:
         loss = policy_loss(log_prob, old_log_prob, advantage{fraction}).mean()  # minimize
     """
     return Adapter("jax and numpy", usage)
+
+
+def torch_adapter(needs: Needs, recipe: Mapping[str, Any]) -> Adapter:
+    """The kernel alone, for PyTorch."""
+    jax = jax_adapter(needs, recipe)
+    usage = jax.usage.replace("A.std()", "A.std(correction=0)").replace("# minimize", "# then .backward()")
+    return Adapter("PyTorch", usage)
 
 
 _PUREJAXRL = Template('''\
@@ -229,5 +240,6 @@ ADAPTERS: dict[str, Callable[[Needs, Mapping[str, Any]], Adapter]] = {
     "jax": jax_adapter,
     "purejaxrl": purejaxrl_adapter,
     "rejax": rejax_adapter,
+    "torch": torch_adapter,
 }
 """Format names to ``(needs, recipe or {}) -> Adapter``."""

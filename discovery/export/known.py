@@ -36,6 +36,13 @@ class Symbol(NamedTuple):
     name: str
 
 
+class Generated(NamedTuple):
+    """A function of the file that has no Python source anywhere else: a program's."""
+
+    name: str
+    source: str
+
+
 class Unknown(Exception):
     """An expression whose value is not known before the file runs."""
 
@@ -129,7 +136,7 @@ def compared(operator: ast.cmpop, left: Any, right: Any) -> bool:
 
 def identity(value: Any) -> Any:
     """A key that is equal for values that a file would write in the same way."""
-    if isinstance(value, Constant | Symbol | Expression):
+    if isinstance(value, Constant | Symbol | Expression | Generated):
         return type(value).__name__, value.name
     if isinstance(value, Sequence) and hasattr(value, "_fields"):
         return tuple(map(identity, value))

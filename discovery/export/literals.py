@@ -36,6 +36,8 @@ def literal(value: Any) -> str:
     value = plain(value)
     if isinstance(value, float) and not math.isfinite(value):
         return f'float("{value}")'
+    if isinstance(value, float) and abs(value) >= 1e10 and value == float(f"{value:g}"):
+        return f"{value:g}".replace("e+", "e")  # 1e15 has too many zeros to be read
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{literal(k)}: {literal(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):

@@ -1,6 +1,7 @@
 """The file with a learned optimizer: a factory of an optax transformation, for any loop that uses optax."""
 
 import inspect
+from typing import Any
 
 from discovery.export.known import constants
 from discovery.export.parts import Contents, Subject
@@ -31,19 +32,35 @@ Numbers that no training has, missing parameters, and activations that do not fi
 
 def write(subject: Subject, target: str) -> Contents:
     """The contents of the file with the optimizer of `subject`."""
-    from discovery.export import optax_host
-
     own = load(family_of(subject.spec.name).export)
-    known, source = {"meta_params": constants(subject.meta_params)}, StandaloneSource()
     said, rule = own.about(subject), subject.algorithm.optimizer.steps
-    source.function(rule, known, "learned_rule")
-    known |= {"rule": rule, "needs_progress": own.needs_progress, "needs_context": own.needs_context}
-    extra = _WITH_CONTEXT if own.needs_context else _WITH_PROGRESS if own.needs_progress else _ALONE
-    docstring = (inspect.getdoc(optax_host.optimizer) or "").replace("\n\n", f"\n\n{extra}\n", 1)
-    source.function(optax_host.optimizer, known, docstring=docstring)
-    counts = {name.upper(): str(subject.recipe.get(name, 1)) for name in ("n_epochs", "n_minibatches")}
-    source.numbers |= {name: value for name, value in counts.items() if name in source.numbers}
+    source = StandaloneSource()
+    transformation(subject, rule, source, own.needs_progress, own.needs_context)
     made = "`optimizer` makes an optax.GradientTransformationExtraArgs: "
     alone = "an optimizer for optax that learns while it runs"
     title = "a learned optimizer for optax" if own.needs_progress else alone
     return Contents(title=title, source=source, **{**said, "description": made + said["description"]})
+
+
+def transformation(
+    subject: Subject, rule: Any, source: StandaloneSource, needs_progress: bool, needs_context: bool
+) -> None:
+    """Write a factory of an optax transformation.
+
+    Args:
+        subject: what is exported.
+        rule: ``meta_params -> transformation`` for our training loop.
+        source: of the file.
+        needs_progress: see `objectives.family.Export`.
+        needs_context: likewise.
+    """
+    from discovery.export import optax_host
+
+    known: dict[str, Any] = {"meta_params": constants(subject.meta_params)}
+    source.function(rule, known, "learned_rule")
+    known |= {"rule": rule, "needs_progress": needs_progress, "needs_context": needs_context}
+    extra = _WITH_CONTEXT if needs_context else _WITH_PROGRESS if needs_progress else _ALONE
+    docstring = (inspect.getdoc(optax_host.optimizer) or "").replace("\n\n", f"\n\n{extra}\n", 1)
+    source.function(optax_host.optimizer, known, docstring=docstring)
+    counts = {name.upper(): str(subject.recipe.get(name, 1)) for name in ("n_epochs", "n_minibatches")}
+    source.numbers |= {name: value for name, value in counts.items() if name in source.numbers}

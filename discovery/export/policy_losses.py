@@ -8,9 +8,9 @@ from discovery.export.known import Symbol, constants
 from discovery.export.parts import Contents, Subject
 from discovery.export.specialize import StandaloneSource
 
-_DOCSTRING = """The loss of each sample, to be minimized: {formula}.
+DOCSTRING = """The loss of each sample, to be minimized: {formula}.
 
-Elementwise and pure: no mean, no normalization, no state. It computes in the dtype it is given,
+{elementwise}: no mean, no normalization, no state. It computes in the dtype it is given,
 float32 at least.
 
 Args:
@@ -22,12 +22,12 @@ Returns:
     the loss, of the same shape.
 """
 
-_FRACTION = """\
+FRACTION = """\
     fraction: share of the training that has passed, n / N with n = 0 .. N - 1 the rollouts learned
         from before this one and N those of the whole training; a scalar, or the same shape.
 """
 
-_CHECK = """
+CHECK = """
 if not jnp.shape(log_prob) == jnp.shape(old_log_prob) == jnp.shape(advantage):
     shapes = f"{jnp.shape(log_prob)}, {jnp.shape(old_log_prob)}, {jnp.shape(advantage)}"
     raise ValueError(f"log_prob, old_log_prob and advantage must have one shape, got {shapes}")
@@ -48,12 +48,20 @@ def write(subject: Subject, target: str) -> Contents:
         loss.per_sample,
         known,
         "policy_loss",
-        _DOCSTRING.format(
-            formula=formula, normalized=normalized, fraction=_FRACTION if needs.temporal else ""
+        DOCSTRING.format(
+            formula=formula,
+            elementwise="Elementwise and pure",
+            normalized=normalized,
+            fraction=FRACTION if needs.temporal else "",
         ),
-        _CHECK,
+        CHECK,
         as_value=True,
     )
+    return contents(formula, needs, source, subject, target)
+
+
+def contents(formula: str, needs: Needs, source: Any, subject: Subject, target: str) -> Contents:
+    """The contents of the file whose `source` defines the policy loss."""
     adapter = ADAPTERS[target](needs, subject.recipe)
     wants = [
         "standardized advantages" if needs.normalize_advantage else "advantages as they are, not normalized",

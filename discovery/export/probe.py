@@ -6,16 +6,21 @@ This script runs outside the package (it is started by its path) and blocks the 
 it proves that the file stands alone. It imports numpy and jax, and whatever the file imports.
 
 POINTS holds the inputs of `trials.py` for files of one kind. RESULTS receives, for file i and dtype d,
-"i/d/value" and, for a loss, "i/d/gradient".
+"i/d/value" and, for a function, "i/d/gradient".
 """
 
 import collections
 import importlib.abc
 import importlib.util
+import inspect
 import json
 import sys
 
+import numpy as np
+
 OURS = ("discovery", "objectives", "environments", "llm_prompts")
+SLOTS = ("loss", "trace", "advantage", "schedule")
+"""Names of functions that are programs."""
 
 Info = collections.namedtuple("Info", "role layer n_layers path neuron_axis")
 
@@ -53,27 +58,70 @@ def evaluate(module, points, dtype):
             return module.policy(scores, **first), module.score_loss(scores, *others, **second)
 
         return dict(zip(("value", "gradient"), policies_and_losses(shaped, points, dtype), strict=True))
-    return dict(zip(("value", "gradient"), losses(module, points, dtype), strict=True))
+    if hasattr(module, "policy_loss"):
+        (value,), gradients = results(module, module.policy_loss, points, dtype, ("log_prob",))
+        return {"value": value, "gradient": gradients["log_prob"]}
+    function = next(getattr(module, slot) for slot in SLOTS if hasattr(module, slot))
+    values, gradients = results(module, function, points, dtype, tuple(points))
+    zero = np.zeros(len(next(iter(points.values()))), dtype)
+    columns = [np.broadcast_to(x, zero.shape) if np.ndim(x) == 0 else x for x in values]
+    slopes = [gradients.get(name, zero) for name in points]
+    return {"value": np.stack(columns, -1), "gradient": np.stack(slopes, -1)}
 
 
-def losses(module, points, dtype):
-    """Values and derivatives by log_prob of a whole batch, arrays [N]."""
+def results(module, function, points, dtype, by):
+    """The results of a function of a whole batch, and derivatives of their sum over it, by name.
+
+    Args:
+        module: where it is; one that imports torch has functions of tensors.
+        function: of some of the points by name, whose results are arrays [N], or numbers.
+        points: arrays [N] by name.
+        dtype: of all arrays.
+        by: names of points; those on which no result depends may have no derivative.
+    """
+    given = {name: points[name] for name in inspect.signature(function).parameters}
+    return (of_torch if hasattr(module, "torch") else of_jax)(function, given, dtype, set(by))
+
+
+def of_jax(function, given, dtype, by):
+    """`results` of a function of jax arrays."""
     import jax
     import jax.numpy as jnp
 
-    log_prob, *others = (jnp.asarray(points[k], dtype) for k in ("log_prob", "old_log_prob", "advantage"))
-    keywords = {"fraction": jnp.asarray(points["fraction"], dtype)} if module.NEEDS_PROGRESS else {}
+    arrays = {name: jnp.asarray(x, dtype) for name, x in given.items()}
+    n = max((len(x) for x in given.values()), default=1)
 
     @jax.jit
-    def both(log_prob, others, keywords):
-        def total(log_prob):
-            value = module.policy_loss(log_prob, *others, **keywords)
-            return value.sum(), value
+    def both(arrays):
+        def total(moving):
+            found = function(**{**arrays, **moving})
+            found = found if isinstance(found, tuple) else (found,)
+            sums = [jnp.sum(x) if jnp.ndim(x) else n * jnp.asarray(x, dtype) for x in found]
+            return sum(sums), found
 
-        gradient, value = jax.grad(total, has_aux=True)(log_prob)
-        return value, gradient
+        return jax.grad(total, has_aux=True)({name: x for name, x in arrays.items() if name in by})
 
-    return both(log_prob, others, keywords)
+    gradients, values = both(arrays)
+    return [np.asarray(x, None if np.ndim(x) else dtype) for x in values], gradients
+
+
+def of_torch(function, given, dtype, by):
+    """`results` of a function of tensors."""
+    import torch  # pyright: ignore[reportMissingImports]
+
+    kind = getattr(torch, dtype)
+    tensors = {name: torch.tensor(x, dtype=kind, requires_grad=name in by) for name, x in given.items()}
+    n = max((len(x) for x in given.values()), default=1)
+    found = function(**tensors)
+    found = found if isinstance(found, tuple) else (found,)
+    found = [x if isinstance(x, torch.Tensor) else torch.tensor(x, dtype=kind) for x in found]
+    total = torch.stack([x.sum() if x.ndim else n * x for x in found]).sum()
+    gradients = {}
+    if total.requires_grad:
+        moving = [name for name, x in tensors.items() if x.requires_grad]
+        slopes = torch.autograd.grad(total, [tensors[name] for name in moving], allow_unused=True)
+        gradients = {name: x.numpy() for name, x in zip(moving, slopes, strict=True) if x is not None}
+    return [np.asarray(x.detach().numpy(), None if x.ndim else dtype) for x in found], gradients
 
 
 def policies_and_losses(shaped, points, dtype):
@@ -168,7 +216,6 @@ def main(points_path, results_path, *files):
     """Evaluate every file in float64 and float32."""
     sys.meta_path.insert(0, Blocker())
     import jax
-    import numpy as np
 
     jax.config.update("jax_enable_x64", True)
     points = dict(np.load(points_path))

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from discovery.core.errors import BadInput
 from discovery.core.files import write_whole
-from discovery.export import Provenance, Score, StepsReport, VerifyReport, export, formats_of, verify
+from discovery.export import Provenance, Score, StepsReport, VerifyReport, export, verify
+from discovery.export.parts import kinds_of
 from discovery.export.write import MARK, numbers_in_files
 from discovery.judging.comparison import INITIAL, Comparison
 from discovery.judging.evaluate import recorded
@@ -15,7 +16,9 @@ LIBRARIES = ("jax", "flax", "optax", "evosax", "gymnax")
 """Packages whose versions are in the header."""
 
 
-def export_run(run: RunData, target: str, out: Path | str, generation: Generation = None) -> Path:
+def export_run(
+    run: RunData, target: str, out: Path | str, generation: Generation = None, part: str = ""
+) -> Path:
     """Write what a run found to one standalone file: the part of its algorithm that the target exports.
 
     Args:
@@ -23,20 +26,21 @@ def export_run(run: RunData, target: str, out: Path | str, generation: Generatio
         target: a name in `discovery.export.FORMATS`.
         out: the file; its folders are created. Only an exported file is overwritten.
         generation: whose mean; by default the chosen one.
+        part: which part, if the target exports several: the slot of a program.
 
     Raises:
-        BadInput: unknown target, no such generation, an algorithm without a part for the target, or a file
-            that cannot be written or is not an exported one.
+        BadInput: unknown target, no such generation, an algorithm without a part for the target, several of
+            which none is named, or a file that cannot be written or is not an exported one.
     """
-    return write_file(out, source_of(run, target, generation))
+    return write_file(out, source_of(run, target, generation, part))
 
 
-def source_of(run: RunData, target: str, generation: Generation = None) -> str:
+def source_of(run: RunData, target: str, generation: Generation = None, part: str = "") -> str:
     """The text that `export_run` writes."""
     number = run.generation_number(generation)
     answer = run.answer(number)
     spec = answer.algorithm or run.spec
-    return export(spec, answer.meta_params, _recipe(run), provenance(run, number), target)
+    return export(spec, answer.meta_params, _recipe(run), provenance(run, number), target, part)
 
 
 def write_file(out: Path | str, source: str) -> Path:
@@ -98,12 +102,13 @@ def provenance(run: RunData, generation: int) -> Provenance:
 
 
 def _other_parts(run: RunData) -> list[str]:
-    if len(run.spec.parts) == 1:
+    kinds = kinds_of(run.spec)
+    if len(kinds) < 2:
         return []
-    commands = " or ".join(f"--to {name}" for name in formats_of(run.spec.name))
+    commands = " or ".join(f"--to {kind.formats[0]} --part {kind.part}" for kind in kinds)
     return [
         f"This is one part of {run.spec.name}, whose parts were searched and scored together: without the "
-        f"other, scores will differ. `discovery export {run.name}` writes each of them ({commands})."
+        f"others, scores will differ. `discovery export {run.name}` writes each of them ({commands})."
     ]
 
 

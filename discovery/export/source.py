@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 from discovery.core.errors import BadInput
-from discovery.export.known import Constant, Expression, identity, prefix
+from discovery.export.known import Constant, Expression, Generated, identity, prefix
 from discovery.export.layout import definition, formatted
 from discovery.export.literals import array, literal
 
@@ -112,6 +112,15 @@ class Source(ABC):
             self._definitions.append(definition(self.scope(made, {}).klass(name)))
         return self._written[key].name
 
+    def generated(self, function: Generated) -> str:
+        """Write a generated function, unless it is already written; returns its name."""
+        key = identity(function)
+        if key not in self._written:
+            name = self._name(function.name, key)
+            self._written[key] = Written(name, (), frozenset())
+            self._definitions.append(function.source)
+        return self._written[key].name
+
     def constant(self, constant: Constant | Expression) -> str:
         """The name of a constant that the file will have."""
         if isinstance(constant, Expression):
@@ -180,6 +189,7 @@ IMPORTS = {
     "optax": "import optax",
     "re": "import re",
     "rejax": "import rejax",
+    "torch": "import torch",
 }
 """Import lines by the library names in a file."""
 
@@ -203,5 +213,5 @@ def imports(source: str) -> str:
     typing = sorted({"Any", "NamedTuple"} & used)
     standard = [IMPORTS[name] for name in ("base64", "functools", "math", "re") if name in used]
     standard += [f"from typing import {', '.join(typing)}"] if typing else []
-    others = [IMPORTS[name] for name in ("jax", "jnp", "np", "optax", "rejax") if name in used]
+    others = [IMPORTS[name] for name in ("jax", "jnp", "np", "optax", "rejax", "torch") if name in used]
     return "\n\n".join("\n".join(group) for group in (standard, others) if group) + "\n"

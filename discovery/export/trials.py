@@ -1,5 +1,6 @@
 """The inputs on which an exported file is compared with this package: one trial for each kind of part."""
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -14,6 +15,8 @@ N_UPDATES = 1024
 """N of the points' n / N: a power of two, so that n / N is exact however XLA divides."""
 
 Arrays = dict[str, np.ndarray]
+PROGRAM_ARRAYS = ("operations", "arguments", "outputs", "constants")
+"""The arrays of an entry that is a program."""
 
 
 class Trial(NamedTuple):
@@ -44,7 +47,7 @@ def reference(
     """The results of the algorithm itself, as `verify.probe` returns them; weights are upcast exactly."""
     import jax
 
-    ours, results = (trial or POLICY_LOSS).ours, {}
+    ours, results, entries = (trial or POLICY_LOSS).ours, {}, _as_written(entries)
     with jax.enable_x64(True), jax.default_device(_cpu()):
         for dtype in ("float64", "float32"):
             meta_params = _cast({**numbers, **entries}, dtype)
@@ -54,10 +57,26 @@ def reference(
 
 
 def _cast(tree: Any, dtype: str) -> Any:
+    """The same with numbers of this type; whole ones, which are codes, stay."""
     import jax
     import jax.numpy as jnp
 
-    return jax.tree.map(lambda x: jnp.asarray(x, dtype), tree)
+    return jax.tree.map(
+        lambda x: jnp.asarray(x, None if np.issubdtype(np.asarray(x).dtype, np.integer) else dtype), tree
+    )
+
+
+def _as_written(entries: Any) -> Any:
+    """Searched entries with constants of programs as files have them: as short decimals."""
+    from objectives.programs.printer import literal
+
+    def written(entry: Any) -> Any:
+        if not isinstance(entry, Mapping) or set(entry) != {*PROGRAM_ARRAYS}:
+            return entry
+        constants = [float(literal(value)) for value in np.asarray(entry["constants"])]
+        return {**entry, "constants": np.array(constants, np.float64)}
+
+    return {name: written(entry) for name, entry in entries.items()}
 
 
 def _cpu() -> Any:
@@ -114,15 +133,31 @@ def _loss_points(
 
 def _losses(algorithm: Any, meta_params: Any, at: Mapping[str, np.ndarray], dtype: str) -> dict[str, Any]:
     import jax
+    import jax.numpy as jnp
 
     from objectives.base import Progress
+
+    class Each(Progress):
+        """Of each sample its own."""
+
+        @property
+        def fraction(self) -> Any:
+            return jnp.asarray(self.update, "float32") / self.n_updates
 
     def one(log_prob: Any, old_log_prob: Any, advantage: Any, update: Any) -> Any:
         progress = Progress(update, N_UPDATES)
         return algorithm.policy_loss.per_sample(meta_params, log_prob, old_log_prob, advantage, progress)
 
+    def total(log_prob: Any, old_log_prob: Any, advantage: Any, update: Any) -> Any:
+        progress = Each(update, N_UPDATES)
+        losses = algorithm.policy_loss.per_sample(meta_params, log_prob, old_log_prob, advantage, progress)
+        return losses.sum(), losses
+
     arrays = [_cast(at[name], dtype) for name in ("log_prob", "old_log_prob", "advantage")]
-    value, gradient = jax.jit(jax.vmap(jax.value_and_grad(one)))(*arrays, at["update"])
+    if "policy_loss" in meta_params:  # a program, which may couple the samples
+        gradient, value = probe.quickly(jax.grad(total, has_aux=True))(*arrays, at["update"])
+    else:
+        value, gradient = jax.jit(jax.vmap(jax.value_and_grad(one)))(*arrays, at["update"])
     return {"value": value, "gradient": gradient}
 
 
@@ -253,7 +288,24 @@ def _steps(algorithm: Any, meta_params: Any, at: Mapping[str, np.ndarray], dtype
     from objectives.base import ParamInfo, Progress
 
     makers: Any = {"info": ParamInfo, "progress": lambda numbers: Progress(*numbers)}
-    return {"value": probe.updates(algorithm.optimizer(meta_params), at, dtype, **makers)}
+    return {"value": probe.updates(_unscheduled(algorithm)(meta_params), at, dtype, **makers)}
+
+
+def _unscheduled(algorithm: Any) -> Any:
+    """The algorithm's optimizer, with the factor 1 in place of one that a schedule finds."""
+    import jax.numpy as jnp
+
+    from objectives.programs.steps import ScheduleMemory, schedule_memory
+
+    if algorithm.memory is not schedule_memory:
+        return algorithm.optimizer
+
+    def optimizer(meta_params: Any) -> Any:
+        scheduled = algorithm.optimizer(meta_params)
+        memory = ScheduleMemory(factor=jnp.ones(()), largest=jnp.ones(()))
+        return scheduled._replace(update=functools.partial(scheduled.update, memory=memory))
+
+    return optimizer
 
 
 def _step_place(at: Mapping[str, np.ndarray], index: tuple[int, ...]) -> str:
@@ -265,5 +317,69 @@ def _step_place(at: Mapping[str, np.ndarray], index: tuple[int, ...]) -> str:
 
 OPTIMIZER = Trial(_step_points, _steps, _step_place, "numbers", small=True)
 
+# Programs: their inputs, of usual sizes
+
+
+def _input_points(
+    slot: str, spec: AlgorithmSpec, algorithm: Any, numbers: Mapping[str, float], n_points: int, seed: int
+) -> Arrays:
+    """Inputs of a slot within their ranges. Those of the whole minibatch differ between points too, which for
+    functions of single samples is the same as one minibatch for each.
+    """
+    from objectives.programs.slots import slot_of
+
+    generator, at = np.random.default_rng(seed), {}
+    for one in slot_of(slot).inputs:
+        if np.isfinite(one.low) and np.isfinite(one.high):
+            at[one.name] = _exact(generator.uniform(one.low, one.high, n_points))
+        else:
+            at[one.name] = _exact(2 * one.scale * generator.standard_normal(n_points)).clip(one.low, one.high)
+    if "done" in at:
+        at["done"] = np.round(at["done"])
+    if "delta_sign" in at:
+        at["delta_sign"] = np.sign(np.round(1.5 * at["delta_sign"]))
+    return at
+
+
+def _programs(
+    slot: str, algorithm: Any, meta_params: Any, at: Mapping[str, np.ndarray], dtype: str
+) -> dict[str, Any]:
+    import jax
+    import jax.numpy as jnp
+
+    from objectives.known import LOG_RATIO_LIMIT
+    from objectives.programs.code import decode
+    from objectives.programs.interpreter import interpret
+    from objectives.programs.primitives import PRIMITIVES
+    from objectives.programs.steps import SMALLEST_FACTOR
+
+    reductions = sum(PRIMITIVES[name].reduces for name in decode(slot, meta_params[slot]).operations)
+
+    def total(inputs: dict[str, Any]) -> Any:
+        if "log_ratio" in inputs:
+            inputs = {**inputs, "log_ratio": inputs["log_ratio"].clip(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)}
+        given = tuple(inputs[name] for name in at)
+        found = jnp.stack(interpret(meta_params[slot], given, reductions), -1)
+        if slot == "trace":
+            found = found.clip(0.0, 1.0)
+        if slot == "schedule":
+            found = jnp.maximum(found, SMALLEST_FACTOR)
+        return found.sum(), found
+
+    inputs = {name: _cast(x, dtype) for name, x in at.items()}
+    gradient, value = probe.quickly(jax.grad(total, has_aux=True))(inputs)
+    return {"value": value, "gradient": jnp.stack([gradient[name] for name in at], -1)}
+
+
+def _input_place(at: Mapping[str, np.ndarray], index: tuple[int, ...]) -> str:
+    return ", ".join(f"{name} {x[index[0]]:.6g}" for name, x in at.items())
+
+
+def _of_slot(slot: str) -> Trial:
+    points, ours = functools.partial(_input_points, slot), functools.partial(_programs, slot)
+    return Trial(points, ours, _input_place, "numbers")
+
+
 TRIALS = {"policy_loss": POLICY_LOSS, "score_loss": MIRROR_MAP, "optimizer": OPTIMIZER}
+TRIALS |= {slot: _of_slot(slot) for slot in probe.SLOTS}
 """Trials by the function that a file defines, see `parts.Kind.entry`."""

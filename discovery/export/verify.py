@@ -14,7 +14,7 @@ import numpy as np
 
 from discovery.core.errors import BadInput, RunError
 from discovery.core.jobs import AlgorithmSpec
-from discovery.export.parts import KINDS, holder
+from discovery.export.parts import KINDS, holder, kinds_of
 from discovery.export.trials import POLICY_LOSS, TRIALS, Trial, points, reference
 from discovery.export.write import own_of, resolve
 
@@ -101,16 +101,17 @@ def verify(
         seed: of the random inputs.
 
     Raises:
-        RunError: the file cannot be imported, or its values or gradients (by log_prob, or scores) differ;
-            the message names the worst point.
+        RunError: the file cannot be imported, or its values or gradients (by log_prob, scores, or a program's
+            inputs) differ; the message names the worst point.
     """
     if n_points < 1:
         raise BadInput(f"n_points must be at least 1, got {n_points}")
     text = (
         source.read_text(encoding="utf-8") if isinstance(source, Path) and source.is_file() else str(source)
     )
-    kind = next((kind for kind in KINDS if f"\ndef {kind.entry}(" in text), KINDS[0])
     algorithm, entries, resolved = resolve(spec, meta_params, numbers)
+    kinds = [*kinds_of(spec, algorithm), *KINDS]
+    kind = next((kind for kind in kinds if f"\ndef {kind.entry}(" in text), kinds[0])
     if (part := holder(spec, kind)) != spec:  # with the whole algorithm's numbers, as in `export`
         return verify(source, part, *own_of(part, entries, resolved), n_points, seed)
     trial = TRIALS[kind.entry]

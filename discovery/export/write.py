@@ -8,7 +8,7 @@ import numpy as np
 from discovery.core.errors import BadInput, unknown
 from discovery.core.jobs import AlgorithmSpec
 from discovery.export.literals import dictionary, literal, plain
-from discovery.export.parts import Contents, Subject, check_format, holder, kind_for, kinds_of
+from discovery.export.parts import Contents, Kind, Subject, check_format, holder, kind_for, kinds_of
 from discovery.export.provenance import Provenance, header
 from discovery.export.recipe import common, recipe
 from objectives import all_options
@@ -23,6 +23,7 @@ def export(
     numbers: Mapping[str, float],
     provenance: Provenance,
     target: str,
+    part: str = "",
 ) -> str:
     """Source of one file with the part of an algorithm that a format exports, including its weights.
 
@@ -33,24 +34,29 @@ def export(
             constants of the file.
         provenance: where it comes from, for the header.
         target: a name in `FORMATS`.
+        part: which part, if the format takes several of the algorithm's; see `parts.parts_for`.
 
     Raises:
-        BadInput: unknown target, algorithm, option or number; entries of the wrong names or shapes; an
-            algorithm without a part for the target; or one that uses something that no file can import.
+        BadInput: unknown target, algorithm, option, number or part; entries of the wrong names or shapes; an
+            algorithm without a part for the target, or with several of which none is named; or one that uses
+            something that no file can import.
     """
     check_format(target)
-    kind = kind_for(spec.name, _built(spec)[0], target)
+    kind = kind_for(spec, _built(spec)[0], target, part)
     algorithm, entries, resolved = resolve(spec, meta_params, numbers)
-    if (part := holder(spec, kind)) != spec:
-        return export(part, *own_of(part, entries, resolved), provenance, target)
+    if (own := holder(spec, kind)) != spec:
+        return export(own, *own_of(own, entries, resolved), provenance, target, kind.part)
     recipes = {task.name: recipe(task, dict(algorithm.defaults)) for task in provenance.tasks}
     first = next(iter(recipes.values()), {})
-    contents = kind.write(_subject(spec, algorithm, {**resolved, **entries}, first), target)
+    contents = kind.write(_subject(spec, algorithm, {**resolved, **entries}, first, kind), target)
     return _assembled(spec, contents, provenance, *common(recipes))
 
 
-def _subject(spec: AlgorithmSpec, algorithm: Any, meta_params: Any, recipe: Mapping[str, Any]) -> Subject:
-    return Subject(spec, algorithm, all_options(spec.name, dict(spec.options)), meta_params, recipe)
+def _subject(
+    spec: AlgorithmSpec, algorithm: Any, meta_params: Any, recipe: Mapping[str, Any], kind: Kind
+) -> Subject:
+    options = all_options(spec.name, dict(spec.options))
+    return Subject(spec, algorithm, options, meta_params, recipe, kind.part)
 
 
 def own_of(
@@ -83,12 +89,12 @@ def numbers_in_files(spec: AlgorithmSpec) -> list[tuple[str, str, float]]:
     import jax
 
     found, whole = [], _built(spec)[0]
-    for kind in kinds_of(spec.name, whole):
+    for kind in kinds_of(spec, whole):
         algorithm, shapes = _built(part := holder(spec, kind))
-        entries = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes)
+        entries = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
         of_whole = dict(whole.defaults)
         defaults = {name: float(of_whole.get(name, value)) for name, value in algorithm.defaults}
-        contents = kind.write(_subject(part, algorithm, {**defaults, **entries}, {}), kind.formats[0])
+        contents = kind.write(_subject(part, algorithm, {**defaults, **entries}, {}, kind), kind.formats[0])
         held = {name: default for name, default in defaults.items() if name.upper() in contents.source.used}
         found += [(kind.part, name, default) for name, default in held.items()]
     return found

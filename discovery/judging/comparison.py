@@ -17,14 +17,17 @@ from discovery.core.jobs import MACHINE_FAILURES
 from discovery.core.json import json_value
 from discovery.judging.failures import interval_of, worst_score
 from discovery.judging.verdict import Judgment, Pair, judge
+from discovery.results.words import OF_NOISE, OF_OTHERS
 from discovery.statistics import Interval, paired_difference
 from environments.task import SCORES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-INITIAL = "initial mean"
+INITIAL = OF_NOISE.initial
 """Label of the mean that a search began with; with several runs, it follows the run's name."""
+BEGINNINGS = (INITIAL, OF_OTHERS.initial)
+"""The same for searches by any method."""
 
 
 class Training(NamedTuple):
@@ -284,7 +287,7 @@ class Comparison:
         if not source:
             return "known"
         run, _, place = source.rpartition("@")
-        return "proposal" if run and "/" in place else "initial" if subject.endswith(INITIAL) else "found"
+        return "proposal" if run and "/" in place else "initial" if subject.endswith(BEGINNINGS) else "found"
 
 
 def _facts(found: Interval | None) -> dict[str, float] | None:

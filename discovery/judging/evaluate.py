@@ -21,7 +21,7 @@ from discovery.core.errors import BadInput, unknown
 from discovery.core.jobs import Job, JobKey, JobResult
 from discovery.core.plain import recipe
 from discovery.executors.base import Executor, together
-from discovery.judging.comparison import INITIAL, Cell, Comparison, Training
+from discovery.judging.comparison import BEGINNINGS, Cell, Comparison, Training
 from discovery.results.loaded import RunData
 from discovery.results.subjects import Subject
 from discovery.search.requests import report_jobs
@@ -188,7 +188,7 @@ def recorded(run: RunData) -> Comparison:
         steps = trained[0][0] * run.steps_per_update(task)
         cells.append(Cell.of(label, task, [_training(result) for _, result in trained], steps))
     names = [task.name for task in run.tasks]
-    order = {"discovered": 0, INITIAL: 1}
+    order = {"discovered": 0} | dict.fromkeys(BEGINNINGS, 1)
     cells.sort(
         key=lambda c: (names.index(c.task) if c.task in names else len(names), order.get(c.subject, 2))
     )

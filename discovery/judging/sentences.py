@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from discovery.judging.comparison import INITIAL, Comparison
+from discovery.judging.comparison import BEGINNINGS, Comparison
 from discovery.judging.suite_comparison import SuiteComparison
 from discovery.judging.verdict import (
     FEW_SEEDS,
@@ -35,7 +35,7 @@ def _pair(result: Comparison, judged: Judgments, subject: str, other: str) -> st
 
 
 def _relation(result: Comparison, found: Judgment | None, other: str, task: str) -> str:
-    name = f"the {other}" if other == INITIAL else other
+    name = f"the {other}" if other in BEGINNINGS else other
     where = f"{name} on {task}" + (" (held out)" if task in result.held_out else "")
     if found is None:
         return f"not comparable with {where}"

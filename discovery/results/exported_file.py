@@ -1,8 +1,10 @@
 """An exported file as an algorithm, to judge it like any other.
 
-The file is Python code and is executed: naming it as a subject is naming a module (ADR 6). Its digest is part
-of the name, so a worker runs exactly the file that the user named. A run's config cannot name a file as its
-algorithm (`core.config.search` refuses it), so listing, showing or resuming a run executes none.
+The file is Python code and is executed: naming it as a subject is naming a module (ADR 6). It has the mark of
+`discovery export` at its beginning; other files are read as programs and never executed
+(`discovery.results.programs`). Its digest is part of the name, so a worker runs exactly the file that the
+user named. A run's config cannot name a file as its algorithm (`core.config.search` refuses it), so listing,
+showing or resuming a run executes none.
 
 The file declares whether its loss expects normalized advantages, and whether it depends on training progress.
 All other numbers come from the task, as for a known algorithm, or are PPO's defaults. Constants of the file
@@ -19,6 +21,7 @@ import optax
 from jaxtyping import Array
 
 from discovery.core.errors import BadInput, one_line
+from discovery.core.files import EXPORTED
 from objectives.base import Algorithm, MetaParams, Outputs, PolicyLoss, Progress
 from objectives.distributions import Discrete
 from objectives.learned_optimizers.open import ppo_with
@@ -32,6 +35,15 @@ ENTRIES = {
     "optimizer": ("learned optimizer", ()),
 }
 """The function that identifies a kind of file -> the kind's name, and what else such a file defines."""
+
+
+def is_exported(path: str | Path) -> bool:
+    """Whether a file has the mark of `discovery export`.
+
+    Raises:
+        BadInput: the file cannot be read.
+    """
+    return _is_marked(_content(path))
 
 
 def file_digest(path: str | Path) -> str:
@@ -131,7 +143,11 @@ def _content(path: str | Path) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise BadInput(f"exported file {path} cannot be read: {error.strerror}") from error
+        raise BadInput(f"file {path} cannot be read: {error.strerror}") from error
+
+
+def _is_marked(content: bytes) -> bool:
+    return EXPORTED.encode() in content[:4096]
 
 
 def _module(path: Path, digest: str) -> ModuleType:
@@ -139,6 +155,8 @@ def _module(path: Path, digest: str) -> ModuleType:
     source = _content(path)
     if hashlib.sha256(source).hexdigest() != digest:
         raise BadInput(f"{path} has changed since it was named; name it again")
+    if not _is_marked(source):
+        raise BadInput(f"{path} is not an exported file: its first lines do not say so; it is not run")
     module = ModuleType(f"exported_{digest[:12]}")
     module.__file__ = str(path)
     try:

@@ -9,7 +9,7 @@ Everything here is elementwise over arrays of any common shape, and differentiab
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -104,8 +104,9 @@ def objective_of(
     return objective_in(learned_of(spec, meta_params, numbers, label))
 
 
+@cache
 def objective_in(learned: Learned) -> Objective:
-    """The objective of a learned algorithm.
+    """The objective of a learned algorithm; the same object for the same algorithm.
 
     Raises:
         BadInput: it has no elementwise policy loss.

@@ -5,11 +5,12 @@ runs/NAME@g12/p3    runs/NAME@best                one of its proposals; the one 
 ppo    a2c[optimizer=sgd]                         a known algorithm; with options of its factory
 ppo[clip=0.1,learning_rate=1e-3]                  with numbers that replace the tasks'
 package.module:function                           a user-defined one, likewise
+my_loss.py    my_loss.py[condition=drift]         a program of one's own, likewise; it is read and never run
 exports/found.py                                  a file that `discovery export` wrote, likewise; it is run
 """
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,8 +34,8 @@ class Subject:
     Attributes:
         label: its name in tables.
         spec: which algorithm.
-        meta_params: its searched entries; empty for a known algorithm.
-        source: "RUN@GENERATION", "RUN@PROPOSAL", an exported file, or "" for a known algorithm.
+        meta_params: its searched entries, such as a program; empty for a known algorithm.
+        source: "RUN@GENERATION", "RUN@PROPOSAL", a file, or "" for a known algorithm.
         numbers: plain numbers that replace the tasks'.
     """
 
@@ -156,42 +157,61 @@ def _known(name: str, given: Mapping[str, Value]) -> Subject:
 
 
 def _of_file(name: str, given: Mapping[str, Value], files: Sequence[Path]) -> Subject:
-    """An exported file, labeled by its name and as many folders as distinguish it from the others."""
-    from discovery.results.exported_file import file_digest
+    """An exported file or a program, labeled by its name and as many folders as tell it from others."""
+    from discovery.results.exported_file import file_digest, is_exported
 
     path = Path(name).resolve()
     if not path.is_file():
         raise BadInput(
-            f"there is no file {name}; `discovery export RUN --out {name}` writes what a run found"
+            f"there is no file {name}; write a program there (`discovery program --help` shows one), or what "
+            f"a run found: `discovery export RUN --out {name}`"
         )
     tails = (path.parts[-count:] for count in range(1, len(path.parts)))
-    told = next(t for t in tails if all(f == path or f.parts[-len(t) :] != t for f in files))
-    spec = AlgorithmSpec(FILE, (("digest", file_digest(path)), ("path", str(path))))
-    return _configured(Subject("/".join(told), spec, source=name), given)
+    label = "/".join(next(t for t in tails if all(f == path or f.parts[-len(t) :] != t for f in files)))
+    if is_exported(path):
+        spec = AlgorithmSpec(FILE, (("digest", file_digest(path)), ("path", str(path))))
+        return _configured(Subject(label, spec, source=name), given, ("digest", "path"))
+    from discovery.results.programs import codes_of, programs_in, spec_of
+
+    programs = programs_in(name)
+    subject = Subject(label, spec_of(programs, name), source=name)
+    return _configured(subject, given, ("slots", "start"), lambda spec: codes_of(programs, spec, name))
 
 
-def _configured(subject: Subject, given: Mapping[str, Value]) -> Subject:
-    """The subject with the options and numbers given in brackets."""
-    name, fixed = subject.spec.name, dict(subject.spec.options)
+def _configured(
+    subject: Subject,
+    given: Mapping[str, Value],
+    fixed: Collection[str] = (),
+    entries: Callable[[AlgorithmSpec], Mapping[str, Any]] = lambda spec: {},
+) -> Subject:
+    """The subject with the options and numbers given in brackets.
+
+    Args:
+        subject: with the options that it has by itself.
+        given: options and numbers.
+        fixed: options that cannot be given.
+        entries: the searched entries of the algorithm with all options.
+    """
+    name = subject.spec.name
     try:
         valid = [each for each in inspect.signature(factory(name)).parameters if each not in fixed]
     except ValueError as error:
         raise BadInput(str(error)) from error
     options = {key: value for key, value in given.items() if key in valid}
-    spec = AlgorithmSpec(name, tuple(sorted({**fixed, **options}.items())))
+    spec = AlgorithmSpec(name, tuple(sorted({**dict(subject.spec.options), **options}.items())))
     algorithm, searched = _built(spec, subject.label)
-    if searched:
+    meta_params = entries(spec)
+    if missing := [entry for entry in searched if entry not in meta_params]:
         raise BadInput(
-            f"{subject.label!r} is not one algorithm but a family, with {', '.join(searched)} to be "
+            f"{subject.label!r} is not one algorithm but a family, with {', '.join(missing)} to be "
             "searched; name a run that searched it: RUN, RUN@initial or RUN@GENERATION"
         )
     numbers = {key: value for key, value in given.items() if key not in options}
     _check_numbers(subject.label, numbers, valid, sorted(dict(algorithm.defaults)))
     inside = ",".join(f"{key}={_shown(value)}" for key, value in sorted(given.items()))
     label = f"{subject.label}[{inside}]" if given else subject.label
-    return replace(
-        subject, label=label, spec=spec, numbers={key: float(value) for key, value in numbers.items()}
-    )
+    plain = {key: float(value) for key, value in numbers.items()}
+    return replace(subject, label=label, spec=spec, meta_params=meta_params, numbers=plain)
 
 
 def _built(spec: AlgorithmSpec, label: str) -> tuple[Any, list[str]]:
@@ -204,7 +224,7 @@ def _built(spec: AlgorithmSpec, label: str) -> tuple[Any, list[str]]:
         algorithm = build_algorithm(spec)
         return algorithm, sorted(jax.eval_shape(algorithm.init, jax.random.key(0)))
     except ValueError as error:
-        raise BadInput(str(error)) from error
+        raise BadInput(f"{label}: {error}") from error
     except Exception as error:
         # Options of the wrong type come to a TypeError; user code may raise anything.
         if ":" not in spec.name and not isinstance(error, TypeError):

@@ -27,16 +27,16 @@ _USAGE_ALONE = """
 _CONTEXT = "key=key, progress=progress, activations=activations, param_info=param_info"
 _TIME = "total_steps=n_rollouts * n_epochs * n_minibatches"
 
-_PARITY = (
+PARITY = (
     "It computes what was trained, up to rounding, only with all extra arguments and with one tree of "
     "actor and critic together. What follows is what differs without."
 )
-_PARITY_ALONE = _PARITY.replace("with all extra arguments and ", "")
-_INSIDE = (
+_PARITY_ALONE = PARITY.replace("with all extra arguments and ", "")
+INSIDE = (
     "Clipping and step size are part of it, with the numbers below. Put no clipping, learning rate or "
     "schedule around it."
 )
-_CLOCK = (
+CLOCK = (
     "Without `progress` it counts its own updates, in rollouts of n_epochs * n_minibatches; without "
     "`total_steps` it does not know how much of the training has passed, which then stays 0."
 )
@@ -76,11 +76,13 @@ _TREES = (
 )
 
 
-def _usage(extra: str) -> str:
+def usage(extra: str) -> str:
+    """Code that uses an optimizer which these extra arguments of its update tell more."""
     return _USAGE.format(arguments=_TIME, extra=extra)
 
 
-def _clipping(subject: Any) -> tuple[str, ...]:
+def clipping(subject: Any) -> tuple[str, ...]:
+    """How norms of gradients are clipped."""
     return (_NETWORKS,) if subject.meta_params["clip_by_torso"] else (_TREES,)
 
 
@@ -96,17 +98,17 @@ def _open(subject: Any) -> dict[str, Any]:
             f"{what}, -(u - mean(u)) with u = {formula}, where a small network gives o for every parameter "
             f"from {told} ({source})."
         ),
-        "usage": _usage("progress=progress" if raw else _CONTEXT) if anchored or not raw else _USAGE_ALONE,
-        "differences": (*_open_differences(raw, anchored), *_clipping(subject)),
+        "usage": usage("progress=progress" if raw else _CONTEXT) if anchored or not raw else _USAGE_ALONE,
+        "differences": (*_open_differences(raw, anchored), *clipping(subject)),
     }
 
 
 def _open_differences(raw: bool, anchored: bool) -> tuple[str, ...]:
     if not raw:
-        return (_PARITY, _INSIDE, _CLOCK, *_OPEN)
+        return (PARITY, INSIDE, CLOCK, *_OPEN)
     if anchored:
-        return (_PARITY, _INSIDE, _CLOCK, _RAW, _MEAN)
-    return (_PARITY_ALONE, _INSIDE, _RAW, _TIMELESS, _MEAN)
+        return (PARITY, INSIDE, CLOCK, _RAW, _MEAN)
+    return (_PARITY_ALONE, INSIDE, _RAW, _TIMELESS, _MEAN)
 
 
 def _optim4rl(subject: Any) -> dict[str, Any]:
@@ -115,8 +117,8 @@ def _optim4rl(subject: Any) -> dict[str, Any]:
             "sign(g) exp(o_1(g)) / sqrt(exp(o_2(g^2)) + 1e-8) times an annealed learning rate, where two "
             "recurrent units give o_1 and o_2 for every parameter (Optim4RL, Lan et al. 2024)."
         ),
-        "usage": _usage("progress=progress"),
-        "differences": (_PARITY, _INSIDE, _CLOCK),
+        "usage": usage("progress=progress"),
+        "differences": (PARITY, INSIDE, CLOCK),
     }
 
 
@@ -128,7 +130,7 @@ def _lodo(subject: Any) -> dict[str, Any]:
             "alone. Its state has some 6 h LAYERS BLOCK numbers, h about twice the number of parameters."
         ),
         "usage": _USAGE_ALONE,
-        "differences": (_PARITY_ALONE, _INSIDE, _OPERATOR, *_clipping(subject)),
+        "differences": (_PARITY_ALONE, INSIDE, _OPERATOR, *clipping(subject)),
     }
 
 

@@ -1,13 +1,14 @@
 """Algorithms that are programs in one or several slots, and PPO elsewhere."""
 
 import difflib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 from jaxtyping import PRNGKeyArray
 
 from objectives.base import NO_MEMORY, Algorithm
-from objectives.family import Family
+from objectives.family import Export, Family
 from objectives.known import drift_loss, ppo_drift
 from objectives.optimizers import OPTIMIZERS, RATE_DEFAULTS
 from objectives.parts import LOSS_DEFAULTS, actor_critic_policy
@@ -56,7 +57,7 @@ def programs(
     Raises:
         ValueError: for unknown slots, programs, conditions or optimizers, or slots that do not go together.
     """
-    names = tuple(name.strip() for name in slots.split(","))
+    names = slots_in({"slots": slots})
     begun = tuple(name.strip() for name in start.split(",")) if start else tuple(map(_default, names))
     _check(names, begun, condition, optimizer)
     size = Size(instructions, constants, reductions)
@@ -92,7 +93,18 @@ def programs(
     )
 
 
-PROGRAMS = Family(programs, baselines=("ppo", "dpo"), starts=("start",))
+def slots_in(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """The open slots that the options of `programs` name."""
+    return tuple(name.strip() for name in options["slots"].split(","))
+
+
+PROGRAMS = Family(
+    programs,
+    baselines=("ppo", "dpo"),
+    starts=("start",),
+    picture="objectives.programs.picture:PICTURES",
+    export=Export("program", parts=slots_in),
+)
 
 
 def size_in(slot: str, size: Size) -> Size:

@@ -306,7 +306,7 @@ def _weights(
 ) -> Float[Array, " B"]:
     """The derivatives of a reduction with respect to the samples."""
     center = x - x.mean()
-    extreme = x == result
+    extreme = (x == result).astype(x.dtype)
     weights = {
         "mean": jnp.ones_like(x) / x.size,
         "std": jnp.where(result**2 > 2 * TINY, center / (result * x.size), 0.0),

@@ -71,19 +71,33 @@ def bounded(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def _divide(x: Array, y: Array) -> Array:
+    """x / y, with a y nearer to zero than `SMALL` as +-SMALL."""
     near_zero = jnp.abs(y) < SMALL
     return bounded(bounded(x) / jnp.where(near_zero, jnp.where(y < 0, -SMALL, SMALL), y))
 
 
 def _sqrt(x: Array) -> Array:
+    """The root of x, or of `TINY` if that is larger."""
     return jnp.sqrt(jnp.maximum(x, TINY))
 
 
+def _exp(x: Array) -> Array:
+    """exp x, at most `BOUND`."""
+    return jnp.exp(jnp.minimum(x, LARGEST_EXPONENT))
+
+
+def _expm1(x: Array) -> Array:
+    """exp x - 1, at most `BOUND`."""
+    return jnp.expm1(jnp.minimum(x, LARGEST_EXPONENT))
+
+
 def _log(x: Array) -> Array:
+    """The logarithm of the size of x, or of `TINY` if that is larger."""
     return jnp.log(jnp.maximum(jnp.abs(x), TINY))
 
 
 def _log1p(x: Array) -> Array:
+    """log(1 + x), finite at -1 and below."""
     return jnp.log1p(jnp.maximum(x, -1 + 1e-7))
 
 
@@ -147,13 +161,8 @@ PRIMITIVES: dict[str, Primitive] = {
     "abs": Primitive(8, (_N,), jnp.abs, "jnp.abs({})", r"\left|{}\right|"),
     "square": Primitive(9, (_N,), lambda x: bounded(x * x), "jnp.square({})", "{}^2"),
     "sqrt": Primitive(10, (_N,), _sqrt, "jnp.sqrt({})", r"\sqrt{{{}}}"),
-    "exp": Primitive(
-        11, (_N,), lambda x: jnp.exp(jnp.minimum(x, LARGEST_EXPONENT)), "jnp.exp({})", "e^{{{}}}", 2.0
-    ),
-    "expm1": Primitive(
-        12, (_N,), lambda x: jnp.expm1(jnp.minimum(x, LARGEST_EXPONENT)), "jnp.expm1({})",
-        r"e^{{{}}} - 1", 5.0,
-    ),
+    "exp": Primitive(11, (_N,), _exp, "jnp.exp({})", "e^{{{}}}", 2.0),
+    "expm1": Primitive(12, (_N,), _expm1, "jnp.expm1({})", r"e^{{{}}} - 1", 5.0),
     "log": Primitive(13, (_N,), _log, "jnp.log({})", r"\log {}", 2.0),
     "log1p": Primitive(14, (_N,), _log1p, "jnp.log1p({})", r"\log\left(1 + {}\right)", 3.0),
     "tanh": Primitive(15, (_N,), jnp.tanh, "jnp.tanh({})", r"\tanh {}", 3.0),

@@ -12,14 +12,33 @@ import builtins
 import keyword
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from objectives.programs.graph import CONSTANT, INPUT, Node, Program, canonical
+from objectives.programs.guards import NO_GUARDS, Guards
 from objectives.programs.primitives import BOUND, COMPARISONS, LOGICAL, PRIMITIVES
 from objectives.programs.slots import slot_of
+from objectives.programs.spellings import (
+    APPLICATION,
+    ARITHMETIC,
+    ATOM,
+    CALL,
+    COMPARED,
+    COMPARISON,
+    JAX,
+    LOGIC,
+    NEVER,
+    OPEN,
+    OPERATORS,
+    PRODUCT,
+    SIGN,
+    SUM,
+    Rule,
+    Spelling,
+)
 
 WIDTH = 70
 """Most characters of an expression; with indentation and a name, lines stay near 90."""
@@ -30,10 +49,6 @@ LONG_NAME = 24
 SHARED, LARGE = 3, 12
 """A formula in LaTeX gets a symbol if it has more than SHARED primitives and is used more than once, or if
 it has more than LARGE."""
-
-LOGIC, COMPARISON, SUM, OPEN, PRODUCT, SIGN, APPLICATION, ATOM, NEVER = range(9)
-r"""How strongly an expression holds together. OPEN: \log\pi in LaTeX, which no factor may follow. SIGN: a
-negative in Python, which binds more than a product. NEVER: always in brackets."""
 
 
 class _Text(NamedTuple):
@@ -50,61 +65,29 @@ class _Text(NamedTuple):
     size: int = 0
 
 
-class _Rule(NamedTuple):
-    """How an operation is written.
-
-    Attributes:
-        level: of the result.
-        least: level that each argument needs to go without brackets.
-        signs: the first argument that gets brackets if it begins with a minus.
-        template: with one ``{}`` per argument, if it is not that of the primitive.
-    """
-
-    level: int
-    least: tuple[int, ...]
-    signs: int = 3
-    template: str = ""
-
-
-_CALL = _Rule(APPLICATION, (LOGIC, LOGIC, LOGIC))
-_COMPARED = _Rule(COMPARISON, (SUM, SUM))
-_JOINED = _Rule(LOGIC, (COMPARISON, COMPARISON))
-_WORD = _Rule(APPLICATION, (NEVER,))
-_PYTHON = {
-    "add": _Rule(SUM, (SUM, PRODUCT), 1),
-    "subtract": _Rule(SUM, (SUM, PRODUCT), 1),
-    "multiply": _Rule(PRODUCT, (PRODUCT, SIGN), 1),
-    "divide": _Rule(PRODUCT, (PRODUCT, SIGN), 1),
-    "negative": _Rule(SIGN, (APPLICATION,)),
-    "less": _COMPARED,
-    "less_equal": _COMPARED,
-    "greater": _COMPARED._replace(template="{1} > {0}"),
-    "greater_equal": _COMPARED._replace(template="{1} >= {0}"),
-    "both": _CALL._replace(template=LOGICAL["minimum"]),
-    "either": _CALL._replace(template=LOGICAL["maximum"]),
-}
+_JOINED = Rule(LOGIC, (COMPARISON, COMPARISON))
+_WORD = Rule(APPLICATION, (NEVER,))
 _LATEX = {
-    "add": _Rule(SUM, (SUM, OPEN), 1),
-    "subtract": _Rule(SUM, (SUM, OPEN), 1),
-    "multiply": _Rule(PRODUCT, (PRODUCT, PRODUCT), 1),
-    "negative": _Rule(PRODUCT, (OPEN,), 0),
-    "abs": _Rule(ATOM, (LOGIC,)),
-    "square": _Rule(APPLICATION, (ATOM,)),
-    "expm1": _Rule(SUM, (LOGIC,), template="e^{{{}}} - 1"),
-    "log1p": _Rule(APPLICATION, (OPEN,), 0),
+    "add": Rule(SUM, (SUM, OPEN), 1),
+    "subtract": Rule(SUM, (SUM, OPEN), 1),
+    "multiply": Rule(PRODUCT, (PRODUCT, PRODUCT), 1),
+    "negative": Rule(PRODUCT, (OPEN,), 0),
+    "abs": Rule(ATOM, (LOGIC,)),
+    "square": Rule(APPLICATION, (ATOM,)),
+    "expm1": Rule(SUM, (LOGIC,), template="e^{{{}}} - 1"),
+    "log1p": Rule(APPLICATION, (OPEN,), 0),
     "log": _WORD,
     "tanh": _WORD,
     "cos": _WORD,
-    "where": _Rule(LOGIC, (LOGIC, SUM, SUM)),
-    "less": _COMPARED,
-    "less_equal": _COMPARED._replace(template=r"{} \leq {}"),  # mathtext knows no \le
-    "greater": _COMPARED._replace(template="{1} > {0}"),
-    "greater_equal": _COMPARED._replace(template=r"{1} \geq {0}"),
+    "where": Rule(LOGIC, (LOGIC, SUM, SUM)),
+    "less": COMPARED,
+    "less_equal": COMPARED._replace(template=r"{} \leq {}"),  # mathtext knows no \le
+    "greater": COMPARED._replace(template="{1} > {0}"),
+    "greater_equal": COMPARED._replace(template=r"{1} \geq {0}"),
     "both": _JOINED._replace(template=r"{} \wedge {}"),
     "either": _JOINED._replace(template=r"{} \vee {}"),
 }
 """Other operations are written like calls. `_written_as` says what "greater" and "both" are."""
-_ARITHMETIC = ("add", "subtract", "multiply", "divide", "negative")
 _CASES_IN_A_LINE = r"{1} \ \mathrm{{if}} \ {0} \ \mathrm{{else}} \ {2}"
 
 _NAMES = {
@@ -128,7 +111,7 @@ _NUMBERED = {
 """Names that get a number; other primitives: exp_1."""
 
 
-_RESERVED = (*dir(builtins), *keyword.kwlist, "jnp", "jax", "nn", "lax")
+_RESERVED = (*dir(builtins), *keyword.kwlist, "jnp", "jax", "nn", "lax", "torch")
 
 
 def complexity(program: Program) -> int:
@@ -155,8 +138,42 @@ def source_of(program: Program, name: str | None = None) -> str:
     if len(arguments) > 90:
         arguments = f"\n{textwrap.fill(arguments, 90, initial_indent='    ', subsequent_indent='    ')}\n"
     what = f'    """{slot.what[0].upper()}{slot.what[1:]}."""'
-    body = _Function(_for_reading(program), name).lines
-    return "\n".join([f"def {name}({arguments}):", what, *body]) + "\n"
+    body = body_of(readable(program), taken=(name,))
+    results = f"    return {', '.join(body.results)}"
+    return "\n".join([f"def {name}({arguments}):", what, *body.lines, results]) + "\n"
+
+
+class Body(NamedTuple):
+    """What a function consists of.
+
+    Attributes:
+        lines: statements, indented by four spaces.
+        results: an expression for each result.
+    """
+
+    lines: list[str]
+    results: list[str]
+
+
+def body_of(
+    program: Program,
+    spelling: Spelling = JAX,
+    guards: Guards = NO_GUARDS,
+    names: Mapping[str, str] | None = None,
+    taken: Collection[str] = (),
+) -> Body:
+    """The statements of a function that computes a program.
+
+    Args:
+        program: a `readable` one.
+        spelling: for which host.
+        guards: where the function guards itself; it calls functions named after primitives, `bounded` and
+            `clipped_gradient`.
+        names: of inputs in the function, if these are not their own.
+        taken: names that no variable may have.
+    """
+    function = _Function(program, spelling, guards, names or {}, taken)
+    return Body(function.lines, [function.texts[output].text for output in program.outputs])
 
 
 class _Function:
@@ -167,31 +184,50 @@ class _Function:
         texts: an expression for each node: its name as soon as it has one.
     """
 
-    def __init__(self, program: Program, name: str) -> None:
+    def __init__(
+        self,
+        program: Program,
+        spelling: Spelling,
+        guards: Guards,
+        names: Mapping[str, str],
+        taken: Collection[str],
+    ) -> None:
         self.program, self.uses = program, _uses(program)
+        self.spelling, self.guards = spelling, guards
         self.lines: list[str] = []
-        self.texts = [_Text(node.name) for node in program.nodes]
-        self.taken = {*_RESERVED, name, *slot_of(program.slot).names}
-        self.simple = {node.name for node in program.nodes if node.operation == INPUT}
+        self.texts = [_Text(names.get(node.name, node.name)) for node in program.nodes]
+        self.taken = {*_RESERVED, *taken, *slot_of(program.slot).names, *names.values()}
+        self.simple = {text.text for text in self.texts if text.text}
         self._name_constants()
         for index, node in enumerate(program.nodes):
             if node.operation in PRIMITIVES:
                 self._write(index)
-        self.lines.append("    return " + ", ".join(self.texts[output].text for output in program.outputs))
 
     def _name_constants(self) -> None:
-        """Those used several times. Arithmetic of constants has one with a name: else it is read as one."""
+        """Those used several times. Arithmetic of constants has one with a name: else it is read as one.
+
+        If functions take arrays only, constants that they take have names too, and are arrays.
+        """
         nodes = self.program.nodes
         constants = {index for index, node in enumerate(nodes) if node.operation == CONSTANT}
         named = {index for index in constants if self.uses[index] > 1}
-        for operation, arguments, *_ in nodes:
-            if operation in _ARITHMETIC and constants.issuperset(arguments) and named.isdisjoint(arguments):
+        arrays = self.spelling.constant != JAX.constant
+        for index, (operation, arguments, *_) in enumerate(nodes):
+            if arrays and (operation not in OPERATORS or index in self.guards.functions):
+                named |= constants.intersection(arguments)
+            elif operation not in (OPERATORS if arrays else ARITHMETIC):
+                continue
+            elif constants.issuperset(arguments) and named.isdisjoint(arguments):
                 named.add(arguments[0])
+        kinds = zip(self.texts, self.program.kinds, strict=True)
+        like = min(kinds, key=lambda pair: (not pair[0].text, pair[1] == "scalar"))[0].text
         for index in sorted(constants):
-            text = _literal(nodes[index].value)
+            text = literal(nodes[index].value)
             self.texts[index] = _Text(text, SIGN if text.startswith("-") else ATOM)
             if index in named:
-                self._assign(index, self._numbered("c{}"))
+                template = self.spelling.constant if like else self.spelling.alone
+                text = template.format(value=text, like=like)
+                self._assign(index, self._numbered("c{}"), text)
 
     def _write(self, index: int) -> None:
         """Finds the expression of a primitive, after lines for arguments that would make it too long."""
@@ -213,17 +249,22 @@ class _Function:
     def _expression(self, index: int) -> _Text:
         node = self.program.nodes[index]
         operation, given = _written_as(self.program, index), [self.texts[a] for a in node.arguments]
-        rule = _PYTHON.get(operation, _CALL)
+        rule = self.spelling.rules.get(operation, CALL)
+        if index in self.guards.functions:
+            rule = CALL._replace(template=f"{operation}({', '.join('{}' for _ in given)})")
         text = _filled(rule.template or PRIMITIVES[operation].source, rule, given, "({})")
         sizes = [x.size + 1 for x in given]
         if rule.level < SIGN and any(self.program.nodes[a].operation == CONSTANT for a in node.arguments):
             sizes = [1, *(x.size for x in given)]  # 0.5 * x is as easy to read as x
         elif operation == "negative" or (rule.level < SIGN and given[0].level == rule.level):
             sizes[0] -= 1  # a + b + c reads like one operation
-        return _Text(text, rule.level, max(sizes))
+        around = [name for name, indices in self.guards.around if index in indices]
+        for name in around:
+            text = f"{name}({text})"
+        return _Text(text, APPLICATION if around else rule.level, max(sizes) + len(around))
 
-    def _assign(self, index: int, name: str) -> None:
-        self.lines.append(f"    {name} = {self.texts[index].text}")
+    def _assign(self, index: int, name: str, text: str = "") -> None:
+        self.lines.append(f"    {name} = {text or self.texts[index].text}")
         self.texts[index] = _Text(name)
         self.taken.add(name)
         if not name.rpartition("_")[2].isdigit():
@@ -277,7 +318,7 @@ def latex_lines(program: Program) -> tuple[str, ...]:
 
 def _formulas(program: Program, where: str) -> tuple[str, ...]:
     """One formula per output, and then one per symbol that they use."""
-    program = _for_reading(program)
+    program = readable(program)
     slot, uses = slot_of(program.slot), _uses(program)
     symbols = {one.name: _Text(one.latex, OPEN if r"\log" in one.latex else ATOM) for one in slot.inputs}
     texts: list[_Text] = []
@@ -311,7 +352,7 @@ def _formulas(program: Program, where: str) -> tuple[str, ...]:
 
 def _formula(program: Program, index: int, texts: Sequence[_Text], where: str) -> _Text:
     operation, given = _written_as(program, index), [texts[a] for a in program.nodes[index].arguments]
-    rule = _LATEX.get(operation, _CALL)
+    rule = _LATEX.get(operation, CALL)
     template = rule.template or PRIMITIVES[operation].latex
     if operation == "where":
         template = where
@@ -330,7 +371,7 @@ def _has_both(program: Program) -> bool:
     return any(ratios) and any(program.nodes[a].name == "log_ratio" for a in read)
 
 
-def _filled(template: str, rule: _Rule, given: Sequence[_Text], brackets: str) -> str:
+def _filled(template: str, rule: Rule, given: Sequence[_Text], brackets: str) -> str:
     """The template with the arguments, in brackets where these are needed."""
     parts: list[str] = []
     for place, (x, least) in enumerate(zip(given, rule.least, strict=False)):
@@ -359,7 +400,7 @@ def _uses(program: Program) -> Counter[int]:
     return Counter([*(a for node in program.nodes for a in node.arguments), *program.outputs])
 
 
-def _literal(value: float) -> str:
+def literal(value: float) -> str:
     """The shortest text with the same float32 and, for the hash, the same six digits."""
     value = min(max(float(value), -BOUND), BOUND)  # as the interpreter does
     single = np.float32(value)
@@ -379,7 +420,7 @@ def _number(value: float) -> _Text:
     return _Text(power, APPLICATION) if digits == "1" else _Text(rf"{digits} \cdot {power}", PRODUCT)
 
 
-def _for_reading(program: Program) -> Program:
+def readable(program: Program) -> Program:
     """The canonical program, with operands and nodes in the order in which one writes them."""
     program = canonical(program)
     keys = _keys(program)

@@ -49,8 +49,9 @@ def _rewritten(node: Node, nodes: Sequence[Node]) -> Node | int:
             return rest[0] if truth else rest[1]
         return rest[0] if rest[0] == rest[1] else node
     values = [nodes[i].value if nodes[i].operation == CONSTANT else None for i in node.arguments]
-    if node.operation not in COMPARISONS and all(value is not None for value in values):
-        return Node(CONSTANT, value=_computed(node.operation, values))
+    constants = [value for value in values if value is not None]
+    if node.operation not in COMPARISONS and len(constants) == len(values):
+        return Node(CONSTANT, value=_computed(node.operation, constants))
     if len(values) == 2:
         return _of_two(node, a, rest[0], values[0], values[1])
     inner = nodes[a]
@@ -99,6 +100,6 @@ def _truth(node: Node, nodes: Sequence[Node]) -> bool | None:
     return None
 
 
-def _computed(operation: str, values: Sequence[float | None]) -> float:
+def _computed(operation: str, values: Sequence[float]) -> float:
     """A primitive of constants, in float32 as the interpreter computes it."""
     return float(np.asarray(PRIMITIVES[operation].value(*(jnp.full(1, v, jnp.float32) for v in values)))[0])

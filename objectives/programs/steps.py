@@ -1,83 +1,130 @@
 """Programs as optimizers and as schedules of the learning rate."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from objectives.base import Memory, MetaParams, Optimizer, ParamInfo, Progress, Trajectory
 from objectives.optimizers import clip_by_global_norm
+from objectives.per_parameter import flat, precision, unflat
 from objectives.programs.interpreter import interpret
 
 MEAN_DECAYS = (0.9, 0.99, 0.999)
 SQUARE_DECAYS = (0.99, 0.999)
 
 
-class OptimizerState(NamedTuple):
+class RunningMeans(NamedTuple):
     """Running means over all parameters as one vector.
 
     Attributes:
-        means: of the gradient, ``[3, n]``, by `MEAN_DECAYS`.
-        squares: of its square, ``[2, n]``, by `SQUARE_DECAYS`.
+        means: of the gradient, ``[k, n]``, one for each decay.
+        squares: of its square, likewise.
     """
 
-    means: Float[Array, "3 n"]
-    squares: Float[Array, "2 n"]
+    means: Float[Array, "k n"]
+    squares: Float[Array, "k n"]
 
 
-def program_optimizer(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
-    """The optimizer of the program ``meta_params["optimizer"]``, after a norm clip.
+Step = Callable[..., Float[Array, " n"]]
+"""``(gradient, parameter, means, squares, learning_rate, progress, layer) -> what is subtracted``, of all
+parameters as vectors ``[n]``, with running means as in `RunningMeans`."""
 
-    The program runs once, over all parameters as one vector. Its learning rate is the recipe's, annealed as
-    the recipe says.
+
+def optimizer_of(
+    step_of: Callable[[MetaParams], Step],
+    mean_decays: tuple[float, ...],
+    square_decays: tuple[float, ...],
+    reads: tuple[str, ...],
+) -> Optimizer:
+    """An optimizer that makes steps after a norm clip. Its learning rate is the recipe's, annealed as the
+    recipe says.
+
+    Args:
+        step_of: from `meta_params` to the step.
+        mean_decays: of the running means of the gradient that it reads.
+        square_decays: of those of its square.
+        reads: other inputs that it reads; without "parameter" and "layer", it gets None for these.
     """
-    clip = clip_by_global_norm(meta_params["max_grad_norm"], meta_params["clip_by_torso"])
 
-    def init(params: Any) -> OptimizerState:
-        flat, _ = ravel_pytree(params)
-        return OptimizerState(
-            jnp.zeros((len(MEAN_DECAYS), flat.size), flat.dtype),
-            jnp.zeros((len(SQUARE_DECAYS), flat.size), flat.dtype),
-        )
+    def transformation(meta_params: MetaParams) -> optax.GradientTransformationExtraArgs:
+        """The optimizer, for one tree of actor and critic."""
+        clip = clip_by_global_norm(meta_params["max_grad_norm"], meta_params["clip_by_torso"])
+        step = step_of(meta_params)
 
-    def update(
-        updates: Any,
-        state: OptimizerState,
-        params: Any = None,
-        *,
-        progress: Progress,
-        param_info: Any,
-        **_: Any,
-    ) -> tuple[Any, OptimizerState]:
-        clipped: Any = clip.update(updates, optax.EmptyState())[0]
-        gradient, unflatten = ravel_pytree(clipped)
-        state = OptimizerState(
-            _averaged(state.means, gradient, MEAN_DECAYS),
-            _averaged(state.squares, jnp.square(gradient), SQUARE_DECAYS),
-        )
-        rate = meta_params["learning_rate"] * (1.0 - meta_params["anneal"] * progress.fraction)
-        depths = ravel_pytree(jax.tree.map(_depth, params, param_info))[0]
-        given = (
-            gradient, ravel_pytree(params)[0], *state.means, *state.squares, rate, progress.fraction, depths,
-        )  # fmt: skip
-        (step,) = interpret(meta_params["optimizer"], given)
-        return unflatten(-step), state
+        def init(params: Any) -> RunningMeans:
+            leaves = jax.tree.leaves(params)
+            size, dtype = sum(leaf.size for leaf in leaves), precision(leaves)
+            return RunningMeans(
+                jnp.zeros((len(mean_decays), size), dtype), jnp.zeros((len(square_decays), size), dtype)
+            )
 
-    return optax.GradientTransformationExtraArgs(init, update)  # type: ignore[arg-type]
+        def update(
+            updates: Any,
+            state: RunningMeans,
+            params: Any = None,
+            *,
+            progress: Progress,
+            param_info: Any = None,
+            **_: Any,
+        ) -> tuple[Any, RunningMeans]:
+            clipped: Any = clip.update(updates, optax.EmptyState())[0]
+            leaves, treedef = jax.tree.flatten(clipped)
+            gradient = flat(leaves, precision(leaves))
+            means = averaged(state.means, gradient, jnp.asarray(mean_decays, gradient.dtype))
+            square_decay = jnp.asarray(square_decays, gradient.dtype)
+            squares = averaged(state.squares, jnp.square(gradient), square_decay)
+            passed = jnp.asarray(progress.fraction, gradient.dtype)
+            rate = meta_params["learning_rate"] * (1.0 - meta_params["anneal"] * passed)
+            parameter = flat(jax.tree.leaves(params), gradient.dtype) if "parameter" in reads else None
+            layer = depths(params, param_info, gradient.dtype) if "layer" in reads else None
+            moved = step(gradient, parameter, means, squares, rate, passed, layer)
+            return unflat(-moved, leaves, treedef), RunningMeans(means, squares)
+
+        return optax.GradientTransformationExtraArgs(init, update)  # type: ignore[arg-type]
+
+    return transformation
 
 
-def _averaged(means: Array, x: Array, decays: tuple[float, ...]) -> Array:
+def averaged(
+    means: Float[Array, "k n"], x: Float[Array, " n"], decay: Float[Array, " k"]
+) -> Float[Array, "k n"]:
     """d m + (1 - d) x for each decay d."""
-    decay = jnp.asarray(decays, means.dtype)[:, None]
-    return decay * means + (1.0 - decay) * x
+    return decay[:, None] * means + (1.0 - decay[:, None]) * x
 
 
-def _depth(tensor: Array, info: ParamInfo) -> Array:
-    """0 next to the input, 1 at the output, in the tensor's shape."""
-    return jnp.full(tensor.shape, info.layer / max(info.n_layers - 1, 1), tensor.dtype)
+def depths(params: Any, param_info: Any, dtype: Any) -> Float[Array, " n"]:
+    """0 for each parameter of the layer next to the input, 1 at the output."""
+
+    def of_one(tensor: Array, info: ParamInfo) -> Array:
+        return jnp.full(tensor.shape, info.layer / max(info.n_layers - 1, 1))
+
+    return flat(jax.tree.leaves(jax.tree.map(of_one, params, param_info)), dtype)
+
+
+def _interpreted(meta_params: MetaParams) -> Step:
+    """The step of the program ``meta_params["optimizer"]``, which runs once, over all parameters."""
+
+    def step(
+        gradient: Array,
+        parameter: Array,
+        means: Array,
+        squares: Array,
+        learning_rate: Array,
+        progress: Array,
+        layer: Array,
+    ) -> Array:
+        given = (gradient, parameter, *means, *squares, learning_rate, progress, layer)
+        return interpret(meta_params["optimizer"], given)[0]
+
+    return step
+
+
+program_optimizer = optimizer_of(_interpreted, MEAN_DECAYS, SQUARE_DECAYS, ("parameter", "layer"))
+"""The optimizer of the program ``meta_params["optimizer"]``."""
 
 
 class ScheduleMemory(NamedTuple):

@@ -42,6 +42,7 @@ curve_points = 2
 """
 
 FLOWING = ["--meta.method", "pbe", "--meta.asynchronous", "--agents-per-call", "1"]
+PROGRAMS = ["--algorithm", "programs", "--meta.method", "programs", "--algorithm-options", "instructions=8"]
 
 Says = Callable[..., tuple[int, str, str]]
 """Runs a verb: exit code, standard output, standard error."""

@@ -27,7 +27,7 @@ LINES = {
     "list --output nope": "nope",
     "resume nope": "nope",
     "resume .": "config.toml",
-    "export nope --to torch": "purejaxrl",
+    "export nope --to torhc": "torch",
     "evaluate": "runs/NAME",
     "evaluate ppo": "--tasks",
     "evaluate ppo@12 --tasks Catch-bsuite": "is an algorithm, not a run",

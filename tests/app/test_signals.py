@@ -17,7 +17,7 @@ from benchmarks.executors import family
 from discovery.app.command_line import main
 from discovery.app.commands.failure import interruptible, stop_if_interrupted
 from discovery.store.ledger import Ledger
-from tests.app.support import FLOWING, Says, at, differences, recorded, start, wait_for
+from tests.app.support import FLOWING, PROGRAMS, Says, at, differences, recorded, start, wait_for
 
 RUNS = ("--output", "runs")
 
@@ -90,11 +90,11 @@ def test_sigterm_is_ctrl_c(home: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flags", [[], FLOWING], ids=["generations", "asynchronous"])
+@pytest.mark.parametrize("flags", [[], FLOWING, PROGRAMS], ids=["generations", "asynchronous", "programs"])
 def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(
     flags: list[str], home: Path, says: Says
 ) -> None:
-    name = "killed-flowing" if flags else "killed"
+    name = f"killed-{len(flags)}"
     folder, moments = home / "runs" / name, random.Random()
     seed = moments.randrange(10**6)
     moments.seed(seed)

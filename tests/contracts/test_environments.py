@@ -26,8 +26,15 @@ AFFORDABLE = (
 )  # fmt: skip
 """Besides those of gymnax, the environments that every run of the tests can afford."""
 
-DEAR = ("Seaquest-MinAtar", "Freeway-MinAtar", "Asterix-MinAtar", "SpaceInvaders-MinAtar")
-"""Those of gymnax that it cannot: their programs compile for long."""
+DEAR = (
+    "Seaquest-MinAtar", "Freeway-MinAtar", "Asterix-MinAtar", "SpaceInvaders-MinAtar", "Pong-misc",
+    "MetaMaze-misc", "PointRobot-misc", "Swimmer-misc", "Reacher-misc", "BernoulliBandit-misc",
+    "GaussianBandit-misc", "UmbrellaChain-bsuite", "MemoryChain-bsuite",
+)  # fmt: skip
+"""Those of gymnax that it cannot: their programs compile for long, or are like those of others."""
+
+TOGETHER_TOO = ("brax/inverted_pendulum", "grid/rand-small", "chain/long")
+"""Whose streams it does not vmap, as those of their like."""
 
 CONTACTS = ("brax/ant", "brax/halfcheetah", "brax/humanoidstandup")
 """In whose contacts a rounding error grows, within ten steps from the fifth digit to the second."""
@@ -214,7 +221,7 @@ def test_state_keeps_its_types(id):
         assert arrays(jax.eval_shape(environment.refresh, jax.random.key(0), state, level)) == arrays(state)
 
 
-@pytest.mark.parametrize("id", params(IDS, gymnax_too=False, but=("brax/inverted_pendulum",)))
+@pytest.mark.parametrize("id", params(IDS, gymnax_too=False, but=TOGETHER_TOO))
 def test_together_is_one_by_one(id):
     """The streams of a vmapped program are those of one that knows of no other."""
     environment = made(id)

@@ -1,5 +1,6 @@
 """What holds for every algorithm: shapes, types, transformations, derivatives, and honest defaults."""
 
+import functools
 from typing import Any
 
 import jax
@@ -43,10 +44,17 @@ SLOW_DERIVATIVES = {
     "lodo",
     "optim4rl",
     "ppo_kl",
+    "dpo",
+    "vsop",
+    "policy_gradient",
+    "lpo",
 }
 """Which compile for long, or whose like is differentiated in the fast tests."""
-SLOW_ENDINGS = {"disco", "ampo", "ta_ampo_normalized", "ta_lpg", "optim4rl", "lodo"}
-"""The same, of what lies beyond a termination."""
+CONTINUOUS = {"ppo", "lpg"}
+"""Whose losses the fast tests evaluate for continuous actions too: it reaches a loss through its distribution
+only."""
+PPO_LOSS = {"open", "optim4rl", "lodo"}
+"""Whose losses are those of PPO."""
 
 KINDS = [
     (name, continuous)
@@ -57,7 +65,14 @@ KINDS = [
 every_algorithm = pytest.mark.parametrize("name", MEMBERS)
 every_algorithm_and_action = pytest.mark.parametrize(
     ("name", "continuous"),
-    [pytest.param(*kind, marks=[pytest.mark.slow] * (kind == ("ta_lpg", True))) for kind in KINDS],
+    [
+        pytest.param(
+            name,
+            continuous,
+            marks=[pytest.mark.slow] * (name in PPO_LOSS or (continuous and name not in CONTINUOUS)),
+        )
+        for name, continuous in KINDS
+    ],
 )
 differentiated = pytest.mark.parametrize(
     ("name", "continuous"),
@@ -67,12 +82,19 @@ differentiated = pytest.mark.parametrize(
         if (not continuous or name == "ppo") and name != "programs"
     ],
 )
-"""The kind of action reaches a loss through its distribution only. Programs are integers; their derivatives
-are tested in tests/objectives/programs."""
+"""Programs are integers; their derivatives are tested in tests/objectives/programs."""
 
 
+@functools.cache
 def make(name: str) -> Algorithm:
     return build(*MEMBERS[name])
+
+
+@functools.cache
+def initial(name: str) -> Any:
+    """Searched numbers at first, by a compiled function of the seed, and their shapes."""
+    init = jax.jit(lambda seed: make(name).init(jax.random.key(seed)))
+    return init, jax.eval_shape(init, 0)
 
 
 def numbers_of(algorithm: Algorithm, seed: int = 0) -> dict[str, Any]:
@@ -83,15 +105,22 @@ def numbers_of(algorithm: Algorithm, seed: int = 0) -> dict[str, Any]:
     plain = {key: jnp.asarray(value, float) for key, value in algorithm.defaults}
     if algorithm.name == "programs":
         return plain | algorithm.init(jax.random.key(seed))
-    leaves, treedef = jax.tree.flatten(jax.eval_shape(algorithm.init, jax.random.key(seed)))
-    keys = jax.random.split(jax.random.key(seed + 1), max(len(leaves), 1))
+    draw, shapes = drawing(algorithm)
+    leaves = draw(jax.random.split(jax.random.key(seed + 1), max(len(jax.tree.leaves(shapes)), 1)))
+    return plain | jax.tree.unflatten(jax.tree.structure(shapes), leaves)
+
+
+@functools.cache
+def drawing(algorithm: Algorithm) -> Any:
+    """A compiled function that draws searched numbers, and their shapes."""
+    shapes = jax.eval_shape(algorithm.init, jax.random.key(0))
+    scale = 0.5 if algorithm.name == "disco" else 1.0  # larger weights would saturate its networks
 
     def draw(keys: Any) -> list[jax.Array]:
-        scale = 0.5 if algorithm.name == "disco" else 1.0  # larger weights would saturate its networks
+        leaves = jax.tree.leaves(shapes)
         return [scale * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=False)]
 
-    drawn = jax.jit(draw)(keys)
-    return {**plain, **jax.tree.unflatten(treedef, drawn)}
+    return jax.jit(draw), shapes
 
 
 def linear(params: Any, observation: jax.Array) -> dict[str, jax.Array]:
@@ -191,43 +220,56 @@ class Recording(dict):
         raise AssertionError(f"{name!r} must be read with [], so that a missing default is an error")
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW_ENDINGS)) for name in MEMBERS]
-)
-def test_says_whether_it_reads_what_lies_beyond_a_termination(name):
-    algorithm = make(name)
-    meta_params, params = numbers_of(algorithm), linear_params(algorithm, False, 1)
-    trajectory = make_trajectory(algorithm, meta_params, False)
-    noise = np.random.default_rng(2)  # a constant would leave every softmax as it is
-
-    def moved(x):
-        beyond = trajectory.terminated.reshape(T, E, *[1] * (x.ndim - 2))
-        return jnp.where(beyond, x + noise.normal(size=x.shape), x)
-
-    other = jax.tree.map(moved, trajectory.outputs_next)
-    loss = jax.jit(lambda t: losses(algorithm, meta_params, params, t))
-    unmoved = np.array_equal(loss(trajectory), loss(trajectory._replace(outputs_next=other)))
-    assert unmoved != algorithm.reads_terminal_outputs
-
-
-@every_algorithm_and_action
-def test_loss_is_one_float_per_sample_under_jit_and_vmap(name, continuous):
-    """[B], never [B, B]; float32; finite away from ratio 1 and at it; vmap over meta_params is a loop."""
+@functools.cache
+def evaluated(name: str, continuous: bool) -> Any:
+    """Two proposals side by side, a trajectory, and their losses as a compiled function of the three."""
     algorithm = make(name)
     proposals = [numbers_of(algorithm, seed) for seed in range(2)]
     if "gamma" in proposals[1]:  # others differ by what is searched
         proposals[1]["gamma"] = proposals[1]["gamma"] - 0.1
-    trajectory = make_trajectory(algorithm, proposals[0], continuous)
-    loss = jax.jit(lambda m, p, t: losses(algorithm, m, p, t))
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *proposals)
+    each = jax.vmap(lambda m, p, t: losses(algorithm, m, p, t), (0, None, None))
+    return stacked, make_trajectory(algorithm, proposals[0], continuous), jax.jit(each)
+
+
+@every_algorithm_and_action
+def test_loss_is_one_float_per_sample_under_jit_and_vmap(name, continuous):
+    """[B], never [B, B]; float32; finite away from ratio 1 and at it; of each proposal, wherever it is."""
+    proposals, trajectory, loss = evaluated(name, continuous)
     for seed in (0, 1):  # 0: the behavior policy itself, ratio 1
-        params = linear_params(algorithm, continuous, seed)
-        alone = [loss(meta_params, params, trajectory) for meta_params in proposals]
-        for got in alone:
-            assert got.shape == (B,) and got.dtype == jnp.float32 and np.isfinite(got).all()
-    if not continuous:
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *proposals)
-        together = jax.jit(jax.vmap(lambda m: losses(algorithm, m, params, trajectory)))(stacked)
-        np.testing.assert_allclose(together, jnp.stack(alone), rtol=1e-4, atol=1e-5)
+        params = linear_params(make(name), continuous, seed)
+        got = loss(proposals, params, trajectory)
+        assert got.shape == (2, B) and got.dtype == jnp.float32 and np.isfinite(got).all()
+    others = jax.tree.map(lambda x: x[::-1], proposals)
+    np.testing.assert_allclose(loss(others, params, trajectory)[::-1], got, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in ("lpo", "pqn"))) for name in MEMBERS]
+)
+def test_vmap_over_proposals_is_a_loop(name):
+    proposals, trajectory, loss = evaluated(name, False)
+    params = linear_params(make(name), False, 1)
+    alone = jax.jit(lambda m: losses(make(name), m, params, trajectory))
+    expected = [alone(jax.tree.map(lambda x, k=k: x[k], proposals)) for k in range(2)]
+    np.testing.assert_allclose(loss(proposals, params, trajectory), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in PPO_LOSS)) for name in MEMBERS]
+)
+def test_says_whether_it_reads_what_lies_beyond_a_termination(name):
+    algorithm, (proposals, trajectory, loss) = make(name), evaluated(name, False)
+    params = linear_params(algorithm, False, 1)
+    noise = np.random.default_rng(2)  # a constant would leave every softmax as it is
+
+    def moved(x):
+        beyond = trajectory.terminated.reshape(T, E, *[1] * (x.ndim - 2))
+        return np.where(beyond, x + noise.normal(size=x.shape), x).astype(np.float32)
+
+    other = trajectory._replace(outputs_next=jax.tree.map(moved, trajectory.outputs_next))
+    unmoved = np.array_equal(loss(proposals, params, trajectory), loss(proposals, params, other))
+    assert unmoved != algorithm.reads_terminal_outputs
 
 
 @pytest.mark.parametrize("name", [name for name in MEMBERS if make(name).policy_loss is not None])
@@ -236,23 +278,25 @@ def test_policy_loss_is_elementwise_and_at_ratio_one_the_policy_gradient(name):
     algorithm = make(name)
     meta_params = numbers_of(algorithm)
     rng = np.random.default_rng(0)
-    log_prob, old, advantage = (jnp.asarray(rng.normal(0, 0.5, 50), jnp.float32) for _ in range(3))
+    given = [rng.normal(0, 0.5, 50).astype(np.float32) for _ in range(3)]
+    _, old, advantage = given
 
     def loss(log_prob, old, advantage):
         assert algorithm.policy_loss is not None
         return algorithm.policy_loss.per_sample(meta_params, log_prob, old, advantage, NOW)
 
-    f = jax.jit(loss)
-    whole = f(log_prob, old, advantage)
+    @jax.jit
+    def everything(*given):
+        in_two, first = loss(*(x.reshape(25, 2) for x in given)), loss(*(x[0] for x in given))
+        return loss(*given), in_two, first, jax.jacrev(loss)(*given)
+
+    whole, in_two, first, jacobian = jax.device_get(everything(*given))
     assert whole.shape == (50,) and whole.dtype == jnp.float32
-    in_two = f(*(x.reshape(25, 2) for x in (log_prob, old, advantage)))
     np.testing.assert_allclose(in_two.ravel(), whole, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(f(log_prob[0], old[0], advantage[0]), whole[0], rtol=1e-5, atol=1e-6)
-    jacobian_of = jax.jit(jax.jacrev(loss))
-    jacobian = np.asarray(jacobian_of(log_prob, old, advantage))
+    np.testing.assert_allclose(first, whole[0], rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(jacobian, np.diag(np.diag(jacobian)))
     if name != "vsop":  # it is no mirror learning
-        slopes = np.diag(jacobian_of(old, old, advantage))
+        slopes = np.diag(everything(old, old, advantage)[-1])
         np.testing.assert_allclose(slopes, -advantage, rtol=1e-6, atol=1e-7)
 
 
@@ -315,21 +359,20 @@ def check_directions(value_and_grad: Any, at: Any, h: float = 1e-6) -> Any:
 @every_algorithm
 def test_defaults_are_what_the_parts_read(name):
     """A missing default would be a KeyError in a run; one that nothing reads would be a lie in a record."""
-    algorithm = make(name)
-    read: set[str] = set()
-    for continuous in (False,) if name in DISCRETE_ONLY else (False, True):
-        meta_params = Recording({**dict(algorithm.defaults), **jax.jit(algorithm.init)(jax.random.key(0))})
+    algorithm, continuous = make(name), name not in DISCRETE_ONLY
+    init, shapes = initial(name)
+    meta_params = Recording({**dict(algorithm.defaults), **init(0)})
 
-        def life(meta_params=meta_params, continuous=continuous):
-            trajectory = make_trajectory(algorithm, meta_params, continuous)
-            return learn(algorithm, meta_params, linear_params(algorithm, continuous, 1), trajectory)
+    def life():
+        trajectory = make_trajectory(algorithm, meta_params, continuous)
+        return learn(algorithm, meta_params, linear_params(algorithm, continuous, 1), trajectory)
 
-        jax.eval_shape(life)  # tracing reads; nothing needs computing
-        read |= meta_params.read
+    jax.eval_shape(life)  # tracing reads; nothing needs computing
+    read = meta_params.read
     if name == "random":  # it takes the numbers of others' recipes without reading any
         assert not read and algorithm.defaults == build("ppo").defaults
         return
-    declared = set(dict(algorithm.defaults)) | set(jax.eval_shape(algorithm.init, jax.random.key(0)))
+    declared = set(dict(algorithm.defaults)) | set(shapes)
     # The clip fraction is a diagnostic of the loop; algorithms without clipping share its default.
     unread = {"clip"}
     if name in ("lodo", "open", "optim4rl"):  # they take the numbers of PPO's recipes, Adam's among them
@@ -353,11 +396,11 @@ def test_an_algorithm_is_hashable_named_and_sorted(name):
     algorithm = make(name)
     hash(algorithm)
     assert algorithm.name and list(algorithm.defaults) == sorted(algorithm.defaults)
-    init = jax.jit(algorithm.init)
-    searched = init(jax.random.key(0))
+    init, _ = initial(name)
+    searched = init(0)
     assert not set(searched) & set(dict(algorithm.defaults))
     assert all(leaf.dtype in (jnp.float32, jnp.int32) for leaf in jax.tree.leaves(searched))
-    same, other = init(jax.random.key(0)), init(jax.random.key(1))
+    same, other = init(0), init(1)
     for a, b, c in zip(*(jax.tree.leaves(x) for x in (searched, same, other)), strict=True):
         np.testing.assert_array_equal(a, b)
         assert not np.any(a) or not np.array_equal(a, c) or name == "programs"

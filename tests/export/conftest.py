@@ -10,12 +10,16 @@ from objectives import build
 
 
 def _searched(spec: AlgorithmSpec, seed: int = 0) -> dict:
-    """Searched entries as a search would leave them: none of them zero."""
+    """Searched entries as a search would leave them: none of them zero. Codes of programs stay."""
     entries = build(spec.name, dict(spec.options)).init(jax.random.key(seed))
     noise = np.random.default_rng(seed)
-    return jax.tree.map(
-        lambda x: (np.asarray(x) + 0.1 * noise.standard_normal(x.shape)).astype(np.float32), entries
-    )
+
+    def moved(x: jax.Array) -> np.ndarray:
+        if np.issubdtype(x.dtype, np.integer):
+            return np.asarray(x)
+        return (np.asarray(x) + 0.1 * noise.standard_normal(x.shape)).astype(np.float32)
+
+    return jax.tree.map(moved, entries)
 
 
 @pytest.fixture(scope="session")

@@ -32,8 +32,14 @@ FILES = (
     (AlgorithmSpec("ampo", (("temporal", True),)), "jax"),
     (AlgorithmSpec("ampo"), "jax"),
     (AlgorithmSpec("ampo", (("map", "tsallis"),)), "jax"),
+    *((AlgorithmSpec("programs", (("condition", "drift"),)), target) for target in formats_of("programs")),
+    *(
+        (AlgorithmSpec("programs", (("slots", slot),)), target)
+        for slot in ("loss", "trace", "advantage", "optimizer", "schedule")
+        for target in formats_of("programs", {"slots": slot})
+    ),
 )
-"""Policy losses, optimizers and mirror maps."""
+"""Policy losses, optimizers, mirror maps and programs."""
 
 PROVENANCE = Provenance(
     run="2026-01-02-quick-ab12",

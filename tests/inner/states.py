@@ -77,7 +77,12 @@ def numbers(**others: float) -> dict[str, Any]:
 
 def applied(network, params, x):
     """Outputs and activations of a network without a memory."""
-    return network.unroll(params, {}, x, jax.numpy.zeros(x.shape[:-1], bool))[1:]
+    return jax.jit(network.unroll)(params, {}, x, jax.numpy.zeros(x.shape[:-1], bool))[1:]
+
+
+def initialized(module, key=0, *given):
+    """The first parameters of a network, or of a module at what it is given."""
+    return jax.jit(module.init)(jax.random.key(key), *given)
 
 
 @functools.cache

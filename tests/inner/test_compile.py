@@ -15,23 +15,13 @@ from objectives import build
 from tests.inner.states import CATCH, PPO, assert_same_bits
 from tests.inner.worlds import STEPS_UNTIL_INFINITY
 
+CALM = 4
+"""A key whose level has no infinite reward."""
+
 
 def chunk(algorithm, task, searched, seeds, lifetimes, *stretch):
     keys = np.stack([jax.random.key_data(jax.random.key(seed)) for seed in seeds])
     return compiled.run_chunk(algorithm, task, searched, keys, np.asarray(lifetimes), *stretch)
-
-
-def test_an_infinite_reward_is_noticed_where_it_happens():
-    """In lanes whose level has one, at the update of that step; the others go on and have a score."""
-    setup = replace(CATCH, environment="tests.inner.worlds:explosive", normalize_reward=False)
-    outcome, _, _ = chunk(AlgorithmSpec("ppo"), Task("explosive", setup, 640), {}, range(6), [20] * 6)
-    exploded = np.asarray(outcome.nonfinite_step) >= 0
-    assert 0 < exploded.sum() < 6
-    # The 40th step of each instance is in the fifth rollout of 8 steps, which begins at 4 * 32.
-    assert STEPS_UNTIL_INFINITY == 40 and set(outcome.nonfinite_step[exploded]) == {128}
-    assert np.isnan(outcome.score[exploded]).all() and np.isnan(outcome.auc[exploded]).all()
-    np.testing.assert_array_equal(outcome.score[~exploded], 4.0)
-    np.testing.assert_array_equal(outcome.length[~exploded], 4.0)
 
 
 def test_no_number_recompiles_and_no_budget_costs_memory():
@@ -60,7 +50,7 @@ def test_no_number_recompiles_and_no_budget_costs_memory():
 
 
 def counted():
-    """PPO whose learning rate grows with an integer leaf of meta_params; for the test below."""
+    """PPO whose learning rate grows with an integer leaf of meta_params."""
     made = build("ppo")
 
     def optimizer(meta_params):
@@ -71,15 +61,33 @@ def counted():
     return made._replace(name="counted", optimizer=optimizer)
 
 
-def test_integers_and_booleans_of_meta_params_stay_what_they_are():
-    spec = AlgorithmSpec("tests.inner.test_compile:counted")
+@pytest.fixture(scope="module")
+def explosive():
+    """Trainings where some levels have an infinite reward. The last two differ by an integer only."""
+    setup = replace(CATCH, environment="tests.inner.worlds:explosive", normalize_reward=False)
     searched = {
-        "opcode": np.array([[2**24, 0], [2**24, 1]]),  # float32 cannot tell 2^24 from 2^24 + 1
-        "on": np.array([True, False]),
-        "scale": np.ones(2),
+        "opcode": np.array([[2**24, 0]] * 5 + [[2**24, 1]]),  # float32 cannot tell 2^24 from 2^24 + 1
+        "on": np.array([True, False] * 3),
+        "scale": np.ones(6),
     }
-    outcome, _, _ = chunk(spec, Task("catch", CATCH, 320), searched, [4, 4], [10, 10])
-    assert not np.array_equal(*outcome.metrics["kl"])
+    spec, seeds = AlgorithmSpec("tests.inner.test_compile:counted"), [0, 1, 2, 3, CALM, CALM]
+    return chunk(spec, Task("explosive", setup, 640), searched, seeds, [20] * 6)[0]
+
+
+def test_an_infinite_reward_is_noticed_where_it_happens(explosive):
+    """In lanes whose level has one, at the update of that step; the others go on and have a score."""
+    exploded = np.asarray(explosive.nonfinite_step) >= 0
+    assert 0 < exploded.sum() < 6
+    # The 40th step of each instance is in the fifth rollout of 8 steps, which begins at 4 * 32.
+    assert STEPS_UNTIL_INFINITY == 40 and set(explosive.nonfinite_step[exploded]) == {128}
+    assert np.isnan(explosive.score[exploded]).all() and np.isnan(explosive.auc[exploded]).all()
+    np.testing.assert_array_equal(explosive.score[~exploded], 4.0)
+    np.testing.assert_array_equal(explosive.length[~exploded], 4.0)
+
+
+def test_integers_and_booleans_of_meta_params_stay_what_they_are(explosive):
+    one, other = explosive.metrics["kl"][-2:]
+    assert np.isfinite([one, other]).all() and not np.array_equal(one, other)
     assert compiled.as_trained(np.float64(0.5)).dtype == np.float32
     with pytest.raises(ValueError, match="32 bits"):
         compiled.as_trained(np.array([0, 2**40]))

@@ -39,7 +39,7 @@ def names(jaxpr):
     return Counter(equation.primitive.name for equation in equations(jaxpr))
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "lpo", "open"])
+@pytest.mark.parametrize("algorithm", [pytest.param("ppo", marks=pytest.mark.slow), "lpo", "open"])
 def test_nothing_waits_for_the_host_and_nothing_is_computed_again(algorithm):
     found = names(life(SETUP, algorithm))
     unwanted = ("callback", "infeed", "print", "checkpoint", "remat")

@@ -15,7 +15,7 @@ from environments import vector
 from environments.episodes import Game, with_episodes
 from environments.task import Setup
 from objectives.base import Progress
-from tests.inner.states import ENDINGS, PPO, applied, numbers, recorded
+from tests.inner.states import ENDINGS, PPO, applied, numbers, quick_begin, recorded
 from tests.inner.worlds import FINAL
 
 
@@ -33,7 +33,7 @@ def test_few_states_are_valued_as_in_a_pass_over_every_step(recurrence):
         )
         return state, (trajectory, episodes, PPO.targets(numbers(), (), trajectory, now))
 
-    start = init(PPO, setup, numbers(), jax.random.key(0), 10)
+    start = quick_begin(PPO, setup, numbers(), jax.random.key(0), 10)
     params, state, n_cut, n_ended = start.params, (start.environments, start.carry), np.zeros(4), np.zeros(4)
     for seed in range(12):
         key = jax.random.key(seed)

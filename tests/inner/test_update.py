@@ -14,7 +14,7 @@ from tests.inner.states import ENDINGS, PPO, numbers, recorded
 
 
 def test_shuffled_is_a_permutation_and_a_fair_one():
-    for size in (1, 2, 7, 96, 1000):
+    for size in (1, 7, 1000):
         np.testing.assert_array_equal(np.sort(shuffled(jax.random.key(0), size)), np.arange(size))
     keys = jax.random.split(jax.random.key(1), 20_000)
     orders = np.asarray(jax.jit(jax.vmap(lambda key: shuffled(key, 5)))(keys))

@@ -85,6 +85,13 @@ def run(name: str) -> Callable[[Said, Path], Any]:
     return lambda said, folder: facts_of(folder / "runs" / name)
 
 
+def explained(said: Said, folder: Path) -> Any:
+    """What a program is, without the texts that print it and without the digits of distances."""
+    facts = json.loads(said.stdout)
+    facts["distances"] = list(facts["distances"])
+    return {name: value for name, value in facts.items() if name not in ("source", "formula")}
+
+
 def table(name: str) -> Callable[[Said, Path], Any]:
     """A CSV file's rows."""
     return lambda said, folder: list(csv.reader((folder / name).read_text().splitlines()))
@@ -105,6 +112,7 @@ VERBS: dict[str, Verb] = {
     "envs-picture": Verb("envs grid/small --picture level.png", files="."),
     "objectives": Verb("objectives", first_words),
     "objectives-one": Verb("objectives lpo", assigned),
+    "program": Verb("program ppo --slot policy_loss --json", explained),
     "suites": Verb("suites", first_words),
     "suites-one": Verb("suites classic", numbers),
     "doctor": Verb("doctor --json", keys),

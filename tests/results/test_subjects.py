@@ -12,14 +12,16 @@ import pytest
 from discovery.app.loaded import load_run
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput
+from discovery.core.files import EXPORTED
 from discovery.core.jobs import AlgorithmSpec, Job
 from discovery.executors.inline import Inline
 from discovery.export import Provenance, export, verify
 from discovery.export.run import export_run
+from discovery.export.write import MARK as MARK_OF_EXPORTS
 from discovery.inner.compile import build_algorithm, run_chunk
 from discovery.judging.evaluate import train_subjects
 from discovery.meta.base import Proposal
-from discovery.results.exported_file import file_digest, from_file
+from discovery.results.exported_file import file_digest, from_file, is_exported
 from discovery.results.subjects import FILE, Subject, split_name, subjects
 from discovery.store.run import Run
 from environments.task import Setup, Task
@@ -28,7 +30,8 @@ from tests.judging.fakes import Pretender
 SETUP = Setup("CartPole-v1", n_envs=2, n_steps=8, n_epochs=1, n_minibatches=2, hidden=(8,), curve_points=5)
 TASK = Task("cart", SETUP, 480, {"learning_rate": 0.01})
 
-MINIMAL = """
+MARK = f'"""{EXPORTED}"""\n'
+MINIMAL = f"""{MARK}
 NORMALIZED_ADVANTAGE = False
 NEEDS_PROGRESS = False
 
@@ -167,7 +170,7 @@ def test_no_config_can_have_a_file_run() -> None:
 )
 def test_files_that_are_no_exports(text: str, word: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=word):
-        one(str(written(tmp_path / "found.py", text + "\n")))
+        one(str(written(tmp_path / "found.py", f"{MARK}{text}\n")))
 
 
 @pytest.mark.slow
@@ -201,6 +204,10 @@ def test_every_kind_of_file_trains_as_what_was_exported(
         one(f"{path}[optimizer=sgd]")
 
 
+def test_exported_files_have_a_mark(exported: Path) -> None:
+    assert EXPORTED == MARK_OF_EXPORTS and is_exported(exported)
+
+
 def test_what_a_file_declares(exported: Path, tmp_path: Path) -> None:
     temporal = build_algorithm(one(str(exported)).spec).policy_loss
     plain = build_algorithm(one(str(written(tmp_path / "plain.py"))).spec).policy_loss
@@ -230,6 +237,9 @@ def test_trainings_of_a_file_are_told_by_its_content(tmp_path: Path) -> None:
     assert changed.id != first.id
     with pytest.raises(BadInput, match="has changed"):  # workers build it from its specification
         from_file(str(path), digest)
+    written(path, MINIMAL.replace(MARK, ""))
+    with pytest.raises(BadInput, match="is not run"):
+        from_file(str(path), file_digest(path))
 
 
 # Answers

@@ -26,15 +26,17 @@ from discovery.core.json import json_line
 
 PROG = "discovery compare"
 
-DESCRIPTION = """Compare any mixture of algorithms, runs and exported files on a suite: intervals and tests.
+DESCRIPTION = """Compare any mixture of algorithms, runs and files on a suite: intervals and tests.
 
   discovery compare ppo dpo vsop a2c --suite classic
   discovery compare runs/NAME found.py ppo --suite classic --test
+  discovery compare my_loss.py ppo --suite classic
   discovery compare ppo "ppo[clip=0.1]" "a2c[optimizer=sgd]" --suite classic --tasks CartPole-v1
   discovery compare ppo dpo --suite classic --sweep learning_rate=0.1,0.3,1,3,10 --sweep n_envs=0.5,1,2
 
-A subject is a run, a known algorithm, package.module:function, or a file of `discovery export`. Brackets
-after its name hold options of its factory, and numbers that replace the tasks'.
+A subject is a run, a known algorithm, package.module:function, a file of `discovery export`, or a program of
+your own in a file, which is read and never run (`discovery program` explains it). Brackets after its name
+hold options of its factory, and numbers that replace the tasks'.
 All subjects have the same seeds, and scores are normalized: 0 for random actions, 1 for tuned PPO. Trainings
 are recorded in runs/compare-SUITE: the same command continues where it was stopped, and more subjects, seeds
 or sweeps train only what is new. The results go there too: comparison.json, scores.csv, table.csv and
@@ -47,7 +49,7 @@ class Compare:
     """Arguments of `discovery compare`."""
 
     subjects: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN|NAME|FILE ...")]
-    """Runs (RUN, RUN@12, RUN@initial, RUN@g3/p7, RUN@best), algorithms, exported files."""
+    """Runs (RUN, RUN@12, RUN@initial, RUN@g3/p7, RUN@best), algorithms, files."""
     suite: str | None = None
     """A suite from `discovery suites`, or a TOML file."""
     tasks: tuple[str, ...] = ()

@@ -46,8 +46,9 @@ DESCRIPTION = """Train what runs found and known algorithms on the same tasks, r
   discovery evaluate NAME ppo --sweep learning_rate=0.1,0.3,1,3,10 --sweep hidden=0.5,1,2
   discovery evaluate ppo dpo vsop --tasks Acrobot-v1
 
-A subject is a run, a known algorithm, package.module:function, or a file of `discovery export`. Brackets
-after its name hold options of its factory, and numbers that replace the tasks'.
+A subject is a run, a known algorithm, package.module:function, a file of `discovery export`, or a program of
+your own in a file, which is read and never run (`discovery program` explains it). Brackets after its name
+hold options of its factory, and numbers that replace the tasks'.
 Every training is recorded in the first RUN's ledger, or in another folder with --name, and is not repeated.
 Held-out tasks are for the final judgment of a run: only --test trains on them, and each use is recorded.
 A task is one of a named run, else one of a preset, else an environment with the default recipe; with --suite
@@ -60,7 +61,7 @@ class Evaluate:
     """Arguments of `discovery evaluate`."""
 
     subjects: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN|NAME|FILE ...")]
-    """Runs (RUN, RUN@12, RUN@initial, RUN@g3/p7, RUN@best), algorithms, exported files."""
+    """Runs (RUN, RUN@12, RUN@initial, RUN@g3/p7, RUN@best), algorithms, files."""
     tasks: tuple[str, ...] = ()
     """Task names. Default: those of the runs' searches, with --test also their held-out ones."""
     suite: str | None = None

@@ -26,7 +26,8 @@ DESCRIPTION = """Write what a run found as one standalone Python file that does 
   discovery export NAME --to optax
 
 Formats: a policy loss as jax (needs numpy and jax only), or as purejaxrl or rejax (with an adapter for that
-code base); a mirror map as jax; a learned optimizer as optax (a gradient transformation).
+code base); a mirror map as jax; a learned optimizer as optax (a gradient transformation). Programs are
+written as functions in jax or torch, and also in the formats above; of several programs, each is a file.
 """
 
 
@@ -37,7 +38,9 @@ class Export:
     run: Annotated[Positional[str], arg(metavar="RUN")]
     """The run's folder, or its name below --output; RUN@12 and RUN@initial also set --generation."""
     to: str = "jax"
-    """Format: jax, purejaxrl, rejax or optax."""
+    """Format: jax, purejaxrl, rejax, torch or optax."""
+    part: str | None = None
+    """Part to write, if the format takes several: the slot of a program. Default: all, each to a file."""
     out: Path | None = None
     """File to write. Default: named by algorithm and format, in exports/ of the run's folder."""
     generation: str | None = None
@@ -60,15 +63,38 @@ def main(argv: Sequence[str]) -> int:
         name, generation = (base, behind) if at else (name, None)
     folder = find_run(name, args.output)
     check_writable(args.out or folder / "exports" / "found.py", "--out")
-    path, report = take(folder, args.to, args.out, generation, args.verify)
-    print(path)
-    if report:
-        print(report)
+    for part in [args.part] if args.part else _parts(folder, args):
+        path, report = take(folder, args.to, args.out, generation, args.verify, part)
+        print(path)
+        if report:
+            print(report)
     return 0
 
 
+def _parts(folder: Path, args: Export) -> list[str]:
+    """The parts to write, if there are several for the format, or one without a name."""
+    from discovery.executors.cpu import ensure_single_thread
+
+    ensure_single_thread()
+    from discovery.export.parts import parts_for
+    from discovery.results.loaded import load_run
+
+    parts = parts_for(load_run(folder).spec, args.to)
+    if len(parts) > 1 and args.out:
+        raise BadInput(
+            f"{args.to} takes several parts of this run, and --out names one file: add "
+            f"{' or '.join(f'--part {part}' for part in parts)}, or leave --out out to write all"
+        )
+    return parts if len(parts) > 1 else [""]
+
+
 def take(
-    folder: Path, target: str, out: Path | None = None, generation: str | None = None, prove: bool = True
+    folder: Path,
+    target: str,
+    out: Path | None = None,
+    generation: str | None = None,
+    prove: bool = True,
+    part: str = "",
 ) -> tuple[Path, str]:
     """Write the file, after verifying it if asked; returns its path and the result of the check."""
     from discovery.executors.cpu import ensure_single_thread
@@ -80,8 +106,9 @@ def take(
     run = load_run(folder)
     which = _generation(generation)
     mean = "" if which is None else f"_generation_{run.generation_number(which)}"
-    path = out or folder / "exports" / f"{run.spec.name.rpartition(':')[2]}{mean}_{target}.py"
-    source = source_of(run, target, which)
+    named = f"{run.spec.name.rpartition(':')[2]}{mean}{part and '_'}{part}_{target}.py"
+    path = out or folder / "exports" / named
+    source = source_of(run, target, which, part)
     report = str(verify_source(source, run, which)) if prove else ""
     return write_file(path, source), report
 

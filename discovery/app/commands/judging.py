@@ -18,9 +18,7 @@ def resolved(names: Sequence[str], output: Path, prog: str) -> list[str]:
         BadInput: no name is given, or one is unknown; the message has the nearest names.
     """
     if not names:
-        raise BadInput(
-            f"name at least one run, algorithm or exported file, for example `{prog} runs/NAME ppo`"
-        )
+        raise BadInput(f"name at least one run, algorithm or file, for example `{prog} runs/NAME ppo`")
     return [_resolved(name, output) for name in names]
 
 

@@ -14,7 +14,7 @@ PROG = "discovery list"
 
 DESCRIPTION = """List the runs in a folder, oldest first.
 
-The score is the best mean's so far, averaged over the selection seeds, for each task.
+The score is the best answer's so far, averaged over the selection seeds, for each task.
 """
 
 

@@ -21,6 +21,7 @@ new seeds and held-out tasks; and what limits these results. The search may stil
 
   discovery report runs/NAME
   discovery report NAME --out found.html --open yes
+  discovery report NAME --control OTHER         beside another search of the same tasks, at the same budget
 """
 
 
@@ -32,10 +33,12 @@ class ReportOf:
     """A run's folder, or its name in --output."""
     out: Path | None = None
     """File of the page; the numbers go next to it. Default: report.html in the run's folder."""
+    control: str | None = None
+    """Another run of the same tasks, such as the best of as many random programs, to show beside RUN."""
     open: Literal["yes", "no"] = "no"
     """Whether to open the page in a browser."""
     output: Path = OUTPUT
-    """Folder in which RUN is searched."""
+    """Folder in which RUN, and a control, are searched."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -49,7 +52,8 @@ def main(argv: Sequence[str]) -> int:
     from discovery.display.report import write_report
     from discovery.results.loaded import load_run
 
-    path = write_report(load_run(folder), args.out)
+    control = None if args.control is None else load_run(find_run(args.control, args.output))
+    path = write_report(load_run(folder), args.out, control)
     print(path)
     print(path.with_suffix(".json"))
     if args.open == "yes":

@@ -15,6 +15,7 @@ from discovery.core.errors import DiscoveryError, RunError
 from discovery.core.versions import changes
 from discovery.display.formats import duration, interval_facts, row_facts, rows
 from discovery.display.progress import View
+from discovery.results.words import words_of
 from discovery.search.progress import final_row
 from discovery.statistics import Interval, interval, interval_with_failures
 from discovery.store.start import origins_of
@@ -149,7 +150,7 @@ def _report(run: "Run", choice: "Choice", view: View, seconds: float, farewell: 
 
     found, evaluated = _intervals(run.config, choice.scores), selection_scores(run)
     before = _intervals(run.config, evaluated.get(0, {}))
-    end = run.config.generations
+    end, words = run.config.generations, words_of(run.config.meta)
     means = {
         generation: _intervals(run.config, scores)
         for generation, scores in evaluated.items()
@@ -159,12 +160,12 @@ def _report(run: "Run", choice: "Choice", view: View, seconds: float, farewell: 
     view.say("final", "\n".join(rows(last, run.config)), **row_facts(last))
     lines = [f"\nFound: generation {choice.generation} of {run.config.generations}, in {duration(seconds)}"]
     for task, score in found.items():
-        initial = f"; the initial mean: {interval_with_failures(before[task])}" if task in before else ""
+        initial = f"; the {words.initial}: {interval_with_failures(before[task])}" if task in before else ""
         lines.append(
             f"  {task}: {interval_with_failures(score)} on {score.n + score.failed} selection seeds{initial}"
         )
     if choice.generation == 0:
-        lines.append("  which is the initial mean: no later one scored better")
+        lines.append(f"  which is the {words.initial}: {words.kept}")
     if farewell:
         lines += ["Next:", *(f"  {command}" for command in next_commands(run.folder, run.config))]
     view.say(
@@ -184,7 +185,7 @@ def _intervals(config: SearchConfig, scores: Mapping[str, Any]) -> dict[str, Int
 
 def next_commands(folder: Path, config: SearchConfig) -> list[str]:
     """The usual commands for a finished run."""
-    from discovery.export import formats_of
+    from discovery.export.parts import usual_arguments
     from objectives import baselines_of
 
     name = shlex.quote(str(folder))
@@ -197,6 +198,6 @@ def next_commands(folder: Path, config: SearchConfig) -> list[str]:
         f"discovery plot {name}",
         f"discovery report {name}",
     ]
-    if formats := formats_of(config.algorithm):
-        commands.append(f"discovery export {name} --to {formats[0]} --out found.py --verify")
+    if arguments := usual_arguments(config.algorithm, config.algorithm_options):
+        commands.append(f"discovery export {name} {arguments}")
     return commands

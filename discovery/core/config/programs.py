@@ -28,7 +28,8 @@ class ProgramsConfig(BatchesConfig):
     """The first programs. known: all known algorithms of the slots; start: the family's `start` alone;
     nothing: random programs. Parts of known algorithms are grafted into others only with known."""
     alive: int | None = None
-    """K: programs that may be parents; a new one replaces the oldest of its island. Default 3 * population."""
+    """K: programs that may be parents; a new one replaces the oldest of its island. Default: three
+    populations."""
     tournament: int | None = None
     """Programs that compete for each place as a parent. Default: an eighth of an island, at least 2."""
     islands: int = 2

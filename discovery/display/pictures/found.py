@@ -1,5 +1,7 @@
 """Pictures of the found algorithm: one for each searched entry, as its family's record defines it."""
 
+from collections.abc import Mapping
+
 from matplotlib.figure import Figure
 
 from discovery.core.errors import BadInput, one_line, unknown
@@ -26,10 +28,15 @@ def pictures_of(found: Learned) -> dict[str, Picture]:
     """
     parts = part_of_entries(found.spec)
     searched = [entry for entry in found.searched if entry in parts]
-    own = {entry: load(family_of(parts[entry].name).picture) or LOSS for entry in searched}
+    own = {entry: _picture_of(entry, parts[entry].name) for entry in searched}
     pictures = own or {"loss": LOSS}
     first = {picture.name: entry for entry, picture in reversed(pictures.items())}
     return {entry: picture for entry, picture in pictures.items() if first[picture.name] == entry}
+
+
+def _picture_of(entry: str, family: str) -> Picture:
+    found = load(family_of(family).picture)
+    return (found.get(entry) if isinstance(found, Mapping) else found) or LOSS
 
 
 def draw_found(found: Learned, part: str | None = None) -> Figure:

@@ -15,18 +15,20 @@ from matplotlib.figure import Figure
 from discovery.core.errors import BadInput
 from discovery.display import plots
 from discovery.display.pictures.found import LOSS, draw, pictures_of
+from discovery.display.pictures.programs import search_pictures
 from discovery.display.pictures.suites import score_intervals
-from discovery.judging.comparison import INITIAL, Comparison, Row
+from discovery.judging.comparison import BEGINNINGS, INITIAL, Comparison, Row
 from discovery.judging.evaluate import recorded
 from discovery.results.loaded import RunData
+from discovery.results.words import words_of
 from environments.task import SCORES, Task
 from objectives.family import Picture
 
 FIRST_STYLES = (INITIAL, "discovered", "ppo", "dpo")
 """Subjects in the order of their styles, which is the same in all runs; others follow by name.
 
-In the meta-learning curve, the population has the style of the initial mean, and the search mean has the
-style of "discovered".
+In the meta-learning curve, the population has the style of what the search began with, and the search's
+answer has the style of "discovered".
 """
 
 
@@ -34,8 +36,9 @@ def plot_run(run: RunData, folder: Path) -> list[Path]:
     """Write every picture that the run has data for to `folder`; returns their paths.
 
     These are the meta-learning curve of each task, the learning curves of each task with report seeds, a
-    picture of each searched part of the found algorithm, and the comparison of all subjects. If the picture
-    of a part is left out, the reason is printed on standard error.
+    picture of each searched part of the found algorithm, the comparison of all subjects, and of a search over
+    programs the family tree, complexities and falls of scores. If the picture of a part is left out, the
+    reason is printed on standard error.
     """
     reports = recorded(run)
     drawn: dict[str, Figure] = {}
@@ -47,6 +50,7 @@ def plot_run(run: RunData, folder: Path) -> list[Path]:
         drawn[f"learning-curves-{_slug(task)}"] = learning_curves(run, task, reports)
     if reports.cells:
         drawn["comparison"] = comparison_picture(run, reports)
+    drawn |= {name: one.figure for name, one in search_pictures(run).items()}
     return [plots.save(figure, folder / f"{name}.png") for name, figure in drawn.items()]
 
 
@@ -71,10 +75,10 @@ def _say_why(name: str, error: BadInput) -> None:
 
 
 def meta_learning(run: RunData, task: str, reports: Comparison | None = None) -> Figure:
-    """Scores of a search on a task: the population, the mean, and known algorithms with report seeds.
+    """Scores of a search on a task: the population, the answer, and known algorithms with report seeds.
 
-    Generation g shows the proposals sampled around mean g, if they are trained on the task, and mean g on the
-    selection seeds, if the task is used for selection.
+    Generation g shows its proposals, if they are trained on the task, and the answer after g generations on
+    the selection seeds, if the task is used for selection. The answer of an evolution strategy is its mean.
     """
     names = [each.name for each in run.config.tasks]
     if task not in names:
@@ -99,6 +103,7 @@ def meta_learning(run: RunData, task: str, reports: Comparison | None = None) ->
         + (f" (chosen: generation {run.choice.generation})" if selected else ""),
         styles={label: styles[row.subject] for label, row in known.items()},
         failed=np.isnan(run.scores).mean(axis=1) if task in names else np.zeros(run.n_generations),
+        answer=words_of(run.config.meta).answer,
     )
 
 
@@ -129,8 +134,9 @@ def comparison_picture(run: RunData, reports: Comparison | None = None) -> Figur
 
 def subject_styles(reports: Comparison) -> dict[str, plots.Style]:
     """Color and line style of all subjects, the same in every picture of a run."""
-    names = (*FIRST_STYLES, *sorted(set(reports.subjects) - set(FIRST_STYLES)))
-    return {name: plots.style(number) for number, name in enumerate(names)}
+    names = (*FIRST_STYLES, *sorted(set(reports.subjects) - {*FIRST_STYLES, *BEGINNINGS}))
+    styles = {name: plots.style(number) for number, name in enumerate(names)}
+    return dict.fromkeys(BEGINNINGS, styles[INITIAL]) | styles
 
 
 def _baselines(reports: Comparison, task: str) -> dict[str, Row]:

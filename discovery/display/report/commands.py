@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import join, quote, split
 
+from discovery.core.config.programs import ProgramsConfig
 from discovery.core.toml import CONFIG
-from discovery.export import formats_of
+from discovery.export.parts import usual_arguments
 from discovery.judging.robustness import parse_variant
 from discovery.results.loaded import Rows, RunData
 from objectives import baselines_of
@@ -27,6 +28,9 @@ class Commands:
         swept: whether `sweep` was recorded.
         plot, export: make pictures, and the exported file ("" if there is no export).
         report: makes this page, with all its numbers, from the ledger.
+        lineage: shows the ancestors of what was found; "" where no programs are searched.
+        control: of a search over programs: the best of as many random ones, and this page with it; else
+            empty.
     """
 
     search: str
@@ -41,12 +45,14 @@ class Commands:
     plot: str
     export: str
     report: str
+    lineage: str
+    control: tuple[str, ...]
 
 
-def commands_of(run: RunData) -> Commands:
-    """The commands of a run. They do not contain absolute paths."""
-    place = run.folder.name if run.folder.is_absolute() else str(run.folder)
-    name, formats = quote(place), formats_of(run.spec.name)
+def commands_of(run: RunData, control: RunData | None = None) -> Commands:
+    """The commands of a run, shown with a control. They do not contain absolute paths."""
+    place = _place(run)
+    name, arguments = quote(place), usual_arguments(run.spec.name, dict(run.spec.options))
     rows = [row | {"command": portable(row["command"], run)} for row in run.reports()]
     recorded = tuple(dict.fromkeys(r["command"] for r in rows if r["command"] and not r["variant"]))
     swept = _sweep_commands(rows)
@@ -64,8 +70,24 @@ def commands_of(run: RunData) -> Commands:
         sweep=swept or (f"discovery evaluate {name} ppo --sweep learning_rate=0.1,0.3,1,3,10 --seeds 32",),
         swept=bool(swept),
         plot=f"discovery plot {name}",
-        export=f"discovery export {name} --to {formats[0]} --out found.py --verify" if formats else "",
-        report=f"discovery report {name}",
+        export=f"discovery export {name} {arguments}" if arguments else "",
+        report=f"discovery report {name}" + (f" --control {quote(_place(control))}" if control else ""),
+        lineage=f"discovery show {name} --lineage" if run.family_tree.answers else "",
+        control=_control_commands(run, place),
+    )
+
+
+def _place(run: RunData) -> str:
+    return run.folder.name if run.folder.is_absolute() else str(run.folder)
+
+
+def _control_commands(run: RunData, place: str) -> tuple[str, ...]:
+    if not isinstance(run.config.meta, ProgramsConfig) or run.config.meta.variation == "random":
+        return ()
+    name = quote(f"{run.folder.name}-control")
+    return (
+        f"discovery search {quote(f'{place}/{CONFIG}')} --meta.variation random --name {name}",
+        f"discovery report {quote(place)} --control {name}",
     )
 
 

@@ -12,8 +12,10 @@ from discovery.core.json import json_text
 from discovery.core.toml import dumps
 from discovery.display.pictures.found import LOSS, pictures_of
 from discovery.display.report.commands import Commands, commands_of, portable
+from discovery.display.report.control import Control, control_of
 from discovery.display.report.judged import Decline, Sweep, TaskTable, declines, sweeps, tables, verdict
-from discovery.display.report.searched import Method, Searched, method, searched
+from discovery.display.report.programs import Programs, programs_of
+from discovery.display.report.searched import Method, Searched, method, searched, summary
 from discovery.display.report.shape import Found, found_objective
 from discovery.display.report.spent import Cost, Failure, cost, failures
 from discovery.judging.comparison import Comparison
@@ -21,6 +23,7 @@ from discovery.judging.evaluate import recorded
 from discovery.judging.robustness import Robustness, recorded_sweeps
 from discovery.judging.verdict import FEW_SEEDS, Verdict
 from discovery.results.loaded import RunData
+from discovery.results.words import Words, words_of
 from discovery.search.selection import contest
 from discovery.store.run import Run
 
@@ -49,11 +52,14 @@ class RunFacts:
     Attributes:
         name: name of the run.
         line: a sentence that describes the run.
+        words: what its answers are called.
         chosen: the generation that the search answers with; None before one can be chosen.
-        label: the name of its mean in tables.
+        label: the name of its answer in tables.
         verdict: on held-out tasks.
         searched, method, cost: what was searched, how, and what it cost.
         found: the objective in numbers; None if there is none to show, for the reason in `not_found`.
+        programs: a search over programs in numbers; None for another one.
+        control: another search at the same budget; None if none was named.
         tables: everything that was trained on fresh seeds, by task.
         declines: the winner's curse, by task.
         sweeps: trainings with changed recipes.
@@ -67,6 +73,7 @@ class RunFacts:
 
     name: str
     line: str
+    words: Words
     chosen: int | None
     label: str
     verdict: Verdict
@@ -75,6 +82,8 @@ class RunFacts:
     cost: Cost
     found: Found | None
     not_found: str
+    programs: Programs | None
+    control: Control | None
     tables: tuple[TaskTable, ...]
     declines: tuple[Decline, ...]
     sweeps: tuple[Sweep, ...]
@@ -91,7 +100,10 @@ class RunFacts:
 
 
 def collect(
-    run: RunData, reports: Comparison | None = None, swept: Sequence[Robustness] | None = None
+    run: RunData,
+    reports: Comparison | None = None,
+    swept: Sequence[Robustness] | None = None,
+    control: RunData | None = None,
 ) -> RunFacts:
     """The facts of a loaded run.
 
@@ -99,10 +111,13 @@ def collect(
         run: which run.
         reports: its recorded trainings on fresh seeds; read from the run by default.
         swept: its recorded trainings with changed recipes; read from the run by default.
+        control: another run of the same tasks, to show beside it.
 
     Raises:
         LedgerError: the ledger cannot be read.
+        BadInput: the other run is no control for this one.
     """
+    beside = None if control is None else control_of(run, control)
     reports = recorded(run) if reports is None else reports
     with Run.open(run.folder) as open_run:
         race, tests = contest(open_run), open_run.ledger.tests()
@@ -113,7 +128,8 @@ def collect(
     looks = tuple(_look(run, row) for row in tests)
     return RunFacts(
         name=run.name,
-        line=_summary(run, chosen),
+        line=summary(run),
+        words=words_of(run.config.meta),
         chosen=chosen,
         label=label,
         verdict=verdict(label, [one.task for one in shown if one.standing == "held out"], reports),
@@ -122,6 +138,8 @@ def collect(
         cost=cost(run),
         found=found,
         not_found=reason,
+        programs=programs_of(run),
+        control=beside,
         tables=shown,
         declines=declines(run, reports),
         sweeps=sweeps(recorded_sweeps(run, reports) if swept is None else swept),
@@ -130,7 +148,7 @@ def collect(
         limits=tuple(_limitations(run, how, shown, looks)),
         provenance=run.meta,
         config=dumps(run.config),
-        commands=commands_of(run),
+        commands=commands_of(run, control),
     )
 
 
@@ -147,7 +165,8 @@ def _look(run: RunData, row: Mapping[str, Any]) -> Look:
 
 def _found(run: RunData) -> tuple[Found | None, str]:
     if not run.selection:
-        return None, "Nothing has been chosen yet: no mean was scored on the selection seeds."
+        answer = words_of(run.config.meta).answer
+        return None, f"Nothing has been chosen yet: no {answer} was scored on the selection seeds."
     try:
         pictures = pictures_of(run.learned())
         if LOSS not in pictures.values():
@@ -157,23 +176,11 @@ def _found(run: RunData) -> tuple[Found | None, str]:
         return None, f"There is no objective to draw: {error}."
 
 
-def _summary(run: RunData, chosen: int | None) -> str:
-    """A sentence that describes the run."""
-    config, options = run.config, ", ".join(f"{name} {value}" for name, value in run.spec.options)
-    family = run.spec.name + (f" ({options})" if options else "")
-    tasks = ", ".join(task.name for task in config.tasks)
-    how = f"{config.meta.title}, {run.n_generations} of {config.generations} generations"
-    text = f"{family}, searched on {tasks} by {how} of {config.meta.population} proposals"
-    if chosen is None:
-        return f"{text}; nothing was chosen yet."
-    return f"{text}; " + (f"chosen: generation {chosen}." if chosen else "chosen: the initial mean.")
-
-
 def _limitations(
     run: RunData, how: Method, shown: tuple[TaskTable, ...], looks: tuple[Look, ...]
 ) -> list[str]:
     """The limitations of the results, in sentences."""
-    found = []
+    found, answer = [], words_of(run.config.meta).answer
     if not how.complete:
         found.append(f"The search is not complete: {how.closed} of {how.planned} generations are closed.")
     rows = [row for one in shown for row in one.rows]
@@ -182,7 +189,7 @@ def _limitations(
         found.append(f"Intervals from fewer than {FEW_SEEDS} seeds are unreliable: {', '.join(few)}.")
     if len(how.means) > 1:
         found.append(
-            f"The mean was chosen among {len(how.means)} by its scores on selection seeds, which are "
+            f"The {answer} was chosen among {len(how.means)} by its scores on selection seeds, which are "
             "too high for that reason."
         )
     found += _task_limitations(run, shown)

@@ -4,17 +4,22 @@ import base64
 import io
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import matplotlib
 from matplotlib.figure import Figure
 
 from discovery.display import plots
-from discovery.display.pictures import runs, suites
+from discovery.display.pictures import programs, runs, suites
+from discovery.display.pictures.formula import formula_picture
+from discovery.display.report.control import Control
+from discovery.display.report.facts import RunFacts
+from discovery.display.report.formula import ProgramFormula
 from discovery.display.report.judged import Standing, TaskTable
 from discovery.judging.comparison import Comparison
 from discovery.judging.robustness import Robustness
 from discovery.results.loaded import RunData
+from discovery.results.words import words_of
 
 PIXELS_PER_INCH = 96
 
@@ -38,7 +43,11 @@ class Image:
 
 @dataclass(frozen=True)
 class Images:
-    """The pictures of a run, by section; a section without data is empty."""
+    """The pictures of a run, by section; a section without data is empty.
+
+    `formulas` are those of each answer of a search over programs, by its text; `programs` are pictures of the
+    search by name.
+    """
 
     meta_learning: tuple[Image, ...] = ()
     objective: tuple[Image, ...] = ()
@@ -47,19 +56,21 @@ class Images:
     others: tuple[Image, ...] = ()
     curves: tuple[Image, ...] = ()
     sweeps: tuple[Image, ...] = ()
+    formulas: Mapping[str, tuple[Image, ...]] = field(default_factory=dict)
+    programs: Mapping[str, Image] = field(default_factory=dict)
+    control: tuple[Image, ...] = ()
 
 
-def draw(
-    run: RunData, reports: Comparison, tables: Sequence[TaskTable] = (), swept: Sequence[Robustness] = ()
-) -> Images:
+def draw(run: RunData, reports: Comparison, report: RunFacts, swept: Sequence[Robustness] = ()) -> Images:
     """Every picture that the run has data for.
 
     Args:
         run: which run.
         reports: its recorded trainings on fresh seeds.
-        tables: the same, by task.
+        report: everything in numbers.
         swept: its recorded trainings with changed recipes.
     """
+    tables, answers = report.tables, report.programs.improvements if report.programs else ()
     # Names may contain "$", which starts a formula in matplotlib, or characters that its font lacks.
     with (
         matplotlib.rc_context({"text.parse_math": False, "svg.hashsalt": "discovery"}),
@@ -76,6 +87,9 @@ def draw(
             others=_comparison(run, reports, tables, "not part of the search"),
             curves=tuple(_curves(run, reports, task) for task in reports.tasks),
             sweeps=tuple(_sweep(one, runs.subject_styles(reports)) for one in swept),
+            formulas={one.source: tuple(map(_formula, one.formulas)) for one in answers},
+            programs={name: image_of(*drawn) for name, drawn in programs.search_pictures(run).items()},
+            control=_control(report.name, report.control) if report.control else (),
         )
 
 
@@ -89,7 +103,8 @@ def image_of(figure: Figure, alt: str, caption: str) -> Image:
 
 def _meta_learning(run: RunData, reports: Comparison, task: str) -> Image:
     parts = ["the population on the search's seeds"] if task in {t.name for t in run.config.tasks} else []
-    parts += ["the search mean on selection seeds"] if task in {t.name for t in run.config.selecting} else []
+    answer = f"the search {words_of(run.config.meta).answer} on selection seeds"
+    parts += [answer] if task in {t.name for t in run.config.selecting} else []
     shown = ", ".join(parts)
     return image_of(
         runs.meta_learning(run, task, reports),
@@ -139,4 +154,28 @@ def _sweep(one: Robustness, styles: Mapping[str, plots.Style]) -> Image:
         f"Mean scores on {one.tasks[0]} against factors of {one.parameter}, with 95% intervals. The numbers "
         "are in the table of this section.",
         f"{one.tasks[0]}: scores where the recipe's {one.parameter} is multiplied. Flat is robust.",
+    )
+
+
+def _formula(one: ProgramFormula) -> Image:
+    figure = formula_picture(one.lines, one.where)
+    return image_of(figure, f"In LaTeX: {'; '.join(one.lines)}", f"The program for {one.slot}.")
+
+
+def _control(name: str, control: Control) -> tuple[Image, ...]:
+    tasks = dict.fromkeys(one.task for one in control.table)
+    return tuple(
+        image_of(
+            programs.control_picture(
+                {
+                    who: [(step.trainings, step.scores[task]) for step in steps]
+                    for who, steps in ((name, control.search), (f"control: {control.name}", control.control))
+                },
+                control.trainings,
+                task,
+            ),
+            f"Best selection score so far on {task} against trainings, of the search and of its control.",
+            f"{task}: the best answer so far at equal budgets, with 95% intervals.",
+        )
+        for task in tasks
     )

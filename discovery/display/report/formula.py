@@ -1,4 +1,4 @@
-"""The found algorithm as a formula, with its features and weights, for families that have one."""
+"""The found algorithm as a formula: a drift network with its features and weights, or programs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +10,10 @@ from discovery.core.jobs import AlgorithmSpec
 from discovery.display.report.searched import leaves
 from discovery.export.literals import plain
 from objectives import all_options, family_of
+from objectives.programs.graph import Program
+from objectives.programs.printer import latex_lines
+from objectives.programs.slots import LOG_RATIO, slot_of
+from objectives.programs.text import read
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,40 @@ class Formula:
     where: Mapping[str, str]
     zero: str
     weights: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ProgramFormula:
+    """A program as formulas.
+
+    Attributes:
+        slot: the part of the algorithm that it is.
+        lines: in LaTeX: its results, and then the symbols that they use.
+        where: symbol, in LaTeX -> its meaning.
+    """
+
+    slot: str
+    lines: tuple[str, ...]
+    where: Mapping[str, str]
+
+
+def formulas_in(source: str) -> tuple[ProgramFormula, ...]:
+    """The formulas of the programs in a text, one per slot."""
+    return tuple(_program(program) for program in read(source).values())
+
+
+def _program(program: Program) -> ProgramFormula:
+    lines, text = latex_lines(program), " ".join(latex_lines(program))
+    where = {}
+    for one in slot_of(program.slot).inputs:
+        if one.name in program.inputs:
+            is_ratio = one == LOG_RATIO and LOG_RATIO.latex not in text
+            where |= RATIO if is_ratio else {one.latex: f"{one.name}: {one.what}"}
+    return ProgramFormula(program.slot, lines, where)
+
+
+RATIO = {"r": "the ratio pi(a|s) / pi_old(a|s)"}
+"""What formulas have in the place of the exponential of the log-ratio."""
 
 
 def formula_of(spec: AlgorithmSpec, meta_params: Mapping[str, Any]) -> Formula | None:

@@ -21,6 +21,8 @@ SECTIONS = {
     "cost": "Cost",
     "learning": "Meta-learning curve",
     "objective": "The found objective",
+    "programs": "Programs",
+    "control": "Against the control",
     "comparison": "Comparison",
     "curse": "Winner’s curse",
     "curves": "Learning curves",
@@ -30,7 +32,9 @@ SECTIONS = {
     "limits": "Limits",
     "provenance": "Provenance",
 }
-"""Anchor (also the name of the template) -> title, in the order of the page."""
+"""Anchor (also the name of the template) -> title, in the order of the page. Programs and the control are on
+pages of searches over programs.
+"""
 
 ORIGIN = (
     "run",
@@ -61,7 +65,11 @@ def page(report: RunFacts, images: Images) -> str:
     """The whole page; every number on it is one of `report`."""
     style = resources.files("discovery.display.report").joinpath("style.css").read_text(encoding="utf-8")
     template = _environment().get_template("page.html")
-    return template.render(report=report, images=images, style=Markup(style))
+    empty = {"programs"} if report.programs is None else set()
+    if report.control is None and not report.commands.control:
+        empty.add("control")
+    sections = {anchor: title for anchor, title in SECTIONS.items() if anchor not in empty}
+    return template.render(report=report, images=images, style=Markup(style), sections=sections)
 
 
 @cache
@@ -76,5 +84,5 @@ def _environment() -> Environment:
         extensions=["jinja2.ext.do"],
     )
     found.globals |= {function.__name__: function for function in FUNCTIONS}
-    found.globals |= {"SCORES": SCORES, "ORIGIN": ORIGIN, "sections": SECTIONS}
+    found.globals |= {"SCORES": SCORES, "ORIGIN": ORIGIN}
     return found

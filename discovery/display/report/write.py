@@ -14,19 +14,20 @@ from discovery.results.loaded import RunData
 NAME = "report.html"
 
 
-def write_report(run: RunData, out: Path | str | None = None) -> Path:
+def write_report(run: RunData, out: Path | str | None = None, control: RunData | None = None) -> Path:
     """Write the report of a loaded run: one page of HTML, and its numbers as JSON.
 
     Args:
         run: which run; it need not be complete.
         out: file of the page, by default report.html in the run's folder. The numbers are written to the file
             of the same name that ends in .json.
+        control: another run of the same tasks, to show beside it at the same budget.
 
     Returns:
         The page's path.
 
     Raises:
-        BadInput: the files cannot be written there.
+        BadInput: the files cannot be written there, or the other run is no control for this one.
         LedgerError: the ledger cannot be read.
     """
     path = run.folder / NAME if out is None else Path(out)
@@ -36,8 +37,8 @@ def write_report(run: RunData, out: Path | str | None = None) -> Path:
         raise BadInput(f"a report is a page of HTML; end its name in .html, not {path.name!r}")
     reports = recorded(run)
     swept = recorded_sweeps(run, reports)
-    report = collect(run, reports, swept)
-    drawn = draw(run, reports, report.tables, swept)
+    report = collect(run, reports, swept, control)
+    drawn = draw(run, reports, report, swept)
     _write(path.with_suffix(".json"), report.to_json())
     _write(path, page(report, drawn))
     return path

@@ -458,7 +458,8 @@ class _Evolution:
                     target, asked.noise[lane], means, self.config.task_normalization, self.references
                 )
             elif asked.is_a("candidate", lane) and target > 0 and reference is not None:
-                if state.contest.behavior[target] == asked.behavior[lane]:
+                still_there = state.contest.behavior[target] == asked.behavior[lane]
+                if still_there:
                     state.contest.add(target, scores, reference)
 
     def _enter(

@@ -104,11 +104,11 @@ def empty_records(rows: int, genes: Any, tasks: int) -> Records:
 
 
 def shrunk_means(records: Records) -> Float[np.ndarray, "M T"]:
-    """The means, moved towards the mean over all programs by the share of luck that is expected in them:
+    """The means, moved towards the mean over all programs by the share of luck that is expected in them.
 
-        m + (x - m) b / (b + w / n),
+        m + (x - m) b / (b + w / n)
 
-    where w is the variance between the seeds of a program, b that between programs beyond w / n, and n the
+    Here w is the variance between the seeds of a program, b that between programs beyond w / n, and n the
     trainings of the program on a task. Rows that are not sound are NaN.
 
     Source: Efron and Morris 1973, Stein's estimation rule and its competitors.

@@ -1,7 +1,8 @@
 """Tuning the constants of the best programs by an evolution strategy, all of them at once.
 
 Each survivor has a mean of its constants, and samples around it, c exp(sigma z) with z ~ N(0, 1): constants
-keep their signs, and change by shares of themselves. When L samples are scored, the better half is recombined,
+keep their signs, and change by shares of themselves. When L samples are scored, the better half is
+recombined,
 
     m <- m exp(sigma sum_i w_i z_(i)),   w_i ~ log(L/2 + 1/2) - log(i),
 

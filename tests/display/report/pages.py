@@ -1,8 +1,10 @@
 """Reading a page as a browser would: its elements, its numbers, whether it is well-formed."""
 
+import json
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -100,3 +102,49 @@ def rounds(value: float, text: str) -> bool:
     if "." not in mantissa and not exponent and abs(value) >= 100:  # four digits in all
         unit = max(unit, 1.0)
     return abs(scale * float(plain) - value) <= 0.5 * unit * (1 + 1e-9)
+
+
+def checked_file(path: Path) -> Page:
+    """A page, after checks of what must hold for all: nothing comes from outside, and every number is in the
+    JSON next to it.
+    """
+    data = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    return checked_text(path.read_text(encoding="utf-8"), data)
+
+
+def checked_text(source: str, data: dict) -> Page:
+    """The same of a page's source and its data."""
+    found = Page(source)
+    assert len(found.ids) == len(set(found.ids))
+    links = {value for tag, name, value in found.attributes if (tag, name) == ("a", "href")}
+    assert links <= {f"#{id}" for id in found.ids}
+    _nothing_from_outside(found, source)
+    _every_number_is_in(data, found)
+    return found
+
+
+def _nothing_from_outside(found: Page, source: str) -> None:
+    assert "script" not in found.tags
+    for name, value in ((name, value) for _, name, value in found.attributes):
+        assert not name.startswith("on")
+        if name in ("src", "href"):
+            assert value.startswith(("data:", "#")), value[:80]
+    styles = "".join(re.findall(r"<style>(.*?)</style>", source, re.DOTALL))
+    assert styles and "url(" not in styles and "@import" not in styles
+
+
+def _every_number_is_in(data: dict, found: Page) -> None:
+    held = list(leaves(data))
+    known = {value for value in held if isinstance(value, int | float) and not isinstance(value, bool)}
+    strings = {value for value in held if isinstance(value, str)}
+    texts = {"".join(c if c.isprintable() or c == "\n" else "?" for c in text) for text in strings}
+    assert found.data
+    for value, text in found.data:
+        assert float(value) in known, f"{text} ({value}) is not in report.json"
+        assert rounds(float(value), text), f"{text} is not {value}"
+    for cell in found.cells:
+        bare = cell
+        for text in sorted((text for text in texts if re.search(r"\d", text)), key=len, reverse=True):
+            bare = bare.replace(text, "")
+        bare = re.sub(r"r [<>] 1|A [<>] 0", "", bare)
+        assert not NUMBER.search(bare.replace("95%", "")), f"a number of its own: {cell!r}"

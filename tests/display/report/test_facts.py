@@ -14,6 +14,7 @@ from discovery.core.jobs import JobKey
 from discovery.display.report import RunFacts, collect
 from discovery.display.report.commands import portable
 from discovery.display.report.judged import best_known, verdict
+from discovery.meta.base import Proposal
 from discovery.store.ledger import Evaluation
 from tests.display.report.fabricated import (
     CONFIG,
@@ -21,6 +22,7 @@ from tests.display.report.fabricated import (
     begin,
     comparison,
     evaluate,
+    mean_of,
     report,
     request,
     result,
@@ -72,7 +74,7 @@ def test_steps_saved_by_stopping(tmp_path: Path) -> None:
             what = Evaluation(str(name), "g0/p1", 0, "search", "near", seed, 2, 1, 0, KEY)
             run.ledger.record(what, result(name, 1.0))
         scores = {request_id("g0/p0"): 3.0, request_id("g0/p1"): 1.0}
-        run.ledger.close_generation(0, {"x": np.zeros(1)}, {}, scores)
+        run.ledger.close_generation(0, {"x": np.zeros(1)}, {}, scores, Proposal(mean_of(run.config)))
     assert collect(load_run(run.folder)).cost.saved == pytest.approx(0.25)
 
 

@@ -46,6 +46,7 @@ def test_a_level_that_is_given_is_the_one_that_is_trained_on(setup):
     assert_same_bits(given.level if setup.exact else given.environments.level, other)
 
 
+@pytest.mark.slow
 def test_a_training_of_fixed_length_can_be_differentiated():
     """Traced only: test_lpg_lives compares the derivatives of a life with finite differences."""
     setup, algorithm = replace(GRID, environment="CartPole-v1"), build("lpo", {"width": 2})

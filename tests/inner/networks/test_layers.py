@@ -1,7 +1,5 @@
 """Layers against other people's: a convolution, and a mixture of experts by hand."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +9,7 @@ from discovery.inner.networks.layers import Convolution
 from discovery.inner.networks.network import Body, make_network
 from environments.task import Setup
 from objectives.base import Head
-from tests.inner.states import applied
+from tests.inner.states import applied, initialized
 
 HEADS = {"logits": Head(3), "value": Head(0, torso="critic")}
 
@@ -19,22 +17,23 @@ HEADS = {"logits": Head(3), "value": Head(0, torso="critic")}
 def test_convolution_is_xla_s():
     image = jax.random.normal(jax.random.key(1), (2, 5, 6, 7, 3))
     module = Convolution(4)
-    params = module.init(jax.random.key(0), image)["params"]
+    params = initialized(module, 0, image)["params"]
     params = {**params, "bias": jnp.arange(4.0)}
-    expected = jax.lax.conv_general_dilated(
-        image.reshape(10, 6, 7, 3),
-        params["kernel"].reshape(3, 3, 3, 4),
-        (1, 1),
-        "VALID",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-    got: Any = module.apply({"params": params}, image)
+
+    @jax.jit
+    def both(params):
+        images, kernel = image.reshape(10, 6, 7, 3), params["kernel"].reshape(3, 3, 3, 4)
+        layout = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+        expected = jax.lax.conv_general_dilated(images, kernel, (1, 1), "VALID", **layout)
+        return expected, module.apply({"params": params}, image)
+
+    expected, got = both(params)
     np.testing.assert_allclose(got, (expected + jnp.arange(4.0)).reshape(2, 5, 4, 5, 4), atol=1e-5)
 
 
 def test_a_mixture_by_hand():
     network = make_network(HEADS, (5,), Body((6, 4), experts=3))
-    params = network.init(jax.random.key(0))
+    params = initialized(network)
     x = jax.random.normal(jax.random.key(1), (7, 5))
     outputs, activations = applied(network, params, x)
     p = jax.tree.map(np.asarray, params["actor"])
@@ -57,7 +56,7 @@ def test_a_mixture_by_hand():
 )
 def test_layer_norm_comes_before_the_nonlinearity(activation, formula):
     network = make_network(HEADS, (5,), Body((6,), activation, layer_norm=True))
-    params = network.init(jax.random.key(0))
+    params = initialized(network)
     x = jax.random.normal(jax.random.key(1), (7, 5))
     _, activations = applied(network, params, x)
     p = jax.tree.map(np.asarray, params["critic"])

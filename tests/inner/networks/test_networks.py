@@ -7,7 +7,7 @@ import pytest
 
 from discovery.inner.networks.network import Body, make_network
 from objectives.base import Head, ParamInfo
-from tests.inner.states import applied
+from tests.inner.states import applied, initialized
 
 LOGITS, VALUE = Head(3, scale=0.01), Head(0, torso="critic")
 DISCRETE = {"logits": LOGITS, "value": VALUE}
@@ -38,7 +38,7 @@ def test_parameters_are_told_apart_by_role_and_depth():
 
 
 def test_forward_pass_by_hand():
-    params = CONTINUOUS.init(jax.random.key(0))
+    params = initialized(CONTINUOUS)
     params = jax.tree.map(lambda p: p + 0.1, params)  # biases that are not zero
     x = np.random.default_rng(0).normal(0, 1, (2, 3, 5)).astype(np.float32)
     outputs, activations = applied(CONTINUOUS, params, jnp.asarray(x))
@@ -57,7 +57,7 @@ def test_forward_pass_by_hand():
 def test_orthogonal_gains_and_zero_biases():
     """Rows or columns, whichever are fewer, are orthogonal and of length sqrt 2, or the head's scale."""
     network = make_network({**DISCRETE, "wide": Head(3, scale=1.7)}, (5,), Body((16, 8)))
-    params = network.init(jax.random.key(3))
+    params = initialized(network, 3)
     actor, critic = (np.asarray(params[torso]["hidden_0"]["kernel"]) for torso in ("actor", "critic"))
     assert not np.array_equal(actor, critic)
     gains = {"hidden_0": 2**0.5, "hidden_1": 2**0.5, "logits": 0.01, "value": 1.0, "wide": 1.7}
@@ -74,6 +74,6 @@ def test_orthogonal_gains_and_zero_biases():
 def test_heads_with_a_deviation_are_normal_and_cut_off_at_two():
     """Such a distribution has 0.88 of the deviation."""
     network = make_network({"logits": LOGITS, "wide": Head(500, deviation=0.1)}, (5,), Body((8,)))
-    wide = network.init(jax.random.key(3))["actor"]["wide"]
+    wide = initialized(network, 3)["actor"]["wide"]
     assert np.std(wide["kernel"]) == pytest.approx(0.088, rel=0.05) and not wide["bias"].any()
     assert 0.19 < np.abs(wide["kernel"]).max() <= 0.2

@@ -1,16 +1,16 @@
-"""Random well-typed programs, and evaluations of their printed texts that know nothing of graphs."""
+"""Random well-typed programs, and an evaluation of their formulas that knows nothing of graphs."""
 
-import ast
+import functools
 import re
 from collections.abc import Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from objectives.programs.graph import CONSTANT, INPUT, Node, Program, canonical, kind_of
 from objectives.programs.primitives import LOGICAL, PRIMITIVES, Kind
 from objectives.programs.slots import slot_of
+from tests.objectives.programs.test_primitives import evaluated
 
 VALUES = (0.0, -0.0, 0.5, 0.5, 1.0, -1.0, 2.0, -0.25, 1e-8, -3e-5, 12345.6, 1e6, -2e9)
 """Some constants that random programs have; the others are drawn."""
@@ -61,82 +61,21 @@ def _recent(rng: np.random.Generator, indices: list[int]) -> int:
 
 
 class Number:
-    """Values of samples with the operators of Python, which are those of the primitives, guards included."""
+    """A number with the operators of Python, which are those of the primitives, guards included."""
 
     def __init__(self, value: Any) -> None:
-        self.value = value
+        self.value = np.asarray(value, float)
 
-    def __neg__(self) -> "Number":
-        return apply("negative", self)
+    def apply(self, operation: str, *others: "Number") -> "Number":
+        return Number(evaluated(operation, [x.value for x in (self, *others)])[0])
 
-    def __add__(self, other: "Number") -> "Number":
-        return apply("add", self, other)
-
-    def __sub__(self, other: "Number") -> "Number":
-        return apply("subtract", self, other)
-
-    def __mul__(self, other: "Number") -> "Number":
-        return apply("multiply", self, other)
-
-    def __truediv__(self, other: "Number") -> "Number":
-        return apply("divide", self, other)
-
-    def __lt__(self, other: "Number") -> "Number":
-        return apply("less", self, other)
-
-    def __le__(self, other: "Number") -> "Number":
-        return apply("less_equal", self, other)
-
-    def __gt__(self, other: "Number") -> "Number":
-        return apply("less", other, self)
-
-    def __ge__(self, other: "Number") -> "Number":
-        return apply("less_equal", other, self)
-
-    def __pow__(self, what: str) -> "Number":
-        return apply(what, self)
+    __neg__, __add__ = functools.partialmethod(apply, "negative"), functools.partialmethod(apply, "add")
+    __sub__, __mul__ = functools.partialmethod(apply, "subtract"), functools.partialmethod(apply, "multiply")
+    __truediv__, __pow__ = functools.partialmethod(apply, "divide"), apply
+    __lt__, __le__ = functools.partialmethod(apply, "less"), functools.partialmethod(apply, "less_equal")
 
     def __bool__(self) -> bool:
-        if jnp.size(self.value) > 1:
-            raise TypeError("a comparison of a comparison: the text is chained")
         return bool(self.value)
-
-
-def apply(operation: str, *given: Number) -> Number:
-    return Number(PRIMITIVES[operation].value(*(x.value for x in given)))
-
-
-class Module:
-    """A namespace like jnp, jax.nn or jax.lax, of primitives."""
-
-    def __init__(self, **others: Any) -> None:
-        vars(self).update(others)
-
-    def __getattr__(self, name: str) -> Any:
-        operation = {"logical_and": "minimum", "logical_or": "maximum"}.get(name, name)
-        return lambda *given: apply(operation, *given)
-
-
-def guarded(text: str, inputs: dict[str, Any]) -> tuple[Any, ...]:
-    """The results of a printed function, whose numbers are `Number`."""
-
-    class Wrap(ast.NodeTransformer):
-        def visit_Constant(self, node: ast.Constant) -> ast.expr:
-            if isinstance(node.value, float):
-                return ast.Call(ast.Name("number", ast.Load()), [node], [])
-            return node
-
-    tree = ast.fix_missing_locations(Wrap().visit(ast.parse(text)))
-    like = next(iter(inputs.values()))
-    scope: dict[str, Any] = {
-        "number": lambda value: Number(jnp.full_like(like, value)),
-        "jnp": Module(),
-        "jax": Module(nn=Module(), lax=Module()),
-    }
-    exec(compile(tree, "printed", "exec"), scope)
-    function = scope[next(node.name for node in tree.body if isinstance(node, ast.FunctionDef))]
-    results = function(**{name: Number(value) for name, value in inputs.items()})
-    return tuple(x.value for x in (results if isinstance(results, tuple) else (results,)))
 
 
 LATEX = {
@@ -150,17 +89,16 @@ LATEX = {
 """What a formula means, in Python. The order matters."""
 
 
-def latex_value(lines: Sequence[str], inputs: Sequence[Number]) -> Any:
+def latex_value(lines: Sequence[str], inputs: Sequence[float]) -> float:
     """The result of the formula of a policy loss for one sample, by the precedence of Python."""
-    l, a, t = inputs  # noqa: E741
-    scope: dict[str, Any] = {"l": l, "A": a, "t": t, "r": apply("exp", l)}
-    scope |= {name: getattr(Module(), name) for name in PRIMITIVES}
-    scope["number"] = lambda value: Number(jnp.asarray(np.float32(value), l.value.dtype))
+    l, a, t = map(Number, inputs)  # noqa: E741
+    scope: dict[str, Any] = {"l": l, "A": a, "t": t, "r": l.apply("exp"), "number": Number}
+    scope |= {name: lambda x, *others, name=name: x.apply(name, *others) for name in PRIMITIVES}
     result, *definitions = (line.partition(" = ")[::2] for line in lines)
     for name, text in [*definitions, result]:
         if name != "r":
             scope[name.translate({ord(c): None for c in "_{}"})] = eval(_python(text), scope)
-    return scope[result[0].translate({ord(c): None for c in "_{}"})].value
+    return float(scope[result[0].translate({ord(c): None for c in "_{}"})].value)
 
 
 def _python(latex: str) -> str:

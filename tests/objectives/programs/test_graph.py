@@ -28,44 +28,37 @@ def randoms(count, seed=0):
         yield rng, random_program(rng, str(rng.choice([*SLOTS])), int(rng.integers(1, 40)), 3)
 
 
+def flags(*texts):
+    """The texts; of flags, numbers that depend on them."""
+    return [f"jnp.where({text}, log_ratio, 0.5)" if "<" in text or ">" in text else text for text in texts]
+
+
 @pytest.mark.parametrize(
     ("one", "same"),
     [
         ("log_ratio + advantage", "advantage + log_ratio"),
-        (
-            "jnp.maximum(jnp.exp(advantage) * 2.0, log_ratio)",
-            "jnp.maximum(log_ratio, 2.0 * jnp.exp(advantage))",
-        ),
+        ("jnp.maximum(jnp.exp(advantage) * 2, log_ratio)", "jnp.maximum(log_ratio, 2 * jnp.exp(advantage))"),
         ("advantage > log_ratio", "log_ratio < advantage"),
-        (
-            "jnp.logical_and(log_ratio < 1.0, advantage < 2.0)",
-            "jnp.logical_and(advantage < 2.0, log_ratio < 1.0)",
-        ),
+        ("(log_ratio < 1.0) & (advantage < 2.0)", "(advantage < 2.0) & (log_ratio < 1.0)"),
     ],
 )
 def test_what_is_the_same(one, same):
-    if "<" in same:
-        one, same = (f"jnp.where({each}, log_ratio, 0.5)" for each in (one, same))
-    assert written(one) == written(same)
-    assert written(one).hash == written(same).hash
+    one, same = map(written, flags(one, same))
+    assert (one, one.hash) == (same, same.hash)
 
 
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ("log_ratio - advantage", "advantage - log_ratio"),
-        ("log_ratio / advantage", "advantage / log_ratio"),
-        ("log_ratio < advantage", "advantage < log_ratio"),
+        *((f"log_ratio {sign} advantage", f"advantage {sign} log_ratio") for sign in "-/<"),
         ("log_ratio < advantage", "log_ratio <= advantage"),
         ("log_ratio + advantage", "log_ratio * advantage"),
         ("log_ratio + advantage", "log_ratio + jnp.mean(advantage)"),
     ],
 )
 def test_what_differs(one, other):
-    if "<" in one:
-        one, other = (f"jnp.where({each}, log_ratio, 0.5)" for each in (one, other))
-    assert written(one).structure != written(other).structure
-    assert written(one).hash != written(other).hash
+    one, other = map(written, flags(one, other))
+    assert one.structure != other.structure and one.hash != other.hash
 
 
 def test_shared_commuted_and_dead_nodes():
@@ -142,7 +135,7 @@ def shuffled(rng, one, commute):
 
 @pytest.mark.parametrize("commute", [False, True], ids=["order", "order and commuted arguments"])
 def test_the_order_of_nodes_does_not_matter(commute):
-    for rng, one in randoms(100):
+    for rng, one in randoms(60):
         other = shuffled(rng, one, commute)
         assert (other.structure, other.hash) == (one.structure, one.hash), one
         assert canonical(other) == canonical(one)
@@ -181,14 +174,14 @@ def test_kinds():
     [
         ((R, Node("gamma", (0,))), "name", "no primitive 'gamma'"),
         ((Node(INPUT, name="value"),), "name", "policy_loss has no input 'value'"),
-        ((R, Node("exp", (0, 0))), "type", "exp takes 1 arguments, got 2"),
-        ((R, Node("less", (0, 0)), Node("exp", (1,))), "type", "exp needs a number, not a flag"),
+        ((R, Node("exp", (0, 0))), "type", "the number of arguments of exp is 2; write"),
+        ((R, Node("less", (0, 0)), Node("exp", (1,))), "type", "exp needs a number, and got a comparison"),
         ((R, Node("less", (0, 0)), Node("maximum", (1, 0))), "type", "maximum needs a number"),
-        ((R, Node("where", (0, 0, 0))), "type", "where needs a flag"),
-        ((R, Node("less", (0, 0))), "type", "a result is a flag"),
-        ((R, Node("exp", (1,))), "type", "argument that is not before it"),
-        ((R, Node("exp", (-1,))), "type", "argument that is not before it"),
-        ((R, Node("exp", (5,))), "type", "argument that is not before it"),
+        ((R, Node("where", (0, 0, 0))), "type", "where needs a comparison"),
+        ((R, Node("less", (0, 0))), "type", "a result is a comparison"),
+        ((R, Node("exp", (1,))), "type", "argument that does not come before it"),
+        ((R, Node("exp", (-1,))), "type", "argument that does not come before it"),
+        ((R, Node("exp", (5,))), "type", "argument that does not come before it"),
     ],
 )
 def test_what_is_no_program(nodes, kind, message):

@@ -6,9 +6,9 @@ imaginary axis. `tests/objectives/programs/test_interpreter.py` evaluates whole 
 
 import functools
 import itertools
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -28,7 +28,7 @@ BOUND, SMALL, TINY = 1e15, 1e-8, 1e-18
 SMOOTH = ("square", "exp", "expm1", "log1p", "tanh", "sigmoid", "log_sigmoid", "softplus", "cos")
 """Smooth at all points of `ORDINARY`; others have kinks, poles or jumps."""
 ELEMENTWISE = [name for name, primitive in PRIMITIVES.items() if not primitive.reduces]
-REDUCTIONS = [name for name, primitive in PRIMITIVES.items() if primitive.reduces]
+REDUCTIONS = {"mean": np.mean, "std": np.std, "min": np.min, "max": np.max}
 LARGEST = float(np.finfo(np.float32).max)
 EXTREMES = [0.0, -0.0, *(s * x for x in (1e-45, 1e-38, 1e-8, 1.0, 88.0, 1e15, LARGEST) for s in (1.0, -1.0))]
 ORDINARY = [0.0, *(s * x for x in (0.01, 0.3, np.pi / 4, np.pi / 2, 2.0, np.pi, 7.0) for s in (1.0, -1.0))]
@@ -60,10 +60,6 @@ def sigmoid(x):
 
 def softplus(x):
     return np.where(x.real >= 0, x, 0) + np.log1p(np.exp(-x * up(x)))
-
-
-def zero(x):
-    return np.zeros_like(x)
 
 
 FORMULAS = {
@@ -108,15 +104,13 @@ def guard(name, given, dtype=np.float64):
     """The arguments as the guards of the module's text change them, and which of them still move."""
     given, moves = list(given), [True] * len(given)
     x, last = given[0], given[-1]
-    lowest = float(dtype(-1 + 1e-7))
     if name == "divide":
         moves[1] = np.abs(last.real) >= SMALL
         given[1] = np.where(moves[1], last, np.where(last.real < 0, -SMALL, SMALL))
-    elif name == "sqrt":
-        moves[0], given[0] = x.real > TINY, np.where(x.real > TINY, x, TINY)
     elif name == "log":
         moves[0], given[0] = np.abs(x.real) > TINY, np.where(np.abs(x.real) > TINY, x, TINY)
-    elif name == "log1p":
+    elif name in ("sqrt", "log1p"):
+        lowest = TINY if name == "sqrt" else float(dtype(-1 + 1e-7))
         moves[0], given[0] = x.real > lowest, np.where(x.real > lowest, x, lowest)
     elif name in ("exp", "expm1"):
         most = np.log(BOUND)
@@ -130,21 +124,15 @@ def evaluated(name, given, dtype=np.float64):
     value, partials = FORMULAS[name]
     found = [np.where(move, p, 0) for p, move in zip(partials(*given), moves, strict=True)]
     x = value(*given)
+    if name not in ("add", "subtract", "multiply", "divide", "square"):
+        return x, found
     inside = np.abs(np.real(x)) < BOUND
-    if name in ("add", "subtract", "multiply", "divide", "square"):
-        return np.where(inside, x, np.clip(np.real(x), -BOUND, BOUND)), [
-            np.where(inside, p, 0) for p in found
-        ]
-    return x, found
-
-
-# Numbers.
+    return np.where(inside, x, np.clip(np.real(x), -BOUND, BOUND)), [np.where(inside, p, 0) for p in found]
 
 
 def test_numbers_of_operations_never_change():
     assert {name: primitive.number for name, primitive in PRIMITIVES.items()} == NUMBERS
-    numbers = list(NUMBERS.values())
-    assert len(set(numbers)) == len(numbers) and min(numbers) > 0
+    assert len({*NUMBERS.values()}) == len(NUMBERS) and min(NUMBERS.values()) > 0
     assert (primitives.BOUND, primitives.SMALL, primitives.TINY) == (BOUND, SMALL, TINY)
 
 
@@ -157,7 +145,7 @@ def test_what_is_said_of_them():
         assert not primitive.commutes or len(primitive.arguments) == 2
         assert not primitive.reduces or primitive.arguments == ("number",)
         assert primitive.cost >= 1
-    assert set(FORMULAS) == set(ELEMENTWISE)
+    assert [*FORMULAS, *REDUCTIONS] == [*PRIMITIVES]
     assert set(COMPARISONS) == {"less", "less_equal"} and set(LOGICAL) == {"minimum", "maximum"}
 
 
@@ -200,152 +188,141 @@ def points(name):
     return np.array(list(itertools.product(x, repeat=n))).T + 0.0005 * np.arange(n)[:, None]
 
 
-@functools.cache
-def found(name, dtype):
-    """Arguments, value and all derivatives of a primitive at each of the three sets: compiled once."""
-    primitive = PRIMITIVES[name]
-    n = len(primitive.arguments)
-    tables = [where(name) for where in (anywhere, within, points)]
-    if primitive.arguments[0] == "flag":
-        for table in tables:
-            table[0] = table[0] > 0
-
-    @jax.jit
-    def everything(*given):
-        return primitive.value(*given), *jax.grad(lambda *x: primitive.value(*x).sum(), range(n))(*given)
-
-    given = np.concatenate(tables, axis=1).astype(dtype)
-    with jax.enable_x64(dtype is np.float64):
-        results = everything(*given)
-        assert all(x.dtype == dtype for x in results)
-    ends = np.cumsum([table.shape[1] for table in tables])[:-1]
-    each = zip(*(np.split(np.asarray(x), ends) for x in results), strict=True)
-    return dict(zip(("anywhere", "within", "points"), zip(tables, each, strict=True), strict=True))
-
-
-# Totality.
-
-
-@every_dtype
-@pytest.mark.parametrize("name", ELEMENTWISE)
-def test_value_and_derivatives_are_finite_everywhere(name, dtype):
-    given, results = found(name, dtype)["anywhere"]
-    for what, result in zip(("value", "derivative 1", "derivative 2", "derivative 3"), results, strict=False):
-        bad = ~np.isfinite(result)
-        assert not bad.any(), f"{what} of {name} at {given[:, bad].T.tolist()[:3]}"
-
-
-@every_dtype
-@pytest.mark.parametrize("name", REDUCTIONS)
-def test_reductions_are_finite_everywhere(name, dtype):
-    """Of four samples: all equal, and drawn from numbers of all sizes. Every sample has the same result."""
-    value = PRIMITIVES[name].value
+def rows():
+    """Sets of four samples: all equal, and drawn from numbers of all sizes."""
     rng = np.random.default_rng(0)
     drawn = rng.choice(anywhere("abs")[0], (400, 4))
-    rows = np.concatenate(
-        [np.repeat(np.array(EXTREMES)[:, None], 4, 1), rng.choice(EXTREMES, (400, 4)), drawn]
-    )
-    both = jax.jit(jax.vmap(lambda x: (value(x), jax.grad(lambda x: value(x)[0])(x))))
+    return np.concatenate([np.repeat(np.c_[EXTREMES], 4, 1), rng.choice(EXTREMES, (400, 4)), drawn])
+
+
+NORMAL = np.random.default_rng(0).normal(1, 3, 32)
+
+
+@functools.cache
+def found(dtype) -> Any:
+    """Arguments and results of every primitive: compiled once.
+
+    Of an elementwise one its value and all derivatives, at each of three sets of points. Of a reduction its
+    values, and the derivatives of the first, of sets of samples. Last, second derivatives at the points.
+    """
+    tables = {name: {at.__name__: at(name) for at in (anywhere, within, points)} for name in ELEMENTWISE}
+    for table in tables["where"].values():
+        table[0] = table[0] > 0
+    samples = {"rows": rows(), "normal": NORMAL[None], "equal": np.full((1, 32), 3.0)}
+
+    def elementwise(name, given):
+        value = PRIMITIVES[name].value
+        return value(*given), *jax.grad(lambda *x: value(*x).sum(), range(len(given)))(*given)
+
+    def reduced(value, x):
+        return value(x), jax.grad(lambda x: value(x)[0])(x)
+
+    @jax.jit
+    def everything(given, samples):
+        each = {name: {at: elementwise(name, x) for at, x in given[name].items()} for name in given}
+        for name in REDUCTIONS:
+            run = jax.vmap(functools.partial(reduced, PRIMITIVES[name].value))
+            each[name] = {at: run(x) for at, x in samples.items()}
+        twice = {name: jax.vmap(jax.grad(jax.grad(PRIMITIVES[name].value))) for name in SMOOTH}
+        return each, {name: f(given[name]["points"][0]) for name, f in twice.items()}
+
+    given = jax.tree.map(lambda x: x.astype(dtype), tables)
+    given = {name: {at: tuple(x) for at, x in each.items()} for name, each in given.items()}
     with jax.enable_x64(dtype is np.float64):
-        values, slopes = map(np.asarray, both(rows.astype(dtype)))
-    assert values.dtype == dtype and (values == values[:, :1]).all()
-    for each in (values, slopes):
-        bad = ~np.isfinite(each).all(axis=1)
-        assert not bad.any(), rows[bad][:3]
+        results, second = jax.device_get(everything(given, jax.tree.map(lambda x: x.astype(dtype), samples)))
+    assert {x.dtype for x in jax.tree.leaves(results)} == {np.dtype(dtype)}
+    return tables | dict.fromkeys(REDUCTIONS, samples), results, second
+
+
+@every_dtype
+def test_values_and_derivatives_are_finite_everywhere(dtype):
+    """Every sample has the same result of a reduction."""
+    tables, results, _ = found(dtype)
+    for name, each in results.items():
+        at = "rows" if name in REDUCTIONS else "anywhere"
+        for k, result in enumerate(each[at]):
+            bad = ~np.isfinite(result)
+            bad = bad.any(axis=1) if at == "rows" else bad
+            where = tables[name][at] if at == "rows" else tables[name][at].T
+            assert not bad.any(), f"{'derivative' if k else 'value'} of {name} at {where[bad].tolist()[:3]}"
+        if at == "rows":
+            assert (each[at][0] == each[at][0][:, :1]).all()
 
 
 @every_dtype
 def test_flags_are_zero_or_one(dtype):
     """And minimum and maximum of two of them are "and" and "or"."""
-    less, less_equal = (found(name, dtype)["anywhere"][1][0] for name in COMPARISONS)
-    for flags in (less, less_equal):
-        assert set(flags) == {0.0, 1.0}
+    for name in COMPARISONS:
+        assert set(found(dtype)[1][name]["anywhere"][0]) == {0.0, 1.0}
     flags = np.array([0, 0, 1, 1], dtype), np.array([0, 1, 0, 1], dtype)
     assert PRIMITIVES["minimum"].value(*flags).tolist() == [0, 0, 0, 1]
     assert PRIMITIVES["maximum"].value(*flags).tolist() == [0, 1, 1, 1]
 
 
-@pytest.mark.parametrize(
-    ("name", "given", "expected"),
-    [
-        ("divide", (1.0, 0.0), 1e8),
-        ("divide", (1.0, -1e-9), -1e8),
-        ("divide", (3.0, 5e-9), 3e8),
-        ("divide", (1e15, 0.5), 1e15),
-        ("sqrt", (-4.0,), 1e-9),
-        ("sqrt", (0.0,), 1e-9),
-        ("log", (0.0,), np.log(1e-18)),
-        ("log1p", (-3.0,), np.log1p(-1 + 1e-7)),
-        ("exp", (100.0,), 1e15),
-        ("expm1", (40.0,), 1e15),
-        ("multiply", (1e9, -1e9), -1e15),
-        ("add", (1e15, 1e15), 1e15),
-        ("subtract", (-1e15, 1e15), -1e15),
-        ("square", (1e10,), 1e15),
-    ],
-)
-def test_where_a_guard_is_active(name, given, expected):
+def test_where_a_guard_is_active():
     """The bound, and no derivative with respect to what is guarded: the last argument here."""
+    guarded = [
+        ("divide", (1.0, 0.0), 1e8), ("divide", (1.0, -1e-9), -1e8), ("divide", (3.0, 5e-9), 3e8),
+        ("divide", (1e15, 0.5), 1e15), ("sqrt", (-4.0,), 1e-9), ("sqrt", (0.0,), 1e-9),
+        ("log", (0.0,), np.log(1e-18)), ("log1p", (-3.0,), np.log1p(-1 + 1e-7)), ("exp", (100.0,), 1e15),
+        ("expm1", (40.0,), 1e15), ("multiply", (1e9, -1e9), -1e15), ("add", (1e15, 1e15), 1e15),
+        ("subtract", (-1e15, 1e15), -1e15), ("square", (1e10,), 1e15),
+    ]  # fmt: skip
+
+    @jax.jit
+    def run(given):
+        return [
+            jax.value_and_grad(PRIMITIVES[name].value, len(x) - 1)(*x)
+            for (name, *_), x in zip(guarded, given, strict=True)
+        ]
+
     with jax.enable_x64(True):
-        given = [jnp.asarray(x, jnp.float64) for x in given]
-        value, slope = jax.value_and_grad(PRIMITIVES[name].value, len(given) - 1)(*given)
-    assert float(value) == pytest.approx(expected, rel=1e-9)
-    assert float(slope) == 0
-
-
-# Formulas.
+        found = run([jax.tree.map(np.float64, given) for _, given, _ in guarded])
+    for (name, given, expected), (value, slope) in zip(guarded, found, strict=True):
+        assert (float(value), float(slope)) == (pytest.approx(expected, rel=1e-9), 0), (name, given)
 
 
 @every_dtype
-@pytest.mark.parametrize("name", ELEMENTWISE)
-def test_values_are_the_formulas(name, dtype):
-    given, (value, *_) = found(name, dtype)["within"]
-    digits = float(np.finfo(dtype).eps)
-    absolute = 30 * digits if name == "cos" else 1e-37
-    np.testing.assert_allclose(value, FORMULAS[name][0](*given), rtol=8 * digits, atol=absolute)
+def test_values_are_the_formulas(dtype):
+    (tables, results, _), digits = found(dtype), float(np.finfo(dtype).eps)
+    for name, (value, _) in FORMULAS.items():
+        got, expected = results[name]["within"][0], value(*tables[name]["within"])
+        absolute = 30 * digits if name == "cos" else 1e-37
+        np.testing.assert_allclose(got, expected, rtol=8 * digits, atol=absolute, err_msg=name)
 
 
-@pytest.mark.parametrize("name", ELEMENTWISE)
+@pytest.mark.parametrize("name", FORMULAS)
 def test_derivatives_are_central_differences(name):
     """Those of the plain formulas, and those written by hand."""
     value, partials = FORMULAS[name]
-    given, (_, *slopes) = found(name, np.float64)["points"]
+    tables, results, _ = found(np.float64)
+    given, (_, *slopes) = tables[name]["points"], results[name]["points"]
     by_hand = partials(*given)
     for k, kind in enumerate(PRIMITIVES[name].arguments):
         step = np.zeros((len(given), 1))
         step[k] = 1e-5 * (kind == "number" and name != "stop_gradient")
         expected = (value(*(given + step)) - value(*(given - step))) / 2e-5
         for other, tolerance in ((expected, 1e-6), (np.broadcast_to(by_hand[k], expected.shape), 1e-13)):
-            np.testing.assert_allclose(
-                slopes[k], other, rtol=tolerance, atol=tolerance, err_msg=f"{k}: {given}"
-            )
+            np.testing.assert_allclose(slopes[k], other, rtol=tolerance, atol=tolerance, err_msg=f"by {k}")
 
 
-@pytest.mark.parametrize("name", SMOOTH)
-def test_second_derivatives_of_smooth_primitives(name):
+def test_second_derivatives_of_smooth_primitives():
     """Against steps along the imaginary axis. A learned optimizer differentiates a training's gradients."""
-    given = points(name)[0]
-    expected = (
-        FORMULAS[name][1](given + 1e-30j)[0].imag / 1e-30 if name != "square" else np.full_like(given, 2.0)
-    )
-    with jax.enable_x64(True):
-        second = jax.jit(jax.vmap(jax.grad(jax.grad(PRIMITIVES[name].value))))
-        np.testing.assert_allclose(second(jnp.asarray(given)), expected, rtol=1e-10, atol=1e-9)
+    for name, second in found(np.float64)[2].items():
+        x = points(name)[0]
+        by_hand = np.broadcast_to(FORMULAS[name][1](x + 1e-30j)[0], x.shape).imag / 1e-30
+        np.testing.assert_allclose(second, by_hand, rtol=1e-10, atol=1e-9, err_msg=name)
 
 
 @every_dtype
-@pytest.mark.parametrize(
-    ("name", "reduce"), [("mean", np.mean), ("std", np.std), ("min", np.min), ("max", np.max)]
-)
-def test_reductions_are_numpy_s(name, reduce, dtype):
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_reductions_are_numpy_s(name, dtype):
     """Values, and derivatives by differences; the deviation of equal samples is 1e-9, its derivative 0."""
-    x, value = np.random.default_rng(0).normal(1, 3, 32), PRIMITIVES[name].value
-    both = jax.jit(lambda x: (value(x), jax.grad(lambda x: value(x)[0])(x)))
-    with jax.enable_x64(dtype is np.float64):
-        got, slopes = map(np.asarray, both(x.astype(dtype)))
-        same, flat = map(np.asarray, both(np.full(32, 3.0, dtype)))
-    np.testing.assert_allclose(got, np.full(32, reduce(x)), rtol=1e-6 if dtype is np.float32 else 1e-14)
-    differences = [(reduce(x + step) - reduce(x - step)) / 2e-6 for step in 1e-6 * np.eye(32)]
+    each, reduce = found(dtype)[1][name], REDUCTIONS[name]
+    (got,), (slopes,) = each["normal"]
+    np.testing.assert_allclose(got, np.full(32, reduce(NORMAL)), rtol=1e-6 if dtype is np.float32 else 1e-14)
+    differences = [(reduce(NORMAL + step) - reduce(NORMAL - step)) / 2e-6 for step in 1e-6 * np.eye(32)]
     np.testing.assert_allclose(slopes, differences, rtol=1e-4, atol=1e-7)
+    (same,), (flat,) = each["equal"]
     np.testing.assert_allclose(same, 1e-9 if name == "std" else 3.0, rtol=1e-6)
     np.testing.assert_allclose(flat, 0 if name == "std" else 1 / 32, rtol=1e-6)
