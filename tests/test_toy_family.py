@@ -50,7 +50,7 @@ def test_its_penalty_by_hand():
     np.testing.assert_allclose(loss, penalty - np.array([1.5, -1.0]), rtol=1e-5)
 
 
-def test_it_is_searched_drawn_distilled_and_exported(says, tmp_path):
+def test_it_is_searched_drawn_and_exported(says, tmp_path):
     (tmp_path / "tiny.toml").write_text(SEARCH)
     search, at = ["search", tmp_path / "tiny.toml"], ["--output", tmp_path]
     code, _, err = says(*search, "--dry-run", "--tasks.0.numbers", "kl_scale=-1", *at)
@@ -61,6 +61,11 @@ def test_it_is_searched_drawn_distilled_and_exported(says, tmp_path):
     assert says("export", "found", "--out", file, "--verify", *at)[0] == 0
     assert "objectives" not in file.read_text()
 
+
+@pytest.mark.slow
+def test_it_is_distilled(says, tmp_path):
+    (tmp_path / "tiny.toml").write_text(SEARCH)
+    search, at = ["search", tmp_path / "tiny.toml"], ["--output", tmp_path]
     ppo_kl = ["--generations", 0, "--start.sources", "ppo_kl", "--start.steps", 300]
     assert says(*search, *ppo_kl, "--name", "distilled", *at)[0] == 0
     mean = load_run(tmp_path / "distilled").meta_params()

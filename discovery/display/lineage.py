@@ -39,8 +39,8 @@ def scores_text(one: Relative) -> str:
     first, times = f"score {score(one.scores[0])}", len(one.scores) - 1
     if one.again is None:
         return first
-    mean, often = ("mean ", f"{times} times ") if times > 1 else ("", "")
-    return f"{first}, {mean}{score(one.again)} when scored {often}again"
+    mean, often = ("mean ", f" ({times} times)") if times > 1 else ("", "")
+    return f"{first}, {mean}{score(one.again)} when scored again{often}"
 
 
 def _with_changes(lineage: Sequence[Relative]) -> Iterator[tuple[Relative, str]]:

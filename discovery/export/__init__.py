@@ -6,8 +6,8 @@
 
 An export has one part of an algorithm (`parts.py`), in a format for such parts: an elementwise policy loss
 (`policy_losses.py`), with a host's adapter from `hosts.py`; a mirror map, which is a policy and a loss of
-scores (`mirror_maps.py`); or a learned optimizer (`optimizers.py`). An algorithm without such a part (for
-example with learned targets) is refused.
+scores (`mirror_maps.py`); a learned optimizer (`optimizers.py`); or a program of any slot (`programs.py`). An
+algorithm without such a part (for example with learned targets) is refused.
 
 Importing this package imports no jax; calling `export` or `verify` does.
 """

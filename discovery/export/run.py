@@ -7,7 +7,7 @@ from discovery.core.files import write_whole
 from discovery.export import Provenance, Score, StepsReport, VerifyReport, export, verify
 from discovery.export.parts import kinds_of
 from discovery.export.write import MARK, numbers_in_files
-from discovery.judging.comparison import INITIAL, Comparison
+from discovery.judging.comparison import Comparison
 from discovery.judging.evaluate import recorded
 from discovery.results.loaded import Generation, RunData, load_run
 from discovery.statistics import Interval, interval
@@ -127,7 +127,7 @@ def _selection_scores(run: RunData, generation: int) -> list[Score]:
 
 def _report_scores(run: RunData, generation: int, reports: Comparison) -> list[Score]:
     """Scores of this generation and of what it is compared with: known algorithms, and the initial mean."""
-    shown = {run.label(generation), INITIAL, *(s for s in reports.subjects if not reports.sources[s])}
+    shown = {run.label(generation), run.label(0), *(s for s in reports.subjects if not reports.sources[s])}
     return [
         _score(
             row.subject,

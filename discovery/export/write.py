@@ -162,6 +162,7 @@ def _assembled(
     start = "\n".join(part for part in (numbers, recipes) if part)
     sections = (start, contents.source.definitions, contents.adapter, contents.source.weights)
     body = "\n\n".join(part.rstrip("\n") + "\n" for part in sections if part)
-    source = f"{head}\n{imports(body)}\n{body}"
+    imported = imports(body).lstrip()  # none for a program that is a number
+    source = "\n".join(section for section in (head, imported, body) if section)
     compile(source, "<export>", "exec")
     return source

@@ -117,7 +117,7 @@ def family_tree(proposals: Iterable[Row], generations: Iterable[Row]) -> FamilyT
         proposals: of closed generations, in order.
         generations: the closed ones, in order.
     """
-    programs, names = dict[str, Relative](), dict[str, str]()
+    programs, names, texts = dict[str, Relative](), dict[str, str](), dict[str, str]()
     for row in proposals:
         if not row["source_text"]:
             continue
@@ -136,22 +136,25 @@ def family_tree(proposals: Iterable[Row], generations: Iterable[Row]) -> FamilyT
             same = row["generation"], row["operator"], parents, row["source_text"], (row["fitness"],)
             programs[row["id"]] = Relative(row["id"], *same)
             names[row["id"]] = row["id"]
-    return FamilyTree(programs, names, _answers(generations, names))
+            texts.setdefault(row["source_text"], row["id"])
+    return FamilyTree(programs, names, _answers(generations, names, texts))
 
 
-def _answers(generations: Iterable[Row], names: Mapping[str, str]) -> tuple[Answer, ...]:
+def _answers(
+    generations: Iterable[Row], names: Mapping[str, str], texts: Mapping[str, str]
+) -> tuple[Answer, ...]:
+    """The answers that differ from the one before; `texts` has the first program with each text."""
     found: list[Answer] = []
     digest = None
     for row in generations:
         facts = json.loads(row["answer"])
-        if not facts.get("source_text"):
-            continue
-        program = next((names[parent] for parent in json.loads(facts["parents"]) if parent in names), "")
-        if row["answer_digest"] != digest:
+        text = facts.get("source_text")
+        if text and row["answer_digest"] != digest:
             digest = row["answer_digest"]
-            found.append(Answer(row["generation"] + 1, facts["operator"], program, facts["source_text"]))
-        elif not found[-1].program:  # the start, which was scored in the meantime
-            found[-1] = replace(found[-1], program=program)
+            program = next(
+                (names[p] for p in json.loads(facts["parents"]) if p in names), texts.get(text, "")
+            )
+            found.append(Answer(row["generation"] + 1, facts["operator"], program, text))
     return tuple(found)
 
 

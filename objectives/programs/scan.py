@@ -6,6 +6,7 @@ Python's parser needs much time or memory for some short texts. So the bounds ho
 """
 
 import ast
+import os
 import re
 from collections.abc import Iterable, Iterator
 
@@ -130,10 +131,11 @@ def _bounded(tokens: Iterable[tuple[str, str, int]]) -> str:
 
 def _parsed(text: str) -> ast.Module:
     try:
-        return ast.parse(text)
+        return ast.parse(text, filename=os.devnull + "/program")  # no file, which Python would open and cite
     except SyntaxError as error:
-        line = min(error.lineno or 1, text.count("\n") + 1)
-        remedy = f"correct `{(error.text or '').strip()[:60]}`"
+        lines = text.split("\n")
+        line = min(max(error.lineno or 1, 1), len(lines))
+        remedy = f"correct `{lines[line - 1].strip()[:60]}`"
         raise ProgramError("syntax", f"Python cannot read this: {error.msg}", remedy, line) from None
     except (ValueError, RecursionError, MemoryError, OverflowError):
         raise ProgramError("size", "Python's parser gives up on the text", _SPLIT) from None

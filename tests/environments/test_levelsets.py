@@ -170,9 +170,12 @@ def test_every_set_is_in_a_table():
 # --- random levels -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+every_law = pytest.mark.parametrize(
     "name", ["small", *(pytest.param(n, marks=pytest.mark.slow) for n in ("medium", "large")), "all"]
 )
+
+
+@every_law
 def test_sides_and_walls_of_random_levels(name):
     law, size, walls = RANDOM[name], SETS[name].grid.size, sampled(name).walls
     low, high = law.side
@@ -201,7 +204,7 @@ def test_sides_and_walls_of_random_levels(name):
     assert (~inside.any(1)).sum() <= 16  # bare after too many tries, or a small one by chance
 
 
-@pytest.mark.parametrize("name", RANDOM)
+@every_law
 def test_numbers_of_random_levels(name):
     law, drawn = RANDOM[name], numbers(name)
     most = law.objects[1]

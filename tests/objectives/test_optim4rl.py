@@ -19,7 +19,7 @@ def unit(weights, h, x):
 
 def test_steps_are_those_of_a_loop_over_parameters():
     algorithm = build("optim4rl", {"start": "random"})
-    weights = algorithm.init(jax.random.key(0))["optimizer"]
+    weights = jax.jit(algorithm.init)(jax.random.key(0))["optimizer"]
     assert sum(w.size for w in jax.tree.leaves(weights)) == 2 * 257
     weights = jax.tree.map(lambda w: w + 0.1, weights)  # no bias zero
     optimizer = algorithm.optimizer(
@@ -46,8 +46,12 @@ def test_steps_are_those_of_a_loop_over_parameters():
 
 def test_zero_weights_are_sign_descent():
     algorithm = build("optim4rl")
-    searched = algorithm.init(jax.random.key(0))
-    optimizer = algorithm.optimizer({**dict(algorithm.defaults), **searched})
     params = {"actor": jnp.array([3.0, -1e-6, 0.0])}
-    step: Any = optimizer.update(params, optimizer.init(params), params, progress=Progress(0, 4))[0]
+
+    @jax.jit
+    def first_step(key):
+        optimizer = algorithm.optimizer({**dict(algorithm.defaults), **algorithm.init(key)})
+        return optimizer.update(params, optimizer.init(params), params, progress=Progress(0, 4))[0]
+
+    step: Any = first_step(jax.random.key(0))
     np.testing.assert_allclose(step["actor"], [-3e-4, 3e-4, 0.0], rtol=1e-6)

@@ -41,7 +41,7 @@ BY_ENTRY: dict[str, Any] = {
 
 
 def full(algorithm: Algorithm, **numbers: float) -> dict:
-    return complete(algorithm, numbers, algorithm.init(jax.random.key(0)))
+    return complete(algorithm, numbers, jax.jit(algorithm.init)(jax.random.key(0)))
 
 
 # Lessons, against formulas
@@ -77,11 +77,12 @@ def test_steps_are_those_of_the_optimizer_on_the_same_gradients():
     rates = {"learning_rate": 1.0, "critic_rate": 1.0, "bias_rate": 1.0}
     gradient = -answers(sgd, full(sgd, **plain, **rates), jax.random.key(3))[0]
     found = answers(adam, full(adam, **plain, learning_rate=0.01, adam_eps=1e-8), jax.random.key(3))[0]
+    optimizer = optax.adam(0.01, eps=1e-8)
+    update = jax.jit(optimizer.update)
     for sequence, steps in zip(gradient, found, strict=True):
-        optimizer = optax.adam(0.01, eps=1e-8)
         state = optimizer.init(sequence[0])
         for given, step in zip(sequence, steps, strict=True):
-            expected, state = optimizer.update(given, state)
+            expected, state = update(given, state)
             np.testing.assert_allclose(step, jnp.asarray(expected), rtol=1e-3, atol=1e-6)  # type: ignore[arg-type]
     sizes = np.sqrt(np.square(gradient).mean((1, 2)))
     assert sizes.max() > 1.5 * sizes.min(), "trainings differ in the size of their gradients"

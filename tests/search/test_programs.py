@@ -101,7 +101,7 @@ def test_rows_have_sources_and_parents_and_proposals_are_made_again(whole):
         again = run.proposal(row["generation"], row["idx"]).meta_params["policy_loss"]
         assert decode("policy_loss", again).structure == program.structure
     operators = {row["operator"] for row in rows.values()}
-    assert {"start", "scored again", "reference", "removal"} <= operators
+    assert {"start", "scored again", "reference"} <= operators
 
 
 def test_equal_answers_are_scored_once_on_the_selection_seeds_and_the_run_is_complete(whole):

@@ -40,7 +40,7 @@ def test_some_intervals_cover(kind, shape, tasks, simulations):
 
 def test_improvement_over_common_seeds_is_not_covered_too_often():
     """Resampled independently, it would be covered in all of these experiments."""
-    assert 0.91 < coverage("improvement paired 0.7", "normal", 1, SEEDS, 300) < 0.98
+    assert 0.91 < coverage("improvement paired 0.7", "normal", 1, SEEDS, 150) < 0.98
 
 
 @pytest.mark.slow

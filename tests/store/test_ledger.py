@@ -398,7 +398,7 @@ def test_killed_at_any_line_and_resumed_is_the_same_run(tmp_path: Path) -> None:
 
 def kill_at_every_line(folder: Path) -> None:
     """Child processes run the toy search, each killed a few lines of ours later than the one before."""
-    for count in range(1, 10_000_000, 107):
+    for count in range(1, 10_000_000, 211):
         target = folder / f"killed{count}"
         child = os.fork()
         if child == 0:

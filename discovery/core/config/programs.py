@@ -10,6 +10,8 @@ from discovery.core.errors import BadInput
 
 Variation = Literal["evolution", "mutation", "random"]
 Begin = Literal["known", "start", "nothing"]
+LEAST_BATCH = 4
+"""Least batch of an asynchronous search."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,11 @@ class ProgramsConfig(BatchesConfig):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise BadInput(f"{name} must be positive, got {value}")
+        if self.batch_size < min(LEAST_BATCH, self.population):
+            raise BadInput(
+                f"batch must be at least {LEAST_BATCH}, since each batch compares simpler programs with the "
+                f"best one, got {self.batch}"
+            )
         if self.members < 2 * self.islands:
             raise BadInput(f"alive must be at least 2 per island, got {self.members} on {self.islands}")
 
@@ -87,6 +94,17 @@ class ProgramsConfig(BatchesConfig):
     def members(self) -> int:
         """K: programs that may be parents."""
         return 3 * self.population if self.alive is None else self.alive
+
+    def filling(self, seeds: int, width: int) -> Self:
+        """The same, with the batch size: the fewest proposals, at least `LEAST_BATCH`, that divide the
+        population and whose seeds fill whole calls of `width` trainings, else one that divides it.
+        """
+        if not self.asynchronous or self.batch:
+            return self
+        every = range(min(LEAST_BATCH, self.population), self.population + 1)
+        sizes = [size for size in every if self.population % size == 0]
+        whole = [size for size in sizes if size * seeds % width == 0]
+        return dataclasses.replace(self, batch=(whole or sizes)[0])
 
     def phases(self, generations: int) -> tuple[int, int]:
         """The generations at which tuning and simplification begin.

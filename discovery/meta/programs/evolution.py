@@ -57,6 +57,7 @@ class ProgramState(NamedTuple):
 
     Attributes:
         told: number of batches that were told.
+        children: number of new programs that were asked for; they are dealt to the islands in turn.
         records: programs that may be parents, and at the end the best ones.
         seen: behaviors that were trained.
         flight: batches that were asked for and not told, each with its `Asked`.
@@ -69,6 +70,7 @@ class ProgramState(NamedTuple):
     """
 
     told: int
+    children: int
     records: Records
     seen: Seen
     flight: InFlight
@@ -124,8 +126,15 @@ class _Evolution:
             )
         self.breeding = Breeding(template, sizes, config.most_cost, config.sigma)
         self.tuning_at, self.simplify_at = config.phases(generations)
-        self.again = max(1, round(config.rescored * config.batch_size))
-        tuned = config.batch_size - self.again - config.survivors
+        if config.variation == "random":  # nothing but the best of N
+            self.tuning_at = self.simplify_at = generations
+        cost = sum(one.cost for one in self.breeding.genome(template).programs.values())
+        if cost > config.most_cost:
+            raise BadInput(
+                f"the search begins with programs that cost {cost:.0f} additions, more than "
+                f"meta.most_cost = {config.most_cost:.0f}; raise it, or choose another start"
+            )
+        tuned = config.batch_size - round(config.rescored * config.batch_size) - config.survivors
         self.samples = max(2, tuned // config.survivors)
         self.members = config.members // config.islands * config.islands
 
@@ -143,6 +152,7 @@ class _Evolution:
         )
         return ProgramState(
             told=0,
+            children=0,
             records=records,
             seen=nothing_seen(REMEMBERED),
             flight=flight,
@@ -174,9 +184,10 @@ class _Evolution:
                 state = self._ask_for_tuned(state, batch, rng)
             else:
                 state.tuning.born[:] = -1
-        self._ask_for_children(state, batch, rng)
+        children = self._ask_for_children(state, batch, rng)
         asked = batch.asked(self.config.batch_size)
-        state = state._replace(flight=state.flight.with_batch(number, key, asked))
+        flight = state.flight.with_batch(number, key, asked)
+        state = state._replace(flight=flight, children=children)
         return self._requests(number, asked), state
 
     def tell(self, state: ProgramState, results: Mapping[Any, Any]) -> ProgramState:
@@ -231,35 +242,45 @@ class _Evolution:
         """The best programs that were not scored often enough."""
         waiting = set(_targets(state, "again"))
         records, merit = state.records, self._merit(state)
+        share, end = self.config.rescored, batch.first + self.config.batch_size
+        most = int(share * end) - int(share * batch.first)
         for row in np.argsort(-merit, kind="stable"):
             born = int(records.born[row])
-            if len(batch) >= self.again or not np.isfinite(merit[row]):
+            if len(batch) >= most or not np.isfinite(merit[row]):
                 return
             if records.scorings[row] < self.config.scorings and born not in waiting:
                 waiting.add(born)
                 batch.add("again", self._record(state, row), "scored again", (born,), target=born)
 
-    def _ask_for_children(self, state: ProgramState, batch: Batch, rng: np.random.Generator) -> None:
-        """New programs, in what is left of the batch; first of all the founders."""
-        merit = self._merit(state)
+    def _ask_for_children(self, state: ProgramState, batch: Batch, rng: np.random.Generator) -> int:
+        """New programs, in what is left of the batch; first of all the founders.
+
+        Returns how many new programs were asked for so far.
+        """
+        merit, children = self._merit(state), int(state.children)
         for operator, founder in self.founders:
             if len(batch) < self.config.batch_size and not (state.seen.behavior == founder.behavior).any():
                 state.seen.add(founder.behavior)
-                island = (batch.first + len(batch)) % self.config.islands
-                batch.add("child", founder, operator, (), target=island)
+                batch.add("child", founder, operator, (), target=children % self.config.islands)
+                children += 1
         while len(batch) < self.config.batch_size:
-            island = (batch.first + len(batch)) % self.config.islands
+            island = children % self.config.islands
             vetted, operator, parents = self._child(state, batch.first, merit, island, rng)
             batch.add("child", vetted, operator, parents, target=island)
+            children += 1
+        return children
 
     @functools.cached_property
     def founders(self) -> list[tuple[str, Vetted]]:
-        """The first programs, each with its operator."""
+        """The first programs, each with its operator. Their behaviors differ, so the number of a founder's
+        proposal is its place.
+        """
         start = self.breeding.genome(self.breeding.template)
         if self.config.variation == "random" or self.config.begin == "nothing":
             return []
         known = [("known", one) for one in self.breeding.known(start)] if self.config.begin == "known" else []
-        return [("start", self.breeding.vetted(start)), *known]
+        found = [("start", self.breeding.vetted(start)), *known]
+        return list({int(one.behavior): (name, one) for name, one in reversed(found)}.values())[::-1]
 
     @functools.cached_property
     def donors(self) -> list[Genome]:
@@ -287,7 +308,8 @@ class _Evolution:
             else:
                 mates = [] if mate is None else [self._genome(state, mate)]
                 if parent is None:
-                    chosen = self.founders[int(rng.integers(len(self.founders)))][1].genome
+                    founder = int(rng.integers(len(self.founders)))
+                    chosen, parents = self.founders[founder][1].genome, (founder,)
                 else:
                     chosen, parents = self._genome(state, parent), (int(state.records.born[parent]),)
                 genome, operator = self.breeding.varied(chosen, rng, self.donors, mates)
@@ -309,7 +331,8 @@ class _Evolution:
         """A simpler program that computes the same takes over the scores."""
         records = state.records
         for row in np.flatnonzero((records.behavior == vetted.behavior) & (records.born != EMPTY)):
-            if vetted.genome.complexity < records.complexity[row]:
+            tuned = (state.tuning.born == records.born[row]).any()
+            if vetted.genome.complexity < records.complexity[row] and not tuned:
                 genes = self.breeding.meta_params(vetted.genome)
                 jax.tree.map(lambda leaf, value, row=row: leaf.__setitem__(row, value), records.genes, genes)
                 records.complexity[row] = vetted.genome.complexity
@@ -400,8 +423,14 @@ class _Evolution:
                 vetted = self.breeding.vetted(next(tries))
             except ProgramError:
                 continue
-            known = (contest.behavior == vetted.behavior) & (contest.born >= 0)
-            if known.any() or vetted.genome.complexity >= base.complexity:
+            if vetted.genome.complexity >= base.complexity:
+                continue
+            equal = np.flatnonzero((contest.behavior == vetted.behavior) & (contest.born >= 0))
+            if len(equal):
+                genes, complexity = self.breeding.meta_params(vetted.genome), vetted.genome.complexity
+                contest.simplify(int(equal[0]), genes, complexity)
+                base = self._candidate(contest, contest.answer).genome
+                tries = simpler(base, rng, self.breeding.sizes)
                 continue
             number = batch.first + len(batch)
             genes = self.breeding.meta_params(vetted.genome)

@@ -113,19 +113,19 @@ def shrunk_means(records: Records) -> Float[np.ndarray, "M T"]:
 
     Source: Efron and Morris 1973, Stein's estimation rule and its competitors.
     """
-    rows, means = records.sound, records.means
-    n = records.seeds[rows].astype(np.float64)[:, None]
-    x, result = means[rows], np.full(means.shape, np.nan)
-    if not rows.any():
+    result = np.full(records.means.shape, np.nan)
+    rows = np.flatnonzero(records.sound)
+    if not len(rows):
         return result
+    once = rows[np.unique(records.born[rows], return_index=True)[1]]  # copies are one program
+    n, x = records.seeds[once].astype(np.float64)[:, None], records.means[once]
     spare = (n - 1).sum()
-    within = (records.squares[rows] - n * x**2).clip(0).sum(axis=0) / spare if spare > 0 else 0.0 * x[0]
-    luck = within / n
-    between = (x.var(axis=0) - luck.mean(axis=0)).clip(0)
-    total = between + luck
+    within = (records.squares[once] - n * x**2).clip(0).sum(axis=0) / spare if spare > 0 else 0.0 * x[0]
+    between = (x.var(axis=0) - (within / n).mean(axis=0)).clip(0)
+    total = between + within / records.seeds[rows].astype(np.float64)[:, None]
     kept = np.divide(between, total, out=np.ones_like(total), where=total > 0)
     center = x.mean(axis=0)
-    result[rows] = center + (x - center) * kept
+    result[rows] = center + (records.means[rows] - center) * kept
     return result
 
 
@@ -134,23 +134,47 @@ def merit_of(
 ) -> Float[np.ndarray, " M"]:
     """Merit of each program: its shrunk means, made comparable and averaged over tasks; -inf for rows that
     are not sound. `references` has the tasks in the order of the columns.
+
+    With "z_score", shrunk means are divided by the spread of the means as they are. So a task on which
+    programs are hardly told apart counts little.
     """
     rows, merit = records.sound, np.full(len(records.born), -np.inf)
-    if rows.sum() == 1:
+    if not rows.any():
+        return merit
+    shrunk = shrunk_means(records)[rows]
+    if normalization == "z_score":
+        merit[rows] = in_spreads(records, shrunk)
+    elif rows.sum() == 1:
         merit[rows] = 0.0
-    elif rows.any():
-        columns = dict(zip(references, shrunk_means(records)[rows].T[:, :, None], strict=True))
+    else:
+        columns = dict(zip(references, shrunk.T[:, :, None], strict=True))
         merit[rows] = task_average(columns, normalization, references)
     return merit
 
 
+def in_spreads(records: Records, means: Float[np.ndarray, "sound T"]) -> Float[np.ndarray, " sound"]:
+    """Means less their mean over programs, in standard deviations of the records' means, averaged over tasks.
+
+    Rounded to ten decimals, so that equal means are equal whatever their scale.
+    """
+    if not len(means):
+        return np.zeros(0)
+    spread = records.means[records.sound].std(axis=0)
+    centered = means - means.mean(axis=0)
+    scaled = np.divide(centered, spread, out=np.zeros_like(means), where=spread > 0)
+    return np.round(scaled.mean(axis=1), 10)
+
+
 def fill_hall(records: Records, merit: Float[np.ndarray, " M"], size: int) -> None:
-    """Keep the best programs that were scored at least twice in the last `size` rows, best first."""
-    order = [
-        r for r in np.argsort(-merit, kind="stable") if np.isfinite(merit[r]) and records.scorings[r] > 1
-    ]
-    best = {int(records.born[r]): int(r) for r in reversed(order)}
-    rows = sorted(best.values(), key=lambda r: (-merit[r], r))[:size]
+    """Keep the best programs that were scored at least twice in the last `size` rows, best first; of equal
+    merit, those of larger means.
+    """
+    plain = np.zeros(len(merit))
+    plain[records.sound] = in_spreads(records, records.means[records.sound])
+    known = np.isfinite(merit) & (records.scorings > 1)
+    order = [row for row in np.lexsort((-plain, -merit)).tolist() if known[row]]
+    best = {int(records.born[row]): row for row in reversed(order)}
+    rows = sorted(best.values(), key=order.index)[:size]
     before = jax.tree.map(np.copy, records)
     for place in range(size):
         row = len(records.born) - size + place

@@ -65,6 +65,12 @@ class Contest(NamedTuple):
             getattr(self, name)[row] = 0
         self.born[row], self.behavior[row], self.complexity[row] = born, behavior, complexity
 
+    def simplify(self, row: int, genes: Any, complexity: int) -> None:
+        """Let a program that computes the same as a candidate take over its scores, if it is simpler."""
+        if complexity < self.complexity[row]:
+            jax.tree.map(lambda leaf, value: leaf.__setitem__(row, value), self.genes, genes)
+            self.complexity[row] = complexity
+
     def free_row(self) -> int | None:
         """A row for another candidate: an empty one, or that of one that was given up."""
         rows = np.flatnonzero((self.born < 0) | ~self.in_contest)

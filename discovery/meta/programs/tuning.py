@@ -66,9 +66,12 @@ class Tuning(NamedTuple):
         if self.counted[survivor] < length:
             return
         self.counted[survivor] = 0
-        columns = dict(zip(references, self.scores[survivor].T[:, :, None], strict=True))
+        sound = np.flatnonzero(np.isfinite(self.scores[survivor]).all(axis=1))
+        if len(sound) < 2:  # nothing can be learned of these
+            return
+        columns = dict(zip(references, self.scores[survivor, sound].T[:, :, None], strict=True))
         merit = task_average(columns, normalization, references)
-        best = np.argsort(-merit, kind="stable")[: max(1, length // 2)]
+        best = sound[np.argsort(-merit, kind="stable")[: max(1, length // 2)]]
         weights = np.log(length / 2 + 0.5) - np.log(np.arange(1, len(best) + 1))
         step = weights / weights.sum() @ self.noise[survivor, best]
         self.mean[survivor] += self.sigma(survivor) * step

@@ -26,10 +26,11 @@ from environments.task import Setup, Task
 from tests.display.report.pages import Page, checked_file, checked_text
 
 SETUP = Setup("Catch-bsuite", n_envs=2, n_steps=8, n_epochs=1, n_minibatches=1, curve_points=2)
+# A schedule is not differentiated, and so compiled in half the time of a loss.
 CONFIG = SearchConfig(
     generations=4,
     algorithm="programs",
-    algorithm_options={"start": "policy_gradient", "instructions": 8, "constants": 2},
+    algorithm_options={"slots": "schedule", "instructions": 8, "constants": 2},
     meta=ProgramsConfig(population=6, begin="start", islands=1, tuning=0, simplification=1),
     tasks=(Task("Catch", SETUP, 96, {"learning_rate": 0.01}),),
     seeds=1,
@@ -75,7 +76,7 @@ def test_the_ancestors_of_a_proposal_are_shown(
     assert main(["show", f"search@{child.id}", "--lineage", *at]) == 0
     out = capsys.readouterr().out
     assert all(f"{one.id} " in out for one in lineage) and f"{child.operator} from {child.parents[0]}" in out
-    assert "+    " in out and "def policy_loss(" in out and f"complexity {child.complexity}" in out
+    assert "+    " in out and "def schedule(" in out and f"complexity {child.complexity}" in out
     assert main(["show", f"search@{child.id}", "--lineage", "--json", *at]) == 0
     facts = json.loads(capsys.readouterr().out)["lineage"]
     assert [fact["id"] for fact in facts] == [one.id for one in lineage]
@@ -163,7 +164,7 @@ def test_texts_of_programs_are_escaped(runs: SimpleNamespace) -> None:
         row["operator"] = row["operator"].replace("start", f"start {EVIL}")
         row["source_text"] = row["source_text"] and f"{row['source_text']}# {EVIL}\n"
     for row in run._generations:
-        row["answer"] = row["answer"].replace(r"advantage\n", rf"advantage\n# {EVIL}\n")
+        row["answer"] = row["answer"].replace(r"progress\n", rf"progress\n# {EVIL}\n")
     found = read(run)
     assert EVIL in found.text and "script" not in found.tags
 

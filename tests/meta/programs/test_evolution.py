@@ -71,14 +71,19 @@ def operators_of(meta, batches: int) -> list[Counter[str]]:
 @pytest.fixture(scope="module")
 def whole():
     """A meta-optimizer, and its sixteen generations of eight proposals: nine, then four, then three."""
-    meta = make(START, 16, tuning=4, simplification=3, migration_every=3, scorings=3, alive=12)
+    meta = make(START, 16, tuning=4, simplification=3, migration_every=2, scorings=3, alive=12)
     return meta, list(search(meta, 16, results_of))
+
+
+def again_in(generation: int) -> int:
+    """How many of eight programs are scored again: a fifth, of all so far."""
+    return int(0.2 * 8 * (generation + 1)) - int(0.2 * 8 * generation)
 
 
 def test_who_is_alive_who_migrates_and_who_is_kept_by_an_account_of_our_own(whole):
     """Two islands of six, of which the oldest leave however good they are; and all that were scored twice."""
     meta, history = whole
-    islands, hall, scored, failed = ([], []), [], Counter(), set()
+    islands, hall, scored, failed, moved, children = ([], []), [], Counter(), set(), [], 0
 
     def best(numbers):
         return sorted({*numbers} - failed, key=lambda n: -VALUES[n])
@@ -88,25 +93,27 @@ def test_who_is_alive_who_migrates_and_who_is_kept_by_an_account_of_our_own(whol
         del islands[island][:-6]
 
     for generation, (requests, _, state) in enumerate(history[:9]):
-        often = [n for n in best([*islands[0], *islands[1], *hall]) if scored[n] < 3][:2]
+        often = [n for n in best([*islands[0], *islands[1], *hall]) if scored[n] < 3][: again_in(generation)]
         assert [number_of(r.proposal.parents[0]) for r in requests[: len(often)]] == often
-        assert operators(requests)["scored again"] == len(often) == (2 if generation else 0)
+        assert operators(requests)["scored again"] == len(often) == again_in(generation) * (generation > 0)
         for request, result in results_of(requests).items():
             number = number_of(request)
             again = number % 8 < len(often)
             subject = often[number % 8] if again else number
+            children += not again
             if np.isnan(result.scores["a"]).any():
                 failed.add(subject)
                 continue
             scored[subject] += 1
             if not again:
-                enter(number % 2, number)
+                enter((children - 1) % 2, number)
         hall = [n for n in best([*islands[0], *islands[1], *hall]) if scored[n] > 1]
-        if generation % 3 == 2:
+        if generation % 2:
             moving = [next((n for n in best(island) if scored[n] > 1), None) for island in islands]
             for island, number in enumerate(moving):
                 if number is not None and number not in islands[1 - island]:
                     enter(1 - island, number)
+                    moved.append(number)
         born = state.records.born.tolist()
         for island, found in zip(islands, (born[:6], born[6:12]), strict=True):
             assert sorted(found) == sorted([-1] * (6 - len(island)) + island)
@@ -116,7 +123,7 @@ def test_who_is_alive_who_migrates_and_who_is_kept_by_an_account_of_our_own(whol
         wanted = ("best", (str(RequestId(*divmod(hall[0], 8))),)) if hall else ("start", ())
         answer = meta.answer(state)
         assert (answer.operator, answer.parents) == wanted
-    assert failed and len(hall) > 6 and set(islands[0]) & set(islands[1])
+    assert failed and len(hall) > 4 and len(moved) > 2
 
 
 def test_what_is_asked_for_in_which_phase(whole):
@@ -126,7 +133,7 @@ def test_what_is_asked_for_in_which_phase(whole):
         assert sum(found.values()) == 8 and found["start"] == (generation == 0)
         assert bool(found["constants"]) == tunes >= bool(found["tuned constants"])
         assert found["reference"] == simplifies == bool(found["removal"])
-        assert found["scored again"] == (2 if generation else 0) or simplifies
+        assert found["scored again"] == again_in(generation) * (generation > 0) or simplifies
     total = sum(kinds, Counter())
     assert total["tuned constants"] >= 4 and total["crossover"] > 3 and not total["fresh"]
 
@@ -163,7 +170,7 @@ def test_no_two_new_programs_are_the_same_and_what_is_skipped_is_counted(monkeyp
         (number,) = asked.flight.batches()
         batch = asked.flight.of(number)
         children += [int(batch.behavior[i]) for i in range(8) if batch.is_a("child", i)]
-    assert len(children) == len(set(children)) == 5 * 8 - 4 * 2
+    assert len(children) == len(set(children)) == 5 * 8 - sum(map(again_in, range(1, 5)))
     state = history[-1][2]
     found = {kind: int(meta.metrics(state)[f"refused_{kind}"]) for kind in REFUSALS}
     assert found == {kind: errors[kind] for kind in REFUSALS} | {"duplicate": state.seen.hits.sum()}
@@ -197,14 +204,15 @@ def test_proposals_say_where_they_come_from(whole):
         for proposal in (*(request.proposal for request in requests), meta.answer(state)):
             hashes = {slot: one.hash for slot, one in read(proposal.source).items()}
             assert hashes == {slot: one.hash for slot, one in programs_of(proposal).items()}
-        for one in (request.proposal for request in requests):
-            assert all(number_of(parent) < 8 * generation for parent in one.parents)
-            assert not generation or len(one.parents) == (2 if one.operator == "crossover" else 1)
+        for request in requests:
+            parents, operator = request.proposal.parents, request.proposal.operator
+            assert all(number_of(parent) < number_of(request.id) for parent in parents)
+            assert len(parents) == {"start": 0, "crossover": 2}.get(operator, 1)
     assert all(np.isfinite(value) for value in meta.metrics(history[-1][2]).values())
 
 
 def test_batches_in_flight_are_told_in_any_order():
-    meta = make(START, 6, asynchronous=True, batch=2, in_flight=6, tuning=2, simplification=2)
+    meta = make(START, 6, asynchronous=True, batch=4, in_flight=12, tuning=2, simplification=2)
 
     def played(seed):
         order, waiting, state, count = random.Random(seed), {}, meta.init(jax.random.key(0)), 0
@@ -320,26 +328,25 @@ def test_what_unset_options_mean_and_what_does_not_go_together():
         make_meta(ESConfig(population=4), lambda key: loss(START))
 
 
-@pytest.mark.xfail(reason="the first ask raises a ProgramError", strict=True)
 def test_a_start_that_is_refused_is_bad_input():
     with pytest.raises(BadInput, match="cost"):
         make(START, 5, most_cost=2.0)
 
 
-@pytest.mark.xfail(reason="each batch scores at least one program again", strict=True)
 def test_small_batches_score_no_larger_share_again():
-    meta = make(START, 4, asynchronous=True, batch=1, in_flight=1)
-    assert sum(operators_of(meta, 30), Counter())["scored again"] <= 0.3 * 30
+    meta = make(START, 15, asynchronous=True, batch=4, in_flight=4, tuning=0, simplification=0)
+    assert sum(operators_of(meta, 30), Counter())["scored again"] <= 0.2 * 4 * 30
 
 
-@pytest.mark.xfail(reason="the reference fills each batch", strict=True)
 def test_small_batches_have_candidates_in_the_contest():
-    meta = make(START, 4, asynchronous=True, batch=1, in_flight=1, simplification=4)
+    with pytest.raises(BadInput, match="batch must be at least 4"):
+        make(START, 4, asynchronous=True, batch=1, in_flight=1, simplification=4)
+    meta = make(START, 4, asynchronous=True, batch=4, in_flight=4, simplification=4)
     assert sum(operators_of(meta, 8), Counter())["removal"] > 0
 
 
-@pytest.mark.xfail(reason="children have the last places, which belong to some islands", strict=True)
 def test_small_batches_fill_all_islands():
-    meta = make(START, 8, asynchronous=True, batch=2, in_flight=2)
+    meta = make(START, 8, asynchronous=True, batch=4, in_flight=4)
     *_, (_, _, state) = search(meta, 16, results_of)
-    assert min(np.bincount(state.records.island[state.records.sound])) > 4
+    islands = state.records.island[state.records.sound]
+    assert min(np.bincount(islands[islands >= 0])) > 4

@@ -120,12 +120,8 @@ def shuffled(rng, one, commute):
         index = ready[rng.integers(len(ready))]
         node = one.nodes[index]
         arguments = [place[a] for a in node.arguments]
-        if (
-            commute
-            and node.operation in PRIMITIVES
-            and PRIMITIVES[node.operation].commutes
-            and rng.random() < 0.5
-        ):
+        commutes = node.operation in PRIMITIVES and PRIMITIVES[node.operation].commutes
+        if commute and commutes and rng.random() < 0.5:
             arguments.reverse()
         place[index] = len(nodes)
         nodes.append(node._replace(arguments=tuple(arguments)))
@@ -176,11 +172,9 @@ def test_kinds():
         ((Node(INPUT, name="value"),), "name", "policy_loss has no input 'value'"),
         ((R, Node("exp", (0, 0))), "type", "the number of arguments of exp is 2; write"),
         ((R, Node("less", (0, 0)), Node("exp", (1,))), "type", "exp needs a number, and got a comparison"),
-        ((R, Node("less", (0, 0)), Node("maximum", (1, 0))), "type", "maximum needs a number"),
         ((R, Node("where", (0, 0, 0))), "type", "where needs a comparison"),
         ((R, Node("less", (0, 0))), "type", "a result is a comparison"),
         ((R, Node("exp", (1,))), "type", "argument that does not come before it"),
-        ((R, Node("exp", (-1,))), "type", "argument that does not come before it"),
         ((R, Node("exp", (5,))), "type", "argument that does not come before it"),
     ],
 )

@@ -12,7 +12,6 @@ import pytest
 
 from objectives import known as originals
 from objectives.base import ParamInfo, PolicyLoss, Progress
-from objectives.mirror_map import potentials
 from objectives.optimizers import OPTIMIZERS
 from objectives.parts import LOSS_DEFAULTS, actor_critic_loss, actor_critic_policy, gae, standardize
 from objectives.programs import losses, steps, targets
@@ -22,6 +21,7 @@ from objectives.programs.known import SOURCES, known
 from objectives.programs.slots import slot_of
 from objectives.programs.source import parse
 from tests.objectives.by_hand import batch_of, random_rollout
+from tests.objectives.programs.test_potential import ORIGINALS
 from tests.objectives.programs.test_primitives import sigmoid, softplus
 
 NOW = Progress(3, 8)
@@ -199,7 +199,7 @@ def test_all_are_compared():
         "advantage": ["standardized"],
         "optimizer": [*OPTAX, "adam"],
         "schedule": ["constant", "linear", "cosine", "adaptive_kl"],
-        "potential": ["negative_entropy", "l2", "tsallis"],
+        "potential": ORIGINALS,
     }
     compared = {slot: {*BY_HAND.get(slot, ()), *elsewhere.get(slot, ())} for slot in SOURCES}
     assert compared == {slot: {*names} for slot, names in SOURCES.items()}
@@ -459,23 +459,7 @@ def test_a_scheduled_optimizer_takes_the_factor_for_its_rate():
     jax.tree.map(lambda u, p: assert_close(u, -0.125 * np.asarray(p)), updates(0.25), PARAMS)
 
 
-# Potentials and preference losses.
-
-
-@pytest.mark.parametrize(
-    ("name", "inverse"),
-    [
-        ("negative_entropy", lambda x: potentials.negative_entropy.inverse((), x)),
-        ("l2", lambda x: potentials.l2.inverse((), x)),
-        ("tsallis", lambda x: potentials.tsallis.inverse(0.5, x)),
-    ],
-)
-def test_potentials_are_the_originals(name, inverse):
-    x = np.geomspace(1e-6, 1, SAMPLES).astype(np.float32)
-    value, slope = jax.jit(lambda x: jax.jvp(inverse, (x,), (jnp.ones_like(x),)))(x)
-    result, slopes = of_program(known("potential", name), {"x": x}, np.ones(SAMPLES))
-    assert_close(result, value)
-    assert_close(slopes["x"], slope)
+# Preference losses.
 
 
 def test_reference_values_of_lrml():
