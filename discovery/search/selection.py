@@ -75,14 +75,13 @@ def _simplest_of_best(merit: Float[np.ndarray, "generations S"], complexity: Seq
 
 
 def _complexity(run: Run, generation: int) -> int:
-    """Nodes of the programs of an answer; 0 if it is no program."""
-    answer = run.answer(generation - 1)
-    if not answer.source:
-        return 0
+    """Nodes of the programs of an answer; 0 if it has none."""
+    from objectives.programs.code import decode, is_code
     from objectives.programs.printer import complexity
-    from objectives.programs.text import read
 
-    return sum(complexity(program) for program in read(answer.source).values())
+    entries = run.answer(generation - 1).meta_params
+    codes = entries.items() if isinstance(entries, Mapping) else ()
+    return sum(complexity(decode(slot, code)) for slot, code in codes if is_code(code))
 
 
 def contest(run: Run) -> Contest:

@@ -11,6 +11,7 @@ import pytest
 from discovery.core.config.methods import ESConfig, PBEConfig
 from discovery.core.config.search import SearchConfig
 from discovery.core.errors import BadInput, RunError
+from discovery.meta.base import Proposal
 from discovery.search.requests import jobs_of, report_jobs, result_of
 from discovery.search.selection import Contest, choose, contest, selection_scores
 from environments.task import Setup, Task
@@ -124,7 +125,7 @@ def run_of(scores, tasks=TASKS, seeds=2, doublings=0) -> Any:
     rows.append({"split": "search", "generation": 0, "task": "a", "seed": 0, "score": 1e9})
     ledger = SimpleNamespace(evaluations=lambda outcomes: rows[::-1])
     config = SimpleNamespace(selecting=tasks, selection_seeds=seeds, selection_doublings=doublings)
-    return SimpleNamespace(ledger=ledger, config=config, folder="run")
+    return SimpleNamespace(ledger=ledger, config=config, folder="run", answer=lambda _: Proposal({}))
 
 
 @pytest.mark.parametrize(

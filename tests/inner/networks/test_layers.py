@@ -23,8 +23,8 @@ def test_convolution_is_xla_s():
     @jax.jit
     def both(params):
         images, kernel = image.reshape(10, 6, 7, 3), params["kernel"].reshape(3, 3, 3, 4)
-        layout = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
-        expected = jax.lax.conv_general_dilated(images, kernel, (1, 1), "VALID", **layout)
+        layout = ("NHWC", "HWIO", "NHWC")
+        expected = jax.lax.conv_general_dilated(images, kernel, (1, 1), "VALID", dimension_numbers=layout)
         return expected, module.apply({"params": params}, image)
 
     expected, got = both(params)

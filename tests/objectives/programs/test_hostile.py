@@ -37,7 +37,7 @@ EXPRESSIONS = """
 (lambda: 0).__code__    f'{x.__class__}'    '{0.__class__}'.format(x)    '%s' % x    getattr(x, 'shape')
 globals()    locals()['x']    eval('x')    exec('x = 1')    compile('x', '', 'eval')
 __import__('os').system('true')    __builtins__    open('/proc/self/environ').read()
-open('/tmp/escaped', 'w').write('x')    input()    breakpoint()    exit()    print('x' * 10**9)
+open('escaped', 'w').write('x')    input()    breakpoint()    exit()    print('x' * 10**9)
 [print(i) for i in range(10**9)]    type(x)    super()    help()    memoryview(b'x')    os.environ['HOME']
 os.fork()    os.setsid()    os.kill(1, 9)    os.symlink('/', 'x')    sys.exit()
 subprocess.Popen(['true'])    socket.socket().connect(('127.0.0.1', 80))    ctypes.CDLL(None)

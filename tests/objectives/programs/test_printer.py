@@ -235,5 +235,5 @@ def test_formulas_have_the_right_brackets(seed):
     program = program.with_constants([float(f"{value:.3g}") for value in program.constants])
     values = np.random.default_rng(seed).normal(size=3)
     ((expected,),) = ByHand(program, list(values), np.array(program.constants)).results
-    got, text = latex_value(latex_lines(program), values), "\n".join(latex_lines(program))
+    got, text = latex_value(latex_lines(program), values.tolist()), "\n".join(latex_lines(program))
     np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-8, err_msg=text)
