@@ -95,8 +95,9 @@ def test_dpo():
     ],
 )
 def test_written_as_one_would(expression):
-    """With the brackets that are needed, and in this order."""
+    """With the brackets that are needed, and in this order; as a formula too."""
     program = policy_loss(expression)
+    assert_formula_is_right(program, 0)
     assert source_of(program).splitlines()[-1] == f"    return {expression}"
     assert_reads_back(program)
 
@@ -226,14 +227,18 @@ def test_formulas_of_random_programs_render(seed):
         assert formula.count(opening) == formula.count(closing)
 
 
-@some(30)
+def assert_formula_is_right(program, seed):
+    """Evaluated for one sample."""
+    values, text = np.random.default_rng(seed).normal(size=3), "\n".join(latex_lines(program))
+    ((expected,),) = ByHand(program, list(values), np.array(program.constants)).results
+    got = latex_value(latex_lines(program), values.tolist())
+    np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-8, err_msg=text)
+
+
+@some(60)
 @given(SEEDS)
 def test_formulas_have_the_right_brackets(seed):
-    """Evaluated for one sample; numbers have few digits."""
     program = random(seed, ("policy_loss",), 25, 0)
     assume("cos" not in program.operations)  # that of a huge number is chance
-    program = program.with_constants([float(f"{value:.3g}") for value in program.constants])
-    values = np.random.default_rng(seed).normal(size=3)
-    ((expected,),) = ByHand(program, list(values), np.array(program.constants)).results
-    got, text = latex_value(latex_lines(program), values.tolist()), "\n".join(latex_lines(program))
-    np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-8, err_msg=text)
+    few_digits = [float(f"{value:.3g}") for value in program.constants]
+    assert_formula_is_right(program.with_constants(few_digits), seed)
