@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
-from discovery.meta.base import ScoreResult
+from discovery.meta.base import ScoreRequest, ScoreResult
 from objectives.programs.checks import ORDINARY, probe
 from tests.meta.programs.conftest import loss, make
 
@@ -45,7 +45,8 @@ def answered(variation: str, seed: int, population: int, generations: int, begin
     state, rng = meta.init(jax.random.key(seed)), np.random.default_rng(seed)
     for generation in range(generations):
         requests, state = meta.ask(jax.random.fold_in(jax.random.key(seed), generation), state)
-        scores = {r.id: quality(r.proposal.meta_params) + NOISE * rng.normal(size=SEEDS) for r in requests}
+        scored = [request for request in requests if isinstance(request, ScoreRequest)]
+        scores = {r.id: quality(r.proposal.meta_params) + NOISE * rng.normal(size=SEEDS) for r in scored}
         state = meta.tell(state, {name: ScoreResult(name, {"a": score}) for name, score in scores.items()})
     return quality(meta.answer(state).meta_params)
 

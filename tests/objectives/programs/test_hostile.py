@@ -158,9 +158,9 @@ json.dump([found, events], sys.stdout)
 def test_nothing_is_run_imported_opened_or_connected() -> None:
     """By the account of Python itself (`sys.addaudithook`), while texts are read, checked and computed.
 
-    Each text is parsed once: `ast.parse` is an event "compile" of a source called "/dev/null/program". To run what it
-    returns would be another event, "exec". To cite a wrong line, Python's parser tries to open a file of that
-    name. Signatures of our own functions are looked at.
+    Each text is parsed once: `ast.parse` is an event "compile" of a source called "/dev/null/program". To run
+    what it returns would be another event, "exec". To cite a wrong line, Python's parser tries to open a file
+    of that name. Signatures of our own functions are looked at.
     """
     texts = [*PROGRAMS.values(), *(text for text in ATTEMPTS.values() if isinstance(text, str))]
     given = json.dumps(texts).encode()
